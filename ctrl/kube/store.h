@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The objects that are known now, by (group, kind, namespace, name), whatever
+ * their source. weir-ctrl's one cache: sources write, translate() reads.
+ */
+#ifndef KUBE_STORE_H
+#define KUBE_STORE_H
+
+#include "kube/node.h"
+
+/* X(enumerator, group, kind, namespaced) */
+#define KUBE_KINDS(X) \
+	X(INGRESS, "networking.k8s.io", "Ingress", true) \
+	X(INGRESS_CLASS, "networking.k8s.io", "IngressClass", false) \
+	X(GATEWAY_CLASS, "gateway.networking.k8s.io", "GatewayClass", false) \
+	X(GATEWAY, "gateway.networking.k8s.io", "Gateway", true) \
+	X(HTTP_ROUTE, "gateway.networking.k8s.io", "HTTPRoute", true) \
+	X(REFERENCE_GRANT, "gateway.networking.k8s.io", "ReferenceGrant", true) \
+	X(SERVICE, "", "Service", true) \
+	X(ENDPOINT_SLICE, "discovery.k8s.io", "EndpointSlice", true) \
+	X(NAMESPACE, "", "Namespace", false)
+
+enum kube_kind {
+#define X(name, group, kind, namespaced) KUBE_##name,
+	KUBE_KINDS(X)
+#undef X
+		KUBE_N_KINDS
+};
+
+struct kube_object {
+	enum kube_kind kind;
+	const char *ns; /* "" where not namespaced; "default" where the manifest gives none */
+	const char *name;
+	int64_t created_s; /* metadata.creationTimestamp, 0 where absent */
+	const char *file;  /* "" if from the API server */
+	unsigned line;
+	const struct node *root;
+};
+
+/* A problem of the source itself: bad YAML, unknown kind, missing name, the same object in two files. */
+struct store_problem {
+	const char *file;
+	unsigned line, column;
+	const char *kind, *ns, *name; /* "" where not known */
+	const char *field;
+	const char *reason;
+	const char *text;
+};
+
+struct store;
+
+struct store *store_create(void);
+void store_destroy(struct store *s);
+
+/*
+ * Reads a multi-document YAML text as the present content of `file`: replaces
+ * what that file gave before. A syntax error keeps the file's earlier objects
+ * (at first: those before the error) and is a problem. Returns a mask of
+ * 1 << enum kube_kind of the kinds whose objects changed (0: nothing did).
+ */
+uint64_t store_load_yaml(struct store *s, const char *file, const char *data, size_t n);
+/* The file is gone. Same return value. */
+uint64_t store_forget_file(struct store *s, const char *file);
+
+/* Objects of a kind, sorted by (namespace, name). The array is the store's, valid until it changes. */
+const struct kube_object *const *store_list(const struct store *s, enum kube_kind kind, size_t *n);
+const struct kube_object *store_get(const struct store *s, enum kube_kind kind, const char *ns, const char *name);
+const struct store_problem *store_problems(const struct store *s, size_t *n);
+const char *kube_kind_name(enum kube_kind k);
+
+#endif

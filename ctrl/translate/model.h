@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the Kubernetes objects mean, before it is compiled: a flat list of
+ * matches, each with its listener, host, path, conditions and backends, plus
+ * the backends with their endpoints, plus what was wrong with which object.
+ *
+ * translate() makes it from the store, compile_snapshot() and
+ * compile_endpoints() make the contract's blobs from it. Pure functions:
+ * same objects in, same model and same bytes out, in whatever order they came.
+ *
+ * A model owns all its memory; strings are NUL terminated and from
+ * model_str(), freed with the model.
+ */
+#ifndef TRANSLATE_MODEL_H
+#define TRANSLATE_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/snapshot.h"
+
+/* Host names as they stand in the objects: "" (any), "a.example.com", "*.example.com". Lower case. */
+struct model_listener {
+	struct weir_ip addr; /* zero: every listen address */
+	uint16_t port;
+	uint8_t proto;	  /* enum weir_proto */
+	const char *host; /* of the Gateway's listener; "" for Ingress */
+	const char *name; /* for people: "Gateway ns/name listener", "Ingress" */
+};
+
+struct model_cond {
+	uint8_t kind; /* enum weir_cond_kind */
+	const char *name; /* header names in lower case */
+	const char *value;
+};
+
+struct model_split {
+	int32_t backend; /* index in backends; -1: bad reference, answered 500 for its share */
+	uint32_t weight;
+};
+
+/* One way in: several of them may come from one rule (a match, a host name and a listener each). */
+struct model_match {
+	uint32_t listener; /* index in listeners */
+	const char *host;
+	bool host_one_label; /* a wildcard covers exactly one label (Ingress) */
+	uint8_t path_kind;   /* enum weir_path_kind */
+	const char *path;    /* begins with '/' */
+	const char *method;  /* "": any */
+	size_t n_conds;
+	struct model_cond *conds;
+	uint8_t action; /* enum weir_action */
+	uint16_t status; /* action STATUS */
+	size_t n_splits;
+	struct model_split *splits;
+	uint32_t request_timeout_ms, backend_timeout_ms; /* 0: default */
+	/* where it comes from, which also is the order among equals */
+	const char *kind, *ns, *name;
+	int64_t created_s; /* creationTimestamp; 0 where absent */
+	uint32_t rule_index, match_index;
+};
+
+struct model_backend {
+	const char *name; /* "ns/service:port": its identity */
+	uint8_t proto;	  /* enum weir_proto */
+	size_t n_endpoints;
+	struct weir_endpoint *endpoints; /* sorted by address, port; no two alike */
+};
+
+/* Something that is wrong with an object, or a fact that its owner should know. */
+struct model_problem {
+	const char *file; /* "" where the object has no file */
+	unsigned line;	  /* of the field, from 1; 0 if not known */
+	const char *kind, *ns, *name;
+	const char *field;  /* "spec.rules[0].backendRefs[1].port" */
+	const char *reason; /* one CamelCase word: "InvalidPath", "BackendNotFound", ... */
+	const char *text;
+	bool is_fatal; /* the object (or its named part) is not served */
+};
+
+struct model_chunk;
+
+struct model {
+	size_t n_listeners, cap_listeners;
+	struct model_listener *listeners;
+	size_t n_matches, cap_matches;
+	struct model_match *matches;
+	size_t n_backends, cap_backends;
+	struct model_backend *backends;
+	size_t n_problems, cap_problems;
+	struct model_problem *problems;
+	struct model_chunk *chunks; /* memory */
+};
+
+void model_init(struct model *m);
+void model_fini(struct model *m);
+/* Memory that lives as long as the model; zeroed. Ends the process when there is none. */
+void *model_alloc(struct model *m, size_t n);
+/* A copy of n bytes with NUL. */
+const char *model_strn(struct model *m, const char *s, size_t n);
+const char *model_str(struct model *m, const char *s);
+const char *model_printf(struct model *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Append a zeroed entry and return it; valid until the next append to the same list. */
+struct model_listener *model_add_listener(struct model *m);
+struct model_match *model_add_match(struct model *m);
+struct model_backend *model_add_backend(struct model *m);
+struct model_problem *model_add_problem(struct model *m);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kubernetes objects to the model. A pure function of the store: one wrong
+ * object is named among the problems and left out; all else is translated.
+ */
+#ifndef TRANSLATE_TRANSLATE_H
+#define TRANSLATE_TRANSLATE_H
+
+#include "kube/store.h"
+#include "translate/model.h"
+
+struct translate_options {
+	const char *controller_name; /* GatewayClass.spec.controllerName and IngressClass.spec.controller that are ours */
+	const char *ingress_class;   /* class taken when an Ingress names none and no IngressClass is the default; NULL: such are taken */
+};
+
+#define TRANSLATE_CONTROLLER "weir.dev/ingress-controller"
+
+/* Fills an initialised, empty model. */
+void translate(const struct store *s, const struct translate_options *options, struct model *m);
+
+/* Only the endpoints of the backends that m already names, again from the store. Returns the number that changed. */
+size_t translate_endpoints(const struct store *s, struct model *m);
+
+#endif

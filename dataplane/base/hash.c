@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hash64: multiply and fold, eight bytes at a time. See hash.h. */
+#include "base/hash.h"
+
+#include <string.h>
+
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+	__uint128_t m = (__uint128_t)a * b;
+	return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+static uint64_t load_tail(const uint8_t *p, size_t n)
+{
+	uint64_t v = 0;
+	memcpy(&v, p, n);
+	return v;
+}
+
+/* Odd constants with about half their bits set: fractions of sqrt(2), sqrt(3), sqrt(5). */
+#define K0 0x6a09e667f3bcc909ull
+#define K1 0xbb67ae8584caa73bull
+#define K2 0x3c6ef372fe94f82bull
+
+static uint64_t step(uint64_t h, uint64_t v)
+{
+	return fold(h ^ v, K1) + K2;
+}
+
+static uint64_t finish(uint64_t h, size_t n)
+{
+	return fold(h ^ K2, (uint64_t)n ^ K0 ^ (h >> 29));
+}
+
+uint64_t hash64(const void *data, size_t n, uint64_t seed)
+{
+	const uint8_t *p = data;
+	uint64_t h = fold(seed ^ K0, K1 ^ n);
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8) {
+		uint64_t v;
+		memcpy(&v, p + i, 8);
+		h = step(h, v);
+	}
+	if (i < n)
+		h = step(h, load_tail(p + i, n - i));
+	return finish(h, n);
+}
+
+uint64_t hash64_zeroed(const void *data, size_t n, size_t zero_off, size_t n_zero, uint64_t seed)
+{
+	const uint8_t *p = data;
+	uint64_t h = fold(seed ^ K0, K1 ^ n);
+
+	for (size_t i = 0; i < n; i += 8) {
+		uint8_t word[8] = {0};
+		size_t len = n - i < 8 ? n - i : 8;
+		uint64_t v;
+
+		memcpy(word, p + i, len);
+		if (i + 8 > zero_off && i < zero_off + n_zero)
+			for (size_t j = 0; j < len; j++)
+				if (i + j >= zero_off && i + j < zero_off + n_zero)
+					word[j] = 0;
+		memcpy(&v, word, 8);
+		h = step(h, v);
+	}
+	return finish(h, n);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hash64: the one hash of the contract (tables and checksums of snapshot.h)
+ * and of in-memory tables. Not for keys that a network peer chooses, unless
+ * the seed is secret.
+ */
+#ifndef BASE_HASH_H
+#define BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Hash of n bytes. Stable over versions of Weir: part of the ABI. */
+uint64_t hash64(const void *data, size_t n, uint64_t seed);
+
+/* As hash64, with the n_zero bytes at zero_off read as zero (a checksum over the blob that holds it). */
+uint64_t hash64_zeroed(const void *data, size_t n, size_t zero_off, size_t n_zero, uint64_t seed);
+
+#endif

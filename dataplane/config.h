@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * weir.yaml: the dataplane's configuration. One table (config_keys.c) drives
+ * the parser, the defaults, the checks and docs/weir.yaml.md.
+ */
+#ifndef WEIR_DATAPLANE_CONFIG_H
+#define WEIR_DATAPLANE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "net/net.h"
+
+#define CONFIG_MAX_LISTEN 64
+
+struct config_port {
+	char device[256]; /* PCI address, or vdev with arguments */
+	bool is_pci;
+	uint16_t n_desc;
+	uint16_t mtu;
+	bool promiscuous;
+};
+
+/* One entry of interfaces: a port by index, and what net_iface needs but for the MAC. */
+struct config_iface {
+	unsigned port; /* index in ports */
+	struct net_iface net;
+};
+
+struct config {
+	unsigned n_ports;
+	struct config_port ports[WEIR_MAX_PORTS];
+	unsigned n_ifaces;
+	struct config_iface ifaces[NET_MAX_IFACES];
+	unsigned n_listen; /* 0: every address of the interfaces */
+	struct weir_ip listen[CONFIG_MAX_LISTEN];
+
+	int main_core;	    /* -1: any */
+	unsigned n_workers; /* number of worker_cores */
+	uint16_t worker_cores[WEIR_MAX_WORKERS];
+
+	bool hugepages;
+	uint32_t memory_mb; /* DPDK's memory */
+	char file_prefix[64];
+
+	/* pools and limits, per worker */
+	uint32_t n_mbufs;
+	uint32_t n_connections;
+	uint32_t n_syn;
+	uint32_t n_requests;
+	uint32_t n_upstream_idle; /* idle connections kept, per endpoint */
+	uint32_t n_upstream_max;  /* connections per endpoint */
+	uint32_t n_neighbours;
+	uint32_t neighbour_queue;
+	uint32_t redirect_ring;
+	uint32_t rx_buffer_bytes, tx_buffer_bytes;
+	uint32_t arena_mb; /* of the region shared with weir-ctrl */
+	uint16_t port_lo, port_hi;
+
+	/* limits of HTTP */
+	uint32_t line_bytes, headers_bytes;
+	uint16_t n_fields;
+
+	/* times */
+	uint32_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
+	uint32_t connect_timeout_ms, response_timeout_ms, upstream_idle_ms;
+	uint32_t time_wait_ms, fin_timeout_ms, keepalive_ms, max_retransmit_ms;
+	uint32_t drain_ms; /* SIGTERM: at most this long until connections are cut */
+
+	char control_socket[108];
+	bool has_control_uid; /* else: root and the user weir-dataplane runs as */
+	uint32_t control_uid; /* uid that may connect; user names are resolved by the parser */
+};
+
+/* Reads a file. 0, or -EINVAL after writing every error as "file:line:column: what, what was expected" to err. */
+int config_load(const char *path, struct config *out, FILE *err);
+/* The same for bytes in memory; name stands in for the file's (tests, fuzzing). */
+int config_parse(const char *name, const char *data, size_t n, struct config *out, FILE *err);
+/* Writes the reference page (Markdown) from the table. */
+void config_write_reference(FILE *out);
+
+#endif

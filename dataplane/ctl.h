@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The main lcore's side of the contract: the control socket, the region,
+ * snapshots and endpoint sets in, acknowledgements out. Runs on the main
+ * lcore only; it may sleep, allocate and log.
+ */
+#ifndef WEIR_DATAPLANE_CTL_H
+#define WEIR_DATAPLANE_CTL_H
+
+#include <stdbool.h>
+
+#include "config.h"
+#include "worker.h"
+
+struct ctl;
+
+struct ctl_config {
+	const char *socket_path;
+	bool has_uid;
+	uint32_t uid;	   /* that may connect, besides root and our own */
+	uint32_t arena_mb;
+	unsigned n_workers;
+	const struct worker_link *links; /* [n_workers] */
+};
+
+/*
+ * Makes the statistics region (a memfd; header filled in, counters zero) for
+ * n_workers. *fd_ro gets a descriptor that can only be read. NULL and errno.
+ */
+struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro);
+void ctl_stats_destroy(struct weir_stats_region *r, int fd_ro);
+/* The block of worker i (i == n_workers: main's). */
+struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i);
+
+/* Listens on the control socket. NULL after logging what failed. A stale socket file is replaced, a live one is not. */
+struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region *stats, int stats_fd);
+/* Closes the socket and removes its file; frees what the workers gave back. Workers have stopped. */
+void ctl_destroy(struct ctl *c);
+
+/* Waits at most timeout_ms for work from weir-ctrl or the workers, and does it. Signals end the wait. */
+void ctl_poll(struct ctl *c, int timeout_ms);
+
+/* Sends every worker a message of this type (WORKER_DRAIN, WORKER_STOP). */
+void ctl_tell_workers(struct ctl *c, enum worker_msg_type type);
+/* Workers that answered WORKER_DRAINED, WORKER_STOPPED. */
+unsigned ctl_n_drained(const struct ctl *c);
+unsigned ctl_n_stopped(const struct ctl *c);
+
+#endif

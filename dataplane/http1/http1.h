@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/1.1 on the wire: strict to RFC 9110 and 9112. What is ambiguous is
+ * refused under a name, never guessed. Incremental: however the bytes are
+ * split over calls, the outcome and the head are the same. Pure functions of
+ * bytes: no clock, no connection.
+ */
+#ifndef HTTP1_HTTP1_H
+#define HTTP1_HTTP1_H
+
+#include "base/buf.h"
+#include "http/http.h"
+
+/* X(enumerator, status for the client, name, what is wrong). Extend freely; order is not ABI. */
+#define HTTP1_BADS(X) \
+	X(METHOD, 400, "bad_method", "method is not a token") \
+	X(TARGET, 400, "bad_target", "request target has a byte or a form that it may not have") \
+	X(VERSION, 400, "bad_version", "not HTTP/1.0 or HTTP/1.1") \
+	X(VERSION_UNSUPPORTED, 505, "bad_version_unsupported", "an HTTP version that is not spoken here") \
+	X(BARE_CR, 400, "bad_bare_cr", "CR without LF") \
+	X(BARE_LF, 400, "bad_bare_lf", "LF without CR") \
+	X(FIELD_NAME, 400, "bad_field_name", "header name is not a token, or has white space before the colon") \
+	X(FIELD_VALUE, 400, "bad_field_value", "header value has a control byte") \
+	X(OBS_FOLD, 400, "bad_obs_fold", "header line begins with white space") \
+	X(HOST_MISSING, 400, "bad_host_missing", "HTTP/1.1 request without Host") \
+	X(HOST_MANY, 400, "bad_host_many", "more than one Host") \
+	X(HOST, 400, "bad_host", "Host is not a host name, address, or port") \
+	X(HOST_MISMATCH, 400, "bad_host_mismatch", "Host differs from the authority of the request target") \
+	X(LENGTH, 400, "bad_length", "Content-Length is not a number, or there are several that differ") \
+	X(LENGTH_AND_CHUNKED, 400, "bad_length_and_chunked", "both Content-Length and Transfer-Encoding") \
+	X(TRANSFER_ENCODING, 501, "bad_transfer_encoding", "a transfer coding other than chunked alone") \
+	X(TRANSFER_ENCODING_1_0, 400, "bad_transfer_encoding_1_0", "Transfer-Encoding in HTTP/1.0") \
+	X(CONNECTION, 400, "bad_connection", "Connection is not a list of tokens") \
+	X(EXPECT, 417, "bad_expect", "an expectation other than 100-continue") \
+	X(STATUS_LINE, 502, "bad_status_line", "response status line is malformed") \
+	X(CHUNK_SIZE, 400, "bad_chunk_size", "chunk size is not a hexadecimal number, or overflows") \
+	X(CHUNK_EXTENSION, 400, "bad_chunk_extension", "chunk extension is malformed or too long") \
+	X(CHUNK_END, 400, "bad_chunk_end", "chunk data are not followed by CRLF") \
+	X(TRAILER, 400, "bad_trailer", "malformed trailer section, or too long") \
+	X(LINE_TOO_LONG, 414, "bad_line_too_long", "request line over the limit") \
+	X(HEADERS_TOO_LARGE, 431, "bad_headers_too_large", "header section over the limit") \
+	X(TOO_MANY_FIELDS, 431, "bad_too_many_fields", "more header fields than the limit")
+
+enum http1_outcome {
+	HTTP1_DONE,
+	HTTP1_MORE, /* all bytes were taken; more are needed */
+#define X(name, status, str, help) HTTP1_BAD_##name,
+	HTTP1_BADS(X)
+#undef X
+		HTTP1_N_OUTCOMES
+};
+
+static inline bool http1_is_bad(enum http1_outcome o)
+{
+	return o > HTTP1_MORE;
+}
+
+const char *http1_outcome_name(enum http1_outcome o); /* "done", "more", "bad_method", ... */
+const char *http1_outcome_help(enum http1_outcome o);
+unsigned http1_outcome_status(enum http1_outcome o); /* for a client's request; 0 unless bad */
+
+struct http1_limits {
+	uint32_t line_bytes;	/* request or status line */
+	uint32_t headers_bytes; /* the whole head: lines and fields */
+	uint16_t n_fields;	/* at most HTTP_MAX_FIELDS */
+};
+
+/*
+ * Parses one head. The bytes are copied into buf (the caller's, at least
+ * limits.headers_bytes), and head's slices point there: both live as long as
+ * the request. Fields from `state` on are http1's own.
+ */
+struct http1_parser {
+	struct http_head *head;
+	char *buf;
+	struct http1_limits limits;
+	bool is_response;
+	uint8_t request_method; /* responses: enum http_method of the request that is answered (HEAD has no body) */
+	/* private */
+	uint8_t state;
+	uint8_t flags;
+	uint32_t n;	     /* bytes in buf */
+	uint32_t line_start; /* of the line in work */
+	uint32_t mark;	     /* of the element in work */
+	uint32_t scratch;
+};
+
+/* Empty lines before a request line are skipped (RFC 9112 2.2), a bounded number of them. */
+void http1_request_init(struct http1_parser *p, struct http_head *head, char *buf, const struct http1_limits *limits);
+void http1_response_init(struct http1_parser *p, struct http_head *head, char *buf, const struct http1_limits *limits,
+			 enum http_method request_method);
+
+/* Takes bytes; *used says how many (all but when DONE: the body follows at data + *used). DONE and BAD_* are final. */
+enum http1_outcome http1_parse(struct http1_parser *p, const char *data, size_t n, size_t *used);
+
+/* True if at least one byte of a message has been taken: an end of the connection now is not an orderly one. */
+bool http1_has_begun(const struct http1_parser *p);
+
+/* A message body as it arrives. */
+struct http1_body {
+	uint8_t kind; /* enum http_body_kind */
+	uint8_t state;
+	bool is_response;
+	uint32_t line_bytes; /* of a chunk line or of the trailers, against the limit */
+	uint64_t remaining;  /* of the body, or of the chunk in work */
+};
+
+/* One step of a body: skip framing bytes, then data payload bytes, in the bytes that were given. */
+struct http1_run {
+	size_t skip;
+	size_t data;
+};
+
+void http1_body_init(struct http1_body *b, const struct http_head *head, bool is_response);
+
+/*
+ * Looks at n bytes and takes run->skip + run->data of them. MORE: go on with
+ * the bytes behind them (or with the next ones). DONE: the body ended behind
+ * them. UNTIL_CLOSE is never DONE: the connection's end is. NONE is DONE at
+ * once with n = 0. Trailers are read, checked and dropped.
+ */
+enum http1_outcome http1_body_scan(struct http1_body *b, const char *data, size_t n, struct http1_run *run);
+
+/* True if the body has ended (DONE was, or would be at once, returned). */
+bool http1_body_is_done(const struct http1_body *b);
+
+/* "<hex>\r\n" before a chunk of n bytes; "\r\n" follows the data, "0\r\n\r\n" the last chunk. */
+void http1_write_chunk_size(struct buf *out, size_t n);
+
+/* "name: value\r\n". */
+void http1_write_field(struct buf *out, struct slice name, struct slice value);
+
+/*
+ * A response of Weir's own, complete: status line, Date-less minimal headers
+ * (Content-Type: text/plain, Content-Length, X-Request-Id, Connection as
+ * given) and a one-line body "status reason: detail\n" (no body for HEAD).
+ */
+void http1_write_error(struct buf *out, unsigned status, struct slice detail, struct slice request_id, bool keep_alive,
+		       bool is_head);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ethernet to IP: one struct net per worker. Packets come from the worker's
+ * receive queue and from the other workers' redirect rings; each is answered
+ * here (ARP, neighbour discovery, ICMP echo), handed up to TCP, redirected to
+ * the worker that owns it, or dropped under one reason.
+ */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "tcp/tcp.h"
+#include "weir/stats.h"
+
+struct rte_mbuf;
+struct rte_mempool;
+struct rte_ring;
+struct wheel;
+struct net;
+
+#define NET_MAX_ADDRS 64
+#define NET_MAX_IFACES 16
+#define NET_BURST 32
+
+struct net_addr {
+	struct weir_ip ip;
+	uint8_t prefix_len; /* in the address's own family */
+};
+
+/* An interface: a port, or a VLAN on it. From weir.yaml; the same for all workers, read-only once started. */
+struct net_iface {
+	uint16_t port_id; /* DPDK's */
+	uint16_t vlan;	  /* 0: untagged */
+	uint16_t mtu;	  /* IP bytes */
+	uint8_t mac[6];
+	unsigned n_addrs;
+	struct net_addr addrs[NET_MAX_ADDRS];
+	bool has_gw4, has_gw6;
+	struct weir_ip gw4, gw6;
+};
+
+/* What a port can do; found out by port_start(). */
+struct net_port_caps {
+	bool rx_csum_ip, rx_csum_l4; /* receive checksums are verified by the device */
+	bool tx_csum_ip, tx_csum_l4;
+	bool tx_multi_seg;  /* a packet may be several mbufs */
+	bool stable_rss;    /* the device hashes a flow to the same queue always */
+	uint16_t max_tx_segs;
+};
+
+/* One DPDK port. Made by main before the workers start. */
+struct net_port_config {
+	const char *device; /* PCI address, or a vdev with its arguments ("net_tap0,iface=weir0") */
+	uint16_t n_queues;  /* a pair for each worker */
+	uint16_t n_desc;    /* per queue; 0: the device's default */
+	uint16_t mtu;
+	bool promiscuous;
+	struct rte_mempool **pools; /* one per queue */
+};
+
+struct net_port {
+	uint16_t port_id;
+	uint16_t n_queues;
+	uint8_t mac[6];
+	uint16_t mtu;
+	struct net_port_caps caps;
+	char name[32];
+};
+
+/* Probes, configures and starts a port. 0 or -errno; the log says what failed. */
+int port_start(const struct net_port_config *config, struct net_port *out);
+/* Stops and closes it. */
+void port_stop(struct net_port *p);
+bool port_is_link_up(const struct net_port *p);
+
+struct net_config {
+	uint16_t worker;    /* this worker's number = its queue on every port */
+	uint16_t n_workers;
+	unsigned n_ifaces;
+	const struct net_iface *ifaces; /* outlive the net */
+	unsigned n_ports;
+	const struct net_port *ports;
+	struct rte_mempool *pool;
+	struct wheel *wheel; /* net registers its kind wheel_kind */
+	unsigned wheel_kind;
+	struct weir_worker_stats *stats;
+	struct rte_ring **redirect_in;	/* [n_workers]: ring from worker i to this one (own entry NULL) */
+	struct rte_ring **redirect_out; /* [n_workers]: ring from this worker to worker i */
+	uint32_t n_neighbours;		/* next-hop table size */
+	uint32_t neighbour_queue;	/* packets that may wait for one next hop */
+	uint16_t port_lo, port_hi;	/* local ports of all workers: worker i owns an equal share, see steer_ports() */
+};
+
+/* The part of port_lo..port_hi that belongs to a worker: a contiguous, disjoint range. */
+void steer_ports(uint16_t port_lo, uint16_t port_hi, uint16_t n_workers, uint16_t worker, uint16_t *lo, uint16_t *hi);
+
+/*
+ * The worker that owns a segment's connection, or that shall accept it. A
+ * local port in port_lo..port_hi says it by itself (the worker opened the
+ * connection); for others it is this worker where the device's RSS is stable,
+ * and else a hash over the tuple, so that it does not matter on which queue a
+ * packet arrives.
+ */
+uint16_t steer_owner(const struct net *n, const struct net_port *port, const struct ip_flow *flow);
+
+struct net *net_create(const struct net_config *config);
+void net_destroy(struct net *n);
+/* Where segments go. Set before the first net_poll(). */
+void net_set_tcp(struct net *n, struct tcp_stack *tcp);
+
+/* Receives one burst from each port and each redirect ring and handles it. Returns the number of packets. */
+unsigned net_poll(struct net *n, uint64_t now_us);
+
+/* Handles packets as if port had received them; for tests and fuzzing. Takes them over. */
+void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsigned n_pkts, uint64_t now_us);
+
+/* A tcp_output_fn (ctx is the struct net): adds IP and Ethernet, checksums, resolves the next hop. */
+void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us);
+
+/* Gives everything collected to the ports and to the redirect rings. Once per iteration, at its end. */
+void net_flush(struct net *n);
+
+/* The local address from which remote is reached. False: no interface or gateway leads there. */
+bool net_source_for(const struct net *n, const struct weir_ip *remote, struct weir_ip *local);
+
+/* True if a is one of our addresses. */
+bool net_has_addr(const struct net *n, const struct weir_ip *a);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request from end to end: the only place where TCP, HTTP, routes and
+ * upstreams meet. One per worker.
+ *
+ * A client connection parses one request at a time (pipelined bytes wait in
+ * its receive queue); a request object exists only from the first byte of a
+ * request to the last byte of its response, and holds the snapshot that it
+ * was routed with.
+ */
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+
+#include "http1/http1.h"
+#include "tcp/tcp.h"
+#include "upstream/upstream.h"
+#include "weir/snapshot.h"
+
+struct proxy;
+struct rte_mempool;
+
+struct proxy_config {
+	struct tcp_stack *tcp;
+	struct upstream *upstream;
+	struct wheel *wheel;
+	unsigned wheel_kind; /* registers wheel_kind and wheel_kind + 1 */
+	struct rte_mempool *pool;
+	struct weir_worker_stats *stats;
+	uint32_t n_clients;  /* client connection objects */
+	uint32_t n_requests; /* request objects */
+	struct http1_limits limits;
+	uint32_t header_timeout_ms; /* from a request's first byte to its whole head */
+	uint32_t body_timeout_ms;   /* between two reads or writes of a body */
+	uint32_t idle_timeout_ms;   /* keep-alive connection without a request */
+	uint32_t response_timeout_ms; /* from the request's end to the response head, if the route sets none */
+	uint32_t n_tries;	    /* tries of one request in all */
+	unsigned n_listen;	    /* addresses to listen on for binds of the zero address */
+	const struct weir_ip *listen;
+	uint16_t worker;
+	uint64_t seed; /* for request ids and splits */
+	/* A snapshot copy that no request uses any more goes back through this. */
+	void (*release)(void *ctx, const struct weir_snapshot *s);
+	void *release_ctx;
+};
+
+struct proxy *proxy_create(const struct proxy_config *config);
+void proxy_destroy(struct proxy *p, uint64_t now_us);
+
+/*
+ * Serves this snapshot from now on: opens and closes listeners by the
+ * difference, tells upstream which backends to keep. Requests in hand end
+ * with the one they began with; the old one is released after the last.
+ */
+void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
+
+/* No new connections; idle ones are closed, busy ones after their response ("Connection: close"). */
+void proxy_drain(struct proxy *p, uint64_t now_us);
+/* True if no client connection is left. */
+bool proxy_is_idle(const struct proxy *p);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which rule of a snapshot takes a request: pure functions over a checked
+ * snapshot. No DPDK; weir-ctrl links it for explain.
+ *
+ * Precedence (Gateway API HTTPRoute, and networking.k8s.io/v1 Ingress): most
+ * specific listener host, most specific host, exact path, then the longest
+ * prefix by element; within one path the order that the compiler gave (method,
+ * number of headers, of query parameters, age, name). A path whose rules all
+ * fail to match falls back to the next shorter one; a host whose paths do not
+ * match does not fall back to a less specific host.
+ */
+#ifndef ROUTE_ROUTE_H
+#define ROUTE_ROUTE_H
+
+#include "snapshot/snapshot.h"
+
+/* What is matched. Slices need to live only for the call. */
+struct route_request {
+	struct weir_ip local; /* address that the client connected to */
+	uint16_t port;
+	struct slice method;
+	struct slice host;  /* lower case, no port */
+	struct slice path;  /* begins with '/' */
+	struct slice query; /* without '?', may be empty */
+	/* the first value of the named header (name in lower case), or p NULL */
+	struct slice (*header)(const void *ctx, struct slice name);
+	const void *header_ctx;
+};
+
+enum route_miss {
+	ROUTE_HIT,
+	ROUTE_NO_BIND,	   /* nothing listens on this address and port */
+	ROUTE_NO_LISTENER, /* no listener for this host name */
+	ROUTE_NO_HOST,	   /* no route for this host name */
+	ROUTE_NO_PATH,	   /* no path of the host fits */
+	ROUTE_NO_RULE,	   /* a path fits, but method, headers or query of its rules do not */
+};
+
+/* Indexes into the snapshot; WEIR_NONE behind the point where a miss happened. */
+struct route_result {
+	enum route_miss miss;
+	uint32_t bind, listener, vhost, path, rule;
+};
+
+struct route_result route_match(const struct weir_snapshot *s, const struct route_request *rq);
+const char *route_miss_name(enum route_miss m);
+
+/* The split that takes a request, for a random number r; index in SPLITS, or WEIR_NONE if total_weight is 0. */
+uint32_t route_pick_split(const struct weir_snapshot *s, const struct weir_rule *rule, uint32_t r);
+
+/* Hash of a look-up key: hash64 of the bytes with the kind as seed (snapshot.h). */
+uint64_t route_key_hash(unsigned kind, struct slice key);
+
+#endif

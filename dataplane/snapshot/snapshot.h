@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one reader and checker of weir/snapshot.h. No DPDK: weir-ctrl links it
+ * to check what it compiled, and for weirctl explain.
+ *
+ * A checked snapshot can be read without any further test: every offset,
+ * index, range, string, enumeration and look-up table has been verified.
+ * Readers take only checked blobs.
+ */
+#ifndef SNAPSHOT_SNAPSHOT_H
+#define SNAPSHOT_SNAPSHOT_H
+
+#include <assert.h>
+
+#include "base/slice.h"
+#include "weir/msg.h"
+#include "weir/snapshot.h"
+
+/* Where and why a check failed, for the log. */
+struct snapshot_error {
+	enum weir_refusal refusal;
+	char text[160]; /* "rule 17: splits reach 40 of 39" */
+};
+
+/*
+ * Checks a blob of n bytes at an address that is a multiple of 8. The caller
+ * owns the bytes privately: nobody else can change them during or after.
+ * Returns WEIR_REFUSED_OK or the reason; err may be NULL. Time and memory are
+ * bounded by n.
+ */
+enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_error *err);
+enum weir_refusal endpoint_set_check(const void *blob, size_t n, struct snapshot_error *err);
+
+/* Entry i of a section: snapshot_at(s, RULES, struct weir_rule, i). */
+#define snapshot_at(s, section, type, i) \
+	((const type *)(const void *)((const char *)(s) + (s)->sect[WEIR_SECT_##section].off) + (i))
+#define snapshot_count(s, section) ((s)->sect[WEIR_SECT_##section].count)
+
+static inline const struct weir_bind *snapshot_bind(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, BINDS, struct weir_bind, i);
+}
+
+static inline const struct weir_listener *snapshot_listener(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, LISTENERS, struct weir_listener, i);
+}
+
+static inline const struct weir_vhost *snapshot_vhost(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, VHOSTS, struct weir_vhost, i);
+}
+
+static inline const struct weir_path *snapshot_path(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, PATHS, struct weir_path, i);
+}
+
+static inline const struct weir_rule *snapshot_rule(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, RULES, struct weir_rule, i);
+}
+
+static inline const struct weir_cond *snapshot_cond(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, CONDS, struct weir_cond, i);
+}
+
+static inline const struct weir_split *snapshot_split(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, SPLITS, struct weir_split, i);
+}
+
+static inline const struct weir_backend *snapshot_backend(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, BACKENDS, struct weir_backend, i);
+}
+
+static inline const struct weir_route *snapshot_route(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, ROUTES, struct weir_route, i);
+}
+
+static inline struct slice snapshot_str(const struct weir_snapshot *s, struct weir_str str)
+{
+	return slice_of((const char *)s + s->sect[WEIR_SECT_STRINGS].off + str.off, str.len);
+}
+
+/* Index of the entry with this key in the table, relative to its range, or WEIR_NONE; calls is_key(ctx, i) to compare. */
+typedef bool snapshot_key_fn(const void *ctx, uint32_t index);
+uint32_t snapshot_slot_find(const struct weir_snapshot *s, struct weir_range slots, uint64_t hash, snapshot_key_fn *is_key,
+			    const void *ctx);
+
+#endif

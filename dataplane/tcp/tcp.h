@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TCP (RFC 9293): one stack per worker, nothing shared, no clock read: every
+ * entry takes now_us (monotonic). Packets go in by tcp_input() and come out by
+ * the environment's output function; the layer above is told by events.
+ *
+ * tcp_input() and timers only change state. tcp_run(), once per iteration of
+ * the worker's loop, first delivers the events (so the layer above is never
+ * called from within its own calls), then sends everything that may be sent.
+ *
+ * Data are mbuf chains. What was received is taken out as mbufs and may be
+ * given to another connection without a copy; it is kept, with a reference,
+ * until acknowledged.
+ */
+#ifndef TCP_TCP_H
+#define TCP_TCP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "base/slice.h"
+#include "weir/stats.h"
+
+struct rte_mbuf;
+struct rte_mempool;
+struct wheel;
+struct tcp_stack;
+struct tcp_conn;
+struct tcp_listener;
+
+/* The IP layer's facts about a segment that came in. */
+struct tcp_packet {
+	struct weir_ip src;
+	struct weir_ip dst;
+	uint8_t ecn; /* the two ECN bits */
+};
+
+/*
+ * Sends one segment. m begins at the TCP header (at least 128 bytes of
+ * headroom, checksum field zero; the callee fills it in), takes m over in any
+ * case. ecn: the two ECN bits for the IP header.
+ */
+typedef void tcp_output_fn(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us);
+
+/* What the stack needs from its worker. All of it outlives the stack. */
+struct tcp_env {
+	void *ctx; /* for output */
+	tcp_output_fn *output;
+	struct rte_mempool *pool;  /* mbufs with data room, for headers and copied data */
+	struct rte_mempool *clones; /* mbufs without data room, for references to data in flight */
+	struct wheel *wheel;	   /* the stack registers its kinds wheel_kind .. wheel_kind + 3 */
+	unsigned wheel_kind;
+	struct weir_worker_stats *stats;
+};
+
+struct tcp_config {
+	uint32_t n_connections;	   /* size of the table, TIME-WAIT and SYN-RECEIVED included */
+	uint32_t n_syn;		   /* connections in SYN-RECEIVED at most */
+	uint32_t rx_buffer_bytes;  /* receive window at most */
+	uint32_t tx_buffer_bytes;  /* unacknowledged and unsent data of one connection at most */
+	uint16_t mtu;		   /* of the interface */
+	uint16_t port_lo, port_hi; /* local ports of connections that this worker opens: both included */
+	uint32_t time_wait_ms;	   /* 2 MSL */
+	uint32_t fin_timeout_ms;   /* FIN-WAIT-2 after tcp_close(), and LAST-ACK */
+	uint32_t keepalive_ms;	   /* idle time before the first probe; 0: none */
+	uint32_t max_retransmit_ms; /* R2 of RFC 9293 3.8.3: give up after so long without an acknowledgement */
+	uint8_t secret[16];	   /* for initial sequence numbers (RFC 6528), time stamps and ports (RFC 6056) */
+};
+
+/* Event bits of tcp_event_fn. CLOSED is the last event of a connection; its handle is dead after the call. */
+enum tcp_event {
+	TCP_EV_CONNECTED = 1, /* tcp_connect() succeeded */
+	TCP_EV_READABLE = 2,  /* more data than at the last event, or the end of data */
+	TCP_EV_WRITABLE = 4,  /* tcp_send_room() grew after it had been asked for and found short */
+	TCP_EV_CLOSED = 8,    /* gone; tcp_close_reason() says why */
+};
+
+typedef void tcp_event_fn(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us);
+
+/*
+ * A connection was established by a peer. Sets *user for its events. Returns
+ * 0, or -errno to refuse it (it is reset and no event follows).
+ */
+typedef int tcp_accept_fn(void *listener_ctx, struct tcp_conn *c, void **user, uint64_t now_us);
+
+/* Creates the stack and its table. NULL when memory is short or a value is out of bounds (errno). */
+struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_env *env);
+
+/* Ends every connection with RST, without events, and frees all. */
+void tcp_destroy(struct tcp_stack *s, uint64_t now_us);
+
+/* One segment from the network: m begins at the TCP header; its checksum was verified. Takes m over. */
+void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us);
+
+enum tcp_icmp { TCP_ICMP_UNREACHABLE, TCP_ICMP_TOO_BIG };
+
+/*
+ * An ICMP error that quotes a segment of ours, first checked by the IP layer.
+ * seq: the quoted sequence number (host order), checked against what is in
+ * flight (RFC 5927). mtu: for TOO_BIG.
+ */
+void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+		    uint64_t now_us);
+
+/* Delivers events, then sends. Once per iteration. Returns the number of connections it served. */
+unsigned tcp_run(struct tcp_stack *s, uint64_t now_us);
+
+/* True if the stack has this connection in its table (whatever its state). */
+bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow);
+
+/* Listens on addr (zero: any) and port. -EADDRINUSE, -ENOMEM. */
+int tcp_listen(struct tcp_stack *s, const struct weir_ip *addr, uint16_t port, tcp_accept_fn *accept, tcp_event_fn *event,
+	       void *listener_ctx, struct tcp_listener **out);
+
+/* Stops listening: connections in SYN-RECEIVED are reset, established ones live on. */
+void tcp_unlisten(struct tcp_listener *l, uint64_t now_us);
+
+/* From now on every SYN is answered by RST (WEIR_R_RX_DROPPED_BY_DRAIN). */
+void tcp_set_draining(struct tcp_stack *s, bool draining);
+
+struct tcp_connect {
+	struct weir_ip local;
+	struct weir_ip remote;
+	uint16_t remote_port;
+	uint32_t timeout_ms; /* for the handshake */
+	tcp_event_fn *event;
+	void *user;
+};
+
+/*
+ * Opens a connection; CONNECTED or CLOSED follows, never from within this
+ * call. NULL at once with *why set (CLOSE_NO_PORTS, CLOSE_TABLE_FULL).
+ */
+struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args, uint64_t now_us,
+			     enum weir_reason *why);
+
+const struct ip_flow *tcp_flow(const struct tcp_conn *c);
+void *tcp_user(const struct tcp_conn *c);
+/* Changes who gets the events from now on (a connection that moves from a pool to a request). */
+void tcp_set_user(struct tcp_conn *c, tcp_event_fn *event, void *user);
+enum weir_reason tcp_close_reason(const struct tcp_conn *c);
+
+/* Bytes received in order and not yet taken. */
+size_t tcp_readable(const struct tcp_conn *c);
+/* True once the peer has closed its side and all its data were taken. */
+bool tcp_is_eof(const struct tcp_conn *c);
+/* The first contiguous bytes of what is readable; valid until the next call that takes data. Empty if none. */
+struct slice tcp_peek(const struct tcp_conn *c);
+/* Takes and frees the first n readable bytes. The window opens as data are taken. */
+void tcp_consume(struct tcp_conn *c, size_t n);
+/*
+ * Takes the first max_bytes (or all, if fewer) readable bytes as one mbuf
+ * chain (pkt_len is its length), without a copy where possible. NULL if none
+ * are readable or no mbuf is left to split one.
+ */
+struct rte_mbuf *tcp_recv(struct tcp_conn *c, size_t max_bytes);
+
+/* Bytes that may be given to tcp_send*() now; 0 before CONNECTED and after tcp_shutdown(). */
+size_t tcp_send_room(struct tcp_conn *c);
+/* Copies n bytes into the send queue: all (returns 0) or nothing (-EAGAIN: no room, -ENOBUFS: no mbuf, -EPIPE: closed). */
+int tcp_send(struct tcp_conn *c, const void *data, size_t n);
+/* Appends a chain, whose bytes are not changed any more by anybody. Takes it over in any case. Same errors. */
+int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain);
+/* Bytes given and not yet acknowledged. */
+size_t tcp_unacked(const struct tcp_conn *c);
+
+/* Sends FIN after what is queued; receiving goes on; events go on. */
+void tcp_shutdown(struct tcp_conn *c);
+/*
+ * Lets the connection go: no event follows and the handle is dead for the
+ * caller. What is queued is still delivered, then FIN; data that arrive after
+ * this, or were not taken, end it with RST (RFC 2525 2.17).
+ */
+void tcp_close(struct tcp_conn *c, uint64_t now_us);
+/* Resets the connection; no event follows and the handle is dead. why: counted. */
+void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us);
+
+/* X-macro: RFC 9293 3.3.2. */
+#define TCP_STATES(X) \
+	X(CLOSED, "closed") X(SYN_SENT, "syn-sent") X(SYN_RECEIVED, "syn-received") X(ESTABLISHED, "established") \
+	X(FIN_WAIT_1, "fin-wait-1") X(FIN_WAIT_2, "fin-wait-2") X(CLOSE_WAIT, "close-wait") X(CLOSING, "closing") \
+	X(LAST_ACK, "last-ack") X(TIME_WAIT, "time-wait")
+
+enum tcp_state {
+#define X(name, str) TCP_##name,
+	TCP_STATES(X)
+#undef X
+};
+
+/* A look at a connection, for diagnostics and tests. */
+struct tcp_info {
+	struct ip_flow flow;
+	enum tcp_state state;
+	uint32_t srtt_us, rttvar_us, rto_us;
+	uint32_t cwnd, ssthresh; /* bytes */
+	uint32_t snd_wnd, rcv_wnd;
+	uint32_t unacked_bytes, unsent_bytes, readable_bytes;
+	uint32_t retransmits;
+	uint16_t mss;
+	bool has_sack, has_timestamps;
+	uint8_t snd_wscale, rcv_wscale;
+};
+
+void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out);
+/* Calls fn for each connection of the table; fn changes none. */
+void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), void *ctx);
+uint32_t tcp_n_connections(const struct tcp_stack *s);
+
+#endif

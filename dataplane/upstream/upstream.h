@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker's way to backends: endpoint sets by backend id, the choice of an
+ * endpoint, and a pool of idle connections for each endpoint. One per worker.
+ *
+ * An endpoint keeps its idle connections when a new set still lists its
+ * address and port. A set that the current snapshot does not name is dropped
+ * at the swap (sets for a snapshot always precede it).
+ */
+#ifndef UPSTREAM_UPSTREAM_H
+#define UPSTREAM_UPSTREAM_H
+
+#include "tcp/tcp.h"
+#include "weir/snapshot.h"
+
+struct net;
+struct wheel;
+struct upstream;
+struct upstream_conn;
+
+struct upstream_config {
+	struct tcp_stack *tcp;
+	const struct net *net; /* for source addresses */
+	struct wheel *wheel;
+	unsigned wheel_kind;
+	struct weir_worker_stats *stats;
+	uint32_t n_conns;	/* connection objects, all endpoints together */
+	uint32_t n_endpoints;	/* endpoint objects */
+	uint32_t n_backends;	/* backends */
+	uint32_t max_per_endpoint;
+	uint32_t max_idle_per_endpoint;
+	uint32_t idle_ms;
+	uint32_t connect_timeout_ms;
+	uint64_t seed; /* for random choices */
+};
+
+struct upstream *upstream_create(const struct upstream_config *config);
+void upstream_destroy(struct upstream *u, uint64_t now_us);
+
+/* Takes over what a checked set says; the set may be freed after the call. 0, or -ENOMEM (old set stays; counted). */
+int upstream_set_endpoints(struct upstream *u, const struct weir_endpoint_set *set, uint64_t now_us);
+/* After a snapshot swap: drops the sets of backends that s does not name. */
+void upstream_retain(struct upstream *u, const struct weir_snapshot *s, uint64_t now_us);
+
+/* Endpoints already tried for a request, so that a retry takes another one. */
+#define UPSTREAM_MAX_TRIED 4
+struct upstream_tried {
+	unsigned n;
+	uint32_t endpoint[UPSTREAM_MAX_TRIED];
+};
+
+/* Events of the connection once it is handed out: as tcp_event_fn, but for the user of the upstream connection. */
+typedef void upstream_event_fn(struct upstream_conn *uc, void *user, unsigned events, uint64_t now_us);
+
+enum upstream_outcome {
+	UPSTREAM_READY,	     /* *out is an idle connection, established */
+	UPSTREAM_CONNECTING, /* *out is being opened: TCP_EV_CONNECTED or TCP_EV_CLOSED follows */
+	UPSTREAM_NO_BACKEND, /* no set with this id has come */
+	UPSTREAM_NO_ENDPOINT, /* none ready, or all of them tried */
+	UPSTREAM_LIMIT,	     /* max_per_endpoint, or a pool is empty */
+	UPSTREAM_UNREACHABLE, /* no address of ours leads there, or no local port */
+};
+
+/*
+ * A connection to an endpoint of the backend: an idle one unless fresh is
+ * set, else a new one. The endpoint is added to tried.
+ */
+enum upstream_outcome upstream_get(struct upstream *u, uint64_t backend_id, bool fresh, struct upstream_tried *tried,
+				   upstream_event_fn *event, void *user, uint64_t now_us, struct upstream_conn **out);
+
+struct tcp_conn *upstream_tcp(const struct upstream_conn *uc);
+/* True if this connection has carried a request before (so an early close may be a stale connection). */
+bool upstream_is_reused(const struct upstream_conn *uc);
+
+/* Gives an established connection back to the idle pool (nothing of a response is left in it). */
+void upstream_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us);
+/* Ends it: abort (RST) or orderly close; after TCP_EV_CLOSED only frees the object. The handle is dead. */
+void upstream_discard(struct upstream *u, struct upstream_conn *uc, bool abort, uint64_t now_us);
+/* Closes all idle connections (drain). */
+void upstream_drain(struct upstream *u, uint64_t now_us);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker: one core, one queue pair of each port, one of everything. The
+ * main lcore talks to it only by two single-producer single-consumer
+ * rte_rings of struct worker_msg (16-byte elements are not enough: rte_ring_*_elem).
+ */
+#ifndef WEIR_DATAPLANE_WORKER_H
+#define WEIR_DATAPLANE_WORKER_H
+
+#include <stdint.h>
+
+#include "config.h"
+#include "weir/snapshot.h"
+
+struct rte_ring;
+struct worker;
+
+enum worker_msg_type {
+	/* main > worker */
+	WORKER_SNAPSHOT = 1, /* ptr: a checked struct weir_snapshot, the worker's own copy; id = generation */
+	WORKER_ENDPOINTS,    /* ptr: a checked struct weir_endpoint_set, the worker's own copy; id = backend id */
+	WORKER_DRAIN,	     /* no new connections; finish what is in hand */
+	WORKER_STOP,	     /* leave the loop */
+	/* worker > main */
+	WORKER_SWAPPED = 100,	/* id = generation that the worker now serves */
+	WORKER_RELEASED,	/* ptr: a snapshot copy that the worker does not use any more; main frees it */
+	WORKER_ENDPOINTS_TAKEN, /* ptr: an endpoint set copy of which the worker has what it needs; main frees it */
+	WORKER_DRAINED,		/* no connection is left */
+	WORKER_STOPPED,		/* the loop has ended */
+};
+
+struct worker_msg {
+	uint32_t type;
+	uint32_t worker;
+	void *ptr;
+	uint64_t id;
+	uint64_t version; /* of an endpoint set */
+};
+
+#define WORKER_RING_SIZE 4096u
+
+/* Rings between main and a worker, made by main. */
+struct worker_link {
+	struct rte_ring *to_worker; /* main: producer */
+	struct rte_ring *to_main;   /* worker: producer */
+};
+
+/* Everything that a worker is made of; worker_create() allocates it on the worker's socket. */
+struct worker_config {
+	uint16_t id;
+	uint16_t n_workers;
+	const struct config *config;
+	struct net_config net; /* pool, rings, ports and interfaces filled in by main */
+	struct rte_mempool *clones;
+	struct worker_link link;
+	struct weir_worker_stats *stats;
+};
+
+struct worker *worker_create(const struct worker_config *wc);
+void worker_destroy(struct worker *w);
+/* The loop (an lcore function); arg is the struct worker. Returns 0 after WORKER_STOP. */
+int worker_run(void *arg);
+
+#endif

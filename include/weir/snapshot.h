@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The compiled routes: one contiguous blob that weir-ctrl builds
+ * (ctrl/translate/compile.c), and that dataplane/snapshot/ checks and reads.
+ *
+ *   bind (address, port)  >  listener (host name)  >  vhost (host name)
+ *     >  path (exact, or prefix by element)  >  rules in order of precedence
+ *     >  splits (weighted)  >  backend (a stable 64-bit id)
+ *
+ * Endpoints are not in here: they change often and travel alone, as a
+ * struct weir_endpoint_set for one backend id.
+ *
+ * Look-up tables are open-addressed (linear probing, power-of-two slots, at
+ * most half full) over hash64() of the key, so that a reader needs no
+ * building step: it validates and uses the blob where it lies.
+ */
+#ifndef WEIR_SNAPSHOT_H
+#define WEIR_SNAPSHOT_H
+
+#include "weir/types.h"
+
+#define WEIR_SNAPSHOT_MAGIC 0x50414e5352494557ull /* "WEIRSNAP" */
+#define WEIR_ENDPOINTS_MAGIC 0x5344504552494557ull /* "WEIREPDS" */
+
+#define WEIR_SNAPSHOT_MAX_BYTES (1u << 30)
+#define WEIR_ENDPOINTS_MAX 65536u /* endpoints of one backend */
+#define WEIR_NONE UINT32_MAX	  /* "no entry" where a field holds an index */
+
+/* X(enumerator, element type) in file order; a section's count is in elements. */
+#define WEIR_SECTIONS(X) \
+	X(STRINGS, char) \
+	X(BINDS, struct weir_bind) \
+	X(LISTENERS, struct weir_listener) \
+	X(VHOSTS, struct weir_vhost) \
+	X(PATHS, struct weir_path) \
+	X(RULES, struct weir_rule) \
+	X(CONDS, struct weir_cond) \
+	X(SPLITS, struct weir_split) \
+	X(BACKENDS, struct weir_backend) \
+	X(ROUTES, struct weir_route) \
+	X(SLOTS, struct weir_slot)
+
+enum weir_section {
+#define X(name, type) WEIR_SECT_##name,
+	WEIR_SECTIONS(X)
+#undef X
+		WEIR_N_SECTIONS
+};
+
+#define WEIR_MAX_SECTIONS 32 /* room for sections to come; unused ones are zero */
+
+struct weir_section_ref {
+	uint32_t off;	/* from the start of the blob, multiple of 8 */
+	uint32_t count; /* elements */
+};
+
+/* The head of the blob. */
+struct weir_snapshot {
+	uint64_t magic;
+	uint16_t abi_major;
+	uint16_t abi_minor;
+	uint32_t size;	     /* bytes of the whole blob, this head included */
+	uint64_t generation; /* grows by at least one with each publication of one weir-ctrl */
+	uint64_t checksum;   /* hash64() of the whole blob with this field zero */
+	uint64_t reserved[4];
+	struct weir_section_ref sect[WEIR_MAX_SECTIONS];
+};
+
+/* A slot of a look-up table. index is relative to the first entry of the range that the table serves. */
+struct weir_slot {
+	uint32_t hash;	     /* low 32 bits of hash64() of the key */
+	uint32_t index_plus1; /* 0: empty */
+};
+
+/* enum weir_host_kind values are also the seed of hash64() for a key of that kind. */
+enum weir_host_kind {
+	WEIR_HOST_EXACT = 1,
+	WEIR_HOST_WILDCARD = 2,	    /* "*.example.com", any number of labels (Gateway API) */
+	WEIR_HOST_WILDCARD_ONE = 3, /* "*.example.com", exactly one label (Ingress) */
+	WEIR_HOST_ANY = 4,	    /* no host name given; key is the empty string */
+};
+
+enum weir_proto {
+	WEIR_PROTO_HTTP = 1,
+	WEIR_PROTO_HTTPS = 2,
+};
+
+/* One address and port on which the workers listen. Sorted by (port, address); no two alike. */
+struct weir_bind {
+	struct weir_ip addr; /* zero: every address that weir.yaml lists under listen */
+	uint16_t port;
+	uint8_t proto; /* enum weir_proto */
+	uint8_t reserved0;
+	uint32_t reserved1;
+	struct weir_range listeners; /* in LISTENERS */
+	struct weir_range slots;     /* in SLOTS: (kind, host) of listeners; count 0 or a power of two */
+};
+
+/* Host names of listeners isolate (Gateway API): the most specific one that fits takes the request. */
+struct weir_listener {
+	struct weir_str host; /* lower case, without "*." */
+	uint8_t host_kind;
+	uint8_t reserved0[7];
+	struct weir_str name;	  /* "Gateway ns/name listener", or "Ingress", for people */
+	struct weir_range vhosts; /* in VHOSTS */
+	struct weir_range slots;  /* in SLOTS: (kind, host) of vhosts */
+};
+
+struct weir_vhost {
+	struct weir_str host; /* lower case, without "*." */
+	uint8_t host_kind;
+	uint8_t reserved0[7];
+	struct weir_range paths; /* in PATHS */
+	struct weir_range slots; /* in SLOTS: (kind, path) of paths */
+};
+
+/* enum weir_path_kind values are also the seed of hash64() for a key of that kind. */
+enum weir_path_kind {
+	WEIR_PATH_EXACT = 17,
+	WEIR_PATH_PREFIX = 18, /* by element; key without a trailing slash, "" for "/" */
+	WEIR_PATH_REGEX = 19,  /* has its place; not yet accepted by the checker */
+};
+
+struct weir_path {
+	struct weir_str path;
+	uint8_t kind;
+	uint8_t reserved0[7];
+	struct weir_range rules; /* in RULES, highest precedence first */
+};
+
+enum weir_action {
+	WEIR_ACTION_FORWARD = 1, /* to one of splits, by weight */
+	WEIR_ACTION_STATUS = 2,	 /* answer status */
+};
+
+struct weir_rule {
+	struct weir_str method;	   /* empty: any */
+	struct weir_range conds;   /* in CONDS; all must hold */
+	struct weir_range splits;  /* in SPLITS; action FORWARD: at least one */
+	uint32_t total_weight;	   /* sum of the splits' weights; 0: answered 500 */
+	uint32_t route;		   /* in ROUTES */
+	uint32_t rule_index;	   /* of the rule within its object, from 0 */
+	uint8_t action;		   /* enum weir_action */
+	uint8_t reserved0;
+	uint16_t status;	   /* action STATUS */
+	uint32_t request_timeout_ms; /* whole request; 0: the dataplane's default */
+	uint32_t backend_timeout_ms; /* one try; 0: the dataplane's default */
+	uint64_t reserved1[4];
+};
+
+enum weir_cond_kind {
+	WEIR_COND_HEADER = 1, /* name in lower case */
+	WEIR_COND_QUERY = 2,
+};
+
+enum weir_cond_op {
+	WEIR_OP_EXACT = 1,
+	WEIR_OP_REGEX = 2, /* has its place; not yet accepted by the checker */
+};
+
+struct weir_cond {
+	uint8_t kind;
+	uint8_t op;
+	uint8_t reserved0[6];
+	struct weir_str name;
+	struct weir_str value;
+};
+
+struct weir_split {
+	uint32_t backend; /* in BACKENDS; WEIR_NONE: answer status for this share */
+	uint32_t weight;
+	uint16_t status; /* where backend is WEIR_NONE: 500 (bad reference) */
+	uint16_t reserved0;
+	uint32_t reserved1;
+};
+
+struct weir_backend {
+	uint64_t id;	      /* hash64() of name, stable over restarts of weir-ctrl; never 0 */
+	struct weir_str name; /* "namespace/service:port" */
+	uint8_t proto;	      /* enum weir_proto */
+	uint8_t balance;      /* 0: weighted round robin */
+	uint8_t reserved0[6];
+	uint32_t connect_timeout_ms; /* 0: the dataplane's default */
+	uint32_t reserved1;
+};
+
+/* The Kubernetes object that a rule came from: for explain, metrics and the access log. */
+struct weir_route {
+	struct weir_str kind; /* "Ingress", "HTTPRoute" */
+	struct weir_str ns;
+	struct weir_str name;
+};
+
+/* enum weir_endpoint_flag: conditions of an EndpointSlice's endpoint. */
+enum weir_endpoint_flag {
+	WEIR_EP_READY = 1,
+	WEIR_EP_SERVING = 2,
+	WEIR_EP_TERMINATING = 4,
+};
+
+struct weir_endpoint {
+	struct weir_ip addr;
+	uint16_t port;
+	uint8_t flags;
+	uint8_t reserved0;
+	uint32_t weight; /* at least 1 */
+	uint64_t reserved1;
+};
+
+/* All endpoints of one backend, in one blob: this head, then n_endpoints entries. */
+struct weir_endpoint_set {
+	uint64_t magic;
+	uint16_t abi_major;
+	uint16_t abi_minor;
+	uint32_t size; /* bytes, head included */
+	uint64_t backend_id;
+	uint64_t version;  /* grows with each publication of one weir-ctrl */
+	uint64_t checksum; /* hash64() of the blob with this field zero */
+	uint32_t n_endpoints;
+	uint32_t reserved0;
+	uint64_t reserved1[2];
+	struct weir_endpoint ep[];
+};
+
+#endif

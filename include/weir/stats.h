@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the dataplane counts, and the shared region in which it counts.
+ *
+ * One X-macro list per layer gives the enum, the name and the help text. Each
+ * worker adds to a block of its own (worker: w, everyone else: r), with plain
+ * 64-bit stores that readers load whole; reading costs the workers nothing.
+ * weir-ctrl maps the region read-only.
+ *
+ * Counters only grow, gauges are set. A reason says why one packet,
+ * connection or request was dropped, refused or closed: each such event
+ * counts under exactly one reason.
+ */
+#ifndef WEIR_STATS_H
+#define WEIR_STATS_H
+
+#include "weir/types.h"
+
+#define WEIR_STATS_MAGIC 0x5441545352494557ull /* "WEIRSTAT" */
+#define WEIR_MAX_WORKERS 128u
+#define WEIR_MAX_PORTS 16u
+
+/* X(enumerator, prometheus name without weir_ and _total, help) */
+#define WEIR_COUNTERS_WORKER(X) \
+	X(LOOPS, "worker_loops", "iterations of the worker's loop") \
+	X(BUSY_LOOPS, "worker_busy_loops", "iterations that found work") \
+	X(BUSY_CYCLES, "worker_busy_cycles", "time stamp counter cycles of iterations that found work") \
+	X(TOTAL_CYCLES, "worker_cycles", "time stamp counter cycles of all iterations") \
+	X(SNAPSHOT_SWAPS, "snapshot_swaps", "snapshots that the worker switched to") \
+	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to")
+
+#define WEIR_COUNTERS_NET(X) \
+	X(RX_PACKETS, "rx_packets", "packets received from the port") \
+	X(RX_BYTES, "rx_bytes", "bytes received from the port") \
+	X(TX_PACKETS, "tx_packets", "packets given to the port") \
+	X(TX_BYTES, "tx_bytes", "bytes given to the port") \
+	X(STEERED_OUT, "steered_out_packets", "packets redirected to the worker that owns them") \
+	X(STEERED_IN, "steered_in_packets", "packets that other workers redirected to this one") \
+	X(ARP_RX, "arp_rx", "ARP packets received") \
+	X(ARP_TX, "arp_tx", "ARP packets sent") \
+	X(NDP_RX, "ndp_rx", "neighbour discovery packets received") \
+	X(NDP_TX, "ndp_tx", "neighbour discovery packets sent") \
+	X(ICMP_ECHO, "icmp_echo", "ICMP and ICMPv6 echo requests answered") \
+	X(ICMP_ERRORS_RX, "icmp_errors_rx", "ICMP and ICMPv6 errors received for our packets") \
+	X(ICMP_ERRORS_TX, "icmp_errors_tx", "ICMP and ICMPv6 errors sent") \
+	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known")
+
+#define WEIR_COUNTERS_TCP(X) \
+	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \
+	X(TCP_TX_SEGMENTS, "tcp_tx_segments", "TCP segments sent") \
+	X(TCP_ACCEPTED, "tcp_accepted", "connections accepted") \
+	X(TCP_CONNECTED, "tcp_connected", "connections opened to backends") \
+	X(TCP_CLOSED, "tcp_closed", "connections ended") \
+	X(TCP_RETRANSMITS, "tcp_retransmits", "segments sent again") \
+	X(TCP_RTO, "tcp_rto", "retransmission timeouts") \
+	X(TCP_FAST_RETRANSMITS, "tcp_fast_retransmits", "retransmissions begun by duplicate acknowledgements") \
+	X(TCP_DUP_ACKS, "tcp_dup_acks", "duplicate acknowledgements received") \
+	X(TCP_OUT_OF_ORDER, "tcp_out_of_order", "segments received out of order") \
+	X(TCP_ZERO_WINDOW_PROBES, "tcp_zero_window_probes", "zero-window probes sent") \
+	X(TCP_RST_TX, "tcp_rst_tx", "RST segments sent") \
+	X(TCP_RST_RX, "tcp_rst_rx", "RST segments accepted")
+
+#define WEIR_COUNTERS_HTTP(X) \
+	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
+	X(RESPONSES_1XX, "http_responses_1xx", "interim responses sent") \
+	X(RESPONSES_2XX, "http_responses_2xx", "responses sent with a 2xx status") \
+	X(RESPONSES_3XX, "http_responses_3xx", "responses sent with a 3xx status") \
+	X(RESPONSES_4XX, "http_responses_4xx", "responses sent with a 4xx status") \
+	X(RESPONSES_5XX, "http_responses_5xx", "responses sent with a 5xx status") \
+	X(BODY_BYTES_UP, "http_body_bytes_up", "body bytes relayed to backends") \
+	X(BODY_BYTES_DOWN, "http_body_bytes_down", "body bytes relayed to clients")
+
+#define WEIR_COUNTERS_UPSTREAM(X) \
+	X(UPSTREAM_CONNECTS, "upstream_connects", "connections begun to endpoints") \
+	X(UPSTREAM_REUSED, "upstream_reused", "requests that took an idle connection") \
+	X(UPSTREAM_RETRIES, "upstream_retries", "requests tried again on another connection") \
+	X(UPSTREAM_EVICTED, "upstream_evicted", "idle connections closed by limit, age or removal of the endpoint")
+
+#define WEIR_COUNTERS(X) \
+	WEIR_COUNTERS_WORKER(X) \
+	WEIR_COUNTERS_NET(X) \
+	WEIR_COUNTERS_TCP(X) \
+	WEIR_COUNTERS_HTTP(X) \
+	WEIR_COUNTERS_UPSTREAM(X)
+
+enum weir_counter {
+#define X(name, str, help) WEIR_C_##name,
+	WEIR_COUNTERS(X)
+#undef X
+		WEIR_N_COUNTERS
+};
+
+/* Gauges of one worker. X(enumerator, name, help) */
+#define WEIR_GAUGES(X) \
+	X(SNAPSHOT_GENERATION, "snapshot_generation", "generation that the worker serves") \
+	X(TCP_CONNECTIONS, "tcp_connections", "connections in the table, TIME-WAIT included") \
+	X(CLIENT_CONNECTIONS, "client_connections", "client connections of the proxy") \
+	X(REQUESTS_ACTIVE, "http_requests_active", "requests in hand") \
+	X(UPSTREAM_IDLE, "upstream_idle", "idle connections to endpoints") \
+	X(MBUFS_USED, "mbufs_used", "packet buffers in use, of the worker's pool") \
+	X(NEIGHBOURS, "neighbours", "entries of the next-hop table") \
+	X(LISTENERS, "listeners", "addresses and ports that the worker listens on")
+
+enum weir_gauge {
+#define X(name, str, help) WEIR_G_##name,
+	WEIR_GAUGES(X)
+#undef X
+		WEIR_N_GAUGES
+};
+
+/* What a reason speaks of. */
+enum weir_reason_kind {
+	WEIR_KIND_PACKET,
+	WEIR_KIND_CONNECTION,
+	WEIR_KIND_REQUEST,
+};
+
+/* X(enumerator, name, help) */
+#define WEIR_REASONS_PACKET(X) \
+	X(RX_TRUNCATED, "rx_truncated", "shorter than its headers say") \
+	X(RX_UNKNOWN_ETHERTYPE, "rx_unknown_ethertype", "neither ARP, IPv4 nor IPv6") \
+	X(RX_OTHER_VLAN, "rx_other_vlan", "VLAN that no interface of ours has") \
+	X(RX_OTHER_MAC, "rx_other_mac", "link address of another host") \
+	X(ARP_BAD, "arp_bad", "malformed ARP packet") \
+	X(ARP_NOT_OURS, "arp_not_ours", "ARP for an address of another host") \
+	X(NDP_BAD, "ndp_bad", "neighbour discovery that RFC 4861 tells to discard") \
+	X(NDP_NOT_OURS, "ndp_not_ours", "neighbour discovery for an address of another host") \
+	X(IP_BAD_VERSION, "ip_bad_version", "IP version does not fit the EtherType") \
+	X(IP_BAD_HEADER, "ip_bad_header", "IP header length or total length is wrong") \
+	X(IP_BAD_CHECKSUM, "ip_bad_checksum", "IPv4 header checksum is wrong") \
+	X(IP_FRAGMENT, "ip_fragment", "fragment; Weir does not reassemble") \
+	X(IP_SOURCE_ROUTE, "ip_source_route", "source-routed packet") \
+	X(IP_BAD_SOURCE, "ip_bad_source", "source address that no packet may have") \
+	X(IP_NOT_OURS, "ip_not_ours", "destination is an address of another host") \
+	X(IP_UNKNOWN_PROTOCOL, "ip_unknown_protocol", "neither TCP nor ICMP") \
+	X(IP6_BAD_EXTENSION, "ip6_bad_extension", "IPv6 extension header chain too long or malformed") \
+	X(ICMP_BAD, "icmp_bad", "malformed ICMP message or wrong checksum") \
+	X(ICMP_UNKNOWN, "icmp_unknown", "ICMP type that is not handled") \
+	X(ICMP_RATE, "icmp_rate", "ICMP reply withheld by its rate limit") \
+	X(TCP_BAD_HEADER, "tcp_bad_header", "TCP header length or option length is wrong") \
+	X(TCP_BAD_CHECKSUM, "tcp_bad_checksum", "TCP checksum is wrong") \
+	X(TCP_NO_LISTENER, "tcp_no_listener", "no listener on this port; RST sent") \
+	X(TCP_NO_CONNECTION, "tcp_no_connection", "no connection has this segment; RST sent") \
+	X(TCP_OUT_OF_WINDOW, "tcp_out_of_window", "sequence number outside the window") \
+	X(TCP_BAD_ACK, "tcp_bad_ack", "acknowledges what was never sent") \
+	X(TCP_PAWS, "tcp_paws", "time stamp older than the last one (PAWS)") \
+	X(TCP_BAD_FLAGS, "tcp_bad_flags", "flags that make no sense in this state") \
+	X(TCP_REASSEMBLY_FULL, "tcp_reassembly_full", "out-of-order queue at its bound") \
+	X(TCP_RX_BUFFER_FULL, "tcp_rx_buffer_full", "data beyond the receive buffer") \
+	X(TCP_SYN_QUEUE_FULL, "tcp_syn_queue_full", "SYN while the SYN queue is full") \
+	X(TCP_TABLE_FULL, "tcp_table_full", "SYN while the connection table is full") \
+	X(TCP_REFUSED, "tcp_refused", "SYN that the listener refused; RST sent") \
+	X(STEER_RING_FULL, "steer_ring_full", "ring to the owning worker is full") \
+	X(NEIGHBOUR_QUEUE_FULL, "neighbour_queue_full", "too many packets wait for this next hop") \
+	X(NEIGHBOUR_TABLE_FULL, "neighbour_table_full", "next-hop table is full") \
+	X(NEIGHBOUR_FAILED, "neighbour_failed", "next hop did not answer") \
+	X(NO_ROUTE, "no_route", "no interface or gateway leads to the destination") \
+	X(NO_MBUF, "no_mbuf", "packet buffer pool is empty") \
+	X(TX_FULL, "tx_full", "transmit queue of the port is full") \
+	X(TX_TOO_LONG, "tx_too_long", "packet longer than the MTU") \
+	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent")
+
+/* Why a TCP connection ended. */
+#define WEIR_REASONS_CONNECTION(X) \
+	X(CLOSE_NORMAL, "close_normal", "both sides closed in order") \
+	X(CLOSE_RESET_BY_PEER, "close_reset_by_peer", "the peer sent RST") \
+	X(CLOSE_REFUSED, "close_refused", "the peer refused the connection") \
+	X(CLOSE_CONNECT_TIMEOUT, "close_connect_timeout", "the peer did not answer the SYN in time") \
+	X(CLOSE_RETRANSMIT_TIMEOUT, "close_retransmit_timeout", "the peer did not acknowledge in time") \
+	X(CLOSE_ZERO_WINDOW_TIMEOUT, "close_zero_window_timeout", "the peer kept its window closed too long") \
+	X(CLOSE_FIN_TIMEOUT, "close_fin_timeout", "the peer did not close its side in time") \
+	X(CLOSE_UNREACHABLE, "close_unreachable", "the network says that the peer cannot be reached") \
+	X(CLOSE_ABORTED, "close_aborted", "Weir aborted the connection") \
+	X(CLOSE_DATA_AFTER_CLOSE, "close_data_after_close", "the peer sent data that nobody reads any more") \
+	X(CLOSE_NO_MEMORY, "close_no_memory", "no packet buffer for what had to be sent") \
+	X(CLOSE_NO_PORTS, "close_no_ports", "no local port left to open a connection from") \
+	X(CLOSE_TABLE_FULL, "close_table_full", "connection table full when opening a connection") \
+	X(CLOSE_SHUTDOWN, "close_shutdown", "the dataplane stops")
+
+/* Why a request was refused, failed or cut. The status that the client sees stands in the help text. */
+#define WEIR_REASONS_REQUEST(X) \
+	X(REQ_BAD, "req_bad", "400: the request breaks RFC 9110 or 9112 (http_bad_* tells how)") \
+	X(REQ_TOO_LARGE, "req_too_large", "414 or 431: request line, headers or their count over the limit") \
+	X(REQ_HEADER_TIMEOUT, "req_header_timeout", "408: the head did not arrive in time") \
+	X(REQ_BODY_TIMEOUT, "req_body_timeout", "408: the body stopped arriving") \
+	X(REQ_IDLE_TIMEOUT, "req_idle_timeout", "keep-alive connection idle too long; closed") \
+	X(REQ_NO_ROUTE, "req_no_route", "404: no route takes this host and path") \
+	X(REQ_BAD_BACKEND_REF, "req_bad_backend_ref", "500: the route refers to a backend that is not there") \
+	X(REQ_NO_ENDPOINT, "req_no_endpoint", "503: the backend has no ready endpoint") \
+	X(REQ_UPSTREAM_REFUSED, "req_upstream_refused", "502: the endpoint refused or reset the connection") \
+	X(REQ_UPSTREAM_UNREACHABLE, "req_upstream_unreachable", "502: the endpoint cannot be reached") \
+	X(REQ_UPSTREAM_CLOSED, "req_upstream_closed", "502: the endpoint closed before it answered") \
+	X(REQ_UPSTREAM_BAD, "req_upstream_bad", "502: the endpoint's answer is not HTTP/1.1") \
+	X(REQ_UPSTREAM_TRUNCATED, "req_upstream_truncated", "the endpoint closed within the body; client connection reset") \
+	X(REQ_CONNECT_TIMEOUT, "req_connect_timeout", "504: no connection to the endpoint in time") \
+	X(REQ_RESPONSE_TIMEOUT, "req_response_timeout", "504: no answer of the endpoint in time") \
+	X(REQ_POOL_EMPTY, "req_pool_empty", "503: request pool of the worker is empty") \
+	X(REQ_UPSTREAM_LIMIT, "req_upstream_limit", "503: connection limit to the backend reached") \
+	X(REQ_NO_SNAPSHOT, "req_no_snapshot", "503: no routes yet") \
+	X(REQ_CLIENT_GONE, "req_client_gone", "the client went away before its answer was complete") \
+	X(REQ_METHOD, "req_method", "501 or 405: CONNECT, or a method that cannot be carried")
+
+#define WEIR_REASONS(X) \
+	WEIR_REASONS_PACKET(X) \
+	WEIR_REASONS_CONNECTION(X) \
+	WEIR_REASONS_REQUEST(X)
+
+enum weir_reason {
+#define X(name, str, help) WEIR_R_##name,
+	WEIR_REASONS(X)
+#undef X
+		WEIR_N_REASONS
+};
+
+/* worker: w, all others: r. Each block has cache lines of its own. */
+struct weir_worker_stats {
+	uint64_t counter[WEIR_N_COUNTERS];
+	uint64_t gauge[WEIR_N_GAUGES];
+	uint64_t reason[WEIR_N_REASONS];
+} __attribute__((aligned(128)));
+
+struct weir_port_info {
+	char name[32]; /* NUL terminated */
+	uint8_t mac[6];
+	uint16_t mtu;
+	uint32_t link_up;
+	uint32_t n_queues;
+	uint64_t offloads; /* as the port reports, for people */
+};
+
+/* The head of the statistics region. main: w. worker blocks follow at workers_off. */
+struct weir_stats_region {
+	uint64_t magic;
+	uint16_t abi_major;
+	uint16_t abi_minor;
+	uint32_t n_workers;
+	uint64_t size;
+	uint64_t workers_off; /* of struct weir_worker_stats[n_workers + 1]; the last block is the main lcore's */
+	uint32_t n_counters;  /* as compiled in: a reader of another version reads the smaller number */
+	uint32_t n_gauges;
+	uint32_t n_reasons;
+	uint32_t n_ports;
+	uint64_t start_time_s; /* Unix time */
+	uint64_t tsc_hz;
+	uint64_t snapshots_taken;
+	uint64_t snapshots_refused;
+	uint64_t endpoint_sets_taken;
+	uint64_t endpoint_sets_refused;
+	uint64_t live_generation; /* that every worker serves */
+	uint64_t draining;
+	char version[32];
+	struct weir_port_info port[WEIR_MAX_PORTS];
+	uint64_t ctrl_connects;	 /* connections of a weir-ctrl taken */
+	uint64_t ctrl_refused;	 /* connections refused: wrong uid, or one was there */
+	uint64_t ctrl_protocol_errors; /* connections ended because the peer broke the contract */
+	uint64_t reserved[13];
+};
+
+#endif
