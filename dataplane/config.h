@@ -41,7 +41,8 @@ struct config {
 	uint16_t worker_cores[WEIR_MAX_WORKERS];
 
 	bool hugepages;
-	uint32_t memory_mb; /* DPDK's memory */
+	uint32_t memory_mb; /* DPDK's memory; 0: as much as the pools need */
+	uint32_t idle_sleep_us; /* how long a worker without work sleeps at a time; 0: it spins */
 	char file_prefix[64];
 
 	/* pools and limits, per worker */
@@ -49,6 +50,8 @@ struct config {
 	uint32_t n_connections;
 	uint32_t n_syn;
 	uint32_t n_requests;
+	uint32_t n_backends, n_endpoints;
+	uint32_t n_tries;	  /* of one request */
 	uint32_t n_upstream_idle; /* idle connections kept, per endpoint */
 	uint32_t n_upstream_max;  /* connections per endpoint */
 	uint32_t n_neighbours;

@@ -2,7 +2,7 @@
 /*
  * A worker: one core, one queue pair of each port, one of everything. The
  * main lcore talks to it only by two single-producer single-consumer
- * rte_rings of struct worker_msg (16-byte elements are not enough: rte_ring_*_elem).
+ * rte_rings whose elements are struct worker_msg (rte_ring_*_elem).
  */
 #ifndef WEIR_DATAPLANE_WORKER_H
 #define WEIR_DATAPLANE_WORKER_H
@@ -54,6 +54,9 @@ struct worker_config {
 	struct rte_mempool *clones;
 	struct worker_link link;
 	struct weir_worker_stats *stats;
+	int socket;	    /* NUMA node of its core */
+	uint8_t secret[16]; /* of its TCP */
+	uint64_t seed;	    /* for choices that need no secret */
 };
 
 struct worker *worker_create(const struct worker_config *wc);

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every key of weir.yaml: its type, bounds, default and meaning. The parser
+ * and docs/weir.yaml.md both come from here.
+ */
+#include <ctype.h>
+#include <pwd.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config_pvt.h"
+#include "http/http.h"
+
+#define OFF(field) offsetof(struct config, field)
+
+/* "10.0.0.1/24": an address of this host and the length of its prefix. */
+static void add_address(struct parse *p, const struct key *k, void *arg, const yaml_node_t *n)
+{
+	struct net_iface *f = arg;
+	const char *text = parse_scalar(n);
+	const char *slash = text ? strchr(text, '/') : NULL;
+	struct net_addr a;
+	uint64_t len;
+
+	if (!slash || ip_parse(text, (size_t)(slash - text), &a.ip) != 0 ||
+	    !parse_number(slash + 1, 1, ip_is4(&a.ip) ? 32 : 128, &len)) {
+		parse_error(p, n, "%s: expected an address with its prefix length, such as 192.0.2.10/24 or 2001:db8::10/64",
+			    k->name);
+		return;
+	}
+	if (ip_is_any(&a.ip) || a.ip.b[0] == 0xff || (ip_is4(&a.ip) && (a.ip.b[12] >= 224 || a.ip.b[12] == 0))) {
+		parse_error(p, n, "%s: %s is not the address of a host", k->name, text);
+		return;
+	}
+	if (f->n_addrs == NET_MAX_ADDRS) {
+		parse_error(p, n, "%s: more than %u addresses", k->name, NET_MAX_ADDRS);
+		return;
+	}
+	a.prefix_len = (uint8_t)len;
+	f->addrs[f->n_addrs++] = a;
+}
+
+static void set_addresses(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	parse_each(p, k, n, (char *)section + k->offset, add_address);
+}
+
+static bool read_ip(struct parse *p, const struct key *k, const yaml_node_t *n, struct weir_ip *out)
+{
+	const char *text = parse_scalar(n);
+
+	if (text && ip_parse(text, strlen(text), out) == 0)
+		return true;
+	parse_error(p, n, "%s: expected an IPv4 or IPv6 address", k->name);
+	return false;
+}
+
+static void add_gateway(struct parse *p, const struct key *k, void *arg, const yaml_node_t *n)
+{
+	struct net_iface *f = arg;
+	struct weir_ip ip;
+	bool is4;
+
+	if (!read_ip(p, k, n, &ip))
+		return;
+	is4 = ip_is4(&ip);
+	if (is4 ? f->has_gw4 : f->has_gw6) {
+		parse_error(p, n, "%s: a second %s gateway; expected at most one of each family", k->name,
+			    is4 ? "IPv4" : "IPv6");
+		return;
+	}
+	*(is4 ? &f->has_gw4 : &f->has_gw6) = true;
+	*(is4 ? &f->gw4 : &f->gw6) = ip;
+}
+
+static void set_gateways(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	parse_each(p, k, n, (char *)section + k->offset, add_gateway);
+}
+
+static void add_listen(struct parse *p, const struct key *k, void *arg, const yaml_node_t *n)
+{
+	struct config *c = arg;
+	struct weir_ip ip;
+
+	if (!read_ip(p, k, n, &ip))
+		return;
+	if (c->n_listen == CONFIG_MAX_LISTEN) {
+		parse_error(p, n, "%s: more than %u addresses", k->name, CONFIG_MAX_LISTEN);
+		return;
+	}
+	p->listen_at[c->n_listen] = n;
+	c->listen[c->n_listen++] = ip;
+}
+
+static void set_listen(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	parse_each(p, k, n, section, add_listen);
+}
+
+static void add_core(struct parse *p, const struct key *k, void *arg, const yaml_node_t *n)
+{
+	struct config *c = arg;
+	uint64_t core;
+
+	if (!parse_scalar(n) || !parse_number(parse_scalar(n), 0, 1023, &core)) {
+		parse_error(p, n, "%s: expected a core number from 0 to 1023", k->name);
+		return;
+	}
+	if (c->n_workers == WEIR_MAX_WORKERS) {
+		parse_error(p, n, "%s: more than %u workers", k->name, WEIR_MAX_WORKERS);
+		return;
+	}
+	for (unsigned i = 0; i < c->n_workers; i++)
+		if (c->worker_cores[i] == core) {
+			parse_error(p, n, "%s: core %u twice; expected one worker a core", k->name, (unsigned)core);
+			return;
+		}
+	c->worker_cores[c->n_workers++] = (uint16_t)core;
+}
+
+static void set_cores(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	parse_each(p, k, n, section, add_core);
+}
+
+static bool is_pci_address(const char *s)
+{
+	static const char form[] = "xxxx:xx:xx.d";
+
+	if (strlen(s) != sizeof(form) - 1)
+		return false;
+	for (size_t i = 0; form[i]; i++) {
+		if (form[i] == 'x' ? !isxdigit((unsigned char)s[i])
+				   : form[i] == 'd' ? s[i] < '0' || s[i] > '7' : s[i] != form[i])
+			return false;
+	}
+	return true;
+}
+
+static void set_device(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	struct config_iface *f = section;
+	struct config_port *port = &p->out->ports[f->port];
+	const char *text = parse_scalar(n);
+	bool is_pci = strcmp(k->name, "pci") == 0;
+
+	if (!text || (is_pci ? !is_pci_address(text) : strncmp(text, "net_", 4) != 0)) {
+		parse_error(p, n, "%s: expected %s", k->name, k->expect);
+		return;
+	}
+	if (port->device[0]) {
+		parse_error(p, n, "%s: the port has a device already; expected one of pci and vdev", k->name);
+		return;
+	}
+	if (strlen(text) >= sizeof(port->device)) {
+		parse_error(p, n, "%s: longer than %zu bytes", k->name, sizeof(port->device) - 1);
+		return;
+	}
+	strcpy(port->device, text);
+	port->is_pci = is_pci;
+}
+
+/* Keys of a port that are not its interface's. */
+static void set_port_value(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	struct config_iface *f = section;
+	char *base = (char *)&p->out->ports[f->port];
+	const char *text = parse_scalar(n);
+	uint64_t v;
+
+	if (strcmp(k->name, "promiscuous") == 0) {
+		if (text && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
+			*(bool *)(base + k->offset) = text[0] == 't';
+		else
+			parse_error(p, n, "%s: expected true or false", k->name);
+		return;
+	}
+	if (!text || !parse_number(text, k->min, k->max, &v)) {
+		parse_error(p, n, "%s: expected %s", k->name, k->expect);
+		return;
+	}
+	*(uint16_t *)(void *)(base + k->offset) = (uint16_t)v;
+	if (strcmp(k->name, "mtu") == 0)
+		f->net.mtu = (uint16_t)v;
+}
+
+static struct config_iface *add_iface(struct parse *p, const yaml_node_t *n, unsigned port)
+{
+	struct config *c = p->out;
+	struct config_iface *f;
+
+	if (c->n_ifaces == NET_MAX_IFACES) {
+		parse_error(p, n, "more than %u interfaces (ports and VLANs together)", NET_MAX_IFACES);
+		return NULL;
+	}
+	p->iface_at[c->n_ifaces] = n;
+	f = &c->ifaces[c->n_ifaces++];
+	f->port = port;
+	return f;
+}
+
+static void *begin_port(struct parse *p, void *section, const yaml_node_t *n)
+{
+	struct config *c = p->out;
+
+	if (c->n_ports == WEIR_MAX_PORTS) {
+		parse_error(p, n, "more than %u ports", WEIR_MAX_PORTS);
+		return NULL;
+	}
+	c->ports[c->n_ports].mtu = 1500;
+	return add_iface(p, n, c->n_ports++);
+}
+
+static void *begin_vlan(struct parse *p, void *section, const yaml_node_t *n)
+{
+	const struct config_iface *parent = section;
+
+	return add_iface(p, n, parent->port);
+}
+
+static void set_user(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	struct config *c = section;
+	const char *text = parse_scalar(n);
+	const struct passwd *pw;
+	uint64_t uid;
+
+	if (text && parse_number(text, 0, UINT32_MAX - 1, &uid)) {
+		c->control_uid = (uint32_t)uid;
+		c->has_control_uid = true;
+		return;
+	}
+	pw = text && *text ? getpwnam(text) : NULL;
+	if (!pw) {
+		parse_error(p, n, "%s: expected %s", k->name, k->expect);
+		return;
+	}
+	c->control_uid = pw->pw_uid;
+	c->has_control_uid = true;
+}
+
+#define IFACE(field) offsetof(struct config_iface, net.field)
+
+#define ADDRESS_KEYS \
+	{.name = "addresses", .type = KEY_CUSTOM, .offset = offsetof(struct config_iface, net), .set = set_addresses, \
+	 .expect = "a list of addresses with prefix length", \
+	 .help = "Addresses of this host on the interface, such as `192.0.2.10/24` and `2001:db8::10/64`."}, \
+	{.name = "gateways", .type = KEY_CUSTOM, .offset = offsetof(struct config_iface, net), .set = set_gateways, \
+	 .expect = "a list of addresses, at most one of each family", \
+	 .help = "Next hops for what is not on the interface's own prefixes. Each lies in one of them."}
+
+static const struct key vlan_keys[] = {
+	{.name = "id", .type = KEY_U16, .offset = IFACE(vlan), .min = 1, .max = 4094, .help = "VLAN identifier (802.1Q). Required."},
+	{.name = "mtu", .type = KEY_U16, .offset = IFACE(mtu), .min = 1280, .max = 9000, .def = "the port's",
+	 .help = "IP bytes of a packet."},
+	ADDRESS_KEYS,
+	{0},
+};
+
+static const struct key port_keys[] = {
+	{.name = "pci", .type = KEY_CUSTOM, .set = set_device, .expect = "a PCI address such as 0000:01:00.0",
+	 .help = "PCI address of a NIC that is bound for DPDK. A port has either `pci` or `vdev`."},
+	{.name = "vdev", .type = KEY_CUSTOM, .set = set_device,
+	 .expect = "a DPDK virtual device such as net_tap0,iface=weir0",
+	 .help = "Virtual device with its arguments: `net_tap0,iface=weir0`, `net_af_packet0,iface=eth1,qpairs=2`, "
+		 "`net_af_xdp0,iface=eth1`, `net_memif0,role=client,socket=/run/memif.sock`."},
+	{.name = "mtu", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, mtu), .min = 1280,
+	 .max = 9000, .def = "1500", .expect = "a number from 1280 to 9000", .help = "IP bytes of a packet."},
+	{.name = "descriptors", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, n_desc),
+	 .min = 64, .max = 16384, .def = "the device's", .expect = "a number from 64 to 16384",
+	 .help = "Descriptors of each receive and transmit queue."},
+	{.name = "promiscuous", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, promiscuous),
+	 .def = "false", .expect = "true or false", .help = "Receive frames for other link addresses too."},
+	ADDRESS_KEYS,
+	{.name = "vlans", .type = KEY_LIST, .keys = vlan_keys, .begin = begin_vlan, .help = "Tagged interfaces on this port."},
+	{0},
+};
+
+#define U32(key, field, lo, hi, text, words) \
+	{.name = key, .type = KEY_U32, .offset = OFF(field), .min = lo, .max = hi, .def = text, .help = words}
+
+static const struct key workers_keys[] = {
+	{.name = "cores", .type = KEY_CUSTOM, .set = set_cores, .def = "[0]", .expect = "a list of core numbers",
+	 .help = "One worker runs on each of these cores, with a queue pair of its own on every port."},
+	{.name = "main_core", .type = KEY_INT, .offset = OFF(main_core), .min = 0, .max = 1023, .def = "any",
+	 .help = "Core of the main thread, which sleeps most of the time."},
+	U32("idle_sleep_us", idle_sleep_us, 0, 10000, "0",
+	    "How long a worker without work sleeps at a time. 0: it polls without rest, which is right for a core of its own."),
+	{0},
+};
+
+static const struct key memory_keys[] = {
+	{.name = "hugepages", .type = KEY_BOOL, .offset = OFF(hugepages), .def = "true",
+	 .help = "Use hugepages. `false` works everywhere and is slower; PCI ports need `true`."},
+	U32("mb", memory_mb, 0, 1048576, "0", "Memory for DPDK in MiB. 0: as much as the pools need."),
+	U32("arena_mb", arena_mb, 1, 1024, "64", "Size in MiB of the area through which weir-ctrl hands over routes."),
+	{.name = "file_prefix", .type = KEY_TEXT, .offset = OFF(file_prefix), .max = sizeof(((struct config *)0)->file_prefix),
+	 .def = "weir-PID", .help = "DPDK's file prefix, where several of its programs run on a host."},
+	{0},
+};
+
+static const struct key pools_keys[] = {
+	U32("mbufs", n_mbufs, 1024, 16777216, "32768", "Packet buffers of a worker."),
+	U32("connections", n_connections, 64, 8388608, "16384", "TCP connections of a worker, those to backends included."),
+	U32("syn_queue", n_syn, 16, 1048576, "1024", "Connections of a worker whose handshake is not complete."),
+	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
+	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
+	U32("endpoints", n_endpoints, 16, 8388608, "32768", "Endpoints of all backends."),
+	U32("neighbours", n_neighbours, 16, 1048576, "1024", "Next hops whose link address is known or looked for."),
+	U32("neighbour_queue", neighbour_queue, 1, 1024, "32", "Packets that wait for the link address of one next hop."),
+	U32("redirect_ring", redirect_ring, 64, 65536, "2048",
+	    "Slots of the ring from one worker to another; a power of two."),
+	{0},
+};
+
+static const struct key limits_keys[] = {
+	U32("request_line_bytes", line_bytes, 64, 65536, "8192", "Longest request line; more is answered 414."),
+	U32("header_bytes", headers_bytes, 256, 131072, "16384", "Largest head of a request or response; more is answered 431."),
+	{.name = "header_fields", .type = KEY_U16, .offset = OFF(n_fields), .min = 8, .max = HTTP_MAX_FIELDS, .def = "100",
+	 .help = "Most header fields of a message; more is answered 431."},
+	U32("receive_buffer_bytes", rx_buffer_bytes, 4096, 16777216, "262144", "Largest receive window of a connection."),
+	U32("send_buffer_bytes", tx_buffer_bytes, 4096, 16777216, "262144",
+	    "Unacknowledged and unsent data of a connection."),
+	U32("endpoint_connections", n_upstream_max, 1, 1048576, "4096", "Connections of a worker to one endpoint."),
+	U32("endpoint_idle", n_upstream_idle, 0, 1048576, "256", "Idle connections that a worker keeps to one endpoint."),
+	U32("tries", n_tries, 1, 8, "3", "Tries of one request, where HTTP allows more than one."),
+	{.name = "local_port_first", .type = KEY_U16, .offset = OFF(port_lo), .min = 1024, .max = 65535, .def = "16384",
+	 .help = "First local port of connections to backends. Every worker has an equal share."},
+	{.name = "local_port_last", .type = KEY_U16, .offset = OFF(port_hi), .min = 1024, .max = 65535, .def = "65535",
+	 .help = "Last local port of connections to backends."},
+	{0},
+};
+
+static const struct key timeouts_keys[] = {
+	U32("header_ms", header_timeout_ms, 10, 3600000, "10000", "From the first byte of a request to its whole head; then 408."),
+	U32("body_ms", body_timeout_ms, 10, 3600000, "30000", "Without any progress of a body, either way."),
+	U32("idle_ms", idle_timeout_ms, 10, 86400000, "75000", "Keep-alive connection without a request."),
+	U32("connect_ms", connect_timeout_ms, 10, 3600000, "2000", "Opening a connection to an endpoint."),
+	U32("response_ms", response_timeout_ms, 10, 86400000, "60000",
+	    "From the end of a request to the head of its response; then 504."),
+	U32("upstream_idle_ms", upstream_idle_ms, 10, 86400000, "50000", "Idle connection to an endpoint."),
+	U32("time_wait_ms", time_wait_ms, 10, 240000, "60000", "TIME-WAIT of a TCP connection (2 MSL)."),
+	U32("fin_ms", fin_timeout_ms, 10, 3600000, "60000", "A closed connection whose peer does not close."),
+	U32("keepalive_ms", keepalive_ms, 0, 86400000, "7200000", "TCP keep-alive of idle connections. 0: none."),
+	U32("retransmit_ms", max_retransmit_ms, 1000, 3600000, "100000", "Retransmitting without an answer; then the connection ends."),
+	U32("drain_ms", drain_ms, 0, 3600000, "30000", "SIGTERM: time for requests in hand until they are cut."),
+	{0},
+};
+
+static const struct key control_keys[] = {
+	{.name = "socket", .type = KEY_TEXT, .offset = OFF(control_socket), .max = sizeof(((struct config *)0)->control_socket),
+	 .def = "/run/weir/dataplane.sock", .help = "Unix socket for weir-ctrl. Its folder must exist."},
+	{.name = "user", .type = KEY_CUSTOM, .set = set_user, .expect = "the name or number of a user on this host", .def = "none",
+	 .help = "User that weir-ctrl runs as; root and the dataplane's own user may connect in any case."},
+	{0},
+};
+
+const struct key config_keys[] = {
+	{.name = "ports", .type = KEY_LIST, .keys = port_keys, .begin = begin_port, .help = "The ports that Weir owns. Required."},
+	{.name = "listen", .type = KEY_CUSTOM, .set = set_listen, .def = "all addresses of the ports",
+	 .expect = "a list of addresses", .help = "Addresses on which Weir serves; each is one of a port's."},
+	{.name = "workers", .type = KEY_SECTION, .keys = workers_keys, .help = "Worker cores."},
+	{.name = "memory", .type = KEY_SECTION, .keys = memory_keys, .help = "Where memory comes from."},
+	{.name = "pools", .type = KEY_SECTION, .keys = pools_keys,
+	 .help = "Sizes fixed at start. What does not fit is refused and counted, never a reason to stop."},
+	{.name = "limits", .type = KEY_SECTION, .keys = limits_keys, .help = "Bounds of messages, buffers and connections."},
+	{.name = "timeouts", .type = KEY_SECTION, .keys = timeouts_keys, .help = "All in milliseconds."},
+	{.name = "control", .type = KEY_SECTION, .keys = control_keys, .help = "The way to weir-ctrl."},
+	{0},
+};

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table behind weir.yaml: what each key is, for the parser (config.c) and the reference page. */
+#ifndef WEIR_DATAPLANE_CONFIG_PVT_H
+#define WEIR_DATAPLANE_CONFIG_PVT_H
+
+#include <yaml.h>
+
+#include "config.h"
+
+enum key_type {
+	KEY_U16,
+	KEY_U32,
+	KEY_INT, /* int */
+	KEY_BOOL,
+	KEY_TEXT,    /* char[max] */
+	KEY_SECTION, /* a mapping with keys of its own */
+	KEY_LIST,    /* a sequence of mappings with keys of their own; begin is called for each */
+	KEY_CUSTOM,  /* set reads the node */
+};
+
+struct parse;
+
+struct key {
+	const char *name;
+	enum key_type type;
+	size_t offset;	 /* in the struct of its section */
+	uint64_t min, max; /* numbers; TEXT: max is the size of the field */
+	const char *def; /* default, as it would be written; NULL: none */
+	const char *expect; /* what is expected, for errors and the reference; NULL: made from type and bounds */
+	const char *help;
+	const struct key *keys; /* SECTION, LIST: ends with name NULL */
+	/* LIST: makes room for an element and returns the struct that its keys are offsets into, or NULL if there is none. */
+	void *(*begin)(struct parse *p, void *section, const yaml_node_t *n);
+	/* CUSTOM: reads n into section + offset; reports with parse_error(). */
+	void (*set)(struct parse *p, const struct key *k, void *section, const yaml_node_t *n);
+};
+
+extern const struct key config_keys[];
+
+struct parse {
+	const char *name;
+	yaml_document_t *doc;
+	struct config *out;
+	FILE *err;
+	unsigned n_errors;
+	/* where things stand, for the checks that span keys */
+	const yaml_node_t *iface_at[NET_MAX_IFACES];
+	const yaml_node_t *listen_at[CONFIG_MAX_LISTEN];
+	const yaml_node_t *ports_at, *pools_at, *limits_at;
+};
+
+/* "name:line:column: text", at the node's beginning. */
+void parse_error(struct parse *p, const yaml_node_t *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The text of a scalar node, or NULL. */
+const char *parse_scalar(const yaml_node_t *n);
+/* Calls fn for each item of a sequence (an error if it is none). */
+void parse_each(struct parse *p, const struct key *k, const yaml_node_t *n, void *arg,
+		void (*fn)(struct parse *p, const struct key *k, void *arg, const yaml_node_t *item));
+/* A decimal number within bounds. */
+bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+#endif

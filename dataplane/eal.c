@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From weir.yaml to DPDK's own arguments. Ports are not among them: virtual
+ * ones are probed later, one by one, so that an error can name its port.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+
+#include "base/log.h"
+#include "start.h"
+
+#define MAX_ARGS (32 + WEIR_MAX_PORTS * 2)
+#define MBUF_COST 2496	/* a packet buffer with its headers in the pool */
+#define CLONE_COST 256
+#define CONN_COST 2048	/* TCP, client and upstream objects of one connection */
+
+struct args {
+	int n;
+	char *v[MAX_ARGS + 1];
+};
+
+static void add(struct args *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct args *a, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (a->n >= MAX_ARGS || vasprintf(&a->v[a->n], fmt, ap) < 0)
+		abort(); /* start-up, and out of memory */
+	a->n++;
+	va_end(ap);
+}
+
+uint32_t eal_memory_mb(const struct config *c)
+{
+	uint64_t per_worker = (uint64_t)c->n_mbufs * MBUF_COST + (uint64_t)c->n_mbufs * CLONE_COST +
+			      (uint64_t)c->n_connections * CONN_COST +
+			      (uint64_t)c->n_requests * (16384 + 2 * (uint64_t)c->headers_bytes) +
+			      (uint64_t)c->n_endpoints * 512 + (uint64_t)c->n_backends * 512 +
+			      (uint64_t)c->n_workers * c->redirect_ring * 8 + (4u << 20);
+
+	/* A fifth for alignment and fragments, and room for snapshots: two copies of the largest that fits the arena. */
+	return (uint32_t)((per_worker * c->n_workers * 6 / 5) >> 20) + 2 * c->n_workers * c->arena_mb + 128;
+}
+
+/* lcore 0 is main; lcore i + 1 is worker i on its core. */
+static void add_lcores(struct args *a, const struct config *c)
+{
+	char list[WEIR_MAX_WORKERS * 16 + 4096];
+	cpu_set_t set;
+	int n;
+
+	if (c->main_core >= 0) {
+		n = snprintf(list, sizeof(list), "0@%d", c->main_core);
+	} else {
+		const char *sep = "";
+
+		n = snprintf(list, sizeof(list), "0@(");
+		CPU_ZERO(&set);
+		sched_getaffinity(0, sizeof(set), &set);
+		for (int i = 0; i < CPU_SETSIZE && n < 4000; i++)
+			if (CPU_ISSET(i, &set)) {
+				n += snprintf(list + n, sizeof(list) - (size_t)n, "%s%d", sep, i);
+				sep = ",";
+			}
+		n += snprintf(list + n, sizeof(list) - (size_t)n, ")");
+	}
+	for (unsigned i = 0; i < c->n_workers; i++)
+		n += snprintf(list + n, sizeof(list) - (size_t)n, ",%u@%u", i + 1, c->worker_cores[i]);
+	add(a, "--lcores");
+	add(a, "%s", list);
+	add(a, "--main-lcore");
+	add(a, "0");
+}
+
+static void add_memory(struct args *a, const struct config *c)
+{
+	uint32_t mb = c->memory_mb ? c->memory_mb : eal_memory_mb(c);
+
+	if (c->hugepages) {
+		add(a, "--in-memory"); /* no file is left behind, however the process ends */
+		if (c->memory_mb) {
+			add(a, "-m");
+			add(a, "%u", mb);
+		}
+		return;
+	}
+	add(a, "--no-huge");
+	add(a, "--no-shconf");
+	add(a, "-m");
+	add(a, "%u", mb);
+}
+
+static void add_devices(struct args *a, const struct config *c)
+{
+	bool has_pci = false;
+
+	for (unsigned i = 0; i < c->n_ports; i++) {
+		if (!c->ports[i].is_pci)
+			continue;
+		has_pci = true;
+		add(a, "--allow");
+		add(a, "%s", c->ports[i].device);
+	}
+	if (!has_pci)
+		add(a, "--no-pci");
+}
+
+int eal_start(const struct config *c)
+{
+	struct args a = {0};
+	int rc;
+
+	add(&a, "weir-dataplane");
+	add(&a, "--no-telemetry");
+	add(&a, "--log-level=lib.*:error");
+	add(&a, "--log-level=pmd.*:error");
+	add(&a, "--file-prefix");
+	if (c->file_prefix[0])
+		add(&a, "%s", c->file_prefix);
+	else
+		add(&a, "weir-%d", (int)getpid());
+	add_lcores(&a, c);
+	add_memory(&a, c);
+	add_devices(&a, c);
+	rc = rte_eal_init(a.n, a.v);
+	if (rc < 0) {
+		log_error("DPDK does not start: %s%s", rte_strerror(rte_errno),
+			  c->hugepages ? " (are hugepages reserved? memory: {hugepages: false} goes without)" : "");
+		return -(rte_errno ? rte_errno : EIO);
+	}
+	return 0; /* the strings stay: DPDK keeps pointers to them */
+}

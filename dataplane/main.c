@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * weir-dataplane: reads weir.yaml, starts everything in order (start.c), then
+ * the main lcore serves the control socket until SIGTERM or SIGINT. The first
+ * signal drains: no new connections, those in hand finish, at most drain_ms.
+ * A second one ends it at once.
+ *
+ * Exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration,
+ * 3 CPU too old.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "start.h"
+
+#define POLL_MS 200
+
+static volatile sig_atomic_t n_signals;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	n_signals++;
+}
+
+static void usage(FILE *f)
+{
+	fprintf(f, "Usage: weir-dataplane -c FILE [options]\n"
+		   "\n"
+		   "  -c, --config FILE      configuration (see docs/weir.yaml.md)\n"
+		   "      --check            check the configuration and exit: 0 good, 2 not\n"
+		   "      --print-reference  print the reference of all configuration keys\n"
+		   "  -l, --log-level LEVEL  error, warn, info (default) or debug\n"
+		   "  -V, --version\n"
+		   "  -h, --help\n");
+}
+
+static int parse_level(const char *text, enum log_level *out)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+
+	for (unsigned i = 0; i < 4; i++)
+		if (strcmp(text, names[i]) == 0) {
+			*out = (enum log_level)i;
+			return 0;
+		}
+	return -1;
+}
+
+struct options {
+	const char *config;
+	bool check;
+	enum log_level level;
+};
+
+/* -1: go on; else the exit status. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
+		{"print-reference", no_argument, NULL, 'r'}, {"log-level", required_argument, NULL, 'l'},
+		{"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:l:Vh", longs, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->config = optarg;
+			break;
+		case 'k':
+			o->check = true;
+			break;
+		case 'r':
+			config_write_reference(stdout);
+			return 0;
+		case 'l':
+			if (parse_level(optarg, &o->level) == 0)
+				break;
+			fprintf(stderr, "weir-dataplane: unknown log level '%s'\n", optarg);
+			return 2;
+		case 'V':
+			printf("weir-dataplane %s\n", WEIR_VERSION);
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (!o->config || optind != argc) {
+		usage(stderr);
+		return 2;
+	}
+	return -1;
+}
+
+static void catch_signals(void)
+{
+	struct sigaction sa = {.sa_handler = on_signal};
+
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+	sa.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+}
+
+static uint64_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void drain(struct dataplane *d)
+{
+	uint64_t end = clock_ms() + d->config.drain_ms;
+
+	log_info("draining, at most %u ms", d->config.drain_ms);
+	d->stats->draining = 1;
+	ctl_tell_workers(d->ctl, WORKER_DRAIN);
+	while (n_signals < 2 && ctl_n_drained(d->ctl) < d->config.n_workers && clock_ms() < end)
+		ctl_poll(d->ctl, 10);
+	if (ctl_n_drained(d->ctl) < d->config.n_workers)
+		log_warn("not drained in time: what is left is cut");
+}
+
+int main(int argc, char **argv)
+{
+	static struct dataplane d;
+	struct options o = {.level = LOG_LEVEL_INFO};
+	int rc = parse_options(argc, argv, &o);
+
+	if (rc >= 0)
+		return rc;
+	log_init("weir-dataplane", o.level);
+	if (config_load(o.config, &d.config, stderr) != 0)
+		return 2;
+	if (o.check)
+		return 0;
+	catch_signals();
+	if (dataplane_start(&d) != 0)
+		return 1;
+	log_info("%u workers on %u ports serve; control socket %s", d.config.n_workers, d.n_ports, d.config.control_socket);
+	while (n_signals == 0) {
+		ctl_poll(d.ctl, POLL_MS);
+		dataplane_update_ports(&d);
+	}
+	drain(&d);
+	dataplane_stop(&d);
+	log_info("stopped");
+	return 0;
+}

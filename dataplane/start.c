@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ordered start and the mirrored stop. Each step has its undo beside it;
+ * a step that fails undoes itself, and dataplane_start() the ones before it.
+ */
+#include "start.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+
+#include "base/log.h"
+
+#define POOL_CACHE 256
+#define STOP_WAIT_MS 2000
+
+static int lcore_socket(unsigned worker)
+{
+	int socket = (int)rte_lcore_to_socket_id(worker + 1);
+
+	return rte_eal_has_hugepages() ? socket : SOCKET_ID_ANY;
+}
+
+static int start_eal(struct dataplane *d)
+{
+	return eal_start(&d->config);
+}
+
+static void stop_eal(struct dataplane *d)
+{
+	rte_eal_cleanup();
+}
+
+static int start_stats(struct dataplane *d)
+{
+	d->stats = ctl_stats_create(d->config.n_workers, &d->stats_fd);
+	if (!d->stats) {
+		log_error("no memory for the statistics: %s", strerror(errno));
+		return -ENOMEM;
+	}
+	d->stats->tsc_hz = rte_get_tsc_hz();
+	return 0;
+}
+
+static void stop_stats(struct dataplane *d)
+{
+	ctl_stats_destroy(d->stats, d->stats_fd);
+	d->stats = NULL;
+}
+
+static void stop_pools(struct dataplane *d)
+{
+	for (unsigned i = 0; i < d->config.n_workers; i++) {
+		rte_mempool_free(d->pools[i]);
+		rte_mempool_free(d->clones[i]);
+	}
+}
+
+static int start_pools(struct dataplane *d)
+{
+	for (unsigned i = 0; i < d->config.n_workers; i++) {
+		char name[RTE_MEMPOOL_NAMESIZE];
+		unsigned n = d->config.n_mbufs;
+
+		snprintf(name, sizeof(name), "mbufs-%u", i);
+		d->pools[i] = rte_pktmbuf_pool_create(name, n, POOL_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, lcore_socket(i));
+		snprintf(name, sizeof(name), "clones-%u", i);
+		d->clones[i] = rte_pktmbuf_pool_create(name, n, POOL_CACHE, 0, 0, lcore_socket(i));
+		if (!d->pools[i] || !d->clones[i]) {
+			log_error("no memory for %u packet buffers of worker %u (memory: needs about %u MiB): %s", n, i,
+				  eal_memory_mb(&d->config), rte_strerror(rte_errno));
+			stop_pools(d);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static struct rte_mbuf *ring_pop(struct rte_ring *r)
+{
+	void *m;
+
+	return rte_ring_sc_dequeue(r, &m) == 0 ? m : NULL;
+}
+
+static void stop_rings(struct dataplane *d)
+{
+	unsigned n = d->config.n_workers;
+
+	for (unsigned i = 0; i < n * n; i++) {
+		struct rte_mbuf *m;
+
+		while (d->redirect[i] && (m = ring_pop(d->redirect[i])) != NULL)
+			rte_pktmbuf_free(m);
+		rte_ring_free(d->redirect[i]);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		rte_ring_free(d->links[i].to_worker);
+		rte_ring_free(d->links[i].to_main);
+	}
+}
+
+static bool make_redirect(struct dataplane *d, unsigned from, unsigned to)
+{
+	unsigned n = d->config.n_workers;
+	char name[RTE_RING_NAMESIZE];
+	struct rte_ring *r;
+
+	snprintf(name, sizeof(name), "redirect-%u-%u", from, to);
+	r = rte_ring_create(name, d->config.redirect_ring, lcore_socket(to), RING_F_SP_ENQ | RING_F_SC_DEQ);
+	d->redirect[to * n + from] = r;
+	d->redirect_out[from * n + to] = r;
+	return r != NULL;
+}
+
+static bool make_link(struct dataplane *d, unsigned i)
+{
+	struct worker_link *l = &d->links[i];
+	unsigned flags = RING_F_SP_ENQ | RING_F_SC_DEQ;
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof(name), "to-worker-%u", i);
+	l->to_worker = rte_ring_create_elem(name, sizeof(struct worker_msg), WORKER_RING_SIZE, lcore_socket(i), flags);
+	snprintf(name, sizeof(name), "to-main-%u", i);
+	l->to_main = rte_ring_create_elem(name, sizeof(struct worker_msg), WORKER_RING_SIZE, lcore_socket(i), flags);
+	return l->to_worker && l->to_main;
+}
+
+static int start_rings(struct dataplane *d)
+{
+	unsigned n = d->config.n_workers;
+	bool ok = true;
+
+	for (unsigned i = 0; i < n && ok; i++) {
+		ok = make_link(d, i);
+		for (unsigned j = 0; j < n && ok; j++)
+			ok = i == j || make_redirect(d, i, j);
+	}
+	if (ok)
+		return 0;
+	log_error("no memory for the rings between workers: %s", rte_strerror(rte_errno));
+	stop_rings(d);
+	return -ENOMEM;
+}
+
+static void stop_ports(struct dataplane *d)
+{
+	while (d->n_ports > 0)
+		port_stop(&d->ports[--d->n_ports]);
+}
+
+static int start_ports(struct dataplane *d)
+{
+	for (unsigned i = 0; i < d->config.n_ports; i++) {
+		const struct config_port *cp = &d->config.ports[i];
+		const struct net_port_config pc = {
+			.device = cp->device,
+			.n_queues = (uint16_t)d->config.n_workers,
+			.n_desc = cp->n_desc,
+			.mtu = cp->mtu,
+			.promiscuous = cp->promiscuous,
+			.pools = d->pools,
+		};
+		int rc = port_start(&pc, &d->ports[i]);
+
+		if (rc) {
+			stop_ports(d);
+			return rc;
+		}
+		d->n_ports++;
+	}
+	for (unsigned i = 0; i < d->config.n_ifaces; i++) {
+		const struct config_iface *ci = &d->config.ifaces[i];
+
+		d->ifaces[i] = ci->net;
+		d->ifaces[i].port_id = d->ports[ci->port].port_id;
+		memcpy(d->ifaces[i].mac, d->ports[ci->port].mac, 6);
+		if (!d->ifaces[i].mtu || d->ifaces[i].mtu > d->ports[ci->port].mtu)
+			d->ifaces[i].mtu = d->ports[ci->port].mtu;
+	}
+	dataplane_update_ports(d);
+	return 0;
+}
+
+void dataplane_update_ports(struct dataplane *d)
+{
+	struct weir_stats_region *s = d->stats;
+
+	for (unsigned i = 0; i < d->n_ports; i++) {
+		struct weir_port_info *p = &s->port[i];
+
+		snprintf(p->name, sizeof(p->name), "%s", d->ports[i].name);
+		memcpy(p->mac, d->ports[i].mac, sizeof(p->mac));
+		p->mtu = d->ports[i].mtu;
+		p->n_queues = d->ports[i].n_queues;
+		p->link_up = port_is_link_up(&d->ports[i]);
+	}
+	s->n_ports = d->n_ports;
+}
+
+static void stop_workers(struct dataplane *d)
+{
+	for (unsigned i = d->config.n_workers; i-- > 0;)
+		worker_destroy(d->workers[i]);
+}
+
+static int start_workers(struct dataplane *d)
+{
+	unsigned n = d->config.n_workers;
+	struct {
+		uint8_t secret[16];
+		uint64_t seed[WEIR_MAX_WORKERS];
+	} random;
+
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return -EIO;
+	for (unsigned i = 0; i < n; i++) {
+		struct worker_config wc = {
+			.id = (uint16_t)i,
+			.n_workers = (uint16_t)n,
+			.config = &d->config,
+			.net = {
+				.worker = (uint16_t)i,
+				.n_workers = (uint16_t)n,
+				.n_ifaces = d->config.n_ifaces,
+				.ifaces = d->ifaces,
+				.n_ports = d->n_ports,
+				.ports = d->ports,
+				.pool = d->pools[i],
+				.redirect_in = &d->redirect[i * n],
+				.redirect_out = &d->redirect_out[i * n],
+				.n_neighbours = d->config.n_neighbours,
+				.neighbour_queue = d->config.neighbour_queue,
+				.port_lo = d->config.port_lo,
+				.port_hi = d->config.port_hi,
+			},
+			.clones = d->clones[i],
+			.link = d->links[i],
+			.stats = ctl_stats_worker(d->stats, i),
+			.socket = lcore_socket(i),
+		};
+
+		memcpy(wc.secret, random.secret, sizeof(wc.secret));
+		wc.seed = random.seed[i];
+		d->workers[i] = worker_create(&wc);
+		if (!d->workers[i]) {
+			log_error("worker %u cannot be made: %s (memory: needs about %u MiB)", i, rte_strerror(rte_errno),
+				  eal_memory_mb(&d->config));
+			stop_workers(d);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int start_ctl(struct dataplane *d)
+{
+	const struct ctl_config cc = {
+		.socket_path = d->config.control_socket,
+		.has_uid = d->config.has_control_uid,
+		.uid = d->config.control_uid,
+		.arena_mb = d->config.arena_mb,
+		.n_workers = d->config.n_workers,
+		.links = d->links,
+	};
+
+	d->ctl = ctl_create(&cc, d->stats, d->stats_fd);
+	return d->ctl ? 0 : -EIO;
+}
+
+static void stop_ctl(struct dataplane *d)
+{
+	ctl_destroy(d->ctl);
+}
+
+/* Workers that run are told to stop, and their answers awaited, while main's side of the rings is still served. */
+static void stop_lcores(struct dataplane *d)
+{
+	ctl_tell_workers(d->ctl, WORKER_STOP);
+	for (int i = 0; i < STOP_WAIT_MS && ctl_n_stopped(d->ctl) < d->n_launched; i++)
+		ctl_poll(d->ctl, 1);
+	rte_eal_mp_wait_lcore();
+	d->n_launched = 0;
+}
+
+static int start_lcores(struct dataplane *d)
+{
+	for (unsigned i = 0; i < d->config.n_workers; i++) {
+		if (rte_eal_remote_launch(worker_run, d->workers[i], i + 1) != 0) {
+			log_error("worker %u does not start on core %u", i, d->config.worker_cores[i]);
+			stop_lcores(d);
+			return -EBUSY;
+		}
+		d->n_launched++;
+	}
+	return 0;
+}
+
+static const struct step {
+	const char *name;
+	int (*start)(struct dataplane *d);
+	void (*stop)(struct dataplane *d);
+} steps[] = {
+	{"DPDK", start_eal, stop_eal},
+	{"statistics", start_stats, stop_stats},
+	{"packet buffers", start_pools, stop_pools},
+	{"rings", start_rings, stop_rings},
+	{"ports", start_ports, stop_ports},
+	{"control socket", start_ctl, stop_ctl}, /* before the workers: at the end it frees what they give back */
+	{"workers", start_workers, stop_workers},
+	{"worker cores", start_lcores, stop_lcores},
+};
+
+#define N_STEPS (sizeof(steps) / sizeof(*steps))
+
+static void stop_from(struct dataplane *d, size_t n)
+{
+	while (n-- > 0) {
+		log_debug("stopping: %s", steps[n].name);
+		steps[n].stop(d);
+	}
+}
+
+int dataplane_start(struct dataplane *d)
+{
+	for (size_t i = 0; i < N_STEPS; i++) {
+		int rc;
+
+		log_debug("starting: %s", steps[i].name);
+		rc = steps[i].start(d);
+		if (rc) {
+			log_error("start failed at: %s", steps[i].name);
+			stop_from(d, i);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+void dataplane_stop(struct dataplane *d)
+{
+	stop_from(d, N_STEPS);
+}

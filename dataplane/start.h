@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The dataplane as a whole: what is made at start, in order, and unmade at
+ * the end, in the opposite order. main.c drives it.
+ */
+#ifndef WEIR_DATAPLANE_START_H
+#define WEIR_DATAPLANE_START_H
+
+#include "config.h"
+#include "ctl.h"
+#include "net/net.h"
+#include "worker.h"
+
+struct rte_mempool;
+struct rte_ring;
+
+/* Everything that main owns. Zeroed at first; each start_ step fills in its part. */
+struct dataplane {
+	struct config config;
+	struct weir_stats_region *stats;
+	int stats_fd;
+	struct rte_mempool *pools[WEIR_MAX_WORKERS];
+	struct rte_mempool *clones[WEIR_MAX_WORKERS];
+	struct rte_ring *redirect[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* [to * n_workers + from] */
+	struct rte_ring *redirect_out[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* the same rings as [from * n_workers + to] */
+	struct worker_link links[WEIR_MAX_WORKERS];
+	unsigned n_ports;
+	struct net_port ports[WEIR_MAX_PORTS];
+	struct net_iface ifaces[NET_MAX_IFACES];
+	struct worker *workers[WEIR_MAX_WORKERS];
+	unsigned n_launched;
+	struct ctl *ctl;
+};
+
+/* Starts everything, or undoes what it did and returns -errno after logging why. The configuration is filled in. */
+int dataplane_start(struct dataplane *d);
+/* Stops the workers and undoes all. */
+void dataplane_stop(struct dataplane *d);
+
+/* Writes what the ports are and whether their links are up into the statistics. */
+void dataplane_update_ports(struct dataplane *d);
+
+/* Starts DPDK for this configuration. 0 or -errno. */
+int eal_start(const struct config *c);
+/* Memory in MiB that the pools of this configuration need. */
+uint32_t eal_memory_mb(const struct config *c);
+
+#endif

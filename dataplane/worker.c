@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker's loop, and how a worker is put together. Everything here runs
+ * on the worker's own core; it meets the main lcore only at its two rings.
+ *
+ * One iteration: messages, packets in, timers, TCP (events, then segments),
+ * packets out. The clock is read once, at its head.
+ */
+#include "worker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <rte_cycles.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+#include <rte_pause.h>
+#include <rte_ring_elem.h>
+
+#include "base/wheel.h"
+#include "proxy/proxy.h"
+#include "stats/stats.h"
+#include "tcp/tcp.h"
+#include "upstream/upstream.h"
+
+#define TICK_US 1000
+#define TIMER_BUDGET 256     /* handlers per iteration */
+#define MSG_BUDGET 8	     /* messages per iteration */
+#define HOUSEKEEPING_US 100000
+#define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
+#define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring */
+
+/* Kinds of timers on the worker's wheel. */
+enum {
+	KIND_NET = 0,
+	KIND_TCP = 1, /* .. 4 */
+	KIND_UPSTREAM = 5,
+	KIND_PROXY = 6, /* .. 7 */
+	KIND_HOUSEKEEPING = 8,
+};
+
+struct worker {
+	struct worker_config wc;
+	struct wheel wheel;
+	struct wheel_timer housekeeping;
+	struct net *net;
+	struct tcp_stack *tcp;
+	struct upstream *upstream;
+	struct proxy *proxy;
+	struct weir_worker_stats *stats;
+	uint64_t tsc_start;
+	uint64_t tsc_mult; /* microseconds per cycle, times 2^32 */
+	bool draining;
+	bool has_told_drained;
+	bool is_stopped;
+	/* messages for main that its ring had no room for; in order */
+	unsigned n_outbox;
+	struct worker_msg outbox[OUTBOX_MAX];
+};
+
+static uint64_t now_us(const struct worker *w, uint64_t tsc)
+{
+	return (uint64_t)(((__uint128_t)(tsc - w->tsc_start) * w->tsc_mult) >> 32) + 1000000;
+}
+
+/*
+ * Main empties its ring at least once a millisecond while it waits for
+ * answers, and sends no more than the ring holds: the outbox is for the case
+ * that it is held up.
+ */
+static void tell_main(struct worker *w, enum worker_msg_type type, void *ptr, uint64_t id, uint64_t version)
+{
+	struct worker_msg m = {.type = type, .worker = w->wc.id, .ptr = ptr, .id = id, .version = version};
+
+	if (w->n_outbox == 0 && rte_ring_sp_enqueue_elem(w->wc.link.to_main, &m, sizeof(m)) == 0)
+		return;
+	assert(w->n_outbox < OUTBOX_MAX);
+	if (w->n_outbox < OUTBOX_MAX)
+		w->outbox[w->n_outbox++] = m;
+}
+
+static void flush_outbox(struct worker *w)
+{
+	unsigned n = rte_ring_sp_enqueue_burst_elem(w->wc.link.to_main, w->outbox, sizeof(*w->outbox), w->n_outbox, NULL);
+
+	w->n_outbox -= n;
+	memmove(w->outbox, w->outbox + n, w->n_outbox * sizeof(*w->outbox));
+}
+
+static void release_snapshot(void *ctx, const struct weir_snapshot *s)
+{
+	tell_main(ctx, WORKER_RELEASED, (void *)(uintptr_t)s, s->generation, 0);
+}
+
+static void on_message(struct worker *w, const struct worker_msg *m, uint64_t now)
+{
+	switch ((enum worker_msg_type)m->type) {
+	case WORKER_SNAPSHOT:
+		proxy_set_snapshot(w->proxy, m->ptr, now);
+		stat_inc(w->stats, WEIR_C_SNAPSHOT_SWAPS);
+		stat_set(w->stats, WEIR_G_SNAPSHOT_GENERATION, m->id);
+		tell_main(w, WORKER_SWAPPED, NULL, m->id, 0);
+		break;
+	case WORKER_ENDPOINTS:
+		upstream_set_endpoints(w->upstream, m->ptr, now);
+		stat_inc(w->stats, WEIR_C_ENDPOINT_SWAPS);
+		tell_main(w, WORKER_ENDPOINTS_TAKEN, m->ptr, m->id, m->version);
+		break;
+	case WORKER_DRAIN:
+		w->draining = true;
+		tcp_set_draining(w->tcp, true);
+		proxy_drain(w->proxy, now);
+		break;
+	case WORKER_STOP:
+		w->is_stopped = true;
+		break;
+	default:
+		assert(!"message that main does not send");
+	}
+}
+
+static unsigned poll_messages(struct worker *w, uint64_t now)
+{
+	struct worker_msg m;
+	unsigned n = 0;
+
+	if (w->n_outbox)
+		flush_outbox(w);
+	/* An answer must fit: without room for it, the question waits. */
+	while (n < MSG_BUDGET && w->n_outbox < OUTBOX_MAX / 2 &&
+	       rte_ring_sc_dequeue_elem(w->wc.link.to_worker, &m, sizeof(m)) == 0) {
+		on_message(w, &m, now);
+		n++;
+	}
+	return n;
+}
+
+static void count_live(void *ctx, struct tcp_conn *c)
+{
+	struct tcp_info info;
+
+	tcp_get_info(c, &info);
+	if (info.state != TCP_TIME_WAIT)
+		++*(unsigned *)ctx;
+}
+
+/* Ten times a second: gauges that cost something, and whether a drain is complete. */
+static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
+{
+	struct worker *w = ctx;
+
+	stat_set(w->stats, WEIR_G_TCP_CONNECTIONS, tcp_n_connections(w->tcp));
+	stat_set(w->stats, WEIR_G_MBUFS_USED, rte_mempool_in_use_count(w->wc.net.pool));
+	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy)) {
+		unsigned n_live = 0;
+
+		tcp_each(w->tcp, count_live, &n_live);
+		if (n_live == 0) {
+			w->has_told_drained = true;
+			tell_main(w, WORKER_DRAINED, NULL, 0, 0);
+		}
+	}
+	wheel_arm(&w->wheel, t, KIND_HOUSEKEEPING, now + HOUSEKEEPING_US);
+}
+
+static bool create_tcp(struct worker *w)
+{
+	const struct config *c = w->wc.config;
+	struct tcp_config tc = {
+		.n_connections = c->n_connections,
+		.n_syn = c->n_syn,
+		.rx_buffer_bytes = c->rx_buffer_bytes,
+		.tx_buffer_bytes = c->tx_buffer_bytes,
+		.mtu = UINT16_MAX,
+		.time_wait_ms = c->time_wait_ms,
+		.fin_timeout_ms = c->fin_timeout_ms,
+		.keepalive_ms = c->keepalive_ms,
+		.max_retransmit_ms = c->max_retransmit_ms,
+	};
+	const struct tcp_env env = {
+		.ctx = w->net,
+		.output = net_output_tcp,
+		.pool = w->wc.net.pool,
+		.clones = w->wc.clones,
+		.wheel = &w->wheel,
+		.wheel_kind = KIND_TCP,
+		.stats = w->stats,
+	};
+
+	for (unsigned i = 0; i < w->wc.net.n_ifaces; i++)
+		if (w->wc.net.ifaces[i].mtu < tc.mtu)
+			tc.mtu = w->wc.net.ifaces[i].mtu;
+	memcpy(tc.secret, w->wc.secret, sizeof(tc.secret));
+	steer_ports(c->port_lo, c->port_hi, w->wc.n_workers, w->wc.id, &tc.port_lo, &tc.port_hi);
+	w->tcp = tcp_create(&tc, &env);
+	return w->tcp != NULL;
+}
+
+static bool create_upstream(struct worker *w)
+{
+	const struct config *c = w->wc.config;
+	const struct upstream_config uc = {
+		.tcp = w->tcp,
+		.net = w->net,
+		.wheel = &w->wheel,
+		.wheel_kind = KIND_UPSTREAM,
+		.stats = w->stats,
+		.n_conns = c->n_connections,
+		.n_endpoints = c->n_endpoints,
+		.n_backends = c->n_backends,
+		.max_per_endpoint = c->n_upstream_max,
+		.max_idle_per_endpoint = c->n_upstream_idle,
+		.idle_ms = c->upstream_idle_ms,
+		.connect_timeout_ms = c->connect_timeout_ms,
+		.seed = w->wc.seed,
+	};
+
+	w->upstream = upstream_create(&uc);
+	return w->upstream != NULL;
+}
+
+static bool create_proxy(struct worker *w)
+{
+	const struct config *c = w->wc.config;
+	const struct proxy_config pc = {
+		.tcp = w->tcp,
+		.upstream = w->upstream,
+		.wheel = &w->wheel,
+		.wheel_kind = KIND_PROXY,
+		.pool = w->wc.net.pool,
+		.stats = w->stats,
+		.n_clients = c->n_connections,
+		.n_requests = c->n_requests,
+		.limits = {.line_bytes = c->line_bytes, .headers_bytes = c->headers_bytes, .n_fields = c->n_fields},
+		.header_timeout_ms = c->header_timeout_ms,
+		.body_timeout_ms = c->body_timeout_ms,
+		.idle_timeout_ms = c->idle_timeout_ms,
+		.response_timeout_ms = c->response_timeout_ms,
+		.n_tries = c->n_tries,
+		.n_listen = c->n_listen,
+		.listen = c->listen,
+		.worker = w->wc.id,
+		.seed = w->wc.seed ^ 0x9e3779b97f4a7c15ull,
+		.release = release_snapshot,
+		.release_ctx = w,
+	};
+
+	w->proxy = proxy_create(&pc);
+	return w->proxy != NULL;
+}
+
+struct worker *worker_create(const struct worker_config *wc)
+{
+	struct worker *w = rte_zmalloc_socket("worker", sizeof(*w), RTE_CACHE_LINE_SIZE, wc->socket);
+
+	if (!w)
+		return NULL;
+	w->wc = *wc;
+	w->stats = wc->stats;
+	w->tsc_start = rte_rdtsc();
+	w->tsc_mult = (uint64_t)(((__uint128_t)1000000 << 32) / rte_get_tsc_hz());
+	wheel_init(&w->wheel, TICK_US, now_us(w, w->tsc_start));
+	wheel_handle(&w->wheel, KIND_HOUSEKEEPING, on_housekeeping, w);
+	w->wc.net.wheel = &w->wheel;
+	w->wc.net.wheel_kind = KIND_NET;
+	w->wc.net.stats = w->stats;
+	w->net = net_create(&w->wc.net);
+	if (w->net && create_tcp(w)) {
+		net_set_tcp(w->net, w->tcp);
+		if (create_upstream(w) && create_proxy(w))
+			return w;
+	}
+	worker_destroy(w);
+	return NULL;
+}
+
+void worker_destroy(struct worker *w)
+{
+	uint64_t now;
+
+	if (!w)
+		return;
+	now = now_us(w, rte_rdtsc());
+	if (w->proxy)
+		proxy_destroy(w->proxy, now);
+	if (w->upstream)
+		upstream_destroy(w->upstream, now);
+	if (w->tcp)
+		tcp_destroy(w->tcp, now);
+	if (w->net) {
+		net_flush(w->net); /* the last RSTs */
+		net_destroy(w->net);
+	}
+	rte_free(w);
+}
+
+/* Nothing to do for a while: give the core away, where the configuration says that it is shared. */
+static void rest(const struct worker *w, unsigned n_idle)
+{
+	if (n_idle < IDLE_LOOPS)
+		rte_pause();
+	else if (w->wc.config->idle_sleep_us) {
+		const struct timespec t = {.tv_nsec = (long)w->wc.config->idle_sleep_us * 1000};
+		nanosleep(&t, NULL);
+	}
+}
+
+int worker_run(void *arg)
+{
+	struct worker *w = arg;
+	unsigned n_idle = 0;
+
+	wheel_arm(&w->wheel, &w->housekeeping, KIND_HOUSEKEEPING, now_us(w, rte_rdtsc()) + HOUSEKEEPING_US);
+	while (!w->is_stopped) {
+		uint64_t tsc = rte_rdtsc();
+		uint64_t now = now_us(w, tsc);
+		unsigned n = poll_messages(w, now);
+
+		n += net_poll(w->net, now);
+		n += wheel_run(&w->wheel, now, TIMER_BUDGET);
+		n += tcp_run(w->tcp, now);
+		net_flush(w->net);
+		stat_inc(w->stats, WEIR_C_LOOPS);
+		if (n) {
+			n_idle = 0;
+			stat_inc(w->stats, WEIR_C_BUSY_LOOPS);
+			stat_add(w->stats, WEIR_C_BUSY_CYCLES, rte_rdtsc() - tsc);
+		} else {
+			rest(w, ++n_idle);
+		}
+		stat_add(w->stats, WEIR_C_TOTAL_CYCLES, rte_rdtsc() - tsc);
+	}
+	tell_main(w, WORKER_STOPPED, NULL, 0, 0);
+	if (w->n_outbox)
+		flush_outbox(w);
+	return 0;
+}

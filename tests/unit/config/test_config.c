@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weir.yaml: what is good fills the structure, what is wrong is named with its place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+
+#define PORT "ports:\n  - vdev: net_tap0,iface=weir0\n    addresses: [10.0.0.2/24, fd00::2/64]\n"
+
+static char *errors;
+static size_t n_errors;
+
+static int parse(const char *text, struct config *c)
+{
+	FILE *f;
+	int rc;
+
+	free(errors);
+	f = open_memstream(&errors, &n_errors);
+	rc = config_parse("weir.yaml", text, strlen(text), c, f);
+	fclose(f);
+	return rc;
+}
+
+static void full_file_fills_the_structure(void **state)
+{
+	static struct config c;
+	struct weir_ip ip;
+
+	assert_int_equal(parse("ports:\n"
+			       "  - pci: 0000:01:00.0\n"
+			       "    mtu: 9000\n"
+			       "    descriptors: 2048\n"
+			       "    promiscuous: true\n"
+			       "    addresses: [192.0.2.10/24, '2001:db8::10/64']\n"
+			       "    gateways: [192.0.2.1, '2001:db8::1']\n"
+			       "    vlans:\n"
+			       "      - id: 7\n"
+			       "        addresses: [10.7.0.1/16]\n"
+			       "listen: [192.0.2.10]\n"
+			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50}\n"
+			       "memory: {hugepages: true, mb: 512, arena_mb: 8}\n"
+			       "pools: {connections: 1000}\n"
+			       "control: {socket: /tmp/x.sock, user: 65534}\n",
+			       &c),
+			 0);
+	assert_string_equal(errors, "");
+	assert_int_equal(c.n_ports, 1);
+	assert_true(c.ports[0].is_pci);
+	assert_true(c.ports[0].promiscuous);
+	assert_int_equal(c.ports[0].mtu, 9000);
+	assert_int_equal(c.ports[0].n_desc, 2048);
+	assert_int_equal(c.n_ifaces, 2);
+	assert_int_equal(c.ifaces[0].net.n_addrs, 2);
+	assert_int_equal(c.ifaces[0].net.addrs[1].prefix_len, 64);
+	assert_true(c.ifaces[0].net.has_gw4 && c.ifaces[0].net.has_gw6);
+	assert_int_equal(c.ifaces[1].net.vlan, 7);
+	assert_int_equal(c.ifaces[1].port, 0);
+	ip_parse("192.0.2.10", 10, &ip);
+	assert_int_equal(c.n_listen, 1);
+	assert_true(ip_eq(&c.listen[0], &ip));
+	assert_int_equal(c.n_workers, 2);
+	assert_int_equal(c.worker_cores[1], 3);
+	assert_int_equal(c.main_core, 1);
+	assert_int_equal(c.memory_mb, 512);
+	assert_int_equal(c.n_connections, 1000);
+	assert_string_equal(c.control_socket, "/tmp/x.sock");
+	assert_true(c.has_control_uid);
+	assert_int_equal(c.control_uid, 65534);
+}
+
+static void what_is_left_out_has_its_default(void **state)
+{
+	static struct config c;
+
+	assert_int_equal(parse(PORT, &c), 0);
+	assert_int_equal(c.n_workers, 1);
+	assert_int_equal(c.main_core, -1);
+	assert_true(c.hugepages);
+	assert_int_equal(c.ports[0].mtu, 1500);
+	assert_int_equal(c.headers_bytes, 16384);
+	assert_int_equal(c.n_fields, 100);
+	assert_int_equal(c.port_lo, 16384);
+	assert_int_equal(c.port_hi, 65535);
+	assert_string_equal(c.control_socket, "/run/weir/dataplane.sock");
+	assert_false(c.has_control_uid);
+}
+
+static const struct {
+	const char *yaml;
+	const char *error; /* must stand in the output */
+} bad[] = {
+	{"", "weir.yaml:1:1: the file is empty"},
+	{"ports: [", "not YAML"},
+	{"- a\n", "weir.yaml:1:1: expected a mapping with keys out of: ports, listen"},
+	{PORT "colour: red\n", "weir.yaml:4:1: unknown key 'colour'; expected one of: ports, listen"},
+	{PORT "workers: {cors: [1]}\n", "weir.yaml:4:11: unknown key 'cors' in workers; expected one of: cores"},
+	{PORT "workers: {cores: [1, 1]}\n", "weir.yaml:4:22: cores: core 1 twice"},
+	{PORT "workers: {cores: [-1]}\n", "weir.yaml:4:19: cores: expected a core number"},
+	{PORT "workers: {cores: 1}\n", "weir.yaml:4:18: cores: expected a list of core numbers"},
+	{PORT "pools: {mbufs: 12}\n", "weir.yaml:4:16: mbufs: expected a number from 1024"},
+	{PORT "pools: {mbufs: many}\n", "weir.yaml:4:16: mbufs: expected a number"},
+	{PORT "pools: {mbufs: 99999999999999999999}\n", "mbufs: expected a number"},
+	{PORT "pools: {mbufs: 2048, mbufs: 2048}\n", "weir.yaml:4:22: mbufs: given twice"},
+	{PORT "pools: {redirect_ring: 100}\n", "weir.yaml:4:1: redirect_ring: 100 is not a power of two"},
+	{PORT "memory: {hugepages: yes}\n", "weir.yaml:4:21: hugepages: expected true or false"},
+	{PORT "memory: huge\n", "weir.yaml:4:9: memory: expected a mapping"},
+	{PORT "listen: [10.0.0.3]\n", "weir.yaml:4:10: listen: 10.0.0.3 is not among the ports' addresses"},
+	{PORT "listen: [ten]\n", "weir.yaml:4:10: listen: expected an IPv4 or IPv6 address"},
+	{PORT "limits: {local_port_first: 65530}\n", "expected at least 64 ports for each of 1 workers"},
+	{PORT "limits: {header_bytes: 1024}\n", "request_line_bytes: larger than header_bytes"},
+	{PORT "control: {user: nobody-of-that-name}\n", "weir.yaml:4:17: user: expected the name or number of a user"},
+	{PORT "control: {socket: ''}\n", "weir.yaml:4:19: socket: expected a text"},
+	{PORT "---\na: b\n", "weir.yaml:5:1: a second document"},
+	{"ports: []\n", "ports: missing"},
+	{"ports: [{mtu: 1500}]\n", "port 0 has no device"},
+	{"ports: [{vdev: net_tap0}]\n", "no port has an address"},
+	{"ports: [{vdev: eth0}]\n", "weir.yaml:1:16: vdev: expected a DPDK virtual device"},
+	{"ports: [{pci: 01:00.0}]\n", "weir.yaml:1:15: pci: expected a PCI address"},
+	{"ports: [{pci: '0000:01:00.0', vdev: net_tap0}]\n", "expected one of pci and vdev"},
+	{"ports: [{pci: '0000:01:00.0', addresses: [10.0.0.1/8]}]\nmemory: {hugepages: false}\n", "needs hugepages: true"},
+	{"ports: [{vdev: net_tap0, mtu: 100}]\n", "weir.yaml:1:31: mtu: expected a number from 1280"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1]}]\n", "addresses: expected an address with its prefix length"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/33]}]\n", "addresses: expected an address with its prefix length"},
+	{"ports: [{vdev: net_tap0, addresses: [224.0.0.1/24]}]\n", "is not the address of a host"},
+	{"ports: [{vdev: net_tap0, addresses: ['ff02::1/64']}]\n", "is not the address of a host"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24, 10.0.0.1/16]}]\n", "10.0.0.1 twice"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24], gateways: [10.1.0.1]}]\n", "is in no prefix"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24], gateways: [10.0.0.2, 10.0.0.3]}]\n", "a second IPv4 gateway"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24], vlans: [{id: 0}]}]\n", "id: expected a number from 1 to 4094"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24], vlans: [{id: 5}, {id: 5}]}]\n", "two interfaces with VLAN 5"},
+	{"ports: [7]\n", "weir.yaml:1:9: ports: expected a list of mappings"},
+	{"ports: {a: b}\n", "weir.yaml:1:8: ports: expected a list"},
+};
+
+static void wrong_file_is_refused_with_place_and_expectation(void **state)
+{
+	static struct config c;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {		if (parse(bad[i].yaml, &c) == 0)
+			fail_msg("taken, but should not: %s", bad[i].yaml);
+		if (!strstr(errors, bad[i].error))
+			fail_msg("%s\n gave: %s wanted: %s", bad[i].yaml, errors, bad[i].error);
+		assert_int_equal(strncmp(errors, "weir.yaml:", 10), 0);
+	}
+}
+
+static void every_error_is_reported_not_only_the_first(void **state)
+{
+	static struct config c;
+
+	assert_int_not_equal(parse(PORT "x: 1\ny: 2\npools: {mbufs: 1}\n", &c), 0);
+	assert_non_null(strstr(errors, "'x'"));
+	assert_non_null(strstr(errors, "'y'"));
+	assert_non_null(strstr(errors, "mbufs"));
+}
+
+static void missing_file_is_named(void **state)
+{
+	static struct config c;
+	FILE *f = open_memstream(&errors, &n_errors);
+
+	assert_int_not_equal(config_load("/nonexistent/weir.yaml", &c, f), 0);
+	fclose(f);
+	assert_non_null(strstr(errors, "/nonexistent/weir.yaml:1:1: cannot be read: No such file"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(full_file_fills_the_structure),
+		cmocka_unit_test(what_is_left_out_has_its_default),
+		cmocka_unit_test(wrong_file_is_refused_with_place_and_expectation),
+		cmocka_unit_test(every_error_is_reported_not_only_the_first),
+		cmocka_unit_test(missing_file_is_named),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
