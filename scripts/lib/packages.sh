@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Debian packages that Weir needs, and how they are installed: sourced by quickstart and check.
+
+PACKAGES_BUILD="gcc meson ninja-build pkg-config libdpdk-dev dpdk libssl-dev libyaml-dev libjansson-dev libcurl4-openssl-dev libmicrohttpd-dev libcmocka-dev"
+PACKAGES_RUN="iproute2 curl ca-certificates nginx-light"
+PACKAGES_TEST="git clang-14 libclang-rt-14-dev ethtool wrk nghttp2-client python3 python3-yaml procps iputils-ping openssl"
+
+# Debian 13 has newer compilers only.
+if [ -r /etc/os-release ] && grep -q '^VERSION_ID="13"' /etc/os-release; then
+	PACKAGES_TEST=$(echo "$PACKAGES_TEST" | sed 's/clang-14/clang/; s/libclang-rt-14-dev/libclang-rt-dev/')
+fi
+
+# install_packages NAME...: installs what is missing; silent where nothing is.
+install_packages() {
+	local missing="" p
+	for p in "$@"; do
+		dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"
+	done
+	[ -z "$missing" ] && return 0
+	echo "installing:$missing"
+	# A service that a package brings must not start by itself.
+	local policy=/usr/sbin/policy-rc.d made=""
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=1
+	fi
+	local rc=0
+	{
+		DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+	} >/tmp/weir-apt.$$ 2>&1 || rc=$?
+	[ -n "$made" ] && rm -f "$policy"
+	[ $rc -eq 0 ] || cat /tmp/weir-apt.$$ >&2
+	rm -f /tmp/weir-apt.$$
+	return $rc
+}
