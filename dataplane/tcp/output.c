@@ -263,8 +263,9 @@ void conn_output(struct tcp_conn *c)
 	case TCP_CLOSED:
 		return; /* their segments are sent when things happen, and by the timer */
 	}
+	/* In the midst of retransmission snd_nxt is behind: the peer would find an ACK with it old, and drop it. */
 	if (c->ack_now)
-		send_segment(c, FLAG_ACK, c->snd_nxt, 0);
+		send_segment(c, FLAG_ACK, c->snd_max, 0);
 }
 
 void conn_retransmit(struct tcp_conn *c)
@@ -321,5 +322,5 @@ void send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tc
 
 void conn_send_reset(struct tcp_conn *c)
 {
-	send_bare(c->stack, &c->flow, c->snd_nxt, c->rcv_nxt, FLAG_RST | FLAG_ACK);
+	send_bare(c->stack, &c->flow, c->snd_max, c->rcv_nxt, FLAG_RST | FLAG_ACK);
 }
