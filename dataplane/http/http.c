@@ -1,2 +1,101 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Names of methods, fields and statuses, and questions to a parsed head. */
 #include "http/http.h"
+
+static const struct slice methods[] = {
+#define X(name, str) [HTTP_METHOD_##name] = {str, sizeof(str) - 1},
+	HTTP_METHODS(X)
+#undef X
+};
+
+static const struct slice fields[] = {
+#define X(name, str) [HTTP_FIELD_##name] = {str, sizeof(str) - 1},
+	HTTP_FIELDS(X)
+#undef X
+};
+
+const char *http_method_name(enum http_method m)
+{
+	return methods[m].p;
+}
+
+enum http_method http_method_find(struct slice name)
+{
+	for (unsigned i = 1; i < sizeof(methods) / sizeof(*methods); i++)
+		if (slice_eq(methods[i], name))
+			return (enum http_method)i;
+	return HTTP_METHOD_OTHER;
+}
+
+enum http_field_id http_field_find(struct slice name)
+{
+	char c = name.n ? ascii_lower(name.p[0]) : 0;
+
+	for (unsigned i = 1; i < HTTP_N_FIELD_IDS; i++)
+		if (fields[i].n == name.n && fields[i].p[0] == c && slice_eq_nocase(fields[i], name))
+			return (enum http_field_id)i;
+	return HTTP_FIELD_OTHER;
+}
+
+const struct http_field *http_head_get(const struct http_head *h, enum http_field_id id)
+{
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (h->fields[i].id == id)
+			return &h->fields[i];
+	return NULL;
+}
+
+bool http_method_is_idempotent(enum http_method m)
+{
+	switch (m) {
+	case HTTP_METHOD_GET:
+	case HTTP_METHOD_HEAD:
+	case HTTP_METHOD_PUT:
+	case HTTP_METHOD_DELETE:
+	case HTTP_METHOD_OPTIONS:
+	case HTTP_METHOD_TRACE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+const char *http_status_reason(unsigned status)
+{
+	switch (status) {
+	case 100: return "Continue";
+	case 101: return "Switching Protocols";
+	case 103: return "Early Hints";
+	case 200: return "OK";
+	case 201: return "Created";
+	case 202: return "Accepted";
+	case 204: return "No Content";
+	case 206: return "Partial Content";
+	case 301: return "Moved Permanently";
+	case 302: return "Found";
+	case 303: return "See Other";
+	case 304: return "Not Modified";
+	case 307: return "Temporary Redirect";
+	case 308: return "Permanent Redirect";
+	case 400: return "Bad Request";
+	case 401: return "Unauthorized";
+	case 403: return "Forbidden";
+	case 404: return "Not Found";
+	case 405: return "Method Not Allowed";
+	case 408: return "Request Timeout";
+	case 411: return "Length Required";
+	case 413: return "Content Too Large";
+	case 414: return "URI Too Long";
+	case 417: return "Expectation Failed";
+	case 421: return "Misdirected Request";
+	case 429: return "Too Many Requests";
+	case 431: return "Request Header Fields Too Large";
+	case 500: return "Internal Server Error";
+	case 501: return "Not Implemented";
+	case 502: return "Bad Gateway";
+	case 503: return "Service Unavailable";
+	case 504: return "Gateway Timeout";
+	case 505: return "HTTP Version Not Supported";
+	default: return "";
+	}
+}

@@ -80,7 +80,7 @@ struct http_head {
 	struct slice path;   /* begins with '/', or "*"; without query; percent-encoding as received */
 	struct slice query;  /* without '?'; p NULL: there was none */
 	struct slice host;   /* lower case, without port and trailing dot; IPv6 literals with brackets */
-	struct slice authority; /* Host (or the absolute-form's authority) as received, with port */
+	struct slice authority; /* Host (or the absolute-form's authority) with port, lower case */
 	bool expect_continue;
 	/* responses */
 	uint16_t status;

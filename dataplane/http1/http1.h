@@ -68,7 +68,7 @@ struct http1_limits {
 /*
  * Parses one head. The bytes are copied into buf (the caller's, at least
  * limits.headers_bytes), and head's slices point there: both live as long as
- * the request. Fields from `state` on are http1's own.
+ * the request. Fields from state on are http1's own.
  */
 struct http1_parser {
 	struct http_head *head;
@@ -78,11 +78,9 @@ struct http1_parser {
 	uint8_t request_method; /* responses: enum http_method of the request that is answered (HEAD has no body) */
 	/* private */
 	uint8_t state;
-	uint8_t flags;
+	uint8_t n_empty;     /* empty lines skipped before the first line */
 	uint32_t n;	     /* bytes in buf */
 	uint32_t line_start; /* of the line in work */
-	uint32_t mark;	     /* of the element in work */
-	uint32_t scratch;
 };
 
 /* Empty lines before a request line are skipped (RFC 9112 2.2), a bounded number of them. */
@@ -129,6 +127,31 @@ void http1_write_chunk_size(struct buf *out, size_t n);
 
 /* "name: value\r\n". */
 void http1_write_field(struct buf *out, struct slice name, struct slice value);
+
+/* How a request or response goes on from here. */
+struct http1_forward {
+	struct slice client_ip;	 /* requests: appended to X-Forwarded-For */
+	struct slice proto;	 /* requests: X-Forwarded-Proto */
+	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
+	bool chunked;		 /* responses: the body will be sent chunked */
+	bool close;		 /* Connection: close */
+	bool keep_alive;	 /* responses to HTTP/1.0: Connection: keep-alive */
+};
+
+/*
+ * The request for a backend, rebuilt from what was parsed: hop-by-hop fields,
+ * Expect, Host, Content-Length, Transfer-Encoding and X-Forwarded-* as
+ * received are left out; Host, framing and forwarding fields are written
+ * anew. X-Forwarded-For keeps what the client said and appends to it; -Proto
+ * and -Host are replaced.
+ */
+void http1_write_request_head(struct buf *out, const struct http_head *h, const struct http1_forward *f);
+
+/* The response for a client, likewise. 1xx heads are written without framing fields. */
+void http1_write_response_head(struct buf *out, const struct http_head *h, const struct http1_forward *f);
+
+/* True for a request id that a client may bring along: 1 to 128 visible ASCII characters. */
+bool http1_is_request_id(struct slice id);
 
 /*
  * A response of Weir's own, complete: status line, Date-less minimal headers

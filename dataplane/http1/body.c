@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Message bodies as they arrive (RFC 9112 6 and 7). Chunked framing is read
+ * byte by byte, its lines are short and bounded; payload is only counted.
+ */
+#include <assert.h>
+
+#include "http1/http1_pvt.h"
+
+#define MAX_CHUNK_LINE 4096	/* size and extensions */
+#define MAX_TRAILERS 16384	/* all trailer lines */
+#define MAX_SIZE_DIGITS 15	/* cannot overflow 64 bits */
+
+enum {
+	SIZE_FIRST, /* the first digit */
+	SIZE,
+	EXT,	  /* chunk extension, up to CR */
+	EXT_QUOTED, /* within a quoted string of it */
+	EXT_ESCAPED,
+	SIZE_LF,
+	DATA,
+	DATA_CR,
+	DATA_LF,
+	TRAILER_START, /* at the beginning of a line */
+	TRAILER_NAME,
+	TRAILER_VALUE,
+	TRAILER_LF,
+	END_LF,
+	ENDED,
+};
+
+void http1_body_init(struct http1_body *b, const struct http_head *head, bool is_response)
+{
+	*b = (struct http1_body){.kind = head->body, .is_response = is_response};
+	if (b->kind == HTTP_BODY_LENGTH)
+		b->remaining = head->content_length;
+	if (b->kind == HTTP_BODY_NONE || (b->kind == HTTP_BODY_LENGTH && b->remaining == 0))
+		b->state = ENDED;
+}
+
+bool http1_body_is_done(const struct http1_body *b)
+{
+	return b->state == ENDED;
+}
+
+static enum http1_outcome size_byte(struct http1_body *b, char c)
+{
+	if (is_class(c, CLASS_HEX)) {
+		if (b->line_bytes > MAX_SIZE_DIGITS)
+			return HTTP1_BAD_CHUNK_SIZE;
+		b->remaining = b->remaining << 4 | hex_value(c);
+		b->state = SIZE;
+		return HTTP1_MORE;
+	}
+	if (b->state == SIZE_FIRST)
+		return HTTP1_BAD_CHUNK_SIZE;
+	if (c == ';' || c == ' ' || c == '\t') {
+		b->state = EXT;
+		return HTTP1_MORE;
+	}
+	if (c != '\r')
+		return c == '\n' ? HTTP1_BAD_BARE_LF : HTTP1_BAD_CHUNK_SIZE;
+	b->state = SIZE_LF;
+	return HTTP1_MORE;
+}
+
+/*
+ * Extensions are read and dropped (RFC 9112 7.1.1): tokens, '=', ';', white
+ * space and quoted strings, nothing that another reader could take for a line end.
+ */
+static enum http1_outcome ext_byte(struct http1_body *b, char c)
+{
+	if (b->line_bytes > MAX_CHUNK_LINE)
+		return HTTP1_BAD_CHUNK_EXTENSION;
+	if (b->state == EXT_ESCAPED || b->state == EXT_QUOTED) {
+		if (!is_class(c, CLASS_VALUE))
+			return HTTP1_BAD_CHUNK_EXTENSION;
+		if (b->state == EXT_ESCAPED)
+			b->state = EXT_QUOTED;
+		else if (c == '\\')
+			b->state = EXT_ESCAPED;
+		else if (c == '"')
+			b->state = EXT;
+		return HTTP1_MORE;
+	}
+	if (c == '\r')
+		b->state = SIZE_LF;
+	else if (c == '"')
+		b->state = EXT_QUOTED;
+	else if (c == '\n')
+		return HTTP1_BAD_BARE_LF;
+	else if (!is_class(c, CLASS_TOKEN) && c != ';' && c != '=' && c != ' ' && c != '\t')
+		return HTTP1_BAD_CHUNK_EXTENSION;
+	return HTTP1_MORE;
+}
+
+static enum http1_outcome trailer_byte(struct http1_body *b, char c)
+{
+	if (b->line_bytes > MAX_TRAILERS)
+		return HTTP1_BAD_TRAILER;
+	switch (b->state) {
+	case TRAILER_START:
+		if (c == '\r')
+			b->state = END_LF;
+		else if (is_class(c, CLASS_TOKEN))
+			b->state = TRAILER_NAME;
+		else
+			return HTTP1_BAD_TRAILER;
+		return HTTP1_MORE;
+	case TRAILER_NAME:
+		if (c == ':')
+			b->state = TRAILER_VALUE;
+		else if (!is_class(c, CLASS_TOKEN))
+			return HTTP1_BAD_TRAILER;
+		return HTTP1_MORE;
+	default: /* TRAILER_VALUE */
+		if (c == '\r')
+			b->state = TRAILER_LF;
+		else if (!is_class(c, CLASS_VALUE))
+			return HTTP1_BAD_TRAILER;
+		return HTTP1_MORE;
+	}
+}
+
+/* A byte of framing. */
+static enum http1_outcome framing_byte(struct http1_body *b, char c)
+{
+	b->line_bytes++;
+	switch (b->state) {
+	case SIZE_FIRST:
+	case SIZE:
+		return size_byte(b, c);
+	case EXT:
+	case EXT_QUOTED:
+	case EXT_ESCAPED:
+		return ext_byte(b, c);
+	case SIZE_LF:
+		if (c != '\n')
+			return HTTP1_BAD_BARE_CR;
+		b->state = b->remaining ? DATA : TRAILER_START;
+		b->line_bytes = 0;
+		return HTTP1_MORE;
+	case DATA_CR:
+		b->state = DATA_LF;
+		return c == '\r' ? HTTP1_MORE : HTTP1_BAD_CHUNK_END;
+	case DATA_LF:
+		b->state = SIZE_FIRST;
+		b->line_bytes = 0;
+		return c == '\n' ? HTTP1_MORE : HTTP1_BAD_CHUNK_END;
+	case TRAILER_LF:
+		b->state = TRAILER_START;
+		return c == '\n' ? HTTP1_MORE : HTTP1_BAD_BARE_CR;
+	case END_LF:
+		b->state = ENDED;
+		return c == '\n' ? HTTP1_DONE : HTTP1_BAD_BARE_CR;
+	default:
+		return trailer_byte(b, c);
+	}
+}
+
+static enum http1_outcome scan_chunked(struct http1_body *b, const char *data, size_t n, struct http1_run *run)
+{
+	size_t i = 0;
+
+	while (i < n && b->state != DATA) {
+		enum http1_outcome o = framing_byte(b, data[i]);
+
+		i++;
+		if (o != HTTP1_MORE) {
+			run->skip = i;
+			if (o != HTTP1_DONE)
+				b->state = ENDED;
+			return o;
+		}
+	}
+	run->skip = i;
+	if (i == n)
+		return HTTP1_MORE;
+	run->data = n - i < b->remaining ? n - i : (size_t)b->remaining;
+	b->remaining -= run->data;
+	if (b->remaining == 0)
+		b->state = DATA_CR;
+	return HTTP1_MORE;
+}
+
+enum http1_outcome http1_body_scan(struct http1_body *b, const char *data, size_t n, struct http1_run *run)
+{
+	*run = (struct http1_run){0};
+	if (b->state == ENDED)
+		return HTTP1_DONE;
+	switch ((enum http_body_kind)b->kind) {
+	case HTTP_BODY_NONE:
+		return HTTP1_DONE;
+	case HTTP_BODY_LENGTH:
+		run->data = n < b->remaining ? n : (size_t)b->remaining;
+		b->remaining -= run->data;
+		if (b->remaining)
+			return HTTP1_MORE;
+		b->state = ENDED;
+		return HTTP1_DONE;
+	case HTTP_BODY_UNTIL_CLOSE:
+		run->data = n;
+		return HTTP1_MORE;
+	case HTTP_BODY_CHUNKED:
+		return scan_chunked(b, data, n, run);
+	}
+	assert(!"body kind");
+	return HTTP1_DONE;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Heads for the other side, rebuilt from what was parsed (RFC 9110 7.6):
+ * nothing reaches it that the parser did not understand.
+ */
+#include "http1/http1_pvt.h"
+
+bool http1_is_request_id(struct slice id)
+{
+	if (id.n == 0 || id.n > 128)
+		return false;
+	for (size_t i = 0; i < id.n; i++)
+		if (id.p[i] <= 0x20 || id.p[i] >= 0x7f)
+			return false;
+	return true;
+}
+
+/* Fields that are written anew, or that end here. */
+static bool is_dropped_from_request(const struct http_field *f)
+{
+	switch ((enum http_field_id)f->id) {
+	case HTTP_FIELD_HOST:
+	case HTTP_FIELD_CONTENT_LENGTH:
+	case HTTP_FIELD_TRANSFER_ENCODING:
+	case HTTP_FIELD_EXPECT:
+	case HTTP_FIELD_X_FORWARDED_FOR:
+	case HTTP_FIELD_X_FORWARDED_PROTO:
+	case HTTP_FIELD_X_FORWARDED_HOST:
+	case HTTP_FIELD_X_REQUEST_ID:
+		return true;
+	default:
+		return f->hop_by_hop;
+	}
+}
+
+static void write_framing(struct buf *out, const struct http_head *h)
+{
+	if (h->body == HTTP_BODY_CHUNKED) {
+		buf_str(out, "Transfer-Encoding: chunked\r\n");
+	} else if (h->has_length) {
+		buf_str(out, "Content-Length: ");
+		buf_uint(out, h->content_length, 10);
+		buf_str(out, "\r\n");
+	}
+}
+
+static void write_forwarded(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+{
+	buf_str(out, "X-Forwarded-For: ");
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		if (h->fields[i].id != HTTP_FIELD_X_FORWARDED_FOR || h->fields[i].value.n == 0)
+			continue;
+		buf_slice(out, h->fields[i].value);
+		buf_str(out, ", ");
+	}
+	buf_slice(out, f->client_ip);
+	buf_str(out, "\r\n");
+	http1_write_field(out, SLICE("X-Forwarded-Proto"), f->proto);
+	if (h->authority.n)
+		http1_write_field(out, SLICE("X-Forwarded-Host"), h->authority);
+	if (f->request_id.n)
+		http1_write_field(out, SLICE("X-Request-Id"), f->request_id);
+}
+
+void http1_write_request_head(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+{
+	buf_slice(out, h->method_name);
+	buf_char(out, ' ');
+	buf_slice(out, h->path);
+	if (h->query.p) {
+		buf_char(out, '?');
+		buf_slice(out, h->query);
+	}
+	buf_str(out, " HTTP/1.1\r\n");
+	http1_write_field(out, SLICE("Host"), h->authority);
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (!is_dropped_from_request(&h->fields[i]))
+			http1_write_field(out, h->fields[i].name, h->fields[i].value);
+	write_framing(out, h);
+	write_forwarded(out, h, f);
+	if (f->close)
+		buf_str(out, "Connection: close\r\n");
+	buf_str(out, "\r\n");
+}
+
+static bool is_dropped_from_response(const struct http_field *f)
+{
+	return f->hop_by_hop || f->id == HTTP_FIELD_CONTENT_LENGTH || f->id == HTTP_FIELD_TRANSFER_ENCODING;
+}
+
+void http1_write_response_head(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+{
+	buf_str(out, "HTTP/1.1 ");
+	buf_uint(out, h->status, 10);
+	buf_char(out, ' ');
+	if (h->reason.n)
+		buf_slice(out, h->reason);
+	else
+		buf_str(out, http_status_reason(h->status));
+	buf_str(out, "\r\n");
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (!is_dropped_from_response(&h->fields[i]))
+			http1_write_field(out, h->fields[i].name, h->fields[i].value);
+	if (h->status >= 200) {
+		if (f->chunked)
+			buf_str(out, "Transfer-Encoding: chunked\r\n");
+		else if (h->has_length && h->status != 204)
+			write_framing(out, h);
+		if (f->request_id.n && !http_head_get(h, HTTP_FIELD_X_REQUEST_ID))
+			http1_write_field(out, SLICE("X-Request-Id"), f->request_id);
+		if (f->close)
+			buf_str(out, "Connection: close\r\n");
+		else if (f->keep_alive)
+			buf_str(out, "Connection: keep-alive\r\n");
+	}
+	buf_str(out, "\r\n");
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the fields of a complete head mean together: its body's framing (RFC
+ * 9112 6), its connection (9.6), Host (3.2), Expect. Here smuggling ends: two
+ * readings of one message are a refusal.
+ */
+#include "http1/http1_pvt.h"
+
+/* Calls fn for each element of a comma separated list; empty ones are skipped (RFC 9110 5.6.1.2). False ends it. */
+static bool each_element(struct slice list, bool (*fn)(struct http_head *h, struct slice e), struct http_head *h)
+{
+	size_t i = 0;
+
+	while (i < list.n) {
+		size_t start;
+		size_t end;
+
+		while (i < list.n && (list.p[i] == ' ' || list.p[i] == '\t' || list.p[i] == ','))
+			i++;
+		start = i;
+		while (i < list.n && list.p[i] != ',')
+			i++;
+		end = i;
+		while (end > start && (list.p[end - 1] == ' ' || list.p[end - 1] == '\t'))
+			end--;
+		if (end > start && !fn(h, slice_of(list.p + start, end - start)))
+			return false;
+	}
+	return true;
+}
+
+/* Fields that no Connection option may take away: without them the message would mean something else. */
+static bool is_protected(enum http_field_id id)
+{
+	switch (id) {
+	case HTTP_FIELD_HOST:
+	case HTTP_FIELD_CONTENT_LENGTH:
+	case HTTP_FIELD_TRANSFER_ENCODING:
+	case HTTP_FIELD_COOKIE:
+	case HTTP_FIELD_FORWARDED:
+	case HTTP_FIELD_X_FORWARDED_FOR:
+	case HTTP_FIELD_X_FORWARDED_HOST:
+	case HTTP_FIELD_X_FORWARDED_PROTO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool take_connection_option(struct http_head *h, struct slice e)
+{
+	if (!is_all(e, CLASS_TOKEN) || is_protected(http_field_find(e)))
+		return false;
+	if (slice_eq_nocase(e, SLICE("close"))) {
+		h->keep_alive = false;
+		return true;
+	}
+	if (slice_eq_nocase(e, SLICE("upgrade")))
+		h->has_upgrade = http_head_get(h, HTTP_FIELD_UPGRADE) != NULL;
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (slice_eq_nocase(h->fields[i].name, e))
+			h->fields[i].hop_by_hop = true;
+	return true;
+}
+
+static bool is_hop_by_hop(enum http_field_id id)
+{
+	switch (id) {
+	case HTTP_FIELD_CONNECTION:
+	case HTTP_FIELD_KEEP_ALIVE:
+	case HTTP_FIELD_PROXY_CONNECTION:
+	case HTTP_FIELD_TE:
+	case HTTP_FIELD_TRAILER:
+	case HTTP_FIELD_TRANSFER_ENCODING:
+	case HTTP_FIELD_UPGRADE:
+	case HTTP_FIELD_PROXY_AUTHENTICATE:
+	case HTTP_FIELD_PROXY_AUTHORIZATION:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_keep_alive_option(struct http_head *h, struct slice e)
+{
+	(void)h;
+	return !slice_eq_nocase(e, SLICE("keep-alive")); /* false ends the search: found */
+}
+
+static enum http1_outcome finish_connection(struct http_head *h)
+{
+	h->keep_alive = h->minor >= 1;
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		struct http_field *f = &h->fields[i];
+
+		if (is_hop_by_hop((enum http_field_id)f->id))
+			f->hop_by_hop = true;
+		if (f->id == HTTP_FIELD_CONNECTION && h->minor == 0 && !each_element(f->value, is_keep_alive_option, h))
+			h->keep_alive = true;
+	}
+	for (unsigned i = 0; i < h->n_fields; i++) /* close wins, wherever it stands */
+		if (h->fields[i].id == HTTP_FIELD_CONNECTION && !each_element(h->fields[i].value, take_connection_option, h))
+			return HTTP1_BAD_CONNECTION;
+	return HTTP1_DONE;
+}
+
+static bool parse_length(struct slice s, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	if (s.n == 0 || s.n > 18 || !is_all(s, CLASS_DIGIT)) /* 18 digits cannot overflow */
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		v = v * 10 + (uint64_t)(s.p[i] - '0');
+	*out = v;
+	return true;
+}
+
+/* Content-Length and Transfer-Encoding, each at most once and never together. */
+static enum http1_outcome finish_framing(struct http_head *h, bool *is_chunked)
+{
+	const struct http_field *te = NULL;
+
+	*is_chunked = false;
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		struct http_field *f = &h->fields[i];
+
+		if (f->id == HTTP_FIELD_CONTENT_LENGTH) {
+			if (h->has_length || !parse_length(f->value, &h->content_length))
+				return HTTP1_BAD_LENGTH;
+			h->has_length = true;
+		} else if (f->id == HTTP_FIELD_TRANSFER_ENCODING) {
+			if (te || !slice_eq_nocase(f->value, SLICE("chunked")))
+				return HTTP1_BAD_TRANSFER_ENCODING;
+			te = f;
+		}
+	}
+	if (!te)
+		return HTTP1_DONE;
+	if (h->minor == 0)
+		return HTTP1_BAD_TRANSFER_ENCODING_1_0;
+	if (h->has_length)
+		return HTTP1_BAD_LENGTH_AND_CHUNKED;
+	*is_chunked = true;
+	return HTTP1_DONE;
+}
+
+static enum http1_outcome finish_host(struct http_head *h)
+{
+	const struct http_field *host = NULL;
+	bool is_absolute = h->authority.p != NULL;
+	struct slice name;
+	enum http1_outcome o;
+
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		if (h->fields[i].id != HTTP_FIELD_HOST)
+			continue;
+		if (host)
+			return HTTP1_BAD_HOST_MANY;
+		host = &h->fields[i];
+	}
+	if (!host)
+		return h->minor >= 1 ? HTTP1_BAD_HOST_MISSING : HTTP1_DONE;
+	o = authority_parse(host->value, &name);
+	if (o != HTTP1_DONE)
+		return o;
+	if (is_absolute && !slice_eq_nocase(host->value, h->authority))
+		return HTTP1_BAD_HOST_MISMATCH;
+	h->host = name;
+	h->authority = host->value;
+	return HTTP1_DONE;
+}
+
+static enum http1_outcome finish_expect(struct http_head *h)
+{
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		if (h->fields[i].id != HTTP_FIELD_EXPECT)
+			continue;
+		if (!slice_eq_nocase(h->fields[i].value, SLICE("100-continue")))
+			return HTTP1_BAD_EXPECT;
+		h->expect_continue = h->minor >= 1; /* RFC 9110 10.1.1: ignored in HTTP/1.0 */
+	}
+	return HTTP1_DONE;
+}
+
+/* RFC 9112 6.3. */
+static void finish_response_body(struct http_head *h, bool is_chunked, enum http_method m)
+{
+	if (m == HTTP_METHOD_HEAD || h->status < 200 || h->status == 204 || h->status == 304)
+		h->body = HTTP_BODY_NONE;
+	else if (is_chunked)
+		h->body = HTTP_BODY_CHUNKED;
+	else if (h->has_length)
+		h->body = h->content_length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+	else
+		h->body = HTTP_BODY_UNTIL_CLOSE;
+	if (h->body == HTTP_BODY_UNTIL_CLOSE)
+		h->keep_alive = false;
+}
+
+enum http1_outcome head_finish(struct http_head *h, bool is_response, enum http_method request_method)
+{
+	bool is_chunked;
+	enum http1_outcome o = finish_framing(h, &is_chunked);
+
+	if (o == HTTP1_DONE)
+		o = finish_connection(h);
+	if (o != HTTP1_DONE)
+		return o;
+	if (is_response) {
+		finish_response_body(h, is_chunked, request_method);
+		return HTTP1_DONE;
+	}
+	h->body = is_chunked ? HTTP_BODY_CHUNKED : h->has_length && h->content_length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+	o = finish_host(h);
+	if (o == HTTP1_DONE)
+		o = finish_expect(h);
+	return o;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of http1/ share: byte classes, and the steps of a head. */
+#ifndef HTTP1_HTTP1_PVT_H
+#define HTTP1_HTTP1_PVT_H
+
+#include "http1/http1.h"
+
+/* Byte classes. */
+enum {
+	CLASS_TOKEN = 1,  /* tchar, RFC 9110 5.6.2 */
+	CLASS_VALUE = 2,  /* field-vchar, obs-text, SP, HTAB */
+	CLASS_TARGET = 4, /* visible ASCII that may stand in a request target; no '#' */
+	CLASS_HOST = 8,	  /* reg-name without percent-encoding, and '_' */
+	CLASS_HEX = 16,
+	CLASS_DIGIT = 32,
+};
+
+extern const uint8_t http1_class[256];
+
+static inline bool is_class(char c, unsigned class)
+{
+	return (http1_class[(uint8_t)c] & class) != 0;
+}
+
+static inline bool is_all(struct slice s, unsigned class)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!is_class(s.p[i], class))
+			return false;
+	return true;
+}
+
+/* Value of a hexadecimal digit; only for CLASS_HEX. */
+static inline unsigned hex_value(char c)
+{
+	return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);
+}
+
+/* target.c: the request target, from h->target on: path, query, authority. DONE or BAD_*. */
+enum http1_outcome target_parse(struct http_head *h);
+/* A Host value, or an authority: sets host (lower-cased in place in mutable memory) and checks the port. */
+enum http1_outcome authority_parse(struct slice authority, struct slice *host);
+
+/* line.c: one line without its CRLF. DONE or BAD_*. */
+enum http1_outcome line_request(struct http_head *h, struct slice line);
+enum http1_outcome line_status(struct http_head *h, struct slice line);
+/* A field line into *f. */
+enum http1_outcome line_field(struct slice line, struct http_field *f);
+
+/* head.c: what the fields mean, once all are there. DONE or BAD_*. */
+enum http1_outcome head_finish(struct http_head *h, bool is_response, enum http_method request_method);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One line at a time: request line, status line, field line (RFC 9112 3, 4, 5). */
+#include "http1/http1_pvt.h"
+
+/* "HTTP/1.0", "HTTP/1.1": DONE. Another version that is well formed is told apart from what is none. */
+static enum http1_outcome parse_version(struct slice v, uint8_t *minor)
+{
+	if (v.n != 8 || memcmp(v.p, "HTTP/", 5) != 0 || !is_class(v.p[5], CLASS_DIGIT) || v.p[6] != '.' ||
+	    !is_class(v.p[7], CLASS_DIGIT))
+		return HTTP1_BAD_VERSION;
+	if (v.p[5] != '1' || v.p[7] > '1')
+		return HTTP1_BAD_VERSION_UNSUPPORTED;
+	*minor = (uint8_t)(v.p[7] - '0');
+	return HTTP1_DONE;
+}
+
+enum http1_outcome line_request(struct http_head *h, struct slice line)
+{
+	const char *sp = memchr(line.p, ' ', line.n);
+	const char *end = line.p + line.n;
+	const char *sp2;
+	enum http1_outcome o;
+
+	if (!sp || sp == line.p || !is_all(slice_of(line.p, (size_t)(sp - line.p)), CLASS_TOKEN))
+		return HTTP1_BAD_METHOD;
+	h->method_name = slice_of(line.p, (size_t)(sp - line.p));
+	h->method = (uint8_t)http_method_find(h->method_name);
+	sp++;
+	sp2 = memchr(sp, ' ', (size_t)(end - sp));
+	if (!sp2)
+		return is_all(slice_of(sp, (size_t)(end - sp)), CLASS_TARGET) ? HTTP1_BAD_VERSION : HTTP1_BAD_TARGET;
+	h->target = slice_of(sp, (size_t)(sp2 - sp));
+	o = parse_version(slice_of(sp2 + 1, (size_t)(end - sp2 - 1)), &h->minor);
+	if (o != HTTP1_DONE)
+		return o;
+	return target_parse(h);
+}
+
+enum http1_outcome line_status(struct http_head *h, struct slice line)
+{
+	const char *p = line.p;
+	enum http1_outcome o;
+
+	/* The space behind the status may be missing where there is no reason phrase. */
+	if (line.n < 12 || p[8] != ' ' || (line.n > 12 && p[12] != ' '))
+		return HTTP1_BAD_STATUS_LINE;
+	o = parse_version(slice_of(p, 8), &h->minor);
+	if (o != HTTP1_DONE)
+		return HTTP1_BAD_STATUS_LINE;
+	for (int i = 9; i < 12; i++)
+		if (!is_class(p[i], CLASS_DIGIT))
+			return HTTP1_BAD_STATUS_LINE;
+	h->status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
+	if (h->status < 100 || h->status > 599)
+		return HTTP1_BAD_STATUS_LINE;
+	h->reason = line.n > 13 ? slice_of(p + 13, line.n - 13) : slice_of(p + 12, 0);
+	return is_all(h->reason, CLASS_VALUE) ? HTTP1_DONE : HTTP1_BAD_STATUS_LINE;
+}
+
+enum http1_outcome line_field(struct slice line, struct http_field *f)
+{
+	size_t i = 0;
+	size_t end = line.n;
+
+	if (line.p[0] == ' ' || line.p[0] == '\t')
+		return HTTP1_BAD_OBS_FOLD;
+	while (i < line.n && is_class(line.p[i], CLASS_TOKEN))
+		i++;
+	if (i == 0 || i == line.n || line.p[i] != ':')
+		return HTTP1_BAD_FIELD_NAME;
+	f->name = slice_of(line.p, i);
+	i++;
+	while (i < end && (line.p[i] == ' ' || line.p[i] == '\t'))
+		i++;
+	while (end > i && (line.p[end - 1] == ' ' || line.p[end - 1] == '\t'))
+		end--;
+	f->value = slice_of(line.p + i, end - i);
+	if (!is_all(f->value, CLASS_VALUE))
+		return HTTP1_BAD_FIELD_VALUE;
+	f->id = (uint8_t)http_field_find(f->name);
+	f->hop_by_hop = false;
+	return HTTP1_DONE;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Small pieces on the wire, and Weir's own answers. */
+#include "http1/http1_pvt.h"
+
+void http1_write_chunk_size(struct buf *out, size_t n)
+{
+	buf_uint(out, n, 16);
+	buf_str(out, "\r\n");
+}
+
+void http1_write_field(struct buf *out, struct slice name, struct slice value)
+{
+	buf_slice(out, name);
+	buf_str(out, ": ");
+	buf_slice(out, value);
+	buf_str(out, "\r\n");
+}
+
+void http1_write_error(struct buf *out, unsigned status, struct slice detail, struct slice request_id, bool keep_alive,
+		       bool is_head)
+{
+	const char *reason = http_status_reason(status);
+	/* "status reason: detail\n" */
+	size_t n = 3 + 1 + strlen(reason) + 2 + detail.n + 1;
+
+	buf_str(out, "HTTP/1.1 ");
+	buf_uint(out, status, 10);
+	buf_char(out, ' ');
+	buf_str(out, reason);
+	buf_str(out, "\r\nContent-Type: text/plain\r\nContent-Length: ");
+	buf_uint(out, n, 10);
+	buf_str(out, "\r\n");
+	if (request_id.n)
+		http1_write_field(out, SLICE("X-Request-Id"), request_id);
+	if (!keep_alive)
+		buf_str(out, "Connection: close\r\n");
+	buf_str(out, "\r\n");
+	if (is_head)
+		return;
+	buf_uint(out, status, 10);
+	buf_char(out, ' ');
+	buf_str(out, reason);
+	buf_str(out, ": ");
+	buf_slice(out, detail);
+	buf_char(out, '\n');
+}
