@@ -223,7 +223,7 @@ static enum kube_kind find_kind(const struct subject *s, const char *api_version
 	const char *slash = strchr(api_version, '/');
 	const char *version = slash ? slash + 1 : api_version;
 	size_t n_group = slash ? (size_t)(slash - api_version) : 0;
-	const struct node *at = node_get(s->root, "apiVersion");
+	const struct node *at = node_get(s->root, "kind");
 	unsigned k = 0;
 
 	while (k < KUBE_N_KINDS && (strcmp(kinds[k].kind, s->kind) != 0 || strlen(kinds[k].group) != n_group ||
