@@ -238,6 +238,7 @@ static enum kube_kind find_kind(const struct subject *s, const char *api_version
 	if (strcmp(version, "v1") == 0 ||
 	    (strcmp(version, "v1beta1") == 0 && strcmp(kinds[k].group, "gateway.networking.k8s.io") == 0))
 		return (enum kube_kind)k;
+	at = node_get(s->root, "apiVersion");
 	problem(s, at->line, at->column, true, "apiVersion", "UnsupportedVersion", "%s%sv1 was expected",
 		kinds[k].group, n_group ? "/" : "");
 	return KUBE_N_KINDS;
