@@ -1,2 +1,280 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The stack as its users see it: create, run, connect, close. */
 #include "tcp/tcp.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_malloc.h>
+
+#include "tcp/tcp_pvt.h"
+
+static bool is_config_sane(const struct tcp_config *c)
+{
+	return c->n_connections >= 1 && c->n_connections <= 1u << 26 && c->n_syn >= 1 && c->rx_buffer_bytes >= 2048 &&
+	       c->rx_buffer_bytes <= 1u << 30 && c->tx_buffer_bytes >= 2048 && c->tx_buffer_bytes <= 1u << 30 &&
+	       c->mtu >= 576 && c->port_lo <= c->port_hi;
+}
+
+struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_env *env)
+{
+	struct tcp_stack *s;
+
+	if (!is_config_sane(config)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	s = rte_zmalloc("tcp", sizeof(*s), RTE_CACHE_LINE_SIZE);
+	if (!s) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	s->cfg = *config;
+	s->env = *env;
+	s->stats = env->stats;
+	s->ready_tail = &s->ready;
+	s->output_tail = &s->output;
+	s->tw_tail = &s->tw;
+	while (s->rcv_wscale < 14 && config->rx_buffer_bytes >> s->rcv_wscale > UINT16_MAX)
+		s->rcv_wscale++;
+	if (!table_create(s)) {
+		rte_free(s);
+		errno = ENOMEM;
+		return NULL;
+	}
+	timers_init(s);
+	return s;
+}
+
+void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
+{
+	s->now_us = now_us;
+	for (uint32_t i = 0; i < s->cfg.n_connections; i++) {
+		struct tcp_conn *c = &s->conns[i];
+
+		if (!c->stack || c->is_dead)
+			continue;
+		if (c->state != TCP_TIME_WAIT && c->state != TCP_SYN_SENT)
+			conn_send_reset(c);
+		c->is_detached = true;
+		conn_drop(c, WEIR_R_CLOSE_SHUTDOWN);
+	}
+	while (s->listeners)
+		tcp_unlisten(s->listeners, now_us);
+	table_destroy(s);
+	rte_free(s);
+}
+
+/* The peer's connection meets its user. False: refused, and gone. */
+static bool offer(struct tcp_conn *c)
+{
+	struct tcp_listener *l = c->listener;
+
+	c->wants_accept = false;
+	c->listener = NULL;
+	if (l->accept(l->ctx, c, &c->user, c->stack->now_us) == 0)
+		return true;
+	stat_reason(c->stack->stats, WEIR_R_TCP_REFUSED);
+	conn_send_reset(c);
+	c->is_detached = true;
+	conn_drop(c, WEIR_R_CLOSE_ABORTED);
+	return false;
+}
+
+/* c may be gone after the user was called: nothing touches it then. */
+static void deliver(struct tcp_conn *c)
+{
+	unsigned events;
+
+	if (c->is_detached)
+		return;
+	if (c->wants_accept && (c->is_dead || !offer(c)))
+		return;
+	events = c->events;
+	c->events = 0;
+	if (events && c->event)
+		c->event(c, c->user, events, c->stack->now_us);
+}
+
+unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
+{
+	unsigned n = 0;
+
+	s->now_us = now_us;
+	while (s->ready) {
+		struct tcp_conn *c = s->ready;
+
+		s->ready = c->ready_next;
+		if (!s->ready)
+			s->ready_tail = &s->ready;
+		c->in_ready = false;
+		deliver(c);
+		n++;
+	}
+	while (s->output) {
+		struct tcp_conn *c = s->output;
+
+		s->output = c->output_next;
+		if (!s->output)
+			s->output_tail = &s->output;
+		c->in_output = false;
+		if (!c->is_dead)
+			conn_output(c);
+		n++;
+	}
+	if (s->dead)
+		table_sweep(s);
+	return n;
+}
+
+bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
+{
+	return table_find(s, flow) != NULL;
+}
+
+struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args, uint64_t now_us, enum weir_reason *why)
+{
+	struct ip_flow flow = {.local = args->local, .remote = args->remote, .remote_port = args->remote_port};
+	struct tcp_conn *c;
+	uint32_t min_iss;
+
+	s->now_us = now_us;
+	if (!port_choose(s, &flow, &min_iss)) {
+		*why = WEIR_R_CLOSE_NO_PORTS;
+		stat_reason(s->stats, *why);
+		return NULL;
+	}
+	c = table_add(s, &flow);
+	if (!c) {
+		*why = WEIR_R_CLOSE_TABLE_FULL;
+		stat_reason(s->stats, *why);
+		return NULL;
+	}
+	c->event = args->event;
+	c->user = args->user;
+	c->state = TCP_SYN_SENT;
+	conn_init_sending(c);
+	if (min_iss && seq_lt(c->iss, min_iss)) /* over an old TIME-WAIT: beyond its numbers */
+		c->iss = c->snd_una = min_iss + 0x10000;
+	c->snd_nxt = c->snd_max = c->iss + 1;
+	c->is_timing = true;
+	c->rtt_seq = c->iss;
+	c->rtt_start_us = now_us;
+	conn_send_control(c, FLAG_SYN, c->iss);
+	conn_arm_rtx(c);
+	conn_arm(c, TIMER_IDLE, now_us + (uint64_t)args->timeout_ms * 1000);
+	return c;
+}
+
+const struct ip_flow *tcp_flow(const struct tcp_conn *c)
+{
+	return &c->flow;
+}
+
+void *tcp_user(const struct tcp_conn *c)
+{
+	return c->user;
+}
+
+void tcp_set_user(struct tcp_conn *c, tcp_event_fn *event, void *user)
+{
+	c->event = event;
+	c->user = user;
+}
+
+enum weir_reason tcp_close_reason(const struct tcp_conn *c)
+{
+	return (enum weir_reason)c->close_reason;
+}
+
+void tcp_shutdown(struct tcp_conn *c)
+{
+	if (c->fin_queued || c->is_dead)
+		return;
+	if (c->state == TCP_ESTABLISHED)
+		c->state = TCP_FIN_WAIT_1;
+	else if (c->state == TCP_CLOSE_WAIT)
+		c->state = TCP_LAST_ACK;
+	else
+		return;
+	c->fin_queued = true;
+	conn_mark_output(c);
+}
+
+void tcp_close(struct tcp_conn *c, uint64_t now_us)
+{
+	struct tcp_stack *s = c->stack;
+
+	s->now_us = now_us;
+	assert(!c->is_detached);
+	c->is_detached = true;
+	c->events = 0;
+	c->user = NULL;
+	if (c->is_dead)
+		return;
+	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED) {
+		conn_send_reset(c);
+		conn_drop(c, WEIR_R_CLOSE_ABORTED);
+		return;
+	}
+	if (c->rcv_bytes || c->ooo) { /* RFC 2525 2.17: the peer must not believe that its data arrived */
+		conn_send_reset(c);
+		conn_drop(c, WEIR_R_CLOSE_DATA_AFTER_CLOSE);
+		return;
+	}
+	tcp_shutdown(c);
+	if (c->state != TCP_TIME_WAIT)
+		conn_arm(c, TIMER_IDLE, now_us + (uint64_t)s->cfg.fin_timeout_ms * 1000);
+}
+
+void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us)
+{
+	c->stack->now_us = now_us;
+	assert(!c->is_detached);
+	c->is_detached = true;
+	c->events = 0;
+	c->user = NULL;
+	if (c->is_dead)
+		return;
+	if (c->state != TCP_TIME_WAIT)
+		conn_send_reset(c);
+	conn_drop(c, why);
+}
+
+void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out)
+{
+	uint32_t out_bytes = c->snd_nxt - c->snd_una;
+
+	*out = (struct tcp_info){
+		.flow = c->flow,
+		.state = (enum tcp_state)c->state,
+		.srtt_us = c->srtt_us,
+		.rttvar_us = c->rttvar_us,
+		.rto_us = c->rto_us,
+		.cwnd = c->cc.cwnd,
+		.ssthresh = c->cc.ssthresh,
+		.snd_wnd = c->snd_wnd,
+		.rcv_wnd = conn_receive_window(c),
+		.unacked_bytes = out_bytes < c->snd_bytes ? out_bytes : c->snd_bytes,
+		.unsent_bytes = out_bytes < c->snd_bytes ? c->snd_bytes - out_bytes : 0,
+		.readable_bytes = c->rcv_bytes,
+		.retransmits = c->n_retransmits,
+		.mss = c->mss,
+		.has_sack = c->has_sack,
+		.has_timestamps = c->has_ts,
+		.snd_wscale = c->snd_wscale,
+		.rcv_wscale = c->rcv_wscale,
+	};
+}
+
+void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), void *ctx)
+{
+	for (uint32_t i = 0; i < s->cfg.n_connections; i++)
+		if (s->conns[i].stack && !s->conns[i].is_dead)
+			fn(ctx, &s->conns[i]);
+}
+
+uint32_t tcp_n_connections(const struct tcp_stack *s)
+{
+	return s->n_conns;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SipHash-2-4, little endian. See siphash.h. */
+#include "base/siphash.h"
+
+#include <string.h>
+
+#define ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
+
+static void rounds(uint64_t v[4], unsigned n)
+{
+	while (n--) {
+		v[0] += v[1];
+		v[2] += v[3];
+		v[1] = ROTL(v[1], 13) ^ v[0];
+		v[3] = ROTL(v[3], 16) ^ v[2];
+		v[0] = ROTL(v[0], 32);
+		v[2] += v[1];
+		v[0] += v[3];
+		v[1] = ROTL(v[1], 17) ^ v[2];
+		v[3] = ROTL(v[3], 21) ^ v[0];
+		v[2] = ROTL(v[2], 32);
+	}
+}
+
+uint64_t siphash(const void *data, size_t n, const uint8_t key[16])
+{
+	const uint8_t *p = data;
+	uint64_t k[2];
+	uint64_t v[4];
+	uint64_t m;
+	size_t i = 0;
+
+	memcpy(k, key, 16);
+	v[0] = k[0] ^ 0x736f6d6570736575ull;
+	v[1] = k[1] ^ 0x646f72616e646f6dull;
+	v[2] = k[0] ^ 0x6c7967656e657261ull;
+	v[3] = k[1] ^ 0x7465646279746573ull;
+	for (; i + 8 <= n; i += 8) {
+		memcpy(&m, p + i, 8);
+		v[3] ^= m;
+		rounds(v, 2);
+		v[0] ^= m;
+	}
+	m = (uint64_t)n << 56;
+	for (size_t j = 0; i + j < n; j++)
+		m |= (uint64_t)p[i + j] << (8 * j);
+	v[3] ^= m;
+	rounds(v, 2);
+	v[0] ^= m;
+	v[2] ^= 0xff;
+	rounds(v, 4);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash for what a peer must not predict. */
+#ifndef BASE_SIPHASH_H
+#define BASE_SIPHASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t siphash(const void *data, size_t n, const uint8_t key[16]);
+
+#endif

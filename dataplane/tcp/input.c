@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Segments in: RFC 9293 3.10.7 in its order (sequence number, RST, SYN, ACK,
+ * data, FIN), with RFC 7323's PAWS and RFC 5961's answers to blind attacks.
+ * Only state changes here; events and output are noted for tcp_run().
+ */
+#include <string.h>
+
+#include <rte_mbuf.h>
+
+#include "tcp/tcp_pvt.h"
+
+static void drop_segment(struct tcp_stack *s, struct rte_mbuf *m, enum weir_reason why)
+{
+	stat_reason(s->stats, why);
+	rte_pktmbuf_free(m);
+}
+
+static void ack_at_once(struct tcp_conn *c)
+{
+	c->ack_now = true;
+	conn_mark_output(c);
+}
+
+/* RFC 5961 5: an ACK that only the real peer can use, a bounded number of them. */
+static void challenge(struct tcp_conn *c)
+{
+	uint32_t now_s = (uint32_t)(c->stack->now_us / 1000000);
+
+	if (c->challenge_s != now_s) {
+		c->challenge_s = now_s;
+		c->n_challenges = 0;
+	}
+	if (c->n_challenges >= CHALLENGES_PER_SECOND)
+		return;
+	c->n_challenges++;
+	ack_at_once(c);
+}
+
+/* -- SYN-SENT */
+
+static void syn_sent_established(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	c->snd_una = seg->ack;
+	if (c->is_timing)
+		conn_measure_rtt(c, (uint32_t)(c->stack->now_us - c->rtt_start_us));
+	c->is_timing = false;
+	conn_established(c);
+	ack_at_once(c);
+}
+
+static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	bool has_ack = (seg->flags & FLAG_ACK) != 0;
+
+	if (has_ack && (seq_le(seg->ack, c->iss) || seq_gt(seg->ack, c->snd_max))) {
+		stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
+		send_reset(c->stack, &c->flow, seg);
+		return;
+	}
+	if (seg->flags & FLAG_RST) {
+		if (!has_ack) {
+			stat_reason(c->stack->stats, WEIR_R_TCP_BAD_FLAGS);
+			return;
+		}
+		stat_inc(c->stack->stats, WEIR_C_TCP_RST_RX);
+		conn_drop(c, WEIR_R_CLOSE_REFUSED);
+		return;
+	}
+	if (!(seg->flags & FLAG_SYN)) {
+		stat_reason(c->stack->stats, WEIR_R_TCP_BAD_FLAGS);
+		return;
+	}
+	conn_take_syn(c, seg);
+	if (has_ack) {
+		syn_sent_established(c, seg);
+		return;
+	}
+	/* Simultaneous open. */
+	c->state = TCP_SYN_RECEIVED;
+	c->stack->n_syn++;
+	conn_send_control(c, FLAG_SYN | FLAG_ACK, c->iss);
+}
+
+/* -- sequence checks */
+
+/* RFC 9293 3.10.7.4, first: does any of it lie in the window? */
+static bool is_in_window(const struct tcp_conn *c, const struct tcp_segment *seg, uint32_t seg_len)
+{
+	uint32_t wnd = conn_receive_window(c);
+	uint32_t end = c->rcv_nxt + wnd;
+
+	if (wnd == 0)
+		return seg_len == 0 && seg->seq == c->rcv_nxt;
+	if (seg_len == 0)
+		return seq_ge(seg->seq, c->rcv_nxt) && seq_lt(seg->seq, end);
+	return seq_lt(seg->seq, end) && seq_gt(seg->seq + seg_len, c->rcv_nxt);
+}
+
+/* PAWS (RFC 7323 5.3). True: the segment is old. */
+static bool is_old_by_ts(const struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (!c->has_ts || !seg->has_ts || (seg->flags & FLAG_RST))
+		return false;
+	if ((int32_t)(seg->ts_val - c->ts_recent) >= 0)
+		return false;
+	return c->stack->now_us - c->last_rx_us < 24ull * 86400 * 1000000; /* an idle peer's clock may have wrapped */
+}
+
+static void take_ts(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (c->has_ts && seg->has_ts && seq_le(seg->seq, c->last_ack_sent) && (int32_t)(seg->ts_val - c->ts_recent) >= 0)
+		c->ts_recent = seg->ts_val;
+}
+
+/* -- RST and SYN */
+
+static void input_rst(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (seg->seq != c->rcv_nxt) { /* RFC 5961 3.2 */
+		if (conn_is_synchronized(c))
+			challenge(c);
+		stat_reason(c->stack->stats, WEIR_R_TCP_OUT_OF_WINDOW);
+		return;
+	}
+	stat_inc(c->stack->stats, WEIR_C_TCP_RST_RX);
+	if (c->state == TCP_TIME_WAIT) /* RFC 1337: TIME-WAIT is not assassinated */
+		return;
+	if (c->state == TCP_SYN_RECEIVED)
+		conn_drop(c, c->is_passive ? WEIR_R_CLOSE_RESET_BY_PEER : WEIR_R_CLOSE_REFUSED);
+	else
+		conn_drop(c, WEIR_R_CLOSE_RESET_BY_PEER);
+}
+
+/* -- ACK */
+
+static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	uint32_t wnd = seg->wnd << c->snd_wscale;
+
+	if (seq_lt(seg->seq, c->snd_wl1) || (seg->seq == c->snd_wl1 && seq_lt(seg->ack, c->snd_wl2)))
+		return;
+	if (wnd > c->snd_wnd)
+		conn_mark_output(c);
+	c->snd_wnd = wnd;
+	if (wnd > c->max_snd_wnd)
+		c->max_snd_wnd = wnd;
+	c->snd_wl1 = seg->seq;
+	c->snd_wl2 = seg->ack;
+	if (c->is_persist && wnd > 0) {
+		c->is_persist = false;
+		c->backoff = 0;
+		conn_cancel(c, TIMER_RTX);
+		conn_mark_output(c);
+	}
+}
+
+/* RFC 5681 2: what counts as a duplicate acknowledgement. */
+static bool is_dupack(const struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	return seg->len == 0 && !(seg->flags & (FLAG_SYN | FLAG_FIN)) && seg->ack == c->snd_una && c->snd_max != c->snd_una &&
+	       seg->wnd << c->snd_wscale == c->snd_wnd && !c->is_persist;
+}
+
+static void on_dupack(struct tcp_conn *c)
+{
+	stat_inc(c->stack->stats, WEIR_C_TCP_DUP_ACKS);
+	if (c->n_dupacks < UINT8_MAX)
+		c->n_dupacks++;
+	if (c->in_recovery) {
+		cc_dupack(&c->cc, c->mss);
+	} else if (c->n_dupacks == DUPACK_THRESHOLD && seq_gt(c->snd_una, c->recover)) {
+		stat_inc(c->stack->stats, WEIR_C_TCP_FAST_RETRANSMITS);
+		c->in_recovery = true;
+		c->recover = c->snd_max;
+		cc_enter_recovery(&c->cc, c->snd_max - c->snd_una, c->mss);
+		conn_retransmit(c);
+		conn_arm_rtx(c);
+	}
+	conn_mark_output(c);
+}
+
+/* Congestion control for n newly acknowledged bytes; snd_una has been advanced. */
+static void on_progress(struct tcp_conn *c, uint32_t n)
+{
+	if (!c->in_recovery) {
+		cc_acked(&c->cc, n, c->mss);
+	} else if (seq_ge(c->snd_una, c->recover)) {
+		c->in_recovery = false;
+		cc_exit_recovery(&c->cc, c->snd_max - c->snd_una, c->mss);
+	} else {
+		cc_partial_ack(&c->cc, n, c->mss);
+		conn_retransmit(c);
+	}
+	c->n_dupacks = 0;
+}
+
+/* New data, or our FIN, are acknowledged. */
+static void advance_una(struct tcp_conn *c, uint32_t ack)
+{
+	struct tcp_stack *s = c->stack;
+	uint32_t n = ack - c->snd_una;
+	uint32_t data = n < c->snd_bytes ? n : c->snd_bytes;
+
+	if (c->is_timing && seq_gt(ack, c->rtt_seq)) {
+		conn_measure_rtt(c, (uint32_t)(s->now_us - c->rtt_start_us));
+		c->is_timing = false;
+	}
+	sndq_ack(c, data);
+	if (n > data && c->fin_queued) /* one more than the data: the FIN */
+		c->fin_acked = true;
+	c->snd_una = ack;
+	if (seq_lt(c->snd_nxt, ack))
+		c->snd_nxt = ack;
+	c->backoff = 0;
+	c->progress_us = s->now_us;
+	on_progress(c, n);
+	if (c->snd_una == c->snd_max) {
+		conn_cancel(c, TIMER_RTX);
+		c->is_persist = false;
+	} else {
+		conn_arm_rtx(c);
+	}
+	conn_mark_output(c);
+	if (c->wants_room && c->snd_bytes <= s->cfg.tx_buffer_bytes / 2) {
+		c->wants_room = false;
+		conn_mark_ready(c, TCP_EV_WRITABLE);
+	}
+}
+
+/* A closed connection whose peer may never close: bounded (only once the user has let go). */
+static void arm_fin_timeout(struct tcp_conn *c)
+{
+	conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.fin_timeout_ms * 1000);
+}
+
+/* Our FIN was acknowledged. False: the connection is gone. */
+static bool on_fin_acked(struct tcp_conn *c)
+{
+	switch ((enum tcp_state)c->state) {
+	case TCP_FIN_WAIT_1:
+		c->state = TCP_FIN_WAIT_2;
+		if (c->is_detached)
+			arm_fin_timeout(c);
+		return true;
+	case TCP_CLOSING:
+		conn_set_time_wait(c);
+		return true;
+	case TCP_LAST_ACK:
+		conn_drop(c, WEIR_R_CLOSE_NORMAL);
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* False: the segment's work ends here (the connection may be gone). */
+static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (c->state == TCP_SYN_RECEIVED) {
+		if (seq_le(seg->ack, c->snd_una) || seq_gt(seg->ack, c->snd_max)) {
+			stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
+			send_reset(c->stack, &c->flow, seg);
+			return false;
+		}
+		if (c->is_timing)
+			conn_measure_rtt(c, (uint32_t)(c->stack->now_us - c->rtt_start_us));
+		c->is_timing = false;
+		c->snd_una = c->iss + 1;
+		c->snd_wl1 = seg->seq - 1; /* so that the window is taken */
+		conn_established(c);
+	}
+	if (seq_gt(seg->ack, c->snd_max)) {
+		stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
+		challenge(c);
+		return false;
+	}
+	/* RFC 5961 5.2: far too old. */
+	if (seq_lt(seg->ack, c->snd_una - c->max_snd_wnd) && c->max_snd_wnd) {
+		stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
+		challenge(c);
+		return false;
+	}
+	if (is_dupack(c, seg))
+		on_dupack(c);
+	else if (seq_gt(seg->ack, c->snd_una))
+		advance_una(c, seg->ack);
+	update_window(c, seg);
+	return !c->fin_acked || on_fin_acked(c);
+}
+
+/* -- data and FIN */
+
+/* In order: at least every second full-sized segment is acknowledged, others within 40 ms (RFC 9293 3.8.6.3). */
+static void schedule_ack(struct tcp_conn *c, uint32_t len)
+{
+	if (len >= c->mss / 2u)
+		c->n_unacked_segments++;
+	if (c->ooo || c->n_unacked_segments >= 2) {
+		ack_at_once(c);
+		return;
+	}
+	if (!wheel_is_armed(&c->timer[TIMER_ACK]))
+		conn_arm(c, TIMER_ACK, c->stack->now_us + DELACK_US);
+}
+
+static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
+{
+	uint32_t had_ooo = c->n_ooo;
+
+	if (!rcvq_input(c, m, seg->seq, seg->len)) {
+		ack_at_once(c); /* a gap: a duplicate ACK tells of it */
+		return;
+	}
+	if (had_ooo)
+		ack_at_once(c);
+	else
+		schedule_ack(c, seg->len);
+	conn_mark_ready(c, TCP_EV_READABLE);
+}
+
+static void input_fin(struct tcp_conn *c)
+{
+	c->rcv_nxt++;
+	c->fin_received = true;
+	ack_at_once(c);
+	conn_mark_ready(c, TCP_EV_READABLE);
+	switch ((enum tcp_state)c->state) {
+	case TCP_ESTABLISHED:
+		c->state = TCP_CLOSE_WAIT;
+		break;
+	case TCP_FIN_WAIT_1:
+		c->state = TCP_CLOSING;
+		break;
+	case TCP_FIN_WAIT_2:
+		conn_set_time_wait(c);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Cuts what lies outside of the window. m begins at the payload. */
+static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
+{
+	uint32_t end = c->rcv_nxt + conn_receive_window(c);
+
+	if (seq_lt(seg->seq, c->rcv_nxt)) {
+		uint32_t cut = c->rcv_nxt - seg->seq;
+
+		if (cut > seg->len)
+			cut = seg->len;
+		seg->seq += cut;
+		seg->len -= cut;
+		m->pkt_len -= cut;
+		for (struct rte_mbuf *p = m; cut; p = p->next) {
+			uint16_t k = cut < p->data_len ? (uint16_t)cut : p->data_len;
+
+			p->data_off = (uint16_t)(p->data_off + k);
+			p->data_len = (uint16_t)(p->data_len - k);
+			cut -= k;
+		}
+	}
+	if (seq_gt(seg->seq + seg->len, end)) {
+		uint32_t keep = seq_gt(end, seg->seq) ? end - seg->seq : 0;
+
+		stat_reason(c->stack->stats, WEIR_R_TCP_RX_BUFFER_FULL);
+		seg->flags &= (uint8_t)~FLAG_FIN;
+		seg->len = keep;
+		m->pkt_len = keep;
+		for (struct rte_mbuf *p = m; p; p = p->next) {
+			uint16_t k = keep < p->data_len ? (uint16_t)keep : p->data_len;
+
+			p->data_len = k;
+			keep -= k;
+		}
+		ack_at_once(c);
+	}
+}
+
+/* Data or FIN of a segment whose other parts were taken. Takes m. */
+static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
+{
+	bool has_fin;
+
+	if (c->state == TCP_TIME_WAIT) {
+		if (seg->flags & FLAG_FIN) { /* our last ACK was lost */
+			conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.time_wait_ms * 1000);
+			ack_at_once(c);
+		}
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (!conn_may_receive(c)) { /* after the peer's FIN nothing follows */
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (seg->len && c->is_detached) {
+		rte_pktmbuf_free(m);
+		conn_send_reset(c);
+		conn_drop(c, WEIR_R_CLOSE_DATA_AFTER_CLOSE);
+		return;
+	}
+	trim_to_window(c, m, seg);
+	has_fin = (seg->flags & FLAG_FIN) != 0;
+	if (seg->len) {
+		uint32_t end = seg->seq + seg->len;
+
+		input_data(c, m, seg);
+		if (has_fin && c->rcv_nxt == end)
+			input_fin(c);
+		return;
+	}
+	rte_pktmbuf_free(m);
+	if (has_fin && seg->seq == c->rcv_nxt)
+		input_fin(c);
+	else if (has_fin)
+		ack_at_once(c);
+}
+
+/* -- TIME-WAIT */
+
+/* A new connection over an old one (RFC 6191, RFC 9293 3.6.1): true if the old one made way. */
+static bool is_reopened(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	bool is_newer;
+
+	if (c->state != TCP_TIME_WAIT || (seg->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) != FLAG_SYN)
+		return false;
+	if (c->has_ts && seg->has_ts)
+		is_newer = (int32_t)(seg->ts_val - c->ts_recent) > 0;
+	else
+		is_newer = seq_gt(seg->seq, c->rcv_nxt);
+	if (is_newer)
+		conn_drop(c, WEIR_R_CLOSE_NORMAL);
+	return is_newer;
+}
+
+/* -- all together */
+
+static void input_segment(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
+{
+	struct tcp_stack *s = c->stack;
+	uint32_t seg_len = seg->len + !!(seg->flags & FLAG_SYN) + !!(seg->flags & FLAG_FIN);
+
+	if (is_old_by_ts(c, seg)) {
+		ack_at_once(c);
+		drop_segment(s, m, WEIR_R_TCP_PAWS);
+		return;
+	}
+	if (!is_in_window(c, seg, seg_len)) {
+		bool is_zero_probe = conn_receive_window(c) == 0 && seg->seq == c->rcv_nxt;
+
+		if (c->state == TCP_SYN_RECEIVED && (seg->flags & FLAG_SYN)) /* our SYN-ACK was lost */
+			conn_send_control(c, FLAG_SYN | FLAG_ACK, c->iss);
+		else if (!(seg->flags & FLAG_RST))
+			ack_at_once(c);
+		/* With the window shut, acknowledgements still count (RFC 9293 3.10.7.4). */
+		if (is_zero_probe && (seg->flags & FLAG_ACK) && !(seg->flags & (FLAG_RST | FLAG_SYN)) &&
+		    c->state != TCP_SYN_RECEIVED)
+			input_ack(c, seg);
+		drop_segment(s, m, WEIR_R_TCP_OUT_OF_WINDOW);
+		return;
+	}
+	if (seg->flags & FLAG_RST) {
+		input_rst(c, seg);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (seg->flags & FLAG_SYN) { /* RFC 5961 4.2 */
+		if (c->state == TCP_SYN_RECEIVED && !c->is_passive && (seg->flags & FLAG_ACK) && seg->seq == c->irs) {
+			/* the other half of a simultaneous open */
+		} else {
+			challenge(c);
+			drop_segment(s, m, WEIR_R_TCP_BAD_FLAGS);
+			return;
+		}
+	}
+	if (!(seg->flags & FLAG_ACK)) {
+		drop_segment(s, m, WEIR_R_TCP_BAD_FLAGS);
+		return;
+	}
+	take_ts(c, seg);
+	c->last_rx_us = s->now_us;
+	c->n_keepalive = 0;
+	if (!input_ack(c, seg)) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (seg->len || (seg->flags & FLAG_FIN)) {
+		rte_pktmbuf_adj(m, seg->header_len);
+		input_payload(c, m, seg);
+	} else {
+		rte_pktmbuf_free(m);
+	}
+}
+
+/* The other side of a simultaneous open answers our SYN with SYN-ACK: its SYN counts as received. */
+static void strip_known_syn(const struct tcp_conn *c, struct tcp_segment *seg)
+{
+	if (c->state == TCP_SYN_RECEIVED && !c->is_passive && (seg->flags & FLAG_SYN) && (seg->flags & FLAG_ACK) &&
+	    seg->seq == c->irs) {
+		seg->flags &= (uint8_t)~FLAG_SYN;
+		seg->seq++;
+	}
+}
+
+void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us)
+{
+	struct tcp_segment seg;
+	struct ip_flow flow = {.local = packet->dst, .remote = packet->src};
+	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct tcp_conn *c;
+
+	s->now_us = now_us;
+	stat_inc(s->stats, WEIR_C_TCP_RX_SEGMENTS);
+	if (!opt_parse(h, m->data_len, &seg)) {
+		drop_segment(s, m, WEIR_R_TCP_BAD_HEADER);
+		return;
+	}
+	seg.len = m->pkt_len - seg.header_len;
+	flow.remote_port = (uint16_t)(h[0] << 8 | h[1]);
+	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
+	c = table_find(s, &flow);
+	if (c && is_reopened(c, &seg))
+		c = NULL;
+	if (!c) {
+		listen_input(s, &flow, &seg);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (c->state == TCP_SYN_SENT) {
+		input_syn_sent(c, &seg);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	strip_known_syn(c, &seg);
+	input_segment(c, m, &seg);
+}
+
+void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+		    uint64_t now_us)
+{
+	struct tcp_conn *c = table_find(s, flow);
+	uint16_t least = ip_is4(&flow->remote) ? 576 : 1280;
+	uint16_t mss;
+
+	s->now_us = now_us;
+	/* Only for what is in flight (RFC 5927 4.1). */
+	if (!c || seq_lt(seq, c->snd_una) || seq_gt(seq, c->snd_max))
+		return;
+	if (what == TCP_ICMP_UNREACHABLE) {
+		if (c->state == TCP_SYN_SENT) /* a connection that stands does not end for this (RFC 5927 5.2) */
+			conn_drop(c, WEIR_R_CLOSE_UNREACHABLE);
+		return;
+	}
+	if (mtu < least)
+		mtu = least;
+	mss = (uint16_t)(mtu - TCP_HEADER_MIN - (ip_is4(&flow->remote) ? 20 : 40));
+	if (!conn_is_synchronized(c) || mss >= c->mss)
+		return;
+	c->mss = mss;
+	c->snd_nxt = c->snd_una;
+	conn_mark_output(c);
+}

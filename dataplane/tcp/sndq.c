@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The send queue: what was given and not yet acknowledged, as a list of single
+ * mbufs. A segment that goes out refers to their data; they are never changed
+ * but for copied bytes appended behind the last one while nobody refers to it.
+ */
+#include <errno.h>
+
+#include "tcp/tcp_pvt.h"
+
+size_t tcp_send_room(struct tcp_conn *c)
+{
+	uint32_t size = c->stack->cfg.tx_buffer_bytes;
+	uint32_t room;
+
+	if (!conn_may_send(c))
+		return 0;
+	room = c->snd_bytes < size ? size - c->snd_bytes : 0;
+	if (room < size / 2)
+		c->wants_room = true;
+	return room;
+}
+
+size_t tcp_unacked(const struct tcp_conn *c)
+{
+	return c->snd_bytes;
+}
+
+static void push(struct tcp_conn *c, struct rte_mbuf *m)
+{
+	m->next = NULL;
+	if (c->snd.tail)
+		c->snd.tail->next = m;
+	else
+		c->snd.head = m;
+	c->snd.tail = m;
+	c->snd_bytes += m->data_len;
+}
+
+/* Room behind the last mbuf that is free for copied bytes: only ours, and in no segment on its way. */
+static uint16_t tail_room(const struct tcp_conn *c)
+{
+	const struct rte_mbuf *m = c->snd.tail;
+
+	if (!m || !RTE_MBUF_DIRECT(m) || rte_mbuf_refcnt_read(m) != 1)
+		return 0;
+	return (uint16_t)(m->buf_len - m->data_off - m->data_len);
+}
+
+static void copy_to_tail(struct tcp_conn *c, const char *data, uint16_t n)
+{
+	struct rte_mbuf *m = c->snd.tail;
+
+	memcpy(rte_pktmbuf_mtod_offset(m, char *, m->data_len), data, n);
+	m->data_len = (uint16_t)(m->data_len + n);
+	c->snd_bytes += n;
+}
+
+int tcp_send(struct tcp_conn *c, const void *data, size_t n)
+{
+	const size_t room = RTE_MBUF_DEFAULT_DATAROOM;
+	uint16_t first = tail_room(c);
+	const char *p = data;
+	struct rte_mbuf *fresh[64];
+	size_t n_fresh;
+
+	if (!conn_may_send(c))
+		return -EPIPE;
+	if (n > tcp_send_room(c)) {
+		c->wants_room = true;
+		return -EAGAIN;
+	}
+	if (first > n)
+		first = (uint16_t)n;
+	n_fresh = (n - first + room - 1) / room;
+	if (n_fresh > RTE_DIM(fresh) || (n_fresh && rte_pktmbuf_alloc_bulk(c->stack->env.pool, fresh, (unsigned)n_fresh) != 0)) {
+		stat_reason(c->stack->stats, WEIR_R_NO_MBUF);
+		c->wants_room = true;
+		return -ENOBUFS;
+	}
+	if (first)
+		copy_to_tail(c, p, first);
+	p += first;
+	n -= first;
+	for (size_t i = 0; i < n_fresh; i++) {
+		size_t k = n < room ? n : room;
+
+		push(c, fresh[i]);
+		copy_to_tail(c, p, (uint16_t)k);
+		p += k;
+		n -= k;
+	}
+	conn_mark_output(c);
+	return 0;
+}
+
+int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain)
+{
+	int rc = 0;
+
+	if (!conn_may_send(c))
+		rc = -EPIPE;
+	else if (chain->pkt_len > tcp_send_room(c))
+		rc = -EAGAIN;
+	if (rc) {
+		c->wants_room = true;
+		rte_pktmbuf_free(chain);
+		return rc;
+	}
+	while (chain) {
+		struct rte_mbuf *next = chain->next;
+
+		chain->nb_segs = 1;
+		if (chain->data_len) {
+			push(c, chain);
+		} else {
+			chain->next = NULL;
+			rte_pktmbuf_free_seg(chain);
+		}
+		chain = next;
+	}
+	conn_mark_output(c);
+	return 0;
+}
+
+void sndq_ack(struct tcp_conn *c, uint32_t n)
+{
+	assert(n <= c->snd_bytes);
+	c->snd_bytes -= n;
+	while (n) {
+		struct rte_mbuf *m = c->snd.head;
+
+		if (n < m->data_len) {
+			m->data_off = (uint16_t)(m->data_off + n);
+			m->data_len = (uint16_t)(m->data_len - n);
+			return;
+		}
+		n -= m->data_len;
+		c->snd.head = m->next;
+		if (!c->snd.head)
+			c->snd.tail = NULL;
+		m->next = NULL;
+		rte_pktmbuf_free_seg(m);
+	}
+}
+
+void sndq_free(struct tcp_conn *c)
+{
+	sndq_ack(c, c->snd_bytes);
+}
+
+/* Appends n bytes of m from off: copied where few (head itself has the room), else by reference. */
+static bool add_piece(const struct tcp_conn *c, struct rte_mbuf *head, struct rte_mbuf *m, uint32_t off, uint32_t n)
+{
+	struct rte_mbuf *ref;
+
+	ref = rte_pktmbuf_alloc(c->stack->env.clones);
+	if (!ref)
+		return false;
+	rte_pktmbuf_attach(ref, m);
+	ref->data_off = (uint16_t)(m->data_off + off);
+	ref->data_len = (uint16_t)n;
+	ref->pkt_len = n;
+	ref->nb_segs = 1;
+	ref->next = NULL;
+	rte_pktmbuf_lastseg(head)->next = ref;
+	head->nb_segs++;
+	head->pkt_len += n;
+	return true;
+}
+
+uint32_t sndq_reference(const struct tcp_conn *c, uint32_t off, uint32_t n, struct rte_mbuf *head)
+{
+	struct rte_mbuf *m = c->snd.head;
+	bool copies = n <= TCP_COPY_BYTES;
+	uint32_t done = 0;
+
+	while (m && off >= m->data_len) {
+		off -= m->data_len;
+		m = m->next;
+	}
+	while (m && done < n && head->nb_segs <= TCP_MAX_PIECES) {
+		uint32_t k = m->data_len - off;
+
+		if (k > n - done)
+			k = n - done;
+		if (copies)
+			memcpy(rte_pktmbuf_append(head, (uint16_t)k), rte_pktmbuf_mtod_offset(m, const char *, off), k);
+		else if (!add_piece(c, head, m, off, k))
+			break;
+		done += k;
+		off = 0;
+		m = m->next;
+	}
+	return done;
+}

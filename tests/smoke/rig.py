@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts all of Weir with real peers, each time in network namespaces of its own.
+
+A Rig is a folder, one or two namespaces, weir-dataplane, weir-ctrl and nginx.
+port='tap': the kernel's side of a TAP device is the peer, in one namespace.
+port='af_packet': a veth pair between two namespaces, the dataplane on one end.
+Leaving the with-block ends every process and looks at how it ended.
+"""
+import http.client
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+PEER4, WEIR4 = "10.99.0.1", "10.99.0.2"
+PEER6, WEIR6 = "fd99::1", "fd99::2"
+WEB, API = 8081, 8082  # ports of nginx
+NOBODY = 65534
+counter = itertools.count()
+
+
+class Failure(Exception):
+    """A test's expectation was not met."""
+
+
+def expect(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def expect_eq(got, wanted, what):
+    expect(got == wanted, f"{what}: got {got!r}, wanted {wanted!r}")
+
+
+def ip(*args):
+    subprocess.run(["ip", *args], check=True, capture_output=True, timeout=30)
+
+
+def wait_until(what, fn, seconds=20.0):
+    end = time.monotonic() + seconds
+    while True:
+        value = fn()
+        if value:
+            return value
+        expect(time.monotonic() < end, f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+class Rig:
+    """See the module's text. Keyword arguments of the constructor:
+
+    workers    number of worker threads (they share the machine's cores)
+    port       'tap' or 'af_packet'
+    manifests  {file name: text}; MANIFESTS if not given
+    extra      lines added to weir.yaml
+    nginx      more text for the http block of nginx
+    """
+
+    def __init__(self, build, workers=1, port="tap", manifests=None, extra="", nginx="", ctrl=True, sanitizers=False):
+        self.build = pathlib.Path(build).resolve()
+        self.workers, self.port, self.extra, self.nginx_extra = workers, port, extra, nginx
+        self.manifest_texts = MANIFESTS if manifests is None else manifests
+        self.with_ctrl = ctrl
+        self.sanitizers = sanitizers
+        self.name = f"weir-t{os.getpid()}-{next(counter)}"
+        self.ns = self.name  # of the peers
+        self.ns_weir = self.name if port == "tap" else self.name + "w"
+        self.procs = {}
+        self.dir = None
+        self.old_ctrls = 0
+
+    # -- start and stop
+
+    def __enter__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=self.name + "-"))
+        self.dir.chmod(0o755)
+        try:
+            self._make_network()
+            self._write_files()
+            self.start_dataplane()
+            self._start_nginx()
+            if self.with_ctrl:
+                self.start_ctrl()
+                self.wait_healthy()
+        except BaseException:
+            self._show_logs()
+            self._clean()
+            raise
+        return self
+
+    def __exit__(self, kind, value, tb):
+        problems = []
+        if kind is None:
+            for name in [n for n in ("ctrl", "dataplane") if n in self.procs]:
+                rc = self.stop(name)
+                if rc != 0:
+                    problems.append(f"{name} ended with {rc}")
+        else:
+            self._show_logs()
+        for log in sorted(self.dir.glob("*.log")):
+            text = log.read_text(errors="replace")
+            if "ERROR: AddressSanitizer" in text or "runtime error:" in text or "LeakSanitizer" in text:
+                problems.append(f"sanitizer report in {log.name}:\n{text[-6000:]}")
+        self._clean()
+        if problems and kind is None:
+            raise Failure("; ".join(problems))
+
+    def _make_network(self):
+        for ns in {self.ns, self.ns_weir}:
+            ip("netns", "add", ns)
+            ip("-n", ns, "link", "set", "lo", "up")
+        if self.port == "af_packet":
+            ip("link", "add", "weir0", "netns", self.ns, "type", "veth", "peer", "name", "port0", "netns", self.ns_weir)
+            for ns, dev in ((self.ns, "weir0"), (self.ns_weir, "port0")):
+                subprocess.run(["ip", "netns", "exec", ns, "ethtool", "-K", dev, "tx", "off", "tso", "off", "gso", "off",
+                                "gro", "off"], check=True, capture_output=True, timeout=30)
+                ip("-n", ns, "link", "set", dev, "up")
+
+    def vdev(self):
+        if self.port == "tap":
+            return "net_tap0,iface=weir0"
+        return f"net_af_packet0,iface=port0,qpairs={self.workers}"
+
+    def _write_files(self):
+        cores = os.cpu_count()
+        (self.dir / "weir.yaml").write_text(f"""ports:
+  - vdev: {self.vdev()}
+    promiscuous: true
+    addresses: [{WEIR4}/24, "{WEIR6}/64"]
+    gateways: [{PEER4}, "{PEER6}"]
+workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle_sleep_us: 50}}
+memory: {{hugepages: false, arena_mb: 16}}
+pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192}}
+control: {{socket: {self.dir}/dataplane.sock, user: {NOBODY}}}
+timeouts: {{drain_ms: 3000}}
+{self.extra}
+""")
+        (self.dir / "manifests").mkdir()
+        for name, text in self.manifest_texts.items():
+            (self.dir / "manifests" / name).write_text(text)
+        (self.dir / "www").mkdir()
+        (self.dir / "www" / "up").mkdir()
+        for d in ("www", "www/up"):
+            (self.dir / d).chmod(0o777)
+        (self.dir / "nginx.conf").write_text(f"""daemon off; worker_processes 1; pid {self.dir}/nginx.pid; user root;
+error_log {self.dir}/nginx-error.txt;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000; keepalive_timeout 600s; client_max_body_size 0;
+  client_body_temp_path {self.dir}/nb; proxy_temp_path {self.dir}/np; fastcgi_temp_path {self.dir}/nf;
+  uwsgi_temp_path {self.dir}/nu; scgi_temp_path {self.dir}/ns;
+  map $http_x_forwarded_for $dummy {{ default ""; }}
+  server {{ listen {PEER4}:{WEB}; listen [{PEER6}]:{WEB}; root {self.dir}/www;
+    location / {{ return 200 "web $request_method $host$request_uri\\n"; }}
+    location /echo {{ add_header X-Seen "$http_x_forwarded_for|$http_x_forwarded_proto|$http_x_forwarded_host|$http_x_request_id|$http_connection";
+                      return 200 "echo\\n"; }}
+    location /files/ {{ alias {self.dir}/www/; }}
+    location /up/ {{ dav_methods PUT; }}
+    location /gone {{ return 444; }}
+  }}
+  server {{ listen {PEER4}:{API}; listen [{PEER6}]:{API};
+    location / {{ return 200 "api $request_method $host$request_uri\\n"; }} }}
+  {self.nginx_extra}
+}}
+""")
+
+    def _spawn(self, name, argv, ns):
+        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:halt_on_error=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
+                   LSAN_OPTIONS="print_suppressions=0")
+        with open(self.dir / f"{name}.log", "ab") as log:
+            self.procs[name] = subprocess.Popen(["ip", "netns", "exec", ns, *map(str, argv)], stdout=log, stderr=log,
+                                                stdin=subprocess.DEVNULL, env=env)
+        return self.procs[name]
+
+    def start_dataplane(self):
+        p = self._spawn("dataplane", [self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"], self.ns_weir)
+        wait_until("control socket", lambda: p.poll() is not None or (self.dir / "dataplane.sock").exists(), 60)
+        expect(p.poll() is None, f"dataplane ended with {p.poll()}")
+        if self.port == "tap":
+            wait_until("TAP device", lambda: subprocess.run(["ip", "-n", self.ns, "link", "show", "weir0"],
+                                                            capture_output=True, timeout=10).returncode == 0)
+        ip("-n", self.ns, "addr", "replace", PEER4 + "/24", "dev", "weir0")
+        ip("-n", self.ns, "-6", "addr", "replace", PEER6 + "/64", "dev", "weir0", "nodad")
+        ip("-n", self.ns, "link", "set", "weir0", "up")
+
+    def _start_nginx(self):
+        self._spawn("nginx", ["nginx", "-c", self.dir / "nginx.conf", "-e", self.dir / "nginx-error.txt"], self.ns)
+        wait_until("nginx", lambda: self.run(["curl", "-s", "-m", "1", f"http://{PEER4}:{WEB}/"], check=False).returncode == 0)
+
+    def start_ctrl(self, *args):
+        self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--manifests", self.dir / "manifests", "--socket",
+                             self.dir / "dataplane.sock", "--admin", "127.0.0.1:9901", "--user", "nobody", *args], self.ns)
+
+    def is_healthy(self):
+        return self.run(["curl", "-sf", "-m", "1", "http://127.0.0.1:9901/healthz"], check=False).returncode == 0
+
+    def wait_healthy(self, seconds=30):
+        wait_until("weir-ctrl is healthy", lambda: self.procs["ctrl"].poll() is not None or self.is_healthy(), seconds)
+        expect(self.procs["ctrl"].poll() is None, f"weir-ctrl ended with {self.procs['ctrl'].poll()}")
+
+    def stop(self, name, sig=signal.SIGTERM, seconds=30):
+        """Sends a signal to a program of ours and returns its exit status."""
+        p = self.procs.pop(name)
+        if p.poll() is None:
+            p.send_signal(sig)
+        try:
+            return p.wait(seconds)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait(10)
+            return "a timeout"
+
+    def _show_logs(self):
+        for log in sorted(self.dir.glob("*.log")) + sorted(self.dir.glob("nginx-error.txt")):
+            text = log.read_text(errors="replace")
+            if text:
+                print(f"--- {log.name}\n{text[-4000:]}", flush=True)
+
+    def _clean(self):
+        for name in list(self.procs):
+            self.stop(name, signal.SIGTERM if name != "nginx" else signal.SIGQUIT, 10)
+        for ns in {self.ns, self.ns_weir}:
+            subprocess.run(["ip", "netns", "del", ns], capture_output=True, timeout=30)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # -- doing things
+
+    def run(self, argv, check=True, timeout=120, **kw):
+        """Runs a command in the peers' namespace."""
+        p = subprocess.run(["ip", "netns", "exec", self.ns, *map(str, argv)], capture_output=True, timeout=timeout, **kw)
+        if check and p.returncode != 0:
+            raise Failure(f"{' '.join(map(str, argv))} ended with {p.returncode}: {p.stderr.decode(errors='replace')[-2000:]}"
+                          f"{p.stdout.decode(errors='replace')[-500:]}")
+        return p
+
+    def spawn(self, argv, **kw):
+        return subprocess.Popen(["ip", "netns", "exec", self.ns, *map(str, argv)], **kw)
+
+    def curl(self, path, host="shop.example.com", addr=WEIR4, port=80, args=(), check=True, timeout=120):
+        """(status, headers in lower case, body)"""
+        a = f"[{addr}]" if ":" in addr else addr
+        p = self.run(["curl", "-sS", "-g", "--path-as-is", "-i", "-m", "30", "-H", f"Host: {host}", *args,
+                      f"http://{a}:{port}{path}"], check=check, timeout=timeout)
+        head, _, body = p.stdout.partition(b"\r\n\r\n")
+        while head.startswith(b"HTTP/1.1 1"):
+            head, _, body = body.partition(b"\r\n\r\n")
+        lines = head.decode("latin1").split("\r\n")
+        headers = dict((k.strip().lower(), v.strip()) for k, _, v in (line.partition(":") for line in lines[1:]))
+        status = int(lines[0].split()[1]) if lines[0].startswith("HTTP/") else 0
+        return status, headers, body.decode("latin1")
+
+    def weirctl(self, *args, check=True):
+        return self.run([self.build / "ctrl/weirctl", *args], check=check).stdout.decode()
+
+    def weirctl_json(self, *args):
+        return json.loads(self.weirctl(*args, "-o", "json"))
+
+    def metrics(self):
+        """{name{labels}: value} of /metrics."""
+        text = self.run(["curl", "-sf", "-m", "5", "http://127.0.0.1:9901/metrics"]).stdout.decode()
+        out = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                key, _, value = line.rpartition(" ")
+                out[key] = float(value)
+        return out
+
+    def metric_sum(self, name, *parts):
+        return sum(v for k, v in self.metrics().items() if k.split("{")[0] == name and all(p in k for p in parts))
+
+    def write_manifest(self, name, text):
+        """As an editor or kubectl would: whole, under another name, then renamed."""
+        tmp = self.dir / "manifests" / f".{name}.tmp"
+        tmp.write_text(text)
+        tmp.rename(self.dir / "manifests" / name)
+
+    def rss_kb(self, name="dataplane"):
+        # the process is 'ip netns exec', which execs: same pid
+        for line in pathlib.Path(f"/proc/{self.procs[name].pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise Failure("no VmRSS")
+
+
+def service(name, ns="demo", port=80):
+    return f"""apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {ns}}}
+spec:
+  ports: [{{name: http, port: {port}}}]
+---
+"""
+
+
+def slice_(name, addr, port, ns="demo", ready=True):
+    """An EndpointSlice of one endpoint (or none: addr None)."""
+    family = "IPv6" if addr and ":" in addr else "IPv4"
+    endpoints = f'[{{addresses: ["{addr}"], conditions: {{ready: {str(ready).lower()}}}}}]' if addr else "[]"
+    return f"""apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, namespace: {ns}, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: {family}
+ports: [{{name: http, port: {port}}}]
+endpoints: {endpoints}
+---
+"""
+
+
+def ingress(name, host, paths, ns="demo"):
+    """paths: [(path, type, service)]"""
+    items = "\n".join(f"          - {{path: {p}, pathType: {t}, backend: {{service: {{name: {s}, port: {{number: 80}}}}}}}}"
+                      for p, t, s in paths)
+    return f"""apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {name}, namespace: {ns}}}
+spec:
+  rules:
+    - host: {host}
+      http:
+        paths:
+{items}
+---
+"""
+
+
+MANIFESTS = {
+    "services.yaml": service("web") + slice_("web", PEER4, WEB) + service("api") + slice_("api", PEER6, API) +
+                     service("empty") + slice_("empty", None, 1) + service("dead") + slice_("dead", PEER4, 9),
+    "shop.yaml": ingress("shop", "shop.example.com",
+                         [("/", "Prefix", "web"), ("/api", "Prefix", "api"), ("/empty", "Prefix", "empty"),
+                          ("/dead", "Prefix", "dead"), ("/exact", "Exact", "api")]) +
+                 ingress("wild", '"*.wild.example.com"', [("/", "Prefix", "api")]),
+}
