@@ -480,12 +480,13 @@ static void read_route(struct translation *t, const struct kube_object *o)
 
 	r.spec = cursor_get(&r.root, "spec");
 	attach(&r);
+	if (r.n_at == 0) /* its parents are not ours, or their problem has been named */
+		return;
 	origin.ns = model_str(t->m, o->ns);
 	origin.name = model_str(t->m, o->name);
 	rules = cursor_get(&r.spec, "rules");
 	n = cursor_count(&rules);
-	/* An attached route without rules matches all and has no backend. Rules are read, for their problems, in any
-	 * case. */
+	/* An attached route without rules matches all and has no backend. */
 	for (size_t i = 0; i < (n ? n : 1); i++) {
 		struct cursor rule = n ? cursor_at(&rules, i) : cursor_get(&r.spec, "rules");
 
