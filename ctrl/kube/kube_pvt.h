@@ -46,7 +46,7 @@ struct yaml_reader {
 	const char *data;
 	struct yaml_fault fault;
 	size_t doc_start;
-	bool is_skipping; /* too large or too deep: the rest of the document is only counted */
+	bool is_skipping; /* too large: the rest of the document is passed over */
 };
 
 /* data must live until yaml_reader_fini(); the trees live as long as the arena. */

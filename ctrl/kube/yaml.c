@@ -266,6 +266,8 @@ static bool skip_collection(struct yaml_reader *r)
 		else if (e.type == YAML_SEQUENCE_END_EVENT || e.type == YAML_MAPPING_END_EVENT)
 			depth--;
 		yaml_event_delete(&e);
+		if (depth > KUBE_MAX_DEPTH)
+			return false;
 	}
 	return true;
 }
@@ -395,7 +397,7 @@ static struct node *read_map(struct yaml_reader *r, struct node *map, const stru
 	}
 }
 
-/* The node that begins with e, which is consumed. NULL: syntax error. */
+/* The node that begins with e, which is consumed. NULL: syntax error, or too deep to read on. */
 static struct node *read_node(struct yaml_reader *r, yaml_event_t *e, const struct place *p)
 {
 	yaml_event_type_t type = e->type;
@@ -422,7 +424,8 @@ static struct node *read_node(struct yaml_reader *r, yaml_event_t *e, const stru
 	n = new_node(r, type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST, e->start_mark);
 	if (p->depth >= KUBE_MAX_DEPTH) {
 		fault(r, p, e->start_mark, "TooDeep", "at most 64 levels of lists and maps were expected");
-		r->is_skipping = true;
+		yaml_event_delete(e);
+		return NULL; /* libyaml's time goes with the square of the depth: reading on could take for ever */
 	}
 	yaml_event_delete(e);
 	if (r->is_skipping)
