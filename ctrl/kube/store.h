@@ -45,6 +45,7 @@ struct store_problem {
 	const char *field;
 	const char *reason;
 	const char *text;
+	bool is_fatal; /* the object is not taken */
 };
 
 struct store;

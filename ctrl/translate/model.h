@@ -65,6 +65,7 @@ struct model_backend {
 	const char *name; /* "ns/service:port": its identity */
 	uint8_t proto;	  /* enum weir_proto */
 	size_t n_endpoints;
+	size_t cap_endpoints;		 /* translate_endpoints() reuses the memory */
 	struct weir_endpoint *endpoints; /* sorted by address, port; no two alike */
 };
 
@@ -72,6 +73,7 @@ struct model_backend {
 struct model_problem {
 	const char *file; /* "" where the object has no file */
 	unsigned line;	  /* of the field, from 1; 0 if not known */
+	unsigned column;
 	const char *kind, *ns, *name;
 	const char *field;  /* "spec.rules[0].backendRefs[1].port" */
 	const char *reason; /* one CamelCase word: "InvalidPath", "BackendNotFound", ... */

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Backends and their endpoints. A backend is a port of a Service; its
+ * endpoints come from the EndpointSlices that carry the Service's name as a
+ * label, by the name of that port. Slices are indexed by (namespace, service)
+ * once for each translation.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/ip.h"
+#include "translate/translate_pvt.h"
+
+#define SERVICE_LABEL "kubernetes.io/service-name"
+
+/* ---- backends ---- */
+
+static const char *text_of(const struct node *map, const char *key, const char *fallback)
+{
+	const char *s = node_str(node_get(map, key));
+
+	return s ? s : fallback;
+}
+
+/* The TCP port of a Service by number, or by name where number is 0; NULL if it has none such. */
+static const struct node *find_port(const struct kube_object *service, int64_t number, const char *name)
+{
+	const struct node *ports = node_path(service->root, "spec.ports");
+
+	for (size_t i = 0; ports && ports->kind == NODE_LIST && i < ports->n; i++) {
+		const struct node *p = ports->items[i];
+		int64_t v = 0;
+
+		if (strcmp(text_of(p, "protocol", "TCP"), "TCP") != 0)
+			continue;
+		node_int(node_get(p, "port"), 1, 65535, &v);
+		if (number ? v == number : strcmp(text_of(p, "name", ""), name) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+static uint32_t *backend_slot(struct translation *t, const char *name)
+{
+	size_t mask = t->n_backend_slots - 1;
+	size_t i = hash64(name, strlen(name), 0) & mask;
+
+	while (t->backend_slots[i] && strcmp(t->m->backends[t->backend_slots[i] - 1].name, name) != 0)
+		i = (i + 1) & mask;
+	return &t->backend_slots[i];
+}
+
+/* Keeps the table at most half full. */
+static void reserve_slots(struct translation *t)
+{
+	if ((t->m->n_backends + 1) * 2 <= t->n_backend_slots)
+		return;
+	free(t->backend_slots);
+	t->n_backend_slots = t->n_backend_slots ? t->n_backend_slots * 2 : 64;
+	t->backend_slots = calloc(t->n_backend_slots, sizeof(*t->backend_slots));
+	if (!t->backend_slots) {
+		perror("weir: memory for the model");
+		abort();
+	}
+	for (size_t i = 0; i < t->m->n_backends; i++)
+		*backend_slot(t, t->m->backends[i].name) = (uint32_t)i + 1;
+}
+
+static int32_t backend_get(struct translation *t, const char *name)
+{
+	struct model_backend *b;
+	uint32_t *slot;
+
+	reserve_slots(t);
+	slot = backend_slot(t, name);
+	if (*slot)
+		return (int32_t)*slot - 1;
+	b = model_add_backend(t->m);
+	b->name = model_str(t->m, name);
+	b->proto = WEIR_PROTO_HTTP;
+	*slot = (uint32_t)t->m->n_backends;
+	return (int32_t)*slot - 1;
+}
+
+static bool speaks_http1(const char *app_protocol)
+{
+	return !*app_protocol || strcmp(app_protocol, "http") == 0 || strcmp(app_protocol, "kubernetes.io/ws") == 0;
+}
+
+int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
+		     const char *service, uint16_t port, const char *port_name)
+{
+	const struct kube_object *s = store_get(t->store, KUBE_SERVICE, ns, service);
+	const struct node *found;
+	const char *app_protocol;
+	char name[160];
+	int64_t number = 0;
+
+	if (!s || !is_usable(t, s)) {
+		report(t, o, at, true, "BackendNotFound", "a Service was expected: %s/%.100s %s", ns, service,
+		       s ? "is refused for problems of its own" : "is not there");
+		return -1;
+	}
+	if (strcmp(text_of(node_get(s->root, "spec"), "type", ""), "ExternalName") == 0) {
+		report(t, o, at, true, "UnsupportedService",
+		       "a Service with endpoints was expected: %s/%s is an ExternalName, which Weir does not serve", ns,
+		       service);
+		return -1;
+	}
+	found = find_port(s, port, port_name);
+	if (!found) {
+		if (port)
+			report(t, o, at, true, "PortNotFound",
+			       "a TCP port of Service %s/%s was expected: it has no port %u", ns, service, port);
+		else
+			report(t, o, at, true, "PortNotFound",
+			       "a TCP port of Service %s/%s was expected: it has none named %.100s", ns, service,
+			       port_name);
+		return -1;
+	}
+	app_protocol = text_of(found, "appProtocol", "");
+	if (!speaks_http1(app_protocol))
+		report(t, o, at, false, "UnsupportedAppProtocol",
+		       "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns, service,
+		       app_protocol);
+	node_int(node_get(found, "port"), 1, 65535, &number);
+	snprintf(name, sizeof(name), "%s/%s:%u", ns, service, (unsigned)number);
+	return backend_get(t, name);
+}
+
+/* ---- slices ---- */
+
+static const char *service_of(const struct kube_object *slice)
+{
+	return node_str(node_get(node_path(slice->root, "metadata.labels"), SERVICE_LABEL));
+}
+
+/* Addresses that an endpoint may not have, as the API server has it, and all of multicast. */
+static bool is_special(const struct weir_ip *a)
+{
+	if (ip_is4(a)) {
+		const uint8_t *b = a->b + 12;
+
+		return b[0] == 0 || b[0] == 127 || (b[0] == 169 && b[1] == 254) || b[0] >= 224;
+	}
+	return ip_in_prefix(a, &(struct weir_ip){{0}}, 127) /* :: and ::1 */ ||
+	       ip_in_prefix(a, &(struct weir_ip){{0xfe, 0x80}}, 10) || ip_in_prefix(a, &(struct weir_ip){{0xff}}, 8);
+}
+
+enum family { FAMILY_NONE, FAMILY_4, FAMILY_6 };
+
+static enum family family_of(const struct kube_object *slice)
+{
+	const char *type = text_of(slice->root, "addressType", "");
+
+	return strcmp(type, "IPv4") == 0 ? FAMILY_4 : strcmp(type, "IPv6") == 0 ? FAMILY_6 : FAMILY_NONE;
+}
+
+static bool read_address(const char *text, enum family family, struct weir_ip *out)
+{
+	/* ::ffff:10.0.0.1 is text of IPv6 but no address of it */
+	return text && ip_parse(text, strlen(text), out) == 0 && ip_is4(out) == (family == FAMILY_4) &&
+	       (strchr(text, ':') != NULL) == (family == FAMILY_6) && !is_special(out);
+}
+
+/* All addresses of an endpoint are the same endpoint: the first is used (discovery.k8s.io/v1). */
+static bool endpoint_address(const struct node *endpoint, enum family family, struct weir_ip *out)
+{
+	const struct node *addresses = node_get(endpoint, "addresses");
+
+	return addresses && addresses->kind == NODE_LIST && addresses->n > 0 &&
+	       read_address(node_str(addresses->items[0]), family, out);
+}
+
+static void check_endpoints(struct translation *t, const struct kube_object *o, const struct cursor *root)
+{
+	enum family family = family_of(o);
+	struct cursor endpoints = cursor_get(root, "endpoints");
+
+	for (size_t i = 0; i < cursor_count(&endpoints); i++) {
+		struct cursor e = cursor_at(&endpoints, i);
+		struct cursor addresses = cursor_get(&e, "addresses");
+		struct weir_ip ip;
+
+		if (endpoint_address(e.n, family, &ip))
+			continue;
+		if (cursor_count(&addresses) > 0) {
+			struct cursor first = cursor_at(&addresses, 0);
+
+			report(t, o, &first, true, "InvalidAddress",
+			       "an %s address was expected, neither loopback, link-local, multicast nor unspecified",
+			       family == FAMILY_4 ? "IPv4" : "IPv6");
+		} else {
+			report(t, o, &addresses, true, "InvalidAddress", "at least one address was expected");
+		}
+	}
+}
+
+static void check_ports(struct translation *t, const struct kube_object *o, const struct cursor *root)
+{
+	struct cursor ports = cursor_get(root, "ports");
+
+	for (size_t i = 0; i < cursor_count(&ports); i++) {
+		struct cursor p = cursor_at(&ports, i);
+		struct cursor protocol = cursor_get(&p, "protocol");
+		const char *s = cursor_str(&protocol, "TCP");
+
+		if (strcmp(s, "TCP") != 0 && strcmp(s, "UDP") != 0 && strcmp(s, "SCTP") != 0)
+			report(t, o, &protocol, true, "InvalidValue", "TCP, UDP or SCTP was expected");
+	}
+}
+
+void endpoints_check_slices(struct translation *t)
+{
+	size_t n;
+	const struct kube_object *const *list = store_list(t->store, KUBE_ENDPOINT_SLICE, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		struct cursor root = cursor_root(list[i]);
+		struct cursor type = cursor_get(&root, "addressType");
+
+		if (!is_usable(t, list[i]))
+			continue;
+		if (!service_of(list[i])) {
+			struct cursor metadata = cursor_get(&root, "metadata");
+			struct cursor labels = cursor_get(&metadata, "labels");
+
+			report(t, list[i], &labels, false, "MissingLabel",
+			       "ignored: the label " SERVICE_LABEL " was expected");
+			continue;
+		}
+		if (family_of(list[i]) == FAMILY_NONE) {
+			report(t, list[i], &type, true,
+			       strcmp(cursor_str(&type, ""), "FQDN") == 0 ? "UnsupportedAddressType" : "InvalidValue",
+			       "IPv4 or IPv6 was expected");
+			continue;
+		}
+		check_endpoints(t, list[i], &root);
+		check_ports(t, list[i], &root);
+	}
+}
+
+/* A slice under the name of its Service. */
+struct slice_ref {
+	const char *ns;
+	const char *service;
+	const struct kube_object *o;
+};
+
+struct slice_index {
+	struct slice_ref *refs;
+	size_t n;
+};
+
+static int compare_services(const struct slice_ref *a, const struct slice_ref *b)
+{
+	int d = strcmp(a->ns, b->ns);
+
+	return d ? d : strcmp(a->service, b->service);
+}
+
+static int compare_slices(const void *pa, const void *pb)
+{
+	const struct slice_ref *a = pa;
+	const struct slice_ref *b = pb;
+	int d = compare_services(a, b);
+
+	return d ? d : strcmp(a->o->name, b->o->name);
+}
+
+static struct slice_index index_slices(const struct translation *t)
+{
+	size_t n;
+	const struct kube_object *const *list = store_list(t->store, KUBE_ENDPOINT_SLICE, &n);
+	struct slice_index x = {.refs = malloc((n + 1) * sizeof(*x.refs))};
+
+	if (!x.refs) {
+		perror("weir: memory for the model");
+		abort();
+	}
+	for (size_t i = 0; i < n; i++)
+		if (is_usable(t, list[i]) && service_of(list[i]) && family_of(list[i]) != FAMILY_NONE)
+			x.refs[x.n++] = (struct slice_ref){list[i]->ns, service_of(list[i]), list[i]};
+	qsort(x.refs, x.n, sizeof(*x.refs), compare_slices);
+	return x;
+}
+
+static size_t first_slice(const struct slice_index *x, const struct slice_ref *key)
+{
+	size_t lo = 0;
+	size_t hi = x->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (compare_services(&x->refs[mid], key) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* ---- endpoints of one backend ---- */
+
+struct endpoint_list {
+	struct weir_endpoint *ep;
+	size_t n, cap;
+};
+
+/* A condition that is absent takes the fallback. */
+static bool condition(const struct node *endpoint, const char *key, bool fallback)
+{
+	bool v;
+
+	return node_bool(node_path(endpoint, key), &v) ? v : fallback;
+}
+
+static uint8_t flags_of(const struct node *endpoint)
+{
+	bool is_ready = condition(endpoint, "conditions.ready", true);
+	bool is_serving = condition(endpoint, "conditions.serving", is_ready);
+	bool is_terminating = condition(endpoint, "conditions.terminating", false);
+
+	return (uint8_t)((is_ready ? WEIR_EP_READY : 0) | (is_serving ? WEIR_EP_SERVING : 0) |
+			 (is_terminating ? WEIR_EP_TERMINATING : 0));
+}
+
+static void add_slice(struct endpoint_list *list, const struct kube_object *slice, uint16_t port)
+{
+	const struct node *endpoints = node_get(slice->root, "endpoints");
+
+	for (size_t i = 0; endpoints && endpoints->kind == NODE_LIST && i < endpoints->n; i++) {
+		struct weir_endpoint ep = {.port = port, .weight = 1, .flags = flags_of(endpoints->items[i])};
+
+		if (!(ep.flags & (WEIR_EP_READY | WEIR_EP_SERVING)) ||
+		    !endpoint_address(endpoints->items[i], family_of(slice), &ep.addr))
+			continue;
+		list->ep = translate_grow(list->ep, list->n, &list->cap, sizeof(*list->ep));
+		list->ep[list->n++] = ep;
+	}
+}
+
+/* By address and port; of twins in two slices the ready one is first. */
+static int compare_endpoints(const void *pa, const void *pb)
+{
+	const struct weir_endpoint *a = pa;
+	const struct weir_endpoint *b = pb;
+	int d = memcmp(a->addr.b, b->addr.b, sizeof(a->addr.b));
+
+	if (d == 0)
+		d = (int)a->port - (int)b->port;
+	if (d == 0)
+		d = (int)(b->flags & WEIR_EP_READY) - (int)(a->flags & WEIR_EP_READY);
+	return d ? d : (int)a->flags - (int)b->flags;
+}
+
+static void sort_unique(struct endpoint_list *list)
+{
+	size_t kept = 0;
+
+	if (list->n)
+		qsort(list->ep, list->n, sizeof(*list->ep), compare_endpoints);
+	for (size_t i = 0; i < list->n; i++)
+		if (kept == 0 || !ip_eq(&list->ep[kept - 1].addr, &list->ep[i].addr) ||
+		    list->ep[kept - 1].port != list->ep[i].port)
+			list->ep[kept++] = list->ep[i];
+	list->n = kept;
+}
+
+static void collect_slice(struct endpoint_list *list, const struct kube_object *slice, const char *port_name)
+{
+	const struct node *ports = node_get(slice->root, "ports");
+
+	for (size_t i = 0; ports && ports->kind == NODE_LIST && i < ports->n; i++) {
+		const struct node *p = ports->items[i];
+		int64_t port;
+
+		if (strcmp(text_of(p, "protocol", "TCP"), "TCP") == 0 &&
+		    strcmp(text_of(p, "name", ""), port_name) == 0 && node_int(node_get(p, "port"), 1, 65535, &port))
+			add_slice(list, slice, (uint16_t)port);
+	}
+}
+
+/* What the store has for a backend, by the backend's name. */
+static void collect(const struct translation *t, const struct slice_index *x, const char *backend,
+		    struct endpoint_list *list)
+{
+	const char *slash = strchr(backend, '/');
+	const char *colon = strrchr(backend, ':');
+	const struct kube_object *service;
+	const struct node *port;
+	struct slice_ref key;
+	char ns[64];
+	char name[64];
+
+	list->n = 0;
+	if (!slash || !colon || colon < slash || slash - backend >= (int)sizeof(ns) ||
+	    colon - slash > (int)sizeof(name))
+		return;
+	snprintf(ns, sizeof(ns), "%.*s", (int)(slash - backend), backend);
+	snprintf(name, sizeof(name), "%.*s", (int)(colon - slash - 1), slash + 1);
+	service = store_get(t->store, KUBE_SERVICE, ns, name);
+	port = service && is_usable(t, service) ? find_port(service, atoi(colon + 1), "") : NULL;
+	if (!port)
+		return;
+	key = (struct slice_ref){.ns = ns, .service = name};
+	for (size_t i = first_slice(x, &key); i < x->n && compare_services(&x->refs[i], &key) == 0; i++)
+		collect_slice(list, x->refs[i].o, text_of(port, "name", ""));
+	sort_unique(list);
+	if (list->n > WEIR_ENDPOINTS_MAX)
+		list->n = WEIR_ENDPOINTS_MAX;
+}
+
+/* Takes the list over into the backend. True if it differs from what was there. */
+static bool update_backend(struct model *m, struct model_backend *b, const struct endpoint_list *list)
+{
+	size_t bytes = list->n * sizeof(*list->ep);
+
+	if (b->n_endpoints == list->n && (list->n == 0 || memcmp(b->endpoints, list->ep, bytes) == 0))
+		return false;
+	if (list->n > b->cap_endpoints) {
+		b->cap_endpoints = list->n > 2 * b->cap_endpoints ? list->n : 2 * b->cap_endpoints;
+		b->endpoints = model_alloc(m, b->cap_endpoints * sizeof(*b->endpoints));
+	}
+	if (list->n)
+		memcpy(b->endpoints, list->ep, bytes);
+	b->n_endpoints = list->n;
+	return true;
+}
+
+size_t endpoints_fill(struct translation *t, struct model *m)
+{
+	struct slice_index x = index_slices(t);
+	struct endpoint_list list = {0};
+	size_t changed = 0;
+
+	for (size_t i = 0; i < m->n_backends; i++) {
+		collect(t, &x, m->backends[i].name, &list);
+		changed += update_backend(m, &m->backends[i], &list);
+	}
+	free(list.ep);
+	free(x.refs);
+	return changed;
+}

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTPRoute (gateway.networking.k8s.io/v1): which listeners it attaches to,
+ * under which host names, and what each rule matches and does. A bad backend
+ * reference answers 500 for its share, a rule with a filter answers 500 whole,
+ * as the Gateway API has it; each is a problem too.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/slice.h"
+#include "kube/names.h"
+#include "translate/translate_pvt.h"
+
+#define GATEWAY_GROUP "gateway.networking.k8s.io"
+#define MAX_MATCHES 16384u /* of one object, in the model */
+#define NO_TIMEOUT UINT32_MAX
+
+/* A listener of the model and a host name: one place where the route is served. */
+struct attachment {
+	uint32_t listener;
+	const char *host;
+};
+
+struct route {
+	struct translation *t;
+	const struct kube_object *o;
+	struct cursor root;
+	struct cursor spec;
+	struct attachment *at;
+	size_t n_at, cap_at;
+	const char *hosts[16]; /* that are right; as many as the schema lets through */
+	size_t n_hosts;
+	bool has_hosts; /* the object names some, be they right or wrong */
+	size_t n_matches;
+};
+
+/* ---- attachment ---- */
+
+static void read_hosts(struct route *r)
+{
+	struct cursor list = cursor_get(&r->spec, "hostnames");
+
+	r->has_hosts = cursor_count(&list) > 0;
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor h = cursor_at(&list, i);
+
+		if (names_is_host(cursor_str(&h, "")))
+			r->hosts[r->n_hosts++] = cursor_str(&h, "");
+		else
+			report(r->t, r->o, &h, true, "InvalidHostname",
+			       "a host name in lower case, or \"*.\" and one, was expected");
+	}
+}
+
+static void attach_host(struct route *r, const struct section *s, const char *host)
+{
+	for (uint32_t i = 0; i < s->count; i++) {
+		r->at = translate_grow(r->at, r->n_at, &r->cap_at, sizeof(*r->at));
+		r->at[r->n_at++] = (struct attachment){s->first + i, host};
+	}
+}
+
+/* False if no host name of the route is one of the listener's. */
+static bool attach_section(struct route *r, const struct section *s)
+{
+	bool any = false;
+
+	if (!r->has_hosts) {
+		attach_host(r, s, s->host);
+		return true;
+	}
+	for (size_t i = 0; i < r->n_hosts; i++) {
+		const char *host = host_intersection(s->host, r->hosts[i]);
+
+		if (host) {
+			attach_host(r, s, host);
+			any = true;
+		}
+	}
+	return any;
+}
+
+static void attach_gateway(struct route *r, const struct gateway *g, const struct cursor *ref)
+{
+	struct cursor section_name = cursor_get(ref, "sectionName");
+	struct cursor port = cursor_get(ref, "port");
+	const char *wanted = cursor_str(&section_name, NULL);
+	size_t named = 0;
+	size_t admitted = 0;
+	size_t attached = 0;
+	int64_t number = 0;
+
+	node_int(port.n, 1, 65535, &number);
+	for (size_t i = 0; i < g->count; i++) {
+		const struct section *s = &r->t->sections[g->first + i];
+
+		if ((wanted && strcmp(wanted, s->name) != 0) || (number && number != s->port))
+			continue;
+		named++;
+		if (!section_admits(r->t, g, s, r->o->ns))
+			continue;
+		admitted++;
+		attached += attach_section(r, s);
+	}
+	if (!named)
+		report(r->t, r->o, ref, true, "NoMatchingParent",
+		       "a listener was expected: Gateway %s/%s serves none by this name and port", g->o->ns,
+		       g->o->name);
+	else if (!admitted)
+		report(r->t, r->o, ref, true, "NotAllowedByListeners",
+		       "a listener that admits HTTPRoutes of namespace %s was expected: Gateway %s/%s has none",
+		       r->o->ns, g->o->ns, g->o->name);
+	else if (!attached)
+		report(r->t, r->o, ref, true, "NoMatchingListenerHostname",
+		       "a host name of a listener was expected: Gateway %s/%s has none of these", g->o->ns, g->o->name);
+}
+
+static void attach_parent(struct route *r, const struct cursor *ref)
+{
+	struct cursor group = cursor_get(ref, "group");
+	struct cursor kind = cursor_get(ref, "kind");
+	struct cursor ns = cursor_get(ref, "namespace");
+	struct cursor name = cursor_get(ref, "name");
+	const char *gateway_ns = cursor_str(&ns, r->o->ns);
+	const struct kube_object *o;
+	const struct gateway *g;
+
+	if (strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) != 0 ||
+	    strcmp(cursor_str(&kind, "Gateway"), "Gateway") != 0) {
+		report(r->t, r->o, ref, false, "UnsupportedParent", "ignored: a Gateway was expected");
+		return;
+	}
+	g = gateway_find(r->t, gateway_ns, cursor_str(&name, ""));
+	if (g) {
+		attach_gateway(r, g, ref);
+		return;
+	}
+	o = store_get(r->t->store, KUBE_GATEWAY, gateway_ns, cursor_str(&name, ""));
+	if (!o || !is_usable(r->t, o))
+		report(r->t, r->o, ref, true, "NoMatchingParent", "a Gateway was expected: %.63s/%.100s %s", gateway_ns,
+		       cursor_str(&name, ""), o ? "is refused for problems of its own" : "is not there");
+	/* else it belongs to another controller, or its own problem has been named */
+}
+
+static int compare_attachments(const void *pa, const void *pb)
+{
+	const struct attachment *a = pa;
+	const struct attachment *b = pb;
+
+	if (a->listener != b->listener)
+		return a->listener < b->listener ? -1 : 1;
+	return strcmp(a->host, b->host);
+}
+
+/* Fills r->at: sorted, each place once, host names in the model's memory. */
+static void attach(struct route *r)
+{
+	struct cursor refs = cursor_get(&r->spec, "parentRefs");
+	size_t kept = 0;
+
+	if (cursor_count(&refs) == 0)
+		report(r->t, r->o, &refs, true, "NoMatchingParent", "at least one parent, a Gateway, was expected");
+	read_hosts(r);
+	for (size_t i = 0; i < cursor_count(&refs); i++) {
+		struct cursor ref = cursor_at(&refs, i);
+
+		attach_parent(r, &ref);
+	}
+	if (r->n_at)
+		qsort(r->at, r->n_at, sizeof(*r->at), compare_attachments);
+	for (size_t i = 0; i < r->n_at; i++)
+		if (kept == 0 || compare_attachments(&r->at[kept - 1], &r->at[i]) != 0)
+			r->at[kept++] = r->at[i];
+	r->n_at = kept;
+	for (size_t i = 0; i < r->n_at; i++)
+		r->at[i].host = model_str(r->t->m, r->at[i].host);
+}
+
+/* ---- what a rule does ---- */
+
+/* Whether a ReferenceGrant lets HTTPRoutes of a namespace refer to a Service of another one. */
+static bool is_granted(const struct translation *t, const char *from_ns, const char *ns, const char *service)
+{
+	size_t n;
+	const struct kube_object *const *list = store_list(t->store, KUBE_REFERENCE_GRANT, &n);
+	size_t lo = 0;
+	size_t hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (strcmp(list[mid]->ns, ns) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < n && strcmp(list[lo]->ns, ns) == 0; lo++) {
+		const struct node *from = node_path(list[lo]->root, "spec.from");
+		const struct node *to = node_path(list[lo]->root, "spec.to");
+		bool is_from = false;
+		bool is_to = false;
+
+		if (!is_usable(t, list[lo]))
+			continue;
+		for (size_t i = 0; i < from->n; i++)
+			is_from |= strcmp(node_str(node_get(from->items[i], "group")), GATEWAY_GROUP) == 0 &&
+				   strcmp(node_str(node_get(from->items[i], "kind")), "HTTPRoute") == 0 &&
+				   strcmp(node_str(node_get(from->items[i], "namespace")), from_ns) == 0;
+		for (size_t i = 0; i < to->n; i++) {
+			const char *name = node_str(node_get(to->items[i], "name"));
+
+			is_to |= *node_str(node_get(to->items[i], "group")) == 0 &&
+				 strcmp(node_str(node_get(to->items[i], "kind")), "Service") == 0 &&
+				 (!name || !*name || strcmp(name, service) == 0);
+		}
+		if (is_from && is_to)
+			return true;
+	}
+	return false;
+}
+
+/* The backend that a reference names, or -1 after a problem. */
+static int32_t find_backend(struct route *r, const struct cursor *ref)
+{
+	struct cursor group = cursor_get(ref, "group");
+	struct cursor kind = cursor_get(ref, "kind");
+	struct cursor ns = cursor_get(ref, "namespace");
+	struct cursor name = cursor_get(ref, "name");
+	struct cursor port = cursor_get(ref, "port");
+	struct cursor filters = cursor_get(ref, "filters");
+	const char *service = cursor_str(&name, "");
+	const char *service_ns = cursor_str(&ns, r->o->ns);
+	int64_t number = 0;
+
+	if (*cursor_str(&group, "") || strcmp(cursor_str(&kind, "Service"), "Service") != 0) {
+		report(r->t, r->o, &kind, true, "InvalidKind", "a Service was expected");
+		return -1;
+	}
+	if (!node_int(port.n, 1, 65535, &number)) {
+		report(r->t, r->o, &port, true, "MissingField", "the port of the Service was expected");
+		return -1;
+	}
+	if (cursor_count(&filters) > 0) {
+		report(r->t, r->o, &filters, true, "UnsupportedFilter",
+		       "no filter was expected: Weir does not carry them yet");
+		return -1;
+	}
+	if (strcmp(service_ns, r->o->ns) != 0 && !is_granted(r->t, r->o->ns, service_ns, service)) {
+		report(r->t, r->o, &ns, true, "RefNotPermitted",
+		       "a ReferenceGrant in namespace %.63s was expected, from HTTPRoutes of %s to Service %.63s",
+		       service_ns, r->o->ns, service);
+		return -1;
+	}
+	return backend_find(r->t, r->o, &name, service_ns, service, (uint16_t)number, "");
+}
+
+static void read_backends(struct route *r, const struct cursor *rule, struct model_match *out)
+{
+	struct cursor refs = cursor_get(rule, "backendRefs");
+	size_t n = cursor_count(&refs);
+
+	if (n == 0) { /* a rule without filters and backends answers 500 */
+		out->action = WEIR_ACTION_STATUS;
+		out->status = 500;
+		return;
+	}
+	out->action = WEIR_ACTION_FORWARD;
+	out->splits = model_alloc(r->t->m, n * sizeof(*out->splits));
+	for (size_t i = 0; i < n; i++) {
+		struct cursor ref = cursor_at(&refs, i);
+		struct cursor weight = cursor_get(&ref, "weight");
+		int64_t w = 1;
+
+		node_int(weight.n, 0, 1000000, &w);
+		out->splits[out->n_splits++] = (struct model_split){find_backend(r, &ref), (uint32_t)w};
+	}
+}
+
+/* A timeout in ms; 0 where absent or wrong. */
+static uint32_t read_timeout(struct route *r, const struct cursor *at)
+{
+	uint64_t ms;
+
+	if (!at->n)
+		return 0;
+	if (!names_parse_duration(cursor_str(at, ""), &ms)) {
+		report(r->t, r->o, at, true, "InvalidValue",
+		       "a duration such as 10s, 1m30s or 250ms was expected; the default is used");
+		return 0;
+	}
+	return ms == 0 || ms >= NO_TIMEOUT ? NO_TIMEOUT : (uint32_t)ms; /* 0s: none (GEP-1742) */
+}
+
+static void read_timeouts(struct route *r, const struct cursor *rule, struct model_match *out)
+{
+	struct cursor timeouts = cursor_get(rule, "timeouts");
+	struct cursor request = cursor_get(&timeouts, "request");
+	struct cursor backend = cursor_get(&timeouts, "backendRequest");
+
+	out->request_timeout_ms = read_timeout(r, &request);
+	out->backend_timeout_ms = read_timeout(r, &backend);
+	if (out->request_timeout_ms && out->backend_timeout_ms && out->backend_timeout_ms > out->request_timeout_ms) {
+		report(r->t, r->o, &backend, true, "InvalidValue",
+		       "at most the request's own timeout was expected; that is used for both");
+		out->backend_timeout_ms = out->request_timeout_ms;
+	}
+}
+
+static void read_action(struct route *r, const struct cursor *rule, struct model_match *out)
+{
+	static const char *const ignored[] = {"retry", "sessionPersistence"};
+	struct cursor filters = cursor_get(rule, "filters");
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
+		struct cursor f = cursor_get(rule, ignored[i]);
+
+		if (f.n)
+			report(r->t, r->o, &f, false, "UnsupportedField", "ignored: Weir does not carry this yet");
+	}
+	read_timeouts(r, rule, out);
+	read_backends(r, rule, out);
+	if (cursor_count(&filters) > 0) {
+		report(r->t, r->o, &filters, true, "UnsupportedFilter",
+		       "no filter was expected: Weir does not carry them yet, and the rule answers 500");
+		out->action = WEIR_ACTION_STATUS;
+		out->status = 500;
+		out->n_splits = 0;
+	}
+}
+
+/* ---- what a rule matches ---- */
+
+static bool read_path(struct route *r, const struct cursor *match, struct model_match *out)
+{
+	struct cursor path = cursor_get(match, "path");
+	struct cursor type = cursor_get(&path, "type");
+	struct cursor value = cursor_get(&path, "value");
+	const char *kind = cursor_str(&type, "PathPrefix");
+	const char *text = cursor_str(&value, "/");
+
+	if (strcmp(kind, "Exact") != 0 && strcmp(kind, "PathPrefix") != 0) {
+		report(r->t, r->o, &type, true, "UnsupportedValue", "Exact or PathPrefix was expected");
+		return false;
+	}
+	if (!is_path(text)) {
+		report(r->t, r->o, &value, true, "InvalidPath",
+		       "a path that begins with '/', without empty or dot segments and escaped slashes, was expected");
+		return false;
+	}
+	out->path_kind = *kind == 'E' ? WEIR_PATH_EXACT : WEIR_PATH_PREFIX;
+	out->path = model_path(r->t, out->path_kind, text);
+	return true;
+}
+
+static const char *lower(struct model *m, const char *s)
+{
+	char *p = (char *)model_str(m, s);
+
+	for (char *q = p; *q; q++)
+		*q = ascii_lower(*q);
+	return p;
+}
+
+/* Of entries that name one thing twice only the first counts (Gateway API). */
+static bool is_repeated(const struct model_match *out, uint8_t kind, const char *name)
+{
+	for (size_t i = 0; i < out->n_conds; i++)
+		if (out->conds[i].kind == kind && strcmp(out->conds[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static bool read_conds(struct route *r, const struct cursor *list, uint8_t kind, struct model_match *out)
+{
+	for (size_t i = 0; i < cursor_count(list); i++) {
+		struct cursor c = cursor_at(list, i);
+		struct cursor type = cursor_get(&c, "type");
+		struct cursor name = cursor_get(&c, "name");
+		struct cursor value = cursor_get(&c, "value");
+		const char *text;
+
+		if (strcmp(cursor_str(&type, "Exact"), "Exact") != 0) {
+			report(r->t, r->o, &type, true, "UnsupportedValue", "Exact was expected");
+			return false;
+		}
+		if (!names_is_token(cursor_str(&name, ""))) {
+			report(r->t, r->o, &name, true, "InvalidValue",
+			       "the name of a header or parameter was expected");
+			return false;
+		}
+		text = kind == WEIR_COND_HEADER ? lower(r->t->m, cursor_str(&name, ""))
+						: model_str(r->t->m, cursor_str(&name, ""));
+		if (is_repeated(out, kind, text))
+			report(r->t, r->o, &name, false, "DuplicateName",
+			       "ignored: only the first entry of this name counts");
+		else
+			out->conds[out->n_conds++] = (struct model_cond){
+			    .kind = kind, .name = text, .value = model_str(r->t->m, cursor_str(&value, ""))};
+	}
+	return true;
+}
+
+static bool read_method(struct route *r, const struct cursor *match, struct model_match *out)
+{
+	static const char *const methods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+					      "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+	struct cursor method = cursor_get(match, "method");
+
+	out->method = "";
+	if (!method.n)
+		return true;
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
+		if (strcmp(cursor_str(&method, ""), methods[i]) == 0) {
+			out->method = methods[i];
+			return true;
+		}
+	report(r->t, r->o, &method, true, "InvalidValue", "a method in upper case was expected, such as GET");
+	return false;
+}
+
+/* False, after a problem, if the match cannot be served; the others of the rule are. */
+static bool read_match(struct route *r, const struct cursor *match, struct model_match *out)
+{
+	struct cursor headers = cursor_get(match, "headers");
+	struct cursor params = cursor_get(match, "queryParams");
+	size_t n = cursor_count(&headers) + cursor_count(&params);
+
+	if (n)
+		out->conds = model_alloc(r->t->m, n * sizeof(*out->conds));
+	return read_path(r, match, out) && read_conds(r, &headers, WEIR_COND_HEADER, out) &&
+	       read_conds(r, &params, WEIR_COND_QUERY, out) && read_method(r, match, out);
+}
+
+/* One entry of the model for each place of the route. False if there would be too many. */
+static bool add_matches(struct route *r, const struct cursor *rule, const struct model_match *proto)
+{
+	if (r->n_matches + r->n_at > MAX_MATCHES) {
+		report(r->t, r->o, rule, true, "TooManyMatches",
+		       "at most %u matches over all listeners and host names were expected: the rest is not served",
+		       MAX_MATCHES);
+		return false;
+	}
+	for (size_t i = 0; i < r->n_at; i++) {
+		struct model_match *m = model_add_match(r->t->m);
+
+		*m = *proto;
+		m->listener = r->at[i].listener;
+		m->host = r->at[i].host;
+	}
+	r->n_matches += r->n_at;
+	return true;
+}
+
+static bool read_rule(struct route *r, const struct cursor *rule, const struct model_match *origin)
+{
+	struct cursor matches = cursor_get(rule, "matches");
+	struct model_match action = *origin;
+	size_t n = cursor_count(&matches);
+
+	read_action(r, rule, &action);
+	for (size_t i = 0; i < (n ? n : 1); i++) {
+		struct cursor match = n ? cursor_at(&matches, i) : cursor_get(rule, "matches");
+		struct model_match m = action;
+
+		m.match_index = (uint32_t)i;
+		if (read_match(r, &match, &m) && !add_matches(r, rule, &m))
+			return false;
+	}
+	return true;
+}
+
+static void read_route(struct translation *t, const struct kube_object *o)
+{
+	struct route r = {.t = t, .o = o, .root = cursor_root(o)};
+	struct model_match origin = {.kind = "HTTPRoute", .created_s = o->created_s};
+	struct cursor rules;
+	size_t n;
+
+	r.spec = cursor_get(&r.root, "spec");
+	attach(&r);
+	if (r.n_at == 0) /* its parents are not ours, or their problem has been named */
+		return;
+	origin.ns = model_str(t->m, o->ns);
+	origin.name = model_str(t->m, o->name);
+	rules = cursor_get(&r.spec, "rules");
+	n = cursor_count(&rules);
+	/* An attached route without rules matches all and has no backend. */
+	for (size_t i = 0; i < (n ? n : 1); i++) {
+		struct cursor rule = n ? cursor_at(&rules, i) : cursor_get(&r.spec, "rules");
+
+		origin.rule_index = (uint32_t)i;
+		if (!read_rule(&r, &rule, &origin))
+			break;
+	}
+	free(r.at);
+}
+
+void httproute_translate(struct translation *t)
+{
+	size_t n;
+	const struct kube_object *const *list = store_list(t->store, KUBE_HTTP_ROUTE, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (is_usable(t, list[i]))
+			read_route(t, list[i]);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model's memory and lists. See model.h. */
+#include "translate/model.h"
+
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK_BYTES 65536u
+
+struct model_chunk {
+	struct model_chunk *next;
+	size_t used, cap;
+	alignas(max_align_t) char mem[];
+};
+
+static void *must(void *p)
+{
+	if (!p) {
+		perror("weir: memory for the model");
+		abort();
+	}
+	return p;
+}
+
+void model_init(struct model *m)
+{
+	memset(m, 0, sizeof(*m));
+}
+
+void model_fini(struct model *m)
+{
+	while (m->chunks) {
+		struct model_chunk *c = m->chunks;
+
+		m->chunks = c->next;
+		free(c);
+	}
+	free(m->listeners);
+	free(m->matches);
+	free(m->backends);
+	free(m->problems);
+	memset(m, 0, sizeof(*m));
+}
+
+void *model_alloc(struct model *m, size_t n)
+{
+	struct model_chunk *c = m->chunks;
+	void *p;
+
+	n = (n + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
+	if (!c || c->cap - c->used < n) {
+		size_t cap = n > CHUNK_BYTES ? n : CHUNK_BYTES;
+
+		c = must(calloc(1, sizeof(*c) + cap));
+		c->cap = cap;
+		c->next = m->chunks;
+		m->chunks = c;
+	}
+	p = c->mem + c->used;
+	c->used += n;
+	return p;
+}
+
+const char *model_strn(struct model *m, const char *s, size_t n)
+{
+	char *p = model_alloc(m, n + 1);
+
+	memcpy(p, s, n);
+	return p;
+}
+
+const char *model_str(struct model *m, const char *s)
+{
+	return model_strn(m, s, strlen(s));
+}
+
+const char *model_printf(struct model *m, const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+	const char *p;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	p = model_strn(m, must(n < 0 ? NULL : text), (size_t)n);
+	free(text);
+	return p;
+}
+
+static void *add(void **list, size_t *n, size_t *cap, size_t size)
+{
+	if (*n == *cap) {
+		*cap = *cap ? *cap * 2 : 16;
+		*list = must(realloc(*list, *cap * size));
+	}
+	return memset((char *)*list + (*n)++ * size, 0, size);
+}
+
+struct model_listener *model_add_listener(struct model *m)
+{
+	return add((void **)&m->listeners, &m->n_listeners, &m->cap_listeners, sizeof(*m->listeners));
+}
+
+struct model_match *model_add_match(struct model *m)
+{
+	return add((void **)&m->matches, &m->n_matches, &m->cap_matches, sizeof(*m->matches));
+}
+
+struct model_backend *model_add_backend(struct model *m)
+{
+	return add((void **)&m->backends, &m->n_backends, &m->cap_backends, sizeof(*m->backends));
+}
+
+struct model_problem *model_add_problem(struct model *m)
+{
+	return add((void **)&m->problems, &m->n_problems, &m->cap_problems, sizeof(*m->problems));
+}

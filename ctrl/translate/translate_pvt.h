@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Within translate/: the state of one translation, cursors that know the path
+ * to a field, and what the files of this folder do for each other.
+ */
+#ifndef TRANSLATE_TRANSLATE_PVT_H
+#define TRANSLATE_TRANSLATE_PVT_H
+
+#include "translate/translate.h"
+
+/* A field and how one got there. A cursor points to the one above it, which must live as long. */
+struct cursor {
+	const struct node *n; /* NULL: absent, or null */
+	const struct cursor *up;
+	const char *key; /* NULL: element index of a list */
+	size_t index;
+};
+
+struct cursor cursor_root(const struct kube_object *o);
+struct cursor cursor_get(const struct cursor *up, const char *key);
+struct cursor cursor_at(const struct cursor *up, size_t i);
+/* Elements of a list, 0 where there is none. */
+size_t cursor_count(const struct cursor *c);
+/* Text of a string, or fallback. */
+const char *cursor_str(const struct cursor *c, const char *fallback);
+
+/* The listeners of one Gateway of ours. */
+struct gateway {
+	const struct kube_object *o;
+	size_t first, count; /* in translation.sections */
+};
+
+/* One listener of a Gateway: as many listeners of the model as the Gateway has addresses. */
+struct section {
+	const char *name;
+	const char *host; /* "" any */
+	uint16_t port;
+	bool takes_http_routes;
+	const struct node *namespaces; /* allowedRoutes.namespaces, or NULL: Same */
+	uint32_t first, count;         /* in model.listeners */
+};
+
+struct translation {
+	const struct store *store;
+	const struct translate_options *options;
+	struct model *m;
+	const struct kube_object **bad; /* refused by the schema; sorted by address */
+	size_t n_bad, cap_bad;
+	struct gateway *gateways; /* by (namespace, name) */
+	size_t n_gateways, cap_gateways;
+	struct section *sections;
+	size_t n_sections, cap_sections;
+	uint32_t *backend_slots; /* open addressing by name: index + 1 */
+	size_t n_backend_slots;
+	const struct kube_object *reported; /* the object of the last problem, and how many it has */
+	size_t n_reported;
+};
+
+/* Room for one more in an array that doubles. Ends the process when there is no memory. */
+void *translate_grow(void *p, size_t n, size_t *cap, size_t size);
+
+/* report.c: adds a problem. at says field, line and column; where it is absent, those of what should hold it. */
+void report(struct translation *t, const struct kube_object *o, const struct cursor *at, bool is_fatal,
+	    const char *reason, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+
+/* schema.c: types and required fields of an object. False, with problems, if it must not be used. */
+bool schema_check(struct translation *t, const struct kube_object *o);
+
+/* translate.c */
+bool is_usable(const struct translation *t, const struct kube_object *o);
+/* An absolute path without dot segments, empty segments or escapes of '/'. */
+bool is_path(const char *path);
+/* The path, for a prefix without its trailing slash. */
+const char *model_path(struct translation *t, uint8_t kind, const char *path);
+
+/* endpoints.c. A port of 0 means the one named port_name. The backend's index, or -1 after a problem at `at`. */
+int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
+		     const char *service, uint16_t port, const char *port_name);
+void endpoints_check_slices(struct translation *t);
+/* Sets the endpoints of the backends that m names. Returns how many changed. */
+size_t endpoints_fill(struct translation *t, struct model *m);
+
+/* ingress.c, gateway.c, httproute.c */
+void ingress_translate(struct translation *t);
+void gateway_translate(struct translation *t);
+const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name);
+/* Whether a listener admits routes of a namespace. */
+bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns);
+/* What both host names cover, or NULL. "" is any. */
+const char *host_intersection(const char *listener, const char *route);
+void httproute_translate(struct translation *t);
+
+#endif

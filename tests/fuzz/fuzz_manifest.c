@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Arbitrary bytes as a manifest: read under two names, translated, changed, forgotten. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "translate/translate.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static void check(const struct store *s)
+{
+	static const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
+	struct model m;
+
+	model_init(&m);
+	translate(s, &options, &m);
+	for (size_t i = 0; i < m.n_matches; i++) {
+		const struct model_match *x = &m.matches[i];
+
+		assert(x->listener < m.n_listeners);
+		assert(x->path[0] == '/');
+		assert(x->action == WEIR_ACTION_STATUS || x->n_splits > 0);
+		for (size_t j = 0; j < x->n_splits; j++)
+			assert(x->splits[j].backend >= -1 && x->splits[j].backend < (int32_t)m.n_backends);
+	}
+	for (size_t i = 0; i < m.n_problems; i++)
+		assert(m.problems[i].line > 0 && m.problems[i].reason && m.problems[i].text[0]);
+	if (translate_endpoints(s, &m) != 0) /* nothing has changed since */
+		abort();
+	model_fini(&m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct store *s = store_create();
+	size_t n_problems;
+
+	store_load_yaml(s, "a.yaml", (const char *)data, n);
+	check(s);
+	store_load_yaml(s, "b.yaml", (const char *)data, n);
+	if (store_load_yaml(s, "b.yaml", (const char *)data, n) != 0) /* the same again is no change */
+		abort();
+	store_load_yaml(s, "a.yaml", (const char *)data, n / 2);
+	store_problems(s, &n_problems);
+	check(s);
+	store_forget_file(s, "a.yaml");
+	check(s);
+	store_destroy(s);
+	return 0;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model as text, line by line in its own order. See dump.h. */
+#include "dump.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ip.h"
+
+char *read_all(const char *path, size_t *n)
+{
+	FILE *f = fopen(path, "rb");
+	char *data = NULL;
+	size_t cap = 0;
+
+	*n = 0;
+	if (!f) {
+		perror(path);
+		exit(1);
+	}
+	do {
+		cap += 65536;
+		data = realloc(data, cap + 1);
+		if (!data)
+			exit(1);
+		*n += fread(data + *n, 1, cap - *n, f);
+	} while (*n == cap);
+	fclose(f);
+	data[*n] = 0;
+	return data;
+}
+
+void load(struct store *s, const char *path, const char *as)
+{
+	size_t n;
+	char *data = read_all(path, &n);
+
+	store_load_yaml(s, as, data, n);
+	free(data);
+}
+
+void translate_all(const struct store *s, struct model *m)
+{
+	static const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
+
+	model_init(m);
+	translate(s, &options, m);
+}
+
+static void dump_splits(FILE *out, const struct model *m, const struct model_match *match)
+{
+	for (size_t i = 0; i < match->n_splits; i++) {
+		const struct model_split *s = &match->splits[i];
+
+		fprintf(out, "%s%s*%u", i ? "," : " > ", s->backend < 0 ? "(500)" : m->backends[s->backend].name,
+			s->weight);
+		for (size_t j = 0; s->backend >= 0 && j < m->backends[s->backend].n_endpoints; j++) {
+			const struct weir_endpoint *e = &m->backends[s->backend].endpoints[j];
+			char text[IP_TEXT_MAX];
+
+			fprintf(out, "%s[%s]:%u%s%s", j ? " " : " (", ip_format(&e->addr, text), e->port,
+				e->flags & WEIR_EP_READY ? "" : "/unready",
+				e->flags & WEIR_EP_TERMINATING ? "/terminating" : "");
+		}
+		if (s->backend >= 0 && m->backends[s->backend].n_endpoints)
+			fputc(')', out);
+	}
+}
+
+void dump_matches(FILE *out, const struct model *m, const char *ns)
+{
+	for (size_t i = 0; i < m->n_matches; i++) {
+		const struct model_match *x = &m->matches[i];
+		const struct model_listener *l = &m->listeners[x->listener];
+		char addr[IP_TEXT_MAX];
+
+		if (ns && strcmp(x->ns, ns) != 0)
+			continue;
+		fprintf(out, "%s/%s[%u.%u] on [%s]:%u \"%s\" (%s): ", x->ns, x->name, x->rule_index, x->match_index,
+			ip_format(&l->addr, addr), l->port, l->host, l->name);
+		fprintf(out, "%s \"%s\"%s %s %s", *x->method ? x->method : "any", x->host,
+			x->host_one_label ? " one-label" : "", x->path_kind == WEIR_PATH_EXACT ? "exact" : "prefix",
+			x->path);
+		for (size_t j = 0; j < x->n_conds; j++)
+			fprintf(out, " %s %s=%s", x->conds[j].kind == WEIR_COND_HEADER ? "header" : "query",
+				x->conds[j].name, x->conds[j].value);
+		if (x->request_timeout_ms || x->backend_timeout_ms)
+			fprintf(out, " timeouts %u/%u", x->request_timeout_ms, x->backend_timeout_ms);
+		if (x->action == WEIR_ACTION_STATUS)
+			fprintf(out, " > status %u", x->status);
+		dump_splits(out, m, x);
+		fputc('\n', out);
+	}
+}
+
+static void dump_problem(FILE *out, const char *file, unsigned line, unsigned column, const char *kind, const char *ns,
+			 const char *name, const char *field, const char *reason, const char *text, bool is_fatal)
+{
+	fprintf(out, "%s:%u:%u: %s %s/%s %s: %s %s(%s)\n", file, line, column, *kind ? kind : "-", *ns ? ns : "-",
+		*name ? name : "-", *field ? field : "-", reason, is_fatal ? "" : "note ", text);
+}
+
+void dump_problems(FILE *out, const struct store *s, const struct model *m)
+{
+	size_t n;
+	const struct store_problem *p = store_problems(s, &n);
+
+	for (size_t i = 0; i < n; i++)
+		dump_problem(out, p[i].file, p[i].line, p[i].column, p[i].kind, p[i].ns, p[i].name, p[i].field,
+			     p[i].reason, p[i].text, p[i].is_fatal);
+	for (size_t i = 0; i < m->n_problems; i++) {
+		const struct model_problem *q = &m->problems[i];
+
+		dump_problem(out, q->file, q->line, q->column, q->kind, q->ns, q->name, q->field, q->reason, q->text,
+			     q->is_fatal);
+	}
+}

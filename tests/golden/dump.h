@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the golden tests share: reading files into a store, and a model as text. */
+#ifndef GOLDEN_DUMP_H
+#define GOLDEN_DUMP_H
+
+#include <stdio.h>
+
+#include "translate/translate.h"
+
+/* The whole file with NUL; ends the process on an error. */
+char *read_all(const char *path, size_t *n);
+void load(struct store *s, const char *path, const char *as);
+void translate_all(const struct store *s, struct model *m);
+/* Matches of objects in one namespace (NULL: all), with all that they lead to, one line each. */
+void dump_matches(FILE *out, const struct model *m, const char *ns);
+void dump_problems(FILE *out, const struct store *s, const struct model *m);
+
+#endif

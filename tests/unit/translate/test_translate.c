@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What golden files cannot say: order, the short path of endpoints, options, and cost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "translate/translate.h"
+
+#define INGRESS \
+	"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: %s}\nspec:\n  rules:\n  - host: %s.test\n" \
+	"    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}\n---\n"
+#define SERVICE "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{name: http, port: 80}]}\n---\n"
+#define SLICE \
+	"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n" \
+	"metadata: {name: web-%s, labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\n" \
+	"ports: [{name: http, port: 8080}]\nendpoints: [{addresses: [%s]}]\n---\n"
+
+static const struct translate_options ours = {.controller_name = TRANSLATE_CONTROLLER};
+
+static void load(struct store *s, const char *file, const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	assert_true(vasprintf(&text, fmt, ap) >= 0);
+	va_end(ap);
+	store_load_yaml(s, file, text, strlen(text));
+	free(text);
+}
+
+static void translate_to(struct model *m, const struct store *s)
+{
+	model_init(m);
+	translate(s, &ours, m);
+}
+
+/* Everything that compile would see, as text. */
+static char *text_of(const struct model *m)
+{
+	char *text;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	for (size_t i = 0; i < m->n_matches; i++)
+		fprintf(f, "%zu %u %s %s %s/%s %d\n", i, m->matches[i].listener, m->matches[i].host, m->matches[i].path,
+			m->matches[i].ns, m->matches[i].name,
+			m->matches[i].splits ? m->matches[i].splits[0].backend : -2);
+	for (size_t i = 0; i < m->n_backends; i++) {
+		fprintf(f, "%s", m->backends[i].name);
+		for (size_t j = 0; j < m->backends[i].n_endpoints; j++)
+			fprintf(f, " %u:%u", m->backends[i].endpoints[j].addr.b[15], m->backends[i].endpoints[j].port);
+	}
+	for (size_t i = 0; i < m->n_problems; i++)
+		fprintf(f, "%s %s %s\n", m->problems[i].name, m->problems[i].field, m->problems[i].reason);
+	fclose(f);
+	return text;
+}
+
+static void same_objects_in_any_order_give_the_same_model(void **state)
+{
+	char *want = NULL;
+
+	for (unsigned turn = 0; turn < 24; turn++) {
+		struct store *s = store_create();
+		struct model m;
+		char *text;
+
+		for (unsigned i = 0; i < 4; i++) /* files come, and are named, in another order each time */
+			switch ((i * (turn % 2 ? 1 : 3) + turn / 2) % 4) {
+			case 0:
+				load(s, turn % 3 ? "1" : "9", INGRESS INGRESS, "b", "b", "a", "a");
+				break;
+			case 1:
+				load(s, turn % 5 ? "2" : "8", INGRESS, "c", "UPPER");
+				break;
+			case 2:
+				load(s, "3", SERVICE);
+				break;
+			default:
+				load(s, "4", SLICE SLICE, "y", "10.0.0.2", "x", "10.0.0.1");
+			}
+		translate_to(&m, s);
+		text = text_of(&m);
+		if (want)
+			assert_string_equal(text, want);
+		else
+			want = strdup(text);
+		free(text);
+		model_fini(&m);
+		store_destroy(s);
+	}
+	assert_non_null(strstr(want, "default/web:80 1:8080 2:8080"));
+	assert_non_null(strstr(want, "InvalidHostname"));
+	free(want);
+}
+
+static void endpoints_alone_follow_their_slices(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+
+	load(s, "r", INGRESS SERVICE, "a", "a");
+	translate_to(&m, s);
+	assert_int_equal(m.backends[0].n_endpoints, 0);
+	assert_int_equal(translate_endpoints(s, &m), 0);
+	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.2");
+	assert_int_equal(translate_endpoints(s, &m), 1);
+	assert_int_equal(m.backends[0].n_endpoints, 2);
+	assert_int_equal(translate_endpoints(s, &m), 0);
+	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.1"); /* twins are one */
+	assert_int_equal(translate_endpoints(s, &m), 1);
+	assert_int_equal(m.backends[0].n_endpoints, 1);
+	store_forget_file(s, "e");
+	assert_int_equal(translate_endpoints(s, &m), 1);
+	assert_int_equal(m.backends[0].n_endpoints, 0);
+	model_fini(&m);
+	store_destroy(s);
+}
+
+static void bad_slice_is_named_as_long_as_it_is_bad(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+
+	load(s, "r", INGRESS SERVICE, "a", "UPPER"); /* a problem that is none of the slice's */
+	load(s, "r2", INGRESS, "b", "b");
+	translate_to(&m, s);
+	assert_int_equal(m.n_problems, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		load(s, "e", SLICE SLICE, "1", "127.0.0.1", "2", "10.0.0.2");
+		translate_endpoints(s, &m);
+		assert_int_equal(m.n_problems, 2);
+		assert_string_equal(m.problems[0].reason, "InvalidHostname");
+		assert_string_equal(m.problems[1].reason, "InvalidAddress");
+		assert_int_equal(m.backends[0].n_endpoints, 1);
+	}
+	load(s, "e", SLICE, "1", "10.0.0.1");
+	translate_endpoints(s, &m);
+	assert_int_equal(m.n_problems, 1);
+	model_fini(&m);
+	store_destroy(s);
+}
+
+static void ingress_without_class_follows_the_options(void **state)
+{
+	struct store *s = store_create();
+	struct translate_options o = ours;
+	struct model m;
+
+	load(s, "r", INGRESS SERVICE, "a", "a");
+	translate_to(&m, s);
+	assert_int_equal(m.n_matches, 1);
+	model_fini(&m);
+	o.ingress_class = "weir"; /* no such object: the class is ours by its name */
+	model_init(&m);
+	translate(s, &o, &m);
+	assert_int_equal(m.n_matches, 1);
+	model_fini(&m);
+	load(s, "c",
+	     "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: weir}\nspec: {controller: "
+	     "other.test/x}\n");
+	model_init(&m);
+	translate(s, &o, &m);
+	assert_int_equal(m.n_matches, 0);
+	assert_int_equal(m.n_listeners, 0);
+	model_fini(&m);
+	store_destroy(s);
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void thousand_files_reload_one_in_little_time(void **state)
+{
+	struct store *s = store_create();
+	double start;
+
+	load(s, "service", SERVICE);
+	for (unsigned i = 0; i < 1000; i++) {
+		char file[16], name[16];
+
+		snprintf(file, sizeof(file), "f%u", i);
+		snprintf(name, sizeof(name), "r%u", i);
+		load(s, file, INGRESS, name, name);
+	}
+	start = seconds();
+	for (unsigned i = 0; i < 20; i++) {
+		struct model m;
+
+		load(s, "f500", INGRESS, "r500", i % 2 ? "x" : "y");
+		translate_to(&m, s);
+		assert_int_equal(m.n_matches, 1000);
+		model_fini(&m);
+	}
+	print_message("one of 1,000 files: %.2f ms\n", (seconds() - start) / 20 * 1e3);
+	assert_true((seconds() - start) / 20 < 0.1); /* far above what it takes, for sanitizers and busy machines */
+	store_destroy(s);
+}
+
+static void thousand_routes_in_one_file_reload_in_little_time(void **state)
+{
+	struct store *s = store_create();
+	char *text;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+	double start;
+	double loaded;
+	struct model m;
+
+	fputs(SERVICE, f);
+	for (unsigned i = 0; i < 1000; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "r%u", i);
+		fprintf(f, INGRESS, name, name);
+	}
+	fclose(f);
+	start = seconds();
+	store_load_yaml(s, "all", text, n);
+	loaded = seconds();
+	translate_to(&m, s);
+	print_message("1,000 routes in %zu bytes: read %.2f ms, translated %.2f ms\n", n, (loaded - start) * 1e3,
+		      (seconds() - loaded) * 1e3);
+	assert_int_equal(m.n_matches, 1000);
+	assert_true(seconds() - start < 0.5);
+	model_fini(&m);
+	store_destroy(s);
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(same_objects_in_any_order_give_the_same_model),
+	    cmocka_unit_test(endpoints_alone_follow_their_slices),
+	    cmocka_unit_test(bad_slice_is_named_as_long_as_it_is_bad),
+	    cmocka_unit_test(ingress_without_class_follows_the_options),
+	    cmocka_unit_test(thousand_files_reload_one_in_little_time),
+	    cmocka_unit_test(thousand_routes_in_one_file_reload_in_little_time),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
