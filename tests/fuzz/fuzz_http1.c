@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any bytes as a request, a response or a chunked body. The first byte says
+ * which, the second how they are split: the split must not matter, and a
+ * request that was taken must read the same after it was rebuilt.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http1/http1.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static const struct http1_limits limits = {.line_bytes = 300, .headers_bytes = 2000, .n_fields = 20};
+
+#define CHECK(x) \
+	do { \
+		if (!(x)) \
+			abort(); \
+	} while (0)
+
+struct parsed {
+	enum http1_outcome o;
+	size_t used;
+	struct http_head h;
+	char buf[2000];
+};
+
+static void feed(struct parsed *r, const char *s, size_t n, size_t piece, bool is_response)
+{
+	struct http1_parser p;
+	size_t i = 0;
+
+	if (is_response)
+		http1_response_init(&p, &r->h, r->buf, &limits, HTTP_METHOD_GET);
+	else
+		http1_request_init(&p, &r->h, r->buf, &limits);
+	r->o = HTTP1_MORE;
+	while (i < n && r->o == HTTP1_MORE) {
+		size_t k = piece && piece < n - i ? piece : n - i;
+		size_t used;
+
+		r->o = http1_parse(&p, s + i, k, &used);
+		CHECK(used <= k);
+		i += used;
+	}
+	r->used = i;
+}
+
+static void check_inside(const struct parsed *r, struct slice s)
+{
+	CHECK(s.n == 0 || s.n <= sizeof(r->buf));
+	if (s.n && !(s.n == 1 && *s.p == '/'))
+		CHECK(s.p >= r->buf && s.p + s.n <= r->buf + sizeof(r->buf));
+}
+
+static void check_rebuilt(const struct parsed *r)
+{
+	static const struct http1_forward f = {.client_ip = {"10.0.0.1", 8}, .proto = {"http", 4}, .request_id = {"i", 1}};
+	static struct parsed again;
+	static char mem[8192];
+	static const struct http1_limits wide = {.line_bytes = 4000, .headers_bytes = 8000, .n_fields = 100};
+	static char buf[8000];
+	struct http1_parser p;
+	struct buf b;
+	size_t used;
+
+	if (r->h.method == HTTP_METHOD_CONNECT || r->h.host.n == 0)
+		return;
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_request_head(&b, &r->h, &f);
+	CHECK(!b.overflow);
+	http1_request_init(&p, &again.h, buf, &wide);
+	CHECK(http1_parse(&p, b.p, b.n, &used) == HTTP1_DONE && used == b.n);
+	CHECK(slice_eq(again.h.method_name, r->h.method_name));
+	CHECK(slice_eq(again.h.path, r->h.path));
+	CHECK(slice_eq(again.h.query, r->h.query) && !again.h.query.p == !r->h.query.p);
+	CHECK(slice_eq(again.h.authority, r->h.authority));
+	CHECK(slice_eq(again.h.host, r->h.host));
+	CHECK(again.h.body == r->h.body && again.h.content_length == r->h.content_length);
+}
+
+static void fuzz_head(const char *s, size_t n, size_t piece, bool is_response)
+{
+	static struct parsed a, b;
+
+	feed(&a, s, n, 0, is_response);
+	feed(&b, s, n, piece, is_response);
+	CHECK(a.o == b.o && a.used == b.used);
+	if (a.o != HTTP1_DONE)
+		return;
+	CHECK(a.h.n_fields == b.h.n_fields && a.h.body == b.h.body && a.h.content_length == b.h.content_length);
+	check_inside(&a, a.h.path);
+	check_inside(&a, a.h.query);
+	check_inside(&a, a.h.host);
+	for (unsigned i = 0; i < a.h.n_fields; i++) {
+		check_inside(&a, a.h.fields[i].name);
+		check_inside(&a, a.h.fields[i].value);
+		CHECK(slice_eq(a.h.fields[i].value, b.h.fields[i].value));
+	}
+	if (!is_response)
+		check_rebuilt(&a);
+}
+
+static enum http1_outcome scan(const char *s, size_t n, size_t piece, uint64_t *sum, size_t *used)
+{
+	const struct http_head h = {.body = HTTP_BODY_CHUNKED};
+	enum http1_outcome o = HTTP1_MORE;
+	struct http1_body b;
+	size_t i = 0;
+
+	*sum = 0;
+	http1_body_init(&b, &h, false);
+	while (i < n && o == HTTP1_MORE) {
+		size_t k = piece && piece < n - i ? piece : n - i;
+		struct http1_run run;
+
+		o = http1_body_scan(&b, s + i, k, &run);
+		CHECK(run.skip + run.data <= k && (o != HTTP1_MORE || run.skip + run.data > 0));
+		for (size_t j = 0; j < run.data; j++)
+			*sum = *sum * 31 + (uint8_t)s[i + run.skip + j];
+		i += run.skip + run.data;
+	}
+	*used = i;
+	return o;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	const char *s = (const char *)data + 2;
+	uint64_t sum[2];
+	size_t used[2];
+	size_t piece;
+
+	if (n < 2)
+		return 0;
+	piece = 1 + data[1] % 16;
+	n -= 2;
+	switch (data[0] % 3) {
+	case 0:
+		fuzz_head(s, n, piece, false);
+		break;
+	case 1:
+		fuzz_head(s, n, piece, true);
+		break;
+	default:
+		CHECK(scan(s, n, 0, &sum[0], &used[0]) == scan(s, n, piece, &sum[1], &used[1]));
+		CHECK(sum[0] == sum[1] && used[0] == used[1]);
+	}
+	return 0;
+}

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is taken, what is refused and under which name, and that splits do not matter. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http1/http1.h"
+
+static const struct http1_limits limits = {.line_bytes = 200, .headers_bytes = 1024, .n_fields = 10};
+
+struct parsed {
+	enum http1_outcome o;
+	size_t used;
+	struct http_head h;
+	char buf[1024];
+};
+
+/* Feeds pieces of `piece` bytes (0: all at once), or split once at `cut`. */
+static void feed(struct parsed *r, const char *s, size_t n, size_t piece, size_t cut, bool is_response)
+{
+	struct http1_parser p;
+	size_t i = 0;
+
+	if (is_response)
+		http1_response_init(&p, &r->h, r->buf, &limits, HTTP_METHOD_GET);
+	else
+		http1_request_init(&p, &r->h, r->buf, &limits);
+	r->o = HTTP1_MORE;
+	while (i < n && r->o == HTTP1_MORE) {
+		size_t k = piece ? piece : cut && i < cut ? cut - i : n - i;
+		size_t used;
+
+		if (k > n - i)
+			k = n - i;
+		r->o = http1_parse(&p, s + i, k, &used);
+		assert_true(used <= k);
+		if (r->o == HTTP1_MORE)
+			assert_int_equal(used, k);
+		i += used;
+	}
+	r->used = i;
+}
+
+static void assert_same_slice(const struct parsed *a, struct slice x, const struct parsed *b, struct slice y)
+{
+	assert_int_equal(x.n, y.n);
+	if (x.p && x.p >= a->buf && x.p < a->buf + sizeof(a->buf))
+		assert_int_equal(x.p - a->buf, y.p - b->buf);
+	else
+		assert_true(slice_eq(x, y));
+}
+
+static void assert_same(const struct parsed *a, const struct parsed *b)
+{
+	assert_int_equal(a->o, b->o);
+	assert_int_equal(a->used, b->used);
+	if (a->o != HTTP1_DONE)
+		return;
+	assert_int_equal(a->h.body, b->h.body);
+	assert_int_equal(a->h.content_length, b->h.content_length);
+	assert_int_equal(a->h.keep_alive, b->h.keep_alive);
+	assert_int_equal(a->h.n_fields, b->h.n_fields);
+	assert_same_slice(a, a->h.path, b, b->h.path);
+	assert_same_slice(a, a->h.query, b, b->h.query);
+	assert_same_slice(a, a->h.host, b, b->h.host);
+	for (unsigned i = 0; i < a->h.n_fields; i++) {
+		assert_same_slice(a, a->h.fields[i].name, b, b->h.fields[i].name);
+		assert_same_slice(a, a->h.fields[i].value, b, b->h.fields[i].value);
+	}
+}
+
+#define H "Host: a.example\r\n"
+#define LONG50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define F "X: y\r\n"
+
+static const struct {
+	const char *text;
+	const char *outcome;
+} requests[] = {
+	{"GET / HTTP/1.1\r\n" H "\r\n", "done"},
+	{"GET / HTTP/1.1\r\n" H "\r\nmore", "done"},
+	{"\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n", "done"},
+	{"\r\n\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n", "bad_method"},
+	{"GET / HTTP/1.0\r\n\r\n", "done"},
+	{"GET / HTTP/1.1\r\n\r\n", "bad_host_missing"},
+	{"GET / HTTP/1.1\r\n" H H "\r\n", "bad_host_many"},
+	{"GET / HTTP/1.1\r\nHost:\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: a:8a\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: .\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: A.Example.:8080\r\n\r\n", "done"},
+	{"GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\n", "done"},
+	{"GET / HTTP/1.1\n" H "\r\n", "bad_bare_lf"},
+	{"GET / HTTP/1.1\r\nHost: a\n\r\n", "bad_bare_lf"},
+	{"GET / HTTP/1.1\r\n" H "\n", "bad_bare_lf"},
+	{"GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n", "bad_bare_cr"},
+	{"GET / HTTP/1.1\r\r\n" H "\r\n", "bad_bare_cr"},
+	{"GET /\rx HTTP/1.1\r\n" H "\r\n", "bad_bare_cr"},
+	{"G ET / HTTP/1.1\r\n" H "\r\n", "bad_version"},
+	{"GE(T / HTTP/1.1\r\n" H "\r\n", "bad_method"},
+	{" GET / HTTP/1.1\r\n" H "\r\n", "bad_method"},
+	{"GET\t/ HTTP/1.1\r\n" H "\r\n", "bad_method"},
+	{"GET  / HTTP/1.1\r\n" H "\r\n", "bad_version"},
+	{"GET / HTTP/1.1 \r\n" H "\r\n", "bad_version"},
+	{"GET /\r\n" H "\r\n", "bad_version"},
+	{"GET / http/1.1\r\n" H "\r\n", "bad_version"},
+	{"GET / HTTP/1.2\r\n" H "\r\n", "bad_version_unsupported"},
+	{"GET / HTTP/2.0\r\n" H "\r\n", "bad_version_unsupported"},
+	{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "bad_version_unsupported"},
+	{"GET / HTTP/11\r\n" H "\r\n", "bad_version"},
+	{"GET x HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET * HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"OPTIONS * HTTP/1.1\r\n" H "\r\n", "done"},
+	{"GET /a#b HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET /a%2 HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET /a%zz HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET /a%00 HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET /\x80 HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET /\x01 HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET /a%20b?c=%2F&d HTTP/1.1\r\n" H "\r\n", "done"},
+	{"GET http://a.example/x?y HTTP/1.1\r\n" H "\r\n", "done"},
+	{"GET http://a.example HTTP/1.1\r\n" H "\r\n", "done"},
+	{"GET http://a.example?q HTTP/1.1\r\n" H "\r\n", "done"},
+	{"GET http://b.example/ HTTP/1.1\r\n" H "\r\n", "bad_host_mismatch"},
+	{"GET http://u@a.example/ HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET ftp://a.example/ HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", "done"},
+	{"CONNECT / HTTP/1.1\r\n" H "\r\n", "bad_target"},
+	{"GET / HTTP/1.1\r\n" H "X : y\r\n\r\n", "bad_field_name"},
+	{"GET / HTTP/1.1\r\n" H ": y\r\n\r\n", "bad_field_name"},
+	{"GET / HTTP/1.1\r\n" H "X\r\n\r\n", "bad_field_name"},
+	{"GET / HTTP/1.1\r\n" H "X\x80: y\r\n\r\n", "bad_field_name"},
+	{"GET / HTTP/1.1\r\n" H " X: y\r\n\r\n", "bad_obs_fold"},
+	{"GET / HTTP/1.1\r\n" H "X: y\r\n\tz\r\n\r\n", "bad_obs_fold"},
+	{"GET / HTTP/1.1\r\n" H "X: y\x01\r\n\r\n", "bad_field_value"},
+	{"GET / HTTP/1.1\r\n" H "X: y\x7f\r\n\r\n", "bad_field_value"},
+	{"GET / HTTP/1.1\r\n" H "X:\t y \xc3\xa4\tz  \r\n\r\n", "done"},
+	{"POST / HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhello", "done"},
+	{"POST / HTTP/1.1\r\n" H "Content-Length: +5\r\n\r\n", "bad_length"},
+	{"POST / HTTP/1.1\r\n" H "Content-Length: 5, 5\r\n\r\n", "bad_length"},
+	{"POST / HTTP/1.1\r\n" H "Content-Length: 0x5\r\n\r\n", "bad_length"},
+	{"POST / HTTP/1.1\r\n" H "Content-Length:\r\n\r\n", "bad_length"},
+	{"POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", "bad_length"},
+	{"POST / HTTP/1.1\r\n" H "Content-Length: 99999999999999999999\r\n\r\n", "bad_length"},
+	{"POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_length_and_chunked"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n", "done"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n", "bad_transfer_encoding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, identity\r\n\r\n", "bad_transfer_encoding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n", "bad_transfer_encoding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding:\r\n\r\n", "bad_transfer_encoding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_transfer_encoding"},
+	{"POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n", "bad_transfer_encoding_1_0"},
+	{"GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n", "done"},
+	{"GET / HTTP/1.1\r\n" H "Connection: a b\r\n\r\n", "bad_connection"},
+	{"GET / HTTP/1.1\r\n" H "Connection: Host\r\n\r\n", "bad_connection"},
+	{"GET / HTTP/1.1\r\n" H "Connection: content-length\r\n\r\n", "bad_connection"},
+	{"GET / HTTP/1.1\r\n" H "Expect: 100-Continue\r\n\r\n", "done"},
+	{"GET / HTTP/1.1\r\n" H "Expect: 200\r\n\r\n", "bad_expect"},
+	{"GET /" LONG50 LONG50 LONG50 LONG50 " HTTP/1.1\r\n" H "\r\n", "bad_line_too_long"},
+	{"GET / HTTP/1.1\r\n" H F F F F F F F F F "\r\n", "done"},
+	{"GET / HTTP/1.1\r\n" H F F F F F F F F F F "\r\n", "bad_too_many_fields"},
+	{"GET / HTTP/1.1\r\n" H "A: " LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50
+	 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 LONG50 "\r\n\r\n", "bad_headers_too_large"},
+	{"GET / HTTP/1.1\r\nHost: a", "more"},
+	{"", "more"},
+};
+
+static const struct {
+	const char *text;
+	const char *outcome;
+} responses[] = {
+	{"HTTP/1.1 200 OK\r\n\r\n", "done"},
+	{"HTTP/1.1 200 \r\n\r\n", "done"},
+	{"HTTP/1.1 200\r\n\r\n", "done"},
+	{"HTTP/1.0 200 OK fine\r\nA: b\r\n\r\n", "done"},
+	{"HTTP/1.1 99 OK\r\n\r\n", "bad_status_line"},
+	{"HTTP/1.1 600 OK\r\n\r\n", "bad_status_line"},
+	{"HTTP/1.1 2000 OK\r\n\r\n", "bad_status_line"},
+	{"HTTP/1.1  200 OK\r\n\r\n", "bad_status_line"},
+	{"HTTP/2.0 200 OK\r\n\r\n", "bad_status_line"},
+	{"HTTP/1.1 200 O\x01K\r\n\r\n", "bad_status_line"},
+	{"\r\nHTTP/1.1 200 OK\r\n\r\n", "bad_status_line"},
+	{"HTTP/1.1 200 OK\n\n", "bad_bare_lf"},
+	{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_length_and_chunked"},
+	{"HTTP/1.1 200 OK\r\nContent-Length: a\r\n\r\n", "bad_length"},
+};
+
+static void check_one(const char *text, size_t n, const char *outcome, bool is_response)
+{
+	static struct parsed whole, split;
+
+	feed(&whole, text, n, 0, 0, is_response);
+	if (strcmp(http1_outcome_name(whole.o), outcome) != 0)
+		fail_msg("%s\ngave %s, wanted %s", text, http1_outcome_name(whole.o), outcome);
+	for (size_t piece = 1; piece < 5; piece++) {
+		feed(&split, text, n, piece, 0, is_response);
+		assert_same(&whole, &split);
+	}
+	for (size_t cut = 1; cut < n; cut++) {
+		feed(&split, text, n, 0, cut, is_response);
+		assert_same(&whole, &split);
+	}
+}
+
+static void requests_are_taken_or_refused_by_name_whatever_the_split(void **state)
+{
+	for (size_t i = 0; i < sizeof(requests) / sizeof(*requests); i++)
+		check_one(requests[i].text, strlen(requests[i].text), requests[i].outcome, false);
+	check_one("GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n", 30, "bad_host", false);
+	check_one("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 35, "bad_field_value", false);
+}
+
+static void responses_are_taken_or_refused_by_name_whatever_the_split(void **state)
+{
+	for (size_t i = 0; i < sizeof(responses) / sizeof(*responses); i++)
+		check_one(responses[i].text, strlen(responses[i].text), responses[i].outcome, true);
+}
+
+static void every_refusal_has_a_status_for_the_client(void **state)
+{
+	for (unsigned o = HTTP1_MORE + 1; o < HTTP1_N_OUTCOMES; o++) {
+		assert_in_range(http1_outcome_status((enum http1_outcome)o), 400, 599);
+		assert_string_not_equal(http_status_reason(http1_outcome_status((enum http1_outcome)o)), "");
+		assert_true(strlen(http1_outcome_help((enum http1_outcome)o)) > 5);
+	}
+}
+
+static void assert_text(struct slice s, const char *text)
+{
+	if (s.n != strlen(text) || memcmp(s.p, text, s.n) != 0)
+		fail_msg("got '%.*s', wanted '%s'", (int)s.n, s.p, text);
+}
+
+static void head_says_what_the_message_is(void **state)
+{
+	static struct parsed r;
+	const char *t = "POST /a%20b?c=d HTTP/1.1\r\nhost: Shop.Example.:8080\r\nConnection: x-one , close\r\nX-One: 1\r\n"
+			"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
+
+	feed(&r, t, strlen(t), 0, 0, false);
+	assert_int_equal(r.o, HTTP1_DONE);
+	assert_int_equal(r.h.method, HTTP_METHOD_POST);
+	assert_text(r.h.path, "/a%20b");
+	assert_text(r.h.query, "c=d");
+	assert_text(r.h.host, "shop.example");
+	assert_text(r.h.authority, "shop.example.:8080");
+	assert_int_equal(r.h.body, HTTP_BODY_CHUNKED);
+	assert_false(r.h.keep_alive);
+	assert_true(r.h.expect_continue);
+	assert_true(r.h.fields[2].hop_by_hop); /* named in Connection */
+	assert_false(r.h.fields[0].hop_by_hop);
+}
+
+static void keep_alive_follows_version_and_connection(void **state)
+{
+	static const struct {
+		const char *text;
+		bool keep_alive;
+	} cases[] = {
+		{"GET / HTTP/1.1\r\n" H "\r\n", true},
+		{"GET / HTTP/1.0\r\n\r\n", false},
+		{"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true},
+		{"GET / HTTP/1.0\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n", false},
+		{"GET / HTTP/1.1\r\n" H "Connection: keep-alive, Close\r\n\r\n", false},
+	};
+	static struct parsed r;
+
+	for (size_t i = 0; i < 5; i++) {
+		feed(&r, cases[i].text, strlen(cases[i].text), 0, 0, false);
+		assert_int_equal(r.o, HTTP1_DONE);
+		assert_int_equal(r.h.keep_alive, cases[i].keep_alive);
+	}
+}
+
+static void response_body_follows_method_status_and_framing(void **state)
+{
+	static const struct {
+		const char *text;
+		enum http_method m;
+		enum http_body_kind body;
+	} cases[] = {
+		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", HTTP_METHOD_GET, HTTP_BODY_LENGTH},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", HTTP_METHOD_HEAD, HTTP_BODY_NONE},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", HTTP_METHOD_GET, HTTP_BODY_NONE},
+		{"HTTP/1.1 204 No\r\n\r\n", HTTP_METHOD_GET, HTTP_BODY_NONE},
+		{"HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n", HTTP_METHOD_GET, HTTP_BODY_NONE},
+		{"HTTP/1.1 100 Go\r\n\r\n", HTTP_METHOD_GET, HTTP_BODY_NONE},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_METHOD_GET, HTTP_BODY_CHUNKED},
+		{"HTTP/1.1 200 OK\r\n\r\n", HTTP_METHOD_GET, HTTP_BODY_UNTIL_CLOSE},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		static struct http_head h;
+		static char buf[1024];
+		struct http1_parser p;
+		size_t used;
+
+		http1_response_init(&p, &h, buf, &limits, cases[i].m);
+		assert_int_equal(http1_parse(&p, cases[i].text, strlen(cases[i].text), &used), HTTP1_DONE);
+		assert_int_equal(h.body, cases[i].body);
+	}
+}
+
+/* Runs a chunked body in pieces; collects the payload. */
+static enum http1_outcome scan(const char *s, size_t n, size_t piece, char *out, size_t *n_out, size_t *used)
+{
+	struct http_head h = {.body = HTTP_BODY_CHUNKED};
+	struct http1_body b;
+	enum http1_outcome o = HTTP1_MORE;
+	size_t i = 0;
+
+	*n_out = 0;
+	http1_body_init(&b, &h, false);
+	while (i < n && o == HTTP1_MORE) {
+		size_t k = piece && piece < n - i ? piece : n - i;
+		struct http1_run run;
+
+		o = http1_body_scan(&b, s + i, k, &run);
+		assert_true(run.skip + run.data <= k);
+		assert_true(o != HTTP1_MORE || run.skip + run.data > 0);
+		memcpy(out + *n_out, s + i + run.skip, run.data);
+		*n_out += run.data;
+		i += run.skip + run.data;
+	}
+	*used = i;
+	return o;
+}
+
+static void chunked_bodies_are_read_or_refused_whatever_the_split(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *outcome;
+		const char *payload;
+	} cases[] = {
+		{"5\r\nhello\r\n0\r\n\r\nGET", "done", "hello"},
+		{"5\r\nhello\r\n00a\r\n0123456789\r\n000\r\n\r\n", "done", "hello0123456789"},
+		{"5;a=b;c=\"d\\\"e\"\r\nhello\r\n0;x\r\nT: v\r\nU:\r\n\r\n", "done", "hello"},
+		{"5 \r\nhello\r\n0\r\n\r\n", "done", "hello"},
+		{"A\r\n0123456789\r\n0\r\n\r\n", "done", "0123456789"},
+		{"\r\n", "bad_chunk_size", ""},
+		{"x\r\n", "bad_chunk_size", ""},
+		{"-1\r\n", "bad_chunk_size", ""},
+		{"0x5\r\n", "bad_chunk_size", ""},
+		{"5\nhello\r\n0\r\n\r\n", "bad_bare_lf", ""},
+		{"5\rhello", "bad_bare_cr", ""},
+		{"1000000000000000\r\n", "bad_chunk_size", ""},
+		{"5\r\nhelloX", "bad_chunk_end", "hello"},
+		{"5\r\nhello\r0", "bad_chunk_end", "hello"},
+		{"5;a\x01\r\n", "bad_chunk_extension", ""},
+		{"5;a\n", "bad_bare_lf", ""},
+		{"0\r\nT v\r\n\r\n", "bad_trailer", ""},
+		{"0\r\n T: v\r\n\r\n", "bad_trailer", ""},
+		{"0\r\nT: v\n\r\n", "bad_trailer", ""},
+		{"0\r\n\rX", "bad_bare_cr", ""},
+		{"5\r\nhel", "more", "hel"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		size_t n = strlen(cases[i].text);
+		char out[64];
+		size_t n_out;
+		size_t used;
+		size_t used1;
+		enum http1_outcome o = scan(cases[i].text, n, 0, out, &n_out, &used);
+
+		if (strcmp(http1_outcome_name(o), cases[i].outcome) != 0)
+			fail_msg("%s\ngave %s, wanted %s", cases[i].text, http1_outcome_name(o), cases[i].outcome);
+		assert_text(slice_of(out, n_out), cases[i].payload);
+		for (size_t piece = 1; piece < 6; piece++) {
+			assert_int_equal(scan(cases[i].text, n, piece, out, &n_out, &used1), o);
+			assert_int_equal(used1, used);
+			assert_text(slice_of(out, n_out), cases[i].payload);
+		}
+	}
+}
+
+static void long_extensions_and_trailers_are_bounded(void **state)
+{
+	static char text[40000];
+	static char out[64];
+	size_t n_out;
+	size_t used;
+
+	memset(text, 'a', sizeof(text));
+	memcpy(text, "5;", 2);
+	assert_int_equal(scan(text, sizeof(text), 0, out, &n_out, &used), HTTP1_BAD_CHUNK_EXTENSION);
+	memset(text, 'a', sizeof(text));
+	memcpy(text, "0\r\nT:", 5);
+	assert_int_equal(scan(text, sizeof(text), 0, out, &n_out, &used), HTTP1_BAD_TRAILER);
+}
+
+static void request_is_rebuilt_for_the_backend(void **state)
+{
+	static struct parsed r;
+	static const struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .proto = {"http", 4}, .request_id = {"id1", 3}};
+	const char *t = "GET http://A.example:81/x?y=1 HTTP/1.0\r\nHost: a.example:81\r\nConnection: X-Hop\r\n"
+			"X-Hop: 1\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-For: 10.0.0.2\r\n"
+			"X-Forwarded-Host: evil\r\nX-Request-Id: theirs\r\nTE: trailers\r\nAccept:  */* \r\n"
+			"Content-Length: 3\r\n\r\n";
+	char mem[1024];
+	struct buf b;
+
+	feed(&r, t, strlen(t), 0, 0, false);
+	assert_int_equal(r.o, HTTP1_DONE);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_request_head(&b, &r.h, &f);
+	assert_text(buf_get(&b), "GET /x?y=1 HTTP/1.1\r\nHost: a.example:81\r\nAccept: */*\r\nContent-Length: 3\r\n"
+				 "X-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
+				 "X-Forwarded-Host: a.example:81\r\nX-Request-Id: id1\r\n\r\n");
+}
+
+static void response_is_rebuilt_for_the_client(void **state)
+{
+	static struct parsed r;
+	struct http1_forward f = {.request_id = {"id1", 3}, .chunked = true};
+	const char *t = "HTTP/1.1 200\r\nKeep-Alive: 5\r\nConnection: close\r\nServer: s\r\nTransfer-Encoding: chunked\r\n\r\n";
+	char mem[1024];
+	struct buf b;
+
+	feed(&r, t, strlen(t), 0, 0, true);
+	assert_int_equal(r.o, HTTP1_DONE);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_response_head(&b, &r.h, &f);
+	assert_text(buf_get(&b), "HTTP/1.1 200 OK\r\nServer: s\r\nTransfer-Encoding: chunked\r\nX-Request-Id: id1\r\n\r\n");
+	t = "HTTP/1.0 404 Gone away\r\nContent-Length: 7\r\nX-Request-Id: theirs\r\n\r\n";
+	feed(&r, t, strlen(t), 0, 0, true);
+	f.chunked = false;
+	f.close = true;
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_response_head(&b, &r.h, &f);
+	assert_text(buf_get(&b), "HTTP/1.1 404 Gone away\r\nX-Request-Id: theirs\r\nContent-Length: 7\r\nConnection: close\r\n\r\n");
+}
+
+static void own_error_is_complete(void **state)
+{
+	char mem[512];
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_error(&b, 404, SLICE("no route"), SLICE("id1"), false, false);
+	assert_text(buf_get(&b), "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 24\r\n"
+				 "X-Request-Id: id1\r\nConnection: close\r\n\r\n404 Not Found: no route\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_are_taken_or_refused_by_name_whatever_the_split),
+		cmocka_unit_test(responses_are_taken_or_refused_by_name_whatever_the_split),
+		cmocka_unit_test(every_refusal_has_a_status_for_the_client),
+		cmocka_unit_test(head_says_what_the_message_is),
+		cmocka_unit_test(keep_alive_follows_version_and_connection),
+		cmocka_unit_test(response_body_follows_method_status_and_framing),
+		cmocka_unit_test(chunked_bodies_are_read_or_refused_whatever_the_split),
+		cmocka_unit_test(long_extensions_and_trailers_are_bounded),
+		cmocka_unit_test(request_is_rebuilt_for_the_backend),
+		cmocka_unit_test(response_is_rebuilt_for_the_client),
+		cmocka_unit_test(own_error_is_complete),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
