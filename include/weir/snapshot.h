@@ -13,6 +13,10 @@
  * Look-up tables are open-addressed (linear probing, power-of-two slots, at
  * most half full) over hash64() of the key, so that a reader needs no
  * building step: it validates and uses the blob where it lies.
+ *
+ * Sections lie in the order of the list, and ranges in the order of their
+ * parents: the children of entry i begin where those of entry i - 1 end. So
+ * everything is reached exactly once, and a check costs what the blob's size is.
  */
 #ifndef WEIR_SNAPSHOT_H
 #define WEIR_SNAPSHOT_H
@@ -24,6 +28,7 @@
 
 #define WEIR_SNAPSHOT_MAX_BYTES (1u << 30)
 #define WEIR_ENDPOINTS_MAX 65536u /* endpoints of one backend */
+#define WEIR_MAX_PROBES 256u	  /* a key is found within so many slots, or it is not there */
 #define WEIR_NONE UINT32_MAX	  /* "no entry" where a field holds an index */
 
 /* X(enumerator, element type) in file order; a section's count is in elements. */
@@ -109,7 +114,8 @@ struct weir_listener {
 struct weir_vhost {
 	struct weir_str host; /* lower case, without "*." */
 	uint8_t host_kind;
-	uint8_t reserved0[7];
+	uint8_t reserved0[3];
+	uint32_t max_prefix_len; /* of its PREFIX paths: bounds the look-ups for one request */
 	struct weir_range paths; /* in PATHS */
 	struct weir_range slots; /* in SLOTS: (kind, path) of paths */
 };
@@ -175,7 +181,7 @@ struct weir_split {
 };
 
 struct weir_backend {
-	uint64_t id;	      /* hash64() of name, stable over restarts of weir-ctrl; never 0 */
+	uint64_t id;	      /* hash64() of name, seed 0: stable over restarts of weir-ctrl; never 0 */
 	struct weir_str name; /* "namespace/service:port" */
 	uint8_t proto;	      /* enum weir_proto */
 	uint8_t balance;      /* 0: weighted round robin */

@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Model to snapshot. The matches are sorted once, by listener, host, path and
+ * precedence; equal neighbours make the levels of the tree. Sections grow as
+ * plain arrays and are laid out at the end.
+ */
+#include "translate/compile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/slice.h"
+#include "route/route.h"
+
+/* A section while it grows. */
+struct section {
+	char *p;
+	size_t n, cap, size; /* in elements; bytes of one */
+};
+
+struct string_slot {
+	uint32_t off, len;
+	bool is_used;
+};
+
+struct compiler {
+	struct model *m;
+	bool no_memory;
+	struct section sect[WEIR_N_SECTIONS];
+	struct string_slot *strings; /* what has been stored, by hash */
+	size_t n_strings, cap_strings;
+	const struct model_match **matches; /* sorted */
+	size_t n_matches;
+	uint32_t *backend_order; /* model index > index in BACKENDS */
+};
+
+/* -- growing */
+
+static void *push(struct compiler *c, enum weir_section id)
+{
+	struct section *s = &c->sect[id];
+	void *e;
+
+	if (s->n == s->cap) {
+		size_t cap = s->cap ? s->cap * 2 : 64;
+		char *p = realloc(s->p, cap * s->size);
+
+		if (!p) {
+			c->no_memory = true;
+			return NULL;
+		}
+		s->p = p;
+		s->cap = cap;
+	}
+	e = s->p + s->n++ * s->size;
+	memset(e, 0, s->size);
+	return e;
+}
+
+static uint32_t count(const struct compiler *c, enum weir_section id)
+{
+	return (uint32_t)c->sect[id].n;
+}
+
+#define at(c, section, type, i) ((type *)(void *)((c)->sect[WEIR_SECT_##section].p) + (i))
+
+static bool grow_strings(struct compiler *c)
+{
+	size_t cap = c->cap_strings ? c->cap_strings * 2 : 1024;
+	struct string_slot *slots = calloc(cap, sizeof(*slots));
+
+	if (!slots) {
+		c->no_memory = true;
+		return false;
+	}
+	for (size_t i = 0; i < c->cap_strings; i++) {
+		const struct string_slot *old = &c->strings[i];
+		size_t h;
+
+		if (!old->is_used)
+			continue;
+		h = hash64(c->sect[WEIR_SECT_STRINGS].p + old->off, old->len, 0) & (cap - 1);
+		while (slots[h].is_used)
+			h = (h + 1) & (cap - 1);
+		slots[h] = *old;
+	}
+	free(c->strings);
+	c->strings = slots;
+	c->cap_strings = cap;
+	return true;
+}
+
+static bool append_bytes(struct compiler *c, const char *p, size_t n)
+{
+	struct section *s = &c->sect[WEIR_SECT_STRINGS];
+
+	if (s->cap - s->n < n) {
+		size_t cap = (s->cap + n) * 2 + 4096;
+		char *q = realloc(s->p, cap);
+
+		if (!q) {
+			c->no_memory = true;
+			return false;
+		}
+		s->p = q;
+		s->cap = cap;
+	}
+	memcpy(s->p + s->n, p, n);
+	s->n += n;
+	return true;
+}
+
+/* The string's place; equal strings share one. */
+static struct weir_str intern(struct compiler *c, const char *text, size_t n)
+{
+	size_t h;
+
+	if (n == 0)
+		return (struct weir_str){0, 0};
+	if (c->n_strings * 2 >= c->cap_strings && !grow_strings(c))
+		return (struct weir_str){0, 0};
+	for (h = hash64(text, n, 0) & (c->cap_strings - 1); c->strings[h].is_used; h = (h + 1) & (c->cap_strings - 1))
+		if (c->strings[h].len == n && memcmp(c->sect[WEIR_SECT_STRINGS].p + c->strings[h].off, text, n) == 0)
+			return (struct weir_str){c->strings[h].off, c->strings[h].len};
+	c->strings[h] = (struct string_slot){.off = count(c, WEIR_SECT_STRINGS), .len = (uint32_t)n, .is_used = true};
+	c->n_strings++;
+	if (!append_bytes(c, text, n))
+		return (struct weir_str){0, 0};
+	return (struct weir_str){c->strings[h].off, c->strings[h].len};
+}
+
+static struct weir_str intern_str(struct compiler *c, const char *text)
+{
+	return intern(c, text ? text : "", text ? strlen(text) : 0);
+}
+
+/* -- keys */
+
+/* "*.x" is a wildcard for x; "" is any. */
+static uint8_t host_key(const char *host, bool one_label, struct slice *key)
+{
+	if (strncmp(host, "*.", 2) == 0) {
+		*key = slice_str(host + 2);
+		return one_label ? WEIR_HOST_WILDCARD_ONE : WEIR_HOST_WILDCARD;
+	}
+	*key = slice_str(host);
+	return key->n ? WEIR_HOST_EXACT : WEIR_HOST_ANY;
+}
+
+static struct slice path_key(const struct model_match *m)
+{
+	struct slice key = slice_str(m->path);
+
+	if (m->path_kind == WEIR_PATH_PREFIX)
+		while (key.n && key.p[key.n - 1] == '/')
+			key.n--;
+	return key;
+}
+
+static int compare_slices(struct slice a, struct slice b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int order = n ? memcmp(a.p, b.p, n) : 0;
+
+	return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+/* -- order */
+
+static int compare_binds(const struct model_listener *a, const struct model_listener *b)
+{
+	int order = compare_numbers(a->port, b->port);
+
+	return order ? order : memcmp(a->addr.b, b->addr.b, sizeof(a->addr.b));
+}
+
+static int compare_listeners(const struct model_listener *a, const struct model_listener *b)
+{
+	int order = compare_binds(a, b);
+
+	return order ? order : strcmp(a->host, b->host);
+}
+
+static int compare_hosts(const struct model_match *a, const struct model_match *b)
+{
+	struct slice ka;
+	struct slice kb;
+	int order = compare_numbers(host_key(a->host, a->host_one_label, &ka), host_key(b->host, b->host_one_label, &kb));
+
+	return order ? order : compare_slices(ka, kb);
+}
+
+static int compare_paths(const struct model_match *a, const struct model_match *b)
+{
+	int order = compare_numbers(a->path_kind, b->path_kind);
+
+	return order ? order : compare_slices(path_key(a), path_key(b));
+}
+
+static size_t n_conds_of(const struct model_match *m, enum weir_cond_kind kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_conds; i++)
+		n += m->conds[i].kind == kind;
+	return n;
+}
+
+/* HTTPRouteRule.matches: method, number of headers, of query parameters; then age, name, and place in the object. */
+static int compare_precedence(const struct model_match *a, const struct model_match *b)
+{
+	int order = compare_numbers(b->method[0] != 0, a->method[0] != 0);
+
+	if (!order)
+		order = compare_numbers(n_conds_of(b, WEIR_COND_HEADER), n_conds_of(a, WEIR_COND_HEADER));
+	if (!order)
+		order = compare_numbers(n_conds_of(b, WEIR_COND_QUERY), n_conds_of(a, WEIR_COND_QUERY));
+	if (!order && a->created_s && b->created_s)
+		order = (a->created_s > b->created_s) - (a->created_s < b->created_s);
+	if (!order)
+		order = strcmp(a->ns, b->ns);
+	if (!order)
+		order = strcmp(a->name, b->name);
+	if (!order)
+		order = strcmp(a->kind, b->kind);
+	if (!order)
+		order = compare_numbers(a->rule_index, b->rule_index);
+	if (!order)
+		order = compare_numbers(a->match_index, b->match_index);
+	return order;
+}
+
+static int by_place(const void *pa, const void *pb, void *ctx)
+{
+	const struct model *m = ctx;
+	const struct model_match *a = *(const struct model_match *const *)pa;
+	const struct model_match *b = *(const struct model_match *const *)pb;
+	int order = compare_listeners(&m->listeners[a->listener], &m->listeners[b->listener]);
+
+	if (!order)
+		order = compare_hosts(a, b);
+	if (!order)
+		order = compare_paths(a, b);
+	if (!order)
+		order = compare_precedence(a, b);
+	return order ? order : compare_numbers((uintptr_t)a, (uintptr_t)b);
+}
+
+static int by_bind_and_host(const void *pa, const void *pb)
+{
+	const struct model_listener *a = *(const struct model_listener *const *)pa;
+	const struct model_listener *b = *(const struct model_listener *const *)pb;
+	int order = compare_listeners(a, b);
+
+	if (!order)
+		order = compare_numbers(a->proto, b->proto);
+	if (!order)
+		order = strcmp(a->name, b->name);
+	return order;
+}
+
+/* -- leaves */
+
+static int by_id(const void *pa, const void *pb, void *ctx)
+{
+	const struct model *m = ctx;
+	uint64_t a = compile_backend_id(m->backends[*(const uint32_t *)pa].name);
+	uint64_t b = compile_backend_id(m->backends[*(const uint32_t *)pb].name);
+
+	return compare_numbers(a, b);
+}
+
+static int add_backends(struct compiler *c)
+{
+	struct model *m = c->m;
+	uint32_t *order = calloc(m->n_backends + 1, sizeof(*order));
+	int rc = 0;
+
+	c->backend_order = calloc(m->n_backends + 1, sizeof(*c->backend_order));
+	if (!order || !c->backend_order) {
+		free(order);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < m->n_backends; i++)
+		order[i] = i;
+	qsort_r(order, m->n_backends, sizeof(*order), by_id, m);
+	for (uint32_t i = 0; i < m->n_backends && !c->no_memory; i++) {
+		const struct model_backend *b = &m->backends[order[i]];
+		struct weir_backend *out = push(c, WEIR_SECT_BACKENDS);
+
+		if (!out)
+			break;
+		out->id = compile_backend_id(b->name);
+		out->proto = b->proto;
+		out->name = intern_str(c, b->name);
+		c->backend_order[order[i]] = i;
+		if (i && at(c, BACKENDS, struct weir_backend, i - 1)->id == out->id) {
+			struct model_problem *p = model_add_problem(m);
+
+			p->file = p->kind = p->ns = p->field = "";
+			p->name = b->name;
+			p->reason = "BackendIdConflict";
+			p->text = "two backends have the same id; rename one of them";
+			p->is_fatal = true;
+			rc = -EINVAL;
+		}
+	}
+	free(order);
+	return rc;
+}
+
+static uint32_t add_route(struct compiler *c, const struct model_match *m)
+{
+	uint32_t n = count(c, WEIR_SECT_ROUTES);
+	struct weir_str kind = intern_str(c, m->kind);
+	struct weir_str ns = intern_str(c, m->ns);
+	struct weir_str name = intern_str(c, m->name);
+	struct weir_route *r;
+
+	if (n) { /* matches of one object often follow each other */
+		r = at(c, ROUTES, struct weir_route, n - 1);
+		if (r->kind.off == kind.off && r->ns.off == ns.off && r->name.off == name.off && r->name.len == name.len)
+			return n - 1;
+	}
+	r = push(c, WEIR_SECT_ROUTES);
+	if (r)
+		*r = (struct weir_route){.kind = kind, .ns = ns, .name = name};
+	return n;
+}
+
+static struct weir_range add_conds(struct compiler *c, const struct model_match *m)
+{
+	struct weir_range range = {count(c, WEIR_SECT_CONDS), (uint32_t)m->n_conds};
+
+	for (size_t i = 0; i < m->n_conds; i++) {
+		struct weir_cond *d = push(c, WEIR_SECT_CONDS);
+
+		if (!d)
+			break;
+		d->kind = m->conds[i].kind;
+		d->op = WEIR_OP_EXACT;
+		d->name = intern_str(c, m->conds[i].name);
+		d->value = intern_str(c, m->conds[i].value);
+	}
+	return range;
+}
+
+static void add_split(struct compiler *c, struct weir_rule *r, int32_t backend, uint32_t weight)
+{
+	struct weir_split *s = push(c, WEIR_SECT_SPLITS);
+
+	if (!s)
+		return;
+	if (weight > UINT32_MAX - r->total_weight) /* the sum must fit */
+		weight = UINT32_MAX - r->total_weight;
+	s->backend = backend < 0 ? WEIR_NONE : c->backend_order[backend];
+	s->status = backend < 0 ? 500 : 0;
+	s->weight = weight;
+	r->total_weight += weight;
+	r->splits.count++;
+}
+
+static void add_rule(struct compiler *c, const struct model_match *m)
+{
+	struct weir_rule rule = {
+		.method = intern_str(c, m->method),
+		.conds = add_conds(c, m),
+		.splits = {count(c, WEIR_SECT_SPLITS), 0},
+		.route = add_route(c, m),
+		.rule_index = m->rule_index,
+		.action = m->action,
+		.status = m->status,
+		.request_timeout_ms = m->request_timeout_ms,
+		.backend_timeout_ms = m->backend_timeout_ms,
+	};
+	struct weir_rule *out;
+
+	for (size_t i = 0; i < m->n_splits; i++)
+		add_split(c, &rule, m->splits[i].backend, m->splits[i].weight);
+	if (m->action == WEIR_ACTION_FORWARD && m->n_splits == 0)
+		add_split(c, &rule, -1, 1);
+	out = push(c, WEIR_SECT_RULES);
+	if (out)
+		*out = rule;
+}
+
+/* -- the tree: each level takes the equal neighbours from *i on, up to end */
+
+static void add_path(struct compiler *c, size_t *i, size_t end)
+{
+	const struct model_match *first = c->matches[*i];
+	struct weir_path *p = push(c, WEIR_SECT_PATHS);
+	uint32_t index = count(c, WEIR_SECT_PATHS) - 1;
+	struct slice key = path_key(first);
+
+	if (!p)
+		return;
+	p->kind = first->path_kind;
+	p->path = intern(c, key.p, key.n);
+	p->rules.first = count(c, WEIR_SECT_RULES);
+	for (; *i < end && compare_paths(first, c->matches[*i]) == 0; ++*i)
+		add_rule(c, c->matches[*i]);
+	at(c, PATHS, struct weir_path, index)->rules.count = count(c, WEIR_SECT_RULES) - at(c, PATHS, struct weir_path, index)->rules.first;
+}
+
+static void add_vhost(struct compiler *c, size_t *i, size_t end)
+{
+	const struct model_match *first = c->matches[*i];
+	struct weir_vhost *v = push(c, WEIR_SECT_VHOSTS);
+	uint32_t index = count(c, WEIR_SECT_VHOSTS) - 1;
+	uint32_t n_before = count(c, WEIR_SECT_PATHS);
+	struct slice key;
+	uint32_t max = 0;
+
+	if (!v)
+		return;
+	v->host_kind = host_key(first->host, first->host_one_label, &key);
+	v->host = intern(c, key.p, key.n);
+	while (*i < end && compare_hosts(first, c->matches[*i]) == 0 && !c->no_memory)
+		add_path(c, i, end);
+	for (uint32_t k = n_before; k < count(c, WEIR_SECT_PATHS); k++) {
+		const struct weir_path *p = at(c, PATHS, struct weir_path, k);
+
+		if (p->kind == WEIR_PATH_PREFIX && p->path.len > max)
+			max = p->path.len;
+	}
+	v = at(c, VHOSTS, struct weir_vhost, index);
+	v->paths = (struct weir_range){n_before, count(c, WEIR_SECT_PATHS) - n_before};
+	v->max_prefix_len = max;
+}
+
+static void add_listener(struct compiler *c, const struct model_listener *ml, size_t *i)
+{
+	struct weir_listener *l = push(c, WEIR_SECT_LISTENERS);
+	uint32_t index = count(c, WEIR_SECT_LISTENERS) - 1;
+	uint32_t n_before = count(c, WEIR_SECT_VHOSTS);
+	size_t end = *i;
+	struct slice key;
+
+	if (!l)
+		return;
+	l->host_kind = host_key(ml->host, false, &key);
+	l->host = intern(c, key.p, key.n);
+	l->name = intern_str(c, ml->name);
+	while (end < c->n_matches && compare_listeners(ml, &c->m->listeners[c->matches[end]->listener]) == 0)
+		end++;
+	while (*i < end && !c->no_memory)
+		add_vhost(c, i, end);
+	l = at(c, LISTENERS, struct weir_listener, index);
+	l->vhosts = (struct weir_range){n_before, count(c, WEIR_SECT_VHOSTS) - n_before};
+}
+
+static void report_protocol(struct compiler *c, const struct model_listener *l)
+{
+	struct model_problem *p = model_add_problem(c->m);
+
+	p->file = p->kind = p->ns = p->field = "";
+	p->name = l->name;
+	p->reason = "ProtocolConflict";
+	p->text = "another listener of this address and port has another protocol";
+	p->is_fatal = true;
+}
+
+static int add_tree(struct compiler *c)
+{
+	struct model *m = c->m;
+	const struct model_listener **ls = calloc(m->n_listeners + 1, sizeof(*ls));
+	struct weir_bind *b = NULL;
+	size_t next = 0;
+
+	if (!ls)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n_listeners; i++)
+		ls[i] = &m->listeners[i];
+	qsort(ls, m->n_listeners, sizeof(*ls), by_bind_and_host);
+	for (size_t i = 0; i < m->n_listeners && !c->no_memory; i++) {
+		bool is_new = i == 0 || compare_binds(ls[i - 1], ls[i]) != 0;
+
+		if (is_new) {
+			b = push(c, WEIR_SECT_BINDS);
+			if (!b)
+				break;
+			b->addr = ls[i]->addr;
+			b->port = ls[i]->port;
+			b->proto = ls[i]->proto;
+			b->listeners.first = count(c, WEIR_SECT_LISTENERS);
+		} else if (ls[i]->proto != b->proto) {
+			report_protocol(c, ls[i]);
+		}
+		if (!is_new && compare_listeners(ls[i - 1], ls[i]) == 0)
+			continue; /* merged: its matches were taken with the first one */
+		add_listener(c, ls[i], &next);
+		b->listeners.count = count(c, WEIR_SECT_LISTENERS) - b->listeners.first;
+	}
+	free(ls);
+	return 0;
+}
+
+/* -- look-up tables */
+
+struct entry_key {
+	uint8_t kind;
+	struct weir_str text;
+};
+
+typedef struct entry_key entry_key_fn(struct compiler *c, uint32_t i);
+
+static struct entry_key listener_entry(struct compiler *c, uint32_t i)
+{
+	const struct weir_listener *l = at(c, LISTENERS, struct weir_listener, i);
+
+	return (struct entry_key){l->host_kind, l->host};
+}
+
+static struct entry_key vhost_entry(struct compiler *c, uint32_t i)
+{
+	const struct weir_vhost *v = at(c, VHOSTS, struct weir_vhost, i);
+
+	return (struct entry_key){v->host_kind, v->host};
+}
+
+static struct entry_key path_entry(struct compiler *c, uint32_t i)
+{
+	const struct weir_path *p = at(c, PATHS, struct weir_path, i);
+
+	return (struct entry_key){p->kind, p->path};
+}
+
+static struct weir_range add_slots(struct compiler *c, struct weir_range entries, entry_key_fn *key_of)
+{
+	struct weir_range slots = {count(c, WEIR_SECT_SLOTS), 0};
+	uint32_t n = entries.count ? 2 : 0;
+
+	while (n && n / 2 < entries.count)
+		n *= 2;
+	for (uint32_t i = 0; i < n; i++)
+		if (!push(c, WEIR_SECT_SLOTS))
+			return slots;
+	slots.count = n;
+	for (uint32_t i = 0; i < entries.count; i++) {
+		struct entry_key k = key_of(c, entries.first + i);
+		const char *text = k.text.len ? c->sect[WEIR_SECT_STRINGS].p + k.text.off : "";
+		uint32_t h = (uint32_t)route_key_hash(k.kind, slice_of(text, k.text.len));
+		uint32_t at_slot = h & (n - 1);
+		struct weir_slot *table = at(c, SLOTS, struct weir_slot, slots.first);
+
+		while (table[at_slot].index_plus1)
+			at_slot = (at_slot + 1) & (n - 1);
+		table[at_slot] = (struct weir_slot){.hash = h, .index_plus1 = i + 1};
+	}
+	return slots;
+}
+
+static void add_tables(struct compiler *c)
+{
+	for (uint32_t i = 0; i < count(c, WEIR_SECT_BINDS); i++) {
+		struct weir_bind *b = at(c, BINDS, struct weir_bind, i);
+
+		b->slots = add_slots(c, b->listeners, listener_entry);
+	}
+	for (uint32_t i = 0; i < count(c, WEIR_SECT_LISTENERS); i++) {
+		struct weir_listener *l = at(c, LISTENERS, struct weir_listener, i);
+
+		l->slots = add_slots(c, l->vhosts, vhost_entry);
+	}
+	for (uint32_t i = 0; i < count(c, WEIR_SECT_VHOSTS); i++) {
+		struct weir_vhost *v = at(c, VHOSTS, struct weir_vhost, i);
+
+		v->slots = add_slots(c, v->paths, path_entry);
+	}
+}
+
+/* -- all together */
+
+static int lay_out(struct compiler *c, uint64_t generation, void **blob, size_t *n)
+{
+	struct weir_snapshot *s;
+	uint64_t end = sizeof(*s);
+
+	for (unsigned i = 0; i < WEIR_N_SECTIONS; i++)
+		end = (end + c->sect[i].n * c->sect[i].size + 7) / 8 * 8;
+	if (end > WEIR_SNAPSHOT_MAX_BYTES)
+		return -E2BIG;
+	s = calloc(1, end);
+	if (!s)
+		return -ENOMEM;
+	s->magic = WEIR_SNAPSHOT_MAGIC;
+	s->abi_major = WEIR_ABI_MAJOR;
+	s->abi_minor = WEIR_ABI_MINOR;
+	s->size = (uint32_t)end;
+	s->generation = generation;
+	end = sizeof(*s);
+	for (unsigned i = 0; i < WEIR_N_SECTIONS; i++) {
+		s->sect[i] = (struct weir_section_ref){(uint32_t)end, (uint32_t)c->sect[i].n};
+		if (c->sect[i].n)
+			memcpy((char *)s + end, c->sect[i].p, c->sect[i].n * c->sect[i].size);
+		end = (end + c->sect[i].n * c->sect[i].size + 7) / 8 * 8;
+	}
+	s->checksum = hash64_zeroed(s, s->size, offsetof(struct weir_snapshot, checksum), 8, 0);
+	*blob = s;
+	*n = s->size;
+	return 0;
+}
+
+static bool is_model_sane(const struct model *m)
+{
+	for (size_t i = 0; i < m->n_matches; i++) {
+		const struct model_match *x = &m->matches[i];
+
+		if (x->listener >= m->n_listeners || x->path[0] != '/')
+			return false;
+		for (size_t k = 0; k < x->n_splits; k++)
+			if (x->splits[k].backend >= (int32_t)m->n_backends)
+				return false;
+	}
+	return true;
+}
+
+int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *n)
+{
+	struct compiler c = {.m = m};
+	int rc;
+
+	if (!is_model_sane(m))
+		return -EINVAL;
+#define X(id, type) c.sect[WEIR_SECT_##id].size = sizeof(type);
+	WEIR_SECTIONS(X)
+#undef X
+	c.n_matches = m->n_matches;
+	c.matches = calloc(m->n_matches + 1, sizeof(const struct model_match *));
+	if (!c.matches)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n_matches; i++)
+		c.matches[i] = &m->matches[i];
+	qsort_r(c.matches, c.n_matches, sizeof(const struct model_match *), by_place, m);
+	rc = add_backends(&c);
+	if (rc == 0)
+		rc = add_tree(&c);
+	if (rc == 0)
+		add_tables(&c);
+	if (rc == 0)
+		rc = c.no_memory ? -ENOMEM : lay_out(&c, generation, blob, n);
+	for (unsigned i = 0; i < WEIR_N_SECTIONS; i++)
+		free(c.sect[i].p);
+	free(c.strings);
+	free(c.matches);
+	free(c.backend_order);
+	return rc;
+}
+
+uint64_t compile_backend_id(const char *name)
+{
+	uint64_t id = hash64(name, strlen(name), 0);
+
+	return id ? id : 1;
+}
+
+int compile_endpoints(const struct model_backend *b, uint64_t version, void **blob, size_t *n)
+{
+	size_t count_max = b->n_endpoints < WEIR_ENDPOINTS_MAX ? b->n_endpoints : WEIR_ENDPOINTS_MAX;
+	size_t size = sizeof(struct weir_endpoint_set) + count_max * sizeof(struct weir_endpoint);
+	struct weir_endpoint_set *s = calloc(1, size);
+
+	if (!s)
+		return -ENOMEM;
+	s->magic = WEIR_ENDPOINTS_MAGIC;
+	s->abi_major = WEIR_ABI_MAJOR;
+	s->abi_minor = WEIR_ABI_MINOR;
+	s->size = (uint32_t)size;
+	s->backend_id = compile_backend_id(b->name);
+	s->version = version;
+	s->n_endpoints = (uint32_t)count_max;
+	if (count_max)
+		memcpy(s->ep, b->endpoints, count_max * sizeof(s->ep[0]));
+	s->checksum = hash64_zeroed(s, size, offsetof(struct weir_endpoint_set, checksum), 8, 0);
+	*blob = s;
+	*n = size;
+	return 0;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A snapshot as text, in the order in which it is searched. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/ip.h"
+#include "snapshot/snapshot.h"
+#include "translate/compile.h"
+
+static void put(FILE *f, const struct weir_snapshot *s, struct weir_str str)
+{
+	struct slice t = snapshot_str(s, str);
+
+	fprintf(f, "%.*s", (int)t.n, t.p ? t.p : "");
+}
+
+static void dump_host(FILE *f, const struct weir_snapshot *s, uint8_t kind, struct weir_str host)
+{
+	static const char *const prefix[] = {"?", "", "*.", "*1.", "*"};
+
+	fputs(prefix[kind], f);
+	put(f, s, host);
+}
+
+static void dump_splits(FILE *f, const struct weir_snapshot *s, const struct weir_rule *r)
+{
+	if (r->action == WEIR_ACTION_STATUS) {
+		fprintf(f, " > status %u", r->status);
+		return;
+	}
+	for (uint32_t i = 0; i < r->splits.count; i++) {
+		const struct weir_split *p = snapshot_split(s, r->splits.first + i);
+
+		fputs(i ? ", " : " > ", f);
+		if (p->backend == WEIR_NONE)
+			fprintf(f, "status %u", p->status);
+		else
+			put(f, s, snapshot_backend(s, p->backend)->name);
+		if (r->splits.count > 1 || p->weight != 1)
+			fprintf(f, " weight %u", p->weight);
+	}
+}
+
+static void dump_rule(FILE *f, const struct weir_snapshot *s, const struct weir_rule *r)
+{
+	const struct weir_route *o = snapshot_route(s, r->route);
+
+	fputs("        ", f);
+	put(f, s, o->kind);
+	fputc(' ', f);
+	put(f, s, o->ns);
+	fputc('/', f);
+	put(f, s, o->name);
+	fprintf(f, " rule %u", r->rule_index);
+	if (r->method.len) {
+		fputs(" method ", f);
+		put(f, s, r->method);
+	}
+	for (uint32_t i = 0; i < r->conds.count; i++) {
+		const struct weir_cond *c = snapshot_cond(s, r->conds.first + i);
+
+		fputs(c->kind == WEIR_COND_HEADER ? " header " : " query ", f);
+		put(f, s, c->name);
+		fputc('=', f);
+		put(f, s, c->value);
+	}
+	if (r->request_timeout_ms)
+		fprintf(f, " timeout %u ms", r->request_timeout_ms);
+	if (r->backend_timeout_ms)
+		fprintf(f, " backend timeout %u ms", r->backend_timeout_ms);
+	dump_splits(f, s, r);
+	fputc('\n', f);
+}
+
+static void dump_vhost(FILE *f, const struct weir_snapshot *s, const struct weir_vhost *v)
+{
+	fputs("    host ", f);
+	dump_host(f, s, v->host_kind, v->host);
+	fputc('\n', f);
+	for (uint32_t i = 0; i < v->paths.count; i++) {
+		const struct weir_path *p = snapshot_path(s, v->paths.first + i);
+
+		fprintf(f, "      %s ", p->kind == WEIR_PATH_EXACT ? "exact" : "prefix");
+		put(f, s, p->path);
+		fputs(p->path.len ? "\n" : "/\n", f);
+		for (uint32_t k = 0; k < p->rules.count; k++)
+			dump_rule(f, s, snapshot_rule(s, p->rules.first + k));
+	}
+}
+
+static void dump_bind(FILE *f, const struct weir_snapshot *s, const struct weir_bind *b)
+{
+	char text[IP_TEXT_MAX];
+
+	fprintf(f, "bind %s port %u %s\n", ip_is_any(&b->addr) ? "any" : ip_format(&b->addr, text), b->port,
+		b->proto == WEIR_PROTO_HTTP ? "http" : "https");
+	for (uint32_t i = 0; i < b->listeners.count; i++) {
+		const struct weir_listener *l = snapshot_listener(s, b->listeners.first + i);
+
+		fputs("  listener ", f);
+		dump_host(f, s, l->host_kind, l->host);
+		fputs(" (", f);
+		put(f, s, l->name);
+		fputs(")\n", f);
+		for (uint32_t k = 0; k < l->vhosts.count; k++)
+			dump_vhost(f, s, snapshot_vhost(s, l->vhosts.first + k));
+	}
+}
+
+int compile_dump(const struct weir_snapshot *s, char **text)
+{
+	size_t n;
+	FILE *f = open_memstream(text, &n);
+
+	if (!f)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < snapshot_count(s, BINDS); i++)
+		dump_bind(f, s, snapshot_bind(s, i));
+	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
+		fputs("backend ", f);
+		put(f, s, snapshot_backend(s, i)->name);
+		fputc('\n', f);
+	}
+	return fclose(f) == 0 ? 0 : -ENOMEM;
+}

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The checker: after it says OK, readers need no test of their own. It reads
+ * each byte a bounded number of times and trusts nothing but the length that
+ * the caller measured.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/hash.h"
+#include "base/ip.h"
+#include "snapshot/snapshot.h"
+
+struct check {
+	const struct weir_snapshot *s;
+	struct snapshot_error *err;
+};
+
+static enum weir_refusal refuse(const struct check *c, enum weir_refusal why, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static enum weir_refusal refuse(const struct check *c, enum weir_refusal why, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (c->err) {
+		c->err->refusal = why;
+		va_start(ap, fmt);
+		vsnprintf(c->err->text, sizeof(c->err->text), fmt, ap);
+		va_end(ap);
+	}
+	return why;
+}
+
+/* Ends the function with the refusal, if there is one. */
+#define TRY(x) \
+	do { \
+		enum weir_refusal try_ = (x); \
+		if (try_ != WEIR_REFUSED_OK) \
+			return try_; \
+	} while (0)
+
+static const struct {
+	const char *name;
+	size_t size;
+} sections[WEIR_N_SECTIONS] = {
+#define X(id, type) [WEIR_SECT_##id] = {#id, sizeof(type)},
+	WEIR_SECTIONS(X)
+#undef X
+};
+
+/* -- the frame */
+
+static enum weir_refusal check_frame(const struct check *c, const struct weir_snapshot *s, size_t n)
+{
+	if (n < sizeof(*s))
+		return refuse(c, WEIR_REFUSED_TRUNCATED, "%zu bytes, the head alone has %zu", n, sizeof(*s));
+	if (s->magic != WEIR_SNAPSHOT_MAGIC)
+		return refuse(c, WEIR_REFUSED_BAD_MAGIC, "magic is %016" PRIx64, s->magic);
+	if (s->abi_major != WEIR_ABI_MAJOR)
+		return refuse(c, WEIR_REFUSED_BAD_ABI, "major version %u, spoken here is %u", s->abi_major, WEIR_ABI_MAJOR);
+	if (n > WEIR_SNAPSHOT_MAX_BYTES)
+		return refuse(c, WEIR_REFUSED_TOO_BIG, "%zu bytes, at most %u", n, WEIR_SNAPSHOT_MAX_BYTES);
+	if (s->size != n)
+		return refuse(c, WEIR_REFUSED_TRUNCATED, "%zu bytes, the head says %u", n, s->size);
+	if (hash64_zeroed(s, n, offsetof(struct weir_snapshot, checksum), 8, 0) != s->checksum)
+		return refuse(c, WEIR_REFUSED_BAD_CHECKSUM, "checksum does not fit");
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_sections(const struct check *c)
+{
+	const struct weir_snapshot *s = c->s;
+	uint64_t end = sizeof(*s);
+
+	for (unsigned i = 0; i < WEIR_MAX_SECTIONS; i++) {
+		uint64_t off = s->sect[i].off;
+
+		if (i >= WEIR_N_SECTIONS) {
+			if (off || s->sect[i].count)
+				return refuse(c, WEIR_REFUSED_BAD_SECTION, "section %u is not known here", i);
+			continue;
+		}
+		if (off < end || off % 8)
+			return refuse(c, WEIR_REFUSED_BAD_SECTION, "%s begins at %" PRIu64, sections[i].name, off);
+		end = off + (uint64_t)s->sect[i].count * sections[i].size;
+		if (end > s->size)
+			return refuse(c, WEIR_REFUSED_BAD_SECTION, "%s ends at %" PRIu64 " of %u", sections[i].name, end, s->size);
+	}
+	return WEIR_REFUSED_OK;
+}
+
+/* -- strings and ranges */
+
+static enum weir_refusal check_str(const struct check *c, struct weir_str str, const char *what, uint32_t i)
+{
+	if ((uint64_t)str.off + str.len > snapshot_count(c->s, STRINGS))
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is out of bounds", what, i);
+	return WEIR_REFUSED_OK;
+}
+
+/* Visible ASCII without space; paths, names. */
+static enum weir_refusal check_text(const struct check *c, struct weir_str str, const char *what, uint32_t i)
+{
+	struct slice t;
+
+	TRY(check_str(c, str, what, i));
+	t = snapshot_str(c->s, str);
+	for (size_t k = 0; k < t.n; k++)
+		if (t.p[k] < 0x21 || t.p[k] > 0x7e)
+			return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has byte %02x", what, i, (uint8_t)t.p[k]);
+	return WEIR_REFUSED_OK;
+}
+
+static bool is_host_byte(char b)
+{
+	return (b >= 'a' && b <= 'z') || (b >= '0' && b <= '9') || b == '-' || b == '.' || b == '_' || b == ':' || b == '[' ||
+	       b == ']';
+}
+
+static enum weir_refusal check_host(const struct check *c, struct weir_str str, uint8_t kind, const char *what, uint32_t i)
+{
+	struct slice t;
+
+	TRY(check_str(c, str, what, i));
+	if (kind < WEIR_HOST_EXACT || kind > WEIR_HOST_ANY)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s of %u is of kind %u", what, i, kind);
+	if ((kind == WEIR_HOST_ANY) != (str.len == 0) || str.len > 255)
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has length %u", what, i, str.len);
+	t = snapshot_str(c->s, str);
+	for (size_t k = 0; k < t.n; k++)
+		if (!is_host_byte(t.p[k]))
+			return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has byte %02x", what, i, (uint8_t)t.p[k]);
+	return WEIR_REFUSED_OK;
+}
+
+/* A range that begins where the one before it ended; *next moves on. */
+static enum weir_refusal check_range(const struct check *c, struct weir_range r, enum weir_section section, uint64_t *next,
+				     const char *what, uint32_t i)
+{
+	if (r.first != *next || (uint64_t)r.first + r.count > c->s->sect[section].count)
+		return refuse(c, WEIR_REFUSED_BAD_RANGE, "%s of %u: %u + %u of %u, expected to begin at %" PRIu64, what, i,
+			      r.first, r.count, c->s->sect[section].count, *next);
+	*next += r.count;
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_all_used(const struct check *c, enum weir_section section, uint64_t next)
+{
+	if (next != c->s->sect[section].count)
+		return refuse(c, WEIR_REFUSED_BAD_RANGE, "%s: %" PRIu64 " of %u are reached", sections[section].name, next,
+			      c->s->sect[section].count);
+	return WEIR_REFUSED_OK;
+}
+
+/* -- look-up tables */
+
+struct key {
+	uint8_t kind;
+	struct slice text;
+};
+
+/* The key of entry i (relative to first) of a kind of entries. */
+typedef struct key key_fn(const struct weir_snapshot *s, uint32_t i);
+
+static struct key listener_key(const struct weir_snapshot *s, uint32_t i)
+{
+	const struct weir_listener *l = snapshot_listener(s, i);
+
+	return (struct key){l->host_kind, snapshot_str(s, l->host)};
+}
+
+static struct key vhost_key(const struct weir_snapshot *s, uint32_t i)
+{
+	const struct weir_vhost *v = snapshot_vhost(s, i);
+
+	return (struct key){v->host_kind, snapshot_str(s, v->host)};
+}
+
+static struct key path_key(const struct weir_snapshot *s, uint32_t i)
+{
+	const struct weir_path *p = snapshot_path(s, i);
+
+	return (struct key){p->kind, snapshot_str(s, p->path)};
+}
+
+struct find {
+	const struct weir_snapshot *s;
+	key_fn *key_of;
+	uint32_t first;
+	struct key key;
+};
+
+static bool is_same_key(const void *ctx, uint32_t index)
+{
+	const struct find *f = ctx;
+	struct key k = f->key_of(f->s, f->first + index);
+
+	return k.kind == f->key.kind && slice_eq(k.text, f->key.text);
+}
+
+/* Every slot leads into the range, and every entry is found by its key: so keys are unique too. */
+static enum weir_refusal check_slots(const struct check *c, struct weir_range slots, struct weir_range entries, key_fn *key_of,
+				     const char *what, uint32_t i)
+{
+	uint32_t n_used = 0;
+
+	if (slots.count & (slots.count - 1) || slots.count / 2 < entries.count)
+		return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u slots for %u entries", what, i, slots.count, entries.count);
+	for (uint32_t k = 0; k < slots.count; k++) {
+		const struct weir_slot *slot = snapshot_at(c->s, SLOTS, struct weir_slot, slots.first + k);
+
+		if (slot->index_plus1 > entries.count)
+			return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: slot %u leads to %u of %u", what, i, k,
+				      slot->index_plus1 - 1, entries.count);
+		n_used += slot->index_plus1 != 0;
+	}
+	if (n_used != entries.count)
+		return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u of %u entries have a slot", what, i, n_used, entries.count);
+	for (uint32_t k = 0; k < entries.count; k++) {
+		struct find f = {c->s, key_of, entries.first, key_of(c->s, entries.first + k)};
+		uint64_t h = hash64(f.key.text.p, f.key.text.n, f.key.kind);
+
+		if (snapshot_slot_find(c->s, slots, h, is_same_key, &f) != k)
+			return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: entry %u is not found by its key", what, i, k);
+	}
+	return WEIR_REFUSED_OK;
+}
+
+/* -- entries. Ranges first: keys are read only where every range holds. */
+
+static enum weir_refusal check_binds(const struct check *c, uint64_t *slots)
+{
+	uint64_t next = 0;
+
+	for (uint32_t i = 0; i < snapshot_count(c->s, BINDS); i++) {
+		const struct weir_bind *b = snapshot_bind(c->s, i);
+		const struct weir_bind *prev = i ? b - 1 : NULL;
+
+		if (b->proto != WEIR_PROTO_HTTP && b->proto != WEIR_PROTO_HTTPS)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has protocol %u", i, b->proto);
+		if (b->port == 0)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has port 0", i);
+		if (prev && (prev->port > b->port ||
+			     (prev->port == b->port && memcmp(prev->addr.b, b->addr.b, sizeof(b->addr.b)) >= 0)))
+			return refuse(c, WEIR_REFUSED_BAD_ORDER, "bind %u is not behind the one before it", i);
+		TRY(check_range(c, b->listeners, WEIR_SECT_LISTENERS, &next, "listeners of bind", i));
+		TRY(check_range(c, b->slots, WEIR_SECT_SLOTS, slots, "slots of bind", i));
+	}
+	return check_all_used(c, WEIR_SECT_LISTENERS, next);
+}
+
+static enum weir_refusal check_listeners(const struct check *c, uint64_t *slots)
+{
+	uint64_t next = 0;
+
+	for (uint32_t i = 0; i < snapshot_count(c->s, LISTENERS); i++) {
+		const struct weir_listener *l = snapshot_listener(c->s, i);
+
+		TRY(check_host(c, l->host, l->host_kind, "host of listener", i));
+		TRY(check_str(c, l->name, "name of listener", i));
+		TRY(check_range(c, l->vhosts, WEIR_SECT_VHOSTS, &next, "vhosts of listener", i));
+		TRY(check_range(c, l->slots, WEIR_SECT_SLOTS, slots, "slots of listener", i));
+	}
+	return check_all_used(c, WEIR_SECT_VHOSTS, next);
+}
+
+static enum weir_refusal check_vhosts(const struct check *c, uint64_t *slots)
+{
+	uint64_t next = 0;
+
+	for (uint32_t i = 0; i < snapshot_count(c->s, VHOSTS); i++) {
+		const struct weir_vhost *v = snapshot_vhost(c->s, i);
+
+		TRY(check_host(c, v->host, v->host_kind, "host of vhost", i));
+		TRY(check_range(c, v->paths, WEIR_SECT_PATHS, &next, "paths of vhost", i));
+		TRY(check_range(c, v->slots, WEIR_SECT_SLOTS, slots, "slots of vhost", i));
+	}
+	TRY(check_all_used(c, WEIR_SECT_PATHS, next));
+	return check_all_used(c, WEIR_SECT_SLOTS, *slots);
+}
+
+static enum weir_refusal check_path(const struct check *c, const struct weir_path *p, uint32_t i)
+{
+	struct slice t;
+
+	TRY(check_text(c, p->path, "path", i));
+	t = snapshot_str(c->s, p->path);
+	if (p->kind != WEIR_PATH_EXACT && p->kind != WEIR_PATH_PREFIX)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "path %u is of kind %u", i, p->kind);
+	if (t.n == 0 ? p->kind != WEIR_PATH_PREFIX : t.p[0] != '/')
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "path %u does not begin with a slash", i);
+	if (p->kind == WEIR_PATH_PREFIX && t.n && t.p[t.n - 1] == '/')
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "prefix path %u ends with a slash", i);
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_paths(const struct check *c)
+{
+	uint64_t next = 0;
+
+	for (uint32_t i = 0; i < snapshot_count(c->s, PATHS); i++) {
+		const struct weir_path *p = snapshot_path(c->s, i);
+
+		TRY(check_path(c, p, i));
+		TRY(check_range(c, p->rules, WEIR_SECT_RULES, &next, "rules of path", i));
+	}
+	return check_all_used(c, WEIR_SECT_RULES, next);
+}
+
+static enum weir_refusal check_prefix_lengths(const struct check *c)
+{
+	for (uint32_t i = 0; i < snapshot_count(c->s, VHOSTS); i++) {
+		const struct weir_vhost *v = snapshot_vhost(c->s, i);
+		uint32_t max = 0;
+
+		for (uint32_t k = 0; k < v->paths.count; k++) {
+			const struct weir_path *p = snapshot_path(c->s, v->paths.first + k);
+
+			if (p->kind == WEIR_PATH_PREFIX && p->path.len > max)
+				max = p->path.len;
+		}
+		if (v->max_prefix_len != max)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u: longest prefix is %u, not %u", i, max,
+				      v->max_prefix_len);
+	}
+	return WEIR_REFUSED_OK;
+}
+
+static bool is_status(uint16_t status)
+{
+	return status >= 200 && status <= 599;
+}
+
+static enum weir_refusal check_rule(const struct check *c, const struct weir_rule *r, uint32_t i)
+{
+	uint64_t total = 0;
+
+	TRY(check_text(c, r->method, "method of rule", i));
+	if (r->route >= snapshot_count(c->s, ROUTES))
+		return refuse(c, WEIR_REFUSED_BAD_RANGE, "rule %u: route %u of %u", i, r->route, snapshot_count(c->s, ROUTES));
+	if (r->action != WEIR_ACTION_FORWARD && r->action != WEIR_ACTION_STATUS)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u has action %u", i, r->action);
+	if (r->action == WEIR_ACTION_STATUS && !is_status(r->status))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers %u", i, r->status);
+	if (r->action == WEIR_ACTION_FORWARD && r->splits.count == 0)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u forwards to nothing", i);
+	for (uint32_t k = 0; k < r->splits.count; k++)
+		total += snapshot_split(c->s, r->splits.first + k)->weight;
+	if (total != r->total_weight)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u: weights are %" PRIu64 " in all, not %u", i, total,
+			      r->total_weight);
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_rules(const struct check *c)
+{
+	uint64_t conds = 0;
+	uint64_t splits = 0;
+
+	for (uint32_t i = 0; i < snapshot_count(c->s, RULES); i++) {
+		const struct weir_rule *r = snapshot_rule(c->s, i);
+
+		TRY(check_range(c, r->conds, WEIR_SECT_CONDS, &conds, "conditions of rule", i));
+		TRY(check_range(c, r->splits, WEIR_SECT_SPLITS, &splits, "splits of rule", i));
+		TRY(check_rule(c, r, i));
+	}
+	TRY(check_all_used(c, WEIR_SECT_CONDS, conds));
+	return check_all_used(c, WEIR_SECT_SPLITS, splits);
+}
+
+static enum weir_refusal check_leaves(const struct check *c)
+{
+	for (uint32_t i = 0; i < snapshot_count(c->s, CONDS); i++) {
+		const struct weir_cond *d = snapshot_cond(c->s, i);
+
+		if ((d->kind != WEIR_COND_HEADER && d->kind != WEIR_COND_QUERY) || d->op != WEIR_OP_EXACT)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "condition %u is of kind %u, %u", i, d->kind, d->op);
+		TRY(check_str(c, d->name, "name of condition", i));
+		TRY(check_str(c, d->value, "value of condition", i));
+		if (d->name.len == 0)
+			return refuse(c, WEIR_REFUSED_BAD_STRING, "condition %u has no name", i);
+	}
+	for (uint32_t i = 0; i < snapshot_count(c->s, SPLITS); i++) {
+		const struct weir_split *p = snapshot_split(c->s, i);
+
+		if (p->backend == WEIR_NONE ? !is_status(p->status) : p->backend >= snapshot_count(c->s, BACKENDS))
+			return refuse(c, WEIR_REFUSED_BAD_RANGE, "split %u: backend %u, status %u", i, p->backend, p->status);
+	}
+	for (uint32_t i = 0; i < snapshot_count(c->s, ROUTES); i++) {
+		const struct weir_route *r = snapshot_route(c->s, i);
+
+		TRY(check_str(c, r->kind, "kind of route", i));
+		TRY(check_str(c, r->ns, "namespace of route", i));
+		TRY(check_str(c, r->name, "name of route", i));
+	}
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_backends(const struct check *c)
+{
+	for (uint32_t i = 0; i < snapshot_count(c->s, BACKENDS); i++) {
+		const struct weir_backend *b = snapshot_backend(c->s, i);
+		struct slice name;
+		uint64_t id;
+
+		TRY(check_text(c, b->name, "name of backend", i));
+		name = snapshot_str(c->s, b->name);
+		id = hash64(name.p, name.n, 0);
+		if (b->id != (id ? id : 1))
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u: the id is not its name's", i);
+		if (i && b[-1].id >= b->id)
+			return refuse(c, WEIR_REFUSED_BAD_ORDER, "backend %u is not behind the one before it", i);
+		if (b->proto != WEIR_PROTO_HTTP && b->proto != WEIR_PROTO_HTTPS)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u has protocol %u", i, b->proto);
+	}
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_tables(const struct check *c)
+{
+	for (uint32_t i = 0; i < snapshot_count(c->s, BINDS); i++) {
+		const struct weir_bind *b = snapshot_bind(c->s, i);
+
+		TRY(check_slots(c, b->slots, b->listeners, listener_key, "bind", i));
+	}
+	for (uint32_t i = 0; i < snapshot_count(c->s, LISTENERS); i++) {
+		const struct weir_listener *l = snapshot_listener(c->s, i);
+
+		TRY(check_slots(c, l->slots, l->vhosts, vhost_key, "listener", i));
+	}
+	for (uint32_t i = 0; i < snapshot_count(c->s, VHOSTS); i++) {
+		const struct weir_vhost *v = snapshot_vhost(c->s, i);
+
+		TRY(check_slots(c, v->slots, v->paths, path_key, "vhost", i));
+	}
+	return WEIR_REFUSED_OK;
+}
+
+enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_error *err)
+{
+	struct check c = {.s = blob, .err = err};
+	uint64_t slots = 0;
+
+	if (err)
+		*err = (struct snapshot_error){0};
+	TRY(check_frame(&c, blob, n));
+	TRY(check_sections(&c));
+	TRY(check_binds(&c, &slots));
+	TRY(check_listeners(&c, &slots));
+	TRY(check_vhosts(&c, &slots));
+	TRY(check_paths(&c));
+	TRY(check_prefix_lengths(&c));
+	TRY(check_rules(&c));
+	TRY(check_leaves(&c));
+	TRY(check_backends(&c));
+	return check_tables(&c);
+}
+
+static enum weir_refusal check_endpoint(const struct check *c, const struct weir_endpoint *e, uint32_t i)
+{
+	if (e->port == 0 || e->weight == 0)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "endpoint %u: port %u, weight %u", i, e->port, e->weight);
+	if (e->flags & ~(WEIR_EP_READY | WEIR_EP_SERVING | WEIR_EP_TERMINATING))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "endpoint %u has flags %02x", i, e->flags);
+	if (ip_is_any(&e->addr))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "endpoint %u has no address", i);
+	if (i) {
+		int order = memcmp(e[-1].addr.b, e->addr.b, sizeof(e->addr.b));
+
+		if (order > 0 || (order == 0 && e[-1].port >= e->port))
+			return refuse(c, WEIR_REFUSED_BAD_ORDER, "endpoint %u is not behind the one before it", i);
+	}
+	return WEIR_REFUSED_OK;
+}
+
+enum weir_refusal endpoint_set_check(const void *blob, size_t n, struct snapshot_error *err)
+{
+	struct check c = {.err = err};
+	const struct weir_endpoint_set *s = blob;
+
+	if (err)
+		*err = (struct snapshot_error){0};
+	if (n < sizeof(*s))
+		return refuse(&c, WEIR_REFUSED_TRUNCATED, "%zu bytes, the head alone has %zu", n, sizeof(*s));
+	if (s->magic != WEIR_ENDPOINTS_MAGIC)
+		return refuse(&c, WEIR_REFUSED_BAD_MAGIC, "magic is %016" PRIx64, s->magic);
+	if (s->abi_major != WEIR_ABI_MAJOR)
+		return refuse(&c, WEIR_REFUSED_BAD_ABI, "major version %u, spoken here is %u", s->abi_major, WEIR_ABI_MAJOR);
+	if (s->n_endpoints > WEIR_ENDPOINTS_MAX)
+		return refuse(&c, WEIR_REFUSED_TOO_BIG, "%u endpoints, at most %u", s->n_endpoints, WEIR_ENDPOINTS_MAX);
+	if (s->size != n || n != sizeof(*s) + (size_t)s->n_endpoints * sizeof(s->ep[0]))
+		return refuse(&c, WEIR_REFUSED_TRUNCATED, "%zu bytes for %u endpoints, the head says %u", n, s->n_endpoints,
+			      s->size);
+	if (hash64_zeroed(s, n, offsetof(struct weir_endpoint_set, checksum), 8, 0) != s->checksum)
+		return refuse(&c, WEIR_REFUSED_BAD_CHECKSUM, "checksum does not fit");
+	if (s->backend_id == 0)
+		return refuse(&c, WEIR_REFUSED_BAD_VALUE, "backend id 0");
+	for (uint32_t i = 0; i < s->n_endpoints; i++)
+		TRY(check_endpoint(&c, &s->ep[i], i));
+	return WEIR_REFUSED_OK;
+}
