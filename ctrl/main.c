@@ -23,13 +23,13 @@ struct options {
 };
 
 static const char usage[] =
-	"usage: weir-ctrl --manifests DIR [options]\n"
-	"  --manifests DIR      directory of Kubernetes manifests (*.yaml, *.yml) to follow\n"
-	"  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
-	"  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
-	"  --user NAME          run as this user\n"
-	"  --log-level LEVEL    error, warn, info or debug (default info)\n"
-	"  --version, --help\n";
+    "usage: weir-ctrl --manifests DIR [options]\n"
+    "  --manifests DIR      directory of Kubernetes manifests (*.yaml, *.yml) to follow\n"
+    "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
+    "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
+    "  --user NAME          run as this user\n"
+    "  --log-level LEVEL    error, warn, info or debug (default info)\n"
+    "  --version, --help\n";
 
 static bool level_of(const char *name, enum log_level *out)
 {
@@ -48,16 +48,19 @@ static bool level_of(const char *name, enum log_level *out)
 static void options_read(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{"manifests", required_argument, NULL, 'm'}, {"socket", required_argument, NULL, 's'},
-		{"admin", required_argument, NULL, 'a'},     {"user", required_argument, NULL, 'u'},
-		{"log-level", required_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},	     {NULL, 0, NULL, 0},
+	    {"manifests", required_argument, NULL, 'm'},
+	    {"socket", required_argument, NULL, 's'},
+	    {"admin", required_argument, NULL, 'a'},
+	    {"user", required_argument, NULL, 'u'},
+	    {"log-level", required_argument, NULL, 'l'},
+	    {"version", no_argument, NULL, 'V'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	bool is_wrong = false;
 	int c;
 
-	*o = (struct options){
-		.socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .level = LOG_LEVEL_INFO};
+	*o = (struct options){.socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .level = LOG_LEVEL_INFO};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm':

@@ -202,7 +202,7 @@ static void read_hello(struct publish *p)
 		char bytes[CMSG_SPACE(2 * sizeof(int))];
 	} control;
 	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
 	ssize_t n = recvmsg(p->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	const char *wrong = "its greeting is malformed";
@@ -386,7 +386,7 @@ static void pump(struct publish *p)
 			continue;
 		}
 		const struct weir_msg m = {
-			.type = WEIR_MSG_ENDPOINTS, .size = s->blob->size, .id = s->id, .version = s->blob->version};
+		    .type = WEIR_MSG_ENDPOINTS, .size = s->blob->size, .id = s->id, .version = s->blob->version};
 		if (!send_blob(p, m, s->blob)) {
 			waits = true;
 			break;
@@ -398,8 +398,7 @@ static void pump(struct publish *p)
 	}
 	/* The sets go first: a snapshot never names a backend whose endpoints the workers do not have. */
 	if (p->has_hello && p->is_due && !p->is_away && !waits) {
-		const struct weir_msg m = {
-			.type = WEIR_MSG_SNAPSHOT, .size = p->snapshot_size, .id = p->st.generation};
+		const struct weir_msg m = {.type = WEIR_MSG_SNAPSHOT, .size = p->snapshot_size, .id = p->st.generation};
 		if (send_blob(p, m, p->snapshot)) {
 			p->is_due = false;
 			p->is_away = true;

@@ -188,7 +188,7 @@ static int send_hello(int fd, const struct weir_hello *hello, const int *fds, si
 static void conn_refuse(struct ctl *c, int fd, uint32_t why)
 {
 	const struct weir_hello hello = {
-		.magic = WEIR_REGION_MAGIC, .abi_major = WEIR_ABI_MAJOR, .abi_minor = WEIR_ABI_MINOR, .refused = why};
+	    .magic = WEIR_REGION_MAGIC, .abi_major = WEIR_ABI_MAJOR, .abi_minor = WEIR_ABI_MINOR, .refused = why};
 
 	c->stats->ctrl_refused++;
 	(void)send_hello(fd, &hello, NULL, 0);

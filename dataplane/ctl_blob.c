@@ -20,7 +20,8 @@
 #define SET_MAX_BYTES (sizeof(struct weir_endpoint_set) + (uint64_t)WEIR_ENDPOINTS_MAX * sizeof(struct weir_endpoint))
 
 /* Memory on the worker's node, or, where DPDK's is short (--no-huge), of the process. */
-static struct ctl_copy *copy_create(struct ctl *c, struct ctl_worker *w, struct ctl_blob *b, const void *bytes, size_t n)
+static struct ctl_copy *copy_create(struct ctl *c, struct ctl_worker *w, struct ctl_blob *b, const void *bytes,
+				    size_t n)
 {
 	int socket = w->link.to_worker->memzone ? w->link.to_worker->memzone->socket_id : SOCKET_ID_ANY;
 	struct ctl_copy *copy = rte_malloc_socket("weir_blob", sizeof(*copy) + n, 64, socket);
@@ -85,11 +86,11 @@ static enum weir_refusal blob_send(struct ctl *c, struct ctl_blob *b, const void
 		b->number = ++c->number;
 	for (unsigned i = 0; i < c->n_workers; i++) {
 		const struct worker_msg m = {
-			.type = is_snapshot ? WORKER_SNAPSHOT : WORKER_ENDPOINTS,
-			.worker = i,
-			.ptr = copies[i] + 1,
-			.id = is_snapshot ? b->number : b->id,
-			.version = b->version,
+		    .type = is_snapshot ? WORKER_SNAPSHOT : WORKER_ENDPOINTS,
+		    .worker = i,
+		    .ptr = copies[i] + 1,
+		    .id = is_snapshot ? b->number : b->id,
+		    .version = b->version,
 		};
 		ctl_worker_send(&c->workers[i], &m);
 	}
@@ -102,7 +103,7 @@ static enum weir_refusal blob_check(const struct weir_msg *m, const void *bytes,
 	const struct weir_endpoint_set *e = bytes;
 	bool is_snapshot = m->type == WEIR_MSG_SNAPSHOT;
 	enum weir_refusal r =
-		is_snapshot ? snapshot_check(bytes, m->size, err) : endpoint_set_check(bytes, m->size, err);
+	    is_snapshot ? snapshot_check(bytes, m->size, err) : endpoint_set_check(bytes, m->size, err);
 
 	if (r != WEIR_REFUSED_OK)
 		return r;
@@ -146,8 +147,8 @@ static enum weir_refusal blob_read(struct ctl *c, const struct weir_msg *m, stru
 		return WEIR_REFUSED_NO_MEMORY;
 	}
 	memcpy(bytes, c->conn.arena + m->off, m->size);
-	*b = (struct ctl_blob){.type = m->type, .epoch = c->conn.epoch, .id = m->id, .version = m->version,
-			       .received_us = ctl_now_us()};
+	*b = (struct ctl_blob){
+	    .type = m->type, .epoch = c->conn.epoch, .id = m->id, .version = m->version, .received_us = ctl_now_us()};
 	r = blob_check(m, bytes, err);
 	if (r == WEIR_REFUSED_OK)
 		r = blob_send(c, b, bytes, m->size);
@@ -193,7 +194,7 @@ void ctl_blob_take(struct ctl *c, const struct weir_msg *m)
 static void tell(struct ctl *c, const struct ctl_blob *b, enum weir_msg_type type)
 {
 	const struct weir_msg m = {
-		.type = type, .id = b->id, .version = b->version, .t_us = ctl_now_us() - b->received_us};
+	    .type = type, .id = b->id, .version = b->version, .t_us = ctl_now_us() - b->received_us};
 
 	if (c->conn.fd >= 0 && b->epoch == c->conn.epoch)
 		ctl_ack(c, &m);

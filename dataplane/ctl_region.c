@@ -92,15 +92,15 @@ int ctl_region_create(struct ctl_conn *conn, uint64_t arena_size, unsigned n_wor
 	if (!r)
 		return -errno;
 	*r = (struct weir_region){
-		.magic = WEIR_REGION_MAGIC,
-		.abi_major = WEIR_ABI_MAJOR,
-		.abi_minor = WEIR_ABI_MINOR,
-		.n_workers = n_workers,
-		.size = size,
-		.to_dataplane_off = down,
-		.to_ctrl_off = up,
-		.arena_off = arena,
-		.arena_size = arena_size,
+	    .magic = WEIR_REGION_MAGIC,
+	    .abi_major = WEIR_ABI_MAJOR,
+	    .abi_minor = WEIR_ABI_MINOR,
+	    .n_workers = n_workers,
+	    .size = size,
+	    .to_dataplane_off = down,
+	    .to_ctrl_off = up,
+	    .arena_off = arena,
+	    .arena_size = arena_size,
 	};
 	conn->region = r;
 	conn->region_size = size;
