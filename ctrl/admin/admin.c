@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP server of the admin API: GET and HEAD of a few fixed paths. */
+#include "admin/admin.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include "base/log.h"
+
+struct admin {
+	struct MHD_Daemon *daemon;
+	const struct sync *sync;
+};
+
+char *admin_status(const struct sync *sync)
+{
+	struct publish_status st;
+	json_t *o;
+	char *text;
+
+	publish_status(sync->publish, &st);
+	o = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "version", WEIR_VERSION, "connected",
+		      (int)st.is_connected, "workers", (json_int_t)st.n_workers, "generation",
+		      (json_int_t)st.generation, "live_generation", (json_int_t)st.live_generation, "live_us",
+		      (json_int_t)st.live_t_us, "endpoint_sets", (json_int_t)st.n_sets, "endpoint_sets_waiting",
+		      (json_int_t)st.n_sets_waiting, "problems", (json_int_t)sync->model.n_problems, "refused",
+		      (json_int_t)st.n_refused, "last_refusal", publish_refusal_name(st.refused));
+	text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+	json_decref(o);
+	return text;
+}
+
+/* NULL when all is well, or what is not. */
+static const char *health(const struct sync *sync)
+{
+	struct publish_status st;
+
+	publish_status(sync->publish, &st);
+	if (!st.is_connected)
+		return "not connected to the dataplane\n";
+	return st.live_generation == 0 ? "no routes are live yet\n" : NULL;
+}
+
+static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const char *type, char *text,
+			     enum MHD_ResponseMemoryMode mode)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text, mode);
+	enum MHD_Result result;
+
+	if (!r)
+		return MHD_NO;
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	result = MHD_queue_response(c, status, r);
+	MHD_destroy_response(r);
+	return result;
+}
+
+static enum MHD_Result reply_const(struct MHD_Connection *c, unsigned status, const char *text)
+{
+	return reply(c, status, "text/plain; charset=utf-8", (char *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+}
+
+static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url, const char *method,
+			      const char *version, const char *data, size_t *data_size, void **con_cls)
+{
+	const struct admin *a = cls;
+	const char *ill;
+	char *text;
+
+	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+		return reply_const(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+	if (strcmp(url, "/healthz") == 0) {
+		ill = health(a->sync);
+		return reply_const(c, ill ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, ill ? ill : "ok\n");
+	}
+	if (strcmp(url, "/metrics") == 0)
+		text = admin_metrics(a->sync);
+	else if (strcmp(url, "/api/v1/status") == 0)
+		text = admin_status(a->sync);
+	else
+		return reply_const(c, MHD_HTTP_NOT_FOUND, "no such page\n");
+	if (!text)
+		return reply_const(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no memory\n");
+	return reply(c, MHD_HTTP_OK, url[1] == 'm' ? "text/plain; version=0.0.4" : "application/json", text,
+		     MHD_RESPMEM_MUST_FREE);
+}
+
+static int resolve(const char *listen, struct addrinfo **out)
+{
+	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+	const char *colon = strrchr(listen, ':');
+	size_t n = colon ? (size_t)(colon - listen) : 0;
+	char host[64] = "";
+
+	if (n >= 2 && listen[0] == '[' && listen[n - 1] == ']') {
+		listen++;
+		n -= 2;
+	}
+	if (!colon || n == 0 || n >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, listen, n);
+	return getaddrinfo(host, colon + 1, &hints, out) == 0 ? 0 : -EINVAL;
+}
+
+struct admin *admin_create(const char *listen, const struct sync *sync)
+{
+	struct addrinfo *addr;
+	struct admin *a;
+
+	if (resolve(listen, &addr) != 0) {
+		log_error("admin address %s: expected ADDR:PORT or [ADDR6]:PORT", listen);
+		return NULL;
+	}
+	a = calloc(1, sizeof(*a));
+	if (a) {
+		a->sync = sync;
+		a->daemon = MHD_start_daemon(MHD_USE_EPOLL | (addr->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL,
+					     NULL, handle, a, MHD_OPTION_SOCK_ADDR, addr->ai_addr,
+					     MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT, 30u,
+					     MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+	}
+	freeaddrinfo(addr);
+	if (!a || !a->daemon) {
+		log_error("admin address %s: cannot listen: %s", listen, strerror(errno));
+		free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void admin_destroy(struct admin *a)
+{
+	if (!a)
+		return;
+	MHD_stop_daemon(a->daemon);
+	free(a);
+}
+
+int admin_fd(const struct admin *a)
+{
+	return MHD_get_daemon_info(a->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+}
+
+int admin_poll(struct admin *a)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	MHD_run(a->daemon);
+	if (MHD_get_timeout(a->daemon, &ms) != MHD_YES)
+		return -1;
+	return ms > 60000 ? 60000 : (int)ms;
+}

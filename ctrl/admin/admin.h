@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The admin server: /metrics, /healthz and /api/v1/ as JSON. Driven by the caller's epoll. */
+#ifndef ADMIN_ADMIN_H
+#define ADMIN_ADMIN_H
+
+#include "sync.h"
+
+struct admin;
+
+/* Listens on "ADDR:PORT" or "[ADDR6]:PORT". NULL after logging. */
+struct admin *admin_create(const char *listen, const struct sync *sync);
+void admin_destroy(struct admin *a);
+/* For epoll. */
+int admin_fd(const struct admin *a);
+/* Serves what is ready; returns milliseconds until it must be called again, or -1. */
+int admin_poll(struct admin *a);
+
+/* The bodies; malloc'd, NUL terminated, or NULL without memory. */
+char *admin_metrics(const struct sync *sync);
+char *admin_status(const struct sync *sync);
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Prometheus text, version 0.0.4: the counters of the workers as they lie, and weir-ctrl's own. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "admin/admin.h"
+#include "stats/stats.h"
+
+static uint64_t load(const uint64_t *v)
+{
+	return __atomic_load_n(v, __ATOMIC_RELAXED);
+}
+
+static void write_head(FILE *f, const char *name, const char *type, const char *help)
+{
+	fprintf(f, "# HELP weir_%s %s\n# TYPE weir_%s %s\n", name, help, name, type);
+}
+
+static void write_one(FILE *f, const char *name, const char *type, const char *help, uint64_t v)
+{
+	write_head(f, name, type, help);
+	fprintf(f, "weir_%s %" PRIu64 "\n", name, v);
+}
+
+/* The block behind the workers' is the main lcore's. */
+static void write_worker(FILE *f, const struct weir_stats_region *r, unsigned w, uint64_t v)
+{
+	if (w == r->n_workers)
+		fprintf(f, "worker=\"main\"} %" PRIu64 "\n", v);
+	else
+		fprintf(f, "worker=\"%u\"} %" PRIu64 "\n", w, v);
+}
+
+static void write_dataplane(FILE *f, const struct weir_stats_region *r)
+{
+	static const char *const kinds[] = {"packet", "connection", "request"};
+	char name[96];
+
+	for (unsigned i = 0; i < WEIR_N_COUNTERS; i++) {
+		snprintf(name, sizeof(name), "%s_total", stat_counter_names[i]);
+		write_head(f, name, "counter", stat_counter_help[i]);
+		for (unsigned w = 0; w <= r->n_workers; w++) {
+			fprintf(f, "weir_%s{", name);
+			write_worker(f, r, w, load(&publish_worker_stats(r, w)->counter[i]));
+		}
+	}
+	for (unsigned i = 0; i < WEIR_N_GAUGES; i++) {
+		write_head(f, stat_gauge_names[i], "gauge", stat_gauge_help[i]);
+		for (unsigned w = 0; w <= r->n_workers; w++) {
+			fprintf(f, "weir_%s{", stat_gauge_names[i]);
+			write_worker(f, r, w, load(&publish_worker_stats(r, w)->gauge[i]));
+		}
+	}
+	write_head(f, "drops_total", "counter", "packets, connections and requests that ended for this reason");
+	for (unsigned i = 0; i < WEIR_N_REASONS; i++) {
+		for (unsigned w = 0; w <= r->n_workers; w++) {
+			fprintf(f, "weir_drops_total{reason=\"%s\",kind=\"%s\",", stat_reason_names[i],
+				kinds[stat_reason_kind((enum weir_reason)i)]);
+			write_worker(f, r, w, load(&publish_worker_stats(r, w)->reason[i]));
+		}
+	}
+}
+
+static void write_ctrl(FILE *f, const struct sync *s, const struct publish_status *st)
+{
+	uint64_t sum = 0;
+
+	write_one(f, "ctrl_connected", "gauge", "1 while connected to the dataplane", st->is_connected);
+	write_one(f, "ctrl_connects_total", "counter", "connections made to the dataplane", st->connects);
+	write_one(f, "ctrl_generation", "gauge", "newest generation of routes", st->generation);
+	write_one(f, "ctrl_live_generation", "gauge", "generation that every worker serves", st->live_generation);
+	write_one(f, "ctrl_refused_total", "counter", "blobs that the dataplane refused", st->n_refused);
+	write_one(f, "ctrl_problems", "gauge", "problems of Kubernetes objects", s->model.n_problems);
+	write_head(f, "ctrl_publish_seconds", "histogram", "time from the compiled routes to the last worker's swap");
+	for (unsigned i = 0; i < PUBLISH_BUCKETS; i++) {
+		sum += st->latency[i];
+		fprintf(f, "weir_ctrl_publish_seconds_bucket{le=\"%g\"} %" PRIu64 "\n", publish_bucket_s[i], sum);
+	}
+	fprintf(f, "weir_ctrl_publish_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", st->latency_count);
+	fprintf(f, "weir_ctrl_publish_seconds_sum %.6f\n", (double)st->latency_sum_us / 1e6);
+	fprintf(f, "weir_ctrl_publish_seconds_count %" PRIu64 "\n", st->latency_count);
+}
+
+char *admin_metrics(const struct sync *sync)
+{
+	struct publish_status st;
+	char *text = NULL;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	if (!f)
+		return NULL;
+	publish_status(sync->publish, &st);
+	write_ctrl(f, sync, &st);
+	if (publish_stats(sync->publish))
+		write_dataplane(f, publish_stats(sync->publish));
+	if (fclose(f) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}

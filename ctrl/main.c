@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weir-ctrl: one epoll thread over the manifests, the dataplane, the admin server and signals. */
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "base/log.h"
+#include "source_dir.h"
+#include "sync.h"
+
+struct options {
+	const char *manifests, *socket, *admin, *user;
+	enum log_level level;
+};
+
+static const char usage[] =
+    "usage: weir-ctrl --manifests DIR [options]\n"
+    "  --manifests DIR      directory of Kubernetes manifests (*.yaml, *.yml) to follow\n"
+    "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
+    "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
+    "  --user NAME          run as this user\n"
+    "  --log-level LEVEL    error, warn, info or debug (default info)\n"
+    "  --version, --help\n";
+
+static bool level_of(const char *name, enum log_level *out)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (strcmp(name, names[i]) == 0) {
+			*out = (enum log_level)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Ends the program for --help and --version (0) and for wrong options (2). */
+static void options_read(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+	    {"manifests", required_argument, NULL, 'm'},
+	    {"socket", required_argument, NULL, 's'},
+	    {"admin", required_argument, NULL, 'a'},
+	    {"user", required_argument, NULL, 'u'},
+	    {"log-level", required_argument, NULL, 'l'},
+	    {"version", no_argument, NULL, 'V'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
+	};
+	bool is_wrong = false;
+	int c;
+
+	*o = (struct options){.socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .level = LOG_LEVEL_INFO};
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 'm':
+			o->manifests = optarg;
+			break;
+		case 's':
+			o->socket = optarg;
+			break;
+		case 'a':
+			o->admin = optarg;
+			break;
+		case 'u':
+			o->user = optarg;
+			break;
+		case 'l':
+			is_wrong = is_wrong || !level_of(optarg, &o->level);
+			break;
+		case 'V':
+			puts("weir-ctrl " WEIR_VERSION);
+			exit(0);
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			is_wrong = true;
+		}
+	}
+	if (is_wrong || !o->manifests || optind != argc) {
+		fputs(usage, stderr);
+		exit(2);
+	}
+}
+
+static int become(const char *user)
+{
+	const struct passwd *pw = getpwnam(user);
+
+	if (!pw) {
+		log_error("user %s is not known", user);
+		return -ENOENT;
+	}
+	if (geteuid() == pw->pw_uid)
+		return 0;
+	if (setgroups(0, NULL) != 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0) {
+		log_error("cannot become user %s: %s", user, strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+static int watch(int epoll_fd, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static int signals_open(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int run(struct source_dir *dir, struct publish *p, struct admin *a, struct sync *s)
+{
+	const int fds[] = {source_dir_fd(dir), publish_fd(p), admin_fd(a), signals_open()};
+	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), timeout_ms = 0, n, err = 0;
+	struct epoll_event ev[4];
+	bool stops = false;
+
+	for (unsigned i = 0; i < 4; i++)
+		err = err || epoll_fd < 0 || fds[i] < 0 || watch(epoll_fd, fds[i]) != 0;
+	if (err)
+		log_error("cannot wait for events: %s", strerror(errno));
+	while (!err && !stops) {
+		n = epoll_wait(epoll_fd, ev, 4, timeout_ms);
+		for (int i = 0; i < n; i++) {
+			if (ev[i].data.fd == fds[0])
+				sync_run(s, source_dir_poll(dir));
+			else if (ev[i].data.fd == fds[1])
+				publish_poll(p);
+			else if (ev[i].data.fd == fds[3])
+				stops = true;
+		}
+		timeout_ms = admin_poll(a);
+	}
+	if (fds[3] >= 0)
+		close(fds[3]);
+	if (epoll_fd >= 0)
+		close(epoll_fd);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct source_dir *dir = NULL;
+	struct publish *p = NULL;
+	struct admin *a = NULL;
+	struct store *store;
+	struct options o;
+	struct sync s;
+	int err = 1;
+
+	options_read(argc, argv, &o);
+	log_init("weir-ctrl", o.level);
+	if (o.user && become(o.user) != 0)
+		return 1;
+	store = store_create();
+	p = publish_create(o.socket);
+	if (!store || !p) {
+		log_error("cannot start: %s", strerror(errno));
+		return 1;
+	}
+	sync_init(&s, store, p);
+	dir = source_dir_create(o.manifests, store);
+	if (dir)
+		a = admin_create(o.admin, &s);
+	if (a) {
+		sync_run(&s, UINT64_MAX);
+		err = run(dir, p, a, &s);
+	}
+	admin_destroy(a);
+	if (dir)
+		source_dir_destroy(dir);
+	sync_fini(&s);
+	publish_destroy(p);
+	store_destroy(store);
+	return err;
+}

@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See publish.h. A blob lies in the arena from sending until BLOB_DONE; the
+ * own copy is kept for the next connection. When a connection ends, all that
+ * was under way is forgotten, and everything is due again.
+ */
+#include "publish.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arena.h"
+#include "base/log.h"
+#include "base/spsc.h"
+
+#define RECONNECT_MIN_MS 20u
+#define RECONNECT_MAX_MS 1000u
+#define RETRY_MS 50u /* after BUSY or NO_MEMORY, or a full ring */
+
+const double publish_bucket_s[PUBLISH_BUCKETS] = {.001, .002, .005, .01, .02, .05, .1, .2, .5, 1};
+
+struct set {
+	struct weir_endpoint_set *blob;
+	uint64_t id;
+	uint64_t live_version;
+	bool is_due, is_away; /* is_away: a version of it lies in the arena */
+	TAILQ_ENTRY(set) due;
+};
+
+struct publish {
+	struct sockaddr_un addr;
+	int epoll_fd, timer_fd, fd;
+	bool has_hello;
+	unsigned backoff_ms;
+	struct weir_region *region;
+	const struct weir_stats_region *stats;
+	size_t region_size, stats_size;
+	char *arena_base;
+	struct spsc tx, rx;
+	uint64_t tx_seq, rx_seq;
+	struct arena arena;
+
+	void *snapshot;
+	size_t snapshot_size;
+	uint64_t handed_in_us;
+	bool is_due;  /* the snapshot has to be sent */
+	bool is_away; /* one is on its way, not yet live nor refused */
+	bool ring_bell;
+
+	size_t n_sets, cap_sets;
+	struct set **sets; /* by id */
+	TAILQ_HEAD(, set) due;
+	struct publish_status st;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+const char *publish_refusal_name(uint32_t r)
+{
+	static const char *const names[] = {
+#define X(name, str, help) str,
+		WEIR_REFUSALS(X)
+#undef X
+	};
+	return r < WEIR_N_REFUSALS ? names[r] : "unknown";
+}
+
+static void timer_set(struct publish *p, unsigned ms)
+{
+	const struct itimerspec t = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000}};
+
+	timerfd_settime(p->timer_fd, 0, &t, NULL);
+}
+
+static void set_make_due(struct publish *p, struct set *s)
+{
+	if (s->is_due)
+		return;
+	s->is_due = true;
+	TAILQ_INSERT_TAIL(&p->due, s, due);
+}
+
+/* Ends the connection, if there is one, and tries again a little later. */
+static void disconnect(struct publish *p, const char *why)
+{
+	if (p->st.is_connected || p->backoff_ms == RECONNECT_MIN_MS)
+		log_warn("dataplane %s: %s; connecting again", p->addr.sun_path, why);
+	if (p->fd >= 0)
+		close(p->fd);
+	if (p->region)
+		munmap(p->region, p->region_size);
+	if (p->stats)
+		munmap((void *)(uintptr_t)p->stats, p->stats_size);
+	p->fd = -1;
+	p->region = NULL;
+	p->stats = NULL;
+	p->has_hello = p->is_away = false;
+	p->is_due = p->snapshot != NULL;
+	p->st.is_connected = false;
+	p->st.sent_generation = p->st.copied_generation = p->st.live_generation = p->st.retired_generation = 0;
+	for (size_t i = 0; i < p->n_sets; i++) {
+		p->sets[i]->is_away = false;
+		p->sets[i]->live_version = 0;
+		set_make_due(p, p->sets[i]);
+	}
+	/* Jitter, so that several do not knock in step. */
+	timer_set(p, p->backoff_ms + (unsigned)(now_us() % (p->backoff_ms / 2)));
+	p->backoff_ms = p->backoff_ms * 2 > RECONNECT_MAX_MS ? RECONNECT_MAX_MS : p->backoff_ms * 2;
+}
+
+static void reconnect(struct publish *p)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	p->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (p->fd < 0 || connect(p->fd, (const struct sockaddr *)&p->addr, sizeof(p->addr)) != 0 ||
+	    epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->fd, &ev) != 0)
+		disconnect(p, strerror(errno));
+}
+
+static bool region_is_sound(const struct weir_region *r, uint64_t size)
+{
+	const uint64_t ring = sizeof(struct weir_ring);
+
+	return r->magic == WEIR_REGION_MAGIC && r->abi_major == WEIR_ABI_MAJOR && r->size == size &&
+	       r->to_dataplane_off % 64 == 0 && r->to_ctrl_off % 64 == 0 && r->arena_off % 64 == 0 &&
+	       r->to_dataplane_off <= size && size - r->to_dataplane_off >= ring && r->to_ctrl_off <= size &&
+	       size - r->to_ctrl_off >= ring && r->arena_off <= size && r->arena_size <= size - r->arena_off;
+}
+
+static bool stats_are_sound(const struct weir_stats_region *r, uint64_t size)
+{
+	return r->magic == WEIR_STATS_MAGIC && r->abi_major == WEIR_ABI_MAJOR && r->n_workers <= WEIR_MAX_WORKERS &&
+	       r->workers_off <= size && r->workers_off % 64 == 0 &&
+	       (size - r->workers_off) / sizeof(struct weir_worker_stats) > r->n_workers &&
+	       r->n_counters == WEIR_N_COUNTERS && r->n_gauges == WEIR_N_GAUGES && r->n_reasons == WEIR_N_REASONS;
+}
+
+static void *map_whole(int fd, uint64_t size, int prot)
+{
+	struct stat st;
+	void *m;
+
+	if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != size)
+		return NULL;
+	m = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
+	return m == MAP_FAILED ? NULL : m;
+}
+
+/* Maps what came with the hello. NULL, or what is wrong with it. */
+static const char *take_hello(struct publish *p, const struct weir_hello *h, const int *fds)
+{
+	if (h->region_size < sizeof(struct weir_region) || h->stats_size < sizeof(struct weir_stats_region))
+		return "regions are too small";
+	p->region_size = h->region_size;
+	p->stats_size = h->stats_size;
+	p->region = map_whole(fds[0], h->region_size, PROT_READ | PROT_WRITE);
+	p->stats = map_whole(fds[1], h->stats_size, PROT_READ);
+	if (!p->region || !p->stats)
+		return "regions cannot be mapped";
+	if (!region_is_sound(p->region, h->region_size))
+		return "the region is not of this version of the contract";
+	if (!stats_are_sound(p->stats, h->stats_size))
+		return "the statistics are not of this version of the contract";
+	spsc_init(&p->tx, (struct weir_ring *)(void *)((char *)p->region + p->region->to_dataplane_off));
+	spsc_init(&p->rx, (struct weir_ring *)(void *)((char *)p->region + p->region->to_ctrl_off));
+	p->arena_base = (char *)p->region + p->region->arena_off;
+	arena_init(&p->arena, p->region->arena_size);
+	p->tx_seq = p->rx_seq = 0;
+	p->has_hello = true;
+	p->backoff_ms = RECONNECT_MIN_MS;
+	p->st.is_connected = true;
+	p->st.connects++;
+	p->st.n_workers = p->region->n_workers;
+	log_info("connected to the dataplane at %s: %u workers", p->addr.sun_path, p->st.n_workers);
+	return NULL;
+}
+
+static void read_hello(struct publish *p)
+{
+	struct weir_hello h;
+	struct iovec iov = {.iov_base = &h, .iov_len = sizeof(h)};
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control;
+	struct msghdr msg = {
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	ssize_t n = recvmsg(p->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	const char *wrong = "its greeting is malformed";
+	int fds[2];
+	size_t n_fds = 0;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+		n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(c), n_fds * sizeof(int));
+	}
+	if (n == sizeof(h) && h.magic == WEIR_REGION_MAGIC) {
+		p->st.hello_refused = h.refused;
+		if (h.abi_major != WEIR_ABI_MAJOR)
+			wrong = "it speaks another version of the contract";
+		else if (h.refused)
+			wrong = h.refused == 1 ? "this user may not connect" : "another weir-ctrl is connected";
+		else if (n_fds == 2)
+			wrong = take_hello(p, &h, fds);
+	}
+	for (size_t i = 0; i < n_fds; i++)
+		close(fds[i]);
+	if (wrong)
+		disconnect(p, wrong);
+}
+
+static struct set **set_slot(const struct publish *p, uint64_t id, size_t *at)
+{
+	size_t lo = 0, hi = p->n_sets;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (p->sets[mid]->id < id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	*at = lo;
+	return lo < p->n_sets && p->sets[lo]->id == id ? &p->sets[lo] : NULL;
+}
+
+static struct set *set_find(const struct publish *p, uint64_t id)
+{
+	size_t at;
+	struct set **s = set_slot(p, id, &at);
+
+	return s ? *s : NULL;
+}
+
+static void refused(struct publish *p, const struct weir_msg *m, const char *what)
+{
+	p->st.n_refused++;
+	p->st.refused = m->status < WEIR_N_REFUSALS ? (enum weir_refusal)m->status : WEIR_REFUSED_BAD_VALUE;
+	p->st.refused_id = m->id;
+	log_warn("dataplane refused %s %" PRIu64 ": %s", what, m->id, publish_refusal_name(m->status));
+}
+
+static bool is_passing(const struct weir_msg *m)
+{
+	return m->status == WEIR_REFUSED_BUSY || m->status == WEIR_REFUSED_NO_MEMORY;
+}
+
+static void blob_done(struct publish *p, const struct weir_msg *m)
+{
+	struct set *s = NULL;
+
+	if (region_free(&p->arena, m->off) != 0) {
+		disconnect(p, "it answers for a blob that was not sent");
+		return;
+	}
+	if (m->version == 0) { /* a snapshot */
+		if (m->status == WEIR_REFUSED_OK) {
+			p->st.copied_generation = m->id;
+			return;
+		}
+		refused(p, m, "snapshot");
+		p->is_away = false;
+	} else {
+		s = set_find(p, m->id);
+		if (s)
+			s->is_away = false;
+		if (m->status == WEIR_REFUSED_OK)
+			return;
+		refused(p, m, "endpoint set");
+	}
+	if (!is_passing(m))
+		return;
+	if (m->version == 0)
+		p->is_due = true;
+	else if (s)
+		set_make_due(p, s);
+	timer_set(p, RETRY_MS);
+}
+
+static void snapshot_live(struct publish *p, const struct weir_msg *m)
+{
+	uint64_t us = now_us() - p->handed_in_us;
+	unsigned i = 0;
+
+	p->is_away = false;
+	p->st.live_generation = m->id;
+	p->st.live_t_us = m->t_us;
+	log_info("generation %" PRIu64 " is live in all workers after %" PRIu64 " us", m->id, m->t_us);
+	if (m->id != p->st.generation)
+		return;
+	while (i < PUBLISH_BUCKETS && (double)us > publish_bucket_s[i] * 1e6)
+		i++;
+	p->st.latency[i]++;
+	p->st.latency_count++;
+	p->st.latency_sum_us += us;
+}
+
+static void message(struct publish *p, const struct weir_msg *m)
+{
+	struct set *s;
+
+	if (m->seq != ++p->rx_seq) {
+		disconnect(p, "a message is missing");
+		return;
+	}
+	switch (m->type) {
+	case WEIR_MSG_BLOB_DONE:
+		blob_done(p, m);
+		break;
+	case WEIR_MSG_LIVE:
+		snapshot_live(p, m);
+		break;
+	case WEIR_MSG_RETIRED:
+		p->st.retired_generation = m->id;
+		break;
+	case WEIR_MSG_ENDPOINTS_LIVE:
+		s = set_find(p, m->id);
+		if (s)
+			s->live_version = m->version;
+		break;
+	default:
+		log_debug("message %u of the dataplane is not known", m->type);
+	}
+}
+
+/* Lays a blob in the arena and its message in the ring. False: no room, or no connection any more. */
+static bool send_blob(struct publish *p, struct weir_msg m, const void *bytes)
+{
+	enum spsc_outcome o;
+
+	m.off = region_alloc(&p->arena, m.size);
+	if (m.off == ARENA_FULL) {
+		if (p->arena.n == 0)
+			log_error("%s of %" PRIu64 " bytes is larger than the dataplane's arena",
+				  m.type == WEIR_MSG_SNAPSHOT ? "a snapshot" : "an endpoint set", m.size);
+		timer_set(p, RETRY_MS);
+		return false;
+	}
+	memcpy(p->arena_base + m.off, bytes, m.size);
+	m.seq = p->tx_seq + 1;
+	o = spsc_put(&p->tx, &m);
+	if (o == SPSC_DONE) {
+		p->tx_seq++;
+		p->ring_bell = true;
+		return true;
+	}
+	region_free(&p->arena, m.off);
+	if (o == SPSC_BROKEN)
+		disconnect(p, "impossible index in its ring");
+	else
+		timer_set(p, RETRY_MS);
+	return false;
+}
+
+static void pump(struct publish *p)
+{
+	struct set *s, *next;
+	bool waits = false;
+
+	for (s = TAILQ_FIRST(&p->due); s && p->has_hello; s = next) {
+		next = TAILQ_NEXT(s, due);
+		if (s->is_away) {
+			waits = true;
+			continue;
+		}
+		const struct weir_msg m = {
+		    .type = WEIR_MSG_ENDPOINTS, .size = s->blob->size, .id = s->id, .version = s->blob->version};
+		if (!send_blob(p, m, s->blob)) {
+			waits = true;
+			break;
+		}
+		TAILQ_REMOVE(&p->due, s, due);
+		s->is_due = false;
+		s->is_away = true;
+		p->st.sets_sent++;
+	}
+	/* The sets go first: a snapshot never names a backend whose endpoints the workers do not have. */
+	if (p->has_hello && p->is_due && !p->is_away && !waits) {
+		const struct weir_msg m = {.type = WEIR_MSG_SNAPSHOT, .size = p->snapshot_size, .id = p->st.generation};
+		if (send_blob(p, m, p->snapshot)) {
+			p->is_due = false;
+			p->is_away = true;
+			p->st.sent_generation = p->st.generation;
+			p->st.snapshots_sent++;
+		}
+	}
+	if (p->has_hello && p->ring_bell)
+		(void)!send(p->fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	p->ring_bell = false;
+}
+
+static void read_socket(struct publish *p)
+{
+	char bell[64];
+	ssize_t n;
+
+	while (p->fd >= 0 && p->has_hello) {
+		n = recv(p->fd, bell, sizeof(bell), MSG_DONTWAIT);
+		if (n > 0 || (n < 0 && errno == EINTR))
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		disconnect(p, "it closed the connection");
+	}
+}
+
+void publish_poll(struct publish *p)
+{
+	uint64_t expired;
+	struct weir_msg m;
+	enum spsc_outcome o = SPSC_DONE;
+
+	if (read(p->timer_fd, &expired, sizeof(expired)) == sizeof(expired) && p->fd < 0)
+		reconnect(p);
+	if (p->fd >= 0 && !p->has_hello)
+		read_hello(p);
+	read_socket(p);
+	while (p->has_hello && (o = spsc_get(&p->rx, &m)) == SPSC_DONE)
+		message(p, &m);
+	if (p->has_hello && o == SPSC_BROKEN)
+		disconnect(p, "impossible index in its ring");
+	pump(p);
+}
+
+struct publish *publish_create(const char *socket_path)
+{
+	struct publish *p = calloc(1, sizeof(*p));
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	if (!p)
+		return NULL;
+	p->fd = p->timer_fd = p->epoll_fd = -1;
+	TAILQ_INIT(&p->due);
+	p->backoff_ms = RECONNECT_MIN_MS;
+	p->addr.sun_family = AF_UNIX;
+	if (strlen(socket_path) >= sizeof(p->addr.sun_path)) {
+		free(p);
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	strcpy(p->addr.sun_path, socket_path);
+	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	p->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (p->epoll_fd < 0 || p->timer_fd < 0 || epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->timer_fd, &ev) != 0) {
+		publish_destroy(p);
+		return NULL;
+	}
+	timer_set(p, 1);
+	return p;
+}
+
+static void set_destroy(struct publish *p, struct set *s)
+{
+	if (s->is_due)
+		TAILQ_REMOVE(&p->due, s, due);
+	free(s->blob);
+	free(s);
+}
+
+void publish_destroy(struct publish *p)
+{
+	if (!p)
+		return;
+	if (p->region)
+		munmap(p->region, p->region_size);
+	if (p->stats)
+		munmap((void *)(uintptr_t)p->stats, p->stats_size);
+	if (p->fd >= 0)
+		close(p->fd);
+	if (p->timer_fd >= 0)
+		close(p->timer_fd);
+	if (p->epoll_fd >= 0)
+		close(p->epoll_fd);
+	for (size_t i = 0; i < p->n_sets; i++)
+		set_destroy(p, p->sets[i]);
+	free(p->sets);
+	free(p->snapshot);
+	free(p);
+}
+
+int publish_fd(const struct publish *p)
+{
+	return p->epoll_fd;
+}
+
+void publish_snapshot(struct publish *p, void *blob, size_t n, uint64_t generation)
+{
+	free(p->snapshot);
+	p->snapshot = blob;
+	p->snapshot_size = n;
+	p->st.generation = generation;
+	p->handed_in_us = now_us();
+	p->is_due = true;
+	pump(p);
+}
+
+int publish_endpoints(struct publish *p, void *blob)
+{
+	struct weir_endpoint_set *e = blob;
+	size_t at;
+	struct set **slot = set_slot(p, e->backend_id, &at), *s;
+
+	if (!slot) {
+		if (p->n_sets == p->cap_sets) {
+			size_t cap = p->cap_sets ? 2 * p->cap_sets : 64;
+			struct set **sets = realloc(p->sets, cap * sizeof(struct set *));
+
+			if (!sets)
+				goto no_memory;
+			p->sets = sets;
+			p->cap_sets = cap;
+		}
+		s = calloc(1, sizeof(*s));
+		if (!s)
+			goto no_memory;
+		memmove(&p->sets[at + 1], &p->sets[at], (p->n_sets - at) * sizeof(struct set *));
+		p->sets[at] = s;
+		p->n_sets++;
+		s->id = e->backend_id;
+		slot = &p->sets[at];
+	}
+	s = *slot;
+	free(s->blob);
+	s->blob = e;
+	set_make_due(p, s);
+	pump(p);
+	return 0;
+no_memory:
+	free(blob);
+	return -ENOMEM;
+}
+
+const struct weir_endpoint_set *publish_find(const struct publish *p, uint64_t backend_id)
+{
+	const struct set *s = set_find(p, backend_id);
+
+	return s ? s->blob : NULL;
+}
+
+void publish_prune(struct publish *p, bool (*keep)(const void *ctx, uint64_t backend_id), const void *ctx)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_sets; i++) {
+		if (keep(ctx, p->sets[i]->id))
+			p->sets[n++] = p->sets[i];
+		else
+			set_destroy(p, p->sets[i]);
+	}
+	p->n_sets = n;
+}
+
+void publish_status(const struct publish *p, struct publish_status *out)
+{
+	*out = p->st;
+	out->n_sets = p->n_sets;
+	out->n_sets_waiting = 0;
+	for (size_t i = 0; i < p->n_sets; i++)
+		out->n_sets_waiting += p->sets[i]->live_version != p->sets[i]->blob->version;
+}
+
+const struct weir_stats_region *publish_stats(const struct publish *p)
+{
+	return p->stats;
+}
+
+const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker)
+{
+	return (const struct weir_worker_stats *)(const void *)((const char *)r + r->workers_off) + worker;
+}

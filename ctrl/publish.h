@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * weir-ctrl's end of the contract (weir/msg.h): keeps the dataplane at the
+ * newest snapshot and endpoint sets. It connects, and connects again for
+ * ever; after each connection it sends everything. At most one snapshot is
+ * under way, and the newest wins.
+ */
+#ifndef CTRL_PUBLISH_H
+#define CTRL_PUBLISH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/msg.h"
+#include "weir/snapshot.h"
+#include "weir/stats.h"
+
+#define PUBLISH_BUCKETS 10
+extern const double publish_bucket_s[PUBLISH_BUCKETS];
+
+struct publish_status {
+	bool is_connected;
+	uint32_t hello_refused; /* weir_hello.refused of the last attempt */
+	uint64_t connects;
+	uint32_t n_workers;
+	uint64_t generation;	  /* newest that was handed in, 0: none */
+	uint64_t sent_generation; /* on this connection */
+	uint64_t copied_generation;
+	uint64_t live_generation; /* of this connection; 0: none yet */
+	uint64_t retired_generation; /* last one that no worker holds any more */
+	uint64_t live_t_us;	  /* of the last: the dataplane's own time to go live */
+	uint64_t n_sets;	  /* endpoint sets known */
+	uint64_t n_sets_waiting;  /* not yet live in all workers */
+	uint64_t snapshots_sent, sets_sent;
+	uint64_t n_refused;
+	uint64_t refused_id;
+	enum weir_refusal refused; /* the last refusal */
+	/* from hand-in to live, of generations that were newest when they went live */
+	uint64_t latency[PUBLISH_BUCKETS + 1];
+	uint64_t latency_count, latency_sum_us;
+};
+
+struct publish;
+
+/* Begins to connect. NULL and errno. */
+struct publish *publish_create(const char *socket_path);
+void publish_destroy(struct publish *p);
+/* For epoll: readable when publish_poll() has work. */
+int publish_fd(const struct publish *p);
+void publish_poll(struct publish *p);
+
+/* A new snapshot; takes over blob (malloc'd). Sent after every endpoint set that was handed in before it. */
+void publish_snapshot(struct publish *p, void *blob, size_t n, uint64_t generation);
+/* The endpoint set of a backend; takes over blob (malloc'd, checked). 0 or -ENOMEM, and then blob is freed. */
+int publish_endpoints(struct publish *p, void *blob);
+/* The set of a backend as last handed in, or NULL. */
+const struct weir_endpoint_set *publish_find(const struct publish *p, uint64_t backend_id);
+/* Forgets the sets of backends for which keep() says no. */
+void publish_prune(struct publish *p, bool (*keep)(const void *ctx, uint64_t backend_id), const void *ctx);
+
+/* Names of enum weir_refusal. */
+const char *publish_refusal_name(uint32_t r);
+void publish_status(const struct publish *p, struct publish_status *out);
+/* The dataplane's counters, or NULL while there is no connection. */
+const struct weir_stats_region *publish_stats(const struct publish *p);
+const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker);
+
+#endif

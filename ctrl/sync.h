@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the store to the dataplane: translate, compile, publish what differs from the last time. */
+#ifndef CTRL_SYNC_H
+#define CTRL_SYNC_H
+
+#include "kube/store.h"
+#include "publish.h"
+#include "translate/model.h"
+
+struct sync {
+	struct store *store;
+	struct publish *publish;
+	struct model model; /* of the last run */
+	uint64_t generation;
+	uint64_t version;		/* of the last endpoint set */
+	struct weir_snapshot *snapshot; /* as last published, or NULL */
+	size_t snapshot_size;
+};
+
+void sync_init(struct sync *s, struct store *store, struct publish *publish);
+void sync_fini(struct sync *s);
+/* After a change of the kinds in the mask of store_load_yaml(); UINT64_MAX: of all. Failures are logged. */
+void sync_run(struct sync *s, uint64_t changed);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The memory shared with weir-ctrl: the statistics, and the region of a connection. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl_pvt.h"
+
+#include <rte_cycles.h>
+
+#define ALIGN 4096u
+
+static uint64_t round_up(uint64_t n)
+{
+	return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* A mapped memfd of n zero bytes, sealed. NULL and errno. */
+static void *memfd_map(const char *name, size_t n, int seals, int *fd)
+{
+	void *p;
+	int err;
+
+	*fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (*fd < 0)
+		return NULL;
+	if (ftruncate(*fd, (off_t)n) == 0) {
+		p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+		if (p != MAP_FAILED) {
+			if (fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | seals) == 0)
+				return p;
+			err = errno;
+			munmap(p, n);
+			errno = err;
+		}
+	}
+	err = errno;
+	close(*fd);
+	*fd = -1;
+	errno = err;
+	return NULL;
+}
+
+struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
+{
+	uint64_t workers_off = round_up(sizeof(struct weir_stats_region));
+	uint64_t size = round_up(workers_off + (n_workers + 1ull) * sizeof(struct weir_worker_stats));
+	/* Our mapping stays writable, every later one is read-only, however the descriptor is opened again. */
+	struct weir_stats_region *r = memfd_map("weir-stats", size, F_SEAL_FUTURE_WRITE, fd_ro);
+
+	if (!r)
+		return NULL;
+	r->magic = WEIR_STATS_MAGIC;
+	r->abi_major = WEIR_ABI_MAJOR;
+	r->abi_minor = WEIR_ABI_MINOR;
+	r->n_workers = n_workers;
+	r->size = size;
+	r->workers_off = workers_off;
+	r->n_counters = WEIR_N_COUNTERS;
+	r->n_gauges = WEIR_N_GAUGES;
+	r->n_reasons = WEIR_N_REASONS;
+	r->start_time_s = (uint64_t)time(NULL);
+	r->tsc_hz = rte_get_tsc_hz();
+	strncpy(r->version, WEIR_VERSION, sizeof(r->version) - 1);
+	return r;
+}
+
+void ctl_stats_destroy(struct weir_stats_region *r, int fd_ro)
+{
+	if (!r)
+		return;
+	munmap(r, r->size);
+	close(fd_ro);
+}
+
+struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i)
+{
+	return (struct weir_worker_stats *)(void *)((char *)r + r->workers_off) + i;
+}
+
+int ctl_region_create(struct ctl_conn *conn, uint64_t arena_size, unsigned n_workers, int *fd)
+{
+	uint64_t down = round_up(sizeof(struct weir_region));
+	uint64_t up = down + round_up(sizeof(struct weir_ring));
+	uint64_t arena = up + round_up(sizeof(struct weir_ring));
+	uint64_t size = arena + arena_size;
+	struct weir_region *r = memfd_map("weir-region", size, 0, fd);
+
+	if (!r)
+		return -errno;
+	*r = (struct weir_region){
+	    .magic = WEIR_REGION_MAGIC,
+	    .abi_major = WEIR_ABI_MAJOR,
+	    .abi_minor = WEIR_ABI_MINOR,
+	    .n_workers = n_workers,
+	    .size = size,
+	    .to_dataplane_off = down,
+	    .to_ctrl_off = up,
+	    .arena_off = arena,
+	    .arena_size = arena_size,
+	};
+	conn->region = r;
+	conn->region_size = size;
+	conn->arena = (const char *)r + arena;
+	conn->arena_size = arena_size;
+	spsc_init(&conn->rx, (struct weir_ring *)(void *)((char *)r + down));
+	spsc_init(&conn->tx, (struct weir_ring *)(void *)((char *)r + up));
+	return 0;
+}
+
+void ctl_region_destroy(struct ctl_conn *conn)
+{
+	if (conn->region)
+		munmap(conn->region, conn->region_size);
+	conn->region = NULL;
+}
