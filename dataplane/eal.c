@@ -34,7 +34,7 @@ static void add(struct args *a, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (a->n >= MAX_ARGS || vasprintf(&a->v[a->n], fmt, ap) < 0)
+	if (a->n >= (int)MAX_ARGS || vasprintf(&a->v[a->n], fmt, ap) < 0)
 		abort(); /* start-up, and out of memory */
 	a->n++;
 	va_end(ap);

@@ -101,7 +101,7 @@ static void on_message(struct worker *w, const struct worker_msg *m, uint64_t no
 	case WORKER_SNAPSHOT:
 		proxy_set_snapshot(w->proxy, m->ptr, now);
 		stat_inc(w->stats, WEIR_C_SNAPSHOT_SWAPS);
-		stat_set(w->stats, WEIR_G_SNAPSHOT_GENERATION, m->id);
+		stat_set(w->stats, WEIR_G_SNAPSHOT_GENERATION, ((const struct weir_snapshot *)m->ptr)->generation);
 		tell_main(w, WORKER_SWAPPED, NULL, m->id, 0);
 		break;
 	case WORKER_ENDPOINTS:

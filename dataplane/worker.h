@@ -17,12 +17,12 @@ struct worker;
 
 enum worker_msg_type {
 	/* main > worker */
-	WORKER_SNAPSHOT = 1, /* ptr: a checked struct weir_snapshot, the worker's own copy; id = generation */
+	WORKER_SNAPSHOT = 1, /* ptr: a checked struct weir_snapshot, the worker's own copy; id: main's own number of it */
 	WORKER_ENDPOINTS,    /* ptr: a checked struct weir_endpoint_set, the worker's own copy; id = backend id */
 	WORKER_DRAIN,	     /* no new connections; finish what is in hand */
 	WORKER_STOP,	     /* leave the loop */
 	/* worker > main */
-	WORKER_SWAPPED = 100,	/* id = generation that the worker now serves */
+	WORKER_SWAPPED = 100,	/* id: main's number of the snapshot that the worker now serves */
 	WORKER_RELEASED,	/* ptr: a snapshot copy that the worker does not use any more; main frees it */
 	WORKER_ENDPOINTS_TAKEN, /* ptr: an endpoint set copy of which the worker has what it needs; main frees it */
 	WORKER_DRAINED,		/* no connection is left */

@@ -1,2 +1,199 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The proxy as its worker sees it: create, snapshots, listeners, drain. */
 #include "proxy/proxy.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_malloc.h>
+
+#include "proxy/proxy_pvt.h"
+#include "snapshot/snapshot.h"
+
+uint64_t proxy_random(struct proxy *p)
+{
+	uint64_t z = p->prng += 0x9e3779b97f4a7c15ull; /* SplitMix64 */
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+static bool allocate(struct proxy *p)
+{
+	uint32_t n = p->cfg.limits.headers_bytes;
+
+	p->scratch_size = 2 * (size_t)n + 4096;
+	p->clients = rte_calloc("proxy", p->cfg.n_clients, sizeof(*p->clients), RTE_CACHE_LINE_SIZE);
+	p->requests = rte_calloc("proxy", p->cfg.n_requests, sizeof(*p->requests), RTE_CACHE_LINE_SIZE);
+	p->buffers = rte_malloc("proxy", (size_t)p->cfg.n_requests * 2 * n, RTE_CACHE_LINE_SIZE);
+	p->scratch = rte_malloc("proxy", p->scratch_size, RTE_CACHE_LINE_SIZE);
+	if (!p->clients || !p->requests || !p->buffers || !p->scratch)
+		return false;
+	for (uint32_t i = p->cfg.n_clients; i-- > 0;) {
+		p->clients[i].next = p->free_clients;
+		p->free_clients = &p->clients[i];
+	}
+	for (uint32_t i = p->cfg.n_requests; i-- > 0;) {
+		struct request *rq = &p->requests[i];
+
+		rq->buf = p->buffers + (size_t)i * 2 * n;
+		rq->response_buf = rq->buf + n;
+		rq->next = p->free_requests;
+		p->free_requests = rq;
+	}
+	return true;
+}
+
+static void release(struct proxy *p)
+{
+	rte_free(p->clients);
+	rte_free(p->requests);
+	rte_free(p->buffers);
+	rte_free(p->scratch);
+	rte_free(p);
+}
+
+struct proxy *proxy_create(const struct proxy_config *config)
+{
+	struct proxy *p = rte_zmalloc("proxy", sizeof(*p), RTE_CACHE_LINE_SIZE);
+
+	if (!p)
+		return NULL;
+	p->cfg = *config;
+	p->stats = config->stats;
+	p->prng = config->seed;
+	if (!allocate(p)) {
+		release(p);
+		return NULL;
+	}
+	wheel_handle(config->wheel, config->wheel_kind, client_on_timer, p);
+	return p;
+}
+
+void proxy_destroy(struct proxy *p, uint64_t now_us)
+{
+	while (p->live)
+		client_end(p->live, true, now_us);
+	for (unsigned i = 0; i < p->n_listening; i++)
+		tcp_unlisten(p->listening[i].l, now_us);
+	if (p->current)
+		snap_put(p, p->current);
+	release(p);
+}
+
+/* -- snapshots */
+
+void snap_put(struct proxy *p, struct snap *s)
+{
+	const struct weir_snapshot *blob = s->s;
+
+	assert(s->refs > 0);
+	if (--s->refs)
+		return;
+	s->s = NULL;
+	p->cfg.release(p->cfg.release_ctx, blob);
+}
+
+static struct snap *snap_get_free(struct proxy *p)
+{
+	for (unsigned i = 0; i < PROXY_MAX_SNAPSHOTS; i++)
+		if (!p->snaps[i].s)
+			return &p->snaps[i];
+	return NULL;
+}
+
+void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us)
+{
+	struct snap *fresh = snap_get_free(p);
+	struct snap *old = p->current;
+
+	assert(fresh); /* main keeps fewer generations alive */
+	if (!fresh) {
+		p->cfg.release(p->cfg.release_ctx, s);
+		return;
+	}
+	*fresh = (struct snap){.s = s, .refs = 1};
+	p->current = fresh;
+	listeners_update(p, s, now_us);
+	upstream_retain(p->cfg.upstream, s, now_us);
+	if (old)
+		snap_put(p, old);
+}
+
+/* -- listeners */
+
+static struct listening *find_listening(struct proxy *p, const struct weir_ip *addr, uint16_t port)
+{
+	for (unsigned i = 0; i < p->n_listening; i++)
+		if (p->listening[i].port == port && ip_eq(&p->listening[i].addr, addr))
+			return &p->listening[i];
+	return NULL;
+}
+
+static void want(struct proxy *p, const struct weir_ip *addr, uint16_t port)
+{
+	struct listening *l = find_listening(p, addr, port);
+
+	if (l) {
+		l->is_wanted = true;
+		return;
+	}
+	if (p->n_listening == PROXY_MAX_LISTENERS)
+		return;
+	l = &p->listening[p->n_listening];
+	*l = (struct listening){.addr = *addr, .port = port, .is_wanted = true};
+	if (tcp_listen(p->cfg.tcp, addr, port, client_accept, client_on_event, p, &l->l) == 0)
+		p->n_listening++;
+}
+
+static void want_bind(struct proxy *p, const struct weir_bind *b)
+{
+	if (b->proto != WEIR_PROTO_HTTP) /* nothing else is spoken */
+		return;
+	if (!ip_is_any(&b->addr) || p->cfg.n_listen == 0) {
+		want(p, &b->addr, b->port);
+		return;
+	}
+	for (unsigned i = 0; i < p->cfg.n_listen; i++)
+		want(p, &p->cfg.listen[i], b->port);
+}
+
+void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us)
+{
+	for (unsigned i = 0; i < p->n_listening; i++)
+		p->listening[i].is_wanted = false;
+	for (uint32_t i = 0; i < snapshot_count(s, BINDS); i++)
+		want_bind(p, snapshot_bind(s, i));
+	for (unsigned i = 0; i < p->n_listening;) {
+		if (p->listening[i].is_wanted) {
+			i++;
+			continue;
+		}
+		tcp_unlisten(p->listening[i].l, now_us);
+		p->listening[i] = p->listening[--p->n_listening];
+	}
+	stat_set(p->stats, WEIR_G_LISTENERS, p->n_listening);
+}
+
+/* -- drain */
+
+void proxy_drain(struct proxy *p, uint64_t now_us)
+{
+	struct client *next;
+
+	p->is_draining = true;
+	for (struct client *c = p->live; c; c = next) {
+		next = c->next;
+		if (c->state == CLIENT_IDLE)
+			client_end(c, false, now_us);
+		else if (c->rq)
+			c->rq->keep = false;
+	}
+	upstream_drain(p->cfg.upstream, now_us);
+}
+
+bool proxy_is_idle(const struct proxy *p)
+{
+	return p->live == NULL;
+}

@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <rte_malloc.h>
-
 #include "base/siphash.h"
 #include "tcp/tcp_pvt.h"
 
@@ -39,9 +37,11 @@ int tcp_listen(struct tcp_stack *s, const struct weir_ip *addr, uint16_t port, t
 	for (l = s->listeners; l; l = l->next)
 		if (l->port == port && ip_eq(&l->addr, addr))
 			return -EADDRINUSE;
-	l = rte_zmalloc("tcp-listener", sizeof(*l), 0);
+	l = s->listener_free;
 	if (!l)
 		return -ENOMEM;
+	s->listener_free = l->next;
+	memset(l, 0, sizeof(*l));
 	l->stack = s;
 	l->addr = *addr;
 	l->port = port;
@@ -60,7 +60,7 @@ void tcp_unlisten(struct tcp_listener *l, uint64_t now_us)
 	struct tcp_listener **p = &s->listeners;
 
 	s->now_us = now_us;
-	for (uint32_t i = 0; i < s->cfg.n_connections; i++) {
+	for (uint32_t i = 0; l->n_pending && i < s->cfg.n_connections; i++) {
 		struct tcp_conn *c = &s->conns[i];
 
 		if (c->listener != l || c->is_dead || !c->stack)
@@ -72,7 +72,8 @@ void tcp_unlisten(struct tcp_listener *l, uint64_t now_us)
 	while (*p != l)
 		p = &(*p)->next;
 	*p = l->next;
-	rte_free(l);
+	l->next = s->listener_free;
+	s->listener_free = l;
 }
 
 void tcp_set_draining(struct tcp_stack *s, bool draining)
@@ -147,6 +148,7 @@ static void take_syn(struct tcp_stack *s, struct tcp_listener *l, const struct i
 		return;
 	}
 	c->listener = l;
+	l->n_pending++;
 	c->event = l->event;
 	c->wants_accept = true;
 	c->is_passive = true;

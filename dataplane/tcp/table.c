@@ -102,6 +102,9 @@ void conn_drop(struct tcp_conn *c, enum weir_reason why)
 	assert(!c->is_dead);
 	if (c->state == TCP_SYN_RECEIVED)
 		s->n_syn--;
+	if (c->listener)
+		c->listener->n_pending--;
+	c->listener = NULL;
 	unlink_bucket(c);
 	unlink_time_wait(c);
 	s->n_conns--;

@@ -37,7 +37,13 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 	s->tw_tail = &s->tw;
 	while (s->rcv_wscale < 14 && config->rx_buffer_bytes >> s->rcv_wscale > UINT16_MAX)
 		s->rcv_wscale++;
-	if (!table_create(s)) {
+	s->listener_pool = rte_calloc("tcp-listeners", TCP_MAX_LISTENERS, sizeof(*s->listener_pool), 0);
+	for (unsigned i = 0; s->listener_pool && i < TCP_MAX_LISTENERS; i++) {
+		s->listener_pool[i].next = s->listener_free;
+		s->listener_free = &s->listener_pool[i];
+	}
+	if (!s->listener_pool || !table_create(s)) {
+		rte_free(s->listener_pool);
 		rte_free(s);
 		errno = ENOMEM;
 		return NULL;
@@ -62,6 +68,7 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 	while (s->listeners)
 		tcp_unlisten(s->listeners, now_us);
 	table_destroy(s);
+	rte_free(s->listener_pool);
 	rte_free(s);
 }
 
@@ -72,6 +79,7 @@ static bool offer(struct tcp_conn *c)
 
 	c->wants_accept = false;
 	c->listener = NULL;
+	l->n_pending--;
 	if (l->accept(l->ctx, c, &c->user, c->stack->now_us) == 0)
 		return true;
 	stat_reason(c->stack->stats, WEIR_R_TCP_REFUSED);

@@ -26,6 +26,8 @@
 #define FLAG_ACK 0x10
 #define FLAG_URG 0x20
 
+#define TCP_MAX_LISTENERS 1024
+
 #define TCP_HEADER_MIN 20
 #define TCP_HEADER_MAX 60
 #define TCP_MAX_SACK 3	      /* blocks that fit beside time stamps */
@@ -130,6 +132,7 @@ struct tcp_listener {
 	tcp_accept_fn *accept;
 	tcp_event_fn *event;
 	void *ctx;
+	uint32_t n_pending; /* connections that it has not yet been offered */
 	struct tcp_listener *next;
 };
 
@@ -148,6 +151,8 @@ struct tcp_stack {
 	uint8_t rcv_wscale;
 	bool is_draining;
 	struct tcp_listener *listeners;
+	struct tcp_listener *listener_pool; /* [TCP_MAX_LISTENERS] */
+	struct tcp_listener *listener_free;
 	struct tcp_conn *ready, **ready_tail;
 	struct tcp_conn *output, **output_tail;
 	struct tcp_conn *dead;

@@ -68,7 +68,10 @@ enum upstream_outcome {
 enum upstream_outcome upstream_get(struct upstream *u, uint64_t backend_id, bool fresh, struct upstream_tried *tried,
 				   upstream_event_fn *event, void *user, uint64_t now_us, struct upstream_conn **out);
 
+/* Its TCP connection; NULL once that has ended. */
 struct tcp_conn *upstream_tcp(const struct upstream_conn *uc);
+/* Why it ended, where upstream_tcp() is NULL. */
+enum weir_reason upstream_close_reason(const struct upstream_conn *uc);
 /* True if this connection has carried a request before (so an early close may be a stale connection). */
 bool upstream_is_reused(const struct upstream_conn *uc);
 

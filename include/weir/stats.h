@@ -74,6 +74,7 @@
 	X(UPSTREAM_CONNECTS, "upstream_connects", "connections begun to endpoints") \
 	X(UPSTREAM_REUSED, "upstream_reused", "requests that took an idle connection") \
 	X(UPSTREAM_RETRIES, "upstream_retries", "requests tried again on another connection") \
+	X(UPSTREAM_SETS_NO_ROOM, "upstream_sets_no_room", "endpoint sets not taken: more backends or endpoints than the pools hold") \
 	X(UPSTREAM_EVICTED, "upstream_evicted", "idle connections closed by limit, age or removal of the endpoint")
 
 #define WEIR_COUNTERS(X) \

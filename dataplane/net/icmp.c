@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ICMP (RFC 792) and ICMPv6 (RFC 4443): echo is answered, errors about our
+ * TCP segments go to TCP after checks on what they quote (RFC 5927), and
+ * other protocols get "unreachable". Replies have rate limits.
+ */
+#include <string.h>
+
+#include <rte_ip.h>
+
+#include "net/net_pvt.h"
+
+#define ERRORS_PER_SECOND 100
+#define ECHOES_PER_SECOND 2000
+#define BURST_S 1 /* a second's worth may be sent at once */
+
+enum { T4_ECHO_REPLY = 0, T4_UNREACHABLE = 3, T4_ECHO = 8 };
+enum { T6_UNREACHABLE = 1, T6_TOO_BIG = 2, T6_ECHO = 128, T6_ECHO_REPLY = 129, T6_NS = 135, T6_NA = 136 };
+
+static bool take_token(struct token_bucket *b, unsigned per_second, uint64_t now_us)
+{
+	uint64_t cost = 1000000 / per_second;
+
+	b->tokens_us += now_us - b->last_us;
+	b->last_us = now_us;
+	if (b->tokens_us > BURST_S * 1000000ull)
+		b->tokens_us = BURST_S * 1000000ull;
+	if (b->tokens_us < cost)
+		return false;
+	b->tokens_us -= cost;
+	return true;
+}
+
+static void reply_echo(struct net *n, struct rx *r, uint8_t type, uint8_t proto)
+{
+	uint8_t *p;
+	uint16_t sum;
+
+	if (!take_token(&n->echoes, ECHOES_PER_SECOND, r->now_us)) {
+		net_drop(n, r->m, WEIR_R_ICMP_RATE);
+		return;
+	}
+	rte_pktmbuf_adj(r->m, r->l4);
+	p = rte_pktmbuf_mtod(r->m, uint8_t *);
+	p[0] = type;
+	memset(p + 2, 0, 2);
+	if (proto == PROTO_ICMP6) {
+		sum = l4_checksum(r->m, 0, &r->dst, &r->src, proto);
+	} else {
+		rte_raw_cksum_mbuf(r->m, 0, r->m->pkt_len, &sum);
+		sum = (uint16_t)~sum;
+	}
+	memcpy(p + 2, &sum, 2);
+	r->m->ol_flags = 0;
+	stat_inc(n->stats, WEIR_C_ICMP_ECHO);
+	ip_output(n, r->m, &r->dst, &r->src, proto, 0, r->now_us);
+}
+
+/* The quoted segment must be one that we sent: TCP, from an address of ours. False: not so. */
+static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, bool is4, struct ip_flow *flow, uint32_t *seq)
+{
+	unsigned n_header = is4 ? (q[0] & 15) * 4u : 40;
+	const uint8_t *t = q + n_header;
+	uint32_t be;
+
+	if (len < n_header + 8 || n_header < 20 || (is4 ? q[0] >> 4 != 4 || q[9] != PROTO_TCP : q[0] >> 4 != 6 || q[6] != PROTO_TCP))
+		return false;
+	memset(flow, 0, sizeof(*flow));
+	if (is4) {
+		memcpy(&be, q + 12, 4);
+		flow->local = ip_from4(be);
+		memcpy(&be, q + 16, 4);
+		flow->remote = ip_from4(be);
+	} else {
+		memcpy(flow->local.b, q + 8, 16);
+		memcpy(flow->remote.b, q + 24, 16);
+	}
+	flow->local_port = (uint16_t)(t[0] << 8 | t[1]);
+	flow->remote_port = (uint16_t)(t[2] << 8 | t[3]);
+	*seq = (uint32_t)t[4] << 24 | (uint32_t)t[5] << 16 | (uint32_t)t[6] << 8 | t[7];
+	return net_has_addr(n, &flow->local);
+}
+
+static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp what, uint32_t mtu)
+{
+	const uint8_t *quote = rx_at(r, (uint16_t)(r->l4 + 8));
+	struct ip_flow flow;
+	uint32_t seq;
+
+	if (r->m->data_len < r->l4 + 8 + 20 || !parse_quote(n, quote, r->m->data_len - r->l4 - 8u, is4, &flow, &seq)) {
+		net_drop(n, r->m, WEIR_R_ICMP_BAD);
+		return;
+	}
+	if (steer_redirect(n, r, &flow))
+		return;
+	stat_inc(n->stats, WEIR_C_ICMP_ERRORS_RX);
+	tcp_icmp_error(n->tcp, &flow, seq, what, mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu, r->now_us);
+	rte_pktmbuf_free(r->m);
+}
+
+void icmp4_input(struct net *n, struct rx *r)
+{
+	const uint8_t *p = rx_at(r, r->l4);
+	uint16_t sum;
+
+	if (r->m->data_len < r->l4 + 8 || rte_raw_cksum_mbuf(r->m, r->l4, r->m->pkt_len - r->l4, &sum) != 0 || sum != 0xffff) {
+		net_drop(n, r->m, WEIR_R_ICMP_BAD);
+		return;
+	}
+	if (p[0] == T4_ECHO && p[1] == 0)
+		reply_echo(n, r, T4_ECHO_REPLY, PROTO_ICMP);
+	else if (p[0] == T4_UNREACHABLE && p[1] == 4)
+		input_error(n, r, true, TCP_ICMP_TOO_BIG, (uint32_t)(p[6] << 8 | p[7]));
+	else if (p[0] == T4_UNREACHABLE && p[1] <= 15)
+		input_error(n, r, true, TCP_ICMP_UNREACHABLE, 0);
+	else
+		net_drop(n, r->m, WEIR_R_ICMP_UNKNOWN);
+}
+
+void icmp6_input(struct net *n, struct rx *r)
+{
+	const uint8_t *p = rx_at(r, r->l4);
+	bool is_ours = net_has_addr(n, &r->dst);
+
+	if (r->m->data_len < r->l4 + 8 || l4_checksum(r->m, r->l4, &r->src, &r->dst, PROTO_ICMP6) != 0)
+		net_drop(n, r->m, WEIR_R_ICMP_BAD);
+	else if (p[0] == T6_NS || p[0] == T6_NA)
+		ndp_input(n, r, p[0]);
+	else if (!is_ours)
+		net_drop(n, r->m, WEIR_R_IP_NOT_OURS);
+	else if (p[0] == T6_ECHO && p[1] == 0 && !ip_is_any(&r->src))
+		reply_echo(n, r, T6_ECHO_REPLY, PROTO_ICMP6);
+	else if (p[0] == T6_UNREACHABLE)
+		input_error(n, r, false, TCP_ICMP_UNREACHABLE, 0);
+	else if (p[0] == T6_TOO_BIG)
+		input_error(n, r, false, TCP_ICMP_TOO_BIG,
+			    (uint32_t)p[4] << 24 | (uint32_t)p[5] << 16 | (uint32_t)p[6] << 8 | p[7]);
+	else
+		net_drop(n, r->m, WEIR_R_ICMP_UNKNOWN);
+}
+
+/* The message: its 8 bytes, then as much of the packet as fits (RFC 1812 4.3.2.3, RFC 4443 2.4 (c)). */
+static struct rte_mbuf *make_unreachable(struct net *n, const struct rx *r, bool is4)
+{
+	unsigned quote = r->m->data_len - r->l3;
+	unsigned max = is4 ? 576 - 28 : 1280 - 48;
+	struct rte_mbuf *m = rte_pktmbuf_alloc(n->cfg.pool);
+	uint8_t *p;
+	uint16_t sum;
+
+	if (!m) {
+		stat_reason(n->stats, WEIR_R_NO_MBUF);
+		return NULL;
+	}
+	if (quote > max)
+		quote = max;
+	p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(8 + quote));
+	if (!p) {
+		rte_pktmbuf_free(m);
+		return NULL;
+	}
+	memset(p, 0, 8);
+	memcpy(p + 8, rx_at(r, r->l3), quote);
+	p[0] = is4 ? T4_UNREACHABLE : T6_UNREACHABLE;
+	p[1] = is4 ? (r->proto == 17 ? 3 : 2) : 4; /* port or protocol; port */
+	if (is4) {
+		rte_raw_cksum_mbuf(m, 0, m->pkt_len, &sum);
+		sum = (uint16_t)~sum;
+	} else {
+		sum = l4_checksum(m, 0, &r->dst, &r->src, PROTO_ICMP6);
+	}
+	memcpy(p + 2, &sum, 2);
+	return m;
+}
+
+void icmp_unreachable(struct net *n, struct rx *r, enum weir_reason why)
+{
+	bool is4 = ip_is4(&r->dst);
+	struct rte_mbuf *m;
+
+	if (ip_is_any(&r->src)) {
+		net_drop(n, r->m, why);
+		return;
+	}
+	if (!take_token(&n->errors, ERRORS_PER_SECOND, r->now_us)) {
+		stat_reason(n->stats, WEIR_R_ICMP_RATE);
+		net_drop(n, r->m, why);
+		return;
+	}
+	m = make_unreachable(n, r, is4);
+	if (m) {
+		stat_inc(n->stats, WEIR_C_ICMP_ERRORS_TX);
+		ip_output(n, m, &r->dst, &r->src, is4 ? PROTO_ICMP : PROTO_ICMP6, 0, r->now_us);
+	}
+	net_drop(n, r->m, why);
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What both families of IP share: delivery upwards, routes, headers on the way out. */
+#include <string.h>
+
+#include <rte_byteorder.h>
+#include <rte_ip.h>
+
+#include "net/net_pvt.h"
+
+#define TTL 64
+
+bool iface_has_addr(const struct net_iface *f, const struct weir_ip *ip)
+{
+	for (unsigned i = 0; i < f->n_addrs; i++)
+		if (ip_eq(&f->addrs[i].ip, ip))
+			return true;
+	return false;
+}
+
+int iface_with_addr(const struct net *n, const struct weir_ip *ip)
+{
+	for (unsigned i = 0; i < n->cfg.n_ifaces; i++)
+		if (iface_has_addr(iface_of(n, i), ip))
+			return (int)i;
+	return -1;
+}
+
+bool net_has_addr(const struct net *n, const struct weir_ip *a)
+{
+	return iface_with_addr(n, a) >= 0;
+}
+
+static bool is_link_local(const struct weir_ip *ip)
+{
+	return ip->b[0] == 0xfe && (ip->b[1] & 0xc0) == 0x80;
+}
+
+static bool is_on_link(const struct net_iface *f, const struct weir_ip *ip)
+{
+	if (is_link_local(ip))
+		return true;
+	for (unsigned i = 0; i < f->n_addrs; i++)
+		if (ip_in_prefix(ip, &f->addrs[i].ip, f->addrs[i].prefix_len))
+			return true;
+	return false;
+}
+
+/* The next hop from one interface: dst itself, or the gateway. */
+static bool hop_from(const struct net_iface *f, const struct weir_ip *dst, bool may_use_gateway, struct weir_ip *hop)
+{
+	if (is_on_link(f, dst)) {
+		*hop = *dst;
+		return true;
+	}
+	if (!may_use_gateway || !(ip_is4(dst) ? f->has_gw4 : f->has_gw6))
+		return false;
+	*hop = ip_is4(dst) ? f->gw4 : f->gw6;
+	return true;
+}
+
+bool ip_route(const struct net *n, const struct weir_ip *src, const struct weir_ip *dst, unsigned *iface, struct weir_ip *hop)
+{
+	int own = src ? iface_with_addr(n, src) : -1;
+
+	if (own >= 0 && hop_from(iface_of(n, (unsigned)own), dst, true, hop)) {
+		*iface = (unsigned)own;
+		return true;
+	}
+	for (int pass = 0; pass < 2; pass++) /* first what is on the link, then gateways */
+		for (unsigned i = 0; i < n->cfg.n_ifaces; i++)
+			if (hop_from(iface_of(n, i), dst, pass == 1, hop)) {
+				*iface = i;
+				return true;
+			}
+	return false;
+}
+
+const struct weir_ip *iface_source(const struct net *n, unsigned iface, const struct weir_ip *ip)
+{
+	const struct net_iface *f = iface_of(n, iface);
+	const struct weir_ip *first = NULL;
+
+	for (unsigned i = 0; i < f->n_addrs; i++) {
+		if (ip_is4(&f->addrs[i].ip) != ip_is4(ip))
+			continue;
+		if (ip_in_prefix(ip, &f->addrs[i].ip, f->addrs[i].prefix_len))
+			return &f->addrs[i].ip;
+		if (!first)
+			first = &f->addrs[i].ip;
+	}
+	return first;
+}
+
+bool net_source_for(const struct net *n, const struct weir_ip *remote, struct weir_ip *local)
+{
+	const struct weir_ip *source;
+	struct weir_ip hop;
+	unsigned iface;
+
+	if (!ip_route(n, NULL, remote, &iface, &hop))
+		return false;
+	source = iface_source(n, iface, remote);
+	if (!source)
+		return false;
+	*local = *source;
+	return true;
+}
+
+static uint32_t sum_bytes(const void *p, size_t n, uint32_t sum)
+{
+	return __rte_raw_cksum(p, n, sum);
+}
+
+uint16_t l4_checksum(const struct rte_mbuf *m, uint32_t off, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto)
+{
+	uint32_t len = m->pkt_len - off;
+	uint32_t words[2] = {rte_cpu_to_be_32(len), rte_cpu_to_be_32(proto)};
+	size_t n_addr = ip_is4(src) ? 4 : 16;
+	uint32_t sum = 0;
+	uint16_t data;
+
+	if (rte_raw_cksum_mbuf(m, off, len, &data) != 0)
+		return 1;
+	sum = sum_bytes(src->b + 16 - n_addr, n_addr, sum);
+	sum = sum_bytes(dst->b + 16 - n_addr, n_addr, sum);
+	sum = sum_bytes(words, sizeof(words), sum);
+	sum += data;
+	return (uint16_t)~__rte_raw_cksum_reduce(sum);
+}
+
+static void deliver_tcp(struct net *n, struct rx *r)
+{
+	uint64_t hw = r->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	struct tcp_packet packet = {.src = r->src, .dst = r->dst, .ecn = r->ecn};
+	struct ip_flow flow = {.local = r->dst, .remote = r->src};
+	const uint8_t *h = rx_at(r, r->l4);
+
+	if (r->m->data_len < r->l4 + 20) {
+		net_drop(n, r->m, WEIR_R_TCP_BAD_HEADER);
+		return;
+	}
+	flow.remote_port = (uint16_t)(h[0] << 8 | h[1]);
+	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
+	if (steer_redirect(n, r, &flow))
+		return;
+	if (hw != RTE_MBUF_F_RX_L4_CKSUM_GOOD && l4_checksum(r->m, r->l4, &r->src, &r->dst, PROTO_TCP) != 0) {
+		net_drop(n, r->m, WEIR_R_TCP_BAD_CHECKSUM);
+		return;
+	}
+	rte_pktmbuf_adj(r->m, r->l4);
+	tcp_input(n->tcp, r->m, &packet, r->now_us);
+}
+
+void ip_deliver(struct net *n, struct rx *r)
+{
+	bool is_group = ip_is4(&r->dst) ? r->dst.b[12] >= 224 : r->dst.b[0] == 0xff;
+
+	if (r->proto == PROTO_ICMP6 && !ip_is4(&r->dst)) { /* neighbour discovery comes to groups */
+		icmp6_input(n, r);
+		return;
+	}
+	if (is_group || !net_has_addr(n, &r->dst)) {
+		net_drop(n, r->m, WEIR_R_IP_NOT_OURS);
+		return;
+	}
+	if (net_has_addr(n, &r->src)) {
+		net_drop(n, r->m, WEIR_R_IP_BAD_SOURCE);
+		return;
+	}
+	if (r->proto == PROTO_TCP)
+		deliver_tcp(n, r);
+	else if (r->proto == PROTO_ICMP && ip_is4(&r->dst))
+		icmp4_input(n, r);
+	else
+		icmp_unreachable(n, r, WEIR_R_IP_UNKNOWN_PROTOCOL);
+}
+
+static bool add_header4(struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto, uint8_t ecn)
+{
+	uint16_t len = (uint16_t)(m->pkt_len + 20);
+	uint8_t *p = (uint8_t *)rte_pktmbuf_prepend(m, 20);
+	uint16_t sum;
+
+	if (!p)
+		return false;
+	memset(p, 0, 20);
+	p[0] = 0x45;
+	p[1] = ecn;
+	p[2] = (uint8_t)(len >> 8);
+	p[3] = (uint8_t)len;
+	p[6] = 0x40; /* don't fragment: so the identification may be 0 (RFC 6864) */
+	p[8] = TTL;
+	p[9] = proto;
+	memcpy(p + 12, src->b + 12, 4);
+	memcpy(p + 16, dst->b + 12, 4);
+	sum = (uint16_t)~rte_raw_cksum(p, 20);
+	memcpy(p + 10, &sum, 2);
+	m->l3_len = 20;
+	return true;
+}
+
+static bool add_header6(struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto, uint8_t ecn)
+{
+	uint16_t len = (uint16_t)m->pkt_len;
+	uint8_t *p = (uint8_t *)rte_pktmbuf_prepend(m, 40);
+
+	if (!p)
+		return false;
+	p[0] = 0x60;
+	p[1] = (uint8_t)(ecn << 4);
+	p[2] = p[3] = 0;
+	p[4] = (uint8_t)(len >> 8);
+	p[5] = (uint8_t)len;
+	p[6] = proto;
+	p[7] = TTL;
+	memcpy(p + 8, src->b, 16);
+	memcpy(p + 24, dst->b, 16);
+	m->l3_len = 40;
+	return true;
+}
+
+void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto,
+	       uint8_t ecn, uint64_t now_us)
+{
+	bool is4 = ip_is4(dst);
+	struct weir_ip hop;
+	unsigned iface;
+
+	if (!ip_route(n, src, dst, &iface, &hop)) {
+		net_drop(n, m, WEIR_R_NO_ROUTE);
+		return;
+	}
+	if (!(is4 ? add_header4(m, src, dst, proto, ecn) : add_header6(m, src, dst, proto, ecn))) {
+		net_drop(n, m, WEIR_R_TX_TOO_LONG);
+		return;
+	}
+	neigh_output(n, iface, &hop, m, is4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6, now_us);
+}
+
+/* The pseudo-header's sum for a device that adds the rest. */
+static uint16_t phdr_sum(const struct rte_mbuf *m, const struct ip_flow *flow)
+{
+	uint32_t words[2] = {rte_cpu_to_be_32(m->pkt_len), rte_cpu_to_be_32(PROTO_TCP)};
+	size_t n_addr = ip_is4(&flow->local) ? 4 : 16;
+	uint32_t sum = sum_bytes(flow->local.b + 16 - n_addr, n_addr, 0);
+
+	sum = sum_bytes(flow->remote.b + 16 - n_addr, n_addr, sum);
+	sum = sum_bytes(words, sizeof(words), sum);
+	return __rte_raw_cksum_reduce(sum);
+}
+
+void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us)
+{
+	struct net *n = ctx;
+	uint8_t *h = rte_pktmbuf_mtod(m, uint8_t *);
+	int own = iface_with_addr(n, &flow->local);
+	const struct net_port *port = own >= 0 ? &n->cfg.ports[n->iface_port[own]] : NULL;
+	uint16_t sum;
+
+	if (port && port->caps.tx_csum_l4) {
+		bool is4 = ip_is4(&flow->local);
+
+		sum = phdr_sum(m, flow);
+		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | (is4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
+		m->l4_len = (h[12] >> 4) * 4u;
+	} else {
+		sum = l4_checksum(m, 0, &flow->local, &flow->remote, PROTO_TCP);
+	}
+	memcpy(h + 16, &sum, 2);
+	ip_output(n, m, &flow->local, &flow->remote, PROTO_TCP, ecn, now_us);
+}

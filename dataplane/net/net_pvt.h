@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of net/ share. A received packet is handled where it lies:
+ * struct rx says what is known of it so far. Whoever is called with an mbuf
+ * takes it over.
+ */
+#ifndef NET_NET_PVT_H
+#define NET_NET_PVT_H
+
+#include <assert.h>
+
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include "base/wheel.h"
+#include "net/net.h"
+#include "stats/stats.h"
+
+#define NET_TX_BUFFER 256 /* packets that wait for a port */
+
+#define ETHERTYPE_IP4 0x0800
+#define ETHERTYPE_ARP 0x0806
+#define ETHERTYPE_VLAN 0x8100
+#define ETHERTYPE_IP6 0x86dd
+
+#define PROTO_ICMP 1
+#define PROTO_TCP 6
+#define PROTO_ICMP6 58
+
+#define NEIGH_REACHABLE_US 30000000 /* RFC 4861 10: REACHABLE_TIME */
+#define NEIGH_RETRANS_US 1000000    /* RETRANS_TIMER */
+#define NEIGH_TRIES 3		    /* MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT */
+
+enum neigh_state {
+	NEIGH_FREE,
+	NEIGH_INCOMPLETE, /* asked, no answer yet; packets wait */
+	NEIGH_REACHABLE,
+	NEIGH_STALE,	  /* known, not confirmed lately: the next use asks again */
+	NEIGH_PROBE,	  /* known, being asked */
+};
+
+/* A next hop. */
+struct neigh {
+	struct wheel_timer timer;
+	struct neigh *next; /* of its bucket, or of the free list */
+	struct weir_ip ip;
+	uint8_t iface;
+	uint8_t state;
+	uint8_t tries;
+	uint8_t mac[6];
+	uint64_t confirmed_us;
+	uint32_t n_queued;
+	struct rte_mbuf *head, *tail; /* waiting packets from the IP header on, linked by a field of their own */
+};
+
+struct neigh_table {
+	struct neigh *entries;
+	struct neigh **buckets;
+	struct neigh *free;
+	uint32_t mask;
+	uint32_t n;
+	uint32_t n_used;
+	uint32_t hand; /* where the search for a stale entry goes on */
+};
+
+/* Replies that may be sent now: filled at a rate, at most a burst. */
+struct token_bucket {
+	uint64_t last_us;
+	uint64_t tokens_us; /* in microseconds of rate */
+};
+
+struct net_tx {
+	unsigned n;
+	struct rte_mbuf *pkts[NET_TX_BUFFER];
+};
+
+struct net_redirect {
+	unsigned n;
+	struct rte_mbuf *pkts[NET_BURST];
+};
+
+struct net {
+	struct net_config cfg;
+	struct weir_worker_stats *stats;
+	struct tcp_stack *tcp;
+	struct neigh_table neigh;
+	struct token_bucket errors, echoes;
+	uint64_t announce_us; /* when our addresses are announced next */
+	unsigned n_announced;
+	struct net_tx *tx;		/* [n_ports] */
+	struct net_redirect *redirect;	/* [n_workers] */
+	uint8_t iface_port[NET_MAX_IFACES]; /* index of the interface's port */
+};
+
+/* A packet on its way up. */
+struct rx {
+	struct rte_mbuf *m;
+	uint64_t now_us;
+	uint16_t port;	  /* index in cfg.ports */
+	uint8_t iface;	  /* index in cfg.ifaces */
+	bool is_redirected; /* another worker received it: handle it here, whoever owns it */
+	uint16_t l3;	  /* offset of the IP or ARP header */
+	uint16_t l4;	  /* offset behind the IP header */
+	uint8_t proto;
+	uint8_t ecn;
+	uint8_t src_mac[6];
+	struct weir_ip src, dst;
+};
+
+static inline void *rx_at(const struct rx *r, uint16_t off)
+{
+	return rte_pktmbuf_mtod_offset(r->m, void *, off);
+}
+
+static inline void net_drop(struct net *n, struct rte_mbuf *m, enum weir_reason why)
+{
+	stat_reason(n->stats, why);
+	rte_pktmbuf_free(m);
+}
+
+static inline const struct net_iface *iface_of(const struct net *n, unsigned i)
+{
+	return &n->cfg.ifaces[i];
+}
+
+/* eth.c */
+void eth_input(struct net *n, struct rx *r);
+/* m begins at the payload; adds the header (and tag) and gives it to the port's buffer. */
+void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t dst[6], uint16_t ethertype);
+
+/* arp.c, ndp.c */
+void arp_input(struct net *n, struct rx *r);
+/* Asks for target; dst NULL: everybody. */
+void arp_request(struct net *n, unsigned iface, const struct weir_ip *target, const uint8_t *dst);
+void arp_announce(struct net *n, unsigned iface, const struct weir_ip *ip);
+/* Neighbour solicitation and advertisement; r->l4 is at the ICMPv6 header, whose checksum was verified. */
+void ndp_input(struct net *n, struct rx *r, uint8_t type);
+void ndp_solicit(struct net *n, unsigned iface, const struct weir_ip *target, const uint8_t *dst);
+void ndp_announce(struct net *n, unsigned iface, const struct weir_ip *ip);
+
+/* ip4.c, ip6.c */
+void ip4_input(struct net *n, struct rx *r);
+void ip6_input(struct net *n, struct rx *r);
+/* ip.c: what both families do */
+void ip_deliver(struct net *n, struct rx *r);
+/* m begins at the transport header. Routes, adds the IP header, resolves the next hop. */
+void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto,
+	       uint8_t ecn, uint64_t now_us);
+/* The interface and next hop towards dst, from src's interface if it has one. False: none. */
+bool ip_route(const struct net *n, const struct weir_ip *src, const struct weir_ip *dst, unsigned *iface, struct weir_ip *hop);
+bool iface_has_addr(const struct net_iface *f, const struct weir_ip *ip);
+/* Index of the interface that has this address, or -1. */
+int iface_with_addr(const struct net *n, const struct weir_ip *ip);
+/* An address of the interface in ip's prefix, or the first of its family; NULL: none. */
+const struct weir_ip *iface_source(const struct net *n, unsigned iface, const struct weir_ip *ip);
+/* Internet checksum of the packet from off to its end, with the pseudo-header; 0 is correct on receive. */
+uint16_t l4_checksum(const struct rte_mbuf *m, uint32_t off, const struct weir_ip *src, const struct weir_ip *dst,
+		     uint8_t proto);
+
+/* icmp.c */
+void icmp4_input(struct net *n, struct rx *r);
+void icmp6_input(struct net *n, struct rx *r);
+/* "Protocol or port unreachable", in answer to r; drops r's packet under why. */
+void icmp_unreachable(struct net *n, struct rx *r, enum weir_reason why);
+
+/* steer.c */
+/* Another worker owns the flow: takes the packet. False: handle it here. */
+bool steer_redirect(struct net *n, struct rx *r, const struct ip_flow *flow);
+/* A copy for every other worker, which only learns from it. */
+void steer_broadcast(struct net *n, const struct rx *r);
+void steer_flush(struct net *n);
+
+/* neigh.c */
+bool neigh_create(struct net *n);
+void neigh_destroy(struct net *n);
+/* m begins at the IP header. Sends it now, or when the next hop has answered. */
+void neigh_output(struct net *n, unsigned iface, const struct weir_ip *hop, struct rte_mbuf *m, uint16_t ethertype,
+		  uint64_t now_us);
+/* ip is at mac. may_create: make an entry if there is none; is_answer: it answers a question of ours. */
+void neigh_learn(struct net *n, unsigned iface, const struct weir_ip *ip, const uint8_t mac[6], bool may_create,
+		 bool is_answer, uint64_t now_us);
+
+/* port.c */
+void port_flush(struct net *n);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A DPDK port: probed, asked what it can do, configured with that and no more.
+ * What it lacks is done in software above.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+
+#include "base/log.h"
+#include "net/net_pvt.h"
+
+#define DEFAULT_DESC 512
+
+/* "net_tap0,iface=x" > "net_tap0" */
+static void device_name(const char *device, char *out, size_t cap)
+{
+	size_t n = strcspn(device, ",");
+
+	snprintf(out, cap, "%.*s", (int)(n < cap ? n : cap - 1), device);
+}
+
+static bool is_virtual(const char *device)
+{
+	return strncmp(device, "net_", 4) == 0;
+}
+
+static int probe(const char *device, uint16_t *id)
+{
+	char name[64];
+	int rc;
+
+	device_name(device, name, sizeof(name));
+	if (rte_eth_dev_get_port_by_name(name, id) == 0)
+		return 0; /* PCI devices were probed at DPDK's start */
+	rc = rte_dev_probe(device);
+	if (rc < 0) {
+		log_error("port %s cannot be opened: %s", device, rte_strerror(-rc));
+		return rc;
+	}
+	if (rte_eth_dev_get_port_by_name(name, id) != 0) {
+		log_error("port %s is no Ethernet device", device);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+/* net_tap computes checksums in software, from a copy: we do that better. */
+static bool has_real_offloads(const struct rte_eth_dev_info *info)
+{
+	return strcmp(info->driver_name, "net_tap") != 0;
+}
+
+static void choose_offloads(const struct rte_eth_dev_info *info, struct rte_eth_conf *conf, struct net_port_caps *caps)
+{
+	uint64_t rx = info->rx_offload_capa;
+	uint64_t tx = info->tx_offload_capa;
+
+	if (has_real_offloads(info)) {
+		caps->rx_csum_ip = rx & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+		caps->rx_csum_l4 = rx & RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+		caps->tx_csum_l4 = tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+	}
+	caps->tx_multi_seg = tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	caps->max_tx_segs = info->tx_desc_lim.nb_mtu_seg_max ? info->tx_desc_lim.nb_mtu_seg_max : 16;
+	conf->rxmode.offloads = (caps->rx_csum_ip ? RTE_ETH_RX_OFFLOAD_IPV4_CKSUM : 0) |
+				(caps->rx_csum_l4 ? RTE_ETH_RX_OFFLOAD_TCP_CKSUM : 0);
+	conf->txmode.offloads = (caps->tx_csum_l4 ? RTE_ETH_TX_OFFLOAD_TCP_CKSUM : 0) |
+				(caps->tx_multi_seg ? RTE_ETH_TX_OFFLOAD_MULTI_SEGS : 0);
+	/* Larger frames than an mbuf need scattered receive. */
+	if (conf->rxmode.mtu + RTE_ETHER_HDR_LEN + 4 > RTE_MBUF_DEFAULT_DATAROOM && (rx & RTE_ETH_RX_OFFLOAD_SCATTER))
+		conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
+}
+
+static int configure(const struct net_port_config *config, uint16_t id, struct net_port *out)
+{
+	struct rte_eth_dev_info info;
+	struct rte_eth_conf conf = {0};
+	uint64_t rss = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP;
+	int rc = rte_eth_dev_info_get(id, &info);
+
+	if (rc)
+		return rc;
+	if (info.max_rx_queues < config->n_queues || info.max_tx_queues < config->n_queues) {
+		log_error("port %s has %u receive and %u transmit queues; %u workers need as many", config->device,
+			  info.max_rx_queues, info.max_tx_queues, config->n_queues);
+		return -EINVAL;
+	}
+	conf.rxmode.mtu = config->mtu;
+	if (info.max_mtu && conf.rxmode.mtu > info.max_mtu)
+		conf.rxmode.mtu = info.max_mtu;
+	choose_offloads(&info, &conf, &out->caps);
+	rss &= info.flow_type_rss_offloads;
+	if (config->n_queues > 1 && rss && !is_virtual(config->device)) {
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		conf.rx_adv_conf.rss_conf.rss_hf = rss;
+		out->caps.stable_rss = true;
+	}
+	out->mtu = (uint16_t)conf.rxmode.mtu;
+	return rte_eth_dev_configure(id, config->n_queues, config->n_queues, &conf);
+}
+
+static int setup_queues(const struct net_port_config *config, uint16_t id)
+{
+	uint16_t n_rx = config->n_desc ? config->n_desc : DEFAULT_DESC;
+	uint16_t n_tx = n_rx;
+	int socket = rte_eth_dev_socket_id(id);
+	int rc = rte_eth_dev_adjust_nb_rx_tx_desc(id, &n_rx, &n_tx);
+
+	for (uint16_t q = 0; rc == 0 && q < config->n_queues; q++) {
+		rc = rte_eth_rx_queue_setup(id, q, n_rx, (unsigned)socket, NULL, config->pools[q]);
+		if (rc == 0)
+			rc = rte_eth_tx_queue_setup(id, q, n_tx, (unsigned)socket, NULL);
+	}
+	return rc;
+}
+
+/* What not every device can do, and not every one needs. */
+static void set_modes(const struct net_port_config *config, uint16_t id)
+{
+	if (config->promiscuous && rte_eth_promiscuous_enable(id) != 0)
+		log_warn("port %s cannot be promiscuous", config->device);
+	if (rte_eth_allmulticast_enable(id) != 0) /* neighbour discovery comes to groups */
+		log_debug("port %s filters groups by itself", config->device);
+	rte_eth_dev_set_link_up(id);
+}
+
+int port_start(const struct net_port_config *config, struct net_port *out)
+{
+	struct rte_ether_addr mac;
+	uint16_t id;
+	int rc = probe(config->device, &id);
+
+	if (rc)
+		return rc;
+	*out = (struct net_port){.port_id = id, .n_queues = config->n_queues};
+	device_name(config->device, out->name, sizeof(out->name));
+	rc = configure(config, id, out);
+	if (rc == 0)
+		rc = setup_queues(config, id);
+	if (rc == 0)
+		rc = rte_eth_macaddr_get(id, &mac);
+	if (rc == 0)
+		rc = rte_eth_dev_start(id);
+	if (rc) {
+		log_error("port %s does not start: %s", config->device, rte_strerror(-rc));
+		rte_eth_dev_close(id);
+		return rc;
+	}
+	memcpy(out->mac, mac.addr_bytes, 6);
+	set_modes(config, id);
+	log_info("port %s: MTU %u, %u queues, checksums rx %s tx %s, segments %s", out->name, out->mtu, out->n_queues,
+		 out->caps.rx_csum_l4 ? "device" : "software", out->caps.tx_csum_l4 ? "device" : "software",
+		 out->caps.tx_multi_seg ? "several" : "one");
+	return 0;
+}
+
+void port_stop(struct net_port *p)
+{
+	int rc = rte_eth_dev_stop(p->port_id);
+
+	if (rc == 0)
+		rc = rte_eth_dev_close(p->port_id);
+	if (rc)
+		log_warn("port %s does not stop: %s", p->name, rte_strerror(-rc));
+}
+
+bool port_is_link_up(const struct net_port *p)
+{
+	struct rte_eth_link link;
+
+	return rte_eth_link_get_nowait(p->port_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void port_flush(struct net *n)
+{
+	for (unsigned i = 0; i < n->cfg.n_ports; i++) {
+		struct net_tx *tx = &n->tx[i];
+		uint64_t bytes = 0;
+		uint16_t sent;
+
+		if (!tx->n)
+			continue;
+		for (unsigned k = 0; k < tx->n; k++)
+			bytes += tx->pkts[k]->pkt_len;
+		sent = rte_eth_tx_burst(n->cfg.ports[i].port_id, n->cfg.worker, tx->pkts, (uint16_t)tx->n);
+		for (unsigned k = sent; k < tx->n; k++)
+			bytes -= tx->pkts[k]->pkt_len;
+		stat_add(n->stats, WEIR_C_TX_PACKETS, sent);
+		stat_add(n->stats, WEIR_C_TX_BYTES, bytes);
+		tx->n -= sent; /* the rest waits for the next flush */
+		memmove(tx->pkts, tx->pkts + sent, tx->n * sizeof(tx->pkts[0]));
+	}
+}

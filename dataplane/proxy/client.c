@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client connection: one request at a time, pipelined ones wait in its receive queue. */
+#include <errno.h>
+#include <string.h>
+
+#include "proxy/proxy_pvt.h"
+
+int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
+{
+	struct proxy *p = ctx;
+	struct client *c = p->free_clients;
+
+	if (!c)
+		return -ENOBUFS;
+	p->free_clients = c->next;
+	memset(c, 0, sizeof(*c));
+	c->p = p;
+	c->tcp = tcp;
+	c->state = CLIENT_IDLE;
+	c->next = p->live;
+	if (c->next)
+		c->next->prev = c;
+	p->live = c;
+	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, ++p->n_clients);
+	client_arm(c, now_us + (uint64_t)p->cfg.idle_timeout_ms * 1000);
+	*user = c;
+	return 0;
+}
+
+/* The object goes back; its TCP connection was dealt with. */
+static void release(struct client *c, uint64_t now_us)
+{
+	struct proxy *p = c->p;
+
+	if (c->rq)
+		request_free(c->rq, now_us);
+	wheel_cancel(p->cfg.wheel, &c->timer);
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		p->live = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	c->state = CLIENT_FREE;
+	c->tcp = NULL;
+	c->next = p->free_clients;
+	p->free_clients = c;
+	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, --p->n_clients);
+}
+
+void client_end(struct client *c, bool abort, uint64_t now_us)
+{
+	if (abort)
+		tcp_abort(c->tcp, WEIR_R_CLOSE_ABORTED, now_us);
+	else
+		tcp_close(c->tcp, now_us);
+	release(c, now_us);
+}
+
+void client_arm(struct client *c, uint64_t at_us)
+{
+	wheel_arm(c->p->cfg.wheel, &c->timer, c->p->cfg.wheel_kind, at_us);
+}
+
+void client_linger(struct client *c, uint64_t now_us)
+{
+	assert(!c->rq);
+	c->state = CLIENT_LINGER;
+	c->lingered = 0;
+	tcp_shutdown(c->tcp);
+	client_arm(c, now_us + LINGER_MS * 1000);
+}
+
+void client_on_event(struct tcp_conn *tcp, void *user, unsigned events, uint64_t now_us)
+{
+	struct client *c = user;
+
+	if (events & TCP_EV_CLOSED) {
+		if (c->rq)
+			stat_reason(c->p->stats, WEIR_R_REQ_CLIENT_GONE);
+		release(c, now_us);
+		return;
+	}
+	client_pump(c, now_us);
+}
+
+/* -- the states; each returns true if the pump should go on with the next one */
+
+static bool pump_idle(struct client *c, uint64_t now_us)
+{
+	if (tcp_readable(c->tcp) == 0) {
+		if (tcp_is_eof(c->tcp) || c->p->is_draining)
+			client_end(c, false, now_us);
+		return false;
+	}
+	c->rq = request_create(c, now_us);
+	if (!c->rq) {
+		reply_busy(c, now_us);
+		return c->state == CLIENT_LINGER;
+	}
+	c->state = CLIENT_HEAD;
+	client_arm(c, now_us + (uint64_t)c->p->cfg.header_timeout_ms * 1000);
+	return true;
+}
+
+static void refuse_head(struct client *c, enum http1_outcome o, uint64_t now_us)
+{
+	struct request *rq = c->rq;
+	bool is_large = o == HTTP1_BAD_LINE_TOO_LONG || o == HTTP1_BAD_HEADERS_TOO_LARGE || o == HTTP1_BAD_TOO_MANY_FIELDS;
+
+	rq->keep = false;
+	reply_error(rq, is_large ? WEIR_R_REQ_TOO_LARGE : WEIR_R_REQ_BAD, http1_outcome_status(o),
+		    slice_str(http1_outcome_name(o)), now_us);
+}
+
+static bool pump_head(struct client *c, uint64_t now_us)
+{
+	struct request *rq = c->rq;
+	enum http1_outcome o = HTTP1_MORE;
+
+	while (o == HTTP1_MORE) {
+		struct slice s = tcp_peek(c->tcp);
+		size_t used;
+
+		if (s.n == 0)
+			break;
+		o = http1_parse(&rq->parser, s.p, s.n, &used);
+		tcp_consume(c->tcp, used);
+	}
+	if (o == HTTP1_MORE) {
+		if (!tcp_is_eof(c->tcp))
+			return false;
+		if (http1_has_begun(&rq->parser)) /* cut within its head */
+			stat_reason(c->p->stats, WEIR_R_REQ_CLIENT_GONE);
+		client_end(c, false, now_us);
+		return false;
+	}
+	if (o != HTTP1_DONE) {
+		refuse_head(c, o, now_us);
+		return true;
+	}
+	stat_inc(c->p->stats, WEIR_C_REQUESTS);
+	c->state = CLIENT_BUSY;
+	request_route(rq, now_us);
+	return true;
+}
+
+/* The response is complete and given to TCP. */
+static void finish(struct client *c, uint64_t now_us)
+{
+	struct request *rq = c->rq;
+	struct proxy *p = c->p;
+	bool keep = rq->keep && rq->body_sent && !p->is_draining;
+
+	if (rq->uc) {
+		if (rq->body_sent && rq->response.keep_alive && rq->response.body != HTTP_BODY_UNTIL_CLOSE)
+			upstream_put(p->cfg.upstream, rq->uc, now_us);
+		else
+			upstream_discard(p->cfg.upstream, rq->uc, !rq->body_sent, now_us);
+		rq->uc = NULL;
+	}
+	request_free(rq, now_us);
+	if (!keep) {
+		client_linger(c, now_us);
+		return;
+	}
+	c->state = CLIENT_IDLE;
+	client_arm(c, now_us + (uint64_t)p->cfg.idle_timeout_ms * 1000);
+}
+
+static bool pump_busy(struct client *c, uint64_t now_us)
+{
+	bool has_moved = relay_request(c->rq, now_us);
+
+	if (c->state == CLIENT_BUSY && c->rq)
+		has_moved |= relay_response(c->rq, now_us);
+	if (c->state != CLIENT_BUSY || !c->rq)
+		return c->state != CLIENT_FREE;
+	if (c->rq->response_done) {
+		finish(c, now_us);
+		return true;
+	}
+	if (has_moved) {
+		c->rq->progress_us = now_us;
+		return true;
+	}
+	if (!wheel_is_armed(&c->timer) || c->timer.at * c->p->cfg.wheel->tick_us > request_deadline(c->rq))
+		client_arm(c, request_deadline(c->rq));
+	return false;
+}
+
+static bool pump_linger(struct client *c, uint64_t now_us)
+{
+	size_t n;
+
+	while ((n = tcp_peek(c->tcp).n) > 0) {
+		c->lingered += (uint32_t)n;
+		tcp_consume(c->tcp, n);
+	}
+	if (tcp_is_eof(c->tcp) || c->lingered > LINGER_BYTES)
+		client_end(c, !tcp_is_eof(c->tcp), now_us);
+	return false;
+}
+
+void client_pump(struct client *c, uint64_t now_us)
+{
+	bool goes_on = true;
+
+	while (goes_on) {
+		switch ((enum client_state)c->state) {
+		case CLIENT_IDLE:
+			goes_on = pump_idle(c, now_us);
+			break;
+		case CLIENT_HEAD:
+			goes_on = pump_head(c, now_us);
+			break;
+		case CLIENT_BUSY:
+			goes_on = pump_busy(c, now_us);
+			break;
+		case CLIENT_LINGER:
+			goes_on = pump_linger(c, now_us);
+			break;
+		case CLIENT_FREE:
+			return;
+		}
+	}
+}
+
+void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
+{
+	struct client *c = (struct client *)(void *)t; /* its first field */
+
+	switch ((enum client_state)c->state) {
+	case CLIENT_IDLE:
+		stat_reason(c->p->stats, WEIR_R_REQ_IDLE_TIMEOUT);
+		client_end(c, false, now_us);
+		break;
+	case CLIENT_HEAD:
+		c->rq->keep = false;
+		reply_error(c->rq, WEIR_R_REQ_HEADER_TIMEOUT, 408, SLICE("the head did not arrive in time"), now_us);
+		client_pump(c, now_us);
+		break;
+	case CLIENT_BUSY:
+		if (request_deadline(c->rq) > now_us) {
+			client_arm(c, request_deadline(c->rq));
+			break;
+		}
+		request_on_deadline(c->rq, now_us);
+		client_pump(c, now_us);
+		break;
+	case CLIENT_LINGER:
+		client_end(c, false, now_us);
+		break;
+	case CLIENT_FREE:
+		assert(!"timer of a free client");
+	}
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of proxy/ share. A client connection is pumped: whatever
+ * happened to it or to its upstream connection, client_pump() does all that
+ * can be done now and returns. Nothing recurses, and after a call that may end
+ * the client (they say so) it is not touched any more.
+ */
+#ifndef PROXY_PROXY_PVT_H
+#define PROXY_PROXY_PVT_H
+
+#include <assert.h>
+
+#include "base/ip.h"
+#include "base/wheel.h"
+#include "proxy/proxy.h"
+#include "route/route.h"
+#include "stats/stats.h"
+
+#define PROXY_MAX_SNAPSHOTS 128
+#define PROXY_MAX_LISTENERS 1024
+#define LINGER_MS 2000		  /* after our last answer: time for the client to read it */
+#define LINGER_BYTES (256u << 10) /* what it may still send meanwhile */
+#define SMALL_RUN 512		  /* body pieces up to this are copied, larger ones handed over */
+#define CHUNK_ROOM 32		  /* framing around a chunk */
+#define REQUEST_ID_LEN 32
+
+enum client_state {
+	CLIENT_FREE,
+	CLIENT_IDLE, /* between requests */
+	CLIENT_HEAD, /* a request's head arrives */
+	CLIENT_BUSY, /* a request is in hand */
+	CLIENT_LINGER, /* our side is closed; what still arrives is dropped */
+};
+
+struct client {
+	struct wheel_timer timer;
+	struct proxy *p;
+	struct tcp_conn *tcp;
+	struct request *rq;
+	struct client *next, *prev; /* free list, or all that live */
+	uint32_t lingered;	    /* bytes dropped in LINGER */
+	uint8_t state;
+};
+
+/* A snapshot that somebody uses. */
+struct snap {
+	const struct weir_snapshot *s;
+	uint32_t refs; /* requests, plus one while it is the current one */
+};
+
+struct request {
+	struct request *next; /* free list */
+	struct client *client;
+	struct snap *snap;
+	struct upstream_conn *uc; /* NULL: no try under way */
+	struct upstream_tried tried;
+	uint64_t backend_id;
+	uint64_t start_us;
+	uint64_t sent_us;     /* the whole request went to the endpoint */
+	uint64_t progress_us; /* last movement of anything */
+	uint32_t request_timeout_ms, backend_timeout_ms;
+	uint8_t n_tries;
+	bool is_routed : 1;
+	bool is_connected : 1;
+	bool head_sent : 1;	 /* to the endpoint */
+	bool body_begun : 1;	 /* a byte of the request's body went to the endpoint */
+	bool body_sent : 1;	 /* the whole request did */
+	bool continue_sent : 1;
+	bool has_response : 1;	 /* its head is complete */
+	bool response_begun : 1; /* a byte of it arrived */
+	bool response_sent : 1;	 /* its head went to the client */
+	bool response_done : 1;
+	bool keep : 1;		 /* the client's connection goes on afterwards */
+	bool to_chunked : 1;	 /* the client gets the body chunked */
+	char id[REQUEST_ID_LEN];
+	struct slice request_id;
+	struct http1_parser parser, response_parser;
+	struct http1_body body, response_body;
+	struct http_head head, response;
+	char *buf, *response_buf;
+};
+
+struct listening {
+	struct weir_ip addr;
+	uint16_t port;
+	bool is_wanted;
+	struct tcp_listener *l;
+};
+
+struct proxy {
+	struct proxy_config cfg;
+	struct weir_worker_stats *stats;
+	struct client *clients, *free_clients, *live;
+	struct request *requests, *free_requests;
+	char *buffers;
+	char *scratch; /* for heads that are being written */
+	size_t scratch_size;
+	uint32_t n_clients, n_requests;
+	uint64_t prng;
+	bool is_draining;
+	struct snap *current;
+	struct snap snaps[PROXY_MAX_SNAPSHOTS];
+	unsigned n_listening;
+	struct listening listening[PROXY_MAX_LISTENERS];
+};
+
+/* proxy.c */
+void snap_put(struct proxy *p, struct snap *s);
+uint64_t proxy_random(struct proxy *p);
+/* Opens and closes listeners so that they fit the snapshot. */
+void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
+
+/* client.c */
+int client_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us);
+void client_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us);
+void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us);
+/* Does all that can be done. May end the client. */
+void client_pump(struct client *c, uint64_t now_us);
+/* Ends the client: reset if abort, else in order. */
+void client_end(struct client *c, bool abort, uint64_t now_us);
+/* No more requests: closes our side and drops what still comes, for a while. */
+void client_linger(struct client *c, uint64_t now_us);
+void client_arm(struct client *c, uint64_t at_us);
+
+/* request.c */
+struct request *request_create(struct client *c, uint64_t now_us);
+/* Frees it; the upstream connection, if any, is aborted. */
+void request_free(struct request *rq, uint64_t now_us);
+/* The head is complete: finds the route and begins the first try, or answers. */
+void request_route(struct request *rq, uint64_t now_us);
+/* The try failed: another one, or the answer. why, status: for the client if it is the last. */
+void request_try_failed(struct request *rq, enum weir_reason why, unsigned status, const char *detail, uint64_t now_us);
+void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, uint64_t now_us);
+/* When the request must be looked at again, if nothing happens until then. */
+uint64_t request_deadline(const struct request *rq);
+/* The deadline has passed. May end the client. */
+void request_on_deadline(struct request *rq, uint64_t now_us);
+
+/* relay.c: true if something moved. Errors are answered or end the client: then c->rq is NULL or c is free. */
+bool relay_request(struct request *rq, uint64_t now_us);
+bool relay_response(struct request *rq, uint64_t now_us);
+
+/*
+ * reply.c: an answer of Weir's own, counted under why (WEIR_N_REASONS: under
+ * none); frees the request. If a response had begun already, the client is reset instead.
+ */
+void reply_error(struct request *rq, enum weir_reason why, unsigned status, struct slice detail, uint64_t now_us);
+/* "204 No Content" to OPTIONS *. */
+void reply_options(struct request *rq, uint64_t now_us);
+void reply_count(struct proxy *p, unsigned status);
+/* Without a request object: pool empty. */
+void reply_busy(struct client *c, uint64_t now_us);
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Heads and bodies from one connection to the other. Never more is taken from
+ * one side than the other has room for: so the slower one's window closes the
+ * faster one's, and memory is bounded by windows.
+ */
+#include <rte_mbuf.h>
+
+#include "proxy/proxy_pvt.h"
+
+/* -- bodies */
+
+enum relayed {
+	RELAYED_NOTHING,
+	RELAYED_SOME,
+	RELAYED_ALL,	/* the body has ended and all of it was given on */
+	RELAYED_BAD,	/* its framing is wrong */
+	RELAYED_FAILED, /* the receiving side does not take it */
+};
+
+/* n payload bytes from the head of from's queue; they lie in one piece. Room was checked. */
+static bool pass_on(struct tcp_conn *from, struct tcp_conn *to, size_t n)
+{
+	if (n > SMALL_RUN) {
+		struct rte_mbuf *m = tcp_recv(from, n);
+
+		if (m)
+			return m->pkt_len == n && tcp_send_mbufs(to, m) == 0;
+	}
+	if (tcp_send(to, tcp_peek(from).p, n) != 0)
+		return false;
+	tcp_consume(from, n);
+	return true;
+}
+
+static bool pass_run(struct tcp_conn *from, struct tcp_conn *to, size_t n, bool chunked)
+{
+	char mem[CHUNK_ROOM];
+	struct buf b;
+
+	if (!chunked)
+		return pass_on(from, to, n);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_chunk_size(&b, n);
+	return tcp_send(to, b.p, b.n) == 0 && pass_on(from, to, n) && tcp_send(to, "\r\n", 2) == 0;
+}
+
+/* Relays what there is and what there is room for. *bytes: payload passed on. bad: what was wrong. */
+static enum relayed relay_body(struct http1_body *body, struct tcp_conn *from, struct tcp_conn *to, bool chunked,
+			       uint64_t *bytes, enum http1_outcome *bad)
+{
+	enum relayed result = RELAYED_NOTHING;
+
+	for (;;) {
+		struct slice s = tcp_peek(from);
+		size_t room = tcp_send_room(to);
+		struct http1_run run;
+		enum http1_outcome o;
+
+		if (s.n == 0 || room <= CHUNK_ROOM)
+			return result;
+		room -= CHUNK_ROOM;
+		o = http1_body_scan(body, s.p, s.n < room ? s.n : room, &run);
+		tcp_consume(from, run.skip);
+		if (run.data && !pass_run(from, to, run.data, chunked))
+			return RELAYED_FAILED;
+		*bytes += run.data;
+		result = RELAYED_SOME;
+		if (o == HTTP1_MORE)
+			continue;
+		*bad = o;
+		if (o != HTTP1_DONE)
+			return RELAYED_BAD;
+		if (chunked && tcp_send(to, "0\r\n\r\n", 5) != 0)
+			return RELAYED_FAILED;
+		return RELAYED_ALL;
+	}
+}
+
+/* -- to the endpoint */
+
+/* False: not now; the try may have failed. */
+static bool send_head(struct request *rq, uint64_t now_us)
+{
+	struct client *c = rq->client;
+	struct proxy *p = c->p;
+	char ip[IP_TEXT_MAX];
+	struct http1_forward f = {.proto = SLICE("http"), .request_id = rq->request_id};
+	struct buf b;
+	int rc;
+
+	f.client_ip = slice_str(ip_format(&tcp_flow(c->tcp)->remote, ip));
+	buf_init(&b, p->scratch, p->scratch_size);
+	http1_write_request_head(&b, &rq->head, &f);
+	assert(!b.overflow);
+	rc = tcp_send(upstream_tcp(rq->uc), b.p, b.n);
+	if (rc == 0) {
+		rq->head_sent = true;
+		rq->sent_us = rq->progress_us = now_us;
+		return true;
+	}
+	request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed the connection", now_us);
+	return false;
+}
+
+/* The client waits for our word before it sends the body (RFC 9110 10.1.1); the endpoint is there. */
+static void send_continue(struct request *rq)
+{
+	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	if (!rq->head.expect_continue || rq->continue_sent || rq->has_response || tcp_readable(rq->client->tcp))
+		return;
+	if (tcp_send(rq->client->tcp, text, sizeof(text) - 1) == 0) {
+		rq->continue_sent = true;
+		reply_count(rq->client->p, 100);
+	}
+}
+
+static bool relay_request_body(struct request *rq, uint64_t now_us)
+{
+	struct client *c = rq->client;
+	struct proxy *p = c->p;
+	uint64_t bytes = 0;
+	enum http1_outcome bad = HTTP1_DONE;
+	enum relayed r = relay_body(&rq->body, c->tcp, upstream_tcp(rq->uc), rq->head.body == HTTP_BODY_CHUNKED, &bytes, &bad);
+
+	stat_add(p->stats, WEIR_C_BODY_BYTES_UP, bytes);
+	if (bytes || r == RELAYED_ALL)
+		rq->body_begun = true;
+	switch (r) {
+	case RELAYED_NOTHING:
+	case RELAYED_SOME:
+		break;
+	case RELAYED_ALL:
+		rq->body_sent = true;
+		rq->sent_us = now_us;
+		return true;
+	case RELAYED_BAD:
+		rq->keep = false;
+		reply_error(rq, WEIR_R_REQ_BAD, http1_outcome_status(bad), slice_str(http1_outcome_name(bad)), now_us);
+		return true;
+	case RELAYED_FAILED: /* it may have answered before it closed: then the answer counts */
+		if (tcp_readable(upstream_tcp(rq->uc)) == 0 && !rq->has_response)
+			request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed the connection", now_us);
+		return false;
+	}
+	if (tcp_is_eof(c->tcp) && r == RELAYED_NOTHING) { /* the body can never be complete */
+		stat_reason(p->stats, WEIR_R_REQ_CLIENT_GONE);
+		client_end(c, true, now_us);
+		return false;
+	}
+	return r == RELAYED_SOME;
+}
+
+bool relay_request(struct request *rq, uint64_t now_us)
+{
+	bool has_moved = false;
+
+	if (!rq->uc || !rq->is_connected)
+		return false;
+	if (!rq->head_sent) {
+		if (!send_head(rq, now_us))
+			return true; /* another try, or an answer: the pump looks again */
+		has_moved = true;
+	}
+	if (rq->body_sent)
+		return has_moved;
+	send_continue(rq);
+	return relay_request_body(rq, now_us) || has_moved;
+}
+
+/* -- to the client */
+
+/* How the response's end will be told to the client. */
+static void choose_framing(struct request *rq, struct http1_forward *f)
+{
+	bool is_old = rq->head.minor == 0;
+	bool is_sized = rq->response.body == HTTP_BODY_NONE || rq->response.body == HTTP_BODY_LENGTH;
+
+	rq->to_chunked = !is_sized && !is_old;
+	if (!is_sized && is_old)
+		rq->keep = false;
+	if (!rq->body_sent) /* answered before the request was complete: what is left of it is dropped */
+		rq->keep = false;
+	if (rq->client->p->is_draining)
+		rq->keep = false;
+	f->chunked = rq->to_chunked;
+	f->close = !rq->keep;
+	f->keep_alive = rq->keep && is_old;
+	f->request_id = rq->request_id;
+}
+
+static bool write_response_head(struct request *rq, const struct http1_forward *f)
+{
+	struct client *c = rq->client;
+	struct proxy *p = c->p;
+	struct buf b;
+
+	buf_init(&b, p->scratch, p->scratch_size);
+	http1_write_response_head(&b, &rq->response, f);
+	assert(!b.overflow);
+	if (tcp_send(c->tcp, b.p, b.n) != 0)
+		return false;
+	reply_count(p, rq->response.status);
+	return true;
+}
+
+/* An interim response: 100 is ours to say, others are passed on to who can read them. */
+static bool take_interim(struct request *rq, uint64_t now_us)
+{
+	static const struct http1_forward f;
+
+	if (rq->response.status == 101) { /* Upgrade was not forwarded: nobody asked for it */
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "the endpoint switched protocols unasked", now_us);
+		return true;
+	}
+	if (rq->response.status != 100 && rq->head.minor >= 1)
+		write_response_head(rq, &f);
+	http1_response_init(&rq->response_parser, &rq->response, rq->response_buf, &rq->client->p->cfg.limits,
+			    (enum http_method)rq->head.method);
+	return true;
+}
+
+static void upstream_ended(struct request *rq, uint64_t now_us)
+{
+	if (rq->response_begun)
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "the endpoint's answer is cut", now_us);
+	else
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed before it answered", now_us);
+}
+
+/* Reads the response's head. True: something moved. */
+static bool read_head(struct request *rq, uint64_t now_us)
+{
+	struct tcp_conn *up = upstream_tcp(rq->uc);
+	enum http1_outcome o = HTTP1_MORE;
+	bool has_moved = false;
+
+	if (!rq->response_begun) {
+		if (tcp_readable(up) == 0) {
+			if (!tcp_is_eof(up))
+				return false;
+			upstream_ended(rq, now_us);
+			return true;
+		}
+		rq->response_begun = true;
+		http1_response_init(&rq->response_parser, &rq->response, rq->response_buf, &rq->client->p->cfg.limits,
+				    (enum http_method)rq->head.method);
+	}
+	while (o == HTTP1_MORE && tcp_readable(up)) {
+		struct slice s = tcp_peek(up);
+		size_t used;
+
+		o = http1_parse(&rq->response_parser, s.p, s.n, &used);
+		tcp_consume(up, used);
+		has_moved = true;
+	}
+	if (http1_is_bad(o)) {
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, http1_outcome_name(o), now_us);
+		return true;
+	}
+	if (o == HTTP1_MORE) {
+		if (!tcp_is_eof(up))
+			return has_moved;
+		upstream_ended(rq, now_us);
+		return true;
+	}
+	if (rq->response.status < 200)
+		return take_interim(rq, now_us);
+	rq->has_response = true;
+	http1_body_init(&rq->response_body, &rq->response, true);
+	return true;
+}
+
+static bool send_response_head(struct request *rq, uint64_t now_us)
+{
+	struct http1_forward f = {0};
+
+	choose_framing(rq, &f);
+	if (!write_response_head(rq, &f)) {
+		if (tcp_send_room(rq->client->tcp) > rq->client->p->scratch_size) { /* not room: mbufs, or closed */
+			stat_reason(rq->client->p->stats, WEIR_R_REQ_CLIENT_GONE);
+			client_end(rq->client, true, now_us);
+		}
+		return false;
+	}
+	rq->response_sent = true;
+	if (http1_body_is_done(&rq->response_body))
+		rq->response_done = true;
+	return true;
+}
+
+static void truncated(struct request *rq, enum weir_reason why, uint64_t now_us)
+{
+	stat_reason(rq->client->p->stats, why);
+	client_end(rq->client, true, now_us);
+}
+
+static bool relay_response_body(struct request *rq, uint64_t now_us)
+{
+	struct tcp_conn *up = upstream_tcp(rq->uc);
+	struct tcp_conn *down = rq->client->tcp;
+	enum http1_outcome bad = HTTP1_DONE;
+	uint64_t bytes = 0;
+	enum relayed r = relay_body(&rq->response_body, up, down, rq->to_chunked, &bytes, &bad);
+
+	stat_add(rq->client->p->stats, WEIR_C_BODY_BYTES_DOWN, bytes);
+	switch (r) {
+	case RELAYED_ALL:
+		rq->response_done = true;
+		return true;
+	case RELAYED_BAD:
+		truncated(rq, WEIR_R_REQ_UPSTREAM_BAD, now_us);
+		return false;
+	case RELAYED_FAILED:
+		truncated(rq, WEIR_R_REQ_CLIENT_GONE, now_us);
+		return false;
+	case RELAYED_NOTHING:
+	case RELAYED_SOME:
+		break;
+	}
+	if (!tcp_is_eof(up))
+		return r == RELAYED_SOME;
+	if (rq->response_body.kind != HTTP_BODY_UNTIL_CLOSE) {
+		truncated(rq, WEIR_R_REQ_UPSTREAM_TRUNCATED, now_us);
+		return false;
+	}
+	if (rq->to_chunked && tcp_send(down, "0\r\n\r\n", 5) != 0)
+		return r == RELAYED_SOME; /* no room yet; looked at again when there is */
+	rq->response_done = true;
+	return true;
+}
+
+bool relay_response(struct request *rq, uint64_t now_us)
+{
+	if (!rq->uc || !rq->head_sent || rq->response_done)
+		return false;
+	if (!rq->has_response)
+		return read_head(rq, now_us);
+	if (!rq->response_sent)
+		return send_response_head(rq, now_us);
+	return relay_response_body(rq, now_us);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weir's own answers: a status, a reason in one line, and the request's id. */
+#include "proxy/proxy_pvt.h"
+
+void reply_count(struct proxy *p, unsigned status)
+{
+	static const enum weir_counter by_class[] = {WEIR_C_RESPONSES_1XX, WEIR_C_RESPONSES_2XX, WEIR_C_RESPONSES_3XX,
+						     WEIR_C_RESPONSES_4XX, WEIR_C_RESPONSES_5XX};
+
+	if (status >= 100 && status <= 599)
+		stat_inc(p->stats, by_class[status / 100 - 1]);
+}
+
+/*
+ * The answer is in TCP's hands. A request whose body has not been read to its
+ * end leaves bytes in the connection that are no request: it is closed.
+ */
+static void end_request(struct request *rq, uint64_t now_us)
+{
+	struct client *c = rq->client;
+	bool keep = rq->keep && http1_body_is_done(&rq->body) && rq->body_sent &&
+		    !c->p->is_draining;
+
+	request_free(rq, now_us);
+	if (!keep) {
+		client_linger(c, now_us);
+		return;
+	}
+	c->state = CLIENT_IDLE;
+	client_arm(c, now_us + (uint64_t)c->p->cfg.idle_timeout_ms * 1000);
+}
+
+void reply_error(struct request *rq, enum weir_reason why, unsigned status, struct slice detail, uint64_t now_us)
+{
+	struct client *c = rq->client;
+	struct proxy *p = c->p;
+	struct buf b;
+
+	if (why != WEIR_N_REASONS)
+		stat_reason(p->stats, why);
+	if (rq->response_sent) { /* too late for words: the client must see that it is cut */
+		client_end(c, true, now_us);
+		return;
+	}
+	if (!rq->body_sent)
+		rq->keep = false;
+	buf_init(&b, p->scratch, p->scratch_size);
+	http1_write_error(&b, status, detail, rq->request_id, rq->keep && !p->is_draining,
+			  rq->head.method == HTTP_METHOD_HEAD);
+	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+		client_end(c, true, now_us);
+		return;
+	}
+	reply_count(p, status);
+	end_request(rq, now_us);
+}
+
+void reply_options(struct request *rq, uint64_t now_us)
+{
+	struct client *c = rq->client;
+	struct proxy *p = c->p;
+	struct buf b;
+
+	buf_init(&b, p->scratch, p->scratch_size);
+	buf_str(&b, "HTTP/1.1 204 No Content\r\n");
+	http1_write_field(&b, SLICE("X-Request-Id"), rq->request_id);
+	if (!rq->keep || !rq->body_sent)
+		buf_str(&b, "Connection: close\r\n");
+	buf_str(&b, "\r\n");
+	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+		client_end(c, true, now_us);
+		return;
+	}
+	reply_count(p, 204);
+	end_request(rq, now_us);
+}
+
+void reply_busy(struct client *c, uint64_t now_us)
+{
+	struct proxy *p = c->p;
+	struct buf b;
+
+	stat_reason(p->stats, WEIR_R_REQ_POOL_EMPTY);
+	buf_init(&b, p->scratch, p->scratch_size);
+	http1_write_error(&b, 503, SLICE("too many requests in hand"), slice_of("", 0), false, false);
+	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+		client_end(c, true, now_us);
+		return;
+	}
+	reply_count(p, 503);
+	client_linger(c, now_us);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request from its complete head on: its route, its tries at endpoints, its
+ * time limits. What may be tried again: anything while nothing was sent
+ * (RFC 9110 9.2.2: a request that no server has seen), and idempotent requests without
+ * a body while nothing was answered.
+ */
+#include <string.h>
+
+#include "proxy/proxy_pvt.h"
+#include "snapshot/snapshot.h"
+
+struct request *request_create(struct client *c, uint64_t now_us)
+{
+	struct proxy *p = c->p;
+	struct request *rq = p->free_requests;
+	char *buf;
+	char *response_buf;
+
+	if (!rq)
+		return NULL;
+	p->free_requests = rq->next;
+	buf = rq->buf;
+	response_buf = rq->response_buf;
+	memset(rq, 0, offsetof(struct request, parser));
+	rq->buf = buf;
+	rq->response_buf = response_buf;
+	rq->client = c;
+	rq->start_us = rq->progress_us = now_us;
+	rq->keep = true;
+	http1_request_init(&rq->parser, &rq->head, rq->buf, &p->cfg.limits);
+	stat_set(p->stats, WEIR_G_REQUESTS_ACTIVE, ++p->n_requests);
+	return rq;
+}
+
+void request_free(struct request *rq, uint64_t now_us)
+{
+	struct client *c = rq->client;
+	struct proxy *p = c->p;
+
+	if (rq->uc)
+		upstream_discard(p->cfg.upstream, rq->uc, true, now_us);
+	if (rq->snap)
+		snap_put(p, rq->snap);
+	c->rq = NULL;
+	rq->next = p->free_requests;
+	p->free_requests = rq;
+	stat_set(p->stats, WEIR_G_REQUESTS_ACTIVE, --p->n_requests);
+}
+
+/* -- route */
+
+static struct slice find_header(const void *ctx, struct slice name)
+{
+	const struct http_head *h = ctx;
+
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (slice_eq_nocase(h->fields[i].name, name))
+			return h->fields[i].value;
+	return slice_of(NULL, 0);
+}
+
+static void set_request_id(struct request *rq)
+{
+	const struct http_field *f = http_head_get(&rq->head, HTTP_FIELD_X_REQUEST_ID);
+	struct proxy *p = rq->client->p;
+
+	if (f && http1_is_request_id(f->value)) {
+		rq->request_id = f->value;
+		return;
+	}
+	for (unsigned i = 0; i < REQUEST_ID_LEN; i += 16) {
+		uint64_t v = proxy_random(p);
+
+		for (unsigned k = 0; k < 16; k++)
+			rq->id[i + k] = "0123456789abcdef"[(v >> (4 * k)) & 15];
+	}
+	rq->request_id = slice_of(rq->id, REQUEST_ID_LEN);
+}
+
+static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsigned status, const char *detail,
+		      uint64_t now_us)
+{
+	struct proxy *p = rq->client->p;
+	enum upstream_outcome o;
+
+	rq->is_connected = rq->head_sent = rq->response_begun = false;
+	rq->n_tries++;
+	o = upstream_get(p->cfg.upstream, rq->backend_id, fresh, &rq->tried, upstream_on_event, rq, now_us, &rq->uc);
+	switch (o) {
+	case UPSTREAM_READY:
+		rq->is_connected = true;
+		return;
+	case UPSTREAM_CONNECTING:
+		return;
+	case UPSTREAM_NO_BACKEND:
+	case UPSTREAM_NO_ENDPOINT:
+		rq->uc = NULL;
+		if (why != WEIR_N_REASONS) /* all were tried: what the last one said counts */
+			reply_error(rq, why, status, slice_str(detail), now_us);
+		else
+			reply_error(rq, WEIR_R_REQ_NO_ENDPOINT, 503, SLICE("no endpoint is ready"), now_us);
+		return;
+	case UPSTREAM_LIMIT:
+		rq->uc = NULL;
+		reply_error(rq, WEIR_R_REQ_UPSTREAM_LIMIT, 503, SLICE("too many connections to the backend"), now_us);
+		return;
+	case UPSTREAM_UNREACHABLE:
+		rq->uc = NULL;
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_UNREACHABLE, 502, "the endpoint cannot be reached", now_us);
+		return;
+	}
+}
+
+static void forward(struct request *rq, const struct weir_rule *rule, uint64_t now_us)
+{
+	const struct weir_snapshot *s = rq->snap->s;
+	uint32_t i = route_pick_split(s, rule, (uint32_t)proxy_random(rq->client->p));
+	const struct weir_split *split = i == WEIR_NONE ? NULL : snapshot_split(s, i);
+
+	if (!split || split->backend == WEIR_NONE) {
+		reply_error(rq, WEIR_R_REQ_BAD_BACKEND_REF, split ? split->status : 500,
+			    SLICE("the route refers to a backend that is not there"), now_us);
+		return;
+	}
+	rq->backend_id = snapshot_backend(s, split->backend)->id;
+	rq->request_timeout_ms = rule->request_timeout_ms;
+	rq->backend_timeout_ms = rule->backend_timeout_ms;
+	rq->is_routed = true;
+	start_try(rq, false, WEIR_N_REASONS, 0, NULL, now_us);
+}
+
+static void match(struct request *rq, uint64_t now_us)
+{
+	const struct ip_flow *flow = tcp_flow(rq->client->tcp);
+	const struct route_request q = {
+		.local = flow->local,
+		.port = flow->local_port,
+		.method = rq->head.method_name,
+		.host = rq->head.host,
+		.path = rq->head.path,
+		.query = rq->head.query,
+		.header = find_header,
+		.header_ctx = &rq->head,
+	};
+	const struct weir_snapshot *s = rq->snap->s;
+	struct route_result r = route_match(s, &q);
+	const struct weir_rule *rule;
+
+	if (r.miss != ROUTE_HIT) {
+		reply_error(rq, WEIR_R_REQ_NO_ROUTE, 404, slice_str(route_miss_name(r.miss)), now_us);
+		return;
+	}
+	rule = snapshot_rule(s, r.rule);
+	if (rule->action == WEIR_ACTION_STATUS)
+		reply_error(rq, rule->status == 503 ? WEIR_R_REQ_NO_ENDPOINT : WEIR_R_REQ_BAD_BACKEND_REF, rule->status,
+			    SLICE("the route says so"), now_us);
+	else
+		forward(rq, rule, now_us);
+}
+
+void request_route(struct request *rq, uint64_t now_us)
+{
+	struct proxy *p = rq->client->p;
+
+	http1_body_init(&rq->body, &rq->head, false);
+	rq->body_sent = http1_body_is_done(&rq->body);
+	rq->keep = rq->head.keep_alive && !p->is_draining;
+	rq->progress_us = now_us;
+	set_request_id(rq);
+	if (rq->head.method == HTTP_METHOD_CONNECT) {
+		reply_error(rq, WEIR_R_REQ_METHOD, 501, SLICE("CONNECT is not served"), now_us);
+		return;
+	}
+	if (rq->head.method == HTTP_METHOD_TRACE) {
+		reply_error(rq, WEIR_R_REQ_METHOD, 405, SLICE("TRACE is not served"), now_us);
+		return;
+	}
+	if (rq->head.path.p[0] == '*') {
+		reply_options(rq, now_us);
+		return;
+	}
+	if (!p->current) {
+		reply_error(rq, WEIR_R_REQ_NO_SNAPSHOT, 503, SLICE("no routes yet"), now_us);
+		return;
+	}
+	rq->snap = p->current;
+	rq->snap->refs++;
+	match(rq, now_us);
+}
+
+/* -- tries */
+
+/* Nothing of this try has reached an application, or doing it twice is as good as once. */
+static bool may_retry(const struct request *rq)
+{
+	if (rq->response_begun || rq->body_begun || rq->n_tries >= rq->client->p->cfg.n_tries)
+		return false;
+	if (!rq->head_sent)
+		return true;
+	return rq->head.body == HTTP_BODY_NONE && http_method_is_idempotent((enum http_method)rq->head.method);
+}
+
+void request_try_failed(struct request *rq, enum weir_reason why, unsigned status, const char *detail, uint64_t now_us)
+{
+	struct proxy *p = rq->client->p;
+	bool was_stale = rq->uc && upstream_is_reused(rq->uc) && !rq->response_begun;
+
+	if (rq->uc)
+		upstream_discard(p->cfg.upstream, rq->uc, true, now_us);
+	rq->uc = NULL;
+	if (!may_retry(rq)) {
+		reply_error(rq, why, status, slice_str(detail), now_us);
+		return;
+	}
+	stat_inc(p->stats, WEIR_C_UPSTREAM_RETRIES);
+	if (was_stale && rq->tried.n) /* the connection was old, the endpoint may be well */
+		rq->tried.n--;
+	start_try(rq, was_stale, why, status, detail, now_us);
+}
+
+static void upstream_closed(struct request *rq, enum weir_reason how, uint64_t now_us)
+{
+	switch (how) {
+	case WEIR_R_CLOSE_REFUSED:
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_REFUSED, 502, "the endpoint refused the connection", now_us);
+		break;
+	case WEIR_R_CLOSE_UNREACHABLE:
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_UNREACHABLE, 502, "the endpoint cannot be reached", now_us);
+		break;
+	case WEIR_R_CLOSE_CONNECT_TIMEOUT:
+		request_try_failed(rq, WEIR_R_REQ_CONNECT_TIMEOUT, 504, "no connection to the endpoint in time", now_us);
+		break;
+	default:
+		request_try_failed(rq, rq->response_begun ? WEIR_R_REQ_UPSTREAM_TRUNCATED : WEIR_R_REQ_UPSTREAM_CLOSED, 502,
+				   "the endpoint closed the connection", now_us);
+	}
+}
+
+void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, uint64_t now_us)
+{
+	struct request *rq = user;
+	struct client *c = rq->client;
+
+	assert(rq->uc == uc);
+	if (events & TCP_EV_CONNECTED) {
+		rq->is_connected = true;
+		rq->progress_us = now_us;
+	}
+	if (!upstream_tcp(uc)) {
+		/* The object outlives its connection for a moment; why it ended was kept for us. */
+		upstream_closed(rq, upstream_close_reason(uc), now_us);
+	}
+	client_pump(c, now_us);
+}
+
+/* -- time */
+
+static uint64_t after(uint64_t us, uint32_t ms)
+{
+	return us + (uint64_t)ms * 1000;
+}
+
+uint64_t request_deadline(const struct request *rq)
+{
+	const struct proxy_config *cfg = &rq->client->p->cfg;
+	uint64_t at;
+
+	if (!rq->is_connected)
+		at = UINT64_MAX; /* TCP limits the connecting */
+	else if (rq->body_sent && !rq->has_response)
+		at = after(rq->sent_us, rq->backend_timeout_ms ? rq->backend_timeout_ms : cfg->response_timeout_ms);
+	else
+		at = after(rq->progress_us, cfg->body_timeout_ms);
+	if (rq->request_timeout_ms && after(rq->start_us, rq->request_timeout_ms) < at)
+		at = after(rq->start_us, rq->request_timeout_ms);
+	return at == UINT64_MAX ? after(rq->start_us, 3600000) : at;
+}
+
+void request_on_deadline(struct request *rq, uint64_t now_us)
+{
+	bool waits_for_client = rq->is_connected && !rq->body_sent && tcp_readable(rq->client->tcp) == 0;
+
+	rq->n_tries = UINT8_MAX; /* time is up for other endpoints too */
+	if (rq->request_timeout_ms && after(rq->start_us, rq->request_timeout_ms) <= now_us) {
+		reply_error(rq, WEIR_R_REQ_RESPONSE_TIMEOUT, 504, SLICE("the request took too long"), now_us);
+	} else if (rq->response_sent && tcp_unacked(rq->client->tcp)) {
+		reply_error(rq, WEIR_R_REQ_BODY_TIMEOUT, 408, SLICE("the client stopped reading"), now_us);
+	} else if (waits_for_client && !rq->has_response) {
+		rq->keep = false;
+		reply_error(rq, WEIR_R_REQ_BODY_TIMEOUT, 408, SLICE("the body stopped arriving"), now_us);
+	} else {
+		reply_error(rq, WEIR_R_REQ_RESPONSE_TIMEOUT, 504, SLICE("no answer of the endpoint in time"), now_us);
+	}
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections to endpoints: in use by a request, or idle in their endpoint's
+ * pool, the latest first. An idle one that stirs in any way is of no use any
+ * more: its peer closed it, or sent what nobody asked for.
+ */
+#include "upstream/upstream_pvt.h"
+
+static void set_idle_gauge(struct upstream *u, int change)
+{
+	u->n_idle = (uint32_t)((int)u->n_idle + change);
+	stat_set(u->stats, WEIR_G_UPSTREAM_IDLE, u->n_idle);
+}
+
+static void unlink_idle(struct upstream *u, struct upstream_conn *uc)
+{
+	struct endpoint *ep = uc->ep;
+
+	if (uc->prev)
+		uc->prev->next = uc->next;
+	else
+		ep->idle = uc->next;
+	if (uc->next)
+		uc->next->prev = uc->prev;
+	uc->next = uc->prev = NULL;
+	ep->n_idle--;
+	wheel_cancel(u->cfg.wheel, &uc->timer);
+	set_idle_gauge(u, -1);
+}
+
+void endpoint_free(struct upstream *u, struct endpoint *ep)
+{
+	assert(ep->n_conns == 0 && !ep->idle);
+	ep->next = u->free_endpoints;
+	u->free_endpoints = ep;
+	u->n_free_endpoints++;
+}
+
+void conn_free(struct upstream *u, struct upstream_conn *uc)
+{
+	struct endpoint *ep = uc->ep;
+
+	uc->state = UC_FREE;
+	uc->tcp = NULL;
+	uc->ep = NULL;
+	uc->next = u->free_conns;
+	u->free_conns = uc;
+	ep->n_conns--;
+	if (ep->is_gone && ep->n_conns == 0)
+		endpoint_free(u, ep);
+}
+
+/* An idle connection ends. */
+static void evict(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
+{
+	unlink_idle(u, uc);
+	stat_inc(u->stats, WEIR_C_UPSTREAM_EVICTED);
+	if (uc->tcp)
+		tcp_close(uc->tcp, now_us);
+	conn_free(u, uc);
+}
+
+void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us)
+{
+	struct upstream_conn *uc = user;
+
+	if (events & TCP_EV_CLOSED) {
+		uc->close_reason = (uint16_t)tcp_close_reason(c);
+		uc->tcp = NULL;
+	}
+	if (uc->state == UC_IDLE) {
+		if (events & (TCP_EV_READABLE | TCP_EV_CLOSED))
+			evict(uc->u, uc, now_us);
+		return;
+	}
+	if (events & TCP_EV_CONNECTED)
+		uc->state = UC_BUSY;
+	uc->event(uc, uc->user, events, now_us);
+}
+
+void pool_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
+{
+	struct upstream_conn *uc = (struct upstream_conn *)(void *)t; /* its first field */
+
+	assert(uc->state == UC_IDLE);
+	evict(ctx, uc, now_us);
+}
+
+struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_t now_us)
+{
+	while (ep->idle) {
+		struct upstream_conn *uc = ep->idle;
+
+		if (tcp_readable(uc->tcp) || tcp_is_eof(uc->tcp)) { /* its event is on the way */
+			evict(u, uc, now_us);
+			continue;
+		}
+		unlink_idle(u, uc);
+		uc->state = UC_BUSY;
+		uc->is_reused = true;
+		return uc;
+	}
+	return NULL;
+}
+
+void pool_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
+{
+	struct endpoint *ep = uc->ep;
+
+	uc->state = UC_IDLE;
+	uc->event = NULL;
+	uc->user = NULL;
+	uc->prev = NULL;
+	uc->next = ep->idle;
+	if (uc->next)
+		uc->next->prev = uc;
+	ep->idle = uc;
+	ep->n_idle++;
+	wheel_arm(u->cfg.wheel, &uc->timer, u->cfg.wheel_kind, now_us + (uint64_t)u->cfg.idle_ms * 1000);
+	set_idle_gauge(u, 1);
+}
+
+void pool_close(struct upstream *u, struct endpoint *ep, uint32_t max, uint64_t now_us)
+{
+	while (ep->idle && max--) {
+		bool is_last = ep->n_conns == 1; /* evict() may free ep with it */
+
+		evict(u, ep->idle, now_us);
+		if (is_last)
+			return;
+	}
+}
