@@ -135,7 +135,8 @@ struct subject {
 /* A copy without control characters: problems end up in logs and terminals. */
 static const char *clean(struct arena *a, const char *s)
 {
-	char *p = (char *)arena_strn(a, s, strnlen(s, 512));
+	size_t n = strlen(s);
+	char *p = (char *)arena_strn(a, s, n < 512 ? n : 512);
 
 	for (char *q = p; *q; q++)
 		if ((unsigned char)*q < 0x20 || *q == 0x7f)

@@ -34,7 +34,7 @@ static bool take_token(struct token_bucket *b, unsigned per_second, uint64_t now
 static void reply_echo(struct net *n, struct rx *r, uint8_t type, uint8_t proto)
 {
 	uint8_t *p;
-	uint16_t sum;
+	uint16_t sum = 0;
 
 	if (!take_token(&n->echoes, ECHOES_PER_SECOND, r->now_us)) {
 		net_drop(n, r->m, WEIR_R_ICMP_RATE);
@@ -101,7 +101,7 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 void icmp4_input(struct net *n, struct rx *r)
 {
 	const uint8_t *p = rx_at(r, r->l4);
-	uint16_t sum;
+	uint16_t sum = 0;
 
 	if (r->m->data_len < r->l4 + 8 || rte_raw_cksum_mbuf(r->m, r->l4, r->m->pkt_len - r->l4, &sum) != 0 || sum != 0xffff) {
 		net_drop(n, r->m, WEIR_R_ICMP_BAD);
@@ -146,7 +146,7 @@ static struct rte_mbuf *make_unreachable(struct net *n, const struct rx *r, bool
 	unsigned max = is4 ? 576 - 28 : 1280 - 48;
 	struct rte_mbuf *m = rte_pktmbuf_alloc(n->cfg.pool);
 	uint8_t *p;
-	uint16_t sum;
+	uint16_t sum = 0;
 
 	if (!m) {
 		stat_reason(n->stats, WEIR_R_NO_MBUF);
