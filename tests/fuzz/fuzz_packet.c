@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any frames to two workers' network layers with TCP above, joined by their
+ * redirect rings: the input is a list of frames, each with a length, a worker
+ * and a step of time. Checksums are made right where a flag says so, so that
+ * the layers behind them are reached. Nothing may crash, and every mbuf must
+ * come back.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_ethdev.h>
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "../eal.h"
+#include "base/wheel.h"
+#include "net/net.h"
+#include "net/net_pvt.h"
+#include "tcp/tcp.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+#define N_WORKERS 2
+#define N_MBUFS 2047
+
+struct worker {
+	struct wheel wheel;
+	struct weir_worker_stats stats;
+	struct net *net;
+	struct tcp_stack *tcp;
+};
+
+static struct rte_mempool *pool, *clones;
+static struct rte_ring *rings[N_WORKERS * N_WORKERS], *out[N_WORKERS * N_WORKERS];
+static struct net_iface iface = {.mtu = 1500, .mac = {2, 0, 0, 0, 0, 1}, .has_gw4 = true, .has_gw6 = true};
+static struct net_port port = {.n_queues = N_WORKERS, .mtu = 1500};
+static struct worker workers[N_WORKERS];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	static struct rte_mempool *pools[N_WORKERS];
+	struct net_port_config pc = {.device = "net_null0,no-rx=1", .n_queues = N_WORKERS, .mtu = 1500, .pools = pools};
+
+	test_eal_init();
+	pool = rte_pktmbuf_pool_create("fuzz", N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	clones = rte_pktmbuf_pool_create("fuzz-clones", N_MBUFS, 0, 0, 0, SOCKET_ID_ANY);
+	pools[0] = pools[1] = pool;
+	if (!pool || !clones || port_start(&pc, &port) != 0)
+		abort();
+	iface.port_id = port.port_id;
+	ip_parse("10.0.0.2", 8, &iface.addrs[0].ip);
+	iface.addrs[0].prefix_len = 24;
+	ip_parse("fd00::2", 7, &iface.addrs[1].ip);
+	iface.addrs[1].prefix_len = 64;
+	iface.n_addrs = 2;
+	ip_parse("10.0.0.1", 8, &iface.gw4);
+	ip_parse("fd00::1", 7, &iface.gw6);
+	for (int i = 0; i < N_WORKERS; i++)
+		for (int k = 0; k < N_WORKERS; k++) {
+			char name[32];
+
+			snprintf(name, sizeof(name), "r%d%d", i, k);
+			rings[i * N_WORKERS + k] = out[k * N_WORKERS + i] =
+				rte_ring_create(name, 256, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+		}
+	return 0;
+}
+
+static void on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us)
+{
+	if (events & TCP_EV_CLOSED)
+		return;
+	while (tcp_readable(c))
+		tcp_consume(c, tcp_peek(c).n);
+	if (tcp_is_eof(c)) {
+		tcp_close(c, now_us);
+		return;
+	}
+	if (events & TCP_EV_READABLE)
+		tcp_send(c, "some answer", 11);
+}
+
+static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us)
+{
+	*user = NULL;
+	return 0;
+}
+
+static void start(struct worker *w, uint16_t id, uint64_t now)
+{
+	static const struct weir_ip any;
+	struct net_config nc = {.worker = id, .n_workers = N_WORKERS, .n_ifaces = 1, .ifaces = &iface, .n_ports = 1, .ports = &port,
+				.pool = pool, .wheel = &w->wheel, .wheel_kind = 0, .stats = &w->stats,
+				.redirect_in = &rings[id * N_WORKERS], .redirect_out = &out[id * N_WORKERS], .n_neighbours = 16,
+				.neighbour_queue = 4, .port_lo = 20000, .port_hi = 21999};
+	struct tcp_config tc = {.n_connections = 32, .n_syn = 16, .rx_buffer_bytes = 8192, .tx_buffer_bytes = 8192, .mtu = 1500,
+				.time_wait_ms = 1000, .fin_timeout_ms = 1000, .max_retransmit_ms = 5000};
+	struct tcp_env env = {.output = net_output_tcp, .pool = pool, .clones = clones, .wheel = &w->wheel, .wheel_kind = 1,
+			      .stats = &w->stats};
+	struct tcp_listener *l;
+
+	wheel_init(&w->wheel, 1000, now);
+	w->net = net_create(&nc);
+	steer_ports(20000, 21999, N_WORKERS, id, &tc.port_lo, &tc.port_hi);
+	env.ctx = w->net;
+	w->tcp = tcp_create(&tc, &env);
+	if (!w->net || !w->tcp || tcp_listen(w->tcp, &any, 80, on_accept, on_event, NULL, &l) != 0)
+		abort();
+	net_set_tcp(w->net, w->tcp);
+}
+
+/* Rings hold what was redirected and never polled. */
+static void drain_rings(void)
+{
+	for (int i = 0; i < N_WORKERS * N_WORKERS; i++) {
+		void *m;
+
+		while (rte_ring_sc_dequeue(rings[i], &m) == 0)
+			rte_pktmbuf_free(m);
+	}
+}
+
+static void poll(struct worker *w, uint64_t now)
+{
+	net_poll(w->net, now);
+	wheel_run(&w->wheel, now, 1000);
+	tcp_run(w->tcp, now);
+	net_flush(w->net);
+}
+
+/* Makes the checksums of an IPv4 or IPv6 packet right, as far as its lengths allow. */
+static void mend(uint8_t *p, unsigned n)
+{
+	unsigned type = n >= 14 ? (unsigned)(p[12] << 8 | p[13]) : 0;
+	unsigned l4;
+	uint8_t proto;
+	unsigned end;
+	uint16_t sum;
+	struct rte_mbuf *m;
+	struct weir_ip src;
+	struct weir_ip dst;
+	uint32_t be;
+	unsigned at;
+
+	if (type == 0x0800 && n >= 34) {
+		l4 = 14 + (p[14] & 15) * 4u;
+		end = 14 + (unsigned)(p[16] << 8 | p[17]);
+		proto = p[23];
+		if (l4 < 34 || l4 > n || end > n || end < l4)
+			return;
+		p[24] = p[25] = 0;
+		sum = (uint16_t)~rte_raw_cksum(p + 14, l4 - 14);
+		memcpy(p + 24, &sum, 2);
+		memcpy(&be, p + 26, 4);
+		src = ip_from4(be);
+		memcpy(&be, p + 30, 4);
+		dst = ip_from4(be);
+	} else if (type == 0x86dd && n >= 54) {
+		l4 = 54;
+		end = 54 + (unsigned)(p[18] << 8 | p[19]);
+		proto = p[20];
+		if (end > n)
+			return;
+		memcpy(src.b, p + 22, 16);
+		memcpy(dst.b, p + 38, 16);
+	} else {
+		return;
+	}
+	at = l4 + (proto == PROTO_TCP ? 16 : 2);
+	if (at + 2 > end)
+		return;
+	memset(p + at, 0, 2);
+	m = rte_pktmbuf_alloc(pool);
+	memcpy(rte_pktmbuf_append(m, (uint16_t)(end - l4)), p + l4, end - l4);
+	if (proto == PROTO_ICMP)
+		sum = (uint16_t)~rte_raw_cksum(p + l4, end - l4);
+	else
+		sum = l4_checksum(m, 0, &src, &dst, proto);
+	memcpy(p + at, &sum, 2);
+	rte_pktmbuf_free(m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	uint64_t now = 5000000;
+	unsigned n_frames = 0;
+
+	for (uint16_t i = 0; i < N_WORKERS; i++) {
+		memset(&workers[i], 0, sizeof(workers[i]));
+		start(&workers[i], i, now);
+	}
+	while (n >= 4 && n_frames++ < 64) {
+		unsigned len = (data[0] | data[1] << 8) % 1515u;
+		uint8_t flags = data[2];
+		uint8_t frame[1600] = {0};
+		struct worker *w = &workers[flags & 1];
+		struct rte_mbuf *m;
+
+		now += (uint64_t)data[3] * data[3] * 50;
+		data += 4;
+		n -= 4;
+		if (len > n)
+			len = (unsigned)n;
+		memcpy(frame, data, len);
+		data += len;
+		n -= len;
+		if (flags & 2)
+			mend(frame, len);
+		m = rte_pktmbuf_alloc(pool);
+		if (!m || len == 0) {
+			rte_pktmbuf_free(m);
+			continue;
+		}
+		memcpy(rte_pktmbuf_append(m, (uint16_t)len), frame, len);
+		net_input(w->net, 0, &m, 1, now);
+		for (int i = 0; i < N_WORKERS; i++)
+			poll(&workers[i], now);
+	}
+	for (int i = 0; i < N_WORKERS; i++) {
+		tcp_destroy(workers[i].tcp, now);
+		net_destroy(workers[i].net);
+		if (workers[i].wheel.n_armed)
+			abort();
+	}
+	drain_rings();
+	if (rte_mempool_avail_count(pool) != N_MBUFS || rte_mempool_avail_count(clones) != N_MBUFS)
+		abort();
+	return 0;
+}
