@@ -124,6 +124,7 @@ int eal_start(const struct config *c)
 	add(&a, "--no-telemetry");
 	add(&a, "--log-level=lib.*:error");
 	add(&a, "--log-level=pmd.*:error");
+	add(&a, "--log-level=pmd.net.tap:critical"); /* it complains of flow rules, which nobody asked for */
 	add(&a, "--file-prefix");
 	if (c->file_prefix[0])
 		add(&a, "%s", c->file_prefix);

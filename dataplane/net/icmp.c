@@ -6,8 +6,6 @@
  */
 #include <string.h>
 
-#include <rte_ip.h>
-
 #include "net/net_pvt.h"
 
 #define ERRORS_PER_SECOND 100
@@ -34,7 +32,7 @@ static bool take_token(struct token_bucket *b, unsigned per_second, uint64_t now
 static void reply_echo(struct net *n, struct rx *r, uint8_t type, uint8_t proto)
 {
 	uint8_t *p;
-	uint16_t sum = 0;
+	uint16_t sum;
 
 	if (!take_token(&n->echoes, ECHOES_PER_SECOND, r->now_us)) {
 		net_drop(n, r->m, WEIR_R_ICMP_RATE);
@@ -47,8 +45,7 @@ static void reply_echo(struct net *n, struct rx *r, uint8_t type, uint8_t proto)
 	if (proto == PROTO_ICMP6) {
 		sum = l4_checksum(r->m, 0, &r->dst, &r->src, proto);
 	} else {
-		rte_raw_cksum_mbuf(r->m, 0, r->m->pkt_len, &sum);
-		sum = (uint16_t)~sum;
+		sum = icmp4_checksum(r->m, 0);
 	}
 	memcpy(p + 2, &sum, 2);
 	r->m->ol_flags = 0;
@@ -101,9 +98,8 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 void icmp4_input(struct net *n, struct rx *r)
 {
 	const uint8_t *p = rx_at(r, r->l4);
-	uint16_t sum = 0;
 
-	if (r->m->data_len < r->l4 + 8 || rte_raw_cksum_mbuf(r->m, r->l4, r->m->pkt_len - r->l4, &sum) != 0 || sum != 0xffff) {
+	if (r->m->data_len < r->l4 + 8 || icmp4_checksum(r->m, r->l4) != 0) {
 		net_drop(n, r->m, WEIR_R_ICMP_BAD);
 		return;
 	}
@@ -146,7 +142,7 @@ static struct rte_mbuf *make_unreachable(struct net *n, const struct rx *r, bool
 	unsigned max = is4 ? 576 - 28 : 1280 - 48;
 	struct rte_mbuf *m = rte_pktmbuf_alloc(n->cfg.pool);
 	uint8_t *p;
-	uint16_t sum = 0;
+	uint16_t sum;
 
 	if (!m) {
 		stat_reason(n->stats, WEIR_R_NO_MBUF);
@@ -164,8 +160,7 @@ static struct rte_mbuf *make_unreachable(struct net *n, const struct rx *r, bool
 	p[0] = is4 ? T4_UNREACHABLE : T6_UNREACHABLE;
 	p[1] = is4 ? (r->proto == 17 ? 3 : 2) : 4; /* port or protocol; port */
 	if (is4) {
-		rte_raw_cksum_mbuf(m, 0, m->pkt_len, &sum);
-		sum = (uint16_t)~sum;
+		sum = icmp4_checksum(m, 0);
 	} else {
 		sum = l4_checksum(m, 0, &r->dst, &r->src, PROTO_ICMP6);
 	}

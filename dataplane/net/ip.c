@@ -111,21 +111,47 @@ static uint32_t sum_bytes(const void *p, size_t n, uint32_t sum)
 	return __rte_raw_cksum(p, n, sum);
 }
 
+/*
+ * Sum over a chain from off to its end. Not rte_raw_cksum_mbuf(): DPDK 22.11
+ * loses carries behind a segment of odd length.
+ */
+static uint16_t sum_chain(const struct rte_mbuf *m, uint32_t off)
+{
+	uint32_t sum = 0;
+	bool is_odd = false;
+
+	for (; m; m = m->next) {
+		uint16_t part;
+
+		if (off >= m->data_len) {
+			off -= m->data_len;
+			continue;
+		}
+		part = rte_raw_cksum(rte_pktmbuf_mtod_offset(m, const char *, off), m->data_len - off);
+		sum += is_odd ? rte_bswap16(part) : part;
+		is_odd ^= (m->data_len - off) & 1;
+		off = 0;
+	}
+	return __rte_raw_cksum_reduce(sum);
+}
+
 uint16_t l4_checksum(const struct rte_mbuf *m, uint32_t off, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto)
 {
 	uint32_t len = m->pkt_len - off;
 	uint32_t words[2] = {rte_cpu_to_be_32(len), rte_cpu_to_be_32(proto)};
 	size_t n_addr = ip_is4(src) ? 4 : 16;
 	uint32_t sum = 0;
-	uint16_t data;
 
-	if (rte_raw_cksum_mbuf(m, off, len, &data) != 0)
-		return 1;
 	sum = sum_bytes(src->b + 16 - n_addr, n_addr, sum);
 	sum = sum_bytes(dst->b + 16 - n_addr, n_addr, sum);
 	sum = sum_bytes(words, sizeof(words), sum);
-	sum += data;
+	sum += sum_chain(m, off);
 	return (uint16_t)~__rte_raw_cksum_reduce(sum);
+}
+
+uint16_t icmp4_checksum(const struct rte_mbuf *m, uint32_t off)
+{
+	return (uint16_t)~sum_chain(m, off);
 }
 
 static void deliver_tcp(struct net *n, struct rx *r)

@@ -156,6 +156,8 @@ const struct weir_ip *iface_source(const struct net *n, unsigned iface, const st
 /* Internet checksum of the packet from off to its end, with the pseudo-header; 0 is correct on receive. */
 uint16_t l4_checksum(const struct rte_mbuf *m, uint32_t off, const struct weir_ip *src, const struct weir_ip *dst,
 		     uint8_t proto);
+/* The same without a pseudo-header, as ICMP for IPv4 has it. */
+uint16_t icmp4_checksum(const struct rte_mbuf *m, uint32_t off);
 
 /* icmp.c */
 void icmp4_input(struct net *n, struct rx *r);

@@ -196,7 +196,7 @@ static uint32_t sendable(const struct tcp_conn *c)
 /* Sender's silly window avoidance (RFC 9293 3.8.6.2.1), without Nagle. */
 static bool is_worth_sending(const struct tcp_conn *c, uint32_t len, uint32_t queued)
 {
-	return len == queued || len >= payload_max(c) || len >= c->max_snd_wnd / 2 || seq_lt(c->snd_nxt, c->snd_max);
+	return len == queued || len >= payload_max(c) || len >= c->max_snd_wnd / 2;
 }
 
 static bool fin_is_next(const struct tcp_conn *c, uint32_t seq)

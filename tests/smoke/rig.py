@@ -273,6 +273,11 @@ http {{
     def metric_sum(self, name, *parts):
         return sum(v for k, v in self.metrics().items() if k.split("{")[0] == name and all(p in k for p in parts))
 
+    def live_generation(self):
+        """Of the dataplane's statistics: the snapshot that every worker serves."""
+        out = self.run(["curl", "-sf", "-m", "2", "http://127.0.0.1:9901/api/v1/status"]).stdout
+        return json.loads(out)["live_generation"]
+
     def write_manifest(self, name, text):
         """As an editor or kubectl would: whole, under another name, then renamed."""
         tmp = self.dir / "manifests" / f".{name}.tmp"
