@@ -416,15 +416,18 @@ static void add_vhost(struct compiler *c, size_t *i, size_t end)
 	struct weir_vhost *v = push(c, WEIR_SECT_VHOSTS);
 	uint32_t index = count(c, WEIR_SECT_VHOSTS) - 1;
 	uint32_t n_before = count(c, WEIR_SECT_PATHS);
+	size_t host_end = *i;
 	struct slice key;
 	uint32_t max = 0;
 
 	if (!v)
 		return;
+	while (host_end < end && compare_hosts(first, c->matches[host_end]) == 0)
+		host_end++;
 	v->host_kind = host_key(first->host, first->host_one_label, &key);
 	v->host = intern(c, key.p, key.n);
-	while (*i < end && compare_hosts(first, c->matches[*i]) == 0 && !c->no_memory)
-		add_path(c, i, end);
+	while (*i < host_end && !c->no_memory)
+		add_path(c, i, host_end);
 	for (uint32_t k = n_before; k < count(c, WEIR_SECT_PATHS); k++) {
 		const struct weir_path *p = at(c, PATHS, struct weir_path, k);
 
