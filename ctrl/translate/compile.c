@@ -213,6 +213,12 @@ static size_t n_conds_of(const struct model_match *m, enum weir_cond_kind kind)
 	return n;
 }
 
+/* The oldest goes first; one without a time (a manifest) counts as the youngest. */
+static uint64_t age_key(const struct model_match *m)
+{
+	return m->created_s ? (uint64_t)m->created_s : UINT64_MAX;
+}
+
 /* HTTPRouteRule.matches: method, number of headers, of query parameters; then age, name, and place in the object. */
 static int compare_precedence(const struct model_match *a, const struct model_match *b)
 {
@@ -222,8 +228,8 @@ static int compare_precedence(const struct model_match *a, const struct model_ma
 		order = compare_numbers(n_conds_of(b, WEIR_COND_HEADER), n_conds_of(a, WEIR_COND_HEADER));
 	if (!order)
 		order = compare_numbers(n_conds_of(b, WEIR_COND_QUERY), n_conds_of(a, WEIR_COND_QUERY));
-	if (!order && a->created_s && b->created_s)
-		order = (a->created_s > b->created_s) - (a->created_s < b->created_s);
+	if (!order)
+		order = compare_numbers(age_key(a), age_key(b));
 	if (!order)
 		order = strcmp(a->ns, b->ns);
 	if (!order)
