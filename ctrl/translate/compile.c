@@ -34,6 +34,8 @@ struct compiler {
 	const struct model_match **matches; /* sorted */
 	size_t n_matches;
 	uint32_t *backend_order; /* model index > index in BACKENDS */
+	const struct model_listener **listeners; /* sorted, without those in conflict */
+	size_t n_listeners;
 };
 
 /* -- growing */
@@ -376,10 +378,7 @@ static void add_split(struct compiler *c, struct weir_rule *r, int32_t backend, 
 static void add_rule(struct compiler *c, const struct model_match *m)
 {
 	struct weir_rule rule = {
-		.method = intern_str(c, m->method),
-		.conds = add_conds(c, m),
 		.splits = {count(c, WEIR_SECT_SPLITS), 0},
-		.route = add_route(c, m),
 		.rule_index = m->rule_index,
 		.action = m->action,
 		.status = m->status,
@@ -388,6 +387,9 @@ static void add_rule(struct compiler *c, const struct model_match *m)
 	};
 	struct weir_rule *out;
 
+	rule.method = intern_str(c, m->method); /* in this order: strings are laid as they are met */
+	rule.conds = add_conds(c, m);
+	rule.route = add_route(c, m);
 	for (size_t i = 0; i < m->n_splits; i++)
 		add_split(c, &rule, m->splits[i].backend, m->splits[i].weight);
 	if (m->action == WEIR_ACTION_FORWARD && m->n_splits == 0)
@@ -416,6 +418,44 @@ static void add_path(struct compiler *c, size_t *i, size_t end)
 	at(c, PATHS, struct weir_path, index)->rules.count = count(c, WEIR_SECT_RULES) - at(c, PATHS, struct weir_path, index)->rules.first;
 }
 
+static int longest_first(const void *a, const void *b)
+{
+	return compare_numbers(*(const uint32_t *)b, *(const uint32_t *)a);
+}
+
+/* The lengths that the host's prefixes have. */
+static void add_lengths(struct compiler *c, uint32_t vhost)
+{
+	struct weir_range paths = at(c, VHOSTS, struct weir_vhost, vhost)->paths;
+	uint32_t first = count(c, WEIR_SECT_LENGTHS);
+	uint32_t n = 0;
+	uint32_t *l;
+
+	for (uint32_t k = 0; k < paths.count; k++) {
+		const struct weir_path *p = at(c, PATHS, struct weir_path, paths.first + k);
+
+		if (p->kind != WEIR_PATH_PREFIX)
+			continue;
+		l = push(c, WEIR_SECT_LENGTHS);
+		if (!l)
+			return;
+		*l = p->path.len;
+	}
+	n = count(c, WEIR_SECT_LENGTHS) - first;
+	l = at(c, LENGTHS, uint32_t, first);
+	if (n) {
+		uint32_t n_distinct = 1;
+
+		qsort(l, n, sizeof(*l), longest_first);
+		for (uint32_t k = 1; k < n; k++)
+			if (l[k] != l[n_distinct - 1])
+				l[n_distinct++] = l[k];
+		n = n_distinct;
+	}
+	c->sect[WEIR_SECT_LENGTHS].n = first + n;
+	at(c, VHOSTS, struct weir_vhost, vhost)->lengths = (struct weir_range){first, n};
+}
+
 static void add_vhost(struct compiler *c, size_t *i, size_t end)
 {
 	const struct model_match *first = c->matches[*i];
@@ -424,7 +464,6 @@ static void add_vhost(struct compiler *c, size_t *i, size_t end)
 	uint32_t n_before = count(c, WEIR_SECT_PATHS);
 	size_t host_end = *i;
 	struct slice key;
-	uint32_t max = 0;
 
 	if (!v)
 		return;
@@ -434,15 +473,9 @@ static void add_vhost(struct compiler *c, size_t *i, size_t end)
 	v->host = intern(c, key.p, key.n);
 	while (*i < host_end && !c->no_memory)
 		add_path(c, i, host_end);
-	for (uint32_t k = n_before; k < count(c, WEIR_SECT_PATHS); k++) {
-		const struct weir_path *p = at(c, PATHS, struct weir_path, k);
-
-		if (p->kind == WEIR_PATH_PREFIX && p->path.len > max)
-			max = p->path.len;
-	}
 	v = at(c, VHOSTS, struct weir_vhost, index);
 	v->paths = (struct weir_range){n_before, count(c, WEIR_SECT_PATHS) - n_before};
-	v->max_prefix_len = max;
+	add_lengths(c, index);
 }
 
 static void add_listener(struct compiler *c, const struct model_listener *ml, size_t *i)
@@ -477,39 +510,56 @@ static void report_protocol(struct compiler *c, const struct model_listener *l)
 	p->is_fatal = true;
 }
 
-static int add_tree(struct compiler *c)
+/*
+ * Sorts the listeners, and leaves out those whose protocol is not the one of
+ * the first on their address and port: they are reported, and so are served
+ * by nobody. is_out[i]: listener i of the model is left out.
+ */
+static void choose_listeners(struct compiler *c, bool *is_out)
 {
 	struct model *m = c->m;
-	const struct model_listener **ls = calloc(m->n_listeners + 1, sizeof(*ls));
+	uint8_t proto = 0;
+
+	for (size_t i = 0; i < m->n_listeners; i++)
+		c->listeners[i] = &m->listeners[i];
+	qsort(c->listeners, m->n_listeners, sizeof(*c->listeners), by_bind_and_host);
+	for (size_t i = 0; i < m->n_listeners; i++) {
+		const struct model_listener *l = c->listeners[i];
+
+		if (c->n_listeners == 0 || compare_binds(c->listeners[c->n_listeners - 1], l) != 0)
+			proto = l->proto;
+		if (l->proto == proto) {
+			c->listeners[c->n_listeners++] = l;
+		} else {
+			is_out[l - m->listeners] = true;
+			report_protocol(c, l);
+		}
+	}
+}
+
+static void add_tree(struct compiler *c)
+{
 	struct weir_bind *b = NULL;
 	size_t next = 0;
 
-	if (!ls)
-		return -ENOMEM;
-	for (size_t i = 0; i < m->n_listeners; i++)
-		ls[i] = &m->listeners[i];
-	qsort(ls, m->n_listeners, sizeof(*ls), by_bind_and_host);
-	for (size_t i = 0; i < m->n_listeners && !c->no_memory; i++) {
-		bool is_new = i == 0 || compare_binds(ls[i - 1], ls[i]) != 0;
+	for (size_t i = 0; i < c->n_listeners && !c->no_memory; i++) {
+		const struct model_listener *l = c->listeners[i];
+		bool is_new = i == 0 || compare_binds(c->listeners[i - 1], l) != 0;
 
 		if (is_new) {
 			b = push(c, WEIR_SECT_BINDS);
 			if (!b)
 				break;
-			b->addr = ls[i]->addr;
-			b->port = ls[i]->port;
-			b->proto = ls[i]->proto;
+			b->addr = l->addr;
+			b->port = l->port;
+			b->proto = l->proto;
 			b->listeners.first = count(c, WEIR_SECT_LISTENERS);
-		} else if (ls[i]->proto != b->proto) {
-			report_protocol(c, ls[i]);
 		}
-		if (!is_new && compare_listeners(ls[i - 1], ls[i]) == 0)
+		if (!is_new && compare_listeners(c->listeners[i - 1], l) == 0)
 			continue; /* merged: its matches were taken with the first one */
-		add_listener(c, ls[i], &next);
+		add_listener(c, l, &next);
 		b->listeners.count = count(c, WEIR_SECT_LISTENERS) - b->listeners.first;
 	}
-	free(ls);
-	return 0;
 }
 
 /* -- look-up tables */
@@ -635,6 +685,7 @@ static bool is_model_sane(const struct model *m)
 int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *n)
 {
 	struct compiler c = {.m = m};
+	bool *is_out;
 	int rc;
 
 	if (!is_model_sane(m))
@@ -642,16 +693,24 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 #define X(id, type) c.sect[WEIR_SECT_##id].size = sizeof(type);
 	WEIR_SECTIONS(X)
 #undef X
-	c.n_matches = m->n_matches;
 	c.matches = calloc(m->n_matches + 1, sizeof(const struct model_match *));
-	if (!c.matches)
+	c.listeners = calloc(m->n_listeners + 1, sizeof(const struct model_listener *));
+	is_out = calloc(m->n_listeners + 1, sizeof(*is_out));
+	if (!c.matches || !c.listeners || !is_out) {
+		free(c.matches);
+		free(c.listeners);
+		free(is_out);
 		return -ENOMEM;
+	}
+	choose_listeners(&c, is_out);
 	for (size_t i = 0; i < m->n_matches; i++)
-		c.matches[i] = &m->matches[i];
+		if (!is_out[m->matches[i].listener])
+			c.matches[c.n_matches++] = &m->matches[i];
+	free(is_out);
 	qsort_r(c.matches, c.n_matches, sizeof(const struct model_match *), by_place, m);
 	rc = add_backends(&c);
 	if (rc == 0)
-		rc = add_tree(&c);
+		add_tree(&c);
 	if (rc == 0)
 		add_tables(&c);
 	if (rc == 0)
@@ -660,6 +719,7 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 		free(c.sect[i].p);
 	free(c.strings);
 	free(c.matches);
+	free(c.listeners);
 	free(c.backend_order);
 	return rc;
 }

@@ -216,18 +216,16 @@ static bool try_path(const struct weir_snapshot *s, const struct weir_vhost *v, 
 static void match_path(const struct weir_snapshot *s, const struct weir_vhost *v, const struct route_request *rq,
 		       struct route_result *out)
 {
-	size_t n = rq->path.n;
-
 	out->miss = ROUTE_NO_PATH;
 	if (try_path(s, v, WEIR_PATH_EXACT, rq->path, rq, out))
 		return;
-	if (n > v->max_prefix_len)
-		n = v->max_prefix_len;
-	/* A prefix ends where the path ends, or before a slash. */
-	for (size_t i = n + 1; i-- > 0;) {
-		if (i < rq->path.n && rq->path.p[i] != '/')
+	for (uint32_t k = 0; k < v->lengths.count; k++) {
+		uint32_t n = snapshot_length(s, v->lengths.first + k);
+
+		/* A prefix ends where the path ends, or before a slash. */
+		if (n > rq->path.n || (n < rq->path.n && rq->path.p[n] != '/'))
 			continue;
-		if (try_path(s, v, WEIR_PATH_PREFIX, slice_of(rq->path.p, i), rq, out))
+		if (try_path(s, v, WEIR_PATH_PREFIX, slice_of(rq->path.p, n), rq, out))
 			return;
 	}
 }

@@ -15,7 +15,10 @@
 struct check {
 	const struct weir_snapshot *s;
 	struct snapshot_error *err;
+	uint64_t *n_scanned; /* bytes of strings looked at; strings may be shared, so this is bounded */
 };
+
+#define SCAN_FACTOR 16 /* times the blob's size: far more than any routes need */
 
 static enum weir_refusal refuse(const struct check *c, enum weir_refusal why, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -100,12 +103,22 @@ static enum weir_refusal check_str(const struct check *c, struct weir_str str, c
 	return WEIR_REFUSED_OK;
 }
 
+/* Strings may be shared: without this, many entries with one long string would cost its square. */
+static enum weir_refusal check_cost(const struct check *c, struct weir_str str, uint32_t max, const char *what, uint32_t i)
+{
+	*c->n_scanned += str.len;
+	if (str.len > max || *c->n_scanned > (uint64_t)c->s->size * SCAN_FACTOR)
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is too long (%u)", what, i, str.len);
+	return WEIR_REFUSED_OK;
+}
+
 /* Visible ASCII without space; paths, names. */
-static enum weir_refusal check_text(const struct check *c, struct weir_str str, const char *what, uint32_t i)
+static enum weir_refusal check_text(const struct check *c, struct weir_str str, uint32_t max, const char *what, uint32_t i)
 {
 	struct slice t;
 
 	TRY(check_str(c, str, what, i));
+	TRY(check_cost(c, str, max, what, i));
 	t = snapshot_str(c->s, str);
 	for (size_t k = 0; k < t.n; k++)
 		if (t.p[k] < 0x21 || t.p[k] > 0x7e)
@@ -128,9 +141,10 @@ static enum weir_refusal check_host(const struct check *c, struct weir_str str, 
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s of %u is of kind %u", what, i, kind);
 	if ((kind == WEIR_HOST_ANY) != (str.len == 0) || str.len > 255)
 		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has length %u", what, i, str.len);
+	TRY(check_cost(c, str, 255, what, i));
 	t = snapshot_str(c->s, str);
 	for (size_t k = 0; k < t.n; k++)
-		if (!is_host_byte(t.p[k]))
+		if (!is_host_byte(t.p[k]) || (t.p[k] == '[' && k != 0) || (t.p[k] == ']' && k != t.n - 1))
 			return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has byte %02x", what, i, (uint8_t)t.p[k]);
 	return WEIR_REFUSED_OK;
 }
@@ -285,7 +299,7 @@ static enum weir_refusal check_path(const struct check *c, const struct weir_pat
 {
 	struct slice t;
 
-	TRY(check_text(c, p->path, "path", i));
+	TRY(check_text(c, p->path, WEIR_MAX_PATH, "path", i));
 	t = snapshot_str(c->s, p->path);
 	if (p->kind != WEIR_PATH_EXACT && p->kind != WEIR_PATH_PREFIX)
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "path %u is of kind %u", i, p->kind);
@@ -309,23 +323,50 @@ static enum weir_refusal check_paths(const struct check *c)
 	return check_all_used(c, WEIR_SECT_RULES, next);
 }
 
-static enum weir_refusal check_prefix_lengths(const struct check *c)
+/* True if len is among the lengths of the vhost: sorted, longest first. */
+static bool has_length(const struct weir_snapshot *s, const struct weir_vhost *v, uint32_t len)
 {
+	uint32_t lo = 0;
+	uint32_t hi = v->lengths.count;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		uint32_t at = snapshot_length(s, v->lengths.first + mid);
+
+		if (at == len)
+			return true;
+		if (at > len)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+static enum weir_refusal check_lengths(const struct check *c)
+{
+	uint64_t next = 0;
+
 	for (uint32_t i = 0; i < snapshot_count(c->s, VHOSTS); i++) {
 		const struct weir_vhost *v = snapshot_vhost(c->s, i);
-		uint32_t max = 0;
 
+		TRY(check_range(c, v->lengths, WEIR_SECT_LENGTHS, &next, "lengths of vhost", i));
+		if (v->lengths.count > v->paths.count)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u has more lengths than paths", i);
+		for (uint32_t k = 0; k < v->lengths.count; k++) {
+			uint32_t len = snapshot_length(c->s, v->lengths.first + k);
+
+			if (len > WEIR_MAX_PATH || (k && len >= snapshot_length(c->s, v->lengths.first + k - 1)))
+				return refuse(c, WEIR_REFUSED_BAD_ORDER, "length %u of vhost %u is %u", k, i, len);
+		}
 		for (uint32_t k = 0; k < v->paths.count; k++) {
 			const struct weir_path *p = snapshot_path(c->s, v->paths.first + k);
 
-			if (p->kind == WEIR_PATH_PREFIX && p->path.len > max)
-				max = p->path.len;
+			if (p->kind == WEIR_PATH_PREFIX && !has_length(c->s, v, p->path.len))
+				return refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u: prefix length %u is not listed", i, p->path.len);
 		}
-		if (v->max_prefix_len != max)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u: longest prefix is %u, not %u", i, max,
-				      v->max_prefix_len);
 	}
-	return WEIR_REFUSED_OK;
+	return check_all_used(c, WEIR_SECT_LENGTHS, next);
 }
 
 static bool is_status(uint16_t status)
@@ -337,7 +378,7 @@ static enum weir_refusal check_rule(const struct check *c, const struct weir_rul
 {
 	uint64_t total = 0;
 
-	TRY(check_text(c, r->method, "method of rule", i));
+	TRY(check_text(c, r->method, WEIR_MAX_NAME, "method of rule", i));
 	if (r->route >= snapshot_count(c->s, ROUTES))
 		return refuse(c, WEIR_REFUSED_BAD_RANGE, "rule %u: route %u of %u", i, r->route, snapshot_count(c->s, ROUTES));
 	if (r->action != WEIR_ACTION_FORWARD && r->action != WEIR_ACTION_STATUS)
@@ -405,7 +446,7 @@ static enum weir_refusal check_backends(const struct check *c)
 		struct slice name;
 		uint64_t id;
 
-		TRY(check_text(c, b->name, "name of backend", i));
+		TRY(check_text(c, b->name, WEIR_MAX_NAME, "name of backend", i));
 		name = snapshot_str(c->s, b->name);
 		id = hash64(name.p, name.n, 0);
 		if (b->id != (id ? id : 1))
@@ -440,7 +481,8 @@ static enum weir_refusal check_tables(const struct check *c)
 
 enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_error *err)
 {
-	struct check c = {.s = blob, .err = err};
+	uint64_t n_scanned = 0;
+	struct check c = {.s = blob, .err = err, .n_scanned = &n_scanned};
 	uint64_t slots = 0;
 
 	if (err)
@@ -451,7 +493,7 @@ enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_err
 	TRY(check_listeners(&c, &slots));
 	TRY(check_vhosts(&c, &slots));
 	TRY(check_paths(&c));
-	TRY(check_prefix_lengths(&c));
+	TRY(check_lengths(&c));
 	TRY(check_rules(&c));
 	TRY(check_leaves(&c));
 	TRY(check_backends(&c));

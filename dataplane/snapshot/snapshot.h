@@ -81,6 +81,11 @@ static inline const struct weir_route *snapshot_route(const struct weir_snapshot
 	return snapshot_at(s, ROUTES, struct weir_route, i);
 }
 
+static inline uint32_t snapshot_length(const struct weir_snapshot *s, uint32_t i)
+{
+	return *snapshot_at(s, LENGTHS, uint32_t, i);
+}
+
 static inline struct slice snapshot_str(const struct weir_snapshot *s, struct weir_str str)
 {
 	return slice_of((const char *)s + s->sect[WEIR_SECT_STRINGS].off + str.off, str.len);

@@ -28,6 +28,8 @@
 
 #define WEIR_SNAPSHOT_MAX_BYTES (1u << 30)
 #define WEIR_ENDPOINTS_MAX 65536u /* endpoints of one backend */
+#define WEIR_MAX_PATH 4096u	  /* bytes of a path */
+#define WEIR_MAX_NAME 1024u	  /* bytes of a method or a backend's name */
 #define WEIR_MAX_PROBES 256u	  /* a key is found within so many slots, or it is not there */
 #define WEIR_NONE UINT32_MAX	  /* "no entry" where a field holds an index */
 
@@ -43,7 +45,8 @@
 	X(SPLITS, struct weir_split) \
 	X(BACKENDS, struct weir_backend) \
 	X(ROUTES, struct weir_route) \
-	X(SLOTS, struct weir_slot)
+	X(SLOTS, struct weir_slot) \
+	X(LENGTHS, uint32_t)
 
 enum weir_section {
 #define X(name, type) WEIR_SECT_##name,
@@ -114,10 +117,15 @@ struct weir_listener {
 struct weir_vhost {
 	struct weir_str host; /* lower case, without "*." */
 	uint8_t host_kind;
-	uint8_t reserved0[3];
-	uint32_t max_prefix_len; /* of its PREFIX paths: bounds the look-ups for one request */
+	uint8_t reserved0[7];
 	struct weir_range paths; /* in PATHS */
 	struct weir_range slots; /* in SLOTS: (kind, path) of paths */
+	/*
+	 * In LENGTHS: the lengths that PREFIX paths have, longest first, each
+	 * once. Only these are looked up, so that a request's path cannot make
+	 * more work than the routes have.
+	 */
+	struct weir_range lengths;
 };
 
 /* enum weir_path_kind values are also the seed of hash64() for a key of that kind. */

@@ -319,6 +319,31 @@ static void query_is_compared_decoded(void **state)
 	model_fini(&m);
 }
 
+static void protocol_in_conflict_is_not_served(void **state)
+{
+	struct prng r = {7};
+	struct request q = {.port = 80, .method = "GET", .host = "a", .path = "/", .query = ""};
+	struct model m;
+	void *blob;
+	size_t n;
+
+	random_model(&m, &r, 0);
+	for (int i = 0; i < 2; i++) {
+		m.listeners[i].addr.b[15] = 0;
+		m.listeners[i].host = "";
+	}
+	m.listeners[1].proto = WEIR_PROTO_HTTPS;
+	*model_add_match(&m) = (struct model_match){.listener = 1, .host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
+						    .action = WEIR_ACTION_STATUS, .status = 503, .kind = "K", .ns = "n", .name = "x"};
+	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
+	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);
+	assert_int_equal(match(blob, &q).miss, ROUTE_NO_HOST);
+	assert_int_equal(m.n_problems, 1);
+	assert_string_equal(m.problems[0].reason, "ProtocolConflict");
+	free(blob);
+	model_fini(&m);
+}
+
 static void ten_thousand_hosts_are_all_found(void **state)
 {
 	struct prng r = {3};
@@ -358,6 +383,7 @@ int main(void)
 		cmocka_unit_test(order_of_the_model_does_not_matter),
 		cmocka_unit_test(splits_are_taken_by_weight),
 		cmocka_unit_test(query_is_compared_decoded),
+		cmocka_unit_test(protocol_in_conflict_is_not_served),
 		cmocka_unit_test(ten_thousand_hosts_are_all_found),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

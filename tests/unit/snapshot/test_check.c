@@ -79,7 +79,11 @@ static void change_proto(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_
 static void change_port(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_bind, 0)->port = 0; }
 static void change_kind(struct weir_snapshot *s) { ENTRY(s, PATHS, struct weir_path, 0)->kind = WEIR_PATH_REGEX; }
 static void change_host_kind(struct weir_snapshot *s) { ENTRY(s, VHOSTS, struct weir_vhost, 0)->host_kind = 0; }
-static void change_prefix_len(struct weir_snapshot *s) { ENTRY(s, VHOSTS, struct weir_vhost, 0)->max_prefix_len++; }
+static void change_prefix_len(struct weir_snapshot *s)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, LENGTHS); i++)
+		*ENTRY(s, LENGTHS, uint32_t, i) += 1;
+}
 static void change_op(struct weir_snapshot *s) { ENTRY(s, CONDS, struct weir_cond, 0)->op = WEIR_OP_REGEX; }
 static void change_id(struct weir_snapshot *s) { ENTRY(s, BACKENDS, struct weir_backend, 0)->id++; }
 static void change_bind_order(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_bind, 0)->port = 65535; }
@@ -208,6 +212,34 @@ static void whatever_is_taken_can_be_read(void **state)
 	assert_true(n_taken > 100);
 }
 
+/* Thousands of paths that share one long string: refused for its length, not read thousands of times. */
+static void shared_long_strings_cost_no_square(void **state)
+{
+	struct prng r = {9};
+	char path[5001];
+	struct model m;
+	void *blob;
+	size_t n;
+	struct snapshot_error err;
+
+	memset(path, 'a', 5000);
+	path[0] = '/';
+	path[5000] = 0;
+	random_model(&m, &r, 0);
+	for (uint32_t i = 0; i < 3000; i++) {
+		struct model_match *x = model_add_match(&m);
+
+		*x = (struct model_match){.host = model_printf(&m, "h%u.example", i), .path_kind = WEIR_PATH_PREFIX,
+					  .path = path, .method = "", .action = WEIR_ACTION_STATUS,
+					  .status = 503, .kind = "K", .ns = "n", .name = "x"};
+	}
+	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
+	assert_int_equal(snapshot_check(blob, n, &err), WEIR_REFUSED_BAD_STRING);
+	assert_non_null(strstr(err.text, "too long"));
+	free(blob);
+	model_fini(&m);
+}
+
 static void wrong_endpoint_sets_are_refused_by_name(void **state)
 {
 	struct weir_endpoint ep[3] = {{.port = 1, .weight = 1, .flags = 1}, {.port = 2, .weight = 1, .flags = 3},
@@ -275,6 +307,7 @@ int main(void)
 		cmocka_unit_test(truncated_blobs_are_refused),
 		cmocka_unit_test(every_flipped_bit_fails_the_checksum),
 		cmocka_unit_test(whatever_is_taken_can_be_read),
+		cmocka_unit_test(shared_long_strings_cost_no_square),
 		cmocka_unit_test(wrong_endpoint_sets_are_refused_by_name),
 	};
 	int rc;
