@@ -17,6 +17,8 @@
 #include "source_dir.h"
 #include "sync.h"
 
+#define RETRY_MS 1000 /* after a failure that may pass */
+
 struct options {
 	const char *manifests, *socket, *admin, *user;
 	enum log_level level;
@@ -153,6 +155,12 @@ static int run(struct source_dir *dir, struct publish *p, struct admin *a, struc
 				stops = true;
 		}
 		timeout_ms = admin_poll(a);
+		if (sync_wants_retry(s)) {
+			if (n == 0)
+				sync_run(s, UINT64_MAX);
+			if (timeout_ms < 0 || timeout_ms > RETRY_MS)
+				timeout_ms = RETRY_MS;
+		}
 	}
 	if (fds[3] >= 0)
 		close(fds[3]);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "snapshot/snapshot.h"
 #include "translate/compile.h"
@@ -21,6 +23,7 @@ void sync_fini(struct sync *s)
 {
 	model_fini(&s->model);
 	free(s->snapshot);
+	free(s->told);
 }
 
 static bool endpoints_differ(const struct weir_endpoint_set *old, const struct model_backend *b)
@@ -42,18 +45,30 @@ static void send_endpoints(struct sync *s)
 		err = compile_endpoints(b, ++s->version, &blob, &n);
 		if (!err)
 			err = publish_endpoints(s->publish, blob);
-		if (err)
+		if (err) {
 			log_error("endpoints of %s: %s", b->name, strerror(-err));
+			s->has_failed = true;
+		}
 	}
 }
 
+/* Backends are sorted by id. */
 static bool is_in_snapshot(const void *ctx, uint64_t id)
 {
 	const struct weir_snapshot *s = ctx;
+	uint32_t lo = 0;
+	uint32_t hi = snapshot_count(s, BACKENDS);
 
-	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
-		if (snapshot_backend(s, i)->id == id)
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		uint64_t at = snapshot_backend(s, mid)->id;
+
+		if (at == id)
 			return true;
+		if (at < id)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
 	return false;
 }
@@ -75,6 +90,7 @@ static void send_snapshot(struct sync *s)
 
 	if (err) {
 		log_error("routes cannot be compiled: %s; the last ones stay", strerror(-err));
+		s->has_failed = err == -ENOMEM;
 		return;
 	}
 	if (!snapshots_differ(s->snapshot, s->snapshot_size, blob, n)) {
@@ -90,6 +106,7 @@ static void send_snapshot(struct sync *s)
 	if (!copy) {
 		free(blob);
 		log_error("no memory for the routes; the last ones stay");
+		s->has_failed = true;
 		return;
 	}
 	memcpy(copy, blob, n);
@@ -100,14 +117,68 @@ static void send_snapshot(struct sync *s)
 	publish_prune(s->publish, is_in_snapshot, s->snapshot);
 }
 
-static void log_problems(const struct model *m)
+static uint64_t problem_hash(const char *file, unsigned line, const char *field, const char *reason, const char *text)
 {
-	for (size_t i = 0; i < m->n_problems; i++) {
-		const struct model_problem *p = &m->problems[i];
+	uint64_t h = hash64(file, strlen(file), line);
 
-		log_warn("%s:%u: %s %s/%s %s: %s: %s", p->file, p->line, p->kind, p->ns, p->name, p->field, p->reason,
-			 p->text);
+	h = hash64(field, strlen(field), h);
+	h = hash64(reason, strlen(reason), h);
+	return hash64(text, strlen(text), h);
+}
+
+static bool is_told(const struct sync *s, uint64_t h)
+{
+	for (size_t i = 0; i < s->n_told; i++)
+		if (s->told[i] == h)
+			return true;
+	return false;
+}
+
+/* Each problem is logged when it appears, and not again while it stays. */
+static void log_problems(struct sync *s)
+{
+	size_t n_source;
+	const struct store_problem *sp = store_problems(s->store, &n_source);
+	uint64_t *now = calloc(n_source + s->model.n_problems + 1, sizeof(*now));
+	size_t n = 0;
+
+	if (!now)
+		return;
+	for (size_t i = 0; i < n_source; i++) {
+		now[n] = problem_hash(sp[i].file, sp[i].line, sp[i].field, sp[i].reason, sp[i].text);
+		if (!is_told(s, now[n++]))
+			log_warn("%s:%u:%u: %s %s/%s %s: %s: %s", sp[i].file, sp[i].line, sp[i].column, sp[i].kind, sp[i].ns,
+				 sp[i].name, sp[i].field, sp[i].reason, sp[i].text);
 	}
+	for (size_t i = 0; i < s->model.n_problems; i++) {
+		const struct model_problem *p = &s->model.problems[i];
+
+		now[n] = problem_hash(p->file, p->line, p->field, p->reason, p->text);
+		if (!is_told(s, now[n++]))
+			log_warn("%s:%u:%u: %s %s/%s %s: %s: %s", p->file, p->line, p->column, p->kind, p->ns, p->name, p->field,
+				 p->reason, p->text);
+	}
+	free(s->told);
+	s->told = now;
+	s->n_told = n;
+}
+
+size_t sync_n_problems(const struct sync *s, bool fatal)
+{
+	size_t n_source;
+	const struct store_problem *sp = store_problems(s->store, &n_source);
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_source; i++)
+		n += sp[i].is_fatal == fatal;
+	for (size_t i = 0; i < s->model.n_problems; i++)
+		n += s->model.problems[i].is_fatal == fatal;
+	return n;
+}
+
+bool sync_wants_retry(const struct sync *s)
+{
+	return s->has_failed;
 }
 
 void sync_run(struct sync *s, uint64_t changed)
@@ -119,12 +190,14 @@ void sync_run(struct sync *s, uint64_t changed)
 	if (changed == 1ull << KUBE_ENDPOINT_SLICE) {
 		if (translate_endpoints(s->store, &s->model) > 0)
 			send_endpoints(s);
+		log_problems(s);
 		return;
 	}
 	model_fini(&s->model);
 	model_init(&s->model);
 	translate(s->store, &options, &s->model);
-	log_problems(&s->model);
+	s->has_failed = false;
 	send_endpoints(s);
 	send_snapshot(s);
+	log_problems(s);
 }

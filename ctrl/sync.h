@@ -15,11 +15,18 @@ struct sync {
 	uint64_t version;		/* of the last endpoint set */
 	struct weir_snapshot *snapshot; /* as last published, or NULL */
 	size_t snapshot_size;
+	bool has_failed; /* the last run did not get everything across */
+	uint64_t *told;	 /* hashes of problems that were logged already */
+	size_t n_told;
 };
 
 void sync_init(struct sync *s, struct store *store, struct publish *publish);
 void sync_fini(struct sync *s);
 /* After a change of the kinds in the mask of store_load_yaml(); UINT64_MAX: of all. Failures are logged. */
 void sync_run(struct sync *s, uint64_t changed);
+/* Problems of the source and of the objects now, fatal ones or the others. */
+size_t sync_n_problems(const struct sync *s, bool fatal);
+/* A failure is waiting to be tried again: call sync_run(s, UINT64_MAX) within a second or so. */
+bool sync_wants_retry(const struct sync *s);
 
 #endif

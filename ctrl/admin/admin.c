@@ -11,30 +11,13 @@
 #include <jansson.h>
 #include <microhttpd.h>
 
+#include "admin/view.h"
 #include "base/log.h"
 
 struct admin {
 	struct MHD_Daemon *daemon;
 	const struct sync *sync;
 };
-
-char *admin_status(const struct sync *sync)
-{
-	struct publish_status st;
-	json_t *o;
-	char *text;
-
-	publish_status(sync->publish, &st);
-	o = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "version", WEIR_VERSION, "connected",
-		      (int)st.is_connected, "workers", (json_int_t)st.n_workers, "generation",
-		      (json_int_t)st.generation, "live_generation", (json_int_t)st.live_generation, "live_us",
-		      (json_int_t)st.live_t_us, "endpoint_sets", (json_int_t)st.n_sets, "endpoint_sets_waiting",
-		      (json_int_t)st.n_sets_waiting, "problems", (json_int_t)sync->model.n_problems, "refused",
-		      (json_int_t)st.n_refused, "last_refusal", publish_refusal_name(st.refused));
-	text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
-	json_decref(o);
-	return text;
-}
 
 /* NULL when all is well, or what is not. */
 static const char *health(const struct sync *sync)
@@ -44,7 +27,9 @@ static const char *health(const struct sync *sync)
 	publish_status(sync->publish, &st);
 	if (!st.is_connected)
 		return "not connected to the dataplane\n";
-	return st.live_generation == 0 ? "no routes are live yet\n" : NULL;
+	if (st.live_generation == 0)
+		return "no routes are live yet\n";
+	return st.live_generation < st.generation ? "the newest routes are not live yet\n" : NULL;
 }
 
 static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const char *type, char *text,
@@ -68,6 +53,70 @@ static enum MHD_Result reply_const(struct MHD_Connection *c, unsigned status, co
 	return reply(c, status, "text/plain; charset=utf-8", (char *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
 }
 
+#define MAX_HEADERS 32
+
+struct explain_args {
+	struct view_request rq;
+	const char *headers[MAX_HEADERS];
+};
+
+static enum MHD_Result take_argument(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+	struct explain_args *e = cls;
+
+	(void)kind;
+	if (!value)
+		return MHD_YES;
+	if (strcmp(key, "method") == 0)
+		e->rq.method = value;
+	else if (strcmp(key, "url") == 0)
+		e->rq.url = value;
+	else if (strcmp(key, "header") == 0 && e->rq.n_headers < MAX_HEADERS)
+		e->headers[e->rq.n_headers++] = value;
+	return MHD_YES;
+}
+
+static json_t *explain(const struct admin *a, struct MHD_Connection *c)
+{
+	struct explain_args e = {0};
+
+	e.rq.headers = e.headers;
+	MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, take_argument, &e);
+	return view_explain(a->sync, &e.rq);
+}
+
+static const struct {
+	const char *url;
+	json_t *(*view)(const struct sync *s);
+} views[] = {
+	{"/api/v1/status", view_status}, {"/api/v1/routes", view_routes}, {"/api/v1/backends", view_backends},
+	{"/api/v1/stats", view_stats},	 {"/api/v1/drops", view_drops},
+};
+
+/* The page as text; false: there is none of this name. */
+static bool render(const struct admin *a, struct MHD_Connection *c, const char *url, char **text)
+{
+	json_t *o = NULL;
+	size_t i = 0;
+
+	*text = NULL;
+	if (strcmp(url, "/metrics") == 0) {
+		*text = admin_metrics(a->sync);
+		return true;
+	}
+	while (i < sizeof(views) / sizeof(*views) && strcmp(url, views[i].url) != 0)
+		i++;
+	if (i < sizeof(views) / sizeof(*views))
+		o = views[i].view(a->sync);
+	else if (strcmp(url, "/api/v1/explain") == 0)
+		o = explain(a, c);
+	else
+		return false;
+	*text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+	json_decref(o);
+	return true;
+}
+
 static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url, const char *method,
 			      const char *version, const char *data, size_t *data_size, void **con_cls)
 {
@@ -81,11 +130,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
 		ill = health(a->sync);
 		return reply_const(c, ill ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, ill ? ill : "ok\n");
 	}
-	if (strcmp(url, "/metrics") == 0)
-		text = admin_metrics(a->sync);
-	else if (strcmp(url, "/api/v1/status") == 0)
-		text = admin_status(a->sync);
-	else
+	if (!render(a, c, url, &text))
 		return reply_const(c, MHD_HTTP_NOT_FOUND, "no such page\n");
 	if (!text)
 		return reply_const(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no memory\n");

@@ -15,8 +15,7 @@ int admin_fd(const struct admin *a);
 /* Serves what is ready; returns milliseconds until it must be called again, or -1. */
 int admin_poll(struct admin *a);
 
-/* The bodies; malloc'd, NUL terminated, or NULL without memory. */
+/* The body of /metrics: malloc'd, NUL terminated, or NULL without memory. The API's are in view.h. */
 char *admin_metrics(const struct sync *sync);
-char *admin_status(const struct sync *sync);
 
 #endif

@@ -37,6 +37,24 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	static const char *const kinds[] = {"packet", "connection", "request"};
 	char name[96];
 
+	write_one(f, "snapshots_taken_total", "counter", "snapshots that the dataplane took", load(&r->snapshots_taken));
+	write_one(f, "snapshots_refused_total", "counter", "snapshots that the dataplane refused", load(&r->snapshots_refused));
+	write_one(f, "endpoint_sets_taken_total", "counter", "endpoint sets that the dataplane took", load(&r->endpoint_sets_taken));
+	write_one(f, "endpoint_sets_refused_total", "counter", "endpoint sets that the dataplane refused",
+		  load(&r->endpoint_sets_refused));
+	write_one(f, "control_connects_total", "counter", "connections of a weir-ctrl that the dataplane took",
+		  load(&r->ctrl_connects));
+	write_one(f, "control_refused_total", "counter", "connections refused on the control socket", load(&r->ctrl_refused));
+	write_one(f, "control_protocol_errors_total", "counter", "control connections ended because the peer broke the contract",
+		  load(&r->ctrl_protocol_errors));
+	write_one(f, "live_generation", "gauge", "generation that every worker serves, as the dataplane says",
+		  load(&r->live_generation));
+	write_one(f, "draining", "gauge", "1 while the dataplane drains", load(&r->draining));
+	write_one(f, "start_time_seconds", "gauge", "Unix time at which the dataplane started", load(&r->start_time_s));
+	write_head(f, "port_up", "gauge", "1 while the port's link is up");
+	for (unsigned i = 0; i < r->n_ports && i < WEIR_MAX_PORTS; i++)
+		fprintf(f, "weir_port_up{port=\"%.*s\"} %u\n", (int)sizeof(r->port[i].name) - 1, r->port[i].name,
+			r->port[i].link_up != 0);
 	for (unsigned i = 0; i < WEIR_N_COUNTERS; i++) {
 		snprintf(name, sizeof(name), "%s_total", stat_counter_names[i]);
 		write_head(f, name, "counter", stat_counter_help[i]);
@@ -71,7 +89,9 @@ static void write_ctrl(FILE *f, const struct sync *s, const struct publish_statu
 	write_one(f, "ctrl_generation", "gauge", "newest generation of routes", st->generation);
 	write_one(f, "ctrl_live_generation", "gauge", "generation that every worker serves", st->live_generation);
 	write_one(f, "ctrl_refused_total", "counter", "blobs that the dataplane refused", st->n_refused);
-	write_one(f, "ctrl_problems", "gauge", "problems of Kubernetes objects", s->model.n_problems);
+	write_head(f, "ctrl_problems", "gauge", "problems of Kubernetes objects and manifests");
+	fprintf(f, "weir_ctrl_problems{fatal=\"true\"} %zu\nweir_ctrl_problems{fatal=\"false\"} %zu\n",
+		sync_n_problems(s, true), sync_n_problems(s, false));
 	write_head(f, "ctrl_publish_seconds", "histogram", "time from the compiled routes to the last worker's swap");
 	for (unsigned i = 0; i < PUBLISH_BUCKETS; i++) {
 		sum += st->latency[i];

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* State, routes, backends and counters as JSON. explain.c has the rest. */
+#include "admin/view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "admin/view_pvt.h"
+#include "base/ip.h"
+#include "stats/stats.h"
+#include "translate/compile.h"
+
+json_t *view_str(const struct weir_snapshot *s, struct weir_str str)
+{
+	struct slice t = snapshot_str(s, str);
+
+	return json_stringn(t.n ? t.p : "", t.n);
+}
+
+static json_t *problem(const char *file, unsigned line, unsigned column, const char *kind, const char *ns, const char *name,
+		       const char *field, const char *reason, const char *text, bool is_fatal)
+{
+	return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "file", file, "line", (int)line, "column",
+			 (int)column, "kind", kind, "namespace", ns, "name", name, "field", field, "reason", reason, "text", text,
+			 "fatal", (int)is_fatal);
+}
+
+static json_t *problems(const struct sync *s)
+{
+	json_t *list = json_array();
+	size_t n;
+	const struct store_problem *sp = store_problems(s->store, &n);
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, problem(sp[i].file, sp[i].line, sp[i].column, sp[i].kind, sp[i].ns, sp[i].name,
+						    sp[i].field, sp[i].reason, sp[i].text, sp[i].is_fatal));
+	for (size_t i = 0; i < s->model.n_problems; i++) {
+		const struct model_problem *p = &s->model.problems[i];
+
+		json_array_append_new(list, problem(p->file, p->line, p->column, p->kind, p->ns, p->name, p->field, p->reason,
+						    p->text, p->is_fatal));
+	}
+	return list;
+}
+
+static json_t *ports(const struct weir_stats_region *r)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < r->n_ports && i < WEIR_MAX_PORTS; i++) {
+		const struct weir_port_info *p = &r->port[i];
+		char mac[18];
+		char name[sizeof(p->name)];
+
+		snprintf(name, sizeof(name), "%.*s", (int)sizeof(p->name) - 1, p->name);
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", p->mac[0], p->mac[1], p->mac[2], p->mac[3], p->mac[4],
+			 p->mac[5]);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:b, s:i}", "name", name, "mac", mac, "mtu", (int)p->mtu,
+						      "link", (int)(p->link_up != 0), "queues", (int)p->n_queues));
+	}
+	return list;
+}
+
+static json_t *dataplane(const struct weir_stats_region *r)
+{
+	char version[sizeof(r->version)];
+	int64_t uptime = (int64_t)time(NULL) - (int64_t)r->start_time_s;
+
+	snprintf(version, sizeof(version), "%.*s", (int)sizeof(r->version) - 1, r->version);
+	return json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "version", version, "uptime_s", (json_int_t)uptime,
+			 "draining", (int)(r->draining != 0), "snapshots_taken", (json_int_t)r->snapshots_taken,
+			 "snapshots_refused", (json_int_t)r->snapshots_refused, "endpoint_sets_taken",
+			 (json_int_t)r->endpoint_sets_taken, "endpoint_sets_refused", (json_int_t)r->endpoint_sets_refused,
+			 "protocol_errors", (json_int_t)r->ctrl_protocol_errors, "ports", ports(r));
+}
+
+json_t *view_status(const struct sync *s)
+{
+	const struct weir_stats_region *r = publish_stats(s->publish);
+	struct publish_status st;
+	json_t *list = problems(s);
+	json_t *o;
+
+	publish_status(s->publish, &st);
+	o = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:i, s:o}", "version", WEIR_VERSION, "connected",
+		      (int)st.is_connected, "workers", (json_int_t)st.n_workers, "generation", (json_int_t)st.generation,
+		      "live_generation", (json_int_t)st.live_generation, "retired_generation", (json_int_t)st.retired_generation,
+		      "live_us", (json_int_t)st.live_t_us, "endpoint_sets", (json_int_t)st.n_sets, "endpoint_sets_waiting",
+		      (json_int_t)st.n_sets_waiting, "matches", (json_int_t)s->model.n_matches, "refused",
+		      (json_int_t)st.n_refused, "last_refusal", publish_refusal_name(st.refused), "problems",
+		      (int)json_array_size(list), "problem_list", list);
+	if (o && r)
+		json_object_set_new(o, "dataplane", dataplane(r));
+	return o;
+}
+
+/* -- routes */
+
+void view_host(char *out, size_t cap, const struct weir_snapshot *s, uint8_t kind, struct weir_str host)
+{
+	struct slice t = snapshot_str(s, host);
+	bool is_wild = kind == WEIR_HOST_WILDCARD || kind == WEIR_HOST_WILDCARD_ONE;
+
+	if (kind == WEIR_HOST_ANY)
+		snprintf(out, cap, "*");
+	else
+		snprintf(out, cap, "%s%.*s", is_wild ? "*." : "", (int)t.n, t.p);
+}
+
+json_t *view_splits(const struct weir_snapshot *s, const struct weir_rule *r)
+{
+	json_t *list = json_array();
+
+	if (r->action == WEIR_ACTION_STATUS) {
+		json_array_append_new(list, json_pack("{s:i, s:i}", "status", (int)r->status, "weight", 1));
+		return list;
+	}
+	for (uint32_t i = 0; i < r->splits.count; i++) {
+		const struct weir_split *p = snapshot_split(s, r->splits.first + i);
+
+		if (p->backend == WEIR_NONE)
+			json_array_append_new(list, json_pack("{s:i, s:I}", "status", (int)p->status, "weight", (json_int_t)p->weight));
+		else
+			json_array_append_new(list, json_pack("{s:o, s:I}", "backend",
+							      view_str(s, snapshot_backend(s, p->backend)->name), "weight",
+							      (json_int_t)p->weight));
+	}
+	return list;
+}
+
+static json_t *conds(const struct weir_snapshot *s, const struct weir_rule *r)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < r->conds.count; i++) {
+		const struct weir_cond *c = snapshot_cond(s, r->conds.first + i);
+
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "kind", c->kind == WEIR_COND_HEADER ? "header" : "query",
+						      "name", view_str(s, c->name), "value", view_str(s, c->value)));
+	}
+	return list;
+}
+
+json_t *view_rule(const struct weir_snapshot *s, const struct view_place *at, const struct weir_rule *r)
+{
+	const struct weir_route *o = snapshot_route(s, r->route);
+	struct slice path = snapshot_str(s, at->path->path);
+	char addr[IP_TEXT_MAX];
+	char listener[300];
+	char host[300];
+
+	view_host(listener, sizeof(listener), s, at->listener->host_kind, at->listener->host);
+	view_host(host, sizeof(host), s, at->vhost->host_kind, at->vhost->host);
+	return json_pack("{s:s, s:i, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "address",
+			 ip_is_any(&at->bind->addr) ? "*" : ip_format(&at->bind->addr, addr), "port", (int)at->bind->port,
+			 "listener_host", listener, "listener", view_str(s, at->listener->name), "host", host, "path_type",
+			 at->path->kind == WEIR_PATH_EXACT ? "Exact" : "Prefix", "path",
+			 path.n ? json_stringn(path.p, path.n) : json_string("/"), "method", view_str(s, r->method), "conditions",
+			 conds(s, r), "kind", view_str(s, o->kind), "namespace", view_str(s, o->ns), "name", view_str(s, o->name),
+			 "rule", (int)r->rule_index, "backends", view_splits(s, r));
+}
+
+static void add_path_rules(json_t *list, const struct weir_snapshot *s, const struct view_place *at)
+{
+	for (uint32_t i = 0; i < at->path->rules.count; i++)
+		json_array_append_new(list, view_rule(s, at, snapshot_rule(s, at->path->rules.first + i)));
+}
+
+json_t *view_routes(const struct sync *sync)
+{
+	const struct weir_snapshot *s = sync->snapshot;
+	json_t *list = json_array();
+	struct view_place at;
+
+	for (uint32_t b = 0; s && b < snapshot_count(s, BINDS); b++) {
+		at.bind = snapshot_bind(s, b);
+		for (uint32_t l = 0; l < at.bind->listeners.count; l++) {
+			at.listener = snapshot_listener(s, at.bind->listeners.first + l);
+			for (uint32_t v = 0; v < at.listener->vhosts.count; v++) {
+				at.vhost = snapshot_vhost(s, at.listener->vhosts.first + v);
+				for (uint32_t p = 0; p < at.vhost->paths.count; p++) {
+					at.path = snapshot_path(s, at.vhost->paths.first + p);
+					add_path_rules(list, s, &at);
+				}
+			}
+		}
+	}
+	return list;
+}
+
+/* -- backends */
+
+json_t *view_endpoints(const struct sync *s, uint64_t id)
+{
+	const struct weir_endpoint_set *set = publish_find(s->publish, id);
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; set && i < set->n_endpoints; i++) {
+		const struct weir_endpoint *e = &set->ep[i];
+		char addr[IP_TEXT_MAX];
+
+		json_array_append_new(list, json_pack("{s:s, s:i, s:b, s:b, s:b, s:I}", "address", ip_format(&e->addr, addr), "port",
+						      (int)e->port, "ready", !!(e->flags & WEIR_EP_READY), "serving",
+						      !!(e->flags & WEIR_EP_SERVING), "terminating",
+						      !!(e->flags & WEIR_EP_TERMINATING), "weight", (json_int_t)e->weight));
+	}
+	return list;
+}
+
+json_t *view_backends(const struct sync *s)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; s->snapshot && i < snapshot_count(s->snapshot, BACKENDS); i++) {
+		const struct weir_backend *b = snapshot_backend(s->snapshot, i);
+		const struct weir_endpoint_set *set = publish_find(s->publish, b->id);
+		char id[17];
+
+		snprintf(id, sizeof(id), "%016" PRIx64, b->id);
+		json_array_append_new(list, json_pack("{s:o, s:s, s:I, s:o}", "name", view_str(s->snapshot, b->name), "id", id,
+						      "version", (json_int_t)(set ? set->version : 0), "endpoints",
+						      view_endpoints(s, b->id)));
+	}
+	return list;
+}
+
+/* -- counters */
+
+static uint64_t load(const uint64_t *v)
+{
+	return __atomic_load_n(v, __ATOMIC_RELAXED);
+}
+
+static json_t *per_worker(const struct weir_stats_region *r, size_t offset)
+{
+	json_t *list = json_array();
+	uint64_t sum = 0;
+
+	for (unsigned w = 0; w < r->n_workers; w++) {
+		const char *block = (const char *)publish_worker_stats(r, w);
+		uint64_t v = load((const uint64_t *)(const void *)(block + offset));
+
+		json_array_append_new(list, json_integer((json_int_t)v));
+		sum += v;
+	}
+	return json_pack("{s:I, s:o}", "sum", (json_int_t)sum, "workers", list);
+}
+
+json_t *view_stats(const struct sync *s)
+{
+	const struct weir_stats_region *r = publish_stats(s->publish);
+	json_t *o = json_object();
+
+	for (unsigned i = 0; r && i < WEIR_N_COUNTERS; i++)
+		json_object_set_new(o, stat_counter_names[i],
+				    per_worker(r, offsetof(struct weir_worker_stats, counter) + i * sizeof(uint64_t)));
+	for (unsigned i = 0; r && i < WEIR_N_GAUGES; i++)
+		json_object_set_new(o, stat_gauge_names[i],
+				    per_worker(r, offsetof(struct weir_worker_stats, gauge) + i * sizeof(uint64_t)));
+	return o;
+}
+
+json_t *view_drops(const struct sync *s)
+{
+	static const char *const kinds[] = {"packet", "connection", "request"};
+	const struct weir_stats_region *r = publish_stats(s->publish);
+	json_t *list = json_array();
+
+	for (unsigned i = 0; r && i < WEIR_N_REASONS; i++) {
+		uint64_t sum = 0;
+
+		for (unsigned w = 0; w <= r->n_workers; w++)
+			sum += load(&publish_worker_stats(r, w)->reason[i]);
+		if (sum)
+			json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s}", "reason", stat_reason_names[i], "kind",
+							      kinds[stat_reason_kind((enum weir_reason)i)], "count",
+							      (json_int_t)sum, "help", stat_reason_help[i]));
+	}
+	return list;
+}

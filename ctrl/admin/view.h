@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the admin API tells, as JSON values that the caller owns. NULL without memory. */
+#ifndef ADMIN_VIEW_H
+#define ADMIN_VIEW_H
+
+#include <jansson.h>
+
+#include "sync.h"
+
+json_t *view_status(const struct sync *s);
+json_t *view_routes(const struct sync *s);
+json_t *view_backends(const struct sync *s);
+json_t *view_stats(const struct sync *s);
+json_t *view_drops(const struct sync *s);
+
+/* A request as weirctl explain describes it. */
+struct view_request {
+	const char *method, *url;
+	size_t n_headers;
+	const char *const *headers; /* "name: value" */
+};
+
+/* Which rule takes the request, and why; {"error": ...} for a URL that is none. */
+json_t *view_explain(const struct sync *s, const struct view_request *rq);
+
+#endif

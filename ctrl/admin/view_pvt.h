@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What view.c and explain.c share. */
+#ifndef ADMIN_VIEW_PVT_H
+#define ADMIN_VIEW_PVT_H
+
+#include "admin/view.h"
+#include "snapshot/snapshot.h"
+
+/* Where a rule stands. */
+struct view_place {
+	const struct weir_bind *bind;
+	const struct weir_listener *listener;
+	const struct weir_vhost *vhost;
+	const struct weir_path *path;
+};
+
+json_t *view_str(const struct weir_snapshot *s, struct weir_str str);
+/* "*.example.com", "*" */
+void view_host(char *out, size_t cap, const struct weir_snapshot *s, uint8_t kind, struct weir_str host);
+json_t *view_splits(const struct weir_snapshot *s, const struct weir_rule *r);
+json_t *view_rule(const struct weir_snapshot *s, const struct view_place *at, const struct weir_rule *r);
+json_t *view_endpoints(const struct sync *s, uint64_t id);
+
+#endif

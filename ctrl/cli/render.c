@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Aligned tables for people, from the same JSON that -o json prints. */
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+#define MAX_COLUMNS 8
+
+/* -- tables: cells are collected, then printed with the widths that they need */
+
+struct table {
+	unsigned n_columns;
+	size_t n_cells, cap;
+	char **cells;
+	size_t width[MAX_COLUMNS];
+};
+
+static void cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void cell(struct table *t, const char *fmt, ...)
+{
+	char *text = NULL;
+	size_t len;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	if (t->n_cells == t->cap) {
+		t->cap = t->cap ? t->cap * 2 : 64;
+		t->cells = realloc(t->cells, t->cap * sizeof(*t->cells));
+		if (!t->cells)
+			abort();
+	}
+	len = strlen(text);
+	if (len > t->width[t->n_cells % t->n_columns])
+		t->width[t->n_cells % t->n_columns] = len;
+	t->cells[t->n_cells++] = text;
+}
+
+static void table_print(FILE *f, struct table *t)
+{
+	for (size_t i = 0; i < t->n_cells; i++) {
+		unsigned c = (unsigned)(i % t->n_columns);
+
+		if (c + 1 == t->n_columns)
+			fprintf(f, "%s\n", t->cells[i]);
+		else
+			fprintf(f, "%-*s  ", (int)t->width[c], t->cells[i]);
+		free(t->cells[i]);
+	}
+	free(t->cells);
+}
+
+static const char *str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static long long num(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static bool flag(const json_t *o, const char *key)
+{
+	return json_is_true(json_object_get(o, key));
+}
+
+/* -- status */
+
+static void render_problems(FILE *f, const json_t *list)
+{
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach(list, i, p)
+		fprintf(f, "  %s:%lld:%lld: %s %s/%s %s: %s: %s%s\n", str(p, "file"), num(p, "line"), num(p, "column"), str(p, "kind"),
+			str(p, "namespace"), str(p, "name"), str(p, "field"), str(p, "reason"), str(p, "text"),
+			flag(p, "fatal") ? "" : " (served all the same)");
+}
+
+static void render_dataplane(FILE *f, const json_t *d)
+{
+	const json_t *p;
+	size_t i;
+
+	fprintf(f, "dataplane    version %s, up %lld s%s\n", str(d, "version"), num(d, "uptime_s"),
+		flag(d, "draining") ? ", draining" : "");
+	json_array_foreach(json_object_get(d, "ports"), i, p)
+		fprintf(f, "port         %s %s MTU %lld, %lld queues, link %s\n", str(p, "name"), str(p, "mac"), num(p, "mtu"),
+			num(p, "queues"), flag(p, "link") ? "up" : "down");
+	fprintf(f, "taken        %lld snapshots, %lld endpoint sets; refused %lld and %lld\n", num(d, "snapshots_taken"),
+		num(d, "endpoint_sets_taken"), num(d, "snapshots_refused"), num(d, "endpoint_sets_refused"));
+}
+
+void render_status(FILE *f, const json_t *o)
+{
+	fprintf(f, "weir-ctrl    version %s, %s\n", str(o, "version"),
+		flag(o, "connected") ? "connected to the dataplane" : "NOT connected to the dataplane");
+	fprintf(f, "routes       generation %lld, live %lld in all of %lld workers (swapped in %lld us)\n", num(o, "generation"),
+		num(o, "live_generation"), num(o, "workers"), num(o, "live_us"));
+	fprintf(f, "endpoints    %lld sets, %lld not live yet\n", num(o, "endpoint_sets"), num(o, "endpoint_sets_waiting"));
+	if (num(o, "refused"))
+		fprintf(f, "refused      %lld blobs, the last one: %s\n", num(o, "refused"), str(o, "last_refusal"));
+	if (json_object_get(o, "dataplane"))
+		render_dataplane(f, json_object_get(o, "dataplane"));
+	fprintf(f, "problems     %lld\n", num(o, "problems"));
+	render_problems(f, json_object_get(o, "problem_list"));
+}
+
+/* -- routes, backends */
+
+static void add_targets(char *out, size_t cap, const json_t *list)
+{
+	const json_t *b;
+	size_t n = 0;
+	size_t i;
+
+	out[0] = 0;
+	json_array_foreach(list, i, b) {
+		char what[600];
+
+		if (json_object_get(b, "backend"))
+			snprintf(what, sizeof(what), "%s", str(b, "backend"));
+		else
+			snprintf(what, sizeof(what), "status %lld", num(b, "status"));
+		if (n < cap)
+			n += (size_t)snprintf(out + n, cap - n, "%s%s", i ? ", " : "", what);
+		if (json_array_size(list) > 1 && n < cap)
+			n += (size_t)snprintf(out + n, cap - n, " (%lld)", num(b, "weight"));
+	}
+}
+
+static void add_conditions(char *out, size_t cap, const json_t *r)
+{
+	const json_t *c;
+	size_t n = (size_t)snprintf(out, cap, "%s", str(r, "method"));
+	size_t i;
+
+	json_array_foreach(json_object_get(r, "conditions"), i, c)
+		if (n < cap)
+			n += (size_t)snprintf(out + n, cap - n, "%s%s %s=%s", n ? " " : "", str(c, "kind"), str(c, "name"),
+					      str(c, "value"));
+	if (n == 0)
+		snprintf(out, cap, "-");
+}
+
+void render_routes(FILE *f, const json_t *list)
+{
+	struct table t = {.n_columns = 7};
+	const json_t *r;
+	size_t i;
+
+	cell(&t, "PORT");
+	cell(&t, "HOST");
+	cell(&t, "TYPE");
+	cell(&t, "PATH");
+	cell(&t, "WHEN");
+	cell(&t, "TO");
+	cell(&t, "FROM");
+	json_array_foreach(list, i, r) {
+		char targets[1200];
+		char when[1200];
+
+		add_targets(targets, sizeof(targets), json_object_get(r, "backends"));
+		add_conditions(when, sizeof(when), r);
+		cell(&t, "%lld", num(r, "port"));
+		cell(&t, "%s", str(r, "host"));
+		cell(&t, "%s", str(r, "path_type"));
+		cell(&t, "%s", str(r, "path"));
+		cell(&t, "%s", when);
+		cell(&t, "%s", targets);
+		cell(&t, "%s %s/%s rule %lld", str(r, "kind"), str(r, "namespace"), str(r, "name"), num(r, "rule"));
+	}
+	table_print(f, &t);
+}
+
+static const char *condition(const json_t *e)
+{
+	if (flag(e, "terminating"))
+		return flag(e, "serving") ? "terminating, serving" : "terminating";
+	return flag(e, "ready") ? "ready" : "not ready";
+}
+
+void render_backends(FILE *f, const json_t *list)
+{
+	struct table t = {.n_columns = 3};
+	const json_t *b;
+	size_t i;
+
+	cell(&t, "BACKEND");
+	cell(&t, "ENDPOINT");
+	cell(&t, "STATE");
+	json_array_foreach(list, i, b) {
+		const json_t *endpoints = json_object_get(b, "endpoints");
+		const json_t *e;
+		size_t k;
+
+		if (json_array_size(endpoints) == 0) {
+			cell(&t, "%s", str(b, "name"));
+			cell(&t, "-");
+			cell(&t, "no endpoint");
+		}
+		json_array_foreach(endpoints, k, e) {
+			bool is_v6 = strchr(str(e, "address"), ':') != NULL;
+
+			cell(&t, "%s", k ? "" : str(b, "name"));
+			cell(&t, "%s%s%s:%lld", is_v6 ? "[" : "", str(e, "address"), is_v6 ? "]" : "", num(e, "port"));
+			cell(&t, "%s", condition(e));
+		}
+	}
+	table_print(f, &t);
+}
+
+/* -- counters */
+
+void render_stats(FILE *f, const json_t *o)
+{
+	struct table t = {.n_columns = 3};
+	const char *key;
+	json_t *v;
+
+	cell(&t, "COUNTER");
+	cell(&t, "SUM");
+	cell(&t, "BY WORKER");
+	json_object_foreach((json_t *)(uintptr_t)o, key, v) {
+		char workers[2048] = "";
+		size_t n = 0;
+		const json_t *w;
+		size_t i;
+
+		json_array_foreach(json_object_get(v, "workers"), i, w)
+			if (n < sizeof(workers))
+				n += (size_t)snprintf(workers + n, sizeof(workers) - n, "%s%lld", i ? " " : "",
+						      (long long)json_integer_value(w));
+		cell(&t, "%s", key);
+		cell(&t, "%lld", num(v, "sum"));
+		cell(&t, "%s", workers);
+	}
+	table_print(f, &t);
+}
+
+void render_drops(FILE *f, const json_t *list)
+{
+	struct table t = {.n_columns = 4};
+	const json_t *d;
+	size_t i;
+
+	cell(&t, "REASON");
+	cell(&t, "OF");
+	cell(&t, "COUNT");
+	cell(&t, "MEANING");
+	json_array_foreach(list, i, d) {
+		cell(&t, "%s", str(d, "reason"));
+		cell(&t, "%s", str(d, "kind"));
+		cell(&t, "%lld", num(d, "count"));
+		cell(&t, "%s", str(d, "help"));
+	}
+	table_print(f, &t);
+}
+
+/* -- explain */
+
+static void render_list(FILE *f, const char *label, const json_t *list)
+{
+	const json_t *v;
+	size_t i;
+
+	if (!list)
+		return;
+	fprintf(f, "%s", label);
+	json_array_foreach(list, i, v)
+		fprintf(f, "%s%s", i ? ", " : "", json_string_value(v));
+	fputc('\n', f);
+}
+
+static void render_hit(FILE *f, const json_t *o)
+{
+	const json_t *r = json_object_get(o, "rule");
+	json_t *endpoints = json_object_get(o, "endpoints");
+	const char *backend;
+	char when[1200];
+	char targets[1200];
+	json_t *list;
+
+	add_conditions(when, sizeof(when), r);
+	add_targets(targets, sizeof(targets), json_object_get(r, "backends"));
+	fprintf(f, "listener     %s port %lld, host %s (%s)\n", str(r, "address"), num(r, "port"), str(r, "listener_host"),
+		str(r, "listener"));
+	fprintf(f, "host         %s\n", str(r, "host"));
+	fprintf(f, "path         %s %s\n", str(r, "path_type"), str(r, "path"));
+	fprintf(f, "when         %s\n", when);
+	fprintf(f, "by           %s %s/%s rule %lld\n", str(r, "kind"), str(r, "namespace"), str(r, "name"), num(r, "rule"));
+	fprintf(f, "to           %s\n", targets);
+	json_object_foreach(endpoints, backend, list) {
+		const json_t *e;
+		size_t i;
+
+		fprintf(f, "endpoints    %s:", backend);
+		json_array_foreach(list, i, e)
+			fprintf(f, "%s %s port %lld %s", i ? "," : "", str(e, "address"), num(e, "port"), condition(e));
+		fprintf(f, "%s\n", json_array_size(list) ? "" : " none: answered 503");
+	}
+}
+
+void render_explain(FILE *f, const json_t *o)
+{
+	if (json_object_get(o, "error")) {
+		fprintf(f, "%s\n", str(o, "error"));
+		return;
+	}
+	if (flag(o, "matched")) {
+		render_hit(f, o);
+		return;
+	}
+	fprintf(f, "no route: %s (host %s, port %lld, path %s)\n", str(o, "why"), str(o, "host"), num(o, "port"), str(o, "path"));
+	render_list(f, "hosts there  ", json_object_get(o, "hosts"));
+	render_list(f, "paths there  ", json_object_get(o, "paths"));
+}

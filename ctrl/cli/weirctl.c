@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * weirctl: the operator's tool. Asks weir-ctrl over its admin API; check needs
+ * nobody. Exit status: 0 good, 1 no answer, no route or fatal problems, 2 wrong usage.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <curl/curl.h>
+
+#include "cli/cli.h"
+
+#define MAX_HEADERS 32
+
+struct options {
+	const char *admin;
+	bool as_json;
+	const char *command;
+	char *args[256];
+	int n_args;
+	const char *headers[MAX_HEADERS];
+	int n_headers;
+};
+
+static const char usage[] =
+	"Usage: weirctl [options] COMMAND\n"
+	"\n"
+	"  status                      connection, generation, ports, problems\n"
+	"  routes                      every rule, in the order in which it is looked for\n"
+	"  backends                    backends and their endpoints\n"
+	"  stats                       counters of the workers\n"
+	"  drops                       why packets, connections and requests ended\n"
+	"  explain METHOD URL [-H 'name: value']...\n"
+	"                              which rule would take this request, and why\n"
+	"  check FILE|DIR...           validate manifests; needs no running program\n"
+	"\n"
+	"  -o json|text        how to print (text)\n"
+	"      --admin ADDR    weir-ctrl's admin address (127.0.0.1:9901, or $WEIR_ADMIN)\n"
+	"      --version, --help\n";
+
+static int wrong(const char *what, const char *arg)
+{
+	fprintf(stderr, "weirctl: %s%s\n\n%s", what, arg, usage);
+	return 2;
+}
+
+/* The value of an option, in the next argument. */
+static const char *value_of(int argc, char **argv, int *i)
+{
+	return ++*i < argc ? argv[*i] : NULL;
+}
+
+/* -1: go on; else the exit status. Options may stand anywhere. */
+static int parse(int argc, char **argv, struct options *o)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *a = argv[i];
+		const char *v;
+
+		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
+			fputs(usage, stdout);
+			return 0;
+		}
+		if (strcmp(a, "--version") == 0) {
+			puts("weirctl " WEIR_VERSION);
+			return 0;
+		}
+		if (strcmp(a, "-o") == 0) {
+			v = value_of(argc, argv, &i);
+			if (!v || (strcmp(v, "json") != 0 && strcmp(v, "text") != 0))
+				return wrong("-o takes json or text", "");
+			o->as_json = v[0] == 'j';
+		} else if (strcmp(a, "--admin") == 0) {
+			o->admin = value_of(argc, argv, &i);
+			if (!o->admin)
+				return wrong("--admin takes an address", "");
+		} else if (strcmp(a, "-H") == 0) {
+			v = value_of(argc, argv, &i);
+			if (!v || !strchr(v, ':') || o->n_headers == MAX_HEADERS)
+				return wrong("-H takes 'name: value'", "");
+			o->headers[o->n_headers++] = v;
+		} else if (a[0] == '-') {
+			return wrong("unknown option ", a);
+		} else if (!o->command) {
+			o->command = a;
+		} else if (o->n_args < (int)(sizeof(o->args) / sizeof(*o->args))) {
+			o->args[o->n_args++] = argv[i];
+		}
+	}
+	return o->command ? -1 : wrong("no command", "");
+}
+
+/* "/api/v1/explain?method=...&url=...&header=..." */
+static char *explain_path(const struct options *o)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+	const char *names[] = {"method", "url"};
+
+	if (!f)
+		abort();
+	fputs("/api/v1/explain", f);
+	for (int i = 0; i < 2 + o->n_headers; i++) {
+		char *v = fetch_escape(i < 2 ? o->args[i] : o->headers[i - 2]);
+
+		fprintf(f, "%c%s=%s", i ? '&' : '?', i < 2 ? names[i] : "header", v ? v : "");
+		free(v);
+	}
+	fclose(f);
+	return text;
+}
+
+static const struct {
+	const char *name;
+	const char *path;
+	void (*render)(FILE *f, const json_t *o);
+} commands[] = {
+	{"status", "/api/v1/status", render_status},	   {"routes", "/api/v1/routes", render_routes},
+	{"backends", "/api/v1/backends", render_backends}, {"stats", "/api/v1/stats", render_stats},
+	{"drops", "/api/v1/drops", render_drops},	   {"explain", NULL, render_explain},
+};
+
+static int ask(const struct options *o, const char *path, void (*render)(FILE *f, const json_t *o))
+{
+	json_t *answer = fetch_json(o->admin, path);
+	int rc = 0;
+
+	if (!answer)
+		return 1;
+	if (json_object_get(answer, "error"))
+		rc = 2;
+	else if (json_is_false(json_object_get(answer, "matched")))
+		rc = 1;
+	if (o->as_json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		render(stdout, answer);
+	}
+	json_decref(answer);
+	return rc;
+}
+
+static int run(struct options *o)
+{
+	size_t i = 0;
+	char *path;
+	int rc;
+
+	if (strcmp(o->command, "check") == 0)
+		return o->n_args ? check_files(o->args, o->n_args, o->as_json) : wrong("check takes files or folders", "");
+	while (i < sizeof(commands) / sizeof(*commands) && strcmp(commands[i].name, o->command) != 0)
+		i++;
+	if (i == sizeof(commands) / sizeof(*commands))
+		return wrong("unknown command ", o->command);
+	if (commands[i].path)
+		return o->n_args ? wrong("takes no arguments: ", o->command) : ask(o, commands[i].path, commands[i].render);
+	if (o->n_args != 2)
+		return wrong("explain takes METHOD and URL", "");
+	path = explain_path(o);
+	rc = ask(o, path, commands[i].render);
+	free(path);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.admin = getenv("WEIR_ADMIN")};
+	int rc;
+
+	if (!o.admin)
+		o.admin = "127.0.0.1:9901";
+	rc = parse(argc, argv, &o);
+	if (rc >= 0)
+		return rc;
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	rc = run(&o);
+	curl_global_cleanup();
+	return rc;
+}
