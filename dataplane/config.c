@@ -294,6 +294,9 @@ static void check_whole(struct parse *p)
 	if (c->port_hi < c->port_lo || (c->port_hi - c->port_lo + 1u) / c->n_workers < 64)
 		parse_error(p, p->limits_at, "local_port_first, local_port_last: expected at least 64 ports for each of %u workers",
 			    c->n_workers);
+	if (2 * (uint64_t)c->headers_bytes + 4096 > c->tx_buffer_bytes)
+		parse_error(p, p->limits_at, "send_buffer_bytes: %u does not hold a rewritten head; expected at least %u",
+			    c->tx_buffer_bytes, 2 * c->headers_bytes + 4096);
 	if (c->line_bytes > c->headers_bytes)
 		parse_error(p, p->limits_at, "request_line_bytes: larger than header_bytes (%u)", c->headers_bytes);
 }

@@ -317,7 +317,7 @@ static const struct key pools_keys[] = {
 
 static const struct key limits_keys[] = {
 	U32("request_line_bytes", line_bytes, 64, 65536, "8192", "Longest request line; more is answered 414."),
-	U32("header_bytes", headers_bytes, 256, 131072, "16384", "Largest head of a request or response; more is answered 431."),
+	U32("header_bytes", headers_bytes, 256, 49152, "16384", "Largest head of a request or response; more is answered 431."),
 	{.name = "header_fields", .type = KEY_U16, .offset = OFF(n_fields), .min = 8, .max = HTTP_MAX_FIELDS, .def = "100",
 	 .help = "Most header fields of a message; more is answered 431."},
 	U32("receive_buffer_bytes", rx_buffer_bytes, 4096, 16777216, "262144", "Largest receive window of a connection."),

@@ -156,9 +156,9 @@ bool http1_is_request_id(struct slice id);
 /*
  * A response of Weir's own, complete: status line, Date-less minimal headers
  * (Content-Type: text/plain, Content-Length, X-Request-Id, Connection as
- * given) and a one-line body "status reason: detail\n" (no body for HEAD).
+ * given; is_old: to HTTP/1.0; 405: Allow) and a one-line body "status reason: detail\n" (no body for HEAD).
  */
 void http1_write_error(struct buf *out, unsigned status, struct slice detail, struct slice request_id, bool keep_alive,
-		       bool is_head);
+		       bool is_old, bool is_head);
 
 #endif

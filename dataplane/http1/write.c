@@ -17,7 +17,7 @@ void http1_write_field(struct buf *out, struct slice name, struct slice value)
 }
 
 void http1_write_error(struct buf *out, unsigned status, struct slice detail, struct slice request_id, bool keep_alive,
-		       bool is_head)
+		       bool is_old, bool is_head)
 {
 	const char *reason = http_status_reason(status);
 	/* "status reason: detail\n" */
@@ -32,8 +32,12 @@ void http1_write_error(struct buf *out, unsigned status, struct slice detail, st
 	buf_str(out, "\r\n");
 	if (request_id.n)
 		http1_write_field(out, SLICE("X-Request-Id"), request_id);
+	if (status == 405)
+		buf_str(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
 	if (!keep_alive)
 		buf_str(out, "Connection: close\r\n");
+	else if (is_old)
+		buf_str(out, "Connection: keep-alive\r\n");
 	buf_str(out, "\r\n");
 	if (is_head)
 		return;

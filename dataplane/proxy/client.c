@@ -67,6 +67,7 @@ void client_linger(struct client *c, uint64_t now_us)
 	assert(!c->rq);
 	c->state = CLIENT_LINGER;
 	c->lingered = 0;
+	c->lingering_unacked = 0;
 	tcp_shutdown(c->tcp);
 	client_arm(c, now_us + LINGER_MS * 1000);
 }
@@ -93,6 +94,9 @@ static bool pump_idle(struct client *c, uint64_t now_us)
 			client_end(c, false, now_us);
 		return false;
 	}
+	/* Pipelined requests whose answers the client does not read wait in its receive queue. */
+	if (tcp_send_room(c->tcp) < ANSWER_ROOM)
+		return false;
 	c->rq = request_create(c, now_us);
 	if (!c->rq) {
 		reply_busy(c, now_us);
@@ -150,10 +154,10 @@ static void finish(struct client *c, uint64_t now_us)
 {
 	struct request *rq = c->rq;
 	struct proxy *p = c->p;
-	bool keep = rq->keep && rq->body_sent && !p->is_draining;
+	bool keep = rq->keep && rq->body_sent && !p->is_draining && !rq->is_broken;
 
 	if (rq->uc) {
-		if (rq->body_sent && rq->response.keep_alive && rq->response.body != HTTP_BODY_UNTIL_CLOSE)
+		if (rq->body_sent && !rq->is_broken && rq->response.keep_alive && rq->response.body != HTTP_BODY_UNTIL_CLOSE)
 			upstream_put(p->cfg.upstream, rq->uc, now_us);
 		else
 			upstream_discard(p->cfg.upstream, rq->uc, !rq->body_sent, now_us);
@@ -249,7 +253,12 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 		client_pump(c, now_us);
 		break;
 	case CLIENT_LINGER:
-		client_end(c, false, now_us);
+		if (tcp_unacked(c->tcp) && tcp_unacked(c->tcp) != c->lingering_unacked) { /* it still reads */
+			c->lingering_unacked = tcp_unacked(c->tcp);
+			client_arm(c, now_us + (uint64_t)c->p->cfg.body_timeout_ms * 1000);
+			break;
+		}
+		client_end(c, tcp_unacked(c->tcp) > 0, now_us);
 		break;
 	case CLIENT_FREE:
 		assert(!"timer of a free client");

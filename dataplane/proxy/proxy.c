@@ -78,47 +78,21 @@ void proxy_destroy(struct proxy *p, uint64_t now_us)
 	for (unsigned i = 0; i < p->n_listening; i++)
 		tcp_unlisten(p->listening[i].l, now_us);
 	if (p->current)
-		snap_put(p, p->current);
+		p->cfg.release(p->cfg.release_ctx, p->current);
 	release(p);
 }
 
 /* -- snapshots */
 
-void snap_put(struct proxy *p, struct snap *s)
-{
-	const struct weir_snapshot *blob = s->s;
-
-	assert(s->refs > 0);
-	if (--s->refs)
-		return;
-	s->s = NULL;
-	p->cfg.release(p->cfg.release_ctx, blob);
-}
-
-static struct snap *snap_get_free(struct proxy *p)
-{
-	for (unsigned i = 0; i < PROXY_MAX_SNAPSHOTS; i++)
-		if (!p->snaps[i].s)
-			return &p->snaps[i];
-	return NULL;
-}
-
 void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us)
 {
-	struct snap *fresh = snap_get_free(p);
-	struct snap *old = p->current;
+	const struct weir_snapshot *old = p->current;
 
-	assert(fresh); /* main keeps fewer generations alive */
-	if (!fresh) {
-		p->cfg.release(p->cfg.release_ctx, s);
-		return;
-	}
-	*fresh = (struct snap){.s = s, .refs = 1};
-	p->current = fresh;
+	p->current = s;
 	listeners_update(p, s, now_us);
 	upstream_retain(p->cfg.upstream, s, now_us);
 	if (old)
-		snap_put(p, old);
+		p->cfg.release(p->cfg.release_ctx, old);
 }
 
 /* -- listeners */
@@ -139,12 +113,16 @@ static void want(struct proxy *p, const struct weir_ip *addr, uint16_t port)
 		l->is_wanted = true;
 		return;
 	}
-	if (p->n_listening == PROXY_MAX_LISTENERS)
-		return;
 	l = &p->listening[p->n_listening];
-	*l = (struct listening){.addr = *addr, .port = port, .is_wanted = true};
-	if (tcp_listen(p->cfg.tcp, addr, port, client_accept, client_on_event, p, &l->l) == 0)
-		p->n_listening++;
+	if (p->n_listening == PROXY_MAX_LISTENERS ||
+	    tcp_listen(p->cfg.tcp, addr, port, client_accept, client_on_event, p, &l->l) != 0) {
+		stat_inc(p->stats, WEIR_C_LISTENERS_REFUSED);
+		return;
+	}
+	l->addr = *addr;
+	l->port = port;
+	l->is_wanted = true;
+	p->n_listening++;
 }
 
 static void want_bind(struct proxy *p, const struct weir_bind *b)

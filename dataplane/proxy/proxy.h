@@ -5,8 +5,8 @@
  *
  * A client connection parses one request at a time (pipelined bytes wait in
  * its receive queue); a request object exists only from the first byte of a
- * request to the last byte of its response, and holds the snapshot that it
- * was routed with.
+ * request to the last byte of its response. It is routed once, by the snapshot
+ * of that moment, and keeps nothing of it.
  */
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
@@ -38,7 +38,7 @@ struct proxy_config {
 	const struct weir_ip *listen;
 	uint16_t worker;
 	uint64_t seed; /* for request ids and splits */
-	/* A snapshot copy that no request uses any more goes back through this. */
+	/* A snapshot copy that is not used any more goes back through this. */
 	void (*release)(void *ctx, const struct weir_snapshot *s);
 	void *release_ctx;
 };
@@ -48,8 +48,7 @@ void proxy_destroy(struct proxy *p, uint64_t now_us);
 
 /*
  * Serves this snapshot from now on: opens and closes listeners by the
- * difference, tells upstream which backends to keep. Requests in hand end
- * with the one they began with; the old one is released after the last.
+ * difference, tells upstream which backends to keep, releases the old one.
  */
 void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
 

@@ -16,13 +16,14 @@
 #include "route/route.h"
 #include "stats/stats.h"
 
-#define PROXY_MAX_SNAPSHOTS 128
 #define PROXY_MAX_LISTENERS 1024
 #define LINGER_MS 2000		  /* after our last answer: time for the client to read it */
 #define LINGER_BYTES (256u << 10) /* what it may still send meanwhile */
 #define SMALL_RUN 512		  /* body pieces up to this are copied, larger ones handed over */
 #define CHUNK_ROOM 32		  /* framing around a chunk */
 #define REQUEST_ID_LEN 32
+#define MAX_INTERIM 16		  /* 1xx responses to one request */
+#define ANSWER_ROOM 4096	  /* a request is begun only if this much of an answer fits */
 
 enum client_state {
 	CLIENT_FREE,
@@ -39,19 +40,13 @@ struct client {
 	struct request *rq;
 	struct client *next, *prev; /* free list, or all that live */
 	uint32_t lingered;	    /* bytes dropped in LINGER */
+	size_t lingering_unacked;   /* what the client had not acknowledged at the last look */
 	uint8_t state;
-};
-
-/* A snapshot that somebody uses. */
-struct snap {
-	const struct weir_snapshot *s;
-	uint32_t refs; /* requests, plus one while it is the current one */
 };
 
 struct request {
 	struct request *next; /* free list */
 	struct client *client;
-	struct snap *snap;
 	struct upstream_conn *uc; /* NULL: no try under way */
 	struct upstream_tried tried;
 	uint64_t backend_id;
@@ -60,7 +55,8 @@ struct request {
 	uint64_t progress_us; /* last movement of anything */
 	uint32_t request_timeout_ms, backend_timeout_ms;
 	uint8_t n_tries;
-	bool is_routed : 1;
+	uint8_t n_interim; /* 1xx responses so far */
+	bool is_broken : 1;	 /* relaying failed midway: neither connection can go on */
 	bool is_connected : 1;
 	bool head_sent : 1;	 /* to the endpoint */
 	bool body_begun : 1;	 /* a byte of the request's body went to the endpoint */
@@ -98,14 +94,12 @@ struct proxy {
 	uint32_t n_clients, n_requests;
 	uint64_t prng;
 	bool is_draining;
-	struct snap *current;
-	struct snap snaps[PROXY_MAX_SNAPSHOTS];
+	const struct weir_snapshot *current; /* NULL: none yet */
 	unsigned n_listening;
 	struct listening listening[PROXY_MAX_LISTENERS];
 };
 
 /* proxy.c */
-void snap_put(struct proxy *p, struct snap *s);
 uint64_t proxy_random(struct proxy *p);
 /* Opens and closes listeners so that they fit the snapshot. */
 void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);

@@ -125,7 +125,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	enum relayed r = relay_body(&rq->body, c->tcp, upstream_tcp(rq->uc), rq->head.body == HTTP_BODY_CHUNKED, &bytes, &bad);
 
 	stat_add(p->stats, WEIR_C_BODY_BYTES_UP, bytes);
-	if (bytes || r == RELAYED_ALL)
+	if (bytes || r == RELAYED_ALL || r == RELAYED_FAILED)
 		rq->body_begun = true;
 	switch (r) {
 	case RELAYED_NOTHING:
@@ -139,7 +139,14 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 		rq->keep = false;
 		reply_error(rq, WEIR_R_REQ_BAD, http1_outcome_status(bad), slice_str(http1_outcome_name(bad)), now_us);
 		return true;
-	case RELAYED_FAILED: /* it may have answered before it closed: then the answer counts */
+	case RELAYED_FAILED:
+		/*
+		 * Bytes of the body are lost: nothing more goes this way, and both
+		 * connections end with this request. The endpoint may have answered
+		 * before it closed: then the answer counts.
+		 */
+		rq->is_broken = true;
+		rq->keep = false;
 		if (tcp_readable(upstream_tcp(rq->uc)) == 0 && !rq->has_response)
 			request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed the connection", now_us);
 		return false;
@@ -163,7 +170,7 @@ bool relay_request(struct request *rq, uint64_t now_us)
 			return true; /* another try, or an answer: the pump looks again */
 		has_moved = true;
 	}
-	if (rq->body_sent)
+	if (rq->body_sent || rq->is_broken)
 		return has_moved;
 	send_continue(rq);
 	return relay_request_body(rq, now_us) || has_moved;
@@ -208,8 +215,12 @@ static bool write_response_head(struct request *rq, const struct http1_forward *
 /* An interim response: 100 is ours to say, others are passed on to who can read them. */
 static bool take_interim(struct request *rq, uint64_t now_us)
 {
-	static const struct http1_forward f;
+	static const struct http1_forward f = {0};
 
+	if (++rq->n_interim > MAX_INTERIM) {
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "too many interim responses", now_us);
+		return true;
+	}
 	if (rq->response.status == 101) { /* Upgrade was not forwarded: nobody asked for it */
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "the endpoint switched protocols unasked", now_us);
 		return true;

@@ -18,8 +18,7 @@ void reply_count(struct proxy *p, unsigned status)
 static void end_request(struct request *rq, uint64_t now_us)
 {
 	struct client *c = rq->client;
-	bool keep = rq->keep && http1_body_is_done(&rq->body) && rq->body_sent &&
-		    !c->p->is_draining;
+	bool keep = rq->keep && rq->body_sent && !rq->is_broken && !c->p->is_draining;
 
 	request_free(rq, now_us);
 	if (!keep) {
@@ -45,7 +44,7 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 	if (!rq->body_sent)
 		rq->keep = false;
 	buf_init(&b, p->scratch, p->scratch_size);
-	http1_write_error(&b, status, detail, rq->request_id, rq->keep && !p->is_draining,
+	http1_write_error(&b, status, detail, rq->request_id, rq->keep && !p->is_draining, rq->head.minor == 0,
 			  rq->head.method == HTTP_METHOD_HEAD);
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
 		client_end(c, true, now_us);
@@ -82,7 +81,7 @@ void reply_busy(struct client *c, uint64_t now_us)
 
 	stat_reason(p->stats, WEIR_R_REQ_POOL_EMPTY);
 	buf_init(&b, p->scratch, p->scratch_size);
-	http1_write_error(&b, 503, SLICE("too many requests in hand"), slice_of("", 0), false, false);
+	http1_write_error(&b, 503, SLICE("too many requests in hand"), slice_of("", 0), false, false, false);
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
 		client_end(c, true, now_us);
 		return;

@@ -10,29 +10,6 @@
 #include "proxy/proxy_pvt.h"
 #include "snapshot/snapshot.h"
 
-struct request *request_create(struct client *c, uint64_t now_us)
-{
-	struct proxy *p = c->p;
-	struct request *rq = p->free_requests;
-	char *buf;
-	char *response_buf;
-
-	if (!rq)
-		return NULL;
-	p->free_requests = rq->next;
-	buf = rq->buf;
-	response_buf = rq->response_buf;
-	memset(rq, 0, offsetof(struct request, parser));
-	rq->buf = buf;
-	rq->response_buf = response_buf;
-	rq->client = c;
-	rq->start_us = rq->progress_us = now_us;
-	rq->keep = true;
-	http1_request_init(&rq->parser, &rq->head, rq->buf, &p->cfg.limits);
-	stat_set(p->stats, WEIR_G_REQUESTS_ACTIVE, ++p->n_requests);
-	return rq;
-}
-
 void request_free(struct request *rq, uint64_t now_us)
 {
 	struct client *c = rq->client;
@@ -40,8 +17,6 @@ void request_free(struct request *rq, uint64_t now_us)
 
 	if (rq->uc)
 		upstream_discard(p->cfg.upstream, rq->uc, true, now_us);
-	if (rq->snap)
-		snap_put(p, rq->snap);
 	c->rq = NULL;
 	rq->next = p->free_requests;
 	p->free_requests = rq;
@@ -60,15 +35,11 @@ static struct slice find_header(const void *ctx, struct slice name)
 	return slice_of(NULL, 0);
 }
 
-static void set_request_id(struct request *rq)
+/* An id of our own, from the request's beginning on. */
+static void make_request_id(struct request *rq)
 {
-	const struct http_field *f = http_head_get(&rq->head, HTTP_FIELD_X_REQUEST_ID);
 	struct proxy *p = rq->client->p;
 
-	if (f && http1_is_request_id(f->value)) {
-		rq->request_id = f->value;
-		return;
-	}
 	for (unsigned i = 0; i < REQUEST_ID_LEN; i += 16) {
 		uint64_t v = proxy_random(p);
 
@@ -76,6 +47,39 @@ static void set_request_id(struct request *rq)
 			rq->id[i + k] = "0123456789abcdef"[(v >> (4 * k)) & 15];
 	}
 	rq->request_id = slice_of(rq->id, REQUEST_ID_LEN);
+}
+
+/* The client's, if it brought a sane one. */
+static void take_request_id(struct request *rq)
+{
+	const struct http_field *f = http_head_get(&rq->head, HTTP_FIELD_X_REQUEST_ID);
+
+	if (f && http1_is_request_id(f->value))
+		rq->request_id = f->value;
+}
+
+struct request *request_create(struct client *c, uint64_t now_us)
+{
+	struct proxy *p = c->p;
+	struct request *rq = p->free_requests;
+	char *buf;
+	char *response_buf;
+
+	if (!rq)
+		return NULL;
+	p->free_requests = rq->next;
+	buf = rq->buf;
+	response_buf = rq->response_buf;
+	memset(rq, 0, offsetof(struct request, parser));
+	rq->buf = buf;
+	rq->response_buf = response_buf;
+	rq->client = c;
+	rq->start_us = rq->progress_us = now_us;
+	rq->keep = true;
+	make_request_id(rq);
+	http1_request_init(&rq->parser, &rq->head, rq->buf, &p->cfg.limits);
+	stat_set(p->stats, WEIR_G_REQUESTS_ACTIVE, ++p->n_requests);
+	return rq;
 }
 
 static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsigned status, const char *detail,
@@ -112,9 +116,8 @@ static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsi
 	}
 }
 
-static void forward(struct request *rq, const struct weir_rule *rule, uint64_t now_us)
+static void forward(struct request *rq, const struct weir_snapshot *s, const struct weir_rule *rule, uint64_t now_us)
 {
-	const struct weir_snapshot *s = rq->snap->s;
 	uint32_t i = route_pick_split(s, rule, (uint32_t)proxy_random(rq->client->p));
 	const struct weir_split *split = i == WEIR_NONE ? NULL : snapshot_split(s, i);
 
@@ -126,11 +129,14 @@ static void forward(struct request *rq, const struct weir_rule *rule, uint64_t n
 	rq->backend_id = snapshot_backend(s, split->backend)->id;
 	rq->request_timeout_ms = rule->request_timeout_ms;
 	rq->backend_timeout_ms = rule->backend_timeout_ms;
-	rq->is_routed = true;
 	start_try(rq, false, WEIR_N_REASONS, 0, NULL, now_us);
 }
 
-static void match(struct request *rq, uint64_t now_us)
+/*
+ * A route is looked up once, with the snapshot of the moment, and all that is
+ * needed of it copied: so a long request holds no old generation.
+ */
+static void match(struct request *rq, const struct weir_snapshot *s, uint64_t now_us)
 {
 	const struct ip_flow *flow = tcp_flow(rq->client->tcp);
 	const struct route_request q = {
@@ -143,7 +149,6 @@ static void match(struct request *rq, uint64_t now_us)
 		.header = find_header,
 		.header_ctx = &rq->head,
 	};
-	const struct weir_snapshot *s = rq->snap->s;
 	struct route_result r = route_match(s, &q);
 	const struct weir_rule *rule;
 
@@ -156,7 +161,7 @@ static void match(struct request *rq, uint64_t now_us)
 		reply_error(rq, rule->status == 503 ? WEIR_R_REQ_NO_ENDPOINT : WEIR_R_REQ_BAD_BACKEND_REF, rule->status,
 			    SLICE("the route says so"), now_us);
 	else
-		forward(rq, rule, now_us);
+		forward(rq, s, rule, now_us);
 }
 
 void request_route(struct request *rq, uint64_t now_us)
@@ -167,7 +172,7 @@ void request_route(struct request *rq, uint64_t now_us)
 	rq->body_sent = http1_body_is_done(&rq->body);
 	rq->keep = rq->head.keep_alive && !p->is_draining;
 	rq->progress_us = now_us;
-	set_request_id(rq);
+	take_request_id(rq);
 	if (rq->head.method == HTTP_METHOD_CONNECT) {
 		reply_error(rq, WEIR_R_REQ_METHOD, 501, SLICE("CONNECT is not served"), now_us);
 		return;
@@ -184,9 +189,7 @@ void request_route(struct request *rq, uint64_t now_us)
 		reply_error(rq, WEIR_R_REQ_NO_SNAPSHOT, 503, SLICE("no routes yet"), now_us);
 		return;
 	}
-	rq->snap = p->current;
-	rq->snap->refs++;
-	match(rq, now_us);
+	match(rq, p->current, now_us);
 }
 
 /* -- tries */

@@ -6,6 +6,8 @@
  */
 #include "upstream/upstream_pvt.h"
 
+#define HAND_STEPS 256 /* connections looked at for an idle one */
+
 static void set_idle_gauge(struct upstream *u, int change)
 {
 	u->n_idle = (uint32_t)((int)u->n_idle + change);
@@ -128,5 +130,17 @@ void pool_close(struct upstream *u, struct endpoint *ep, uint32_t max, uint64_t 
 		evict(u, ep->idle, now_us);
 		if (is_last)
 			return;
+	}
+}
+
+void pool_close_any(struct upstream *u, uint64_t now_us)
+{
+	for (unsigned i = 0; i < HAND_STEPS && u->n_idle; i++) {
+		struct upstream_conn *uc = &u->conns[u->hand++ % u->cfg.n_conns];
+
+		if (uc->state == UC_IDLE) {
+			evict(u, uc, now_us);
+			return;
+		}
 	}
 }

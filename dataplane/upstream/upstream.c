@@ -251,6 +251,8 @@ static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, 
 
 	if (ep->n_conns >= u->cfg.max_per_endpoint && ep->n_idle)
 		pool_close(u, ep, 1, now_us);
+	if (!u->free_conns)
+		pool_close_any(u, now_us);
 	uc = u->free_conns;
 	if (!uc || ep->n_conns >= u->cfg.max_per_endpoint)
 		return UPSTREAM_LIMIT;
@@ -276,21 +278,28 @@ enum upstream_outcome upstream_get(struct upstream *u, uint64_t backend_id, bool
 				   upstream_event_fn *event, void *user, uint64_t now_us, struct upstream_conn **out)
 {
 	struct backend *b = find_backend(u, backend_id);
-	enum upstream_outcome o = UPSTREAM_READY;
-	struct endpoint *ep;
+	enum upstream_outcome o = UPSTREAM_NO_ENDPOINT;
+	bool is_full = false;
 
+	*out = NULL;
 	if (!b)
 		return UPSTREAM_NO_BACKEND;
-	ep = balance_pick(b, tried);
-	if (!ep)
-		return UPSTREAM_NO_ENDPOINT;
-	if (tried->n < UPSTREAM_MAX_TRIED)
-		tried->endpoint[tried->n++] = ep->id;
-	*out = fresh ? NULL : pool_take(u, ep, now_us);
-	if (*out)
-		stat_inc(u->stats, WEIR_C_UPSTREAM_REUSED);
-	else
-		o = open_conn(u, ep, now_us, out);
+	do { /* one at its limit gives way to the next */
+		struct endpoint *ep = balance_pick(b, tried);
+
+		if (!ep)
+			return is_full ? UPSTREAM_LIMIT : UPSTREAM_NO_ENDPOINT;
+		if (tried->n < UPSTREAM_MAX_TRIED)
+			tried->endpoint[tried->n++] = ep->id;
+		*out = fresh ? NULL : pool_take(u, ep, now_us);
+		if (*out) {
+			stat_inc(u->stats, WEIR_C_UPSTREAM_REUSED);
+			o = UPSTREAM_READY;
+		} else {
+			o = open_conn(u, ep, now_us, out);
+		}
+		is_full = o == UPSTREAM_LIMIT;
+	} while (is_full && tried->n < UPSTREAM_MAX_TRIED);
 	if (o == UPSTREAM_READY || o == UPSTREAM_CONNECTING) {
 		(*out)->event = event;
 		(*out)->user = user;

@@ -59,6 +59,7 @@ struct upstream {
 	uint32_t n_free_endpoints;
 	uint32_t next_id;
 	uint32_t n_idle;
+	uint32_t hand; /* where the search for an idle connection goes on */
 	bool is_draining;
 };
 
@@ -68,6 +69,8 @@ struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_
 void pool_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us);
 /* Closes up to max idle connections of ep, the oldest of them last. */
 void pool_close(struct upstream *u, struct endpoint *ep, uint32_t max, uint64_t now_us);
+/* Closes some idle connection, whose ever it is: the pool of connections is empty. */
+void pool_close_any(struct upstream *u, uint64_t now_us);
 void pool_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us);
 /* Frees the object; the endpoint too if this was the last thing that held it. */
 void conn_free(struct upstream *u, struct upstream_conn *uc);

@@ -62,6 +62,7 @@
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
+	X(LISTENERS_REFUSED, "listeners_refused", "listeners of a snapshot that could not be opened: table full") \
 	X(RESPONSES_1XX, "http_responses_1xx", "interim responses sent") \
 	X(RESPONSES_2XX, "http_responses_2xx", "responses sent with a 2xx status") \
 	X(RESPONSES_3XX, "http_responses_3xx", "responses sent with a 3xx status") \

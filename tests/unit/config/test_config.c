@@ -115,6 +115,7 @@ static const struct {
 	{PORT "listen: [ten]\n", "weir.yaml:4:10: listen: expected an IPv4 or IPv6 address"},
 	{PORT "limits: {local_port_first: 65530}\n", "expected at least 64 ports for each of 1 workers"},
 	{PORT "limits: {header_bytes: 1024}\n", "request_line_bytes: larger than header_bytes"},
+	{PORT "limits: {send_buffer_bytes: 8192}\n", "weir.yaml:4:1: send_buffer_bytes: 8192 does not hold"},
 	{PORT "control: {user: nobody-of-that-name}\n", "weir.yaml:4:17: user: expected the name or number of a user"},
 	{PORT "control: {socket: ''}\n", "weir.yaml:4:19: socket: expected a text"},
 	{PORT "---\na: b\n", "weir.yaml:5:1: a second document"},

@@ -449,7 +449,7 @@ static void own_error_is_complete(void **state)
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
-	http1_write_error(&b, 404, SLICE("no route"), SLICE("id1"), false, false);
+	http1_write_error(&b, 404, SLICE("no route"), SLICE("id1"), false, false, false);
 	assert_text(buf_get(&b), "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 24\r\n"
 				 "X-Request-Id: id1\r\nConnection: close\r\n\r\n404 Not Found: no route\n");
 }
