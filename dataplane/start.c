@@ -117,7 +117,7 @@ static bool make_redirect(struct dataplane *d, unsigned from, unsigned to)
 	char name[RTE_RING_NAMESIZE];
 	struct rte_ring *r;
 
-	snprintf(name, sizeof(name), "redirect-%u-%u", from, to);
+	snprintf(name, sizeof(name), "steer-%u-%u", from, to);
 	r = rte_ring_create(name, d->config.redirect_ring, lcore_socket(to), RING_F_SP_ENQ | RING_F_SC_DEQ);
 	d->redirect[to * n + from] = r;
 	d->redirect_out[from * n + to] = r;
@@ -130,9 +130,9 @@ static bool make_link(struct dataplane *d, unsigned i)
 	unsigned flags = RING_F_SP_ENQ | RING_F_SC_DEQ;
 	char name[RTE_RING_NAMESIZE];
 
-	snprintf(name, sizeof(name), "to-worker-%u", i);
+	snprintf(name, sizeof(name), "worker-%u", i);
 	l->to_worker = rte_ring_create_elem(name, sizeof(struct worker_msg), WORKER_RING_SIZE, lcore_socket(i), flags);
-	snprintf(name, sizeof(name), "to-main-%u", i);
+	snprintf(name, sizeof(name), "main-%u", i);
 	l->to_main = rte_ring_create_elem(name, sizeof(struct worker_msg), WORKER_RING_SIZE, lcore_socket(i), flags);
 	return l->to_worker && l->to_main;
 }

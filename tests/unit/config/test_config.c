@@ -165,8 +165,10 @@ static void every_error_is_reported_not_only_the_first(void **state)
 static void missing_file_is_named(void **state)
 {
 	static struct config c;
-	FILE *f = open_memstream(&errors, &n_errors);
+	FILE *f;
 
+	free(errors);
+	f = open_memstream(&errors, &n_errors);
 	assert_int_not_equal(config_load("/nonexistent/weir.yaml", &c, f), 0);
 	fclose(f);
 	assert_non_null(strstr(errors, "/nonexistent/weir.yaml:1:1: cannot be read: No such file"));
@@ -181,5 +183,8 @@ int main(void)
 		cmocka_unit_test(every_error_is_reported_not_only_the_first),
 		cmocka_unit_test(missing_file_is_named),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int rc = cmocka_run_group_tests(tests, NULL, NULL);
+
+	free(errors);
+	return rc;
 }

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""weirctl check on good, wrong and missing manifests: exit status and what it names. check_weirctl.py WEIRCTL ROOT"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+weirctl, root = sys.argv[1], pathlib.Path(sys.argv[2])
+
+
+def run(*args):
+    return subprocess.run([weirctl, *map(str, args)], capture_output=True, text=True)
+
+
+def expect(condition, p):
+    if not condition:
+        sys.exit(f"unexpected: {p.args} gave {p.returncode}\n{p.stdout}{p.stderr}")
+
+
+p = run("check", root / "scripts/quickstart.d")
+expect(p.returncode == 0 and "0 fatal problems" in p.stdout, p)
+with tempfile.TemporaryDirectory() as d:
+    bad = pathlib.Path(d) / "bad.yaml"
+    bad.write_text("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: x, namespace: ns}\nspec:\n  rules:\n"
+                   "    - http:\n        paths:\n          - {path: nope, pathType: Prefix, backend: {service: {name: s, port: {number: 80}}}}\n")
+    p = run("check", bad)
+    expect(p.returncode == 1 and "bad.yaml:8:" in p.stdout and "Ingress ns/x spec.rules[0].http.paths[0].path" in p.stdout, p)
+    p = run("-o", "json", "check", bad)
+    expect(p.returncode == 1 and json.loads(p.stdout)[0]["line"] == 8, p)
+    p = run("check", pathlib.Path(d) / "missing.yaml")
+    expect(p.returncode == 2 and "missing.yaml" in p.stderr, p)
+for args in ((), ("nonsense",), ("-o", "xml", "status"), ("explain", "GET"), ("check",)):
+    p = run(*args)
+    expect(p.returncode == 2 and "Usage: weirctl" in p.stderr, p)
+p = run("--admin", "127.0.0.1:1", "status")
+expect(p.returncode == 1 and "does not answer" in p.stderr, p)
