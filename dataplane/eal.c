@@ -117,7 +117,8 @@ static void add_devices(struct args *a, const struct config *c)
 
 int eal_start(const struct config *c)
 {
-	struct args a = {0};
+	static struct args a; /* DPDK keeps pointers to the strings */
+	static char *argv[MAX_ARGS + 1]; /* and moves them about */
 	int rc;
 
 	add(&a, "weir-dataplane");
@@ -133,11 +134,12 @@ int eal_start(const struct config *c)
 	add_lcores(&a, c);
 	add_memory(&a, c);
 	add_devices(&a, c);
-	rc = rte_eal_init(a.n, a.v);
+	memcpy(argv, a.v, sizeof(argv));
+	rc = rte_eal_init(a.n, argv);
 	if (rc < 0) {
 		log_error("DPDK does not start: %s%s", rte_strerror(rte_errno),
 			  c->hugepages ? " (are hugepages reserved? memory: {hugepages: false} goes without)" : "");
 		return -(rte_errno ? rte_errno : EIO);
 	}
-	return 0; /* the strings stay: DPDK keeps pointers to them */
+	return 0;
 }

@@ -13,10 +13,18 @@
 
 #define HAND_STEPS 64 /* entries looked at for one that may go */
 
-/* The link of waiting packets, and what they carry: fields that mean nothing until the device gets them. */
-static struct rte_mbuf **queue_next(struct rte_mbuf *m)
+/* The link of waiting packets: in a field that means nothing until a device gets them. It is not aligned for a pointer. */
+static struct rte_mbuf *queue_next(const struct rte_mbuf *m)
 {
-	return (struct rte_mbuf **)(void *)&m->dynfield1[0];
+	struct rte_mbuf *next;
+
+	memcpy(&next, m->dynfield1, sizeof(next));
+	return next;
+}
+
+static void set_queue_next(struct rte_mbuf *m, struct rte_mbuf *next)
+{
+	memcpy(m->dynfield1, &next, sizeof(next));
 }
 
 static_assert(sizeof(((struct rte_mbuf *)0)->dynfield1) >= sizeof(void *), "a pointer fits");
@@ -40,7 +48,7 @@ static void drop_queue(struct net *n, struct neigh *e)
 	while (e->head) {
 		struct rte_mbuf *m = e->head;
 
-		e->head = *queue_next(m);
+		e->head = queue_next(m);
 		net_drop(n, m, WEIR_R_NEIGHBOUR_FAILED);
 	}
 	e->tail = NULL;
@@ -156,9 +164,9 @@ static void enqueue(struct net *n, struct neigh *e, struct rte_mbuf *m)
 		net_drop(n, m, WEIR_R_NEIGHBOUR_QUEUE_FULL);
 		return;
 	}
-	*queue_next(m) = NULL;
+	set_queue_next(m, NULL);
 	if (e->tail)
-		*queue_next(e->tail) = m;
+		set_queue_next(e->tail, m);
 	else
 		e->head = m;
 	e->tail = m;
@@ -200,9 +208,9 @@ static void send_queue(struct net *n, struct neigh *e)
 	e->head = e->tail = NULL;
 	e->n_queued = 0;
 	while (m) {
-		struct rte_mbuf *next = *queue_next(m);
+		struct rte_mbuf *next = queue_next(m);
 
-		*queue_next(m) = NULL;
+		set_queue_next(m, NULL);
 		eth_output(n, e->iface, m, e->mac, ethertype);
 		m = next;
 	}
