@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The proxy end to end in virtual time: a client and an origin on one host,
+ * the proxy on the other, a link that loses and reorders between them. The
+ * origin sends each body back; the client checks every byte.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "eal.h"
+#include "http1/http1.h"
+#include "net/net.h"
+#include "proxy/proxy.h"
+#include "sim.h"
+#include "snapshot/snapshot.h"
+#include "translate/compile.h"
+#include "upstream/upstream.h"
+
+#define MAX_BODY 60000
+#define N_REQUESTS 1000
+
+static struct sim sim;
+static struct upstream *upstream;
+static struct proxy *proxy;
+static struct weir_worker_stats *stats;
+static unsigned n_released;
+static const struct http1_limits limits = {.line_bytes = 1000, .headers_bytes = 4000, .n_fields = 50};
+
+/* The proxy's layers ask this of net/, which is not here. */
+bool net_source_for(const struct net *n, const struct weir_ip *remote, struct weir_ip *local)
+{
+	*local = sim.host[1].ip;
+	return true;
+}
+
+/* One end of an HTTP connection: reads messages, writes what is in out. */
+struct peer {
+	struct tcp_conn *c;
+	bool is_client, is_closed;
+	struct http1_parser parser;
+	struct http1_body scan;
+	struct http_head head;
+	char buf[4000];
+	bool has_head;
+	char body[MAX_BODY + 1];
+	size_t n_body;
+	char out[MAX_BODY * 2 + 4096];
+	size_t n_out, n_sent;
+	bool closes; /* after what is in out */
+	/* client */
+	char want[MAX_BODY + 1];
+	size_t n_want;
+	unsigned n_done, n_left;
+	unsigned status;
+};
+
+enum origin_mode { ORIGIN_ECHO, ORIGIN_CLOSE_EACH, ORIGIN_CUT, ORIGIN_SILENT, ORIGIN_GARBAGE };
+static enum origin_mode mode;
+static unsigned n_origin_requests;
+static struct peer clients[8], origins[64];
+static unsigned n_origins;
+
+static void next_request(struct peer *p);
+
+static void init_parser(struct peer *p)
+{
+	if (p->is_client)
+		http1_response_init(&p->parser, &p->head, p->buf, &limits, HTTP_METHOD_POST);
+	else
+		http1_request_init(&p->parser, &p->head, p->buf, &limits);
+	p->has_head = false;
+	p->n_body = 0;
+}
+
+static void put(struct peer *p, const char *text, size_t n)
+{
+	assert_true(p->n_out + n <= sizeof(p->out));
+	memcpy(p->out + p->n_out, text, n);
+	p->n_out += n;
+}
+
+static void put_str(struct peer *p, const char *text)
+{
+	put(p, text, strlen(text));
+}
+
+/* A body with a length, or in chunks of random sizes. */
+static void put_body(struct peer *p, const char *body, size_t n, bool chunked)
+{
+	char line[64];
+
+	if (!chunked) {
+		snprintf(line, sizeof(line), "Content-Length: %zu\r\n\r\n", n);
+		put_str(p, line);
+		put(p, body, n);
+		return;
+	}
+	put_str(p, "Transfer-Encoding: chunked\r\n\r\n");
+	while (n) {
+		size_t k = 1 + sim_random(&sim) % 5000;
+
+		if (k > n)
+			k = n;
+		snprintf(line, sizeof(line), "%zx\r\n", k);
+		put_str(p, line);
+		put(p, body, k);
+		put_str(p, "\r\n");
+		body += k;
+		n -= k;
+	}
+	put_str(p, "0\r\n\r\n");
+}
+
+static void origin_answer(struct peer *p)
+{
+	n_origin_requests++;
+	switch (mode) {
+	case ORIGIN_ECHO:
+	case ORIGIN_CLOSE_EACH:
+		put_str(p, "HTTP/1.1 200 OK\r\n");
+		put_body(p, p->body, p->n_body, n_origin_requests % 3 == 0);
+		p->closes = mode == ORIGIN_CLOSE_EACH;
+		break;
+	case ORIGIN_CUT:
+		put_str(p, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this");
+		p->closes = true;
+		break;
+	case ORIGIN_GARBAGE:
+		put_str(p, "ICY 200 OK\r\n\r\n");
+		break;
+	case ORIGIN_SILENT:
+		break;
+	}
+}
+
+static void client_take(struct peer *p)
+{
+	p->status = p->head.status;
+	p->n_done++;
+	if (p->status == 200) {
+		assert_int_equal(p->n_body, p->n_want);
+		assert_memory_equal(p->body, p->want, p->n_want);
+	}
+	if (p->n_left)
+		next_request(p);
+}
+
+static void write_out(struct peer *p)
+{
+	while (p->n_sent < p->n_out) {
+		size_t room = tcp_send_room(p->c);
+		size_t n = p->n_out - p->n_sent;
+
+		if (n > room)
+			n = room;
+		if (n == 0 || tcp_send(p->c, p->out + p->n_sent, n) != 0)
+			return;
+		p->n_sent += n;
+	}
+	p->n_out = p->n_sent = 0;
+	if (p->closes)
+		tcp_shutdown(p->c);
+}
+
+static void read_in(struct peer *p)
+{
+	while (tcp_readable(p->c)) {
+		struct slice s = tcp_peek(p->c);
+		struct http1_run run;
+		size_t used;
+
+		if (!p->has_head) {
+			enum http1_outcome o = http1_parse(&p->parser, s.p, s.n, &used);
+
+			assert_false(http1_is_bad(o));
+			tcp_consume(p->c, used);
+			p->has_head = o == HTTP1_DONE;
+			if (p->has_head)
+				http1_body_init(&p->scan, &p->head, p->is_client);
+		} else {
+			assert_false(http1_is_bad(http1_body_scan(&p->scan, s.p, s.n, &run)));
+			assert_true(p->n_body + run.data <= MAX_BODY);
+			memcpy(p->body + p->n_body, s.p + run.skip, run.data);
+			p->n_body += run.data;
+			tcp_consume(p->c, run.skip + run.data);
+		}
+		if (p->has_head && http1_body_is_done(&p->scan)) {
+			if (p->is_client)
+				client_take(p);
+			else
+				origin_answer(p);
+			init_parser(p);
+		}
+	}
+}
+
+static void on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
+{
+	struct peer *p = user;
+
+	if (events & TCP_EV_CLOSED) {
+		p->c = NULL;
+		p->is_closed = true;
+		return;
+	}
+	read_in(p);
+	write_out(p);
+	if (tcp_is_eof(c)) {
+		p->c = NULL;
+		p->is_closed = true;
+		tcp_close(c, now);
+	}
+}
+
+static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now)
+{
+	struct peer *p = &origins[n_origins++ % 64];
+
+	memset(p, 0, offsetof(struct peer, body));
+	p->n_out = p->n_sent = 0;
+	p->closes = false;
+	p->c = c;
+	init_parser(p);
+	*user = p;
+	return 0;
+}
+
+static void next_request(struct peer *p)
+{
+	p->n_left--;
+	p->n_want = sim_random(&sim) % 4 ? sim_random(&sim) % 2000 : sim_random(&sim) % MAX_BODY;
+	for (size_t i = 0; i < p->n_want; i++)
+		p->want[i] = (char)('a' + (i * 7 + p->n_left) % 26);
+	put_str(p, "POST /x HTTP/1.1\r\nHost: a\r\n");
+	put_body(p, p->want, p->n_want, p->n_left % 2);
+}
+
+static void start_client(struct peer *p, unsigned n)
+{
+	struct tcp_connect a = {.local = sim.host[0].ip, .remote = sim.host[1].ip, .remote_port = 80, .timeout_ms = 30000,
+				.event = on_event, .user = p};
+	enum weir_reason why;
+
+	memset(p, 0, sizeof(*p));
+	p->is_client = true;
+	p->n_left = n;
+	init_parser(p);
+	if (n)
+		next_request(p);
+	p->c = tcp_connect(sim.host[0].tcp, &a, sim.now_us, &why);
+	assert_non_null(p->c);
+}
+
+static void release(void *ctx, const struct weir_snapshot *s)
+{
+	n_released++;
+	free((void *)(uintptr_t)s);
+}
+
+static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endpoint_set **set)
+{
+	struct weir_endpoint ep = {.addr = sim.host[0].ip, .port = 8080, .flags = WEIR_EP_READY, .weight = 1};
+	struct model_split split = {0, 1};
+	struct model m;
+	void *blob;
+	void *eps;
+	size_t n;
+
+	model_init(&m);
+	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l"};
+	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = 1, .endpoints = &ep};
+	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
+						    .action = WEIR_ACTION_FORWARD, .n_splits = 1, .splits = &split, .kind = "K",
+						    .ns = "n", .name = "r"};
+	assert_int_equal(compile_snapshot(&m, generation, &blob, &n), 0);
+	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);
+	assert_int_equal(compile_endpoints(&m.backends[0], 1, &eps, &n), 0);
+	*set = eps;
+	model_fini(&m);
+	return blob;
+}
+
+static void start(uint64_t seed)
+{
+	static const struct weir_ip any;
+	struct tcp_config tc = sim_config();
+	struct upstream_config uc = {.n_conns = 64, .n_endpoints = 8, .n_backends = 8, .max_per_endpoint = 32,
+				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 5};
+	struct proxy_config pc = {.wheel_kind = 6, .n_clients = 32, .n_requests = 16, .limits = limits, .header_timeout_ms = 5000,
+				  .body_timeout_ms = 8000, .idle_timeout_ms = 20000, .response_timeout_ms = 4000, .n_tries = 3,
+				  .release = release, .seed = 1};
+	struct weir_endpoint_set *set;
+	struct tcp_listener *l;
+
+	sim_init(&sim, seed, &tc, &tc);
+	stats = &sim.host[1].stats;
+	mode = ORIGIN_ECHO;
+	n_origin_requests = n_origins = n_released = 0;
+	memset(clients, 0, sizeof(clients));
+	assert_int_equal(tcp_listen(sim.host[0].tcp, &any, 8080, on_accept, on_event, NULL, &l), 0);
+	uc.tcp = pc.tcp = sim.host[1].tcp;
+	uc.wheel = pc.wheel = &sim.host[1].wheel;
+	uc.stats = pc.stats = stats;
+	pc.pool = sim.pool;
+	upstream = upstream_create(&uc);
+	pc.upstream = upstream;
+	proxy = proxy_create(&pc);
+	assert_non_null(proxy);
+	proxy_set_snapshot(proxy, make_snapshot(1, &set), sim.now_us);
+	assert_int_equal(upstream_set_endpoints(upstream, set, sim.now_us), 0);
+	free(set);
+}
+
+static void end(void)
+{
+	assert_int_equal(stats->gauge[WEIR_G_REQUESTS_ACTIVE], 0);
+	proxy_destroy(proxy, sim.now_us);
+	upstream_destroy(upstream, sim.now_us);
+	assert_int_equal(n_released, 1);
+	sim_fini(&sim);
+}
+
+static bool all_done(void *ctx)
+{
+	for (int i = 0; i < 8; i++)
+		if (clients[i].is_client && !clients[i].is_closed && (clients[i].n_left || clients[i].n_done < *(unsigned *)ctx))
+			return false;
+	return true;
+}
+
+static bool is_closed(void *ctx)
+{
+	return clients[0].is_closed;
+}
+
+static void bodies_come_back_unchanged_over_a_bad_link(void **state)
+{
+	for (uint64_t seed = 1; seed <= 5; seed++) {
+		unsigned each = N_REQUESTS / 5 / 8;
+
+		start(seed);
+		sim.link.loss_ppm = 10000;
+		sim.link.jitter_us = 500;
+		for (int i = 0; i < 8; i++)
+			start_client(&clients[i], each);
+		assert_true(sim_run(&sim, 3600000000, all_done, &each));
+		for (int i = 0; i < 8; i++) {
+			assert_int_equal(clients[i].n_done, each);
+			assert_int_equal(clients[i].status, 200);
+		}
+		assert_int_equal(n_origin_requests, each * 8);
+		assert_true(stats->counter[WEIR_C_UPSTREAM_REUSED] > each);
+		end();
+	}
+}
+
+static void origin_that_closes_each_time_is_not_reused(void **state)
+{
+	unsigned each = 20;
+
+	start(11);
+	mode = ORIGIN_CLOSE_EACH;
+	start_client(&clients[0], each);
+	assert_true(sim_run(&sim, 600000000, all_done, &each));
+	assert_int_equal(clients[0].n_done, each);
+	assert_int_equal(n_origins, each);
+	end();
+}
+
+static void cut_response_resets_the_client(void **state)
+{
+	start(12);
+	mode = ORIGIN_CUT;
+	start_client(&clients[0], 1);
+	assert_true(sim_run(&sim, 60000000, is_closed, NULL));
+	assert_int_equal(clients[0].n_done, 0);
+	assert_int_equal(stats->reason[WEIR_R_REQ_UPSTREAM_TRUNCATED], 1);
+	end();
+}
+
+static void garbage_is_answered_502_and_silence_504(void **state)
+{
+	unsigned one = 1;
+
+	start(13);
+	mode = ORIGIN_GARBAGE;
+	start_client(&clients[0], 1);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_int_equal(clients[0].status, 502);
+	assert_int_equal(stats->reason[WEIR_R_REQ_UPSTREAM_BAD], 1);
+	mode = ORIGIN_SILENT;
+	start_client(&clients[1], 1);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_int_equal(clients[1].status, 504);
+	assert_int_equal(stats->reason[WEIR_R_REQ_RESPONSE_TIMEOUT], 1);
+	sim_run(&sim, 30000000, NULL, NULL);
+	end();
+}
+
+static void send_raw(struct peer *p, const char *text)
+{
+	start_client(p, 0);
+	put_str(p, text);
+}
+
+static void slow_heads_bodies_and_idle_clients_are_ended_in_time(void **state)
+{
+	unsigned one = 1;
+
+	start(14);
+	send_raw(&clients[0], "GET / HT");
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_int_equal(clients[0].status, 408);
+	assert_int_equal(stats->reason[WEIR_R_REQ_HEADER_TIMEOUT], 1);
+	send_raw(&clients[1], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_int_equal(clients[1].status, 408);
+	assert_int_equal(stats->reason[WEIR_R_REQ_BODY_TIMEOUT], 1);
+	send_raw(&clients[2], "");
+	sim_run(&sim, 60000000, NULL, NULL);
+	assert_true(clients[2].is_closed);
+	assert_int_equal(stats->reason[WEIR_R_REQ_IDLE_TIMEOUT], 1);
+	end();
+}
+
+static void a_request_pool_that_is_empty_is_answered_503(void **state)
+{
+	static struct peer many[20];
+	unsigned n_503 = 0;
+
+	start(15);
+	mode = ORIGIN_SILENT;
+	for (int i = 0; i < 20; i++)
+		start_client(&many[i], 1);
+	sim_run(&sim, 2000000, NULL, NULL);
+	for (int i = 0; i < 20; i++)
+		n_503 += many[i].status == 503;
+	assert_int_equal(n_503, 4); /* 16 objects */
+	assert_int_equal(stats->reason[WEIR_R_REQ_POOL_EMPTY], 4);
+	sim_run(&sim, 60000000, NULL, NULL);
+	end();
+}
+
+static void pipelined_answers_that_nobody_reads_hold_nothing_up(void **state)
+{
+	static struct peer p;
+	unsigned n = 1000;
+
+	start(16);
+	start_client(&p, 0);
+	for (unsigned i = 0; i < n; i++)
+		put_str(&p, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+	sim_run(&sim, 30000000, NULL, NULL);
+	assert_int_equal(p.n_done, n); /* each answered, in its turn */
+	assert_int_equal(p.status, 204);
+	sim_run(&sim, 60000000, NULL, NULL);
+	end();
+}
+
+static void changed_snapshot_keeps_pools_and_drain_ends_all(void **state)
+{
+	unsigned one = 1;
+	struct weir_endpoint_set *set;
+
+	start(17);
+	start_client(&clients[0], 1);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	sim_run(&sim, 100000, NULL, NULL);
+	assert_int_equal(stats->gauge[WEIR_G_UPSTREAM_IDLE], 1);
+	proxy_set_snapshot(proxy, make_snapshot(2, &set), sim.now_us);
+	free(set);
+	assert_int_equal(n_released, 1);
+	assert_int_equal(stats->gauge[WEIR_G_UPSTREAM_IDLE], 1);
+	start_client(&clients[1], 1);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_int_equal(n_origins, 1);
+	proxy_drain(proxy, sim.now_us);
+	sim_run(&sim, 5000000, NULL, NULL);
+	assert_true(proxy_is_idle(proxy));
+	assert_int_equal(stats->gauge[WEIR_G_UPSTREAM_IDLE], 0);
+	n_released = 0;
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(origin_that_closes_each_time_is_not_reused),
+		cmocka_unit_test(cut_response_resets_the_client),
+		cmocka_unit_test(garbage_is_answered_502_and_silence_504),
+		cmocka_unit_test(slow_heads_bodies_and_idle_clients_are_ended_in_time),
+		cmocka_unit_test(a_request_pool_that_is_empty_is_answered_503),
+		cmocka_unit_test(pipelined_answers_that_nobody_reads_hold_nothing_up),
+		cmocka_unit_test(changed_snapshot_keeps_pools_and_drain_ends_all),
+		cmocka_unit_test(bodies_come_back_unchanged_over_a_bad_link),
+	};
+
+	test_eal_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
