@@ -3,7 +3,7 @@
 
 A Rig is a folder, one or two namespaces, weir-dataplane, weir-ctrl and nginx.
 port='tap': the kernel's side of a TAP device is the peer, in one namespace.
-port='af_packet': a veth pair between two namespaces, the dataplane on one end.
+port='af_packet', 'af_xdp': a veth pair between two namespaces, the dataplane on one end.
 Leaving the with-block ends every process and looks at how it ended.
 """
 import http.client
@@ -55,7 +55,7 @@ class Rig:
     """See the module's text. Keyword arguments of the constructor:
 
     workers    number of worker threads (they share the machine's cores)
-    port       'tap' or 'af_packet'
+    port       'tap', 'af_packet' or 'af_xdp' (one worker)
     manifests  {file name: text}; MANIFESTS if not given
     extra      lines added to weir.yaml
     nginx      more text for the http block of nginx
@@ -114,7 +114,7 @@ class Rig:
         for ns in {self.ns, self.ns_weir}:
             ip("netns", "add", ns)
             ip("-n", ns, "link", "set", "lo", "up")
-        if self.port == "af_packet":
+        if self.port != "tap":
             ip("link", "add", "weir0", "netns", self.ns, "type", "veth", "peer", "name", "port0", "netns", self.ns_weir)
             for ns, dev in ((self.ns, "weir0"), (self.ns_weir, "port0")):
                 subprocess.run(["ip", "netns", "exec", ns, "ethtool", "-K", dev, "tx", "off", "tso", "off", "gso", "off",
@@ -124,6 +124,8 @@ class Rig:
     def vdev(self):
         if self.port == "tap":
             return "net_tap0,iface=weir0"
+        if self.port == "af_xdp":
+            return "net_af_xdp0,iface=port0"
         return f"net_af_packet0,iface=port0,qpairs={self.workers}"
 
     def _write_files(self):

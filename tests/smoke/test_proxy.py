@@ -66,6 +66,11 @@ def test_requests_reach_their_backends_over_af_packet_with_two_workers(make):
         check_answers(rig)
 
 
+def test_requests_reach_their_backends_over_af_xdp(make):
+    with make(port="af_xdp") as rig:
+        check_answers(rig)
+
+
 def test_kernel_pings_both_families(make):
     with make(workers=2) as rig:
         for addr in (WEIR4, WEIR6):
