@@ -44,6 +44,7 @@ void eth_input(struct net *n, struct rx *r)
 	}
 	p = rte_pktmbuf_mtod(m, const uint8_t *);
 	memcpy(r->src_mac, p + 6, 6);
+	r->is_group = p[0] & 1;
 	type = load_type(p + 12);
 	r->l3 = 14;
 	if (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {

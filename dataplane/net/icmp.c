@@ -8,12 +8,13 @@
 
 #include "net/net_pvt.h"
 
+#define PROTO_UDP 17
 #define ERRORS_PER_SECOND 100
 #define ECHOES_PER_SECOND 2000
 #define BURST_S 1 /* a second's worth may be sent at once */
 
 enum { T4_ECHO_REPLY = 0, T4_UNREACHABLE = 3, T4_ECHO = 8 };
-enum { T6_UNREACHABLE = 1, T6_TOO_BIG = 2, T6_ECHO = 128, T6_ECHO_REPLY = 129, T6_NS = 135, T6_NA = 136 };
+enum { T6_UNREACHABLE = 1, T6_TOO_BIG = 2, T6_PARAMETER = 4, T6_ECHO = 128, T6_ECHO_REPLY = 129, T6_NS = 135, T6_NA = 136 };
 
 static bool take_token(struct token_bucket *b, unsigned per_second, uint64_t now_us)
 {
@@ -48,7 +49,8 @@ static void reply_echo(struct net *n, struct rx *r, uint8_t type, uint8_t proto)
 		sum = icmp4_checksum(r->m, 0);
 	}
 	memcpy(p + 2, &sum, 2);
-	r->m->ol_flags = 0;
+	r->m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; /* what receiving said is used up */
+	r->m->tx_offload = 0;
 	stat_inc(n->stats, WEIR_C_ICMP_ECHO);
 	ip_output(n, r->m, &r->dst, &r->src, proto, 0, r->now_us);
 }
@@ -88,7 +90,10 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 		net_drop(n, r->m, WEIR_R_ICMP_BAD);
 		return;
 	}
-	if (steer_redirect(n, r, &flow))
+	/* A device hashes the error, not what it quotes: with RSS any worker may own the connection. */
+	if (n->cfg.ports[r->port].caps.stable_rss && !r->is_redirected)
+		steer_broadcast(n, r);
+	else if (steer_redirect(n, r, &flow))
 		return;
 	stat_inc(n->stats, WEIR_C_ICMP_ERRORS_RX);
 	tcp_icmp_error(n->tcp, &flow, seq, what, mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu, r->now_us);
@@ -157,8 +162,20 @@ static struct rte_mbuf *make_unreachable(struct net *n, const struct rx *r, bool
 	}
 	memset(p, 0, 8);
 	memcpy(p + 8, rx_at(r, r->l3), quote);
-	p[0] = is4 ? T4_UNREACHABLE : T6_UNREACHABLE;
-	p[1] = is4 ? (r->proto == 17 ? 3 : 2) : 4; /* port or protocol; port */
+	if (is4) {
+		p[0] = T4_UNREACHABLE;
+		p[1] = r->proto == PROTO_UDP ? 3 : 2; /* port, protocol */
+	} else if (r->proto == PROTO_UDP) {
+		p[0] = T6_UNREACHABLE;
+		p[1] = 4; /* port */
+	} else { /* RFC 8200 4: unrecognised next header, and where it stands */
+		uint16_t at = (uint16_t)(r->next_header_at - r->l3);
+
+		p[0] = T6_PARAMETER;
+		p[1] = 1;
+		p[6] = (uint8_t)(at >> 8);
+		p[7] = (uint8_t)at;
+	}
 	if (is4) {
 		sum = icmp4_checksum(m, 0);
 	} else {
@@ -173,7 +190,7 @@ void icmp_unreachable(struct net *n, struct rx *r, enum weir_reason why)
 	bool is4 = ip_is4(&r->dst);
 	struct rte_mbuf *m;
 
-	if (ip_is_any(&r->src)) {
+	if (ip_is_any(&r->src) || r->is_group) { /* RFC 1122 3.2.2 */
 		net_drop(n, r->m, why);
 		return;
 	}

@@ -181,6 +181,10 @@ void ip_deliver(struct net *n, struct rx *r)
 {
 	bool is_group = ip_is4(&r->dst) ? r->dst.b[12] >= 224 : r->dst.b[0] == 0xff;
 
+	if (net_has_addr(n, &r->src)) {
+		net_drop(n, r->m, WEIR_R_IP_BAD_SOURCE);
+		return;
+	}
 	if (r->proto == PROTO_ICMP6 && !ip_is4(&r->dst)) { /* neighbour discovery comes to groups */
 		icmp6_input(n, r);
 		return;
@@ -189,7 +193,7 @@ void ip_deliver(struct net *n, struct rx *r)
 		net_drop(n, r->m, WEIR_R_IP_NOT_OURS);
 		return;
 	}
-	if (net_has_addr(n, &r->src)) {
+	if (ip_is_any(&r->src)) { /* only who looks for an address has none */
 		net_drop(n, r->m, WEIR_R_IP_BAD_SOURCE);
 		return;
 	}
@@ -245,22 +249,28 @@ static bool add_header6(struct rte_mbuf *m, const struct weir_ip *src, const str
 	return true;
 }
 
-void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto,
-	       uint8_t ecn, uint64_t now_us)
+static void send_routed(struct net *n, struct rte_mbuf *m, unsigned iface, const struct weir_ip *hop, const struct weir_ip *src,
+			const struct weir_ip *dst, uint8_t proto, uint8_t ecn, uint64_t now_us)
 {
 	bool is4 = ip_is4(dst);
-	struct weir_ip hop;
-	unsigned iface;
 
-	if (!ip_route(n, src, dst, &iface, &hop)) {
-		net_drop(n, m, WEIR_R_NO_ROUTE);
-		return;
-	}
 	if (!(is4 ? add_header4(m, src, dst, proto, ecn) : add_header6(m, src, dst, proto, ecn))) {
 		net_drop(n, m, WEIR_R_TX_TOO_LONG);
 		return;
 	}
-	neigh_output(n, iface, &hop, m, is4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6, now_us);
+	neigh_output(n, iface, hop, m, is4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6, now_us);
+}
+
+void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto,
+	       uint8_t ecn, uint64_t now_us)
+{
+	struct weir_ip hop;
+	unsigned iface;
+
+	if (ip_route(n, src, dst, &iface, &hop))
+		send_routed(n, m, iface, &hop, src, dst, proto, ecn, now_us);
+	else
+		net_drop(n, m, WEIR_R_NO_ROUTE);
 }
 
 /* The pseudo-header's sum for a device that adds the rest. */
@@ -279,19 +289,21 @@ void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, u
 {
 	struct net *n = ctx;
 	uint8_t *h = rte_pktmbuf_mtod(m, uint8_t *);
-	int own = iface_with_addr(n, &flow->local);
-	const struct net_port *port = own >= 0 ? &n->cfg.ports[n->iface_port[own]] : NULL;
+	struct weir_ip hop;
+	unsigned iface;
 	uint16_t sum;
 
-	if (port && port->caps.tx_csum_l4) {
-		bool is4 = ip_is4(&flow->local);
-
+	if (!ip_route(n, &flow->local, &flow->remote, &iface, &hop)) {
+		net_drop(n, m, WEIR_R_NO_ROUTE);
+		return;
+	}
+	if (n->cfg.ports[n->iface_port[iface]].caps.tx_csum_l4) {
 		sum = phdr_sum(m, flow);
-		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | (is4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
+		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | (ip_is4(&flow->local) ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
 		m->l4_len = (h[12] >> 4) * 4u;
 	} else {
 		sum = l4_checksum(m, 0, &flow->local, &flow->remote, PROTO_TCP);
 	}
 	memcpy(h + 16, &sum, 2);
-	ip_output(n, m, &flow->local, &flow->remote, PROTO_TCP, ecn, now_us);
+	send_routed(n, m, iface, &hop, &flow->local, &flow->remote, PROTO_TCP, ecn, now_us);
 }

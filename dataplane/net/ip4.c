@@ -76,8 +76,10 @@ void ip4_input(struct net *n, struct rx *r)
 		net_drop(n, r->m, WEIR_R_IP_FRAGMENT);
 		return;
 	}
-	if (total < left) /* Ethernet's padding */
-		rte_pktmbuf_trim(r->m, (uint16_t)(left - total));
+	if (total < left && rte_pktmbuf_trim(r->m, (uint16_t)(left - total)) != 0) { /* Ethernet's padding */
+		net_drop(n, r->m, WEIR_R_IP_BAD_HEADER);
+		return;
+	}
 	memcpy(&be, ip + 12, 4);
 	r->src = ip_from4(be);
 	memcpy(&be, ip + 16, 4);

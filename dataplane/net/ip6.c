@@ -13,6 +13,7 @@ static enum weir_reason walk(struct rx *r, uint8_t next)
 {
 	unsigned off = r->l3 + 40u;
 
+	r->next_header_at = (uint16_t)(r->l3 + 6);
 	for (unsigned i = 0; i <= MAX_EXTENSIONS; i++) {
 		const uint8_t *p;
 
@@ -29,6 +30,7 @@ static enum weir_reason walk(struct rx *r, uint8_t next)
 		if (next == EXT_ROUTING && p[3] != 0) /* segments left: RFC 8200 4.4, RFC 5095 */
 			return WEIR_R_IP_SOURCE_ROUTE;
 		next = p[0];
+		r->next_header_at = (uint16_t)off;
 		off += (p[1] + 1u) * 8;
 		if (off > r->m->data_len)
 			return WEIR_R_IP6_BAD_EXTENSION;
@@ -63,8 +65,10 @@ void ip6_input(struct net *n, struct rx *r)
 		net_drop(n, r->m, WEIR_R_RX_TRUNCATED);
 		return;
 	}
-	if (total < left)
-		rte_pktmbuf_trim(r->m, (uint16_t)(left - total));
+	if (total < left && rte_pktmbuf_trim(r->m, (uint16_t)(left - total)) != 0) {
+		net_drop(n, r->m, WEIR_R_IP_BAD_HEADER);
+		return;
+	}
 	memcpy(r->src.b, ip + 8, 16);
 	memcpy(r->dst.b, ip + 24, 16);
 	r->ecn = (ip[1] >> 4) & 3;

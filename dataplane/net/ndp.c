@@ -124,6 +124,19 @@ static void input_ns(struct net *n, struct rx *r, const struct weir_ip *target, 
 	send_ndp(n, r->iface, TYPE_NA, NA_SOLICITED | NA_OVERRIDE, target, target, &r->src, lla ? lla : r->src_mac);
 }
 
+/* RFC 4861 7.2.5. */
+static void input_na(struct net *n, struct rx *r, const struct weir_ip *target, const uint8_t *lla, uint8_t flags)
+{
+	if (!lla) { /* an answer to a unicast question may leave it out */
+		if (flags & NA_SOLICITED)
+			neigh_confirm(n, r->iface, target, r->now_us);
+		return;
+	}
+	if (!(flags & NA_OVERRIDE) && neigh_doubt(n, r->iface, target, lla))
+		return;
+	neigh_learn(n, r->iface, target, lla, false, (flags & NA_SOLICITED) != 0, r->now_us);
+}
+
 void ndp_input(struct net *n, struct rx *r, uint8_t type)
 {
 	const uint8_t *p = rx_at(r, r->l4);
@@ -145,7 +158,7 @@ void ndp_input(struct net *n, struct rx *r, uint8_t type)
 		steer_broadcast(n, r);
 	if (type == TYPE_NS)
 		input_ns(n, r, &target, lla);
-	else if (lla && !iface_has_addr(iface_of(n, r->iface), &target))
-		neigh_learn(n, r->iface, &target, lla, false, (p[4] & NA_SOLICITED) != 0, r->now_us);
+	else if (!iface_has_addr(iface_of(n, r->iface), &target))
+		input_na(n, r, &target, lla, p[4]);
 	rte_pktmbuf_free(r->m);
 }

@@ -240,3 +240,26 @@ void neigh_learn(struct net *n, unsigned iface, const struct weir_ip *ip, const 
 	wheel_cancel(n->cfg.wheel, &e->timer);
 	send_queue(n, e);
 }
+
+void neigh_confirm(struct net *n, unsigned iface, const struct weir_ip *ip, uint64_t now_us)
+{
+	struct neigh *e = find(n, iface, ip);
+
+	if (!e || e->state == NEIGH_INCOMPLETE)
+		return;
+	e->state = NEIGH_REACHABLE;
+	e->confirmed_us = now_us;
+	e->tries = 0;
+	wheel_cancel(n->cfg.wheel, &e->timer);
+}
+
+bool neigh_doubt(struct net *n, unsigned iface, const struct weir_ip *ip, const uint8_t mac[6])
+{
+	struct neigh *e = find(n, iface, ip);
+
+	if (!e || e->state == NEIGH_INCOMPLETE || memcmp(e->mac, mac, 6) == 0)
+		return false;
+	if (e->state == NEIGH_REACHABLE)
+		e->state = NEIGH_STALE;
+	return true;
+}

@@ -99,6 +99,8 @@ struct rx {
 	uint16_t port;	  /* index in cfg.ports */
 	uint8_t iface;	  /* index in cfg.ifaces */
 	bool is_redirected; /* another worker received it: handle it here, whoever owns it */
+	bool is_group;	  /* sent to a group or to all on the link */
+	uint16_t next_header_at; /* IPv6: offset in the packet of the field that says proto */
 	uint16_t l3;	  /* offset of the IP or ARP header */
 	uint16_t l4;	  /* offset behind the IP header */
 	uint8_t proto;
@@ -181,6 +183,10 @@ void neigh_output(struct net *n, unsigned iface, const struct weir_ip *hop, stru
 /* ip is at mac. may_create: make an entry if there is none; is_answer: it answers a question of ours. */
 void neigh_learn(struct net *n, unsigned iface, const struct weir_ip *ip, const uint8_t mac[6], bool may_create,
 		 bool is_answer, uint64_t now_us);
+/* ip answered a question of ours without saying where it is: what is known of it is right. */
+void neigh_confirm(struct net *n, unsigned iface, const struct weir_ip *ip, uint64_t now_us);
+/* Another address for ip, which does not override: what is known of it is in doubt. False: nothing is known. */
+bool neigh_doubt(struct net *n, unsigned iface, const struct weir_ip *ip, const uint8_t mac[6]);
 
 /* port.c */
 void port_flush(struct net *n);

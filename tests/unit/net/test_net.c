@@ -403,6 +403,82 @@ static void neighbour_solicitation_is_answered(void **state)
 	assert_int_equal(reason(WEIR_R_NDP_BAD), 1);
 }
 
+static void give_na(int worker, uint8_t flags, const uint8_t *mac)
+{
+	unsigned len = mac ? 32 : 24;
+	uint8_t f[86] = {0};
+	struct weir_ip src = ip("fd00::9"), dst = ip("fd00::2");
+	uint16_t sum;
+
+	memcpy(f, us, 6);
+	memcpy(f + 6, him, 6);
+	f[12] = 0x86;
+	f[13] = 0xdd;
+	f[14] = 0x60;
+	f[19] = (uint8_t)len;
+	f[20] = 58;
+	f[21] = 255;
+	memcpy(f + 22, src.b, 16);
+	memcpy(f + 38, dst.b, 16);
+	f[54] = 136;
+	f[58] = flags;
+	memcpy(f + 62, src.b, 16);
+	if (mac) {
+		f[78] = 2;
+		f[79] = 1;
+		memcpy(f + 80, mac, 6);
+	}
+	sum = (uint16_t)~sum16(f + 54, len, sum16(f + 22, 32, 0) + 58 + len);
+	f[56] = (uint8_t)(sum >> 8);
+	f[57] = (uint8_t)sum;
+	give(worker, f, 54 + len);
+}
+
+static void output6(void)
+{
+	struct ip_flow flow = {.local = ip("fd00::2"), .remote = ip("fd00::9"), .local_port = 80, .remote_port = 9};
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+	uint8_t *h = (uint8_t *)rte_pktmbuf_append(m, 20);
+
+	memset(h, 0, 20);
+	h[12] = 5 << 4;
+	net_output_tcp(net[0], m, &flow, 0, now);
+	net_flush(net[0]);
+}
+
+static void neighbour_is_kept_by_answers_that_name_no_address(void **state)
+{
+	output6();
+	give_na(0, 0x60, him);
+	n_sent = 0;
+	for (int i = 0; i < 10; i++) { /* each time it has become stale: asked by unicast, answered without the option */
+		now += 31000000;
+		output6();
+		assert_int_equal(n_sent, 2); /* the question, and the packet all the same */
+		give_na(0, 0x40, NULL);
+		n_sent = 0;
+		now += 5000000;
+		poll_all();
+		assert_int_equal(n_sent, 0);
+	}
+	assert_int_equal(stats[0].counter[WEIR_C_NEIGHBOURS_RESOLVED], 1);
+}
+
+static void another_address_counts_only_with_override(void **state)
+{
+	static const uint8_t other[6] = {2, 0, 0, 0, 0, 7};
+
+	output6();
+	give_na(0, 0x60, him);
+	give_na(0, 0x40, other);
+	n_sent = 0;
+	output6();
+	assert_memory_equal(sent[n_sent - 1], him, 6);
+	give_na(0, 0x60, other);
+	output6();
+	assert_memory_equal(sent[n_sent - 1], other, 6);
+}
+
 static void segment_reaches_its_owner_without_padding(void **state)
 {
 	uint8_t f[1600] = {0};
@@ -550,6 +626,8 @@ int main(void)
 		T(chains_of_odd_pieces_have_right_checksums),
 		T(echo_is_answered_with_its_data),
 		T(neighbour_solicitation_is_answered),
+		T(neighbour_is_kept_by_answers_that_name_no_address),
+		T(another_address_counts_only_with_override),
 		T(segment_reaches_its_owner_without_padding),
 		T(owner_of_a_client_does_not_depend_on_the_queue),
 		T(wrong_packets_are_dropped_under_their_reason),
