@@ -25,7 +25,7 @@
 #include "base/spsc.h"
 
 #define RECONNECT_MIN_MS 20u
-#define RECONNECT_MAX_MS 1000u
+#define RECONNECT_MAX_MS 200u
 #define RETRY_MS 50u /* after BUSY or NO_MEMORY, or a full ring */
 
 const double publish_bucket_s[PUBLISH_BUCKETS] = {.001, .002, .005, .01, .02, .05, .1, .2, .5, 1};
@@ -352,9 +352,6 @@ static bool send_blob(struct publish *p, struct weir_msg m, const void *bytes)
 
 	m.off = region_alloc(&p->arena, m.size);
 	if (m.off == ARENA_FULL) {
-		if (p->arena.n == 0)
-			log_error("%s of %" PRIu64 " bytes is larger than the dataplane's arena",
-				  m.type == WEIR_MSG_SNAPSHOT ? "a snapshot" : "an endpoint set", m.size);
 		timer_set(p, RETRY_MS);
 		return false;
 	}
@@ -374,6 +371,19 @@ static bool send_blob(struct publish *p, struct weir_msg m, const void *bytes)
 	return false;
 }
 
+/* A blob that no arena of this dataplane will ever hold: refused here, once, and not in the way of what is behind it. */
+static bool is_too_big(struct publish *p, uint64_t size, uint64_t id, const char *what)
+{
+	if (size <= p->arena.size)
+		return false;
+	log_error("%s of %" PRIu64 " bytes does not fit the dataplane's arena of %" PRIu64 " (memory: arena_mb in weir.yaml)", what,
+		  size, p->arena.size);
+	p->st.n_refused++;
+	p->st.refused = WEIR_REFUSED_TOO_BIG;
+	p->st.refused_id = id;
+	return true;
+}
+
 static void pump(struct publish *p)
 {
 	struct set *s, *next;
@@ -387,6 +397,11 @@ static void pump(struct publish *p)
 		}
 		const struct weir_msg m = {
 		    .type = WEIR_MSG_ENDPOINTS, .size = s->blob->size, .id = s->id, .version = s->blob->version};
+		if (is_too_big(p, m.size, m.id, "an endpoint set")) {
+			TAILQ_REMOVE(&p->due, s, due);
+			s->is_due = false;
+			continue;
+		}
 		if (!send_blob(p, m, s->blob)) {
 			waits = true;
 			break;
@@ -399,7 +414,9 @@ static void pump(struct publish *p)
 	/* The sets go first: a snapshot never names a backend whose endpoints the workers do not have. */
 	if (p->has_hello && p->is_due && !p->is_away && !waits) {
 		const struct weir_msg m = {.type = WEIR_MSG_SNAPSHOT, .size = p->snapshot_size, .id = p->st.generation};
-		if (send_blob(p, m, p->snapshot)) {
+		if (is_too_big(p, m.size, m.id, "a snapshot"))
+			p->is_due = false;
+		else if (send_blob(p, m, p->snapshot)) {
 			p->is_due = false;
 			p->is_away = true;
 			p->st.sent_generation = p->st.generation;

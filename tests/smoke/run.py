@@ -12,6 +12,7 @@ import argparse
 import functools
 import importlib
 import pathlib
+import signal
 import sys
 import time
 import traceback
@@ -30,6 +31,7 @@ def main():
     args = parser.parse_args()
     make = functools.partial(rig_module.Rig, args.build, sanitizers=args.sanitizers)
     passed = failed = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves the with-blocks: nothing stays behind
     for path in sorted(HERE.glob("test_*.py")):
         module = importlib.import_module(path.stem)
         for name, fn in vars(module).items():

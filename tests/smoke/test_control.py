@@ -161,6 +161,21 @@ def test_dataplane_restart_gets_its_routes_back(make):
         wait_until("serves again", lambda: rig.curl("/a", check=False)[0] == 200, 10)
 
 
+def test_routes_that_do_not_fit_are_refused_and_the_old_ones_stay(make):
+    with make(extra="", arena_mb=1) as rig:
+        big = "".join(ingress(f"big{i}", f"host{i}.big.example.com", [(f"/{i}-{k}" + "x" * 200, "Exact", "web") for k in range(20)])
+                      for i in range(300))
+        rig.write_manifest("big.yaml", big)
+        wait_until("it is refused", lambda: rig.metric_sum("weir_ctrl_refused_total") > 0, 10)
+        expect_eq(rig.curl("/still")[0], 200, "the old routes")
+        expect_eq(rig.curl("/0-0" + "x" * 200, host="host0.big.example.com")[0], 404, "none of the new ones")
+        log = (rig.dir / "ctrl.log").read_text()
+        expect_eq(log.count("does not fit the dataplane's arena"), 1, "times it was said")
+        (rig.dir / "manifests/big.yaml").unlink()
+        rig.write_manifest("small.yaml", ingress("small", "small.example.com", [("/", "Prefix", "web")]))
+        wait_until("what fits is served again", lambda: rig.curl("/", host="small.example.com")[0] == 200, 5)
+
+
 def test_routes_stay_while_ctrl_is_gone(make):
     with make() as rig:
         rig.stop("ctrl", signal.SIGKILL)
