@@ -4,9 +4,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshot/snapshot.h"
+#include "translate/compile.h"
 #include "translate/translate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+/* Whatever the manifests say, what is made of them is taken by the dataplane's own checker. */
+static void check_compiled(struct model *m)
+{
+	struct snapshot_error err;
+	void *blob;
+	size_t n;
+
+	if (compile_snapshot(m, 1, &blob, &n) != 0 || snapshot_check(blob, n, &err) != WEIR_REFUSED_OK)
+		abort();
+	free(blob);
+	for (size_t i = 0; i < m->n_backends; i++) {
+		if (compile_endpoints(&m->backends[i], 1, &blob, &n) != 0 || endpoint_set_check(blob, n, &err) != WEIR_REFUSED_OK)
+			abort();
+		free(blob);
+	}
+}
 
 static void check(const struct store *s)
 {
@@ -28,6 +47,7 @@ static void check(const struct store *s)
 		assert(m.problems[i].line > 0 && m.problems[i].reason && m.problems[i].text[0]);
 	if (translate_endpoints(s, &m) != 0) /* nothing has changed since */
 		abort();
+	check_compiled(&m);
 	model_fini(&m);
 }
 

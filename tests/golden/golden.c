@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Golden tests of the way from manifests to the model.
+ * Golden tests of the way from manifests to the model and to the snapshot.
  *
- *   golden cases [--update] FILE.yaml...      model and problems against FILE.expect
+ *   golden cases [--update] FILE.yaml...      model, problems and compiled routes against FILE.expect
  *   golden malformed GOOD FILE...             each "# expect: KIND NS/NAME FIELD REASON" of FILE is
  *                                             reported, nothing else is, and GOOD serves as it does alone
  *   golden mutate SEED COUNT GOOD FILE...     changed copies of FILE beside GOOD: the same
@@ -12,8 +12,31 @@
 #include <string.h>
 
 #include "dump.h"
+#include "snapshot/snapshot.h"
+#include "translate/compile.h"
 
 static unsigned n_failed;
+
+/* What the workers would get: compiled, taken by the checker, and as text if out is given. */
+static void compile_model(FILE *out, struct model *m)
+{
+	struct snapshot_error err;
+	void *blob;
+	char *text;
+	size_t n;
+	int rc = compile_snapshot(m, 1, &blob, &n);
+
+	if (rc != 0 || snapshot_check(blob, n, &err) != WEIR_REFUSED_OK) {
+		printf("does not compile: %d %s\n", rc, rc ? "" : err.text);
+		n_failed++;
+		return;
+	}
+	if (out && compile_dump(blob, &text) == 0) {
+		fprintf(out, "compiled:\n%s", text);
+		free(text);
+	}
+	free(blob);
+}
 
 static char *text_of_case(const char *path, const char *as)
 {
@@ -29,6 +52,7 @@ static char *text_of_case(const char *path, const char *as)
 		fprintf(out, "listener %s\n", m.listeners[i].name);
 	dump_matches(out, &m, NULL);
 	dump_problems(out, s, &m);
+	compile_model(out, &m);
 	fclose(out);
 	model_fini(&m);
 	store_destroy(s);
@@ -78,6 +102,7 @@ static char *beside(const char *good, size_t n_good, const char *other, size_t n
 	translate_all(s, &m);
 	dump_matches(out, &m, "good");
 	fclose(out);
+	compile_model(NULL, &m);
 	if (problems) {
 		out = open_memstream(problems, &n);
 		dump_problems(out, s, &m);

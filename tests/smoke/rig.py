@@ -176,7 +176,7 @@ http {{
 
     def _spawn(self, name, argv, ns):
         env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:halt_on_error=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
-                   LSAN_OPTIONS="print_suppressions=0")
+                   LSAN_OPTIONS=f"print_suppressions=0:suppressions={pathlib.Path(__file__).parent}/lsan.supp")
         with open(self.dir / f"{name}.log", "ab") as log:
             self.procs[name] = subprocess.Popen(["ip", "netns", "exec", ns, *map(str, argv)], stdout=log, stderr=log,
                                                 stdin=subprocess.DEVNULL, env=env)

@@ -74,8 +74,8 @@ def test_requests_reach_their_backends_over_af_xdp(make):
 def test_kernel_pings_both_families(make):
     with make(workers=2) as rig:
         for addr in (WEIR4, WEIR6):
-            rig.run(["ping", "-c", "3", "-i", "0.2", "-W", "2", addr])
-            rig.run(["ping", "-c", "2", "-i", "0.2", "-W", "2", "-s", "1400", addr])
+            rig.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", addr])
+            rig.run(["ping", "-n", "-c", "2", "-i", "0.2", "-W", "2", "-s", "1400", addr])
 
 
 def test_forwarding_headers_are_set(make):
