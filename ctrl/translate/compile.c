@@ -442,10 +442,10 @@ static void add_lengths(struct compiler *c, uint32_t vhost)
 		*l = p->path.len;
 	}
 	n = count(c, WEIR_SECT_LENGTHS) - first;
-	l = at(c, LENGTHS, uint32_t, first);
 	if (n) {
 		uint32_t n_distinct = 1;
 
+		l = at(c, LENGTHS, uint32_t, first);
 		qsort(l, n, sizeof(*l), longest_first);
 		for (uint32_t k = 1; k < n; k++)
 			if (l[k] != l[n_distinct - 1])

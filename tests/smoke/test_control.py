@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes and failures around running traffic: no request may be lost."""
+import os
 import re
 import signal
 import threading
 import time
 
-from rig import API, MANIFESTS, PEER4, PEER6, WEB, WEIR4, Failure, expect, expect_eq, ingress, service, slice_, wait_until
+from rig import MANIFESTS, NOBODY, PEER4, WEB, WEIR4, Failure, expect, expect_eq, ingress, service, slice_, wait_until
 
 
 def wrk(rig, seconds, connections=32, path="/load", threads=2):
@@ -231,4 +232,5 @@ print('refused', int.from_bytes(data[12:16], 'little') if data else 'closed')
     with make() as rig:
         out = rig.run(["python3", "-c", script, rig.dir / "dataplane.sock"]).stdout.decode()
         expect(out.startswith("refused"), out)
+        expect_eq(os.stat(f"/proc/{rig.procs['ctrl'].pid}").st_uid, NOBODY, "user of weir-ctrl")
         expect_eq(rig.curl("/")[0], 200, "traffic goes on")
