@@ -34,6 +34,7 @@ struct rig_worker {
 	const struct weir_snapshot *served;
 	bool is_asleep;    /* reads nothing */
 	bool keeps_old;    /* gives no old snapshot back */
+	bool wants_order;  /* endpoint sets have to come with growing versions */
 	uint64_t last_set; /* version of the last endpoint set */
 	struct weir_snapshot *kept[CTL_MAX_GENERATIONS];
 	unsigned n_kept;
@@ -82,6 +83,8 @@ static inline void workers_turn(void)
 				continue;
 			assert_int_equal(endpoint_set_check(m.ptr, ((struct weir_endpoint_set *)m.ptr)->size, NULL),
 					 WEIR_REFUSED_OK);
+			if (w->wants_order)
+				assert_true(m.version > w->last_set);
 			w->last_set = m.version;
 			worker_answer_main(w, WORKER_ENDPOINTS_TAKEN, m.ptr, m.id);
 		}
@@ -176,6 +179,20 @@ static inline unsigned count_fds(void)
 	while (readdir(d))
 		n++;
 	closedir(d);
+	return n;
+}
+
+/* Mappings of regions that have been shared, those of the test included. */
+static inline unsigned count_regions(void)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	char line[512];
+	unsigned n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, "memfd:weir-region") != NULL;
+	fclose(f);
 	return n;
 }
 
@@ -322,6 +339,7 @@ static inline void assert_next_ctrl_works(void)
 	peer_close(&p);
 	rig_turns(2);
 	assert_int_equal(ctl->conn.fd, -1);
+	assert_int_equal(count_regions(), 0);
 	assert_settled();
 	for (unsigned i = 0; i < N_WORKERS; i++)
 		assert_memory_equal(workers[i].served, s, n);

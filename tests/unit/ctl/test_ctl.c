@@ -162,29 +162,40 @@ static void live_waits_for_the_last_worker(void **state)
 	publish_destroy(p);
 }
 
-/* More sets than a worker's ring has room for wait in main, and arrive in order. */
-static void full_worker_ring_loses_nothing(void **state)
+static void put_set(struct peer *p, uint64_t version)
+{
+	size_t n;
+	struct weir_endpoint_set *e = make_set("n/s0:80", version, &n);
+
+	memcpy(p->arena + version * 256, e, n);
+	peer_put(
+	    p,
+	    (struct weir_msg){
+		.type = WEIR_MSG_ENDPOINTS, .off = version * 256, .size = n, .id = e->backend_id, .version = version});
+	free(e);
+}
+
+/* More sets than a worker's ring has room for wait in main, and later ones wait behind them. */
+static void full_worker_ring_loses_nothing_and_keeps_the_order(void **state)
 {
 	struct peer p;
-	size_t n;
-	struct weir_endpoint_set *e;
-	const unsigned n_sets = 5 * RING_SIZE;
+	const uint64_t n_first = 5 * RING_SIZE, n_sets = n_first + 20;
 
 	peer_open(&p);
+	workers[0].wants_order = workers[1].wants_order = true;
 	workers[0].is_asleep = true;
-	for (uint64_t v = 1; v <= n_sets; v++) {
-		e = make_set("n/s0:80", v, &n);
-		memcpy(p.arena + v * 256, e, n);
-		peer_put(&p,
-			 (struct weir_msg){
-			     .type = WEIR_MSG_ENDPOINTS, .off = v * 256, .size = n, .id = e->backend_id, .version = v});
-		free(e);
-	}
+	for (uint64_t v = 1; v <= n_first; v++)
+		put_set(&p, v);
 	rig_turns(50);
-	assert_true(ctl->workers[0].n_pending >= n_sets - RING_SIZE);
-	assert_int_equal(workers[1].last_set, n_sets);
+	assert_true(ctl->workers[0].n_pending >= n_first - RING_SIZE);
+	assert_int_equal(workers[1].last_set, n_first);
 	assert_int_equal(workers[0].last_set, 0);
 	workers[0].is_asleep = false;
+	for (uint64_t v = n_first + 1; v <= n_sets; v++) { /* one more each time that the worker has made room */
+		workers_turn();
+		put_set(&p, v);
+		ctl_poll(ctl, 0);
+	}
 	for (uint64_t v = 1; v <= n_sets; v++)
 		assert_int_equal(peer_await(&p, WEIR_MSG_ENDPOINTS_LIVE).version, v);
 	assert_int_equal(workers[0].last_set, n_sets);
@@ -300,7 +311,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(second_ctrl_is_told_that_there_is_one, ctl_setup, ctl_teardown),
 	    cmocka_unit_test_setup_teardown(impossible_index_ends_the_connection, ctl_setup, ctl_teardown),
 	    cmocka_unit_test_setup_teardown(live_waits_for_the_last_worker, ctl_setup, ctl_teardown),
-	    cmocka_unit_test_setup_teardown(full_worker_ring_loses_nothing, ctl_setup, ctl_teardown),
+	    cmocka_unit_test_setup_teardown(full_worker_ring_loses_nothing_and_keeps_the_order, ctl_setup,
+					    ctl_teardown),
 	    cmocka_unit_test_setup_teardown(too_many_old_generations_are_busy, ctl_setup, ctl_teardown),
 	    cmocka_unit_test_setup_teardown(another_user_is_refused_unless_it_is_named, ctl_setup, ctl_teardown),
 	    cmocka_unit_test_setup_teardown(region_is_sealed_and_statistics_are_read_only, ctl_setup, ctl_teardown),

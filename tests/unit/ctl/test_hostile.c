@@ -160,6 +160,7 @@ static void breach_ends_the_connection(struct peer *p)
 
 static void breaches_of_the_contract_end_the_connection(void **state)
 {
+	uint64_t refused = stats->snapshots_refused;
 	struct peer p;
 
 	peer_open(&p);
@@ -169,12 +170,16 @@ static void breaches_of_the_contract_end_the_connection(void **state)
 	peer_put(&p, (struct weir_msg){.type = WEIR_MSG_LIVE, .id = 1}); /* not of this direction */
 	breach_ends_the_connection(&p);
 	peer_open(&p);
-	p.n_sent++; /* a gap; the slot of the first is all zero */
-	peer_put(&p, (struct weir_msg){.type = WEIR_MSG_DRAIN});
+	p.n_sent = 1; /* a gap: what is well-formed but of a later number is not taken */
+	peer_put(&p, (struct weir_msg){.type = WEIR_MSG_SNAPSHOT});
+	p.tx->slots[0] = p.tx->slots[1];
 	breach_ends_the_connection(&p);
+	assert_int_equal(stats->snapshots_refused, refused);
 	peer_open(&p);
+	peer_put(&p, (struct weir_msg){.type = WEIR_MSG_SNAPSHOT}); /* would be read, if the index were believed */
 	p.tx->head = WEIR_RING_SLOTS + 1;
 	breach_ends_the_connection(&p);
+	assert_int_equal(stats->snapshots_refused, refused);
 	peer_open(&p);
 	p.tx->head = UINT64_MAX;
 	breach_ends_the_connection(&p);
@@ -363,6 +368,41 @@ static void changing_arena_gives_only_checked_copies(void **state)
 	free(s);
 }
 
+/* The linker puts this in the place of snapshot_check(): the arena changes in the moment that the check has ended. */
+enum weir_refusal __real_snapshot_check(const void *blob, size_t n, struct snapshot_error *err);
+enum weir_refusal __wrap_snapshot_check(const void *blob, size_t n, struct snapshot_error *err);
+static char *changes_after_check;
+
+enum weir_refusal __wrap_snapshot_check(const void *blob, size_t n, struct snapshot_error *err)
+{
+	enum weir_refusal r = __real_snapshot_check(blob, n, err);
+
+	if (changes_after_check)
+		memset(changes_after_check, 0xff, n);
+	changes_after_check = NULL;
+	return r;
+}
+
+static void workers_get_what_was_checked(void **state)
+{
+	size_t n;
+	struct weir_snapshot *s = make_snapshot(1, &n);
+	struct peer p;
+
+	peer_open(&p);
+	memcpy(p.arena, s, n);
+	changes_after_check = p.arena;
+	peer_put(&p, (struct weir_msg){.type = WEIR_MSG_SNAPSHOT, .size = n, .id = 1});
+	assert_int_equal(peer_await(&p, WEIR_MSG_LIVE).id, 1);
+	assert_null(changes_after_check);
+	assert_int_equal((unsigned char)p.arena[0], 0xff);
+	for (unsigned i = 0; i < N_WORKERS; i++)
+		assert_memory_equal(workers[i].served, s, n);
+	peer_close(&p);
+	assert_settled();
+	free(s);
+}
+
 static void changing_region_harms_nobody(void **state)
 {
 	size_t n;
@@ -545,6 +585,7 @@ int main(void)
 	    TEST(breaches_of_the_contract_end_the_connection),
 	    TEST(random_peers_harm_nobody),
 	    TEST(changing_arena_gives_only_checked_copies),
+	    TEST(workers_get_what_was_checked),
 	    TEST(changing_region_harms_nobody),
 	    TEST(garbage_on_the_socket_is_only_a_bell),
 	    TEST(descriptors_of_the_peer_are_not_kept),
