@@ -7,15 +7,20 @@
 
 #include "http1/http1_pvt.h"
 
-#define MAX_CHUNK_LINE 4096	/* size and extensions */
-#define MAX_TRAILERS 16384	/* all trailer lines */
-#define MAX_SIZE_DIGITS 15	/* cannot overflow 64 bits */
+#define MAX_CHUNK_LINE 4096 /* size and extensions */
+#define MAX_TRAILERS 16384  /* all trailer lines */
+#define MAX_SIZE_DIGITS 15  /* cannot overflow 64 bits */
 
 enum {
 	SIZE_FIRST, /* the first digit */
 	SIZE,
-	EXT,	  /* chunk extension, up to CR */
-	EXT_QUOTED, /* within a quoted string of it */
+	EXT_END,        /* behind the size or a whole extension: ';', white space or CR */
+	EXT_NAME_FIRST, /* behind ';' */
+	EXT_NAME,
+	EXT_NAME_END,    /* white space behind the name: '=', ';' or CR */
+	EXT_VALUE_FIRST, /* behind '=' */
+	EXT_VALUE,
+	EXT_QUOTED, /* within a quoted string */
 	EXT_ESCAPED,
 	SIZE_LF,
 	DATA,
@@ -43,6 +48,25 @@ bool http1_body_is_done(const struct http1_body *b)
 	return b->state == ENDED;
 }
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* The byte behind the size or a whole extension. */
+static enum http1_outcome ext_end(struct http1_body *b, char c)
+{
+	if (c == ';')
+		b->state = EXT_NAME_FIRST;
+	else if (is_blank(c))
+		b->state = EXT_END;
+	else if (c == '\r')
+		b->state = SIZE_LF;
+	else
+		return HTTP1_BAD_CHUNK_EXTENSION;
+	return HTTP1_MORE;
+}
+
 static enum http1_outcome size_byte(struct http1_body *b, char c)
 {
 	if (is_class(c, CLASS_HEX)) {
@@ -54,44 +78,63 @@ static enum http1_outcome size_byte(struct http1_body *b, char c)
 	}
 	if (b->state == SIZE_FIRST)
 		return HTTP1_BAD_CHUNK_SIZE;
-	if (c == ';' || c == ' ' || c == '\t') {
-		b->state = EXT;
-		return HTTP1_MORE;
-	}
-	if (c != '\r')
-		return c == '\n' ? HTTP1_BAD_BARE_LF : HTTP1_BAD_CHUNK_SIZE;
-	b->state = SIZE_LF;
+	if (c == ';' || is_blank(c) || c == '\r')
+		return ext_end(b, c);
+	return c == '\n' ? HTTP1_BAD_BARE_LF : HTTP1_BAD_CHUNK_SIZE;
+}
+
+static enum http1_outcome quoted_byte(struct http1_body *b, char c)
+{
+	if (!is_class(c, CLASS_VALUE))
+		return HTTP1_BAD_CHUNK_EXTENSION;
+	if (b->state == EXT_ESCAPED)
+		b->state = EXT_QUOTED;
+	else if (c == '\\')
+		b->state = EXT_ESCAPED;
+	else if (c == '"')
+		b->state = EXT_END;
 	return HTTP1_MORE;
 }
 
 /*
- * Extensions are read and dropped (RFC 9112 7.1.1): tokens, '=', ';', white
- * space and quoted strings, nothing that another reader could take for a line end.
+ * Extensions are read and dropped (RFC 9112 7.1.1), but to the letter: what
+ * another reader could take for the end of the line, or for more of the size,
+ * is refused. White space before CR is taken: senders pad the size with it.
  */
 static enum http1_outcome ext_byte(struct http1_body *b, char c)
 {
+	bool is_token = is_class(c, CLASS_TOKEN);
+
 	if (b->line_bytes > MAX_CHUNK_LINE)
 		return HTTP1_BAD_CHUNK_EXTENSION;
-	if (b->state == EXT_ESCAPED || b->state == EXT_QUOTED) {
-		if (!is_class(c, CLASS_VALUE))
-			return HTTP1_BAD_CHUNK_EXTENSION;
-		if (b->state == EXT_ESCAPED)
-			b->state = EXT_QUOTED;
-		else if (c == '\\')
-			b->state = EXT_ESCAPED;
-		else if (c == '"')
-			b->state = EXT;
-		return HTTP1_MORE;
-	}
-	if (c == '\r')
-		b->state = SIZE_LF;
-	else if (c == '"')
-		b->state = EXT_QUOTED;
-	else if (c == '\n')
+	if (c == '\n' && b->state != EXT_QUOTED && b->state != EXT_ESCAPED)
 		return HTTP1_BAD_BARE_LF;
-	else if (!is_class(c, CLASS_TOKEN) && c != ';' && c != '=' && c != ' ' && c != '\t')
-		return HTTP1_BAD_CHUNK_EXTENSION;
-	return HTTP1_MORE;
+	switch (b->state) {
+	case EXT_NAME_FIRST:
+	case EXT_VALUE_FIRST:
+		if (is_token)
+			b->state = b->state == EXT_NAME_FIRST ? EXT_NAME : EXT_VALUE;
+		else if (c == '"' && b->state == EXT_VALUE_FIRST)
+			b->state = EXT_QUOTED;
+		else if (!is_blank(c))
+			return HTTP1_BAD_CHUNK_EXTENSION;
+		return HTTP1_MORE;
+	case EXT_NAME:
+	case EXT_NAME_END:
+		if (c == '=')
+			b->state = EXT_VALUE_FIRST;
+		else if (is_blank(c))
+			b->state = EXT_NAME_END;
+		else if (!is_token || b->state == EXT_NAME_END)
+			return ext_end(b, c);
+		return HTTP1_MORE;
+	case EXT_VALUE:
+		return is_token ? HTTP1_MORE : ext_end(b, c);
+	case EXT_END:
+		return ext_end(b, c);
+	default: /* EXT_QUOTED, EXT_ESCAPED */
+		return quoted_byte(b, c);
+	}
 }
 
 static enum http1_outcome trailer_byte(struct http1_body *b, char c)
@@ -130,7 +173,12 @@ static enum http1_outcome framing_byte(struct http1_body *b, char c)
 	case SIZE_FIRST:
 	case SIZE:
 		return size_byte(b, c);
-	case EXT:
+	case EXT_END:
+	case EXT_NAME_FIRST:
+	case EXT_NAME:
+	case EXT_NAME_END:
+	case EXT_VALUE_FIRST:
+	case EXT_VALUE:
 	case EXT_QUOTED:
 	case EXT_ESCAPED:
 		return ext_byte(b, c);
