@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -133,11 +134,20 @@ static int signals_open(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 static int run(struct source_dir *dir, struct publish *p, struct admin *a, struct sync *s)
 {
 	const int fds[] = {source_dir_fd(dir), publish_fd(p), admin_fd(a), signals_open()};
 	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), timeout_ms = 0, n, err = 0;
 	struct epoll_event ev[4];
+	uint64_t tried_ms = 0; /* when what had failed was tried again last */
 	bool stops = false;
 
 	for (unsigned i = 0; i < 4; i++)
@@ -156,8 +166,10 @@ static int run(struct source_dir *dir, struct publish *p, struct admin *a, struc
 		}
 		timeout_ms = admin_poll(a);
 		if (sync_wants_retry(s)) {
-			if (n == 0)
+			if (now_ms() - tried_ms >= RETRY_MS) {
+				tried_ms = now_ms();
 				sync_run(s, UINT64_MAX);
+			}
 			if (timeout_ms < 0 || timeout_ms > RETRY_MS)
 				timeout_ms = RETRY_MS;
 		}

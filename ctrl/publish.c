@@ -54,6 +54,7 @@ struct publish {
 	void *snapshot;
 	size_t snapshot_size;
 	uint64_t handed_in_us;
+	bool is_timed; /* handed in while connected, and not yet live: its latency counts */
 	bool is_due;  /* the snapshot has to be sent */
 	bool is_away; /* one is on its way, not yet live nor refused */
 	bool ring_bell;
@@ -111,7 +112,7 @@ static void disconnect(struct publish *p, const char *why)
 	p->fd = -1;
 	p->region = NULL;
 	p->stats = NULL;
-	p->has_hello = p->is_away = false;
+	p->has_hello = p->is_away = p->is_timed = false;
 	p->is_due = p->snapshot != NULL;
 	p->st.is_connected = false;
 	p->st.sent_generation = p->st.copied_generation = p->st.live_generation = p->st.retired_generation = 0;
@@ -308,8 +309,9 @@ static void snapshot_live(struct publish *p, const struct weir_msg *m)
 	p->st.live_generation = m->id;
 	p->st.live_t_us = m->t_us;
 	log_info("generation %" PRIu64 " is live in all workers after %" PRIu64 " us", m->id, m->t_us);
-	if (m->id != p->st.generation)
+	if (m->id != p->st.generation || !p->is_timed)
 		return;
+	p->is_timed = false;
 	while (i < PUBLISH_BUCKETS && (double)us > publish_bucket_s[i] * 1e6)
 		i++;
 	p->st.latency[i]++;
@@ -529,6 +531,7 @@ void publish_snapshot(struct publish *p, void *blob, size_t n, uint64_t generati
 	p->snapshot_size = n;
 	p->st.generation = generation;
 	p->handed_in_us = now_us();
+	p->is_timed = p->st.is_connected;
 	p->is_due = true;
 	pump(p);
 }

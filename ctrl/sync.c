@@ -90,7 +90,7 @@ static void send_snapshot(struct sync *s)
 
 	if (err) {
 		log_error("routes cannot be compiled: %s; the last ones stay", strerror(-err));
-		s->has_failed = err == -ENOMEM;
+		s->has_failed |= err == -ENOMEM;
 		return;
 	}
 	if (!snapshots_differ(s->snapshot, s->snapshot_size, blob, n)) {
@@ -117,21 +117,31 @@ static void send_snapshot(struct sync *s)
 	publish_prune(s->publish, is_in_snapshot, s->snapshot);
 }
 
-static uint64_t problem_hash(const char *file, unsigned line, const char *field, const char *reason, const char *text)
+/* What makes a problem the same one as before: all that is said of it. */
+static uint64_t problem_hash(const char *file, unsigned line, const char *kind, const char *ns, const char *name,
+			     const char *field, const char *reason, const char *text)
 {
 	uint64_t h = hash64(file, strlen(file), line);
 
+	h = hash64(kind, strlen(kind), h);
+	h = hash64(ns, strlen(ns), h);
+	h = hash64(name, strlen(name), h);
 	h = hash64(field, strlen(field), h);
 	h = hash64(reason, strlen(reason), h);
 	return hash64(text, strlen(text), h);
 }
 
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 static bool is_told(const struct sync *s, uint64_t h)
 {
-	for (size_t i = 0; i < s->n_told; i++)
-		if (s->told[i] == h)
-			return true;
-	return false;
+	return s->n_told && bsearch(&h, s->told, s->n_told, sizeof(h), by_value);
 }
 
 /* Each problem is logged when it appears, and not again while it stays. */
@@ -145,7 +155,8 @@ static void log_problems(struct sync *s)
 	if (!now)
 		return;
 	for (size_t i = 0; i < n_source; i++) {
-		now[n] = problem_hash(sp[i].file, sp[i].line, sp[i].field, sp[i].reason, sp[i].text);
+		now[n] = problem_hash(sp[i].file, sp[i].line, sp[i].kind, sp[i].ns, sp[i].name, sp[i].field, sp[i].reason,
+				      sp[i].text);
 		if (!is_told(s, now[n++]))
 			log_warn("%s:%u:%u: %s %s/%s %s: %s: %s", sp[i].file, sp[i].line, sp[i].column, sp[i].kind, sp[i].ns,
 				 sp[i].name, sp[i].field, sp[i].reason, sp[i].text);
@@ -153,11 +164,12 @@ static void log_problems(struct sync *s)
 	for (size_t i = 0; i < s->model.n_problems; i++) {
 		const struct model_problem *p = &s->model.problems[i];
 
-		now[n] = problem_hash(p->file, p->line, p->field, p->reason, p->text);
+		now[n] = problem_hash(p->file, p->line, p->kind, p->ns, p->name, p->field, p->reason, p->text);
 		if (!is_told(s, now[n++]))
 			log_warn("%s:%u:%u: %s %s/%s %s: %s: %s", p->file, p->line, p->column, p->kind, p->ns, p->name, p->field,
 				 p->reason, p->text);
 	}
+	qsort(now, n, sizeof(*now), by_value);
 	free(s->told);
 	s->told = now;
 	s->n_told = n;

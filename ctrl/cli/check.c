@@ -119,12 +119,19 @@ static int check_store(const struct store *s, bool as_json)
 	unsigned n_fatal;
 	void *blob = NULL;
 	size_t n;
+	int rc;
 
 	model_init(&m);
 	translate(s, &options, &m);
-	if (compile_snapshot(&m, 1, &blob, &n) != 0 || snapshot_check(blob, n, &err) != WEIR_REFUSED_OK)
-		fprintf(stderr, "weirctl: the routes as a whole do not compile\n");
-	n_fatal = tell_all(list, s, &m) + (blob ? 0 : 1);
+	n_fatal = tell_all(list, s, &m);
+	rc = compile_snapshot(&m, 1, &blob, &n);
+	if (rc != 0) {
+		fprintf(stderr, "weirctl: the routes as a whole do not compile: %s\n", strerror(-rc));
+		n_fatal++;
+	} else if (snapshot_check(blob, n, &err) != WEIR_REFUSED_OK) {
+		fprintf(stderr, "weirctl: the routes as a whole would be refused: %s\n", err.text);
+		n_fatal++;
+	}
 	if (list) {
 		json_dumpf(list, stdout, JSON_INDENT(2));
 		putchar('\n');

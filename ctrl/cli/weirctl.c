@@ -16,7 +16,7 @@ struct options {
 	const char *admin;
 	bool as_json;
 	const char *command;
-	char *args[256];
+	char **args; /* of argv, in a list of their own */
 	int n_args;
 	const char *headers[MAX_HEADERS];
 	int n_headers;
@@ -44,19 +44,45 @@ static int wrong(const char *what, const char *arg)
 	return 2;
 }
 
-/* The value of an option, in the next argument. */
-static const char *value_of(int argc, char **argv, int *i)
+/*
+ * True if argument *i is this option. *value is what follows it: "-ojson", "--admin=ADDR", or the next argument
+ * (then *i moves on; NULL if there is none).
+ */
+static bool is_option(const char *name, int argc, char **argv, int *i, const char **value)
 {
-	return ++*i < argc ? argv[*i] : NULL;
+	const char *a = argv[*i];
+	size_t n = strlen(name);
+	bool is_long = name[1] == '-';
+
+	if (strncmp(a, name, n) != 0 || (is_long && a[n] && a[n] != '='))
+		return false;
+	if (a[n])
+		*value = a + n + is_long;
+	else
+		*value = ++*i < argc ? argv[*i] : NULL;
+	return true;
 }
 
 /* -1: go on; else the exit status. Options may stand anywhere. */
 static int parse(int argc, char **argv, struct options *o)
 {
+	bool has_ended = false; /* "--": what follows is no option */
+
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
 		const char *v;
 
+		if (has_ended || a[0] != '-' || !a[1]) {
+			if (!o->command)
+				o->command = a;
+			else
+				o->args[o->n_args++] = argv[i];
+			continue;
+		}
+		if (strcmp(a, "--") == 0) {
+			has_ended = true;
+			continue;
+		}
 		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
 			fputs(usage, stdout);
 			return 0;
@@ -65,26 +91,22 @@ static int parse(int argc, char **argv, struct options *o)
 			puts("weirctl " WEIR_VERSION);
 			return 0;
 		}
-		if (strcmp(a, "-o") == 0) {
-			v = value_of(argc, argv, &i);
+		if (is_option("-o", argc, argv, &i, &v)) {
 			if (!v || (strcmp(v, "json") != 0 && strcmp(v, "text") != 0))
 				return wrong("-o takes json or text", "");
 			o->as_json = v[0] == 'j';
-		} else if (strcmp(a, "--admin") == 0) {
-			o->admin = value_of(argc, argv, &i);
-			if (!o->admin)
+		} else if (is_option("--admin", argc, argv, &i, &v)) {
+			o->admin = v;
+			if (!v)
 				return wrong("--admin takes an address", "");
-		} else if (strcmp(a, "-H") == 0) {
-			v = value_of(argc, argv, &i);
-			if (!v || !strchr(v, ':') || o->n_headers == MAX_HEADERS)
+		} else if (is_option("-H", argc, argv, &i, &v)) {
+			if (!v || !strchr(v, ':'))
 				return wrong("-H takes 'name: value'", "");
+			if (o->n_headers == MAX_HEADERS)
+				return wrong("too many -H", "");
 			o->headers[o->n_headers++] = v;
-		} else if (a[0] == '-') {
+		} else {
 			return wrong("unknown option ", a);
-		} else if (!o->command) {
-			o->command = a;
-		} else if (o->n_args < (int)(sizeof(o->args) / sizeof(*o->args))) {
-			o->args[o->n_args++] = argv[i];
 		}
 	}
 	return o->command ? -1 : wrong("no command", "");
@@ -171,11 +193,15 @@ int main(int argc, char **argv)
 
 	if (!o.admin)
 		o.admin = "127.0.0.1:9901";
+	o.args = calloc((size_t)argc, sizeof(*o.args));
+	if (!o.args)
+		abort();
 	rc = parse(argc, argv, &o);
-	if (rc >= 0)
-		return rc;
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	rc = run(&o);
-	curl_global_cleanup();
+	if (rc < 0) {
+		curl_global_init(CURL_GLOBAL_DEFAULT);
+		rc = run(&o);
+		curl_global_cleanup();
+	}
+	free(o.args);
 	return rc;
 }

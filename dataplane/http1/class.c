@@ -3,6 +3,9 @@
 #include "http1/http1_pvt.h"
 
 /*
+ * A target may also have '^', '`', '{', '|' and '}', which RFC 3986 wants
+ * encoded and browsers send as they are; no reader takes them for anything else.
+ *
  * A host name may have letters, digits, '-', '.' and '_' (which DNS names in
  * clusters have): fewer than a reg-name of RFC 3986, whose other characters
  * no name that can be routed has.
@@ -13,9 +16,9 @@ const uint8_t http1_class[256] = {
 	 2,  7,  2,  3,  7,  7,  7,  7,  6,  6,  7,  7,  6, 15, 15,  6,
 	63, 63, 63, 63, 63, 63, 63, 63, 63, 63,  6,  6,  2,  6,  2,  6,
 	 6, 31, 31, 31, 31, 31, 31, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  2,  6,  3, 15,
-	 3, 31, 31, 31, 31, 31, 31, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  2,  3,  2,  7,  0,
+	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  2,  6,  7, 15,
+	 7, 31, 31, 31, 31, 31, 31, 15, 15, 15, 15, 15, 15, 15, 15, 15,
+	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  7,  6,  7,  0,
 	 2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,
 	 2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,
 	 2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,

@@ -107,6 +107,14 @@ static size_t bracketed_length(struct slice a)
 	return (size_t)(end - a.p) + 1;
 }
 
+static bool has_empty_label(struct slice host)
+{
+	for (size_t i = 1; i < host.n; i++)
+		if (host.p[i] == '.' && host.p[i - 1] == '.')
+			return true;
+	return host.p[host.n - 1] == '.';
+}
+
 enum http1_outcome authority_parse(struct slice a, struct slice *host)
 {
 	size_t n = 0;
@@ -124,7 +132,7 @@ enum http1_outcome authority_parse(struct slice a, struct slice *host)
 	*host = slice_of(a.p, n);
 	if (n > 1 && a.p[n - 1] == '.') /* the root label of an absolute name */
 		host->n--;
-	if (host->p[0] == '.')
+	if (host->p[0] == '.' || has_empty_label(*host))
 		return HTTP1_BAD_HOST;
 	return HTTP1_DONE;
 }
