@@ -36,10 +36,10 @@
 /* Kinds of timers on the worker's wheel. */
 enum {
 	KIND_NET = 0,
-	KIND_TCP = 1, /* .. 4 */
-	KIND_UPSTREAM = 5,
-	KIND_PROXY = 6, /* .. 7 */
-	KIND_HOUSEKEEPING = 8,
+	KIND_TCP = 1,
+	KIND_UPSTREAM = KIND_TCP + TCP_WHEEL_KINDS,
+	KIND_PROXY, /* and the next */
+	KIND_HOUSEKEEPING = KIND_PROXY + 2,
 };
 
 struct worker {

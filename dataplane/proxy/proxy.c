@@ -107,6 +107,7 @@ static struct listening *find_listening(struct proxy *p, const struct weir_ip *a
 
 static void want(struct proxy *p, const struct weir_ip *addr, uint16_t port)
 {
+	const struct tcp_listen args = {.addr = *addr, .port = port, .accept = client_accept, .event = client_on_event, .ctx = p};
 	struct listening *l = find_listening(p, addr, port);
 
 	if (l) {
@@ -115,7 +116,7 @@ static void want(struct proxy *p, const struct weir_ip *addr, uint16_t port)
 	}
 	l = &p->listening[p->n_listening];
 	if (p->n_listening == PROXY_MAX_LISTENERS ||
-	    tcp_listen(p->cfg.tcp, addr, port, client_accept, client_on_event, p, &l->l) != 0) {
+	    tcp_listen(p->cfg.tcp, &args, &l->l) != 0) {
 		stat_inc(p->stats, WEIR_C_LISTENERS_REFUSED);
 		return;
 	}

@@ -29,13 +29,12 @@ struct tcp_listener *listener_find(const struct tcp_stack *s, const struct weir_
 	return any;
 }
 
-int tcp_listen(struct tcp_stack *s, const struct weir_ip *addr, uint16_t port, tcp_accept_fn *accept, tcp_event_fn *event,
-	       void *listener_ctx, struct tcp_listener **out)
+int tcp_listen(struct tcp_stack *s, const struct tcp_listen *args, struct tcp_listener **out)
 {
 	struct tcp_listener *l;
 
 	for (l = s->listeners; l; l = l->next)
-		if (l->port == port && ip_eq(&l->addr, addr))
+		if (l->port == args->port && ip_eq(&l->addr, &args->addr))
 			return -EADDRINUSE;
 	l = s->listener_free;
 	if (!l)
@@ -43,11 +42,11 @@ int tcp_listen(struct tcp_stack *s, const struct weir_ip *addr, uint16_t port, t
 	s->listener_free = l->next;
 	memset(l, 0, sizeof(*l));
 	l->stack = s;
-	l->addr = *addr;
-	l->port = port;
-	l->accept = accept;
-	l->event = event;
-	l->ctx = listener_ctx;
+	l->addr = args->addr;
+	l->port = args->port;
+	l->accept = args->accept;
+	l->event = args->event;
+	l->ctx = args->ctx;
 	l->next = s->listeners;
 	s->listeners = l;
 	*out = l;

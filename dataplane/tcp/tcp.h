@@ -38,21 +38,45 @@ struct tcp_packet {
 };
 
 /*
- * Sends one segment. m begins at the TCP header (at least 128 bytes of
+ * Sends one segment. m->tso_segsz is 0, or (only with config.tso_max_bytes)
+ * the payload of each segment into which the callee cuts it (RFC 9293; FIN and
+ * PSH belong to the last, CWR to the first); then m->l4_len is the length of
+ * the TCP header, which all of them share. m begins at the TCP header (at least 128 bytes of
  * headroom, checksum field zero; the callee fills it in), takes m over in any
  * case. ecn: the two ECN bits for the IP header.
  */
 typedef void tcp_output_fn(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us);
 
+/*
+ * Replaces the low steer_bits bits of flow->local_port, so that the answers
+ * come to this worker; the other bits name the choice. False: flow's route
+ * needs none of it, and any port of port_lo .. port_hi will do.
+ */
+typedef bool tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
+
+#define TCP_WHEEL_KINDS 7
+
 /* What the stack needs from its worker. All of it outlives the stack. */
 struct tcp_env {
 	void *ctx; /* for output */
 	tcp_output_fn *output;
+	tcp_steer_port_fn *steer_port; /* NULL: the worker's part of the ports is its own */
+	unsigned steer_bits;
 	struct rte_mempool *pool;  /* mbufs with data room, for headers and copied data */
 	struct rte_mempool *clones; /* mbufs without data room, for references to data in flight */
-	struct wheel *wheel;	   /* the stack registers its kinds wheel_kind .. wheel_kind + 3 */
+	struct wheel *wheel;	   /* the stack registers its kinds wheel_kind .. wheel_kind + TCP_WHEEL_KINDS - 1 */
 	unsigned wheel_kind;
 	struct weir_worker_stats *stats;
+};
+
+/* Congestion control, X(enumerator, name). DEFAULT in a listener or a connect: what the stack's configuration says. */
+#define TCP_CC_KINDS(X) X(CUBIC, "cubic") X(NEWRENO, "newreno") X(BBR, "bbr")
+
+enum tcp_cc_kind {
+	TCP_CC_DEFAULT,
+#define X(name, str) TCP_CC_##name,
+	TCP_CC_KINDS(X)
+#undef X
 };
 
 struct tcp_config {
@@ -66,6 +90,9 @@ struct tcp_config {
 	uint32_t fin_timeout_ms;   /* FIN-WAIT-2 after tcp_close(), and LAST-ACK */
 	uint32_t keepalive_ms;	   /* idle time before the first probe; 0: none */
 	uint32_t max_retransmit_ms; /* R2 of RFC 9293 3.8.3: give up after so long without an acknowledgement */
+	uint32_t tso_max_bytes;	   /* payload of a segment that output cuts by itself; 0: each is of one MSS at most */
+	enum tcp_cc_kind cc;	   /* DEFAULT: CUBIC */
+	bool ecn;		   /* offered and accepted (RFC 3168) */
 	uint8_t secret[16];	   /* for initial sequence numbers (RFC 6528), time stamps and ports (RFC 6056) */
 };
 
@@ -110,9 +137,17 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us);
 /* True if the stack has this connection in its table (whatever its state). */
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow);
 
-/* Listens on addr (zero: any) and port. -EADDRINUSE, -ENOMEM. */
-int tcp_listen(struct tcp_stack *s, const struct weir_ip *addr, uint16_t port, tcp_accept_fn *accept, tcp_event_fn *event,
-	       void *listener_ctx, struct tcp_listener **out);
+struct tcp_listen {
+	struct weir_ip addr; /* zero: any */
+	uint16_t port;
+	enum tcp_cc_kind cc;
+	tcp_accept_fn *accept;
+	tcp_event_fn *event;
+	void *ctx; /* for accept */
+};
+
+/* Begins to listen. -EADDRINUSE, -ENOMEM. */
+int tcp_listen(struct tcp_stack *s, const struct tcp_listen *args, struct tcp_listener **out);
 
 /* Stops listening: connections in SYN-RECEIVED are reset, established ones live on. */
 void tcp_unlisten(struct tcp_listener *l, uint64_t now_us);
@@ -125,6 +160,7 @@ struct tcp_connect {
 	struct weir_ip remote;
 	uint16_t remote_port;
 	uint32_t timeout_ms; /* for the handshake */
+	enum tcp_cc_kind cc;
 	tcp_event_fn *event;
 	void *user;
 };
@@ -194,12 +230,20 @@ struct tcp_info {
 	struct ip_flow flow;
 	enum tcp_state state;
 	uint32_t srtt_us, rttvar_us, rto_us;
+	uint32_t min_rtt_us;
 	uint32_t cwnd, ssthresh; /* bytes */
+	const char *cc;		 /* name of the congestion control */
+	const char *recovery;	 /* "open", "cwr", "recovery", "loss" */
+	uint32_t flying_bytes, lost_bytes, sacked_bytes; /* of what is sent and not acknowledged */
+	uint32_t ooo_bytes;	 /* received behind a gap */
+	uint64_t pacing_Bps;	 /* bytes a second; 0: not paced */
+	uint64_t idle_us;	 /* since the last segment of the peer */
+	uint8_t backoff;	 /* timeouts in a row */
 	uint32_t snd_wnd, rcv_wnd;
 	uint32_t unacked_bytes, unsent_bytes, readable_bytes;
 	uint32_t retransmits;
 	uint16_t mss;
-	bool has_sack, has_timestamps;
+	bool has_sack, has_timestamps, has_ecn;
 	uint8_t snd_wscale, rcv_wscale;
 };
 

@@ -92,7 +92,7 @@ static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us
 
 static void start(struct worker *w, uint16_t id, uint64_t now)
 {
-	static const struct weir_ip any;
+	const struct tcp_listen listen_args = {.port = 80, .accept = on_accept, .event = on_event};
 	struct net_config nc = {.worker = id, .n_workers = N_WORKERS, .n_ifaces = 1, .ifaces = &iface, .n_ports = 1, .ports = &port,
 				.pool = pool, .wheel = &w->wheel, .wheel_kind = 0, .stats = &w->stats,
 				.redirect_in = &rings[id * N_WORKERS], .redirect_out = &out[id * N_WORKERS], .n_neighbours = 16,
@@ -108,7 +108,7 @@ static void start(struct worker *w, uint16_t id, uint64_t now)
 	steer_ports(20000, 21999, N_WORKERS, id, &tc.port_lo, &tc.port_hi);
 	env.ctx = w->net;
 	w->tcp = tcp_create(&tc, &env);
-	if (!w->net || !w->tcp || tcp_listen(w->tcp, &any, 80, on_accept, on_event, NULL, &l) != 0)
+	if (!w->net || !w->tcp || tcp_listen(w->tcp, &listen_args, &l) != 0)
 		abort();
 	net_set_tcp(w->net, w->tcp);
 }

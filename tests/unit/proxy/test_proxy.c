@@ -288,11 +288,11 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 
 static void start(uint64_t seed)
 {
-	static const struct weir_ip any;
+	const struct tcp_listen listen_args = {.port = 8080, .accept = on_accept, .event = on_event};
 	struct tcp_config tc = sim_config();
 	struct upstream_config uc = {.n_conns = 64, .n_endpoints = 8, .n_backends = 8, .max_per_endpoint = 32,
-				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 5};
-	struct proxy_config pc = {.wheel_kind = 6, .n_clients = 32, .n_requests = 16, .limits = limits, .header_timeout_ms = 5000,
+				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 8};
+	struct proxy_config pc = {.wheel_kind = 9, .n_clients = 32, .n_requests = 16, .limits = limits, .header_timeout_ms = 5000,
 				  .body_timeout_ms = 8000, .idle_timeout_ms = 20000, .response_timeout_ms = 4000, .n_tries = 3,
 				  .release = release, .seed = 1};
 	struct weir_endpoint_set *set;
@@ -303,7 +303,7 @@ static void start(uint64_t seed)
 	mode = ORIGIN_ECHO;
 	n_origin_requests = n_origins = n_released = 0;
 	memset(clients, 0, sizeof(clients));
-	assert_int_equal(tcp_listen(sim.host[0].tcp, &any, 8080, on_accept, on_event, NULL, &l), 0);
+	assert_int_equal(tcp_listen(sim.host[0].tcp, &listen_args, &l), 0);
 	uc.tcp = pc.tcp = sim.host[1].tcp;
 	uc.wheel = pc.wheel = &sim.host[1].wheel;
 	uc.stats = pc.stats = stats;

@@ -160,10 +160,10 @@ static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now)
 
 static struct tcp_listener *listen_on(int host, uint16_t port)
 {
-	static const struct weir_ip any;
+	const struct tcp_listen args = {.port = port, .accept = on_accept, .event = on_event};
 	struct tcp_listener *l;
 
-	assert_int_equal(tcp_listen(sim.host[host].tcp, &any, port, on_accept, on_event, NULL, &l), 0);
+	assert_int_equal(tcp_listen(sim.host[host].tcp, &args, &l), 0);
 	return l;
 }
 
