@@ -139,6 +139,7 @@ static void leave_state(struct tcp_flight *f, struct tcp_seg *g)
 	case SEG_FLYING:
 		time_remove(f, g);
 		f->flying -= len;
+		f->resent -= g->is_resent ? len : 0;
 		break;
 	case SEG_LOST:
 		lost_remove(f, g);
@@ -224,6 +225,7 @@ void flight_set_resent(struct tcp_conn *c, struct tcp_seg *g)
 	g->sent_us = c->stack->now_us;
 	rate_sent(c, g);
 	f->flying += g->end - g->seq;
+	f->resent += g->end - g->seq;
 	g->in_flight = f->flying;
 	time_append(f, g);
 }
@@ -321,6 +323,7 @@ static void trim_head(struct tcp_conn *c, uint32_t ack, struct tcp_ack *a)
 	switch ((enum seg_state)g->state) {
 	case SEG_FLYING:
 		f->flying -= n;
+		f->resent -= g->is_resent ? n : 0;
 		break;
 	case SEG_LOST:
 		f->lost_now -= n;
@@ -372,6 +375,7 @@ void flight_clear_lost(struct tcp_conn *c)
 		leave_state(f, g);
 		g->state = SEG_FLYING;
 		f->flying += g->end - g->seq;
+		f->resent += g->is_resent ? g->end - g->seq : 0;
 		if (at && at->sent_us > g->sent_us)
 			at = NULL;
 		while ((at ? at->later : f->oldest) && (at ? at->later : f->oldest)->sent_us <= g->sent_us)

@@ -293,8 +293,10 @@ static bool send_lost(struct tcp_conn *c)
 		/* A peer that shrank its window gets its first missing segment only (RFC 9293 3.8.6). */
 		if (g != f->head && seq_gt(g->end, c->snd_una + c->snd_wnd))
 			return false;
-		if (room < len && room < mss && flying)
+		if (room < len && room < mss && flying) {
+			c->is_cwnd_limited = true;
 			return false;
+		}
 		if (len > max || (len > mss && room < len)) {
 			len = room < max ? room / mss * mss : max;
 			if (!flight_split(c, g, g->seq + (len ? len : mss))) {

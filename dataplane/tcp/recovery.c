@@ -39,9 +39,10 @@ static void begin_undo(struct tcp_conn *c)
 	struct tcp_flight *f = c->flight;
 
 	f->may_undo = true;
-	f->undo_has_sent = false;
-	f->undo_ts = 0;
-	f->undo_resent = 0;
+	f->undo_has_sent = f->resent != 0;
+	f->undo_resent = f->resent; /* from before: its echoes and duplicates will come too */
+	if (!f->resent)
+		f->undo_ts = 0;
 	f->undo_una = c->snd_una;
 }
 
@@ -491,10 +492,10 @@ void recovery_sent(struct tcp_conn *c, uint32_t n, bool is_resent)
 		return;
 	c->n_retransmits++;
 	stat_inc(c->stack->stats, WEIR_C_TCP_RETRANSMITS);
+	if (f->resent == n && c->has_ts) /* the first one that is out */
+		f->undo_ts = conn_ts_now(c);
 	if (!f->may_undo)
 		return;
-	if (!f->undo_has_sent && c->has_ts)
-		f->undo_ts = conn_ts_now(c);
 	f->undo_has_sent = true;
 	f->undo_resent += n;
 }

@@ -204,6 +204,7 @@ struct tcp_flight {
 	struct tcp_seg *lost_head, *lost_tail;
 	uint32_t n_segs;
 	uint32_t flying;   /* bytes */
+	uint32_t resent;   /* bytes of them that were sent more than once */
 	uint32_t sacked;   /* bytes */
 	uint32_t n_sacked; /* segments */
 	uint32_t lost;	   /* bytes ever believed lost */

@@ -101,6 +101,7 @@ static void on_rto(struct tcp_conn *c)
 		on_handshake_timeout(c);
 		return;
 	}
+	assert(c->flight && c->flight->head);
 	/* A shut window is no sign of a dead peer as long as it answers. */
 	if (c->snd_wnd == 0 && c->last_rx_us > c->progress_us)
 		c->progress_us = c->last_rx_us;
