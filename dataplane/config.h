@@ -73,7 +73,7 @@ struct config {
 
 	/* TCP */
 	enum tcp_cc_kind cc, upstream_cc;
-	bool ecn;
+	bool ecn, pacing;
 	uint32_t n_bbr; /* connections of a worker that BBR can carry */
 	unsigned n_listener_cc, n_backend_cc;
 	struct config_cc listener_cc[CONFIG_MAX_CC], backend_cc[CONFIG_MAX_CC];

@@ -109,6 +109,9 @@ const struct key config_tcp_keys[] = {
 			     "0: as many as there are, if BBR is chosen anywhere."},
 	{.name = "ecn", .type = KEY_BOOL, .offset = offsetof(struct config, ecn), .def = "true",
 	 .help = "Explicit congestion notification (RFC 3168): offered to backends, accepted from clients."},
+	{.name = "pacing", .type = KEY_BOOL, .offset = offsetof(struct config, pacing), .def = "true",
+	 .help = "Spread segments over the round trip, where that is a millisecond or more, instead of sending them in bursts. "
+		 "BBR always does."},
 	{.name = "listeners", .type = KEY_LIST, .keys = listener_keys, .begin = begin_listener,
 	 .help = "Listeners with a congestion control of their own."},
 	{.name = "backends", .type = KEY_LIST, .keys = backend_keys, .begin = begin_backend,

@@ -219,6 +219,7 @@ static bool create_tcp(struct worker *w)
 		.n_bbr = c->n_bbr ? c->n_bbr : uses_bbr(c) ? c->n_connections : 0,
 		.cc = c->cc,
 		.ecn = c->ecn,
+		.pacing = c->pacing,
 	};
 	const struct tcp_env env = {
 		.ctx = w->net,

@@ -51,19 +51,26 @@ static void answer_unacceptable(struct tcp_conn *c, const struct tcp_segment *se
 
 /* -- SYN-SENT */
 
-static void measure_handshake(struct tcp_conn *c)
+/* The handshake's round trip. Where it was repeated only time stamps measure it; without, RFC 6298 5.7 says 3 s. */
+static void measure_handshake(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	uint32_t rtt = (uint32_t)(c->stack->now_us - c->syn_sent_us);
 
-	conn_measure_rtt(c, rtt, rtt);
+	if (!c->is_timing && c->has_ts && seg->has_ts && seg->ts_ecr)
+		rtt = (conn_ts_now(c) - seg->ts_ecr) * 1000;
+	else if (!c->is_timing)
+		rtt = UINT32_MAX;
+	c->is_timing = false;
+	if (rtt < RTO_MAX_US)
+		conn_measure_rtt(c, rtt, rtt);
+	else
+		c->rto_us = RTO_AFTER_SYN_US;
 }
 
 static void syn_sent_established(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	c->snd_una = seg->ack;
-	if (c->is_timing)
-		measure_handshake(c);
-	c->is_timing = false;
+	measure_handshake(c, seg);
 	conn_established(c);
 	ack_at_once(c);
 }
@@ -116,19 +123,24 @@ static bool is_in_window(const struct tcp_conn *c, const struct tcp_segment *seg
 	return seq_lt(seg->seq, end) && seq_gt(seg->seq + seg_len, c->rcv_nxt);
 }
 
+/* RFC 7323 5.5: after so long the peer's clock may have wrapped. */
+static bool is_ts_outdated(const struct tcp_conn *c)
+{
+	return c->stack->now_us - c->last_rx_us >= 24ull * 86400 * 1000000;
+}
+
 /* PAWS (RFC 7323 5.3). True: the segment is old. */
 static bool is_old_by_ts(const struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	if (!c->has_ts || !seg->has_ts || (seg->flags & FLAG_RST))
 		return false;
-	if ((int32_t)(seg->ts_val - c->ts_recent) >= 0)
-		return false;
-	return c->stack->now_us - c->last_rx_us < 24ull * 86400 * 1000000; /* an idle peer's clock may have wrapped */
+	return (int32_t)(seg->ts_val - c->ts_recent) < 0 && !is_ts_outdated(c);
 }
 
 static void take_ts(struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	if (c->has_ts && seg->has_ts && seq_le(seg->seq, c->last_ack_sent) && (int32_t)(seg->ts_val - c->ts_recent) >= 0)
+	if (c->has_ts && seg->has_ts && seq_le(seg->seq, c->last_ack_sent) &&
+	    ((int32_t)(seg->ts_val - c->ts_recent) >= 0 || is_ts_outdated(c)))
 		c->ts_recent = seg->ts_val;
 }
 
@@ -233,9 +245,7 @@ static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 			send_reset(c->stack, &c->flow, seg);
 			return false;
 		}
-		if (c->is_timing)
-			measure_handshake(c);
-		c->is_timing = false;
+		measure_handshake(c, seg);
 		c->snd_una = c->iss + 1;
 		c->snd_wl1 = seg->seq - 1; /* so that the window is taken */
 		conn_established(c);
@@ -540,8 +550,11 @@ void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 			conn_drop(c, WEIR_R_CLOSE_UNREACHABLE);
 		return;
 	}
-	if (mtu < least)
+	if (mtu < least) {
+		if (!ip_is4(&flow->remote)) /* RFC 8201 4: no such path is IPv6 */
+			return;
 		mtu = least;
+	}
 	mss = (uint16_t)(mtu - TCP_HEADER_MIN - (ip_is4(&flow->remote) ? 20 : 40));
 	if (!conn_is_synchronized(c) || mss >= c->mss)
 		return;

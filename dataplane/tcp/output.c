@@ -211,7 +211,7 @@ static bool is_paced_out(struct tcp_conn *c)
 
 uint64_t conn_pacing_rate(const struct tcp_conn *c)
 {
-	if (!c->cc.ops || (c->srtt_us < PACE_MIN_RTT_US && !c->cc.ops->owns_cwnd))
+	if (!c->cc.ops || (!c->cc.ops->owns_cwnd && (!c->stack->cfg.pacing || c->srtt_us < PACE_MIN_RTT_US)))
 		return 0;
 	return c->cc.ops->pacing_rate(&c->cc, conn_payload_max(c), c->srtt_us);
 }
@@ -288,7 +288,7 @@ static bool send_lost(struct tcp_conn *c)
 		uint32_t mss = conn_payload_max(c);
 		uint32_t len = g->end - g->seq;
 
-		if (is_paced_out(c))
+		if (f->awaits_ack || is_paced_out(c))
 			return false;
 		/* A peer that shrank its window gets its first missing segment only (RFC 9293 3.8.6). */
 		if (g != f->head && seq_gt(g->end, c->snd_una + c->snd_wnd))
@@ -308,8 +308,9 @@ static bool send_lost(struct tcp_conn *c)
 			retry_soon(c);
 			return false;
 		}
+		f->awaits_ack = f->sends_one;
 	}
-	return true;
+	return !f || !f->awaits_ack;
 }
 
 /* Sender's silly window avoidance (RFC 9293 3.8.6.2.1), without Nagle. */
@@ -483,6 +484,19 @@ bool conn_send_tail_probe(struct tcp_conn *c)
 	}
 	c->tlp_is_resent = true;
 	return send_again(c, g);
+}
+
+bool conn_send_override(struct tcp_conn *c)
+{
+	uint32_t queued = n_queued(c);
+	uint32_t len = queued < c->snd_wnd ? queued : c->snd_wnd;
+
+	if (len > conn_payload_max(c))
+		len = conn_payload_max(c);
+	if (c->flight || !len || !send_piece(c, len, len == queued && fin_is_next(c, c->snd_nxt + len)))
+		return false;
+	recovery_arm(c);
+	return true;
 }
 
 void conn_send_probe(struct tcp_conn *c)

@@ -328,6 +328,7 @@ static void work_through(struct tcp_conn *c, const struct tcp_segment *seg, stru
 	struct tcp_flight *f = c->flight;
 	bool was_loss = f->recovery == REC_LOSS;
 
+	f->sends_one = f->awaits_ack = false;
 	if (c->has_sack && seg->n_sack)
 		sack_input(c, seg, a);
 	if (a->acked) {
@@ -429,6 +430,8 @@ void recovery_timeout(struct tcp_conn *c)
 	if (c->backoff < UINT8_MAX)
 		c->backoff++;
 	suspect_black_hole(c);
+	f->sends_one = true;
+	f->awaits_ack = false;
 	f->pace_at_us = s->now_us;
 	f->rto_at_us = s->now_us + conn_rto(c);
 	recovery_arm(c);

@@ -97,6 +97,7 @@ struct tcp_config {
 	uint32_t tso_max_bytes;	   /* payload of a segment that output cuts by itself; 0: each is of one MSS at most */
 	enum tcp_cc_kind cc;	   /* DEFAULT: CUBIC */
 	bool ecn;		   /* offered and accepted (RFC 3168) */
+	bool pacing;		   /* of CUBIC and NewReno, where the peer is a millisecond away or more; BBR always paces */
 	uint8_t secret[16];	   /* for initial sequence numbers (RFC 6528), time stamps and ports (RFC 6056) */
 };
 

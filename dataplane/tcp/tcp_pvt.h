@@ -43,12 +43,13 @@ enum { ECN_NOT_ECT = 0, ECN_ECT1 = 1, ECN_ECT0 = 2, ECN_CE = 3 };
 #define TCP_OUT_HEADROOM 128  /* for the layers below */
 
 #define RTO_INITIAL_US 1000000 /* RFC 6298 2.1 */
+#define RTO_AFTER_SYN_US 3000000 /* RFC 6298 5.7 */
 #define RTO_MIN_US 200000      /* as Linux; RFC 6298 says 1 s, and that it may change */
 #define RTO_MAX_US 60000000
 #define DELACK_US 40000
 #define KEEPALIVE_INTERVAL_US 75000000
 #define KEEPALIVE_PROBES 9
-#define SYN_RETRIES 6
+#define SYN_RETRIES 7	     /* three minutes (RFC 9293 3.8.3) */
 #define CHALLENGES_PER_SECOND 10 /* RFC 5961 5, for each connection */
 #define DUPACK_THRESHOLD 3
 #define MIN_RTT_WINDOW_S 300
@@ -212,6 +213,8 @@ struct tcp_flight {
 	uint8_t recovery;  /* enum recovery_state */
 	bool is_frto : 1;	   /* after a timeout: it may have been spurious (RFC 5682) */
 	bool frto_sends_new : 1;   /* step 2b: new data go before retransmissions */
+	bool sends_one : 1;	   /* after a timeout: one segment, then nothing until an ACK (RFC 6298 5.4) */
+	bool awaits_ack : 1;	   /* it has gone out */
 	bool has_dsack_round : 1;
 	bool has_point : 1;	   /* recovery_point means something */
 	bool may_undo : 1;
@@ -352,6 +355,8 @@ void conn_send_syn(struct tcp_conn *c);
 void conn_send_probe(struct tcp_conn *c);
 /* A tail loss probe: new data, or the last segment again. False: nothing could be sent. */
 bool conn_send_tail_probe(struct tcp_conn *c);
+/* What fits into a window that stays small. False: nothing does, or nothing waits. */
+bool conn_send_override(struct tcp_conn *c);
 void send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
 void conn_send_reset(struct tcp_conn *c);
 /* Bytes a second; 0: as the windows allow. */

@@ -69,11 +69,15 @@ static bool is_given_up(const struct tcp_conn *c)
 
 static void on_persist(struct tcp_conn *c)
 {
-	if (is_given_up(c)) {
+	if (c->n_keepalive && is_given_up(c)) { /* the last probe, at least, was not answered */
 		conn_send_reset(c);
 		conn_drop(c, WEIR_R_CLOSE_ZERO_WINDOW_TIMEOUT);
 		return;
 	}
+	if (conn_send_override(c)) /* RFC 9293 3.8.6.2.1: the window is small, and stays so */
+		return;
+	if (c->n_keepalive < UINT8_MAX)
+		c->n_keepalive++;
 	conn_send_probe(c);
 	if (c->backoff < 16)
 		c->backoff++;

@@ -97,6 +97,7 @@ static const struct {
 	FIELD("max_retransmit_ms", max_retransmit_ms),
 	FIELD("tso_max", tso_max_bytes),
 	FIELD("ecn", ecn),
+	FIELD("pacing", pacing),
 };
 
 static void set_number(struct tcp_config *c, unsigned i, uint64_t v)
