@@ -285,7 +285,7 @@ void flight_arrived(struct tcp_conn *c, const struct tcp_seg *g, struct tcp_ack 
 	a->has_resent |= g->is_resent;
 	if (seq_gt(g->end, f->rack_fack))
 		f->rack_fack = g->end;
-	rack_arrived(c, g, a);
+	rack_arrived(c, g);
 	rate_arrived(c, g, a);
 }
 

@@ -305,6 +305,7 @@ static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segmen
 static void input_fin(struct tcp_conn *c)
 {
 	c->rcv_nxt++;
+	c->has_early_fin = false;
 	c->fin_received = true;
 	ack_at_once(c);
 	conn_mark_ready(c, TCP_EV_READABLE);
@@ -368,8 +369,6 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 /* Data or FIN of a segment whose other parts were taken. Takes m. */
 static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
 {
-	bool has_fin;
-
 	if (c->state == TCP_TIME_WAIT) {
 		if (seg->flags & FLAG_FIN) { /* our last ACK was lost */
 			conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.time_wait_ms * 1000);
@@ -389,20 +388,17 @@ static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 		return;
 	}
 	trim_to_window(c, m, seg);
-	has_fin = (seg->flags & FLAG_FIN) != 0;
-	if (seg->len) {
-		uint32_t end = seg->seq + seg->len;
-
-		input_data(c, m, seg);
-		if (has_fin && c->rcv_nxt == end)
-			input_fin(c);
-		return;
-	}
-	rte_pktmbuf_free(m);
-	if (has_fin && seg->seq == c->rcv_nxt)
-		input_fin(c);
-	else if (has_fin)
+	if (seg->flags & FLAG_FIN) {
+		c->has_early_fin = true;
+		c->early_fin = seg->seq + seg->len;
 		ack_at_once(c);
+	}
+	if (seg->len)
+		input_data(c, m, seg);
+	else
+		rte_pktmbuf_free(m);
+	if (c->has_early_fin && c->rcv_nxt == c->early_fin)
+		input_fin(c);
 }
 
 /* -- TIME-WAIT */

@@ -73,7 +73,9 @@ static struct rte_mbuf *alloc_segment(struct tcp_stack *s, unsigned header_len)
 /* An ACK goes out with this segment: what the receiver's side remembers of it. */
 static void note_ack_sent(struct tcp_conn *c, uint32_t wnd, bool told_sack)
 {
-	c->ack_now = false;
+	/* Blocks have no room beside data: an ACK of their own follows (RFC 2018 4: in all ACKs). */
+	if (told_sack || !c->has_sack || (!c->ooo && c->dsack[0] == c->dsack[1]))
+		c->ack_now = false;
 	if (told_sack)
 		c->dsack[0] = c->dsack[1];
 	c->n_unacked_segments = 0;

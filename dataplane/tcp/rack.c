@@ -17,19 +17,17 @@ static bool is_sent_after(uint64_t t1, uint32_t end1, uint64_t t2, uint32_t end2
 }
 
 /* RFC 8985 6.2, step 2. */
-void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g, const struct tcp_ack *a)
+void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g)
 {
 	struct tcp_flight *f = c->flight;
 	uint32_t rtt = (uint32_t)(c->stack->now_us - g->sent_us);
 
-	if (g->is_resent) { /* was it the retransmission that arrived? */
-		uint32_t ts = (uint32_t)(g->sent_us / 1000) + c->ts_offset;
-
-		if (a->ts_ecr && (int32_t)(a->ts_ecr - ts) < 0)
-			return;
-		if (rtt < c->min_rtt_us)
-			return;
-	}
+	/*
+	 * Too soon to be the retransmission: the first one arrived. Time stamps
+	 * tell no more: a selective acknowledgement echoes one from before the gap.
+	 */
+	if (g->is_resent && rtt < c->min_rtt_us)
+		return;
 	if (!is_sent_after(g->sent_us, g->end, f->rack_sent_us, f->rack_end))
 		return;
 	f->rack_sent_us = g->sent_us;

@@ -302,15 +302,17 @@ void rcvq_duplicate(struct tcp_conn *c, uint32_t seq, uint32_t end)
 	note_duplicate(c, seq, end);
 }
 
-static bool add_block(uint32_t (*blocks)[2], unsigned *n, unsigned max, const struct rte_mbuf *r)
+static bool add_block(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned *n, unsigned max, const struct rte_mbuf *r)
 {
+	bool has_fin = c->has_early_fin && range_end(r) == c->early_fin;
+
 	for (unsigned i = 0; i < *n; i++)
 		if (blocks[i][0] == range_seq(r))
 			return true;
 	if (*n == max)
 		return false;
 	blocks[*n][0] = range_seq(r);
-	blocks[(*n)++][1] = range_end(r);
+	blocks[(*n)++][1] = range_end(r) + has_fin;
 	return true;
 }
 
@@ -323,9 +325,9 @@ unsigned rcvq_sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsig
 	for (unsigned i = 0; i < TCP_MAX_SACK && c->ooo; i++) { /* the latest first */
 		for (struct rte_mbuf *r = c->ooo; r && seq_le(range_seq(r), c->ooo_recent[i]); r = *range_next(r))
 			if (seq_lt(c->ooo_recent[i], range_end(r)))
-				add_block(blocks, &n, max, r);
+				add_block(c, blocks, &n, max, r);
 	}
-	for (struct rte_mbuf *r = c->ooo; r && add_block(blocks, &n, max, r); r = *range_next(r))
+	for (struct rte_mbuf *r = c->ooo; r && add_block(c, blocks, &n, max, r); r = *range_next(r))
 		;
 	return n;
 }

@@ -53,6 +53,8 @@ static bool fit(struct tcp_conn *c, struct tcp_seg *g, const struct block *b)
 			flight_split(c, g, g->seq + skip);
 		return false; /* what was cut off comes next */
 	}
+	if (g->end == b->right + 1 && b->right == c->snd_una + c->snd_bytes && g->m)
+		return flight_split(c, g, b->right); /* a receiver may keep data and not the FIN behind them */
 	if (seq_gt(g->end, b->right)) {
 		uint32_t keep = (b->right - g->seq) / mss * mss;
 

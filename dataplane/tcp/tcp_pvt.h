@@ -114,6 +114,7 @@ struct tcp_conn {
 	bool has_tlp : 1;	/* a tail loss probe is out; tlp_end is waited for */
 	bool tlp_is_resent : 1; /* it was a retransmission */
 	bool has_cc_state : 1;	/* cc.state came from the stack's pool */
+	bool has_early_fin : 1; /* FIN came, with data before it missing */
 	bool is_fragile : 1;	/* the path MTU was reduced without an answer: a black hole is suspected */
 	uint8_t rtx_mode;	/* enum rtx_mode */
 	uint16_t close_reason;
@@ -139,6 +140,7 @@ struct tcp_conn {
 	uint32_t irs, rcv_nxt, rcv_adv; /* rcv_adv: right edge of the window last advertised */
 	uint32_t rcv_bytes;		/* readable */
 	uint32_t ooo_bytes;
+	uint32_t early_fin;		/* its sequence number */
 	uint32_t last_ack_sent;
 	uint32_t ts_recent;
 	uint32_t ts_offset;
@@ -165,7 +167,7 @@ struct tcp_conn {
 	struct tcp_conn *tw_next, **tw_pprev; /* TIME-WAIT, oldest first */
 };
 
-static_assert(sizeof(struct tcp_conn) <= 520, "an idle connection costs at most 512 bytes");
+static_assert(sizeof(struct tcp_conn) <= 528, "an idle connection costs at most 512 bytes");
 
 enum seg_state {
 	SEG_FLYING, /* counts as in flight; in the list by time */
@@ -393,7 +395,7 @@ void flight_arrived(struct tcp_conn *c, const struct tcp_seg *g, struct tcp_ack 
 void sack_input(struct tcp_conn *c, const struct tcp_segment *seg, struct tcp_ack *a);
 
 /* rack.c: RFC 8985. */
-void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g, const struct tcp_ack *a);
+void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g);
 /* The reordering window follows what the peer reports of duplicates. */
 void rack_dsack(struct tcp_conn *c);
 void rack_recovered(struct tcp_conn *c);
