@@ -54,7 +54,7 @@ static void answer_unacceptable(struct tcp_conn *c, const struct tcp_segment *se
 /* The handshake's round trip. Where it was repeated only time stamps measure it; without, RFC 6298 5.7 says 3 s. */
 static void measure_handshake(struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	uint32_t rtt = (uint32_t)(c->stack->now_us - c->syn_sent_us);
+	uint32_t rtt = (uint32_t)(c->stack->now_us - c->last_tx_us);
 
 	if (!c->is_timing && c->has_ts && seg->has_ts && seg->ts_ecr)
 		rtt = (conn_ts_now(c) - seg->ts_ecr) * 1000;
@@ -554,7 +554,8 @@ void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 	mss = (uint16_t)(mtu - TCP_HEADER_MIN - (ip_is4(&flow->remote) ? 20 : 40));
 	if (!conn_is_synchronized(c) || mss >= c->mss)
 		return;
-	c->mss = mss;
+	c->mss = c->mss_full = mss;
+	c->is_doubted = false;
 	stat_inc(s->stats, WEIR_C_TCP_MTU_REDUCED);
 	recovery_mtu_reduced(c);
 }

@@ -97,7 +97,7 @@ void conn_init_sending(struct tcp_conn *c)
 	c->snd_una = c->snd_nxt = c->iss;
 	c->rcv_wscale = s->rcv_wscale;
 	c->rto_us = RTO_INITIAL_US;
-	c->mss = conn_mss_for(s, &c->flow.remote);
+	c->mss = c->mss_full = conn_mss_for(s, &c->flow.remote);
 	c->reo_wnd_mult = 1;
 }
 
@@ -108,7 +108,7 @@ void conn_take_syn(struct tcp_conn *c, const struct tcp_segment *seg)
 
 	if (mss < MSS_MIN)
 		mss = MSS_MIN;
-	c->mss = mss < limit ? mss : limit;
+	c->mss = c->mss_full = mss < limit ? mss : limit;
 	c->irs = seg->seq;
 	c->rcv_nxt = seg->seq + 1;
 	c->rcv_adv = c->rcv_nxt;
@@ -161,7 +161,7 @@ static void take_syn(struct tcp_stack *s, struct tcp_listener *l, const struct i
 	conn_init_cc(c, l->cc);
 	c->snd_nxt = c->iss + 1;
 	c->is_timing = true;
-	c->syn_sent_us = s->now_us;
+	c->last_tx_us = s->now_us;
 	conn_send_syn(c);
 	conn_arm_rtx(c, RTX_RTO);
 }
@@ -197,8 +197,10 @@ void conn_established(struct tcp_conn *c)
 	if (c->state == TCP_SYN_RECEIVED)
 		s->n_syn--;
 	c->state = TCP_ESTABLISHED;
+	c->last_tx_us = 0;
+	/* Now that the MSS is known. A SYN that was lost twice speaks of congestion (RFC 6928 2). */
+	c->cc.cwnd = c->backoff > 1 ? conn_payload_max(c) : cc_initial_window(conn_payload_max(c));
 	c->backoff = 0;
-	c->cc.cwnd = cc_initial_window(conn_payload_max(c)); /* now that the MSS is known */
 	conn_cancel(c, TIMER_RTX);
 	conn_cancel(c, TIMER_IDLE);
 	if (s->cfg.keepalive_ms)

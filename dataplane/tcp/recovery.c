@@ -295,6 +295,18 @@ static void take_rtt(struct tcp_conn *c, struct tcp_ack *a)
 		conn_measure_rtt(c, a->first_rtt_us, a->rtt_us);
 }
 
+static void end_doubt(struct tcp_conn *c)
+{
+	if (!c->is_doubted)
+		return;
+	if (c->was_doubted)
+		c->mss_full = c->mss;
+	else
+		c->mss = c->mss_full;
+	c->is_doubted = false;
+	c->was_doubted = true;
+}
+
 /* The send queue, and what waits for it. */
 static void advance_una(struct tcp_conn *c, uint32_t ack)
 {
@@ -306,7 +318,7 @@ static void advance_una(struct tcp_conn *c, uint32_t ack)
 		c->fin_acked = true;
 	c->snd_una = ack;
 	c->backoff = 0;
-	c->is_fragile = false;
+	end_doubt(c);
 	c->progress_us = c->stack->now_us;
 	if (c->wants_room && c->snd_bytes <= conn_tx_size(c) / 2) {
 		c->wants_room = false;
@@ -389,15 +401,20 @@ void recovery_ack(struct tcp_conn *c, const struct tcp_segment *seg, bool is_dup
 
 /* -- timers */
 
-/* RFC 4821 7.7, in small: large segments that never arrive, and no word why. */
+/*
+ * RFC 4821 7.7, in small: large segments that never arrive, and no word why.
+ * That may as well be a network that is away for a while: the first time,
+ * full size comes back with the next ACK.
+ */
 static void suspect_black_hole(struct tcp_conn *c)
 {
 	bool is4 = ip_is4(&c->flow.remote);
 	uint16_t mss = (uint16_t)((is4 ? BLACK_HOLE_MTU4 : BLACK_HOLE_MTU6) - TCP_HEADER_MIN - (is4 ? 20 : 40));
+	const struct tcp_seg *g = c->flight->head;
 
-	if (c->is_fragile || c->backoff < BLACK_HOLE_TIMEOUTS || c->mss <= mss)
+	if (c->backoff < BLACK_HOLE_TIMEOUTS || c->mss <= mss || g->end - g->seq <= mss)
 		return;
-	c->is_fragile = true;
+	c->is_doubted = true;
 	c->mss = mss;
 	stat_inc(c->stack->stats, WEIR_C_TCP_BLACK_HOLES);
 }

@@ -240,7 +240,7 @@ struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args
 	conn_init_cc(c, args->cc);
 	c->snd_nxt = c->iss + 1;
 	c->is_timing = true;
-	c->syn_sent_us = now_us;
+	c->last_tx_us = now_us;
 	conn_send_syn(c);
 	conn_arm_rtx(c, RTX_RTO);
 	conn_arm(c, TIMER_IDLE, now_us + (uint64_t)args->timeout_ms * 1000);

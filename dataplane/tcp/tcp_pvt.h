@@ -115,10 +115,12 @@ struct tcp_conn {
 	bool tlp_is_resent : 1; /* it was a retransmission */
 	bool has_cc_state : 1;	/* cc.state came from the stack's pool */
 	bool has_early_fin : 1; /* FIN came, with data before it missing */
-	bool is_fragile : 1;	/* the path MTU was reduced without an answer: a black hole is suspected */
+	bool is_doubted : 1;	/* a black hole for large segments is suspected: mss is small until something arrives */
+	bool was_doubted : 1;	/* once before: the next time it stays small */
 	uint8_t rtx_mode;	/* enum rtx_mode */
 	uint16_t close_reason;
 	uint16_t mss;		/* payload that we send at most, options not counted */
+	uint16_t mss_full;	/* as agreed, and as the path allows */
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t backoff;	/* retransmissions in a row */
 	uint8_t n_challenges;
@@ -153,9 +155,8 @@ struct tcp_conn {
 	uint32_t srtt_us, rttvar_us, rto_us;
 	uint32_t min_rtt_us, min_rtt_s; /* of the last minutes, and when it was seen */
 	uint32_t tlp_end;
-	uint64_t syn_sent_us;
 	uint64_t last_rx_us;
-	uint64_t last_tx_us;  /* data */
+	uint64_t last_tx_us;  /* data; until the connection stands, its SYN; 0: no data yet */
 	uint64_t progress_us; /* last time that the peer acknowledged something new, or nothing was open */
 	uint64_t delivered;   /* bytes that have arrived at the peer, in order or not */
 	uint32_t challenge_s;
