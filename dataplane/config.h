@@ -28,6 +28,16 @@ struct config_iface {
 	struct net_iface net;
 };
 
+#define CONFIG_MAX_CC 64
+
+/* Another congestion control than the default, for a listener or a backend. */
+struct config_cc {
+	struct weir_ip addr; /* listener; zero: any */
+	uint16_t port;	     /* listener */
+	uint64_t backend;    /* id */
+	enum tcp_cc_kind cc;
+};
+
 struct config {
 	unsigned n_ports;
 	struct config_port ports[WEIR_MAX_PORTS];
@@ -60,6 +70,13 @@ struct config {
 	uint32_t rx_buffer_bytes, tx_buffer_bytes;
 	uint32_t arena_mb; /* of the region shared with weir-ctrl */
 	uint16_t port_lo, port_hi;
+
+	/* TCP */
+	enum tcp_cc_kind cc, upstream_cc;
+	bool ecn;
+	uint32_t n_bbr; /* connections of a worker that BBR can carry */
+	unsigned n_listener_cc, n_backend_cc;
+	struct config_cc listener_cc[CONFIG_MAX_CC], backend_cc[CONFIG_MAX_CC];
 
 	/* limits of HTTP */
 	uint32_t line_bytes, headers_bytes;

@@ -166,6 +166,40 @@ static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 	wheel_arm(&w->wheel, t, KIND_HOUSEKEEPING, now + HOUSEKEEPING_US);
 }
 
+static bool uses_bbr(const struct config *c)
+{
+	bool uses = c->cc == TCP_CC_BBR || c->upstream_cc == TCP_CC_BBR;
+
+	for (unsigned i = 0; i < c->n_listener_cc; i++)
+		uses |= c->listener_cc[i].cc == TCP_CC_BBR;
+	for (unsigned i = 0; i < c->n_backend_cc; i++)
+		uses |= c->backend_cc[i].cc == TCP_CC_BBR;
+	return uses;
+}
+
+static enum tcp_cc_kind listener_cc(const void *ctx, const struct weir_ip *addr, uint16_t port)
+{
+	const struct config *c = ctx;
+
+	for (unsigned i = 0; i < c->n_listener_cc; i++) {
+		const struct config_cc *e = &c->listener_cc[i];
+
+		if (e->port == port && (ip_is_any(&e->addr) || ip_eq(&e->addr, addr)))
+			return e->cc ? e->cc : c->cc;
+	}
+	return c->cc;
+}
+
+static enum tcp_cc_kind backend_cc(const void *ctx, uint64_t backend)
+{
+	const struct config *c = ctx;
+
+	for (unsigned i = 0; i < c->n_backend_cc; i++)
+		if (c->backend_cc[i].backend == backend && c->backend_cc[i].cc)
+			return c->backend_cc[i].cc;
+	return c->upstream_cc;
+}
+
 static bool create_tcp(struct worker *w)
 {
 	const struct config *c = w->wc.config;
@@ -179,6 +213,12 @@ static bool create_tcp(struct worker *w)
 		.fin_timeout_ms = c->fin_timeout_ms,
 		.keepalive_ms = c->keepalive_ms,
 		.max_retransmit_ms = c->max_retransmit_ms,
+		.n_flights = c->n_connections < c->n_mbufs ? c->n_connections : c->n_mbufs, /* each holds an mbuf at least */
+		.n_segments = 2 * c->n_mbufs,
+		.n_held_max = c->n_mbufs / 4 * 3, /* what is left receives, and sends ACKs */
+		.n_bbr = c->n_bbr ? c->n_bbr : uses_bbr(c) ? c->n_connections : 0,
+		.cc = c->cc,
+		.ecn = c->ecn,
 	};
 	const struct tcp_env env = {
 		.ctx = w->net,
@@ -216,6 +256,8 @@ static bool create_upstream(struct worker *w)
 		.idle_ms = c->upstream_idle_ms,
 		.connect_timeout_ms = c->connect_timeout_ms,
 		.seed = w->wc.seed,
+		.backend_cc = backend_cc,
+		.backend_cc_ctx = c,
 	};
 
 	w->upstream = upstream_create(&uc);
@@ -242,6 +284,8 @@ static bool create_proxy(struct worker *w)
 		.n_tries = c->n_tries,
 		.n_listen = c->n_listen,
 		.listen = c->listen,
+		.listener_cc = listener_cc,
+		.listener_cc_ctx = c,
 		.worker = w->wc.id,
 		.seed = w->wc.seed ^ 0x9e3779b97f4a7c15ull,
 		.release = release_snapshot,

@@ -107,7 +107,14 @@ static struct listening *find_listening(struct proxy *p, const struct weir_ip *a
 
 static void want(struct proxy *p, const struct weir_ip *addr, uint16_t port)
 {
-	const struct tcp_listen args = {.addr = *addr, .port = port, .accept = client_accept, .event = client_on_event, .ctx = p};
+	const struct tcp_listen args = {
+		.addr = *addr,
+		.port = port,
+		.cc = p->cfg.listener_cc ? p->cfg.listener_cc(p->cfg.listener_cc_ctx, addr, port) : TCP_CC_DEFAULT,
+		.accept = client_accept,
+		.event = client_on_event,
+		.ctx = p,
+	};
 	struct listening *l = find_listening(p, addr, port);
 
 	if (l) {

@@ -36,6 +36,9 @@ struct proxy_config {
 	uint32_t n_tries;	    /* tries of one request in all */
 	unsigned n_listen;	    /* addresses to listen on for binds of the zero address */
 	const struct weir_ip *listen;
+	/* Congestion control of a listener's connections; NULL: the stack's. */
+	enum tcp_cc_kind (*listener_cc)(const void *ctx, const struct weir_ip *addr, uint16_t port);
+	const void *listener_cc_ctx;
 	uint16_t worker;
 	uint64_t seed; /* for request ids and splits */
 	/* A snapshot copy that is not used any more goes back through this. */

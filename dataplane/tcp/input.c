@@ -37,13 +37,32 @@ static void challenge(struct tcp_conn *c)
 	ack_at_once(c);
 }
 
+/*
+ * A segment that is not acceptable is answered by an ACK, but two sides that
+ * disagree must not answer each other for ever: without data, only so often.
+ */
+static void answer_unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (seg->len)
+		ack_at_once(c);
+	else
+		challenge(c);
+}
+
 /* -- SYN-SENT */
+
+static void measure_handshake(struct tcp_conn *c)
+{
+	uint32_t rtt = (uint32_t)(c->stack->now_us - c->syn_sent_us);
+
+	conn_measure_rtt(c, rtt, rtt);
+}
 
 static void syn_sent_established(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	c->snd_una = seg->ack;
 	if (c->is_timing)
-		conn_measure_rtt(c, (uint32_t)(c->stack->now_us - c->rtt_start_us));
+		measure_handshake(c);
 	c->is_timing = false;
 	conn_established(c);
 	ack_at_once(c);
@@ -53,7 +72,7 @@ static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	bool has_ack = (seg->flags & FLAG_ACK) != 0;
 
-	if (has_ack && (seq_le(seg->ack, c->iss) || seq_gt(seg->ack, c->snd_max))) {
+	if (has_ack && (seq_le(seg->ack, c->iss) || seq_gt(seg->ack, c->snd_nxt))) {
 		stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
 		send_reset(c->stack, &c->flow, seg);
 		return;
@@ -79,7 +98,7 @@ static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
 	/* Simultaneous open. */
 	c->state = TCP_SYN_RECEIVED;
 	c->stack->n_syn++;
-	conn_send_control(c, FLAG_SYN | FLAG_ACK, c->iss);
+	conn_send_syn(c);
 }
 
 /* -- sequence checks */
@@ -111,6 +130,21 @@ static void take_ts(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	if (c->has_ts && seg->has_ts && seq_le(seg->seq, c->last_ack_sent) && (int32_t)(seg->ts_val - c->ts_recent) >= 0)
 		c->ts_recent = seg->ts_val;
+}
+
+/* RFC 3168 6.1.3: CWR ends what an earlier mark began; a mark on the same segment begins anew. */
+static void take_ecn(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (!c->has_ecn)
+		return;
+	if (seg->flags & FLAG_CWR)
+		c->owes_ece = false;
+	if (seg->ecn == ECN_CE && seg->len) {
+		if (!c->owes_ece)
+			ack_at_once(c);
+		c->owes_ece = true;
+		stat_inc(c->stack->stats, WEIR_C_TCP_ECN_CE_RX);
+	}
 }
 
 /* -- RST and SYN */
@@ -147,85 +181,21 @@ static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
 		c->max_snd_wnd = wnd;
 	c->snd_wl1 = seg->seq;
 	c->snd_wl2 = seg->ack;
-	if (c->is_persist && wnd > 0) {
-		c->is_persist = false;
-		c->backoff = 0;
-		conn_cancel(c, TIMER_RTX);
-		conn_mark_output(c);
+	if (c->rtx_mode == RTX_PERSIST && wheel_is_armed(&c->timer[TIMER_RTX])) {
+		c->progress_us = c->stack->now_us; /* it answers: as long as it does, we wait (RFC 9293 3.8.6.1) */
+		if (wnd > 0) {
+			c->backoff = 0;
+			conn_cancel(c, TIMER_RTX);
+			conn_mark_output(c);
+		}
 	}
 }
 
 /* RFC 5681 2: what counts as a duplicate acknowledgement. */
 static bool is_dupack(const struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	return seg->len == 0 && !(seg->flags & (FLAG_SYN | FLAG_FIN)) && seg->ack == c->snd_una && c->snd_max != c->snd_una &&
-	       seg->wnd << c->snd_wscale == c->snd_wnd && !c->is_persist;
-}
-
-static void on_dupack(struct tcp_conn *c)
-{
-	stat_inc(c->stack->stats, WEIR_C_TCP_DUP_ACKS);
-	if (c->n_dupacks < UINT8_MAX)
-		c->n_dupacks++;
-	if (c->in_recovery) {
-		cc_dupack(&c->cc, c->mss);
-	} else if (c->n_dupacks == DUPACK_THRESHOLD && seq_gt(c->snd_una, c->recover)) {
-		stat_inc(c->stack->stats, WEIR_C_TCP_FAST_RETRANSMITS);
-		c->in_recovery = true;
-		c->recover = c->snd_max;
-		cc_enter_recovery(&c->cc, c->snd_max - c->snd_una, c->mss);
-		conn_retransmit(c);
-		conn_arm_rtx(c);
-	}
-	conn_mark_output(c);
-}
-
-/* Congestion control for n newly acknowledged bytes; snd_una has been advanced. */
-static void on_progress(struct tcp_conn *c, uint32_t n)
-{
-	if (!c->in_recovery) {
-		cc_acked(&c->cc, n, c->mss);
-	} else if (seq_ge(c->snd_una, c->recover)) {
-		c->in_recovery = false;
-		cc_exit_recovery(&c->cc, c->snd_max - c->snd_una, c->mss);
-	} else {
-		cc_partial_ack(&c->cc, n, c->mss);
-		conn_retransmit(c);
-	}
-	c->n_dupacks = 0;
-}
-
-/* New data, or our FIN, are acknowledged. */
-static void advance_una(struct tcp_conn *c, uint32_t ack)
-{
-	struct tcp_stack *s = c->stack;
-	uint32_t n = ack - c->snd_una;
-	uint32_t data = n < c->snd_bytes ? n : c->snd_bytes;
-
-	if (c->is_timing && seq_gt(ack, c->rtt_seq)) {
-		conn_measure_rtt(c, (uint32_t)(s->now_us - c->rtt_start_us));
-		c->is_timing = false;
-	}
-	sndq_ack(c, data);
-	if (n > data && c->fin_queued) /* one more than the data: the FIN */
-		c->fin_acked = true;
-	c->snd_una = ack;
-	if (seq_lt(c->snd_nxt, ack))
-		c->snd_nxt = ack;
-	c->backoff = 0;
-	c->progress_us = s->now_us;
-	on_progress(c, n);
-	if (c->snd_una == c->snd_max) {
-		conn_cancel(c, TIMER_RTX);
-		c->is_persist = false;
-	} else {
-		conn_arm_rtx(c);
-	}
-	conn_mark_output(c);
-	if (c->wants_room && c->snd_bytes <= s->cfg.tx_buffer_bytes / 2) {
-		c->wants_room = false;
-		conn_mark_ready(c, TCP_EV_WRITABLE);
-	}
+	return seg->len == 0 && !(seg->flags & (FLAG_SYN | FLAG_FIN)) && seg->ack == c->snd_una && c->flight &&
+	       seg->wnd << c->snd_wscale == c->snd_wnd;
 }
 
 /* A closed connection whose peer may never close: bounded (only once the user has let go). */
@@ -258,19 +228,19 @@ static bool on_fin_acked(struct tcp_conn *c)
 static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	if (c->state == TCP_SYN_RECEIVED) {
-		if (seq_le(seg->ack, c->snd_una) || seq_gt(seg->ack, c->snd_max)) {
+		if (seq_le(seg->ack, c->snd_una) || seq_gt(seg->ack, c->snd_nxt)) {
 			stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
 			send_reset(c->stack, &c->flow, seg);
 			return false;
 		}
 		if (c->is_timing)
-			conn_measure_rtt(c, (uint32_t)(c->stack->now_us - c->rtt_start_us));
+			measure_handshake(c);
 		c->is_timing = false;
 		c->snd_una = c->iss + 1;
 		c->snd_wl1 = seg->seq - 1; /* so that the window is taken */
 		conn_established(c);
 	}
-	if (seq_gt(seg->ack, c->snd_max)) {
+	if (seq_gt(seg->ack, c->snd_nxt + c->is_probed)) {
 		stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
 		challenge(c);
 		return false;
@@ -281,10 +251,13 @@ static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 		challenge(c);
 		return false;
 	}
-	if (is_dupack(c, seg))
-		on_dupack(c);
-	else if (seq_gt(seg->ack, c->snd_una))
-		advance_una(c, seg->ack);
+	if (seq_ge(seg->ack, c->snd_una)) {
+		bool is_dup = is_dupack(c, seg);
+
+		if (is_dup)
+			stat_inc(c->stack->stats, WEIR_C_TCP_DUP_ACKS);
+		recovery_ack(c, seg, is_dup);
+	}
 	update_window(c, seg);
 	return !c->fin_acked || on_fin_acked(c);
 }
@@ -306,7 +279,7 @@ static void schedule_ack(struct tcp_conn *c, uint32_t len)
 
 static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
 {
-	uint32_t had_ooo = c->n_ooo;
+	bool had_ooo = c->n_ooo != 0;
 
 	if (!rcvq_input(c, m, seg->seq, seg->len)) {
 		ack_at_once(c); /* a gap: a duplicate ACK tells of it */
@@ -350,6 +323,10 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 
 		if (cut > seg->len)
 			cut = seg->len;
+		if (cut) {
+			rcvq_duplicate(c, seg->seq, seg->seq + cut);
+			ack_at_once(c);
+		}
 		seg->seq += cut;
 		seg->len -= cut;
 		m->pkt_len -= cut;
@@ -444,17 +421,24 @@ static void input_segment(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 	uint32_t seg_len = seg->len + !!(seg->flags & FLAG_SYN) + !!(seg->flags & FLAG_FIN);
 
 	if (is_old_by_ts(c, seg)) {
-		ack_at_once(c);
+		answer_unacceptable(c, seg);
 		drop_segment(s, m, WEIR_R_TCP_PAWS);
+		return;
+	}
+	/* RFC 7323 3.2: once agreed, every segment has them. */
+	if (c->has_ts && !seg->has_ts && !(seg->flags & (FLAG_RST | FLAG_SYN))) {
+		drop_segment(s, m, WEIR_R_TCP_NO_TIME_STAMP);
 		return;
 	}
 	if (!is_in_window(c, seg, seg_len)) {
 		bool is_zero_probe = conn_receive_window(c) == 0 && seg->seq == c->rcv_nxt;
 
 		if (c->state == TCP_SYN_RECEIVED && (seg->flags & FLAG_SYN)) /* our SYN-ACK was lost */
-			conn_send_control(c, FLAG_SYN | FLAG_ACK, c->iss);
+			conn_send_syn(c);
 		else if (!(seg->flags & FLAG_RST))
-			ack_at_once(c);
+			answer_unacceptable(c, seg);
+		if (seg->len && seq_le(seg->seq + seg->len, c->rcv_nxt))
+			rcvq_duplicate(c, seg->seq, seg->seq + seg->len);
 		/* With the window shut, acknowledgements still count (RFC 9293 3.10.7.4). */
 		if (is_zero_probe && (seg->flags & FLAG_ACK) && !(seg->flags & (FLAG_RST | FLAG_SYN)) &&
 		    c->state != TCP_SYN_RECEIVED)
@@ -481,6 +465,7 @@ static void input_segment(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 		return;
 	}
 	take_ts(c, seg);
+	take_ecn(c, seg);
 	c->last_rx_us = s->now_us;
 	c->n_keepalive = 0;
 	if (!input_ack(c, seg)) {
@@ -519,6 +504,7 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 		return;
 	}
 	seg.len = m->pkt_len - seg.header_len;
+	seg.ecn = packet->ecn;
 	flow.remote_port = (uint16_t)(h[0] << 8 | h[1]);
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
 	c = table_find(s, &flow);
@@ -547,7 +533,7 @@ void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 
 	s->now_us = now_us;
 	/* Only for what is in flight (RFC 5927 4.1). */
-	if (!c || seq_lt(seq, c->snd_una) || seq_gt(seq, c->snd_max))
+	if (!c || seq_lt(seq, c->snd_una) || seq_ge(seq, c->snd_nxt))
 		return;
 	if (what == TCP_ICMP_UNREACHABLE) {
 		if (c->state == TCP_SYN_SENT) /* a connection that stands does not end for this (RFC 5927 5.2) */
@@ -560,6 +546,6 @@ void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 	if (!conn_is_synchronized(c) || mss >= c->mss)
 		return;
 	c->mss = mss;
-	c->snd_nxt = c->snd_una;
-	conn_mark_output(c);
+	stat_inc(s->stats, WEIR_C_TCP_MTU_REDUCED);
+	recovery_mtu_reduced(c);
 }

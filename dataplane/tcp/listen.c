@@ -44,6 +44,7 @@ int tcp_listen(struct tcp_stack *s, const struct tcp_listen *args, struct tcp_li
 	l->stack = s;
 	l->addr = args->addr;
 	l->port = args->port;
+	l->cc = args->cc;
 	l->accept = args->accept;
 	l->event = args->event;
 	l->ctx = args->ctx;
@@ -93,11 +94,11 @@ void conn_init_sending(struct tcp_conn *c)
 
 	c->iss = initial_sequence(c, h);
 	c->ts_offset = (uint32_t)(h >> 32); /* RFC 7323 7.1: the clock says nothing of others */
-	c->snd_una = c->snd_nxt = c->snd_max = c->iss;
+	c->snd_una = c->snd_nxt = c->iss;
 	c->rcv_wscale = s->rcv_wscale;
 	c->rto_us = RTO_INITIAL_US;
 	c->mss = conn_mss_for(s, &c->flow.remote);
-	cc_init(&c->cc, c->mss);
+	c->reo_wnd_mult = 1;
 }
 
 void conn_take_syn(struct tcp_conn *c, const struct tcp_segment *seg)
@@ -123,7 +124,9 @@ void conn_take_syn(struct tcp_conn *c, const struct tcp_segment *seg)
 	c->snd_wl2 = seg->ack;
 	if (!c->has_wscale)
 		c->rcv_wscale = c->snd_wscale = 0;
-	cc_init(&c->cc, c->mss);
+	/* RFC 3168 6.1.1: a SYN offers with ECE and CWR, a SYN-ACK agrees with ECE alone. */
+	c->has_ecn = c->stack->cfg.ecn && (seg->flags & (FLAG_ECE | FLAG_CWR)) ==
+						  ((seg->flags & FLAG_ACK) ? FLAG_ECE : FLAG_ECE | FLAG_CWR);
 }
 
 static void refuse_syn(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg, enum weir_reason why)
@@ -155,12 +158,12 @@ static void take_syn(struct tcp_stack *s, struct tcp_listener *l, const struct i
 	s->n_syn++;
 	conn_init_sending(c);
 	conn_take_syn(c, seg);
-	c->snd_nxt = c->snd_max = c->iss + 1;
+	conn_init_cc(c, l->cc);
+	c->snd_nxt = c->iss + 1;
 	c->is_timing = true;
-	c->rtt_seq = c->iss;
-	c->rtt_start_us = s->now_us;
-	conn_send_control(c, FLAG_SYN | FLAG_ACK, c->iss);
-	conn_arm_rtx(c);
+	c->syn_sent_us = s->now_us;
+	conn_send_syn(c);
+	conn_arm_rtx(c, RTX_RTO);
 }
 
 void listen_input(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg)
@@ -195,8 +198,7 @@ void conn_established(struct tcp_conn *c)
 		s->n_syn--;
 	c->state = TCP_ESTABLISHED;
 	c->backoff = 0;
-	c->n_dupacks = 0;
-	c->recover = c->iss;
+	c->cc.cwnd = cc_initial_window(conn_payload_max(c)); /* now that the MSS is known */
 	conn_cancel(c, TIMER_RTX);
 	conn_cancel(c, TIMER_IDLE);
 	if (s->cfg.keepalive_ms)

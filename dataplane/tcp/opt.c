@@ -48,6 +48,13 @@ static void take_option(const uint8_t *o, unsigned len, struct tcp_segment *seg)
 		if (len == 2 && (seg->flags & FLAG_SYN))
 			seg->has_sack_permitted = true;
 		break;
+	case OPT_SACK:
+		if (len >= 10 && (len - 2) % 8 == 0 && !(seg->flags & FLAG_SYN))
+			for (unsigned i = 2; i < len && seg->n_sack < TCP_MAX_SACK_RX; i += 8) {
+				seg->sack[seg->n_sack][0] = load32(o + i);
+				seg->sack[seg->n_sack++][1] = load32(o + i + 4);
+			}
+		break;
 	case OPT_TS:
 		if (len == 10) {
 			seg->has_ts = true;
@@ -72,7 +79,7 @@ bool opt_parse(const uint8_t *h, size_t n, struct tcp_segment *seg)
 		return false;
 	seg->seq = load32(h + 4);
 	seg->ack = load32(h + 8);
-	seg->flags = h[13] & 0x3f;
+	seg->flags = h[13];
 	seg->wnd = load16(h + 14);
 	seg->header_len = (uint8_t)end;
 	for (unsigned i = TCP_HEADER_MIN; i < end;) {
@@ -134,10 +141,22 @@ unsigned opt_write_syn(uint8_t *p, const struct tcp_conn *c, uint16_t mss, uint3
 	return (unsigned)(q - p);
 }
 
+/* The blocks to tell: a duplicate first (RFC 2883 4), then what waits behind gaps. */
+static unsigned sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned max)
+{
+	unsigned n = 0;
+
+	if (c->dsack[0] != c->dsack[1]) {
+		blocks[0][0] = c->dsack[0];
+		blocks[n++][1] = c->dsack[1];
+	}
+	return n + rcvq_sack_blocks(c, blocks + n, max - n);
+}
+
 unsigned opt_write(uint8_t *p, const struct tcp_conn *c, uint32_t ts_val, bool with_sack)
 {
 	uint32_t blocks[TCP_MAX_SACK][2];
-	unsigned n = with_sack ? rcvq_sack_blocks(c, blocks) : 0;
+	unsigned n = with_sack && c->has_sack ? sack_blocks(c, blocks, c->has_ts ? 3 : 4) : 0;
 	uint8_t *q = p;
 
 	if (c->has_ts) {

@@ -38,7 +38,7 @@ bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss)
 	if (!old)
 		return false;
 	*flow = old->flow;
-	*min_iss = old->snd_max + 1;
+	*min_iss = old->snd_nxt + 1;
 	conn_drop(old, WEIR_R_CLOSE_NORMAL);
 	return true;
 }

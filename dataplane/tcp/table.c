@@ -110,8 +110,10 @@ void conn_drop(struct tcp_conn *c, enum weir_reason why)
 	s->n_conns--;
 	for (unsigned i = 0; i < N_TIMERS; i++)
 		wheel_cancel(s->env.wheel, &c->timer[i]);
+	flight_close(c);
 	sndq_free(c);
 	rcvq_free(c);
+	conn_fini_cc(c);
 	c->state = TCP_CLOSED;
 	c->is_dead = true;
 	c->close_reason = (uint16_t)why;
@@ -171,6 +173,7 @@ void conn_set_time_wait(struct tcp_conn *c)
 
 	c->state = TCP_TIME_WAIT;
 	conn_cancel(c, TIMER_RTX);
+	flight_close(c);
 	sndq_free(c);
 	conn_arm(c, TIMER_IDLE, s->now_us + (uint64_t)s->cfg.time_wait_ms * 1000);
 	if (!c->tw_pprev) {

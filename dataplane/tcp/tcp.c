@@ -16,6 +16,22 @@ static bool is_config_sane(const struct tcp_config *c)
 	       c->mtu >= 576 && c->port_lo <= c->port_hi;
 }
 
+static bool cc_states_create(struct tcp_stack *s)
+{
+	size_t size = cc_ops_of(TCP_CC_BBR)->state_bytes;
+
+	if (!s->cfg.n_bbr)
+		return true;
+	s->cc_states = rte_calloc("tcp-bbr", s->cfg.n_bbr, size, RTE_CACHE_LINE_SIZE);
+	for (uint32_t i = 0; s->cc_states && i < s->cfg.n_bbr; i++) {
+		char *state = s->cc_states + i * size;
+
+		memcpy(state, &s->cc_state_free, sizeof(void *));
+		s->cc_state_free = state;
+	}
+	return s->cc_states != NULL;
+}
+
 struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_env *env)
 {
 	struct tcp_stack *s;
@@ -30,6 +46,10 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 		return NULL;
 	}
 	s->cfg = *config;
+	if (!s->cfg.n_flights)
+		s->cfg.n_flights = s->cfg.n_connections;
+	if (!s->cfg.n_segments)
+		s->cfg.n_segments = 8 * s->cfg.n_flights;
 	s->env = *env;
 	s->stats = env->stats;
 	s->ready_tail = &s->ready;
@@ -42,7 +62,10 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 		s->listener_pool[i].next = s->listener_free;
 		s->listener_free = &s->listener_pool[i];
 	}
-	if (!s->listener_pool || !table_create(s)) {
+	if (!s->listener_pool || !table_create(s) || !flight_create(s) || !cc_states_create(s)) {
+		table_destroy(s);
+		flight_destroy(s);
+		rte_free(s->cc_states);
 		rte_free(s->listener_pool);
 		rte_free(s);
 		errno = ENOMEM;
@@ -68,8 +91,41 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 	while (s->listeners)
 		tcp_unlisten(s->listeners, now_us);
 	table_destroy(s);
+	flight_destroy(s);
+	rte_free(s->cc_states);
 	rte_free(s->listener_pool);
 	rte_free(s);
+}
+
+/* -- congestion control */
+
+void conn_init_cc(struct tcp_conn *c, enum tcp_cc_kind kind)
+{
+	struct tcp_stack *s = c->stack;
+	const struct cc_ops *ops = cc_ops_of(kind == TCP_CC_DEFAULT ? s->cfg.cc : kind);
+	void *state = NULL;
+
+	if (ops->state_bytes) {
+		state = s->cc_state_free;
+		if (state) {
+			memcpy(&s->cc_state_free, state, sizeof(void *));
+			memset(state, 0, ops->state_bytes);
+			c->has_cc_state = true;
+		} else { /* still a connection, if not the wished for */
+			stat_inc(s->stats, WEIR_C_TCP_CC_FALLBACKS);
+			ops = cc_ops_of(TCP_CC_CUBIC);
+		}
+	}
+	cc_init(&c->cc, ops, state, conn_payload_max(c), s->now_us);
+}
+
+void conn_fini_cc(struct tcp_conn *c)
+{
+	if (!c->has_cc_state)
+		return;
+	memcpy(c->cc.state, &c->stack->cc_state_free, sizeof(void *));
+	c->stack->cc_state_free = c->cc.state;
+	c->has_cc_state = false;
 }
 
 /* The peer's connection meets its user. False: refused, and gone. */
@@ -104,11 +160,28 @@ static void deliver(struct tcp_conn *c)
 		c->event(c, c->user, events, c->stack->now_us);
 }
 
+/*
+ * Memory pressure: from half of what the queues may hold on, windows and
+ * buffers are halved, then halved again at each further eighth.
+ */
+static void take_pressure(struct tcp_stack *s)
+{
+	uint32_t max = s->cfg.n_held_max;
+	uint8_t pressure = 0;
+
+	for (uint32_t at = max / 2; max >= 8 && pressure < 4 && s->n_held > at; at += max / 8)
+		pressure++;
+	if (pressure != s->pressure)
+		stat_set(s->stats, WEIR_G_TCP_PRESSURE, pressure);
+	s->pressure = pressure;
+}
+
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 {
 	unsigned n = 0;
 
 	s->now_us = now_us;
+	take_pressure(s);
 	while (s->ready) {
 		struct tcp_conn *c = s->ready;
 
@@ -164,12 +237,12 @@ struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args
 	conn_init_sending(c);
 	if (min_iss && seq_lt(c->iss, min_iss)) /* over an old TIME-WAIT: beyond its numbers */
 		c->iss = c->snd_una = min_iss + 0x10000;
-	c->snd_nxt = c->snd_max = c->iss + 1;
+	conn_init_cc(c, args->cc);
+	c->snd_nxt = c->iss + 1;
 	c->is_timing = true;
-	c->rtt_seq = c->iss;
-	c->rtt_start_us = now_us;
-	conn_send_control(c, FLAG_SYN, c->iss);
-	conn_arm_rtx(c);
+	c->syn_sent_us = now_us;
+	conn_send_syn(c);
+	conn_arm_rtx(c, RTX_RTO);
 	conn_arm(c, TIMER_IDLE, now_us + (uint64_t)args->timeout_ms * 1000);
 	return c;
 }
@@ -251,7 +324,10 @@ void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us)
 
 void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out)
 {
+	static const char *const recovery_names[] = {
+		[REC_OPEN] = "open", [REC_CWR] = "cwr", [REC_RECOVERY] = "recovery", [REC_LOSS] = "loss"};
 	uint32_t out_bytes = c->snd_nxt - c->snd_una;
+	const struct tcp_flight *f = c->flight;
 
 	*out = (struct tcp_info){
 		.flow = c->flow,
@@ -259,6 +335,17 @@ void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out)
 		.srtt_us = c->srtt_us,
 		.rttvar_us = c->rttvar_us,
 		.rto_us = c->rto_us,
+		.min_rtt_us = c->min_rtt_us,
+		.cc = c->cc.ops ? c->cc.ops->name : "",
+		.recovery = recovery_names[conn_recovery(c)],
+		.flying_bytes = conn_flying(c),
+		.lost_bytes = f ? f->lost_now : 0,
+		.sacked_bytes = f ? f->sacked : 0,
+		.ooo_bytes = c->ooo_bytes,
+		.pacing_Bps = conn_pacing_rate(c),
+		.idle_us = c->stack->now_us - c->last_rx_us,
+		.backoff = c->backoff,
+		.has_ecn = c->has_ecn,
 		.cwnd = c->cc.cwnd,
 		.ssthresh = c->cc.ssthresh,
 		.snd_wnd = c->snd_wnd,

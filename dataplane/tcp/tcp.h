@@ -90,6 +90,10 @@ struct tcp_config {
 	uint32_t fin_timeout_ms;   /* FIN-WAIT-2 after tcp_close(), and LAST-ACK */
 	uint32_t keepalive_ms;	   /* idle time before the first probe; 0: none */
 	uint32_t max_retransmit_ms; /* R2 of RFC 9293 3.8.3: give up after so long without an acknowledgement */
+	uint32_t n_flights;	   /* connections that have something in flight at once; 0: all */
+	uint32_t n_segments;	   /* segments in flight, of all connections; 0: eight for each flight */
+	uint32_t n_bbr;		   /* connections that BBR can carry; others get the default */
+	uint32_t n_held_max;	   /* mbufs in send and receive queues at which windows are at their smallest; 0: no bound */
 	uint32_t tso_max_bytes;	   /* payload of a segment that output cuts by itself; 0: each is of one MSS at most */
 	enum tcp_cc_kind cc;	   /* DEFAULT: CUBIC */
 	bool ecn;		   /* offered and accepted (RFC 3168) */

@@ -88,6 +88,7 @@ static struct backend *add_backend(struct upstream *u, uint64_t id)
 	u->free_backends = b->next;
 	memset(b, 0, sizeof(*b));
 	b->id = id;
+	b->cc = u->cfg.backend_cc ? (uint8_t)u->cfg.backend_cc(u->cfg.backend_cc_ctx, id) : TCP_CC_DEFAULT;
 	b->next = u->buckets[id & u->bucket_mask];
 	u->buckets[id & u->bucket_mask] = b;
 	return b;
@@ -114,6 +115,7 @@ static void set_values(struct backend *b, struct endpoint *e, const struct weir_
 {
 	e->flags = w->flags;
 	e->weight = w->weight;
+	e->cc = b->cc;
 	if (b->endpoints && b->endpoints->weight != w->weight)
 		b->has_weights = true;
 }
@@ -245,7 +247,7 @@ void upstream_drain(struct upstream *u, uint64_t now_us)
 static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, uint64_t now_us, struct upstream_conn **out)
 {
 	struct upstream_conn *uc;
-	struct tcp_connect args = {.remote = ep->addr, .remote_port = ep->port, .timeout_ms = u->cfg.connect_timeout_ms,
+	struct tcp_connect args = {.remote = ep->addr, .remote_port = ep->port, .timeout_ms = u->cfg.connect_timeout_ms, .cc = (enum tcp_cc_kind)ep->cc,
 				   .event = conn_on_event};
 	enum weir_reason why;
 

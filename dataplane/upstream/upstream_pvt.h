@@ -32,6 +32,7 @@ struct endpoint {
 	uint8_t flags; /* enum weir_endpoint_flag */
 	bool is_gone;  /* no set lists it any more; freed with its last connection */
 	uint32_t id;   /* never used twice */
+	uint8_t cc;    /* enum tcp_cc_kind */
 	uint32_t weight;
 	int64_t current; /* of smooth weighted round robin */
 	uint32_t n_conns, n_idle;
@@ -44,6 +45,7 @@ struct backend {
 	struct endpoint *endpoints;
 	uint32_t n_endpoints;
 	bool has_weights; /* they are not all alike */
+	uint8_t cc;	  /* enum tcp_cc_kind */
 	bool is_named;    /* by the snapshot, during upstream_retain() */
 	struct endpoint *turn; /* whose turn it is, of plain round robin */
 };

@@ -58,7 +58,21 @@
 	X(TCP_OUT_OF_ORDER, "tcp_out_of_order", "segments received out of order") \
 	X(TCP_ZERO_WINDOW_PROBES, "tcp_zero_window_probes", "zero-window probes sent") \
 	X(TCP_RST_TX, "tcp_rst_tx", "RST segments sent") \
-	X(TCP_RST_RX, "tcp_rst_rx", "RST segments accepted")
+	X(TCP_RST_RX, "tcp_rst_rx", "RST segments accepted") \
+	X(TCP_SEGMENTS_LOST, "tcp_segments_lost", "segments sent that were believed lost") \
+	X(TCP_TAIL_PROBES, "tcp_tail_probes", "tail loss probes sent (RFC 8985)") \
+	X(TCP_TLP_RECOVERED, "tcp_tail_losses_repaired", "losses that a tail loss probe alone repaired") \
+	X(TCP_SPURIOUS, "tcp_spurious_recoveries", "reactions to loss that were taken back: nothing was lost") \
+	X(TCP_SACK_BAD, "tcp_sack_blocks_bad", "SACK blocks received that cannot be true") \
+	X(TCP_SACK_RENEGED, "tcp_sack_reneged", "peers that took back what they had selectively acknowledged") \
+	X(TCP_DSACK_RX, "tcp_dsack_rx", "duplicates of ours that peers reported (RFC 2883)") \
+	X(TCP_DUPLICATES, "tcp_duplicates_rx", "segments received with data that were there already") \
+	X(TCP_ECN_CE_RX, "tcp_ecn_ce_rx", "segments received with Congestion Experienced (RFC 3168)") \
+	X(TCP_ECN_REDUCED, "tcp_ecn_reductions", "windows reduced because a peer reported ECN marks") \
+	X(TCP_MTU_REDUCED, "tcp_mtu_reduced", "connections whose segments became smaller by ICMP") \
+	X(TCP_BLACK_HOLES, "tcp_black_holes", "connections whose segments became smaller because large ones never arrived") \
+	X(TCP_FLIGHT_FULL, "tcp_flight_full", "segments held back because the pool of records in flight was empty") \
+	X(TCP_CC_FALLBACKS, "tcp_cc_fallbacks", "connections that got the default congestion control because the pool of BBR was empty")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -101,6 +115,7 @@ enum weir_counter {
 	X(UPSTREAM_IDLE, "upstream_idle", "idle connections to endpoints") \
 	X(MBUFS_USED, "mbufs_used", "packet buffers in use, of the worker's pool") \
 	X(NEIGHBOURS, "neighbours", "entries of the next-hop table") \
+	X(TCP_PRESSURE, "tcp_memory_pressure", "0: none; n: receive windows and send buffers are divided by 2^n") \
 	X(LISTENERS, "listeners", "addresses and ports that the worker listens on")
 
 enum weir_gauge {
@@ -160,6 +175,7 @@ enum weir_reason_kind {
 	X(NO_MBUF, "no_mbuf", "packet buffer pool is empty") \
 	X(TX_FULL, "tx_full", "transmit queue of the port is full") \
 	X(TX_TOO_LONG, "tx_too_long", "packet longer than the MTU") \
+	X(TCP_NO_TIME_STAMP, "tcp_no_time_stamp", "segment without the time stamp that was agreed on") \
 	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent")
 
 /* Why a TCP connection ended. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "config.h"
 
 #define PORT "ports:\n  - vdev: net_tap0,iface=weir0\n    addresses: [10.0.0.2/24, fd00::2/64]\n"
@@ -47,6 +48,12 @@ static void full_file_fills_the_structure(void **state)
 			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50}\n"
 			       "memory: {hugepages: true, mb: 512, arena_mb: 8}\n"
 			       "pools: {connections: 1000}\n"
+			       "tcp:\n"
+			       "  congestion_control: newreno\n"
+			       "  upstream_congestion_control: bbr\n"
+			       "  ecn: false\n"
+			       "  listeners: [{port: 443, address: 192.0.2.10, congestion_control: bbr}]\n"
+			       "  backends: [{name: 'default/api:80', congestion_control: cubic}]\n"
 			       "control: {socket: /tmp/x.sock, user: 65534}\n",
 			       &c),
 			 0);
@@ -70,6 +77,15 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.main_core, 1);
 	assert_int_equal(c.memory_mb, 512);
 	assert_int_equal(c.n_connections, 1000);
+	assert_int_equal(c.cc, TCP_CC_NEWRENO);
+	assert_int_equal(c.upstream_cc, TCP_CC_BBR);
+	assert_false(c.ecn);
+	assert_int_equal(c.n_listener_cc, 1);
+	assert_int_equal(c.listener_cc[0].port, 443);
+	assert_int_equal(c.listener_cc[0].cc, TCP_CC_BBR);
+	assert_int_equal(c.n_backend_cc, 1);
+	assert_true(c.backend_cc[0].backend == hash_backend("default/api:80"));
+	assert_int_equal(c.backend_cc[0].cc, TCP_CC_CUBIC);
 	assert_string_equal(c.control_socket, "/tmp/x.sock");
 	assert_true(c.has_control_uid);
 	assert_int_equal(c.control_uid, 65534);
@@ -118,6 +134,10 @@ static const struct {
 	{PORT "limits: {send_buffer_bytes: 8192}\n", "weir.yaml:4:1: send_buffer_bytes: 8192 does not hold"},
 	{PORT "control: {user: nobody-of-that-name}\n", "weir.yaml:4:17: user: expected the name or number of a user"},
 	{PORT "control: {socket: ''}\n", "weir.yaml:4:19: socket: expected a text"},
+	{PORT "tcp: {congestion_control: reno}\n", "weir.yaml:4:27: congestion_control: expected cubic, newreno or bbr"},
+	{PORT "tcp: {listeners: [{port: 80}]}\n", "weir.yaml:4:19: tcp.listeners: expected port and congestion_control"},
+	{PORT "tcp: {backends: [{name: api, congestion_control: bbr}]}\n", "weir.yaml:4:25: name: expected namespace/service:port"},
+	{PORT "tcp: {backends: [{congestion_control: bbr}]}\n", "weir.yaml:4:18: tcp.backends: expected name"},
 	{PORT "---\na: b\n", "weir.yaml:5:1: a second document"},
 	{"ports: []\n", "ports: missing"},
 	{"ports: [{mtu: 1500}]\n", "port 0 has no device"},
