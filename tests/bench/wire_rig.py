@@ -30,7 +30,7 @@ SYSCTLS = {  # the same in every namespace
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.ipv6.conf.default.disable_ipv6": "1",
 }
-SEND_BUFFER, RECEIVE_BUFFER, MBUFS = 4 << 20, 4 << 20, 131072  # of Weir
+SEND_BUFFER, RECEIVE_BUFFER, MBUFS = 4 << 20, 512 << 10, 131072  # of Weir: what it receives comes over a clean, short link
 CONTENT_MB = 128
 HERE = pathlib.Path(__file__).resolve().parent
 
