@@ -320,10 +320,6 @@ static void advance_una(struct tcp_conn *c, uint32_t ack)
 	c->backoff = 0;
 	end_doubt(c);
 	c->progress_us = c->stack->now_us;
-	if (c->wants_room && c->snd_bytes <= conn_tx_size(c) / 2) {
-		c->wants_room = false;
-		conn_mark_ready(c, TCP_EV_WRITABLE);
-	}
 }
 
 /* The byte of a zero-window probe was taken (nothing else is in flight then). */
@@ -383,6 +379,7 @@ void recovery_ack(struct tcp_conn *c, const struct tcp_segment *seg, bool is_dup
 		if (a.acked)
 			advance_una(c, seg->ack);
 		rack_probe_acked(c, seg->ack, &a);
+		sndq_offer_room(c);
 		return;
 	}
 	work_through(c, seg, &a);
@@ -396,6 +393,7 @@ void recovery_ack(struct tcp_conn *c, const struct tcp_segment *seg, bool is_dup
 			f->rto_at_us = c->stack->now_us + conn_rto(c);
 		recovery_arm(c);
 	}
+	sndq_offer_room(c);
 	conn_mark_output(c);
 }
 

@@ -24,17 +24,39 @@ uint32_t conn_tx_size(const struct tcp_conn *c)
 	return size < s->cfg.tx_buffer_bytes ? size : s->cfg.tx_buffer_bytes;
 }
 
-size_t tcp_send_room(struct tcp_conn *c)
+/*
+ * What is acknowledged selectively waits in the queue for a hole to be filled,
+ * but fills no window: it takes no room, or recovery would run out of new data.
+ */
+static uint32_t tx_room(const struct tcp_conn *c)
 {
 	uint32_t size = conn_tx_size(c);
+	uint32_t max = c->stack->cfg.tx_buffer_bytes;
+	uint32_t used = c->snd_bytes - (c->flight ? c->flight->sacked : 0);
+	uint32_t room = used < size ? size - used : 0;
+	uint32_t left = c->snd_bytes < max ? max - c->snd_bytes : 0;
+
+	return room < left ? room : left;
+}
+
+size_t tcp_send_room(struct tcp_conn *c)
+{
 	uint32_t room;
 
 	if (!conn_may_send(c))
 		return 0;
-	room = c->snd_bytes < size ? size - c->snd_bytes : 0;
-	if (room < size / 2)
+	room = tx_room(c);
+	if (room < conn_tx_size(c) / 2)
 		c->wants_room = true;
 	return room;
+}
+
+void sndq_offer_room(struct tcp_conn *c)
+{
+	if (!c->wants_room || tx_room(c) < conn_tx_size(c) / 4)
+		return;
+	c->wants_room = false;
+	conn_mark_ready(c, TCP_EV_WRITABLE);
 }
 
 size_t tcp_unacked(const struct tcp_conn *c)

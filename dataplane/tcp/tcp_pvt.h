@@ -469,6 +469,8 @@ void sndq_ack(struct tcp_conn *c, uint32_t n);
 void sndq_free(struct tcp_conn *c);
 /* Bytes that the queue may hold: grows with the congestion window, less under memory pressure. */
 uint32_t conn_tx_size(const struct tcp_conn *c);
+/* After an ACK: tells a user who found the queue short of room, once a quarter of it is free. */
+void sndq_offer_room(struct tcp_conn *c);
 /* Moves (*m, *m_seq) forward to the mbuf that holds the byte at seq. *m NULL: from the queue's head. */
 void sndq_seek(const struct tcp_conn *c, struct rte_mbuf **m, uint32_t *m_seq, uint32_t seq);
 /* Appends up to n bytes from seq on, which lies in m, to head. Returns the number appended. */

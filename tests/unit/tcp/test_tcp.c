@@ -361,6 +361,41 @@ static void lost_window_update_is_found_by_a_probe(void **state)
 	sim_fini(&sim);
 }
 
+static unsigned n_recovering, n_dry;
+
+static bool look_at_recovery(void *ctx)
+{
+	struct tcp_info info;
+
+	if (a.c && a.sent < a.to_send) {
+		tcp_get_info(a.c, &info);
+		if (strcmp(info.recovery, "recovery") == 0) {
+			n_recovering++;
+			n_dry += info.unsent_bytes == 0;
+		}
+	}
+	return both_done(ctx);
+}
+
+/* The user refills whenever there is room, so what is behind a hole must not take it. */
+static void recovery_runs_out_of_no_data(void **state)
+{
+	struct tcp_config c = sim_config();
+
+	c.rx_buffer_bytes = c.tx_buffer_bytes = 1000000; /* never the limit */
+	sim_init(&sim, 21, &c, &c);
+	listen_on(1, 80);
+	peers_init(8000000, 0);
+	sim.link = (struct sim_link){.delay_us = 50000, .loss_ppm = 10000};
+	n_recovering = n_dry = 0;
+	assert_true(connect_to(&a, 0, 80));
+	assert_true(sim_run(&sim, 600000000, look_at_recovery, NULL));
+	expect_complete();
+	assert_true(n_recovering > 1000);
+	assert_int_equal(n_dry, 0);
+	sim_fini(&sim);
+}
+
 static void half_close_lets_the_other_side_go_on(void **state)
 {
 	start(5);
@@ -711,6 +746,7 @@ int main(void)
 		cmocka_unit_test(reader_that_pauses_closes_the_window_and_reopens_it),
 		cmocka_unit_test(lost_window_update_is_found_by_a_probe),
 		cmocka_unit_test(half_close_lets_the_other_side_go_on),
+		cmocka_unit_test(recovery_runs_out_of_no_data),
 		cmocka_unit_test(silent_peer_ends_with_a_timeout),
 		cmocka_unit_test(connect_to_nobody_times_out),
 		cmocka_unit_test(port_without_listener_refuses),
