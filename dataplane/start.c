@@ -238,6 +238,7 @@ static int start_workers(struct dataplane *d)
 				.n_ports = d->n_ports,
 				.ports = d->ports,
 				.pool = d->pools[i],
+				.clones = d->clones[i],
 				.redirect_in = &d->redirect[i * n],
 				.redirect_out = &d->redirect_out[i * n],
 				.n_neighbours = d->config.n_neighbours,

@@ -24,6 +24,8 @@ struct net;
 #define NET_MAX_ADDRS 64
 #define NET_MAX_IFACES 16
 #define NET_BURST 32
+#define NET_TSO_MAX 65455 /* payload of a long segment: what 16 bits of length leave beside the largest headers */
+#define NET_GSO_MAX 16384 /* of one that is cut in software */
 
 struct net_addr {
 	struct weir_ip ip;
@@ -46,9 +48,11 @@ struct net_iface {
 struct net_port_caps {
 	bool rx_csum_ip, rx_csum_l4; /* receive checksums are verified by the device */
 	bool tx_csum_ip, tx_csum_l4;
+	bool tx_tso;	    /* cuts long TCP segments, with IP and TCP checksums */
 	bool tx_multi_seg;  /* a packet may be several mbufs */
 	bool stable_rss;    /* the device hashes a flow to the same queue always */
-	uint16_t max_tx_segs;
+	uint16_t max_tx_segs;  /* mbufs of a packet, and of each piece of a long segment */
+	uint16_t max_tso_segs; /* mbufs of a long segment */
 };
 
 /* One DPDK port. Made by main before the workers start. */
@@ -58,6 +62,7 @@ struct net_port_config {
 	uint16_t n_desc;    /* per queue; 0: the device's default */
 	uint16_t mtu;
 	bool promiscuous;
+	bool no_offloads; /* checksums and cutting in software, whatever the device can do */
 	struct rte_mempool **pools; /* one per queue */
 };
 
@@ -84,6 +89,7 @@ struct net_config {
 	unsigned n_ports;
 	const struct net_port *ports;
 	struct rte_mempool *pool;
+	struct rte_mempool *clones; /* mbufs without data room, for the pieces of long segments */
 	struct wheel *wheel; /* net registers its kind wheel_kind */
 	unsigned wheel_kind;
 	struct weir_worker_stats *stats;
@@ -117,7 +123,12 @@ unsigned net_poll(struct net *n, uint64_t now_us);
 /* Handles packets as if port had received them; for tests and fuzzing. Takes them over. */
 void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsigned n_pkts, uint64_t now_us);
 
-/* A tcp_output_fn (ctx is the struct net): adds IP and Ethernet, checksums, resolves the next hop. */
+/*
+ * A tcp_output_fn (ctx is the struct net): adds IP and Ethernet, checksums,
+ * resolves the next hop. A long segment (tso_segsz) is cut by the port, or by
+ * gso.c where it cannot: then what the mbufs suffice for is sent, and TCP
+ * sends the rest again.
+ */
 void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us);
 
 /* Gives everything collected to the ports and to the redirect rings. Once per iteration, at its end. */

@@ -92,6 +92,15 @@ struct net {
 	uint8_t iface_port[NET_MAX_IFACES]; /* index of the interface's port */
 };
 
+/* Where a TCP segment goes. */
+struct tcp_way {
+	const struct ip_flow *flow;
+	struct weir_ip hop;
+	unsigned iface;
+	uint8_t ecn;
+	uint64_t now_us;
+};
+
 /* A packet on its way up. */
 struct rx {
 	struct rte_mbuf *m;
@@ -148,6 +157,8 @@ void ip_deliver(struct net *n, struct rx *r);
 /* m begins at the transport header. Routes, adds the IP header, resolves the next hop. */
 void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto,
 	       uint8_t ecn, uint64_t now_us);
+/* One segment, or a long one that the port cuts (tso_segsz): checksums, IP header, next hop. */
+void ip_output_tcp(struct net *n, struct rte_mbuf *m, const struct tcp_way *w);
 /* The interface and next hop towards dst, from src's interface if it has one. False: none. */
 bool ip_route(const struct net *n, const struct weir_ip *src, const struct weir_ip *dst, unsigned *iface, struct weir_ip *hop);
 bool iface_has_addr(const struct net_iface *f, const struct weir_ip *ip);
@@ -160,6 +171,9 @@ uint16_t l4_checksum(const struct rte_mbuf *m, uint32_t off, const struct weir_i
 		     uint8_t proto);
 /* The same without a pseudo-header, as ICMP for IPv4 has it. */
 uint16_t icmp4_checksum(const struct rte_mbuf *m, uint32_t off);
+
+/* gso.c: a long segment in pieces. copies: the port takes a packet in one mbuf only. */
+void gso_output(struct net *n, struct rte_mbuf *m, const struct tcp_way *w, bool copies);
 
 /* icmp.c */
 void icmp4_input(struct net *n, struct rx *r);

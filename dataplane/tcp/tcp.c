@@ -140,6 +140,13 @@ bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
 	return table_find(s, flow) != NULL;
 }
 
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq)
+{
+	const struct tcp_conn *c = table_find(s, flow);
+
+	return c && conn_is_synchronized(c) && c->rcv_nxt == seq && !c->ooo;
+}
+
 struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args, uint64_t now_us, enum weir_reason *why)
 {
 	struct ip_flow flow = {.local = args->local, .remote = args->remote, .remote_port = args->remote_port};

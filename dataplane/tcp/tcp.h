@@ -35,6 +35,7 @@ struct tcp_packet {
 	struct weir_ip src;
 	struct weir_ip dst;
 	uint8_t ecn; /* the two ECN bits */
+	uint16_t n_segs; /* segments of the wire that were merged into this one; 0 is 1 */
 };
 
 /*
@@ -121,14 +122,22 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us);
 /* One segment from the network: m begins at the TCP header; its checksum was verified. Takes m over. */
 void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us);
 
+/*
+ * True if the connection waits for the byte at seq next, with nothing out of
+ * order: then segments that follow one another may come merged without a
+ * change of what is acknowledged.
+ */
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq);
+
 enum tcp_icmp { TCP_ICMP_UNREACHABLE, TCP_ICMP_TOO_BIG };
 
 /*
  * An ICMP error that quotes a segment of ours, first checked by the IP layer.
  * seq: the quoted sequence number (host order), checked against what is in
- * flight (RFC 5927). mtu: for TOO_BIG.
+ * flight (RFC 5927). mtu: for TOO_BIG. Returns true if it was in flight: then
+ * the error may be believed.
  */
-void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us);
 
 /* Delivers events, then sends. Once per iteration. Returns the number of connections it served. */

@@ -166,6 +166,7 @@ struct tcp_segment {
 	uint32_t seq, ack;
 	uint32_t wnd; /* as in the header, not scaled */
 	uint32_t len; /* payload bytes */
+	uint8_t n_segs; /* of the wire, merged into this one */
 	uint8_t flags;
 	uint8_t header_len;
 	bool has_mss, has_wscale, has_ts, has_sack_permitted;

@@ -43,7 +43,9 @@
 	X(ICMP_ECHO, "icmp_echo", "ICMP and ICMPv6 echo requests answered") \
 	X(ICMP_ERRORS_RX, "icmp_errors_rx", "ICMP and ICMPv6 errors received for our packets") \
 	X(ICMP_ERRORS_TX, "icmp_errors_tx", "ICMP and ICMPv6 errors sent") \
-	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known")
+	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known") \
+	X(TX_TSO, "tx_tso_segments", "long TCP segments given to a port that cuts them") \
+	X(TX_GSO, "tx_gso_segments", "long TCP segments cut in software")
 
 #define WEIR_COUNTERS_TCP(X) \
 	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \
@@ -160,7 +162,8 @@ enum weir_reason_kind {
 	X(NO_MBUF, "no_mbuf", "packet buffer pool is empty") \
 	X(TX_FULL, "tx_full", "transmit queue of the port is full") \
 	X(TX_TOO_LONG, "tx_too_long", "packet longer than the MTU") \
-	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent")
+	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent") \
+	X(TX_REFUSED, "tx_refused", "packet that the driver of the port refuses to send")
 
 /* Why a TCP connection ended. */
 #define WEIR_REASONS_CONNECTION(X) \

@@ -54,7 +54,12 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	rte_pktmbuf_free(m);
 }
 
-void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq)
+{
+	return false;
+}
+
+bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us)
 {
 	n_icmp++;
@@ -62,6 +67,7 @@ void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 	icmp_seq = seq;
 	icmp_what = what;
 	icmp_mtu = mtu;
+	return true;
 }
 
 static uint16_t listen_in(uint16_t id, uint16_t queue, struct rte_mbuf **pkts, uint16_t n, void *ctx)

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rig.h"
+
+#include <rte_ethdev.h>
+#include <rte_ring.h>
+
+struct rig rig;
+
+static const uint8_t us[6] = {2, 0, 0, 0, 0, 1}, him[6] = {2, 0, 0, 0, 0, 9};
+
+/* -- the TCP that takes notes */
+
+void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us)
+{
+	struct rig_input *in = &rig.inputs[rig.n_inputs];
+	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint32_t seq = (uint32_t)h[4] << 24 | (uint32_t)h[5] << 16 | (uint32_t)h[6] << 8 | h[7];
+	uint32_t n_payload = m->pkt_len - (h[12] >> 4) * 4u;
+
+	assert_true(rig.n_inputs < RIG_MAX);
+	assert_int_equal(rte_mbuf_check(m, 1, NULL), 0);
+	assert_true(m->data_len >= (h[12] >> 4) * 4u);
+	in->packet = *packet;
+	in->len = m->pkt_len;
+	in->n_segs = m->nb_segs;
+	h = rte_pktmbuf_read(m, 0, m->pkt_len, in->data);
+	if (h != in->data)
+		memcpy(in->data, h, m->pkt_len);
+	rig.n_inputs++;
+	if (rig.has_next && seq == rig.next_seq)
+		rig.next_seq += n_payload;
+	rte_pktmbuf_free(m);
+}
+
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq)
+{
+	return rig.has_next && seq == rig.next_seq;
+}
+
+bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+		    uint64_t now_us)
+{
+	rig.n_icmp++;
+	rig.icmp = (struct rig_icmp){*flow, seq, what, mtu};
+	return rig.is_in_flight;
+}
+
+/* -- the network */
+
+static uint16_t listen_in(uint16_t id, uint16_t queue, struct rte_mbuf **pkts, uint16_t n, void *ctx)
+{
+	for (uint16_t i = 0; i < n && rig.n_sent < RIG_MAX; i++) {
+		struct rig_frame *f = &rig.sent[rig.n_sent++];
+		const void *p;
+
+		f->len = pkts[i]->pkt_len;
+		f->n_segs = pkts[i]->nb_segs;
+		f->ol_flags = pkts[i]->ol_flags;
+		f->l2_len = pkts[i]->l2_len;
+		f->l3_len = pkts[i]->l3_len;
+		f->l4_len = pkts[i]->l4_len;
+		f->tso_segsz = pkts[i]->tso_segsz;
+		p = rte_pktmbuf_read(pkts[i], 0, f->len, f->data);
+		if (p != f->data)
+			memcpy(f->data, p, f->len);
+	}
+	return n;
+}
+
+struct weir_ip rig_ip(const char *text)
+{
+	struct weir_ip a;
+
+	assert_int_equal(ip_parse(text, strlen(text), &a), 0);
+	return a;
+}
+
+int rig_start(void **state)
+{
+	static struct rte_mempool *pools[RIG_N];
+	struct net_port_config pc = {.device = "net_null0,no-rx=1", .n_queues = RIG_N, .mtu = 1500, .pools = pools};
+
+	rig.sent = calloc(RIG_MAX, sizeof(*rig.sent));
+	rig.inputs = calloc(RIG_MAX, sizeof(*rig.inputs));
+	rig.now = 10000000;
+	rig.pool = rte_pktmbuf_pool_create("rig", RIG_N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	rig.clones = rte_pktmbuf_pool_create("rig-clones", RIG_N_MBUFS, 0, 0, 0, SOCKET_ID_ANY);
+	pools[0] = pools[1] = rig.pool;
+	if (!rig.sent || !rig.inputs || !rig.pool || !rig.clones || port_start(&pc, &rig.port) != 0)
+		return -1;
+	for (uint16_t i = 0; i < RIG_N; i++)
+		rte_eth_add_tx_callback(rig.port.port_id, i, listen_in, NULL);
+	rig.iface = (struct net_iface){.port_id = rig.port.port_id, .mtu = 1500, .n_addrs = 2, .has_gw4 = true, .has_gw6 = true};
+	memcpy(rig.iface.mac, us, 6);
+	rig.iface.addrs[0] = (struct net_addr){rig_ip(RIG_US4), 24};
+	rig.iface.addrs[1] = (struct net_addr){rig_ip(RIG_US6), 64};
+	rig.iface.gw4 = rig_ip("10.0.0.1");
+	rig.iface.gw6 = rig_ip("fd00::1");
+	for (int i = 0; i < RIG_N * RIG_N; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "r%d", i);
+		rig.rings[i] = rig.out[i % RIG_N * RIG_N + i / RIG_N] =
+			rte_ring_create(name, 64, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	}
+	return 0;
+}
+
+int rig_setup(void **state)
+{
+	rig.n_sent = rig.n_inputs = rig.n_icmp = 0;
+	rig.has_next = false;
+	rig.is_in_flight = true;
+	memset(rig.stats, 0, sizeof(rig.stats));
+	for (uint16_t i = 0; i < RIG_N; i++) {
+		struct net_config nc = {.worker = i, .n_workers = RIG_N, .n_ifaces = 1, .ifaces = &rig.iface, .n_ports = 1,
+					.ports = &rig.port, .pool = rig.pool, .clones = rig.clones, .wheel = &rig.wheels[i],
+					.stats = &rig.stats[i], .redirect_in = &rig.rings[i * RIG_N],
+					.redirect_out = &rig.out[i * RIG_N], .n_neighbours = 8, .neighbour_queue = 3,
+					.port_lo = 20000, .port_hi = 21999};
+
+		rig.now += 10000000;
+		wheel_init(&rig.wheels[i], 1000, rig.now);
+		rig.net[i] = net_create(&nc);
+		assert_non_null(rig.net[i]);
+		rig.net[i]->n_announced = 3; /* what is announced at the start is another test's */
+	}
+	return 0;
+}
+
+int rig_teardown(void **state)
+{
+	for (int i = 0; i < RIG_N; i++) {
+		net_flush(rig.net[i]);
+		net_destroy(rig.net[i]);
+		assert_int_equal(rig.wheels[i].n_armed, 0);
+	}
+	for (int i = 0; i < RIG_N * RIG_N; i++) {
+		void *m;
+
+		while (rte_ring_dequeue(rig.rings[i], &m) == 0)
+			rte_pktmbuf_free(m);
+	}
+	assert_int_equal(rte_mempool_avail_count(rig.pool), RIG_N_MBUFS);
+	assert_int_equal(rte_mempool_avail_count(rig.clones), RIG_N_MBUFS);
+	return 0;
+}
+
+void rig_poll(void)
+{
+	for (int round = 0; round < 2; round++)
+		for (int i = 0; i < RIG_N; i++) {
+			net_poll(rig.net[i], rig.now);
+			wheel_run(&rig.wheels[i], rig.now, 100);
+			net_flush(rig.net[i]);
+		}
+}
+
+void rig_give(int worker, const uint8_t *const *frames, const unsigned *lens, unsigned n)
+{
+	struct rte_mbuf *pkts[NET_BURST];
+
+	assert_true(n <= NET_BURST);
+	for (unsigned i = 0; i < n; i++) {
+		pkts[i] = rte_pktmbuf_alloc(rig.pool);
+		memcpy(rte_pktmbuf_append(pkts[i], (uint16_t)lens[i]), frames[i], lens[i]);
+	}
+	net_input(rig.net[worker], 0, pkts, n, rig.now);
+	rig_poll();
+}
+
+void rig_give_one(int worker, const uint8_t *frame, unsigned len)
+{
+	rig_give(worker, &frame, &len, 1);
+}
+
+void rig_know_neighbours(void)
+{
+	struct weir_ip a = rig_ip(RIG_HIM4), b = rig_ip(RIG_HIM6);
+
+	for (int i = 0; i < RIG_N; i++) {
+		neigh_learn(rig.net[i], 0, &a, him, true, true, rig.now);
+		neigh_learn(rig.net[i], 0, &b, him, true, true, rig.now);
+		net_flush(rig.net[i]);
+	}
+	rig.n_sent = 0;
+}
+
+/* -- frames */
+
+uint16_t rig_sum(const uint8_t *p, unsigned n, uint32_t sum)
+{
+	for (unsigned i = 0; i < n; i++) {
+		sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
+		sum = (sum & 0xffff) + (sum >> 16);
+	}
+	return (uint16_t)sum;
+}
+
+static void put16(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+	put16(p, v >> 16);
+	put16(p + 2, v);
+}
+
+static uint32_t get16(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 8 | p[1];
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+	return get16(p) << 16 | get16(p + 2);
+}
+
+static uint32_t pseudo(const struct weir_ip *a, const struct weir_ip *b, uint8_t proto, unsigned n)
+{
+	unsigned k = ip_is4(a) ? 4 : 16;
+
+	return rig_sum(b->b + 16 - k, k, rig_sum(a->b + 16 - k, k, proto + n));
+}
+
+/* Header and payload; the payload's checksum is the caller's. */
+static unsigned wrap(uint8_t *f, const struct weir_ip *s, const struct weir_ip *d, uint8_t proto, uint8_t ecn, unsigned n)
+{
+	memcpy(f, us, 6);
+	memcpy(f + 6, him, 6);
+	if (ip_is4(s)) {
+		uint8_t *p = f + 14;
+
+		put16(f + 12, ETHERTYPE_IP4);
+		memset(p, 0, 20);
+		p[0] = 0x45;
+		p[1] = ecn;
+		put16(p + 2, 20 + n);
+		p[6] = 0x40;
+		p[8] = 64;
+		p[9] = proto;
+		memcpy(p + 12, s->b + 12, 4);
+		memcpy(p + 16, d->b + 12, 4);
+		put16(p + 10, (uint16_t)~rig_sum(p, 20, 0));
+		return 34;
+	}
+	put16(f + 12, ETHERTYPE_IP6);
+	memset(f + 14, 0, 40);
+	f[14] = 0x60;
+	f[15] = (uint8_t)(ecn << 4);
+	put16(f + 18, n);
+	f[20] = proto;
+	f[21] = 64;
+	memcpy(f + 22, s->b, 16);
+	memcpy(f + 38, d->b, 16);
+	return 54;
+}
+
+unsigned rig_build(uint8_t *frame, const struct rig_segment *s)
+{
+	struct weir_ip src = rig_ip(s->src), dst = rig_ip(s->dst);
+	unsigned n = 20 + s->n_options + s->n_payload;
+	unsigned at = wrap(frame, &src, &dst, PROTO_TCP, s->ecn, n);
+	uint8_t *t = frame + at;
+
+	memset(t, 0, 20);
+	put16(t, s->sport);
+	put16(t + 2, s->dport);
+	put32(t + 4, s->seq);
+	put32(t + 8, s->ack);
+	t[12] = (uint8_t)((20 + s->n_options) / 4 << 4);
+	t[13] = s->flags;
+	put16(t + 14, s->wnd);
+	if (s->n_options)
+		memcpy(t + 20, s->options, s->n_options);
+	for (unsigned i = 0; i < s->n_payload; i++)
+		t[20 + s->n_options + i] = rig_byte(s->seq + i);
+	put16(t + 16, (uint16_t)~rig_sum(t, n, pseudo(&src, &dst, PROTO_TCP, n)));
+	return at + n;
+}
+
+unsigned rig_build_ip(uint8_t *frame, const char *src_text, const char *dst_text, uint8_t proto, const uint8_t *payload,
+		      unsigned n)
+{
+	struct weir_ip src = rig_ip(src_text), dst = rig_ip(dst_text);
+	unsigned at = wrap(frame, &src, &dst, proto, 0, n);
+
+	memcpy(frame + at, payload, n);
+	if (proto == PROTO_ICMP || proto == PROTO_ICMP6) {
+		put16(frame + at + 2, 0);
+		put16(frame + at + 2,
+		      (uint16_t)~rig_sum(frame + at, n, proto == PROTO_ICMP ? 0 : pseudo(&src, &dst, PROTO_ICMP6, n)));
+	}
+	return at + n;
+}
+
+struct rig_parsed rig_parse(const struct rig_frame *f)
+{
+	struct rig_parsed r = {.is4 = get16(f->data + 12) == ETHERTYPE_IP4};
+	const uint8_t *ip = f->data + 14;
+	struct weir_ip src, dst;
+	unsigned n;
+	uint32_t be;
+
+	if (r.is4) {
+		assert_int_equal(get16(ip + 2), f->len - 14);
+		if (!(f->ol_flags & RTE_MBUF_F_TX_IP_CKSUM))
+			assert_int_equal(rig_sum(ip, 20, 0), 0xffff);
+		else
+			assert_int_equal(get16(ip + 10), 0);
+		assert_int_equal(ip[9], PROTO_TCP);
+		assert_int_equal(ip[6], 0x40);
+		r.ecn = ip[1] & 3;
+		memcpy(&be, ip + 12, 4);
+		src = ip_from4(be);
+		memcpy(&be, ip + 16, 4);
+		dst = ip_from4(be);
+		r.tcp = ip + 20;
+	} else {
+		assert_int_equal(get16(f->data + 12), ETHERTYPE_IP6);
+		assert_int_equal(get16(ip + 4), f->len - 54);
+		assert_int_equal(ip[6], PROTO_TCP);
+		r.ecn = (ip[1] >> 4) & 3;
+		memcpy(src.b, ip + 8, 16);
+		memcpy(dst.b, ip + 24, 16);
+		r.tcp = ip + 40;
+	}
+	n = f->len - (unsigned)(r.tcp - f->data);
+	r.n_header = (r.tcp[12] >> 4) * 4u;
+	r.n_payload = n - r.n_header;
+	r.seq = get32(r.tcp + 4);
+	r.flags = r.tcp[13];
+	if (!(f->ol_flags & RTE_MBUF_F_TX_L4_MASK))
+		assert_int_equal(rig_sum(r.tcp, n, pseudo(&src, &dst, PROTO_TCP, n)), 0xffff);
+	else /* what a device adds to: the pseudo-header's sum, of a long segment without its length */
+		assert_int_equal(get16(r.tcp + 16), pseudo(&src, &dst, PROTO_TCP, f->tso_segsz ? 0 : n));
+	return r;
+}
+
+uint64_t rig_reason(enum weir_reason r)
+{
+	return rig.stats[0].reason[r] + rig.stats[1].reason[r];
+}
+
+uint64_t rig_counter(enum weir_counter c)
+{
+	return rig.stats[0].counter[c] + rig.stats[1].counter[c];
+}
