@@ -157,7 +157,7 @@ uint16_t icmp4_checksum(const struct rte_mbuf *m, uint32_t off)
 static void deliver_tcp(struct net *n, struct rx *r)
 {
 	uint64_t hw = r->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-	struct tcp_packet packet = {.src = r->src, .dst = r->dst, .ecn = r->ecn};
+	struct tcp_packet packet = {.src = r->src, .dst = r->dst, .ecn = r->ecn, .n_segs = 1};
 	struct ip_flow flow = {.local = r->dst, .remote = r->src};
 	const uint8_t *h = rx_at(r, r->l4);
 
@@ -174,7 +174,10 @@ static void deliver_tcp(struct net *n, struct rx *r)
 		return;
 	}
 	rte_pktmbuf_adj(r->m, r->l4);
-	tcp_input(n->tcp, r->m, &packet, r->now_us);
+	if (n->cfg.gro)
+		gro_input(n, r->m, &packet, r->l4 - r->l3 == (ip_is4(&r->dst) ? 20 : 40), r->now_us);
+	else
+		tcp_input(n->tcp, r->m, &packet, r->now_us);
 }
 
 void ip_deliver(struct net *n, struct rx *r)

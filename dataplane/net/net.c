@@ -66,6 +66,7 @@ void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsig
 		stat_add(n->stats, WEIR_C_RX_BYTES, pkts[i]->pkt_len);
 		handle(n, port_index, pkts[i], false, now_us);
 	}
+	gro_flush(n, now_us);
 	stat_add(n->stats, WEIR_C_RX_PACKETS, n_pkts);
 }
 
@@ -82,6 +83,7 @@ static unsigned poll_redirects(struct net *n, uint64_t now_us)
 		k = rte_ring_sc_dequeue_burst(n->cfg.redirect_in[w], (void **)pkts, NET_BURST, NULL);
 		for (unsigned i = 0; i < k; i++)
 			handle(n, pkts[i]->port, pkts[i], true, now_us);
+		gro_flush(n, now_us);
 		stat_add(n->stats, WEIR_C_STEERED_IN, k);
 		total += k;
 	}

@@ -97,6 +97,7 @@ struct net_config {
 	struct rte_ring **redirect_out; /* [n_workers]: ring from this worker to worker i */
 	uint32_t n_neighbours;		/* next-hop table size */
 	uint32_t neighbour_queue;	/* packets that may wait for one next hop */
+	bool gro;			/* merge segments that were received together before TCP sees them */
 	uint16_t port_lo, port_hi;	/* local ports of all workers: worker i owns an equal share, see steer_ports() */
 };
 

@@ -3,7 +3,8 @@
  * Any frames to two workers' network layers with TCP above, joined by their
  * redirect rings: the input is a list of frames, each with a length, a worker
  * and a step of time. Checksums are made right where a flag says so, so that
- * the layers behind them are reached. Nothing may crash, and every mbuf must
+ * the layers behind them are reached; another flag says that the frame is
+ * received together with the next one. Nothing may crash, and every mbuf must
  * come back.
  */
 #include <stdint.h>
@@ -96,7 +97,7 @@ static void start(struct worker *w, uint16_t id, uint64_t now)
 	struct net_config nc = {.worker = id, .n_workers = N_WORKERS, .n_ifaces = 1, .ifaces = &iface, .n_ports = 1, .ports = &port,
 				.pool = pool, .wheel = &w->wheel, .wheel_kind = 0, .stats = &w->stats,
 				.redirect_in = &rings[id * N_WORKERS], .redirect_out = &out[id * N_WORKERS], .n_neighbours = 16,
-				.neighbour_queue = 4, .port_lo = 20000, .port_hi = 21999};
+				.neighbour_queue = 4, .port_lo = 20000, .port_hi = 21999, .gro = true};
 	struct tcp_config tc = {.n_connections = 32, .n_syn = 16, .rx_buffer_bytes = 8192, .tx_buffer_bytes = 8192, .mtu = 1500,
 				.time_wait_ms = 1000, .fin_timeout_ms = 1000, .max_retransmit_ms = 5000};
 	struct tcp_env env = {.output = net_output_tcp, .pool = pool, .clones = clones, .wheel = &w->wheel, .wheel_kind = 1,
@@ -186,8 +187,10 @@ static void mend(uint8_t *p, unsigned n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
+	struct rte_mbuf *burst[NET_BURST];
 	uint64_t now = 5000000;
 	unsigned n_frames = 0;
+	unsigned n_burst = 0;
 
 	for (uint16_t i = 0; i < N_WORKERS; i++) {
 		memset(&workers[i], 0, sizeof(workers[i]));
@@ -216,10 +219,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			continue;
 		}
 		memcpy(rte_pktmbuf_append(m, (uint16_t)len), frame, len);
-		net_input(w->net, 0, &m, 1, now);
+		burst[n_burst++] = m;
+		if ((flags & 4) && n_burst < NET_BURST)
+			continue;
+		net_input(w->net, 0, burst, n_burst, now);
+		n_burst = 0;
 		for (int i = 0; i < N_WORKERS; i++)
 			poll(&workers[i], now);
 	}
+	rte_pktmbuf_free_bulk(burst, n_burst);
 	for (int i = 0; i < N_WORKERS; i++) {
 		tcp_destroy(workers[i].tcp, now);
 		net_destroy(workers[i].net);

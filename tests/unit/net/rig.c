@@ -15,11 +15,11 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	struct rig_input *in = &rig.inputs[rig.n_inputs];
 	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint32_t seq = (uint32_t)h[4] << 24 | (uint32_t)h[5] << 16 | (uint32_t)h[6] << 8 | h[7];
-	uint32_t n_payload = m->pkt_len - (h[12] >> 4) * 4u;
+	uint32_t n_header = (h[12] >> 4) * 4u;
 
 	assert_true(rig.n_inputs < RIG_MAX);
 	assert_int_equal(rte_mbuf_check(m, 1, NULL), 0);
-	assert_true(m->data_len >= (h[12] >> 4) * 4u);
+	in->is_bad = n_header < 20 || n_header > m->data_len;
 	in->packet = *packet;
 	in->len = m->pkt_len;
 	in->n_segs = m->nb_segs;
@@ -27,13 +27,14 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	if (h != in->data)
 		memcpy(in->data, h, m->pkt_len);
 	rig.n_inputs++;
-	if (rig.has_next && seq == rig.next_seq)
-		rig.next_seq += n_payload;
+	if (rig.has_next && seq == rig.next_seq && !in->is_bad)
+		rig.next_seq += m->pkt_len - n_header;
 	rte_pktmbuf_free(m);
 }
 
 bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq)
 {
+	rig.n_asked++;
 	return rig.has_next && seq == rig.next_seq;
 }
 
@@ -108,7 +109,7 @@ int rig_start(void **state)
 
 int rig_setup(void **state)
 {
-	rig.n_sent = rig.n_inputs = rig.n_icmp = 0;
+	rig.n_sent = rig.n_inputs = rig.n_icmp = rig.n_asked = 0;
 	rig.has_next = false;
 	rig.is_in_flight = true;
 	memset(rig.stats, 0, sizeof(rig.stats));
@@ -117,7 +118,7 @@ int rig_setup(void **state)
 					.ports = &rig.port, .pool = rig.pool, .clones = rig.clones, .wheel = &rig.wheels[i],
 					.stats = &rig.stats[i], .redirect_in = &rig.rings[i * RIG_N],
 					.redirect_out = &rig.out[i * RIG_N], .n_neighbours = 8, .neighbour_queue = 3,
-					.port_lo = 20000, .port_hi = 21999};
+					.port_lo = 20000, .port_hi = 21999, .gro = !rig.no_gro};
 
 		rig.now += 10000000;
 		wheel_init(&rig.wheels[i], 1000, rig.now);

@@ -44,6 +44,7 @@ struct rig_frame {
 struct rig_input {
 	struct tcp_packet packet;
 	unsigned len, n_segs;
+	bool is_bad; /* its header is longer than the first mbuf, or too short */
 	uint8_t data[RIG_BYTES];
 };
 
@@ -71,6 +72,8 @@ struct rig {
 	bool is_in_flight;	  /* what tcp_icmp_error() answers */
 	uint32_t next_seq;	  /* what tcp_is_next() knows; moves with what is delivered in order */
 	bool has_next;
+	bool no_gro;		  /* before rig_setup() */
+	unsigned n_asked;	  /* calls of tcp_is_next() */
 };
 
 extern struct rig rig;
