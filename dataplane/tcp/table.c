@@ -107,6 +107,8 @@ void conn_drop(struct tcp_conn *c, enum weir_reason why)
 	c->listener = NULL;
 	unlink_bucket(c);
 	unlink_time_wait(c);
+	if (!c->is_passive)
+		port_release(s, &c->flow);
 	s->n_conns--;
 	for (unsigned i = 0; i < N_TIMERS; i++)
 		wheel_cancel(s->env.wheel, &c->timer[i]);

@@ -42,7 +42,8 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 		s->listener_pool[i].next = s->listener_free;
 		s->listener_free = &s->listener_pool[i];
 	}
-	if (!s->listener_pool || !table_create(s)) {
+	if (!s->listener_pool || !ports_create(s) || !table_create(s)) {
+		ports_destroy(s);
 		rte_free(s->listener_pool);
 		rte_free(s);
 		errno = ENOMEM;
@@ -68,6 +69,7 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 	while (s->listeners)
 		tcp_unlisten(s->listeners, now_us);
 	table_destroy(s);
+	ports_destroy(s);
 	rte_free(s->listener_pool);
 	rte_free(s);
 }
@@ -161,6 +163,7 @@ struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args
 	}
 	c = table_add(s, &flow);
 	if (!c) {
+		port_release(s, &flow);
 		*why = WEIR_R_CLOSE_TABLE_FULL;
 		stat_reason(s->stats, *why);
 		return NULL;

@@ -49,11 +49,14 @@ struct tcp_packet {
 typedef void tcp_output_fn(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us);
 
 /*
- * Replaces the low steer_bits bits of flow->local_port, so that the answers
- * come to this worker; the other bits name the choice. False: flow's route
- * needs none of it, and any port of port_lo .. port_hi will do.
+ * Steering of connections that we open, where the answers' hash says whose
+ * they are. Of the values of a local port's low steer_bits bits, steer_fits
+ * bring the answers to this worker. The first function has the number of one
+ * of them in those bits (0 .. steer_fits - 1) and replaces it by the value;
+ * the second one finds the number for a value. The other bits are kept.
  */
-typedef bool tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
+typedef void tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
+typedef unsigned tcp_steer_fit_fn(void *ctx, const struct ip_flow *flow);
 
 #define TCP_WHEEL_KINDS 7
 
@@ -61,8 +64,9 @@ typedef bool tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
 struct tcp_env {
 	void *ctx; /* for output */
 	tcp_output_fn *output;
-	tcp_steer_port_fn *steer_port; /* NULL: the worker's part of the ports is its own */
-	unsigned steer_bits;
+	tcp_steer_port_fn *steer_port; /* NULL: all of port_lo .. port_hi is this worker's own */
+	tcp_steer_fit_fn *steer_fit;
+	unsigned steer_bits, steer_fits;
 	struct rte_mempool *pool;  /* mbufs with data room, for headers and copied data */
 	struct rte_mempool *clones; /* mbufs without data room, for references to data in flight */
 	struct wheel *wheel;	   /* the stack registers its kinds wheel_kind .. wheel_kind + TCP_WHEEL_KINDS - 1 */
@@ -86,7 +90,8 @@ struct tcp_config {
 	uint32_t rx_buffer_bytes;  /* receive window at most */
 	uint32_t tx_buffer_bytes;  /* unacknowledged and unsent data of one connection at most */
 	uint16_t mtu;		   /* of the interface */
-	uint16_t port_lo, port_hi; /* local ports of connections that this worker opens: both included */
+	uint16_t port_lo, port_hi; /* local ports of connections that this worker opens: both included;
+				      with steer_port whole blocks of 2^steer_bits */
 	uint32_t time_wait_ms;	   /* 2 MSL */
 	uint32_t fin_timeout_ms;   /* FIN-WAIT-2 after tcp_close(), and LAST-ACK */
 	uint32_t keepalive_ms;	   /* idle time before the first probe; 0: none */

@@ -136,7 +136,7 @@ struct tcp_listener {
 	struct tcp_listener *next;
 };
 
-#define N_PORT_COUNTERS 256
+struct tcp_ports; /* ports.c */
 
 struct tcp_stack {
 	struct tcp_config cfg;
@@ -157,8 +157,8 @@ struct tcp_stack {
 	struct tcp_conn *output, **output_tail;
 	struct tcp_conn *dead;
 	struct tcp_conn *tw, **tw_tail;
-	uint32_t port_counter[N_PORT_COUNTERS]; /* RFC 6056 3.3.4 */
-	uint64_t now_us;			/* of the call in work */
+	struct tcp_ports *ports;
+	uint64_t now_us; /* of the call in work */
 };
 
 /* A segment as parsed. */
@@ -236,8 +236,13 @@ void sndq_free(struct tcp_conn *c);
 /* Appends up to n bytes from offset off of the queue to head. Returns the number appended. */
 uint32_t sndq_reference(const struct tcp_conn *c, uint32_t off, uint32_t n, struct rte_mbuf *head);
 
-/* ports.c: a free local port for flow (its local_port is filled in). */
+/* ports.c: local ports of connections that we open. */
+bool ports_create(struct tcp_stack *s);
+void ports_destroy(struct tcp_stack *s);
+/* A free local port for flow (its local_port is filled in). min_iss: what its numbers must lie beyond, or 0. */
 bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss);
+/* A connection that we opened is out of the table, or was not made after all. */
+void port_release(struct tcp_stack *s, const struct ip_flow *flow);
 
 static inline bool conn_is_synchronized(const struct tcp_conn *c)
 {

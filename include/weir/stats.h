@@ -61,7 +61,8 @@
 	X(TCP_OUT_OF_ORDER, "tcp_out_of_order", "segments received out of order") \
 	X(TCP_ZERO_WINDOW_PROBES, "tcp_zero_window_probes", "zero-window probes sent") \
 	X(TCP_RST_TX, "tcp_rst_tx", "RST segments sent") \
-	X(TCP_RST_RX, "tcp_rst_rx", "RST segments accepted")
+	X(TCP_RST_RX, "tcp_rst_rx", "RST segments accepted") \
+	X(TCP_PORT_PROBES, "tcp_port_probes", "local ports looked at when connections were opened")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
