@@ -21,6 +21,7 @@
 #include <rte_ring_elem.h>
 
 #include "base/wheel.h"
+#include "net/steer.h"
 #include "proxy/proxy.h"
 #include "stats/stats.h"
 #include "tcp/tcp.h"
@@ -166,6 +167,17 @@ static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 	wheel_arm(&w->wheel, t, KIND_HOUSEKEEPING, now + HOUSEKEEPING_US);
 }
 
+/* Payload of a long segment: where every port cuts it, as much as one packet holds; else what software cuts. */
+static uint32_t tso_bytes(const struct worker *w)
+{
+	uint32_t max = w->wc.config->tso_bytes;
+
+	for (unsigned i = 0; i < w->wc.net.n_ports; i++)
+		if (!w->wc.net.ports[i].caps.tx_tso && max > NET_GSO_MAX)
+			max = NET_GSO_MAX;
+	return max;
+}
+
 static bool create_tcp(struct worker *w)
 {
 	const struct config *c = w->wc.config;
@@ -179,8 +191,10 @@ static bool create_tcp(struct worker *w)
 		.fin_timeout_ms = c->fin_timeout_ms,
 		.keepalive_ms = c->keepalive_ms,
 		.max_retransmit_ms = c->max_retransmit_ms,
+		.tso_max_bytes = tso_bytes(w),
 	};
-	const struct tcp_env env = {
+	const struct steer *steer = w->wc.net.steer;
+	struct tcp_env env = {
 		.ctx = w->net,
 		.output = net_output_tcp,
 		.pool = w->wc.net.pool,
@@ -194,7 +208,13 @@ static bool create_tcp(struct worker *w)
 		if (w->wc.net.ifaces[i].mtu < tc.mtu)
 			tc.mtu = w->wc.net.ifaces[i].mtu;
 	memcpy(tc.secret, w->wc.secret, sizeof(tc.secret));
-	steer_ports(c->port_lo, c->port_hi, w->wc.n_workers, w->wc.id, &tc.port_lo, &tc.port_hi);
+	steer_ports(steer, w->wc.id, &tc.port_lo, &tc.port_hi);
+	if (steer->by_hash) {
+		env.steer_port = net_steer_port;
+		env.steer_fit = net_steer_fit;
+		env.steer_bits = steer->bits;
+		env.steer_fits = steer_n_fits(steer, w->wc.id);
+	}
 	w->tcp = tcp_create(&tc, &env);
 	return w->tcp != NULL;
 }

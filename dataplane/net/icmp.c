@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "net/net_pvt.h"
+#include "net/steer.h"
 
 #define PROTO_UDP 17
 #define ERRORS_PER_SECOND 100
@@ -90,8 +91,9 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 		net_drop(n, r->m, WEIR_R_ICMP_BAD);
 		return;
 	}
-	/* A device hashes the error, not what it quotes: with RSS any worker may own the connection. */
-	if (n->cfg.ports[r->port].caps.stable_rss && !r->is_redirected)
+	/* A device hashes the error, not what it quotes: with RSS any worker may own a client's connection. */
+	if (n->cfg.ports[r->port].caps.stable_rss && !r->is_redirected && n->cfg.n_workers > 1 &&
+	    steer_opener(n->cfg.steer, &flow) < 0)
 		steer_broadcast(n, r);
 	else if (steer_redirect(n, r, &flow))
 		return;

@@ -108,10 +108,11 @@ static int configure(const struct net_port_config *config, uint16_t id, struct n
 		conf.rxmode.mtu = info.max_mtu;
 	choose_offloads(config, &info, &conf, &out->caps);
 	rss &= info.flow_type_rss_offloads;
-	if (config->n_queues > 1 && rss && !is_virtual(config->device)) {
+	if (config->n_queues > 1 && rss && (config->wants_rss || !is_virtual(config->device))) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = rss;
-		out->caps.stable_rss = true;
+		out->caps.has_rss = true;
+		out->caps.stable_rss = !is_virtual(config->device);
 	}
 	out->mtu = (uint16_t)conf.rxmode.mtu;
 	return rte_eth_dev_configure(id, config->n_queues, config->n_queues, &conf);
@@ -150,7 +151,7 @@ int port_start(const struct net_port_config *config, struct net_port *out)
 
 	if (rc)
 		return rc;
-	*out = (struct net_port){.port_id = id, .n_queues = config->n_queues};
+	*out = (struct net_port){.port_id = id, .n_queues = config->n_queues, .has_vlans = config->has_vlans};
 	device_name(config->device, out->name, sizeof(out->name));
 	rc = configure(config, id, out);
 	if (rc == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Two workers' networks on a port that the test listens in on, with a TCP
- * that only takes notes. Frames are built and taken apart here by code of
- * the test's own.
+ * that only takes notes (rig.c). Frames are built and taken apart by code of
+ * the test's own (rig_frames.c, which can be used without the other).
  */
 #ifndef TESTS_NET_RIG_H
 #define TESTS_NET_RIG_H
@@ -21,6 +21,7 @@
 #include "base/wheel.h"
 #include "net/net.h"
 #include "net/net_pvt.h"
+#include "net/steer.h"
 
 #define RIG_N 2
 #define RIG_N_MBUFS 2047
@@ -60,6 +61,7 @@ struct rig {
 	struct rte_mempool *pool, *clones;
 	struct net_port port; /* caps may be changed before rig_setup() */
 	struct net_iface iface;
+	struct steer steer;	 /* by port, 20000 to 21999 */
 	struct rte_ring *rings[RIG_N * RIG_N], *out[RIG_N * RIG_N];
 	struct wheel wheels[RIG_N];
 	struct weir_worker_stats stats[RIG_N];
@@ -83,7 +85,6 @@ int rig_start(void **state);
 int rig_setup(void **state);
 int rig_teardown(void **state);
 
-struct weir_ip rig_ip(const char *text);
 /* Polls every worker twice. */
 void rig_poll(void);
 /* Gives frames, received together, to a worker and polls. */
@@ -91,6 +92,10 @@ void rig_give(int worker, const uint8_t *const *frames, const unsigned *lens, un
 void rig_give_one(int worker, const uint8_t *frame, unsigned len);
 /* The next hops 10.0.0.9 and fd00::9 are known from here on. Sent frames are forgotten. */
 void rig_know_neighbours(void);
+
+extern const uint8_t rig_us[6], rig_him[6];
+
+struct weir_ip rig_ip(const char *text);
 
 /* A TCP segment of the peer (or, with the ends changed, one of ours). */
 struct rig_segment {

@@ -17,6 +17,7 @@
 #include "base/wheel.h"
 #include "net/net.h"
 #include "net/net_pvt.h"
+#include "net/steer.h"
 
 #define N 2
 #define MAX_SENT 64
@@ -29,6 +30,7 @@ static struct rte_ring *rings[N * N], *out[N * N];
 static struct wheel wheels[N];
 static struct weir_worker_stats stats[N];
 static struct net *net[N];
+static struct steer steer;
 static uint64_t now = 10000000;
 
 /* What was sent, and what TCP got. */
@@ -113,6 +115,7 @@ static int start_all(void **state)
 
 	pool = rte_pktmbuf_pool_create("net", N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	pools[0] = pools[1] = pool;
+	steer_init(&steer, N, 20000, 21999);
 	if (!pool || port_start(&pc, &port) != 0)
 		return -1;
 	for (uint16_t i = 0; i < N; i++)
@@ -135,8 +138,7 @@ static int setup(void **state)
 	for (uint16_t i = 0; i < N; i++) {
 		struct net_config nc = {.worker = i, .n_workers = N, .n_ifaces = 2, .ifaces = ifaces, .n_ports = 1, .ports = &port,
 					.pool = pool, .wheel = &wheels[i], .stats = &stats[i], .redirect_in = &rings[i * N],
-					.redirect_out = &out[i * N], .n_neighbours = 8, .neighbour_queue = 3, .port_lo = 20000,
-					.port_hi = 21999};
+					.redirect_out = &out[i * N], .n_neighbours = 8, .neighbour_queue = 3, .steer = &steer};
 
 		now += 10000000;
 		wheel_init(&wheels[i], 1000, now);
