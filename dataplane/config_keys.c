@@ -263,6 +263,8 @@ static void set_user(struct parse *p, const struct key *k, void *section, const 
 #define IFACE(field) offsetof(struct config_iface, net.field)
 
 #define ADDRESS_KEYS \
+	{.name = "mss_clamp", .type = KEY_U16, .offset = IFACE(mss_clamp), .min = 536, .max = 8960, .def = "none", \
+	 .help = "Maximum segment size that TCP announces and uses here, where the path is known to take less than the MTU."}, \
 	{.name = "addresses", .type = KEY_CUSTOM, .offset = offsetof(struct config_iface, net), .set = set_addresses, \
 	 .expect = "a list of addresses with prefix length", \
 	 .help = "Addresses of this host on the interface, such as `192.0.2.10/24` and `2001:db8::10/64`."}, \

@@ -197,6 +197,7 @@ static bool create_tcp(struct worker *w)
 	struct tcp_env env = {
 		.ctx = w->net,
 		.output = net_output_tcp,
+		.path_mtu = net_mtu_for,
 		.pool = w->wc.net.pool,
 		.clones = w->wc.clones,
 		.wheel = &w->wheel,

@@ -38,6 +38,7 @@ struct net_iface {
 	uint16_t port_id; /* DPDK's */
 	uint16_t vlan;	  /* 0: untagged */
 	uint16_t mtu;	  /* IP bytes */
+	uint16_t mss_clamp; /* MSS that TCP announces and uses here at most; 0: what the MTU allows */
 	uint8_t mac[6];
 	unsigned n_addrs;
 	struct net_addr addrs[NET_MAX_ADDRS];
@@ -132,6 +133,12 @@ void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, u
 /* A tcp_steer_port_fn and a tcp_steer_fit_fn, for steering by hash. */
 void net_steer_port(void *ctx, struct ip_flow *flow);
 unsigned net_steer_fit(void *ctx, const struct ip_flow *flow);
+
+/*
+ * A tcp_mtu_fn: what the interface's MTU and MSS clamp allow; is_path: and
+ * what routers said of the path within the last ten minutes.
+ */
+uint16_t net_mtu_for(void *ctx, const struct weir_ip *remote, bool is_path);
 
 /* Gives everything collected to the ports and to the redirect rings. Once per iteration, at its end. */
 void net_flush(struct net *n);

@@ -113,6 +113,8 @@ struct net {
 	struct net_tx *tx;		/* [n_ports] */
 	struct net_redirect *redirect;	/* [n_workers] */
 	uint8_t iface_port[NET_MAX_IFACES]; /* index of the interface's port */
+	uint64_t now_us; /* of the iteration */
+	struct pmtu *pmtu;
 	struct gro gro;
 };
 
@@ -205,6 +207,12 @@ void gso_output(struct net *n, struct rte_mbuf *m, const struct tcp_way *w, bool
  */
 void gro_input(struct net *n, struct rte_mbuf *m, const struct tcp_packet *p, bool is_plain, uint64_t now_us);
 void gro_flush(struct net *n, uint64_t now_us);
+
+/* pmtu.c: what is known of paths. find: 0 if nothing is. */
+bool pmtu_create(struct net *n);
+void pmtu_destroy(struct net *n);
+uint16_t pmtu_find(const struct net *n, const struct weir_ip *remote);
+void pmtu_learn(struct net *n, const struct weir_ip *remote, uint16_t mtu);
 
 /* icmp.c */
 void icmp4_input(struct net *n, struct rx *r);

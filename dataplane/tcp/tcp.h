@@ -58,12 +58,20 @@ typedef void tcp_output_fn(void *ctx, struct rte_mbuf *m, const struct ip_flow *
 typedef void tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
 typedef unsigned tcp_steer_fit_fn(void *ctx, const struct ip_flow *flow);
 
+/*
+ * The largest packet towards remote, IP header included; config.mtu bounds it.
+ * is_path: with what is known of the path (for what we send); else of our
+ * own interface (for the MSS that we announce: RFC 6691, RFC 2923 2.3).
+ */
+typedef uint16_t tcp_mtu_fn(void *ctx, const struct weir_ip *remote, bool is_path);
+
 #define TCP_WHEEL_KINDS 7
 
 /* What the stack needs from its worker. All of it outlives the stack. */
 struct tcp_env {
 	void *ctx; /* for output */
 	tcp_output_fn *output;
+	tcp_mtu_fn *path_mtu;	       /* NULL: config.mtu */
 	tcp_steer_port_fn *steer_port; /* NULL: all of port_lo .. port_hi is this worker's own */
 	tcp_steer_fit_fn *steer_fit;
 	unsigned steer_bits, steer_fits;

@@ -205,7 +205,9 @@ void conn_send_probe(struct tcp_conn *c);
 void send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
 void conn_send_reset(struct tcp_conn *c);
 uint32_t conn_receive_window(const struct tcp_conn *c);
+/* The MSS that we announce; the one that we send with at most. */
 uint16_t conn_mss_for(const struct tcp_stack *s, const struct weir_ip *remote);
+uint16_t conn_path_mss(const struct tcp_stack *s, const struct weir_ip *remote);
 uint32_t conn_ts_now(const struct tcp_conn *c);
 
 /* timer.c */

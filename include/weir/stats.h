@@ -46,7 +46,8 @@
 	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known") \
 	X(TX_TSO, "tx_tso_segments", "long TCP segments given to a port that cuts them") \
 	X(TX_GSO, "tx_gso_segments", "long TCP segments cut in software") \
-	X(RX_MERGED, "rx_merged_segments", "TCP segments merged into the one before them")
+	X(RX_MERGED, "rx_merged_segments", "TCP segments merged into the one before them") \
+	X(PMTU_LEARNED, "pmtu_learned", "paths whose MTU was reduced by what a router said")
 
 #define WEIR_COUNTERS_TCP(X) \
 	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \

@@ -122,6 +122,7 @@ static const struct {
 	{PORT "workers: {cors: [1]}\n", "weir.yaml:4:11: unknown key 'cors' in workers; expected one of: cores"},
 	{PORT "workers: {cores: [1, 1]}\n", "weir.yaml:4:22: cores: core 1 twice"},
 	{PORT "workers: {cores: [-1]}\n", "weir.yaml:4:19: cores: expected a core number"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24], mss_clamp: 535}]\n", "mss_clamp: expected a number from 536 to 8960"},
 	{PORT "workers: {steering: [rss]}\n", "weir.yaml:4:21: steering: expected auto, flow, rss or redirect"},
 	{PORT "workers: {steering: magic}\n", "weir.yaml:4:21: steering: expected auto, flow, rss or redirect"},
 	{PORT "offloads: {tso_bytes: 65456}\n", "weir.yaml:4:23: tso_bytes: expected a number from 0 to 65455"},

@@ -571,7 +571,7 @@ static void icmp_error_reaches_tcp_only_for_packets_of_ours(void **state)
 	uint8_t quoted[1600];
 	uint16_t sum;
 
-	put_tcp4(quoted, "10.0.0.2", "10.0.0.9", 20001, 80, 0);
+	put_tcp4(quoted, "10.0.0.2", "10.0.0.9", 20001, 80, 1460);
 	quoted[14 + 20 + 7] = 42; /* sequence number */
 	memcpy(e + 8, quoted + 14, 28);
 	sum = (uint16_t)~sum16(e, sizeof(e), 0);
