@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "net/net.h"
+#include "net/steer.h"
 
 #define CONFIG_MAX_LISTEN 64
 
@@ -70,6 +71,11 @@ struct config {
 	uint32_t rx_buffer_bytes, tx_buffer_bytes;
 	uint32_t arena_mb; /* of the region shared with weir-ctrl */
 	uint16_t port_lo, port_hi;
+	enum steer_want steering;
+
+	bool device_offloads; /* checksums and cutting by the devices that can */
+	bool gro;
+	uint32_t tso_bytes; /* payload of a long segment at most; 0: none */
 
 	/* TCP */
 	enum tcp_cc_kind cc, upstream_cc;

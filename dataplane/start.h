@@ -9,6 +9,7 @@
 #include "config.h"
 #include "ctl.h"
 #include "net/net.h"
+#include "net/steer.h"
 #include "worker.h"
 
 struct rte_mempool;
@@ -27,6 +28,7 @@ struct dataplane {
 	unsigned n_ports;
 	struct net_port ports[WEIR_MAX_PORTS];
 	struct net_iface ifaces[NET_MAX_IFACES];
+	struct steer steer;
 	struct worker *workers[WEIR_MAX_WORKERS];
 	unsigned n_launched;
 	struct ctl *ctl;

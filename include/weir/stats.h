@@ -43,7 +43,11 @@
 	X(ICMP_ECHO, "icmp_echo", "ICMP and ICMPv6 echo requests answered") \
 	X(ICMP_ERRORS_RX, "icmp_errors_rx", "ICMP and ICMPv6 errors received for our packets") \
 	X(ICMP_ERRORS_TX, "icmp_errors_tx", "ICMP and ICMPv6 errors sent") \
-	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known")
+	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known") \
+	X(TX_TSO, "tx_tso_segments", "long TCP segments given to a port that cuts them") \
+	X(TX_GSO, "tx_gso_segments", "long TCP segments cut in software") \
+	X(RX_MERGED, "rx_merged_segments", "TCP segments merged into the one before them") \
+	X(PMTU_LEARNED, "pmtu_learned", "paths whose MTU was reduced by what a router said")
 
 #define WEIR_COUNTERS_TCP(X) \
 	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \
@@ -72,7 +76,8 @@
 	X(TCP_MTU_REDUCED, "tcp_mtu_reduced", "connections whose segments became smaller by ICMP") \
 	X(TCP_BLACK_HOLES, "tcp_black_holes", "connections whose segments became smaller because large ones never arrived") \
 	X(TCP_FLIGHT_FULL, "tcp_flight_full", "segments held back because the pool of records in flight was empty") \
-	X(TCP_CC_FALLBACKS, "tcp_cc_fallbacks", "connections that got the default congestion control because the pool of BBR was empty")
+	X(TCP_CC_FALLBACKS, "tcp_cc_fallbacks", "connections that got the default congestion control because the pool of BBR was empty") \
+	X(TCP_PORT_PROBES, "tcp_port_probes", "local ports looked at when connections were opened")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -176,7 +181,8 @@ enum weir_reason_kind {
 	X(TX_FULL, "tx_full", "transmit queue of the port is full") \
 	X(TX_TOO_LONG, "tx_too_long", "packet longer than the MTU") \
 	X(TCP_NO_TIME_STAMP, "tcp_no_time_stamp", "segment without the time stamp that was agreed on") \
-	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent")
+	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent") \
+	X(TX_REFUSED, "tx_refused", "packet that the driver of the port refuses to send")
 
 /* Why a TCP connection ended. */
 #define WEIR_REASONS_CONNECTION(X) \
