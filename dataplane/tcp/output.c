@@ -432,7 +432,7 @@ static void maybe_restart(struct tcp_conn *c)
 {
 	uint64_t idle_us = c->stack->now_us - c->last_tx_us;
 
-	if (!c->flight && c->last_tx_us && n_queued(c) && (idle_us > c->rto_us || c->cc.ops->owns_cwnd))
+	if (!c->flight && c->last_tx_us && n_queued(c))
 		c->cc.ops->restart(&c->cc, conn_payload_max(c), c->rto_us, idle_us, c->stack->now_us);
 }
 

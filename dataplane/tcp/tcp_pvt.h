@@ -213,6 +213,9 @@ struct tcp_flight {
 	uint32_t n_sacked; /* segments */
 	uint32_t lost;	   /* bytes ever believed lost */
 	uint32_t lost_now; /* bytes in the list of the lost */
+	uint32_t lost_untold; /* bytes marked since congestion control heard of it */
+	uint64_t loss_sent_us; /* of what loss speaks of */
+	struct cc_loss loss;   /* the newest of them */
 	uint8_t recovery;  /* enum recovery_state */
 	bool is_frto : 1;	   /* after a timeout: it may have been spurious (RFC 5682) */
 	bool frto_sends_new : 1;   /* step 2b: new data go before retransmissions */
