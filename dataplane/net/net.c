@@ -60,6 +60,8 @@ static void handle(struct net *n, uint16_t port, struct rte_mbuf *m, bool is_red
 
 void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsigned n_pkts, uint64_t now_us)
 {
+	if (unlikely(n->capture))
+		capture_burst(n, pkts, n_pkts, port_index, WEIR_CAPTURE_IN, now_us);
 	for (unsigned i = 0; i < n_pkts; i++) {
 		if (i + 2 < n_pkts)
 			rte_prefetch0(rte_pktmbuf_mtod(pkts[i + 2], void *));
@@ -109,6 +111,7 @@ unsigned net_poll(struct net *n, uint64_t now_us)
 	struct rte_mbuf *pkts[NET_BURST];
 	unsigned total = 0;
 
+	n->now_us = now_us;
 	if (n->cfg.worker == 0 && n->n_announced < N_ANNOUNCEMENTS && now_us >= n->announce_us)
 		announce(n, now_us);
 	for (uint16_t i = 0; i < n->cfg.n_ports; i++) {
