@@ -70,6 +70,7 @@ struct config {
 	uint32_t redirect_ring;
 	uint32_t rx_buffer_bytes, tx_buffer_bytes;
 	uint32_t arena_mb; /* of the region shared with weir-ctrl */
+	uint32_t capture_kb; /* of each worker's capture ring; 0: no captures */
 	uint16_t port_lo, port_hi;
 	enum steer_want steering;
 

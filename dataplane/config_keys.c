@@ -330,6 +330,8 @@ static const struct key memory_keys[] = {
 	 .help = "Use hugepages. `false` works everywhere and is slower; PCI ports need `true`."},
 	U32("mb", memory_mb, 0, 1048576, "0", "Memory for DPDK in MiB. 0: as much as the pools need."),
 	U32("arena_mb", arena_mb, 1, 1024, "64", "Size in MiB of the area through which weir-ctrl hands over routes."),
+	U32("capture_kb", capture_kb, 0, 1048576, "1024",
+	    "Size in KiB of each worker's ring for `weirctl capture`, at least 256; taken when it is first used. 0: no captures."),
 	{.name = "file_prefix", .type = KEY_TEXT, .offset = OFF(file_prefix), .max = sizeof(((struct config *)0)->file_prefix),
 	 .def = "weir-PID", .help = "DPDK's file prefix, where several of its programs run on a host."},
 	{0},

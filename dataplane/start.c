@@ -59,6 +59,21 @@ static void stop_stats(struct dataplane *d)
 	d->stats = NULL;
 }
 
+static int start_diag(struct dataplane *d)
+{
+	d->diag = ctl_diag_create(d->config.n_workers, d->config.capture_kb, &d->diag_fd);
+	if (d->diag)
+		return 0;
+	log_error("no memory for the diagnostics: %s", strerror(errno));
+	return -ENOMEM;
+}
+
+static void stop_diag(struct dataplane *d)
+{
+	ctl_diag_destroy(d->diag, d->diag_fd);
+	d->diag = NULL;
+}
+
 static void stop_pools(struct dataplane *d)
 {
 	for (unsigned i = 0; i < d->config.n_workers; i++) {
@@ -302,6 +317,8 @@ static int start_ctl(struct dataplane *d)
 		.arena_mb = d->config.arena_mb,
 		.n_workers = d->config.n_workers,
 		.links = d->links,
+		.diag = d->diag,
+		.diag_fd = d->diag_fd,
 	};
 
 	d->ctl = ctl_create(&cc, d->stats, d->stats_fd);
@@ -343,6 +360,7 @@ static const struct step {
 } steps[] = {
 	{"DPDK", start_eal, stop_eal},
 	{"statistics", start_stats, stop_stats},
+	{"diagnostics", start_diag, stop_diag},
 	{"packet buffers", start_pools, stop_pools},
 	{"rings", start_rings, stop_rings},
 	{"ports", start_ports, stop_ports},

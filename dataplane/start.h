@@ -20,6 +20,8 @@ struct dataplane {
 	struct config config;
 	struct weir_stats_region *stats;
 	int stats_fd;
+	struct weir_diag_region *diag;
+	int diag_fd;
 	struct rte_mempool *pools[WEIR_MAX_WORKERS];
 	struct rte_mempool *clones[WEIR_MAX_WORKERS];
 	struct rte_ring *redirect[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* [to * n_workers + from] */

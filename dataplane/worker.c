@@ -21,11 +21,13 @@
 #include <rte_ring_elem.h>
 
 #include "base/wheel.h"
+#include "net/capture.h"
 #include "net/steer.h"
 #include "proxy/proxy.h"
 #include "stats/stats.h"
 #include "tcp/tcp.h"
 #include "upstream/upstream.h"
+#include "walk.h"
 
 #define TICK_US 100	     /* so fine for pacing; an idle wheel_run() costs the same 7 ns as with 1000 */
 #define TIMER_BUDGET 256     /* handlers per iteration */
@@ -52,6 +54,7 @@ struct worker {
 	struct upstream *upstream;
 	struct proxy *proxy;
 	struct weir_worker_stats *stats;
+	struct walk_job *walk; /* a list of connections that is being made, or NULL */
 	uint64_t tsc_start;
 	uint64_t tsc_mult; /* microseconds per cycle, times 2^32 */
 	bool draining;
@@ -96,6 +99,22 @@ static void release_snapshot(void *ctx, const struct weir_snapshot *s)
 	tell_main(ctx, WORKER_RELEASED, (void *)(uintptr_t)s, s->generation, 0);
 }
 
+static void begin_capture(struct worker *w, struct net_capture *c)
+{
+	c->unix_offset_us = (int64_t)(c->unix_us - now_us(w, c->tsc));
+	net_capture_start(w->net, c);
+}
+
+static void walk(struct worker *w)
+{
+	struct walk_job *job = w->walk;
+
+	if (!walk_step(job, w->tcp, w->stats))
+		return;
+	w->walk = NULL;
+	tell_main(w, WORKER_WALKED, job, job->id, 0);
+}
+
 static void on_message(struct worker *w, const struct worker_msg *m, uint64_t now)
 {
 	switch ((enum worker_msg_type)m->type) {
@@ -117,6 +136,16 @@ static void on_message(struct worker *w, const struct worker_msg *m, uint64_t no
 		break;
 	case WORKER_STOP:
 		w->is_stopped = true;
+		break;
+	case WORKER_WALK:
+		w->walk = m->ptr;
+		break;
+	case WORKER_CAPTURE:
+		begin_capture(w, m->ptr);
+		break;
+	case WORKER_CAPTURE_STOP:
+		net_capture_stop(w->net);
+		tell_main(w, WORKER_CAPTURE_STOPPED, NULL, m->id, 0);
 		break;
 	default:
 		assert(!"message that main does not send");
@@ -389,6 +418,10 @@ int worker_run(void *arg)
 		n += wheel_run(&w->wheel, now, TIMER_BUDGET);
 		n += tcp_run(w->tcp, now);
 		net_flush(w->net);
+		if (unlikely(w->walk)) {
+			walk(w);
+			n++;
+		}
 		stat_inc(w->stats, WEIR_C_LOOPS);
 		if (n) {
 			n_idle = 0;

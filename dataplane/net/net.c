@@ -62,6 +62,8 @@ static void handle(struct net *n, uint16_t port, struct rte_mbuf *m, bool is_red
 void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsigned n_pkts, uint64_t now_us)
 {
 	n->now_us = now_us;
+	if (unlikely(n->capture))
+		capture_burst(n, pkts, n_pkts, port_index, WEIR_CAPTURE_IN, now_us);
 	for (unsigned i = 0; i < n_pkts; i++) {
 		if (i + 2 < n_pkts)
 			rte_prefetch0(rte_pktmbuf_mtod(pkts[i + 2], void *));

@@ -13,6 +13,7 @@
 #include <rte_mbuf.h>
 
 #include "base/wheel.h"
+#include "net/capture.h"
 #include "net/net.h"
 #include "stats/stats.h"
 
@@ -71,6 +72,7 @@ struct token_bucket {
 
 struct net_tx {
 	unsigned n;
+	unsigned n_captured; /* the first ones, which a flush before left: a capture has seen them */
 	struct rte_mbuf *pkts[NET_TX_BUFFER];
 };
 
@@ -110,6 +112,7 @@ struct net {
 	struct token_bucket errors, echoes;
 	uint64_t announce_us; /* when our addresses are announced next */
 	unsigned n_announced;
+	struct net_capture *capture; /* NULL: none is on */
 	struct net_tx *tx;		/* [n_ports] */
 	struct net_redirect *redirect;	/* [n_workers] */
 	uint8_t iface_port[NET_MAX_IFACES]; /* index of the interface's port */
@@ -243,5 +246,9 @@ bool neigh_doubt(struct net *n, unsigned iface, const struct weir_ip *ip, const 
 
 /* port.c */
 void port_flush(struct net *n);
+
+/* capture.c: a capture is on, and may be over after this. */
+void capture_burst(struct net *n, struct rte_mbuf *const *pkts, unsigned n_pkts, unsigned port,
+		   enum weir_capture_direction direction, uint64_t now_us);
 
 #endif

@@ -217,6 +217,8 @@ void port_flush(struct net *n)
 			prepare(n, port, tx);
 		if (!tx->n)
 			continue;
+		if (unlikely(n->capture))
+			capture_burst(n, tx->pkts + tx->n_captured, tx->n - tx->n_captured, i, WEIR_CAPTURE_OUT, n->now_us);
 		for (unsigned k = 0; k < tx->n; k++)
 			bytes += tx->pkts[k]->pkt_len;
 		sent = rte_eth_tx_burst(port->port_id, n->cfg.worker, tx->pkts, (uint16_t)tx->n);
@@ -226,5 +228,6 @@ void port_flush(struct net *n)
 		stat_add(n->stats, WEIR_C_TX_BYTES, bytes);
 		tx->n -= sent; /* the rest waits for the next flush */
 		memmove(tx->pkts, tx->pkts + sent, tx->n * sizeof(tx->pkts[0]));
+		tx->n_captured = tx->n;
 	}
 }

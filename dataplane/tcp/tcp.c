@@ -379,6 +379,21 @@ void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), vo
 			fn(ctx, &s->conns[i]);
 }
 
+uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn)(void *ctx, const struct tcp_info *info),
+		       void *ctx)
+{
+	uint32_t end = n < s->cfg.n_connections - from ? from + n : s->cfg.n_connections;
+	struct tcp_info info;
+
+	for (uint32_t i = from; i < end; i++) {
+		if (!s->conns[i].stack || s->conns[i].is_dead)
+			continue;
+		tcp_get_info(&s->conns[i], &info);
+		fn(ctx, &info);
+	}
+	return end < s->cfg.n_connections ? end : TCP_EACH_END;
+}
+
 uint32_t tcp_n_connections(const struct tcp_stack *s)
 {
 	return s->n_conns;

@@ -277,6 +277,21 @@ struct tcp_info {
 void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out);
 /* Calls fn for each connection of the table; fn changes none. */
 void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), void *ctx);
+
+#define TCP_EACH_END UINT32_MAX
+
+/*
+ * A walk in steps, each as short as the caller needs it: looks at no more than
+ * n places of the stack from place `from` on (0 at first), calls fn for each
+ * connection there, and returns where the next step begins, TCP_EACH_END at the
+ * end. Connections may come and go between two steps: one that is there from
+ * the first step to the last is told once, any other at most once for each of
+ * its lives. fn changes none. It gets a tcp_info, not a tcp_conn, so that a
+ * pool of a smaller form (of TIME-WAIT, say) can take the places behind the
+ * table's; a connection that moves there in between may then be told twice.
+ */
+uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn)(void *ctx, const struct tcp_info *info),
+		       void *ctx);
 uint32_t tcp_n_connections(const struct tcp_stack *s);
 
 #endif

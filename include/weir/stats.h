@@ -27,7 +27,8 @@
 	X(BUSY_CYCLES, "worker_busy_cycles", "time stamp counter cycles of iterations that found work") \
 	X(TOTAL_CYCLES, "worker_cycles", "time stamp counter cycles of all iterations") \
 	X(SNAPSHOT_SWAPS, "snapshot_swaps", "snapshots that the worker switched to") \
-	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to")
+	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to") \
+	X(WALKED, "connections_walked", "connections looked at for a list of connections")
 
 #define WEIR_COUNTERS_NET(X) \
 	X(RX_PACKETS, "rx_packets", "packets received from the port") \
@@ -47,7 +48,9 @@
 	X(TX_TSO, "tx_tso_segments", "long TCP segments given to a port that cuts them") \
 	X(TX_GSO, "tx_gso_segments", "long TCP segments cut in software") \
 	X(RX_MERGED, "rx_merged_segments", "TCP segments merged into the one before them") \
-	X(PMTU_LEARNED, "pmtu_learned", "paths whose MTU was reduced by what a router said")
+	X(PMTU_LEARNED, "pmtu_learned", "paths whose MTU was reduced by what a router said") \
+	X(CAPTURED, "captured_packets", "packets copied for a capture") \
+	X(CAPTURE_DROPS, "capture_drops", "packets that a capture wanted and its ring had no room for")
 
 #define WEIR_COUNTERS_TCP(X) \
 	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \
@@ -277,7 +280,10 @@ struct weir_stats_region {
 	uint64_t ctrl_connects;	 /* connections of a weir-ctrl taken */
 	uint64_t ctrl_refused;	 /* connections refused: wrong uid, or one was there */
 	uint64_t ctrl_protocol_errors; /* connections ended because the peer broke the contract */
-	uint64_t reserved[13];
+	uint64_t conn_lists;   /* lists of connections made */
+	uint64_t captures;     /* captures begun */
+	uint64_t diag_refused; /* requests for either that were refused */
+	uint64_t reserved[10];
 };
 
 #endif
