@@ -208,7 +208,7 @@ static bool create_upstream(struct worker *w)
 		.wheel = &w->wheel,
 		.wheel_kind = KIND_UPSTREAM,
 		.stats = w->stats,
-		.n_conns = c->n_connections,
+		.n_conns = c->n_upstreams,
 		.n_endpoints = c->n_endpoints,
 		.n_backends = c->n_backends,
 		.max_per_endpoint = c->n_upstream_max,
