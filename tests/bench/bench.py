@@ -5,13 +5,16 @@ A Bench is a folder and three processes. Nothing of the kernel's network is used
 but a loopback port for weir-ctrl's admin API. Leaving the with-block ends every
 process and looks at how it ended.
 """
+import argparse
 import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -53,15 +56,17 @@ class Bench:
     slots        connections that weir-blast can have
     core         weir-blast's
     blast        more arguments for weir-blast
+    idle_us      what all of them sleep at a time without work; 0: they poll, as for figures they must
     sanitizers   the build has them: everything is slower
     """
 
     def __init__(self, build, workers=(0,), origins=1, connections=16384, pools=None, limits=None, timeouts=None,
-                 slots=65536, core=1, blast=(), sanitizers=False):
+                 slots=65536, core=1, blast=(), idle_us=0, sanitizers=False):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.origins, self.connections = list(workers), origins, connections
         self.pools, self.limits, self.timeouts = dict(pools or {}), dict(limits or {}), dict(timeouts or {})
         self.slots, self.core, self.blast_args, self.sanitizers = slots, core, list(blast), sanitizers
+        self.idle_us = idle_us
         self.dir = None
         self.procs = {}
         self.admin = f"127.0.0.1:{free_port()}"
@@ -119,7 +124,7 @@ class Bench:
     addresses: [{WEIR}/24]
     gateways: [{GATEWAY}]
     descriptors: 2048
-workers: {{cores: {self.workers}}}
+workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
 memory: {{hugepages: false, arena_mb: 8}}
 pools: {self._section(pools)}
 limits: {self._section(self.limits)}
@@ -145,6 +150,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                               "--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11", "--descriptors", 2048,
                               "--queues", n, "--core", self.core, "--target", f"{WEIR}:80", "--origin", f"{ORIGIN}:{ORIGIN_PORT}",
                               "--origins", self.origins, "--gateway", GATEWAY, "--host", HOST, "--slots", self.slots,
+                              "--idle-us", self.idle_us,
                               *self.blast_args], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def has_ended(self, name):
@@ -196,8 +202,87 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                            timeout=30)
         return p.returncode == 0 and json.loads(p.stdout).get("live_generation", 0) > 0
 
+    def _worker_cpu_seconds(self):
+        """CPU time of each worker's thread."""
+        out = {}
+        for task in pathlib.Path(f"/proc/{self.procs['dataplane'].pid}/task").iterdir():
+            m = re.search(r"worker-?(\d+)", (task / "comm").read_text())
+            if m:
+                out[int(m.group(1))] = int((task / "schedstat").read_text().split()[0]) / 1e9
+        return [out[i] for i in sorted(out)]
+
+    def measure(self, line):
+        """A phase, with what it cost the dataplane.
+
+        The workers poll, so their CPU time is all that they could get, and on a
+        core that others use as well their time stamps run on while they wait.
+        So: CPU time times the share of their cycles that found work.
+        """
+        cpu, before = self._worker_cpu_seconds(), self.weirctl("stats")
+        report = self.phase(line)
+        after, cpu_after = self.weirctl("stats"), self._worker_cpu_seconds()
+        moved = {k: after[k]["sum"] - before[k]["sum"] for k in after}
+        busy = 0
+        shares = []
+        for i, seconds in enumerate(cpu_after):
+            total = after["worker_cycles"]["workers"][i] - before["worker_cycles"]["workers"][i]
+            share = (after["worker_busy_cycles"]["workers"][i] - before["worker_busy_cycles"]["workers"][i]) / max(total, 1)
+            shares.append(share)
+            busy += (seconds - cpu[i]) * share * report["tsc_hz"]
+        report["weir"] = {"busy_cycles": busy, "busy_shares": shares, "cpu_seconds": [b - a for a, b in zip(cpu, cpu_after)],
+                          "cycles_per_request": busy / moved["http_requests"] if moved["http_requests"] else None,
+                          "counters": {k: v for k, v in moved.items() if v}, "memory_kb": self.memory_kb()}
+        return report
+
     def memory_kb(self, name="dataplane"):
         for line in pathlib.Path(f"/proc/{self.procs[name].pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
         raise Failure("no VmRSS")
+
+
+# -- what the benchmarks have in common
+
+def arguments(text, **more):
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", required=True, help="a build folder, of --buildtype=release for figures")
+    parser.add_argument("--small", action="store_true", help="a few seconds: whether it works, not how fast")
+    parser.add_argument("--json", help="write the results to this file too")
+    for name, (kind, default, words) in more.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=default, help=f"{words} ({default})")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) # leaves the with-blocks
+    return parser.parse_args()
+
+
+def spread(values, digits=1):
+    """'median (least - most)'"""
+    v = sorted(values)
+    f = f"{{:,.{digits}f}}"
+    return f"{f.format(statistics.median(v))} ({f.format(v[0])} - {f.format(v[-1])})" if v else "-"
+
+
+def print_table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|" + " --- |" * len(head))
+    for row in rows:
+        print("| " + " | ".join(str(c) for c in row) + " |")
+    print(flush=True)
+
+
+def write_json(args, results):
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def expect_clean(report, what):
+    """Nothing was lost, and every answer was right."""
+    expect(not report["errors"], f"{what}: {report['errors']}")
+
+
+def main_of(fn):
+    """Runs a benchmark; a broken expectation is its exit status."""
+    try:
+        fn()
+    except Failure as e:
+        print(f"FAIL: {e}")
+        sys.exit(1)

@@ -133,7 +133,8 @@ struct options {
 	uint32_t window; /* bytes */
 	uint32_t ack_ms; /* acknowledgements are delayed by so much */
 	uint32_t drop_ppm;
-	bool timestamps, verify, is_json;
+	uint32_t idle_us; /* slept at a time without work; 0: not */
+	bool timestamps, verify, scatter, is_json;
 	const char *file_prefix;
 };
 

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
@@ -20,7 +22,8 @@
 #include "phase.h"
 
 #define RESOLVE_S 20	  /* until the proxy's link address must be known */
-#define INPUT_EVERY 512	  /* iterations between two looks at standard input */
+#define INPUT_EVERY_MS 2  /* between two looks at standard input */
+#define IDLE_LOOPS 64	  /* iterations without work before a sleep */
 
 static volatile sig_atomic_t is_ended;
 
@@ -78,10 +81,25 @@ static void count_cycles(struct blast *b, uint64_t now)
 	work = b->counts.rx + b->counts.tx;
 }
 
+/* Gives the core away when there is nothing to do, where it is shared. */
+static void rest(const struct blast *b)
+{
+	static uint64_t work;
+	static unsigned n_idle;
+	const struct timespec t = {.tv_nsec = (long)b->o.idle_us * 1000};
+
+	n_idle = b->counts.rx + b->counts.tx == work ? n_idle + 1 : 0;
+	work = b->counts.rx + b->counts.tx;
+	if (n_idle > IDLE_LOOPS)
+		nanosleep(&t, NULL);
+}
+
 static void iterate(struct blast *b)
 {
 	uint32_t ms;
 
+	if (b->o.idle_us)
+		rest(b);
 	b->tsc = rte_rdtsc();
 	count_cycles(b, b->tsc);
 	ms = (uint32_t)(b->tsc / (b->tsc_hz / 1000));
@@ -156,15 +174,16 @@ static int run_input(struct blast *b)
 {
 	static char buf[4096];
 	size_t n = 0;
-	unsigned i = 0;
+	uint32_t looked_ms = 0;
 	int rc = 0;
 
 	while (!is_ended && rc == 0) {
 		int len;
 
 		iterate(b);
-		if (++i % INPUT_EVERY)
+		if (b->now_ms - looked_ms < INPUT_EVERY_MS)
 			continue;
+		looked_ms = b->now_ms;
 		len = read_line(buf, sizeof(buf), &n);
 		if (len < 0)
 			break;
@@ -224,6 +243,7 @@ int main(int argc, char **argv)
 		return rc;
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
+	prctl(PR_SET_TIMERSLACK, 1000); /* a sleep of 20 us is to be one */
 	rc = create(&b, &c);
 	if (rc) {
 		fprintf(stderr, "weir-blast: cannot start: %s\n", strerror(-rc));

@@ -43,14 +43,16 @@ static const char usage[] =
 	"  --descriptors N         (1024)     --file-prefix NAME      (blast-PID)\n"
 	"  --window BYTES          receive window (262144)\n"
 	"  --ack-ms N              delay of acknowledgements that nothing carries (20)\n"
+	"  --idle-us N             sleep so long when there is nothing to do; 0: never, for a core of its own (0)\n"
 	"  --drop PPM              lose so many of a million received frames (0)\n"
+	"  --scatter               each frame to any queue, not to the one that the connection's last frame came from\n"
 	"  --no-timestamps         without the TCP option\n"
 	"  --no-verify             do not check the checksums of what arrives\n"
 	"  --help\n";
 
 enum {
 	OPT_PORT = 256, OPT_QUEUES, OPT_TARGET, OPT_ORIGIN, OPT_ORIGINS, OPT_GATEWAY, OPT_CLIENTS, OPT_PORTS_PER, OPT_SLOTS,
-	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_WINDOW, OPT_ACK, OPT_DROP, OPT_NO_TS, OPT_NO_VERIFY,
+	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_WINDOW, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_SCATTER, OPT_NO_TS, OPT_NO_VERIFY,
 	OPT_CONNECTIONS, OPT_ACTIVE, OPT_SECONDS, OPT_RATE, OPT_SIZE, OPT_FLOOD, OPT_NEW, OPT_HELP,
 };
 
@@ -71,7 +73,9 @@ static const struct option long_options[] = {
 	{"file-prefix", required_argument, NULL, OPT_PREFIX},
 	{"window", required_argument, NULL, OPT_WINDOW},
 	{"ack-ms", required_argument, NULL, OPT_ACK},
+	{"idle-us", required_argument, NULL, OPT_IDLE},
 	{"drop", required_argument, NULL, OPT_DROP},
+	{"scatter", no_argument, NULL, OPT_SCATTER},
 	{"no-timestamps", no_argument, NULL, OPT_NO_TS},
 	{"no-verify", no_argument, NULL, OPT_NO_VERIFY},
 	{"connections", required_argument, NULL, OPT_CONNECTIONS},
@@ -169,6 +173,9 @@ static bool take_flag(struct command_line *c, int opt)
 	case 'o':
 		c->o.is_json = strcmp(optarg, "json") == 0;
 		return c->o.is_json || strcmp(optarg, "text") == 0;
+	case OPT_SCATTER:
+		c->o.scatter = true;
+		return true;
 	case OPT_NO_TS:
 		c->o.timestamps = false;
 		return true;
@@ -219,6 +226,8 @@ static bool take(struct command_line *c, int opt)
 		return read_u32(optarg, 4096, 8u << 20, &o->window);
 	case OPT_ACK:
 		return read_u32(optarg, 0, 500, &o->ack_ms);
+	case OPT_IDLE:
+		return read_u32(optarg, 0, 10000, &o->idle_us);
 	case OPT_DROP:
 		return read_u32(optarg, 0, 500000, &o->drop_ppm);
 	default:

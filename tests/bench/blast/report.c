@@ -105,6 +105,7 @@ static void report_common(const struct blast *b, const struct phase *p, json_t *
 	put(o, "out_of_order", c->out_of_order - was->out_of_order);
 	put(o, "dropped_on_purpose", c->dropped_on_purpose - was->dropped_on_purpose);
 	put_real(o, "busy_share", cycles ? (double)(c->busy_cycles - was->busy_cycles) / (double)cycles : 0);
+	put(o, "tsc_hz", b->tsc_hz);
 	json_object_set_new(o, "errors", errors(c->error, was->error));
 }
 

@@ -122,6 +122,8 @@ static bool send_segment(struct blast *b, struct end *e, uint32_t index, uint8_t
 		.wscale = WSCALE,
 	};
 
+	if (b->o.scatter)
+		c->queue = blast_random(b) % e->port->n_queues & 7;
 	if (!port_send(b, e->port, c->queue, &s, fill_payload, &f))
 		return false;
 	if (flags & ACK)
@@ -240,17 +242,21 @@ void tiny_flush(struct blast *b, struct end *e)
 	}
 }
 
-/* An answer to a segment that no connection of ours has. */
+/*
+ * An answer to a segment that no connection of ours has. A slot whose last
+ * connection ended in order is in something like TIME-WAIT, as long as nothing
+ * new begins on it: what of that one comes late is not answered by RST.
+ */
 static void answer_stray(struct blast *b, struct end *e, uint32_t index, const struct segment *s)
 {
 	struct tconn *c = &e->conns[index];
-	bool is_old_fin = (s->flags & FIN) && s->seq + s->len + 1 == c->rcv_nxt;
 	struct segment r = {.src = s->dst, .dst = s->src, .src_port = s->dst_port, .dst_port = s->src_port};
 
 	if (s->flags & RST)
 		return;
-	if (is_old_fin) { /* our acknowledgement of it was lost */
-		send_segment(b, e, index, ACK, c->snd_nxt, 0);
+	if (c->state == T_CLOSED && c->fin_sent && c->fin_received && !(s->flags & SYN) && s->ack == c->snd_nxt) {
+		if (s->flags & FIN) /* our acknowledgement of it was lost */
+			send_segment(b, e, index, ACK, c->snd_nxt, 0);
 		return;
 	}
 	r.flags = s->flags & ACK ? RST : RST | ACK;
