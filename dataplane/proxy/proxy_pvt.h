@@ -24,7 +24,7 @@
 #define REQUEST_ID_LEN 32
 #define MAX_INTERIM 16		  /* 1xx responses to one request */
 #define ANSWER_ROOM 4096	  /* a request is begun only if this much of an answer fits */
-#define DRAIN_SLICE 256		  /* clients that the drain looks at in one go */
+#define DRAIN_SLICE 128		  /* clients that the drain looks at in one go */
 #define DRAIN_EVERY_US 1000
 
 enum client_state {

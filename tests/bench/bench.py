@@ -182,6 +182,10 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
 
     # -- doing things
 
+    def terminate(self, name):
+        """Asks a program to end; how it ends is looked at when the with-block is left."""
+        self.procs[name].send_signal(signal.SIGTERM)
+
     def phase(self, line, timeout=300):
         """One phase of weir-blast, and its report. See tests/bench/blast/phase.h."""
         p = self.procs["blast"]

@@ -23,7 +23,7 @@
 #include "upstream/upstream.h"
 
 #define MAX_BODY 60000
-#define DRAIN_SLICE 256 /* as in proxy_pvt.h */
+#define DRAIN_SLICE 128 /* as in proxy_pvt.h */
 #define N_REQUESTS 1000
 
 static struct sim sim;
