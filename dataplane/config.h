@@ -61,6 +61,7 @@ struct config {
 	uint32_t n_connections;
 	uint32_t n_syn;
 	uint32_t n_requests;
+	uint32_t n_upstreams; /* connections to endpoints */
 	uint32_t n_backends, n_endpoints;
 	uint32_t n_tries;	  /* of one request */
 	uint32_t n_upstream_idle; /* idle connections kept, per endpoint */

@@ -340,6 +340,8 @@ static const struct key memory_keys[] = {
 static const struct key pools_keys[] = {
 	U32("mbufs", n_mbufs, 1024, 16777216, "32768", "Packet buffers of a worker."),
 	U32("connections", n_connections, 64, 8388608, "16384", "TCP connections of a worker, those to backends included."),
+	U32("upstream_connections", n_upstreams, 16, 1048576, "16384",
+	    "Connections of a worker to endpoints, idle ones included. Not more than `connections` can be used."),
 	U32("syn_queue", n_syn, 16, 1048576, "1024", "Connections of a worker whose handshake is not complete."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),

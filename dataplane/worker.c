@@ -30,7 +30,14 @@
 #include "walk.h"
 
 #define TICK_US 100	     /* so fine for pacing; an idle wheel_run() costs the same 7 ns as with 1000 */
-#define TIMER_BUDGET 256     /* handlers per iteration */
+/*
+ * Timers' handlers per iteration, and per iteration in which more packets wait
+ * than one burst. A handler mostly sends a packet, which one or two answer: were
+ * there more of them than packets taken in, a crowd of timers would make work
+ * faster than it is done, and what is not answered in time makes more timers.
+ */
+#define TIMER_BUDGET 64
+#define TIMER_BUDGET_BUSY 8
 #define MSG_BUDGET 8	     /* messages per iteration */
 #define HOUSEKEEPING_US 100000
 #define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
@@ -299,7 +306,7 @@ static bool create_upstream(struct worker *w)
 		.wheel = &w->wheel,
 		.wheel_kind = KIND_UPSTREAM,
 		.stats = w->stats,
-		.n_conns = c->n_connections,
+		.n_conns = c->n_upstreams,
 		.n_endpoints = c->n_endpoints,
 		.n_backends = c->n_backends,
 		.max_per_endpoint = c->n_upstream_max,
@@ -413,9 +420,10 @@ int worker_run(void *arg)
 		uint64_t tsc = rte_rdtsc();
 		uint64_t now = now_us(w, tsc);
 		unsigned n = poll_messages(w, now);
+		unsigned n_rx = net_poll(w->net, now);
 
-		n += net_poll(w->net, now);
-		n += wheel_run(&w->wheel, now, TIMER_BUDGET);
+		n += n_rx;
+		n += wheel_run(&w->wheel, now, n_rx < NET_BURST ? TIMER_BUDGET : TIMER_BUDGET_BUSY);
 		n += tcp_run(w->tcp, now);
 		net_flush(w->net);
 		if (unlikely(w->walk)) {
