@@ -78,7 +78,6 @@ static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
 	}
 	/* Simultaneous open. */
 	c->state = TCP_SYN_RECEIVED;
-	c->stack->n_syn++;
 	conn_send_control(c, FLAG_SYN | FLAG_ACK, c->iss);
 }
 
@@ -245,7 +244,7 @@ static bool on_fin_acked(struct tcp_conn *c)
 		return true;
 	case TCP_CLOSING:
 		conn_set_time_wait(c);
-		return true;
+		return !c->is_dead;
 	case TCP_LAST_ACK:
 		conn_drop(c, WEIR_R_CLOSE_NORMAL);
 		return false;
@@ -384,10 +383,8 @@ static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 	bool has_fin;
 
 	if (c->state == TCP_TIME_WAIT) {
-		if (seg->flags & FLAG_FIN) { /* our last ACK was lost */
-			conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.time_wait_ms * 1000);
+		if (seg->flags & FLAG_FIN) /* our last ACK was lost */
 			ack_at_once(c);
-		}
 		rte_pktmbuf_free(m);
 		return;
 	}
@@ -510,6 +507,7 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	struct tcp_segment seg;
 	struct ip_flow flow = {.local = packet->dst, .remote = packet->src};
 	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct flow_hit hit;
 	struct tcp_conn *c;
 
 	s->now_us = now_us;
@@ -521,11 +519,13 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	seg.len = m->pkt_len - seg.header_len;
 	flow.remote_port = (uint16_t)(h[0] << 8 | h[1]);
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
-	c = table_find(s, &flow);
+	table_lookup(s, &flow, &hit);
+	c = hit.conn;
 	if (c && is_reopened(c, &seg))
 		c = NULL;
+	if (!c)
+		c = listen_input(s, &flow, &hit, &seg); /* one that this segment establishes */
 	if (!c) {
-		listen_input(s, &flow, &seg);
 		rte_pktmbuf_free(m);
 		return;
 	}

@@ -8,16 +8,10 @@
 
 #define MAX_TRIES 128
 
-/* A TIME-WAIT of ours may be taken again once the clock of its time stamps has moved (RFC 6191). */
-static bool is_reusable(const struct tcp_conn *c)
-{
-	return c->state == TCP_TIME_WAIT && c->has_ts && c->is_detached && c->stack->now_us - c->last_rx_us > 1000000;
-}
-
 bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss)
 {
 	uint32_t range = (uint32_t)s->cfg.port_hi - s->cfg.port_lo + 1;
-	struct tcp_conn *old = NULL;
+	struct tw *old = NULL;
 	uint64_t h;
 	uint32_t *counter;
 
@@ -26,19 +20,18 @@ bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss)
 	h = siphash(flow, sizeof(*flow), s->cfg.secret);
 	counter = &s->port_counter[(h >> 32) % N_PORT_COUNTERS];
 	for (unsigned i = 0; i < MAX_TRIES && i < range; i++) {
-		struct tcp_conn *c;
+		struct flow_hit hit;
 
 		flow->local_port = (uint16_t)(s->cfg.port_lo + ((uint32_t)h + (*counter)++) % range);
-		c = table_find(s, flow);
-		if (!c)
+		table_lookup(s, flow, &hit);
+		if (!hit.conn && !hit.syn && !hit.tw)
 			return true;
-		if (!old && is_reusable(c))
-			old = c;
+		if (!old && hit.tw && timewait_may_reuse(s, hit.tw))
+			old = hit.tw;
 	}
 	if (!old)
 		return false;
 	*flow = old->flow;
-	*min_iss = old->snd_max + 1;
-	conn_drop(old, WEIR_R_CLOSE_NORMAL);
+	timewait_reuse(s, old, min_iss);
 	return true;
 }

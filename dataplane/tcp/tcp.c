@@ -11,9 +11,23 @@
 
 static bool is_config_sane(const struct tcp_config *c)
 {
-	return c->n_connections >= 1 && c->n_connections <= 1u << 26 && c->n_syn >= 1 && c->rx_buffer_bytes >= 2048 &&
+	return c->n_connections >= 1 && c->n_connections <= 1u << 26 && c->n_syn >= 1 && c->n_syn <= 1u << 24 &&
+	       c->n_time_wait <= 1u << 26 && c->n_prefixes <= 1u << 16 && c->prefix_len4 <= 32 && c->prefix_len6 <= 128 &&
+	       c->rx_buffer_bytes >= 2048 &&
 	       c->rx_buffer_bytes <= 1u << 30 && c->tx_buffer_bytes >= 2048 && c->tx_buffer_bytes <= 1u << 30 &&
 	       c->mtu >= 576 && c->port_lo <= c->port_hi;
+}
+
+static void set_defaults(struct tcp_config *c)
+{
+	if (!c->n_time_wait)
+		c->n_time_wait = c->n_connections;
+	if (!c->n_prefixes)
+		c->n_prefixes = 16384;
+	if (!c->prefix_len4)
+		c->prefix_len4 = 32;
+	if (!c->prefix_len6)
+		c->prefix_len6 = 64;
 }
 
 struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_env *env)
@@ -30,21 +44,15 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 		return NULL;
 	}
 	s->cfg = *config;
+	set_defaults(&s->cfg);
 	s->env = *env;
 	s->stats = env->stats;
 	s->ready_tail = &s->ready;
 	s->output_tail = &s->output;
-	s->tw_tail = &s->tw;
 	while (s->rcv_wscale < 14 && config->rx_buffer_bytes >> s->rcv_wscale > UINT16_MAX)
 		s->rcv_wscale++;
-	s->listener_pool = rte_calloc("tcp-listeners", TCP_MAX_LISTENERS, sizeof(*s->listener_pool), 0);
-	for (unsigned i = 0; s->listener_pool && i < TCP_MAX_LISTENERS; i++) {
-		s->listener_pool[i].next = s->listener_free;
-		s->listener_free = &s->listener_pool[i];
-	}
-	if (!s->listener_pool || !table_create(s)) {
-		rte_free(s->listener_pool);
-		rte_free(s);
+	if (!table_create(s) || !listen_create(s)) {
+		tcp_destroy(s, 0);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -55,7 +63,7 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 {
 	s->now_us = now_us;
-	for (uint32_t i = 0; i < s->cfg.n_connections; i++) {
+	for (uint32_t i = 0; s->conns && i < s->cfg.n_connections; i++) {
 		struct tcp_conn *c = &s->conns[i];
 
 		if (!c->stack || c->is_dead)
@@ -65,10 +73,8 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 		c->is_detached = true;
 		conn_drop(c, WEIR_R_CLOSE_SHUTDOWN);
 	}
-	while (s->listeners)
-		tcp_unlisten(s->listeners, now_us);
+	listen_destroy(s);
 	table_destroy(s);
-	rte_free(s->listener_pool);
 	rte_free(s);
 }
 
@@ -78,8 +84,6 @@ static bool offer(struct tcp_conn *c)
 	struct tcp_listener *l = c->listener;
 
 	c->wants_accept = false;
-	c->listener = NULL;
-	l->n_pending--;
 	if (l->accept(l->ctx, c, &c->user, c->stack->now_us) == 0)
 		return true;
 	stat_reason(c->stack->stats, WEIR_R_TCP_REFUSED);
@@ -137,7 +141,10 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
 {
-	return table_find(s, flow) != NULL;
+	struct flow_hit hit;
+
+	table_lookup(s, flow, &hit);
+	return hit.conn || hit.syn || hit.tw;
 }
 
 struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args, uint64_t now_us, enum weir_reason *why)
@@ -231,7 +238,9 @@ void tcp_close(struct tcp_conn *c, uint64_t now_us)
 		return;
 	}
 	tcp_shutdown(c);
-	if (c->state != TCP_TIME_WAIT)
+	if (c->state == TCP_TIME_WAIT)
+		conn_leave_time_wait(c);
+	else
 		conn_arm(c, TIMER_IDLE, now_us + (uint64_t)s->cfg.fin_timeout_ms * 1000);
 }
 
@@ -270,6 +279,7 @@ void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out)
 		.mss = c->mss,
 		.has_sack = c->has_sack,
 		.has_timestamps = c->has_ts,
+		.has_ecn = c->has_ecn,
 		.snd_wscale = c->snd_wscale,
 		.rcv_wscale = c->rcv_wscale,
 	};
@@ -284,5 +294,5 @@ void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), vo
 
 uint32_t tcp_n_connections(const struct tcp_stack *s)
 {
-	return s->n_conns;
+	return s->n_conns + s->listen.synq.n + s->listen.timewait.n;
 }

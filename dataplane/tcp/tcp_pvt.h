@@ -16,6 +16,7 @@
 #include "base/wheel.h"
 #include "stats/stats.h"
 #include "tcp/cc.h"
+#include "tcp/listen_pvt.h"
 #include "tcp/seq.h"
 #include "tcp/tcp.h"
 
@@ -25,8 +26,8 @@
 #define FLAG_PSH 0x08
 #define FLAG_ACK 0x10
 #define FLAG_URG 0x20
-
-#define TCP_MAX_LISTENERS 1024
+#define FLAG_ECE 0x40
+#define FLAG_CWR 0x80
 
 #define TCP_HEADER_MIN 20
 #define TCP_HEADER_MAX 60
@@ -57,11 +58,10 @@ struct mbuf_list {
 struct tcp_conn {
 	/* table */
 	struct ip_flow flow;
-	uint32_t bucket;
-	struct tcp_conn *bucket_next;
+	uint32_t listener_generation; /* while it differs from the listener's, it is not of this listener any more */
 
 	struct tcp_stack *stack;
-	struct tcp_listener *listener; /* SYN-RECEIVED and not yet accepted */
+	struct tcp_listener *listener; /* of a passive one */
 	tcp_event_fn *event;
 	void *user;
 
@@ -69,7 +69,7 @@ struct tcp_conn {
 	uint8_t events; /* enum tcp_event, pending */
 	bool in_ready : 1, in_output : 1, is_dead : 1, is_detached : 1, is_passive : 1;
 	bool wants_accept : 1;
-	bool has_ts : 1, has_sack : 1, has_wscale : 1;
+	bool has_ts : 1, has_sack : 1, has_wscale : 1, has_ecn : 1;
 	bool ack_now : 1;	/* send an ACK at the next output */
 	bool fin_queued : 1;	/* FIN follows the queued data */
 	bool fin_received : 1;
@@ -120,21 +120,9 @@ struct tcp_conn {
 
 	struct wheel_timer timer[N_TIMERS];
 	struct tcp_conn *ready_next, *output_next, *dead_next;
-	struct tcp_conn *tw_next, **tw_pprev; /* TIME-WAIT, oldest first */
 };
 
 static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection costs at most 512 bytes");
-
-struct tcp_listener {
-	struct tcp_stack *stack;
-	struct weir_ip addr;
-	uint16_t port;
-	tcp_accept_fn *accept;
-	tcp_event_fn *event;
-	void *ctx;
-	uint32_t n_pending; /* connections that it has not yet been offered */
-	struct tcp_listener *next;
-};
 
 #define N_PORT_COUNTERS 256
 
@@ -144,19 +132,14 @@ struct tcp_stack {
 	struct weir_worker_stats *stats;
 	struct tcp_conn *conns; /* [cfg.n_connections] */
 	struct tcp_conn *free;
-	struct tcp_conn **buckets;
-	uint32_t bucket_mask;
+	struct flowtab flows; /* of connections, struct syn, struct tw: see listen_pvt.h */
 	uint32_t n_conns; /* in the table */
-	uint32_t n_syn;
 	uint8_t rcv_wscale;
 	bool is_draining;
-	struct tcp_listener *listeners;
-	struct tcp_listener *listener_pool; /* [TCP_MAX_LISTENERS] */
-	struct tcp_listener *listener_free;
+	struct listen_side listen;
 	struct tcp_conn *ready, **ready_tail;
 	struct tcp_conn *output, **output_tail;
 	struct tcp_conn *dead;
-	struct tcp_conn *tw, **tw_tail;
 	uint32_t port_counter[N_PORT_COUNTERS]; /* RFC 6056 3.3.4 */
 	uint64_t now_us;			/* of the call in work */
 };
@@ -176,22 +159,43 @@ struct tcp_segment {
 
 /* opt.c: parses the header and options; false if malformed. Writes options, returns their padded length. */
 bool opt_parse(const uint8_t *header, size_t n, struct tcp_segment *seg);
-unsigned opt_write_syn(uint8_t *p, const struct tcp_conn *c, uint16_t mss, uint32_t ts_val, bool is_ack);
+unsigned opt_write_ts(uint8_t *p, uint32_t ts_val, uint32_t ts_ecr);
+/* Of a SYN; an answer offers only what the SYN offered. */
+struct opt_syn {
+	uint16_t mss;
+	uint8_t wscale;
+	bool has_sack, has_ts, has_wscale;
+	uint32_t ts_val, ts_ecr;
+};
+unsigned opt_write_syn(uint8_t *p, const struct opt_syn *o);
 unsigned opt_write(uint8_t *p, const struct tcp_conn *c, uint32_t ts_val, bool with_sack);
 
 /* table.c */
 bool table_create(struct tcp_stack *s);
+/* Also what a table_create() that failed has made. */
 void table_destroy(struct tcp_stack *s);
+/* What the table has for a tuple. */
+void table_lookup(const struct tcp_stack *s, const struct ip_flow *flow, struct flow_hit *hit);
+/* The connection of a tuple, or NULL. */
 struct tcp_conn *table_find(const struct tcp_stack *s, const struct ip_flow *flow);
-/* A zeroed connection in the table, or NULL when it is full (the oldest TIME-WAIT gives way). */
+bool table_is_full(const struct tcp_stack *s);
+/* A zeroed connection in the table (the tuple is new to it), or NULL when none is free. */
 struct tcp_conn *table_add(struct tcp_stack *s, const struct ip_flow *flow);
+/* The same, in the place of hit's struct syn or struct tw, if it has one: that is freed. */
+struct tcp_conn *table_add_over(struct tcp_stack *s, const struct ip_flow *flow, const struct flow_hit *hit);
 /* Out of the table, timers off, queues freed. An attached user will hear CLOSED. */
 void conn_drop(struct tcp_conn *c, enum weir_reason why);
+/* The same when all is said and done; its tuple is from now on the entry of this number. */
+void conn_yield(struct tcp_conn *c, uint32_t number);
 /* Dead ones to the free list. */
 void table_sweep(struct tcp_stack *s);
 void conn_mark_ready(struct tcp_conn *c, unsigned events);
 void conn_mark_output(struct tcp_conn *c);
+
+/* timewait.c: TIME-WAIT. If the user has let go c leaves for a struct tw, and is dead then. */
 void conn_set_time_wait(struct tcp_conn *c);
+/* The user of one in TIME-WAIT has let go. */
+void conn_leave_time_wait(struct tcp_conn *c);
 
 /* output.c */
 void conn_output(struct tcp_conn *c);
@@ -201,7 +205,6 @@ void conn_send_control(struct tcp_conn *c, uint8_t flags, uint32_t seq);
 void conn_retransmit(struct tcp_conn *c);
 /* One byte beyond the window. */
 void conn_send_probe(struct tcp_conn *c);
-void send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
 void conn_send_reset(struct tcp_conn *c);
 uint32_t conn_receive_window(const struct tcp_conn *c);
 uint16_t conn_mss_for(const struct tcp_stack *s, const struct weir_ip *remote);
@@ -215,8 +218,6 @@ void conn_cancel(struct tcp_conn *c, unsigned timer);
 void conn_measure_rtt(struct tcp_conn *c, uint32_t rtt_us);
 
 /* listen.c */
-struct tcp_listener *listener_find(const struct tcp_stack *s, const struct weir_ip *addr, uint16_t port);
-void listen_input(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
 /* What a new connection starts with: iss, time stamps, congestion window. */
 void conn_init_sending(struct tcp_conn *c);
 /* What the peer's SYN says. */
