@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "net/net.h"
+#include "tcp/tcp.h"
 
 #define CONFIG_MAX_LISTEN 64
 
@@ -49,6 +50,8 @@ struct config {
 	uint32_t n_mbufs;
 	uint32_t n_connections;
 	uint32_t n_syn;
+	uint32_t n_time_wait; /* 0: n_connections */
+	uint32_t n_prefixes;
 	uint32_t n_requests;
 	uint32_t n_backends, n_endpoints;
 	uint32_t n_tries;	  /* of one request */
@@ -60,6 +63,13 @@ struct config {
 	uint32_t rx_buffer_bytes, tx_buffer_bytes;
 	uint32_t arena_mb; /* of the region shared with weir-ctrl */
 	uint16_t port_lo, port_hi;
+
+	/* what clients may open, per worker; 0: no bound */
+	enum tcp_cookies cookies;
+	uint32_t listener_connections, listener_accepts_per_s;
+	uint32_t prefix_connections, prefix_accepts_per_s;
+	uint16_t prefix_len4, prefix_len6;
+	uint32_t rst_per_s;
 
 	/* limits of HTTP */
 	uint32_t line_bytes, headers_bytes;

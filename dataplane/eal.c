@@ -21,6 +21,8 @@
 #define MBUF_COST 2496	/* a packet buffer with its headers in the pool */
 #define CLONE_COST 256
 #define CONN_COST 2048	/* TCP, client and upstream objects of one connection */
+#define WAITING_COST 160 /* a connection in SYN-RECEIVED or TIME-WAIT, with its place in the table */
+#define PREFIX_COST 64
 
 struct args {
 	int n;
@@ -43,7 +45,8 @@ static void add(struct args *a, const char *fmt, ...)
 uint32_t eal_memory_mb(const struct config *c)
 {
 	uint64_t per_worker = (uint64_t)c->n_mbufs * MBUF_COST + (uint64_t)c->n_mbufs * CLONE_COST +
-			      (uint64_t)c->n_connections * CONN_COST +
+			      (uint64_t)c->n_connections * CONN_COST + (uint64_t)c->n_prefixes * PREFIX_COST +
+			      ((uint64_t)c->n_syn + (c->n_time_wait ? c->n_time_wait : c->n_connections)) * WAITING_COST +
 			      (uint64_t)c->n_requests * (16384 + 2 * (uint64_t)c->headers_bytes) +
 			      (uint64_t)c->n_endpoints * 512 + (uint64_t)c->n_backends * 512 +
 			      (uint64_t)c->n_workers * c->redirect_ring * 8 + (4u << 20);
