@@ -415,24 +415,6 @@ static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 		ack_at_once(c);
 }
 
-/* -- TIME-WAIT */
-
-/* A new connection over an old one (RFC 6191, RFC 9293 3.6.1): true if the old one made way. */
-static bool is_reopened(struct tcp_conn *c, const struct tcp_segment *seg)
-{
-	bool is_newer;
-
-	if (c->state != TCP_TIME_WAIT || (seg->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) != FLAG_SYN)
-		return false;
-	if (c->has_ts && seg->has_ts)
-		is_newer = (int32_t)(seg->ts_val - c->ts_recent) > 0;
-	else
-		is_newer = seq_gt(seg->seq, c->rcv_nxt);
-	if (is_newer)
-		conn_drop(c, WEIR_R_CLOSE_NORMAL);
-	return is_newer;
-}
-
 /* -- all together */
 
 static void input_segment(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
@@ -521,8 +503,6 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
 	table_lookup(s, &flow, &hit);
 	c = hit.conn;
-	if (c && is_reopened(c, &seg))
-		c = NULL;
 	if (!c)
 		c = listen_input(s, &flow, &hit, &seg); /* one that this segment establishes */
 	if (!c) {

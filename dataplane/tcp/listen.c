@@ -339,7 +339,7 @@ void conn_established(struct tcp_conn *c)
 static void refuse(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg, enum weir_reason why,
 		   enum weir_reason withheld)
 {
-	stat_reason(s->stats, send_reset(s, flow, seg) ? why : withheld);
+	stat_reason(s->stats, send_reset_to_stranger(s, flow, seg) ? why : withheld);
 }
 
 /* A SYN that a listener may take. */

@@ -228,7 +228,9 @@ struct reply {
 struct rte_mbuf *segment_alloc(struct tcp_stack *s, unsigned header_len);
 void segment_write_header(uint8_t *h, const struct ip_flow *flow, const struct reply *r);
 void reply_send(struct tcp_stack *s, const struct ip_flow *flow, const struct reply *r);
-/* RST in answer to a segment (RFC 9293 3.10.7.1). False: withheld by the rate limit. */
-bool send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
+/* RST in answer to a segment, unless that is one (RFC 9293 3.10.7.1). */
+void send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
+/* The same for a segment that anybody may have sent. False: withheld by the rate limit. */
+bool send_reset_to_stranger(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
 
 #endif

@@ -53,17 +53,12 @@ void reply_send(struct tcp_stack *s, const struct ip_flow *flow, const struct re
 	s->env.output(s->env.ctx, m, flow, 0, s->now_us);
 }
 
-bool send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg)
+void send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg)
 {
 	struct reply r = {.flags = FLAG_RST};
 
 	if (seg->flags & FLAG_RST)
-		return true;
-	if (!rate_has(&s->listen.resets, s->cfg.rst_per_s, s->now_us)) {
-		stat_inc(s->stats, WEIR_C_TCP_RST_WITHHELD);
-		return false;
-	}
-	rate_take(&s->listen.resets, s->cfg.rst_per_s, s->now_us);
+		return;
 	if (seg->flags & FLAG_ACK) {
 		r.seq = seg->ack;
 	} else {
@@ -71,5 +66,15 @@ bool send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tc
 		r.ack = seg->seq + seg->len + !!(seg->flags & FLAG_SYN) + !!(seg->flags & FLAG_FIN);
 	}
 	reply_send(s, flow, &r);
+}
+
+bool send_reset_to_stranger(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg)
+{
+	if (!rate_has(&s->listen.resets, s->cfg.rst_per_s, s->now_us)) {
+		stat_inc(s->stats, WEIR_C_TCP_RST_WITHHELD);
+		return false;
+	}
+	rate_take(&s->listen.resets, s->cfg.rst_per_s, s->now_us);
+	send_reset(s, flow, seg);
 	return true;
 }

@@ -216,7 +216,7 @@ static bool is_refused(struct tcp_stack *s, struct syn *y, const struct tcp_segm
 		stat_reason(s->stats, WEIR_R_TCP_BAD_FLAGS);
 	} else if (seg->ack != y->h.iss + 1) {
 		stat_reason(s->stats, WEIR_R_TCP_BAD_ACK);
-		send_reset(s, &y->flow, seg);
+		send_reset_to_stranger(s, &y->flow, seg);
 	} else {
 		return false;
 	}

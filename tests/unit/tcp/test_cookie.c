@@ -365,16 +365,19 @@ static void forged_cookie_is_refused(void **state)
 static void expired_cookie_is_refused(void **state)
 {
 	struct raw syn = raw_syn(1000, 100);
-	struct raw ack;
+	struct raw old = {.from_port = 999, .to_port = 80, .flags = SYN, .seq = 100, .wnd = 1000}; /* no time stamp tells its age */
+	struct raw ack, old_ack;
 
 	start_with_cookies(21);
 	ack = raw_ack_of(&syn, raw_ask(&peer, &syn));
+	old_ack = raw_ack_of(&old, raw_ask(&peer, &old));
 	for (int i = 0; i < 13; i++) { /* the flood goes on */
 		syn.from_port++;
 		run_ms(10000);
 		raw_ask(&peer, &syn);
 	}
 	expect_refused(&peer, &ack, 1);
+	expect_refused(&peer, &old_ack, 2);
 	sim_fini(&sim);
 }
 

@@ -300,6 +300,10 @@ static void user_that_has_not_let_go_keeps_its_data(void **state)
 	assert_false(users[0].is_closed);
 	assert_int_equal(tcp_readable(users[0].c), 10);
 	assert_int_equal(n_live(), 1);
+	syn.seq += 1000; /* nor does a new connection take them from it */
+	syn.ts_val += 20000;
+	assert_int_equal(raw_ask(&peer, &syn)->flags, ACK);
+	assert_false(users[0].is_closed);
 	is_paused = false;
 	user_event(users[0].c, &users[0], TCP_EV_READABLE, sim.now_us);
 	assert_string_equal(users[0].data, "last words");
