@@ -61,15 +61,10 @@ static uint32_t cookie_of(const struct tcp_stack *s, const struct ip_flow *flow,
 	return ((uint32_t)siphash(&in, sizeof(in), s->listen.cookie_key) & ~MSS_MASK) | mss_index;
 }
 
-static uint32_t clock_of(const struct tcp_stack *s, const struct handshake *h)
-{
-	return (uint32_t)(s->now_us / 1000) + h->ts_offset;
-}
-
 /* The latest time stamp, not after now, that carries the options: those of the connection will follow it. */
 static uint32_t ts_with_options(const struct tcp_stack *s, const struct handshake *h)
 {
-	uint32_t now = clock_of(s, h);
+	uint32_t now = ts_clock(s, h->ts_offset);
 	uint32_t bits = (h->has_wscale ? h->snd_wscale : TS_WSCALE) | (h->has_sack ? TS_SACK : 0) | (h->has_ecn ? TS_ECN : 0);
 	uint32_t ts = (now & ~TS_MASK) | bits;
 
@@ -126,7 +121,7 @@ bool cookie_take(struct tcp_stack *s, const struct tcp_listener *l, const struct
 	handshake_init(s, flow, &as_syn, NULL, h);
 	/* An echo that no SYN-ACK of these epochs held is not from its receiver. */
 	if (!is_genuine(s, flow, cookie, seg->has_ts) ||
-	    (seg->has_ts && clock_of(s, h) - seg->ts_ecr > MAX_AGE_US / 1000 + TS_MASK)) {
+	    (seg->has_ts && ts_clock(s, h->ts_offset) - seg->ts_ecr > MAX_AGE_US / 1000 + TS_MASK)) {
 		stat_inc(s->stats, WEIR_C_TCP_COOKIES_REFUSED);
 		return false;
 	}

@@ -190,6 +190,11 @@ static uint16_t offered_mss(const struct ip_flow *flow, const struct tcp_segment
 	return mss < MSS_MIN ? MSS_MIN : mss;
 }
 
+bool handshake_asks_ecn(const struct tcp_segment *seg)
+{
+	return (seg->flags & (FLAG_ECE | FLAG_CWR)) == (FLAG_ECE | FLAG_CWR);
+}
+
 void handshake_init(const struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg,
 		    const struct tw *old, struct handshake *h)
 {
@@ -206,7 +211,7 @@ void handshake_init(const struct tcp_stack *s, const struct ip_flow *flow, const
 		.has_ts = seg->has_ts,
 		.has_sack = seg->has_sack_permitted,
 		.has_wscale = seg->has_wscale,
-		.has_ecn = s->cfg.ecn && (seg->flags & (FLAG_ECE | FLAG_CWR)) == (FLAG_ECE | FLAG_CWR), /* RFC 3168 6.1.1 */
+		.has_ecn = s->cfg.ecn && handshake_asks_ecn(seg),
 	};
 	if (old && seq_lt(h->iss, old->snd_nxt + OLD_SEQUENCE_GAP)) /* RFC 9293 3.6.1 (1) */
 		h->iss = old->snd_nxt + OLD_SEQUENCE_GAP;
@@ -307,6 +312,10 @@ struct tcp_conn *conn_open_passive(struct tcp_stack *s, struct tcp_listener *l, 
 	c->rcv_adv = c->rcv_nxt + handshake_window(s);
 	if (h->rtt_us)
 		conn_measure_rtt(c, h->rtt_us);
+	if (h->is_lost) { /* RFC 5681 3.1, RFC 6298 5.7 */
+		c->cc.cwnd = c->mss;
+		c->rto_us = RTO_SYN_LOST_US;
+	}
 	conn_established(c);
 	return c;
 }

@@ -58,6 +58,7 @@ struct handshake {
 	uint16_t wnd;
 	uint8_t snd_wscale;
 	bool has_ts : 1, has_sack : 1, has_wscale : 1, has_ecn : 1; /* offered by the peer, and accepted */
+	bool is_lost : 1; /* our SYN-ACK was, as it seems */
 };
 
 /* A connection in SYN-RECEIVED that a peer began. */
@@ -148,6 +149,8 @@ struct tcp_conn *listen_input(struct tcp_stack *s, const struct ip_flow *flow, c
 /* Begins a handshake by what a SYN says. old: the TIME-WAIT beyond whose numbers it is to lie, or NULL. */
 void handshake_init(const struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg,
 		    const struct tw *old, struct handshake *h);
+/* True if a SYN asks for ECN (RFC 3168 6.1.1). */
+bool handshake_asks_ecn(const struct tcp_segment *seg);
 /* Sends SYN-ACK with this TSval. */
 void handshake_answer(struct tcp_stack *s, const struct ip_flow *flow, const struct handshake *h, uint32_t ts_val);
 /* The window that a SYN-ACK offers, in bytes. */

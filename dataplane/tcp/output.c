@@ -18,7 +18,7 @@ uint16_t conn_mss_for(const struct tcp_stack *s, const struct weir_ip *remote)
 
 uint32_t conn_ts_now(const struct tcp_conn *c)
 {
-	return (uint32_t)(c->stack->now_us / 1000) + c->ts_offset;
+	return ts_clock(c->stack, c->ts_offset);
 }
 
 /* What may still be received; the right edge never moves back (RFC 9293 3.8.6.2). */

@@ -40,7 +40,7 @@ static void arm(struct tcp_stack *s, struct syn *y)
 static void answer(struct tcp_stack *s, struct syn *y)
 {
 	y->sent_us = s->now_us;
-	handshake_answer(s, &y->flow, &y->h, (uint32_t)(s->now_us / 1000) + y->h.ts_offset);
+	handshake_answer(s, &y->flow, &y->h, ts_clock(s, y->h.ts_offset));
 }
 
 static void answer_again(struct tcp_stack *s, struct syn *y)
@@ -101,6 +101,7 @@ static void on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 		return;
 	}
 	y->n_timeouts++;
+	y->h.is_lost = true;
 	answer_again(s, y);
 	arm(s, y);
 }
@@ -172,7 +173,7 @@ static void send_ack(struct tcp_stack *s, struct syn *y)
 	y->has_acked = true;
 	y->acked_ms = now_ms;
 	if (y->h.has_ts)
-		r.n_options = opt_write_ts(options, now_ms + y->h.ts_offset, y->h.ts_recent);
+		r.n_options = opt_write_ts(options, ts_clock(s, y->h.ts_offset), y->h.ts_recent);
 	reply_send(s, &y->flow, &r);
 }
 
@@ -190,6 +191,17 @@ static bool is_in_window(const struct tcp_stack *s, const struct syn *y, const s
 static bool is_same_syn(const struct syn *y, const struct tcp_segment *seg)
 {
 	return (seg->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST | FLAG_FIN)) == FLAG_SYN && seg->seq == y->h.irs;
+}
+
+static void input_same_syn(struct tcp_stack *s, struct syn *y, const struct tcp_segment *seg)
+{
+	stat_reason(s->stats, WEIR_R_TCP_SYN_RECEIVED);
+	if (!handshake_asks_ecn(seg)) /* it has given up on it (RFC 3168 6.1.1) */
+		y->h.has_ecn = false;
+	if (y->h.has_ts && seg->has_ts && (int32_t)(seg->ts_val - y->h.ts_recent) > 0)
+		y->h.ts_recent = seg->ts_val;
+	if (s->now_us - y->sent_us >= REPLY_INTERVAL_US)
+		answer_again(s, y);
 }
 
 /* What no handshake is completed by, in RFC 9293's order (3.10.7.4). False: it may be. */
@@ -230,9 +242,7 @@ struct tcp_conn *synq_input(struct tcp_stack *s, const struct flow_hit *hit, con
 	struct handshake h;
 
 	if (is_same_syn(y, seg)) {
-		stat_reason(s->stats, WEIR_R_TCP_SYN_RECEIVED);
-		if (s->now_us - y->sent_us >= REPLY_INTERVAL_US)
-			answer_again(s, y);
+		input_same_syn(s, y, seg);
 		return NULL;
 	}
 	if (is_refused(s, y, seg))

@@ -38,6 +38,7 @@
 #define TCP_OUT_HEADROOM 128  /* for the layers below */
 
 #define RTO_INITIAL_US 1000000 /* RFC 6298 2.1 */
+#define RTO_SYN_LOST_US 3000000 /* RFC 6298 5.7 */
 #define RTO_MIN_US 200000      /* as Linux; RFC 6298 says 1 s, and that it may change */
 #define RTO_MAX_US 60000000
 #define DELACK_US 40000
@@ -238,6 +239,12 @@ uint32_t sndq_reference(const struct tcp_conn *c, uint32_t off, uint32_t n, stru
 
 /* ports.c: a free local port for flow (its local_port is filled in). */
 bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss);
+
+/* The clock of time stamps, of a connection with this offset. */
+static inline uint32_t ts_clock(const struct tcp_stack *s, uint32_t ts_offset)
+{
+	return (uint32_t)(s->now_us / 1000) + ts_offset;
+}
 
 static inline bool conn_is_synchronized(const struct tcp_conn *c)
 {

@@ -207,7 +207,7 @@ static void send_ack(struct tcp_stack *s, struct tw *w)
 	w->has_acked = true;
 	w->acked_ms = now_ms;
 	if (w->has_ts)
-		r.n_options = opt_write_ts(options, now_ms + w->ts_offset, w->ts_recent);
+		r.n_options = opt_write_ts(options, ts_clock(s, w->ts_offset), w->ts_recent);
 	reply_send(s, &w->flow, &r);
 }
 
