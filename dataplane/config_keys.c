@@ -324,8 +324,8 @@ static const struct key pools_keys[] = {
 	U32("time_wait", n_time_wait, 0, 8388608, "0",
 	    "Connections of a worker in TIME-WAIT; the oldest gives way. 0: as many as `connections`."),
 	U32("source_prefixes", n_prefixes, 256, 65536, "16384",
-	    "Cells in which source prefixes are counted, where `limits` bounds them; rounded up to a power of two. Several times as many as there "
-	    "are prefixes at their bounds at one time keep these from being a burden to others."),
+	    "Cells in which source prefixes are counted, where `limits` bounds them; rounded up to a power of two. Several times as "
+	    "many as there are prefixes at their bounds at one time keep these from being a burden to others."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
 	U32("endpoints", n_endpoints, 16, 8388608, "32768", "Endpoints of all backends."),
