@@ -287,15 +287,18 @@ static bool call_abort(struct call *c)
 
 struct lookup {
 	const struct ip_flow *flow;
-	struct tcp_conn *c;
+	struct tcp_info info;
+	bool is_there;
 };
 
-static void on_each(void *ctx, struct tcp_conn *c)
+static void on_each(void *ctx, const struct tcp_info *info)
 {
 	struct lookup *l = ctx;
 
-	if (memcmp(tcp_flow(c), l->flow, sizeof(*l->flow)) == 0)
-		l->c = c;
+	if (memcmp(&info->flow, l->flow, sizeof(*l->flow)) != 0)
+		return;
+	l->info = *info;
+	l->is_there = true;
 }
 
 /* The stack's own view, whether the user has let go or not. */
@@ -303,10 +306,9 @@ static bool get_info(struct call *c, struct tcp_info *out)
 {
 	struct lookup l = {.flow = &c->a->flow};
 
-	tcp_each(c->b->tcp, on_each, &l);
-	if (l.c)
-		tcp_get_info(l.c, out);
-	return l.c != NULL;
+	tcp_each_from(c->b->tcp, 0, UINT32_MAX, on_each, &l);
+	*out = l.info;
+	return l.is_there;
 }
 
 static void upper(char *out, size_t size, const char *text)
