@@ -22,6 +22,7 @@
 
 struct options {
 	const char *manifests, *socket, *admin, *user;
+	bool remote_capture;
 	enum log_level level;
 };
 
@@ -30,6 +31,7 @@ static const char usage[] =
     "  --manifests DIR      directory of Kubernetes manifests (*.yaml, *.yml) to follow\n"
     "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
     "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
+    "  --remote-capture     let other machines capture packets over the admin address too\n"
     "  --user NAME          run as this user\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
     "  --version, --help\n";
@@ -54,6 +56,7 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {"manifests", required_argument, NULL, 'm'},
 	    {"socket", required_argument, NULL, 's'},
 	    {"admin", required_argument, NULL, 'a'},
+	    {"remote-capture", no_argument, NULL, 'r'},
 	    {"user", required_argument, NULL, 'u'},
 	    {"log-level", required_argument, NULL, 'l'},
 	    {"version", no_argument, NULL, 'V'},
@@ -74,6 +77,9 @@ static void options_read(int argc, char **argv, struct options *o)
 			break;
 		case 'a':
 			o->admin = optarg;
+			break;
+		case 'r':
+			o->remote_capture = true;
 			break;
 		case 'u':
 			o->user = optarg;
@@ -204,7 +210,7 @@ int main(int argc, char **argv)
 	sync_init(&s, store, p);
 	dir = source_dir_create(o.manifests, store);
 	if (dir)
-		a = admin_create(o.admin, &s);
+		a = admin_create(o.admin, o.remote_capture, &s);
 	if (a) {
 		sync_run(&s, UINT64_MAX);
 		err = run(dir, p, a, &s);

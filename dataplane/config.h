@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "net/net.h"
+#include "net/steer.h"
 
 #define CONFIG_MAX_LISTEN 64
 
@@ -60,6 +61,7 @@ struct config {
 	uint32_t n_connections;
 	uint32_t n_syn;
 	uint32_t n_requests;
+	uint32_t n_upstreams; /* connections to endpoints */
 	uint32_t n_backends, n_endpoints;
 	uint32_t n_tries;	  /* of one request */
 	uint32_t n_upstream_idle; /* idle connections kept, per endpoint */
@@ -69,7 +71,13 @@ struct config {
 	uint32_t redirect_ring;
 	uint32_t rx_buffer_bytes, tx_buffer_bytes;
 	uint32_t arena_mb; /* of the region shared with weir-ctrl */
+	uint32_t capture_kb; /* of each worker's capture ring; 0: no captures */
 	uint16_t port_lo, port_hi;
+	enum steer_want steering;
+
+	bool device_offloads; /* checksums and cutting by the devices that can */
+	bool gro;
+	uint32_t tso_bytes; /* payload of a long segment at most; 0: none */
 
 	/* TCP */
 	enum tcp_cc_kind cc, upstream_cc;

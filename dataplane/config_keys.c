@@ -220,6 +220,25 @@ static void *begin_vlan(struct parse *p, void *section, const yaml_node_t *n)
 	return add_iface(p, n, parent->port);
 }
 
+static void set_steering(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	static const char *const names[] = {
+		[STEER_WANT_AUTO] = "auto",
+		[STEER_WANT_FLOW] = "flow",
+		[STEER_WANT_RSS] = "rss",
+		[STEER_WANT_REDIRECT] = "redirect",
+	};
+	struct config *c = section;
+	const char *text = parse_scalar(n);
+
+	for (unsigned i = 0; text && i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			c->steering = (enum steer_want)i;
+			return;
+		}
+	parse_error(p, n, "%s: expected %s", k->name, k->expect);
+}
+
 static void set_user(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
 {
 	struct config *c = section;
@@ -244,6 +263,8 @@ static void set_user(struct parse *p, const struct key *k, void *section, const 
 #define IFACE(field) offsetof(struct config_iface, net.field)
 
 #define ADDRESS_KEYS \
+	{.name = "mss_clamp", .type = KEY_U16, .offset = IFACE(mss_clamp), .min = 536, .max = 8960, .def = "none", \
+	 .help = "Maximum segment size that TCP announces and uses here, where the path is known to take less than the MTU."}, \
 	{.name = "addresses", .type = KEY_CUSTOM, .offset = offsetof(struct config_iface, net), .set = set_addresses, \
 	 .expect = "a list of addresses with prefix length", \
 	 .help = "Addresses of this host on the interface, such as `192.0.2.10/24` and `2001:db8::10/64`."}, \
@@ -288,6 +309,19 @@ static const struct key workers_keys[] = {
 	 .help = "Core of the main thread, which sleeps most of the time."},
 	U32("idle_sleep_us", idle_sleep_us, 0, 10000, "0",
 	    "How long a worker without work sleeps at a time. 0: it polls without rest, which is right for a core of its own."),
+	{.name = "steering", .type = KEY_CUSTOM, .set = set_steering, .def = "auto", .expect = "auto, flow, rss or redirect",
+	 .help = "How what backends answer comes to the worker that asked: by flow rules in the device, by its RSS, or redirected "
+		 "from worker to worker. `auto`: the first of these that the ports can do. What they cannot is always redirected."},
+	{0},
+};
+
+static const struct key offloads_keys[] = {
+	{.name = "device", .type = KEY_BOOL, .offset = OFF(device_offloads), .def = "true",
+	 .help = "Let devices that can compute checksums and cut long segments. `false`: all of it in software."},
+	{.name = "gro", .type = KEY_BOOL, .offset = OFF(gro), .def = "true",
+	 .help = "Merge TCP segments that were received together and follow one another."},
+	U32("tso_bytes", tso_bytes, 0, NET_TSO_MAX, "65455",
+	    "Payload of a long TCP segment at most, which the port cuts; where software cuts it, 16384 at most. 0: no long segments."),
 	{0},
 };
 
@@ -296,6 +330,8 @@ static const struct key memory_keys[] = {
 	 .help = "Use hugepages. `false` works everywhere and is slower; PCI ports need `true`."},
 	U32("mb", memory_mb, 0, 1048576, "0", "Memory for DPDK in MiB. 0: as much as the pools need."),
 	U32("arena_mb", arena_mb, 1, 1024, "64", "Size in MiB of the area through which weir-ctrl hands over routes."),
+	U32("capture_kb", capture_kb, 0, 1048576, "1024",
+	    "Size in KiB of each worker's ring for `weirctl capture`, at least 256; taken when it is first used. 0: no captures."),
 	{.name = "file_prefix", .type = KEY_TEXT, .offset = OFF(file_prefix), .max = sizeof(((struct config *)0)->file_prefix),
 	 .def = "weir-PID", .help = "DPDK's file prefix, where several of its programs run on a host."},
 	{0},
@@ -304,6 +340,8 @@ static const struct key memory_keys[] = {
 static const struct key pools_keys[] = {
 	U32("mbufs", n_mbufs, 1024, 16777216, "32768", "Packet buffers of a worker."),
 	U32("connections", n_connections, 64, 8388608, "16384", "TCP connections of a worker, those to backends included."),
+	U32("upstream_connections", n_upstreams, 16, 1048576, "16384",
+	    "Connections of a worker to endpoints, idle ones included. Not more than `connections` can be used."),
 	U32("syn_queue", n_syn, 16, 1048576, "1024", "Connections of a worker whose handshake is not complete."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
@@ -362,6 +400,7 @@ const struct key config_keys[] = {
 	{.name = "listen", .type = KEY_CUSTOM, .set = set_listen, .def = "all addresses of the ports",
 	 .expect = "a list of addresses", .help = "Addresses on which Weir serves; each is one of a port's."},
 	{.name = "workers", .type = KEY_SECTION, .keys = workers_keys, .help = "Worker cores."},
+	{.name = "offloads", .type = KEY_SECTION, .keys = offloads_keys, .help = "Work on packets that can be saved."},
 	{.name = "memory", .type = KEY_SECTION, .keys = memory_keys, .help = "Where memory comes from."},
 	{.name = "pools", .type = KEY_SECTION, .keys = pools_keys,
 	 .help = "Sizes fixed at start. What does not fit is refused and counted, never a reason to stop."},

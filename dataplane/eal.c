@@ -20,8 +20,9 @@
 #define MAX_ARGS (32 + WEIR_MAX_PORTS * 2)
 #define MBUF_COST 2496	/* a packet buffer with its headers in the pool */
 #define CLONE_COST 256
-#define FLIGHT_COST 512	/* records of what is in flight, for each packet buffer */
-#define CONN_COST 2048	/* TCP, client and upstream objects of one connection */
+#define FLIGHT_COST 576	/* records of what is in flight, for each packet buffer */
+#define CONN_COST 640	/* TCP's object and its place in the table (576), the proxy's client (64) */
+#define UPSTREAM_COST 128
 
 struct args {
 	int n;
@@ -45,7 +46,7 @@ uint32_t eal_memory_mb(const struct config *c)
 {
 	uint64_t per_worker = (uint64_t)c->n_mbufs * MBUF_COST + (uint64_t)c->n_mbufs * CLONE_COST +
 			      (uint64_t)c->n_mbufs * FLIGHT_COST +
-			      (uint64_t)c->n_connections * CONN_COST +
+			      (uint64_t)c->n_connections * CONN_COST + (uint64_t)c->n_upstreams * UPSTREAM_COST +
 			      (uint64_t)c->n_requests * (16384 + 2 * (uint64_t)c->headers_bytes) +
 			      (uint64_t)c->n_endpoints * 512 + (uint64_t)c->n_backends * 512 +
 			      (uint64_t)c->n_workers * c->redirect_ring * 8 + (4u << 20);

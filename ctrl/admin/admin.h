@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The admin server: /metrics, /healthz and /api/v1/ as JSON. Driven by the caller's epoll. */
+/* The admin server: /metrics, /healthz, /api/v1/ as JSON, and captures as pcap. Driven by the caller's epoll. */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
 
@@ -7,8 +7,11 @@
 
 struct admin;
 
-/* Listens on "ADDR:PORT" or "[ADDR6]:PORT". NULL after logging. */
-struct admin *admin_create(const char *listen, const struct sync *sync);
+/*
+ * Listens on "ADDR:PORT" or "[ADDR6]:PORT". remote_capture: packets may be
+ * captured over other than loopback connections too. NULL after logging.
+ */
+struct admin *admin_create(const char *listen, bool remote_capture, const struct sync *sync);
 void admin_destroy(struct admin *a);
 /* For epoll. */
 int admin_fd(const struct admin *a);

@@ -47,6 +47,10 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "control_refused_total", "counter", "connections refused on the control socket", load(&r->ctrl_refused));
 	write_one(f, "control_protocol_errors_total", "counter", "control connections ended because the peer broke the contract",
 		  load(&r->ctrl_protocol_errors));
+	write_one(f, "connection_lists_total", "counter", "lists of connections made", load(&r->conn_lists));
+	write_one(f, "captures_total", "counter", "captures begun", load(&r->captures));
+	write_one(f, "diagnostics_refused_total", "counter", "lists of connections and captures that the dataplane refused",
+		  load(&r->diag_refused));
 	write_one(f, "live_generation", "gauge", "generation that every worker serves, as the dataplane says",
 		  load(&r->live_generation));
 	write_one(f, "draining", "gauge", "1 while the dataplane drains", load(&r->draining));

@@ -96,7 +96,7 @@ void cc_react_timeout(struct tcp_cc *cc, uint32_t reduced, uint32_t mss)
 
 bool cc_undo_reaction(struct tcp_cc *cc)
 {
-	bool is_undone = cc->prior_ssthresh && cc->cwnd < cc->prior_cwnd;
+	bool is_undone = cc->prior_ssthresh && cc->cwnd <= cc->prior_cwnd; /* equal: PRR has not begun */
 
 	if (is_undone) {
 		cc->cwnd = cc->prior_cwnd;

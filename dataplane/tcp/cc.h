@@ -63,11 +63,11 @@ struct cc_ops {
 	void (*acked)(struct tcp_cc *cc, const struct cc_ack *a);
 	/* Loss was found, or ECN: once a window. Chooses ssthresh; flying: bytes in flight before it. */
 	void (*congested)(struct tcp_cc *cc, uint32_t flying, uint32_t mss, uint64_t now_us, bool is_ecn);
-	/* The retransmission timer expired, first time for this data: chooses ssthresh and cwnd (RFC 5681 3.1: one segment). */
+	/* The retransmission timer expired, first time for this data: ssthresh, and cwnd 1 segment (RFC 5681 3.1). */
 	void (*timeout)(struct tcp_cc *cc, uint32_t flying, uint32_t mss, uint64_t now_us);
 	/* The last congested() or timeout() was for nothing: back to before it. */
 	void (*undo)(struct tcp_cc *cc, uint64_t now_us);
-	/* Sends again after idle_us without anything in flight. */
+	/* Sends again after idle_us without anything in flight; all that was sent before had arrived. */
 	void (*restart)(struct tcp_cc *cc, uint32_t mss, uint32_t rto_us, uint64_t idle_us, uint64_t now_us);
 	/* Bytes a second; 0: not paced. */
 	uint64_t (*pacing_rate)(const struct tcp_cc *cc, uint32_t mss, uint32_t srtt_us);
@@ -80,7 +80,7 @@ struct cc_cubic {
 	uint32_t k_us;	    /* K */
 	uint32_t w_max;	    /* bytes; 0: none yet */
 	uint32_t w_est;	    /* bytes; 0: congestion avoidance has not begun since the last reaction */
-	uint32_t est_acked; /* bytes acknowledged towards the next segment of w_est */
+	uint32_t est_rest;  /* of w_est, less than a byte */
 	/* Before the last reaction (4.9.2). */
 	uint32_t prior_t_us, prior_k_us, prior_w_max, prior_w_est, prior_cwnd_prior;
 };

@@ -17,7 +17,7 @@ static_assert(sizeof(struct bbr) <= 320, "state of a connection");
 #define STARTUP_PACING_GAIN 277
 #define NOMINAL_RTT_US 1000 /* 5.6.2, before there is a sample */
 #define QUANTUM_MAX 65536u
-#define CYCLE_RTT_US 1000u /* 5.6.3: a quantum is 1 ms worth of data */
+#define QUANTUM_US 1000u /* 5.6.3: a quantum is what is sent in 1 ms */
 
 /* 5.6.1. */
 static const struct {
@@ -47,7 +47,7 @@ uint32_t bbr_bdp(const struct bbr *b, uint64_t bw, uint32_t gain_percent)
 /* 5.6.3 and 5.5.8.1: three quanta on the way through both hosts. */
 static uint32_t offload_budget(const struct bbr *b)
 {
-	uint64_t quantum = b->pacing_rate * CYCLE_RTT_US / 1000000;
+	uint64_t quantum = b->pacing_rate * QUANTUM_US / 1000000;
 
 	return 3 * cc_max(quantum < QUANTUM_MAX ? (uint32_t)quantum : QUANTUM_MAX, 2 * b->mss);
 }
@@ -98,7 +98,8 @@ static void set_pacing_rate(struct bbr *b, uint32_t gain_percent)
 
 static uint64_t initial_rate(const struct bbr *b, uint32_t srtt_us)
 {
-	return (uint64_t)b->init_cwnd * STARTUP_PACING_GAIN * (1000000 / 100) / (srtt_us ? srtt_us : NOMINAL_RTT_US);
+	return (uint64_t)b->init_cwnd * STARTUP_PACING_GAIN * (1000000 / 100) / (srtt_us ? srtt_us : NOMINAL_RTT_US) +
+	       1;
 }
 
 /* 5.6.4.7. */

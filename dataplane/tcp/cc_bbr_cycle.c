@@ -35,7 +35,7 @@ static void check_startup_high_loss(struct bbr *b, const struct cc_ack *a)
 	if (!b->loss_round_start)
 		return;
 	if (a->is_recovering && b->n_loss_events >= STARTUP_FULL_LOSS_COUNT &&
-	    bbr_is_loss_too_high(a->rate.lost, a->rate.tx_in_flight))
+	    bbr_is_loss_too_high(b, a->rate.lost, a->rate.tx_in_flight))
 		bbr_startup_too_high(b);
 	b->n_loss_events = 0;
 }
@@ -175,7 +175,7 @@ static bool adapt_long_term_model(struct tcp_cc *cc, const struct bbr_ack *s)
 		b->ack_phase = BBR_ACKS_PROBE_FEEDBACK;
 	if (b->ack_phase == BBR_ACKS_PROBE_STOPPING && b->round_start && end_probe_feedback(b, s))
 		return true;
-	if (!s->has_sample || b->inflight_longterm == BBR_INFINITE || bbr_is_loss_too_high(r->lost, r->tx_in_flight))
+	if (!s->has_sample || b->inflight_longterm == BBR_INFINITE || bbr_is_loss_too_high(b, r->lost, r->tx_in_flight))
 		return false;
 	b->inflight_longterm = cc_max(b->inflight_longterm, cc_min(r->tx_in_flight, CC_CWND_MAX));
 	if (b->state == BBR_PROBE_BW_UP)
@@ -193,14 +193,15 @@ static bool is_time_to_probe(const struct tcp_cc *cc, uint64_t now_us)
 }
 
 /*
- * 5.3.3.7. In flight is what it was just before this ACK: after it there is
- * always less than cwnd, so inflight_longterm would never be seen reached.
+ * 5.3.3.7. In flight is what it was just before this ACK, and inflight_longterm
+ * is reached when no segment more fits: cwnd is no higher, so that otherwise it
+ * would never be seen reached.
  */
 static bool is_time_to_go_down(struct tcp_cc *cc, const struct bbr_ack *s)
 {
 	struct bbr *b = bbr_of(cc);
 
-	if (b->prev_probe_too_high && s->ack->prior_flying >= b->inflight_longterm) {
+	if (b->prev_probe_too_high && (uint64_t)s->ack->prior_flying + b->mss > b->inflight_longterm) {
 		b->prev_probe_precautionary = true;
 		return true;
 	}

@@ -111,9 +111,15 @@ void bbr_note_loss(struct tcp_cc *cc)
 	b->is_loss_in_round = true;
 }
 
-bool bbr_is_loss_too_high(uint32_t lost, uint32_t tx_in_flight)
+/*
+ * One lost segment is no rate: in a window below 50 it would always be above
+ * 2 %, and random loss of 1 % would bring inflight_longterm down with every
+ * probe. So it takes two, as in the QUIC implementation of BBR's authors; the
+ * draft leaves this out.
+ */
+bool bbr_is_loss_too_high(const struct bbr *b, uint32_t lost, uint32_t tx_in_flight)
 {
-	return (uint64_t)lost * 100 > (uint64_t)tx_in_flight * LOSS_THRESH_PERCENT;
+	return lost > b->mss && (uint64_t)lost * 100 > (uint64_t)tx_in_flight * LOSS_THRESH_PERCENT;
 }
 
 /* 5.5.10.2: what was in flight when, somewhere within the lost segment, the loss rate became too high. */
@@ -138,7 +144,7 @@ static void handle_losses(struct tcp_cc *cc, const struct cc_ack *a)
 	if (a->lost == 0)
 		return;
 	bbr_note_loss(cc);
-	if (b->is_bw_probe_sample && l->bytes && bbr_is_loss_too_high(l->lost, l->tx_in_flight))
+	if (b->is_bw_probe_sample && l->bytes && bbr_is_loss_too_high(b, l->lost, l->tx_in_flight))
 		bbr_handle_inflight_too_high(cc, inflight_at_loss(l), l->is_app_limited, a->now_us);
 }
 

@@ -125,8 +125,8 @@ void bbr_reset_full_bw(struct bbr *b);
 void bbr_start_round(struct bbr *b);
 void bbr_save_state_upon_loss(struct tcp_cc *cc);
 void bbr_note_loss(struct tcp_cc *cc);
-/* Loss rate above LossThresh (IsInflightTooHigh). */
-bool bbr_is_loss_too_high(uint32_t lost, uint32_t tx_in_flight);
+/* Loss rate above LossThresh (IsInflightTooHigh): bytes lost since a segment was sent, and in flight then. */
+bool bbr_is_loss_too_high(const struct bbr *b, uint32_t lost, uint32_t tx_in_flight);
 /* First part of an ACK: what was lost, and was delivered, until the state machine looks at it. */
 void bbr_update_model(struct tcp_cc *cc, const struct bbr_ack *s);
 /* Last part: AdvanceLatestDeliverySignals, BoundBWForModel. */

@@ -12,8 +12,9 @@
 /* 4.6 and 4.7: beta, and (1 + beta) / 2 of fast convergence. */
 #define BETA(w) ((uint32_t)((uint64_t)(w) * 7 / 10))
 #define FAST_CONVERGENCE(w) ((uint32_t)((uint64_t)(w) * 17 / 20))
-/* 4.3: alpha = 3 * (1 - beta) / (1 + beta) = 9/17. Bytes to be acknowledged for a segment more of W_est. */
-#define RENO_BYTES(w) ((uint64_t)(w) * 17 / 9)
+/* 4.3: alpha = 3 * (1 - beta) / (1 + beta) = 9/17. */
+#define ALPHA_NUM 9
+#define ALPHA_DEN 17
 
 /* Times are cut here: (2^28 us)^3 / 2^20 just fits 64 bits, and no window takes 268 s to grow. */
 #define T_MAX_US ((1u << 28) - 1)
@@ -89,21 +90,20 @@ static void begin_stage(struct tcp_cc *cc, uint32_t mss)
 	q->k_us = cc_cubic_k_us(q->w_max - cc->cwnd, mss);
 	q->t_us = 0;
 	q->w_est = cc->cwnd;
-	q->est_acked = 0;
+	q->est_rest = 0;
 	cc->acked = 0;
 }
 
-/* 4.3: the window that Reno would have, n bytes later. */
+/* 4.3: the window that Reno would have. est_rest keeps the part of a byte, in units of 1/(17 cwnd). */
 static void update_reno_window(struct tcp_cc *cc, uint32_t n, uint32_t mss)
 {
 	struct cc_cubic *q = &cc->cubic;
-	uint64_t need = q->w_est < cc->prior_cwnd ? RENO_BYTES(cc->cwnd) : cc->cwnd;
+	uint32_t alpha = q->w_est < cc->prior_cwnd ? ALPHA_NUM : ALPHA_DEN;
+	uint64_t bytes = (uint64_t)n * mss * alpha + q->est_rest;
+	uint64_t unit = (uint64_t)cc->cwnd * ALPHA_DEN;
 
-	q->est_acked += n;
-	if (q->est_acked >= need) {
-		q->est_acked -= (uint32_t)need;
-		q->w_est = cc_min(q->w_est + mss, CC_CWND_MAX);
-	}
+	q->est_rest = (uint32_t)(bytes % unit);
+	q->w_est = cc_min(q->w_est + cc_min((uint32_t)(bytes / unit), mss), CC_CWND_MAX);
 }
 
 /* 4.4, 4.5: (target - cwnd) / cwnd for each segment. acked keeps the part of a byte, in units of 1/cwnd. */
@@ -135,6 +135,7 @@ static void acked(struct tcp_cc *cc, const struct cc_ack *a)
 	struct cc_cubic *q = &cc->cubic;
 	uint64_t elapsed_us = a->now_us - q->last_us;
 	uint32_t n = cc_min(a->acked, cc->cwnd);
+	bool is_used = cc_is_window_used(cc, a);
 
 	q->last_us = a->now_us;
 	if (!cc_may_grow(cc, a))
@@ -145,9 +146,9 @@ static void acked(struct tcp_cc *cc, const struct cc_ack *a)
 		return;
 	if (q->w_est == 0)
 		begin_stage(cc, a->mss);
-	else if (a->is_cwnd_limited) /* 4.2, 5.8: t leaves out what the application did not use */
+	else if (is_used) /* 4.2, 5.8: t leaves out what the application did not use */
 		q->t_us = (uint32_t)(elapsed_us < T_MAX_US - q->t_us ? q->t_us + elapsed_us : T_MAX_US);
-	if (a->is_cwnd_limited)
+	if (is_used)
 		avoid_congestion(cc, a, n);
 }
 

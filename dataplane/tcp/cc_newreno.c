@@ -10,12 +10,13 @@ static void init(struct tcp_cc *cc, uint32_t mss, uint64_t now_us)
 static void acked(struct tcp_cc *cc, const struct cc_ack *a)
 {
 	uint32_t n = cc_min(a->acked, cc->cwnd);
+	bool is_used = cc_is_window_used(cc, a);
 
 	if (!cc_may_grow(cc, a))
 		return;
 	if (cc_in_slow_start(cc))
 		n = cc_slow_start(cc, a);
-	if (cc_in_slow_start(cc) || !a->is_cwnd_limited)
+	if (cc_in_slow_start(cc) || !is_used)
 		return;
 	/* RFC 3465 2.1: one segment for each window that was acknowledged. */
 	cc->acked += n;

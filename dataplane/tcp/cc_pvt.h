@@ -32,6 +32,15 @@ static inline void cc_grow(struct tcp_cc *cc, uint32_t n)
 
 /* False while PRR rules cwnd; true after a timeout, although the connection is recovering. */
 bool cc_may_grow(struct tcp_cc *cc, const struct cc_ack *a);
+/*
+ * The sender used the window, so it may grow (RFC 9438 5.8). A paced sender is
+ * a quantum or so short of cwnd; an eighth is let pass for that.
+ */
+static inline bool cc_is_window_used(const struct tcp_cc *cc, const struct cc_ack *a)
+{
+	return a->is_cwnd_limited || a->prior_flying >= cc->cwnd - cc->cwnd / 8;
+}
+
 /* One ACK in slow start. Returns how many of its bytes are left for congestion avoidance, if that has begun. */
 uint32_t cc_slow_start(struct tcp_cc *cc, const struct cc_ack *a);
 /*

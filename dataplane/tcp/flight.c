@@ -193,6 +193,20 @@ struct tcp_seg *flight_add(struct tcp_conn *c, uint32_t seq, uint32_t end, struc
 	return g;
 }
 
+static void note_loss(struct tcp_flight *f, const struct tcp_seg *g)
+{
+	f->lost_untold += g->end - g->seq;
+	if (f->loss.bytes && g->sent_us < f->loss_sent_us)
+		return;
+	f->loss_sent_us = g->sent_us;
+	f->loss = (struct cc_loss){
+		.bytes = g->end - g->seq,
+		.tx_in_flight = g->in_flight,
+		.lost = f->lost - g->lost,
+		.is_app_limited = g->is_app_limited,
+	};
+}
+
 void flight_set_lost(struct tcp_conn *c, struct tcp_seg *g)
 {
 	struct tcp_flight *f = c->flight;
@@ -201,6 +215,7 @@ void flight_set_lost(struct tcp_conn *c, struct tcp_seg *g)
 	g->state = SEG_LOST;
 	f->lost += g->end - g->seq;
 	f->lost_now += g->end - g->seq;
+	note_loss(f, g);
 	lost_insert(f, g);
 	stat_inc(c->stack->stats, WEIR_C_TCP_SEGMENTS_LOST);
 }

@@ -275,10 +275,10 @@ static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 /* -- data and FIN */
 
 /* In order: at least every second full-sized segment is acknowledged, others within 40 ms (RFC 9293 3.8.6.3). */
-static void schedule_ack(struct tcp_conn *c, uint32_t len)
+static void schedule_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	if (len >= c->mss / 2u)
-		c->n_unacked_segments++;
+	if (seg->len >= c->mss / 2u)
+		c->n_unacked_segments = (uint8_t)(c->n_unacked_segments + seg->n_segs);
 	if (c->ooo || c->n_unacked_segments >= 2) {
 		ack_at_once(c);
 		return;
@@ -298,7 +298,7 @@ static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segmen
 	if (had_ooo)
 		ack_at_once(c);
 	else
-		schedule_ack(c, seg->len);
+		schedule_ack(c, seg);
 	conn_mark_ready(c, TCP_EV_READABLE);
 }
 
@@ -504,13 +504,14 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	struct tcp_conn *c;
 
 	s->now_us = now_us;
-	stat_inc(s->stats, WEIR_C_TCP_RX_SEGMENTS);
+	stat_add(s->stats, WEIR_C_TCP_RX_SEGMENTS, packet->n_segs ? packet->n_segs : 1);
 	if (!opt_parse(h, m->data_len, &seg)) {
 		drop_segment(s, m, WEIR_R_TCP_BAD_HEADER);
 		return;
 	}
 	seg.len = m->pkt_len - seg.header_len;
 	seg.ecn = packet->ecn;
+	seg.n_segs = packet->n_segs < 2 ? 1 : 2; /* all that schedule_ack() asks */
 	flow.remote_port = (uint16_t)(h[0] << 8 | h[1]);
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
 	c = table_find(s, &flow);
@@ -530,7 +531,7 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	input_segment(c, m, &seg);
 }
 
-void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us)
 {
 	struct tcp_conn *c = table_find(s, flow);
@@ -540,22 +541,23 @@ void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 	s->now_us = now_us;
 	/* Only for what is in flight (RFC 5927 4.1). */
 	if (!c || seq_lt(seq, c->snd_una) || seq_ge(seq, c->snd_nxt))
-		return;
+		return false;
 	if (what == TCP_ICMP_UNREACHABLE) {
 		if (c->state == TCP_SYN_SENT) /* a connection that stands does not end for this (RFC 5927 5.2) */
 			conn_drop(c, WEIR_R_CLOSE_UNREACHABLE);
-		return;
+		return true;
 	}
 	if (mtu < least) {
 		if (!ip_is4(&flow->remote)) /* RFC 8201 4: no such path is IPv6 */
-			return;
+			return false;
 		mtu = least;
 	}
 	mss = (uint16_t)(mtu - TCP_HEADER_MIN - (ip_is4(&flow->remote) ? 20 : 40));
 	if (!conn_is_synchronized(c) || mss >= c->mss)
-		return;
+		return true;
 	c->mss = c->mss_full = mss;
 	c->is_doubted = false;
 	stat_inc(s->stats, WEIR_C_TCP_MTU_REDUCED);
 	recovery_mtu_reduced(c);
+	return true;
 }

@@ -97,13 +97,13 @@ void conn_init_sending(struct tcp_conn *c)
 	c->snd_una = c->snd_nxt = c->iss;
 	c->rcv_wscale = s->rcv_wscale;
 	c->rto_us = RTO_INITIAL_US;
-	c->mss = c->mss_full = conn_mss_for(s, &c->flow.remote);
+	c->mss = c->mss_full = conn_path_mss(s, &c->flow.remote);
 	c->reo_wnd_mult = 1;
 }
 
 void conn_take_syn(struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	uint16_t limit = conn_mss_for(c->stack, &c->flow.remote);
+	uint16_t limit = conn_path_mss(c->stack, &c->flow.remote);
 	uint16_t mss = seg->has_mss ? seg->mss : ip_is4(&c->flow.remote) ? MSS_DEFAULT4 : MSS_DEFAULT6;
 
 	if (mss < MSS_MIN)

@@ -14,9 +14,21 @@
 #define IP4_HEADER 20
 #define IP6_HEADER 40
 
+static uint16_t mss_for(const struct tcp_stack *s, const struct weir_ip *remote, bool is_path)
+{
+	uint16_t mtu = s->env.path_mtu ? s->env.path_mtu(s->env.ctx, remote, is_path) : s->cfg.mtu;
+
+	return (uint16_t)((mtu < s->cfg.mtu ? mtu : s->cfg.mtu) - TCP_HEADER_MIN - (ip_is4(remote) ? IP4_HEADER : IP6_HEADER));
+}
+
 uint16_t conn_mss_for(const struct tcp_stack *s, const struct weir_ip *remote)
 {
-	return (uint16_t)(s->cfg.mtu - TCP_HEADER_MIN - (ip_is4(remote) ? IP4_HEADER : IP6_HEADER));
+	return mss_for(s, remote, false);
+}
+
+uint16_t conn_path_mss(const struct tcp_stack *s, const struct weir_ip *remote)
+{
+	return mss_for(s, remote, true);
 }
 
 uint32_t conn_ts_now(const struct tcp_conn *c)
@@ -420,7 +432,7 @@ static void maybe_restart(struct tcp_conn *c)
 {
 	uint64_t idle_us = c->stack->now_us - c->last_tx_us;
 
-	if (!c->flight && c->last_tx_us && n_queued(c) && (idle_us > c->rto_us || c->cc.ops->owns_cwnd))
+	if (!c->flight && c->last_tx_us && n_queued(c))
 		c->cc.ops->restart(&c->cc, conn_payload_max(c), c->rto_us, idle_us, c->stack->now_us);
 }
 

@@ -244,7 +244,7 @@ static void reduce_proportionally(struct tcp_conn *c, const struct tcp_ack *a)
 	}
 	if (n < 0)
 		n = 0;
-	if (n < mss && f->prr_out == 0) /* the fast retransmission itself */
+	if (n < mss && f->prr_out == 0 && f->recovery == REC_RECOVERY) /* the fast retransmission itself */
 		n = mss;
 	c->cc.cwnd = flying + (uint32_t)n;
 	if (c->cc.cwnd < mss)
@@ -259,7 +259,8 @@ static void tell_cc(struct tcp_conn *c, const struct tcp_ack *a)
 		.now_us = c->stack->now_us,
 		.mss = conn_payload_max(c),
 		.acked = a->delivered,
-		.lost = a->lost,
+		.lost = f->lost_untold,
+		.loss = f->loss,
 		.prior_flying = a->prior_flying,
 		.flying = conn_flying(c),
 		.rtt_us = a->rtt_us,
@@ -269,9 +270,12 @@ static void tell_cc(struct tcp_conn *c, const struct tcp_ack *a)
 		.nxt = c->snd_nxt,
 		.delivered = c->delivered,
 		.is_cwnd_limited = c->is_cwnd_limited,
-		.is_recovering = c->cc.ops->owns_cwnd && (f->recovery == REC_RECOVERY || f->recovery == REC_LOSS),
+		.is_recovering = c->cc.ops->owns_cwnd && f->recovery != REC_OPEN,
 		.rate = a->rate,
 	};
+
+	f->lost_untold = 0;
+	f->loss.bytes = 0;
 
 	if (c->cc.ops->owns_cwnd)
 		c->cc.ops->acked(&c->cc, &ca);
@@ -529,6 +533,8 @@ void recovery_mtu_reduced(struct tcp_conn *c)
 	for (struct tcp_seg *g = f->head; g; g = g->next)
 		if (g->state == SEG_FLYING && g->end - g->seq > mss)
 			flight_set_lost(c, g);
+	f->lost_untold = 0;
+	f->loss.bytes = 0;
 	recovery_arm(c);
 	conn_mark_output(c);
 }

@@ -37,6 +37,8 @@ void table_destroy(struct tcp_stack *s)
 {
 	rte_free(s->conns);
 	rte_free(s->buckets);
+	s->conns = NULL;
+	s->buckets = NULL;
 }
 
 struct tcp_conn *table_find(const struct tcp_stack *s, const struct ip_flow *flow)
@@ -107,6 +109,8 @@ void conn_drop(struct tcp_conn *c, enum weir_reason why)
 	c->listener = NULL;
 	unlink_bucket(c);
 	unlink_time_wait(c);
+	if (!c->is_passive)
+		port_release(s, &c->flow);
 	s->n_conns--;
 	for (unsigned i = 0; i < N_TIMERS; i++)
 		wheel_cancel(s->env.wheel, &c->timer[i]);

@@ -62,7 +62,8 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 		s->listener_pool[i].next = s->listener_free;
 		s->listener_free = &s->listener_pool[i];
 	}
-	if (!s->listener_pool || !table_create(s) || !flight_create(s) || !cc_states_create(s)) {
+	if (!s->listener_pool || !ports_create(s) || !table_create(s) || !flight_create(s) || !cc_states_create(s)) {
+		ports_destroy(s);
 		table_destroy(s);
 		flight_destroy(s);
 		rte_free(s->cc_states);
@@ -93,6 +94,7 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 	table_destroy(s);
 	flight_destroy(s);
 	rte_free(s->cc_states);
+	ports_destroy(s);
 	rte_free(s->listener_pool);
 	rte_free(s);
 }
@@ -213,6 +215,13 @@ bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
 	return table_find(s, flow) != NULL;
 }
 
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq)
+{
+	const struct tcp_conn *c = table_find(s, flow);
+
+	return c && conn_is_synchronized(c) && c->rcv_nxt == seq && !c->ooo;
+}
+
 struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args, uint64_t now_us, enum weir_reason *why)
 {
 	struct ip_flow flow = {.local = args->local, .remote = args->remote, .remote_port = args->remote_port};
@@ -227,6 +236,7 @@ struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args
 	}
 	c = table_add(s, &flow);
 	if (!c) {
+		port_release(s, &flow);
 		*why = WEIR_R_CLOSE_TABLE_FULL;
 		stat_reason(s->stats, *why);
 		return NULL;
@@ -367,6 +377,21 @@ void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), vo
 	for (uint32_t i = 0; i < s->cfg.n_connections; i++)
 		if (s->conns[i].stack && !s->conns[i].is_dead)
 			fn(ctx, &s->conns[i]);
+}
+
+uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn)(void *ctx, const struct tcp_info *info),
+		       void *ctx)
+{
+	uint32_t end = n < s->cfg.n_connections - from ? from + n : s->cfg.n_connections;
+	struct tcp_info info;
+
+	for (uint32_t i = from; i < end; i++) {
+		if (!s->conns[i].stack || s->conns[i].is_dead)
+			continue;
+		tcp_get_info(&s->conns[i], &info);
+		fn(ctx, &info);
+	}
+	return end < s->cfg.n_connections ? end : TCP_EACH_END;
 }
 
 uint32_t tcp_n_connections(const struct tcp_stack *s)

@@ -35,6 +35,7 @@ struct tcp_packet {
 	struct weir_ip src;
 	struct weir_ip dst;
 	uint8_t ecn; /* the two ECN bits */
+	uint16_t n_segs; /* segments of the wire that were merged into this one; 0 is 1 */
 };
 
 /*
@@ -48,11 +49,21 @@ struct tcp_packet {
 typedef void tcp_output_fn(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us);
 
 /*
- * Replaces the low steer_bits bits of flow->local_port, so that the answers
- * come to this worker; the other bits name the choice. False: flow's route
- * needs none of it, and any port of port_lo .. port_hi will do.
+ * Steering of connections that we open, where the answers' hash says whose
+ * they are. Of the values of a local port's low steer_bits bits, steer_fits
+ * bring the answers to this worker. The first function has the number of one
+ * of them in those bits (0 .. steer_fits - 1) and replaces it by the value;
+ * the second one finds the number for a value. The other bits are kept.
  */
-typedef bool tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
+typedef void tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
+typedef unsigned tcp_steer_fit_fn(void *ctx, const struct ip_flow *flow);
+
+/*
+ * The largest packet towards remote, IP header included; config.mtu bounds it.
+ * is_path: with what is known of the path (for what we send); else of our
+ * own interface (for the MSS that we announce: RFC 6691, RFC 2923 2.3).
+ */
+typedef uint16_t tcp_mtu_fn(void *ctx, const struct weir_ip *remote, bool is_path);
 
 #define TCP_WHEEL_KINDS 7
 
@@ -60,8 +71,10 @@ typedef bool tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
 struct tcp_env {
 	void *ctx; /* for output */
 	tcp_output_fn *output;
-	tcp_steer_port_fn *steer_port; /* NULL: the worker's part of the ports is its own */
-	unsigned steer_bits;
+	tcp_mtu_fn *path_mtu;	       /* NULL: config.mtu */
+	tcp_steer_port_fn *steer_port; /* NULL: all of port_lo .. port_hi is this worker's own */
+	tcp_steer_fit_fn *steer_fit;
+	unsigned steer_bits, steer_fits;
 	struct rte_mempool *pool;  /* mbufs with data room, for headers and copied data */
 	struct rte_mempool *clones; /* mbufs without data room, for references to data in flight */
 	struct wheel *wheel;	   /* the stack registers its kinds wheel_kind .. wheel_kind + TCP_WHEEL_KINDS - 1 */
@@ -85,7 +98,8 @@ struct tcp_config {
 	uint32_t rx_buffer_bytes;  /* receive window at most */
 	uint32_t tx_buffer_bytes;  /* unacknowledged and unsent data of one connection at most */
 	uint16_t mtu;		   /* of the interface */
-	uint16_t port_lo, port_hi; /* local ports of connections that this worker opens: both included */
+	uint16_t port_lo, port_hi; /* local ports of connections that this worker opens: both included;
+				      with steer_port whole blocks of 2^steer_bits */
 	uint32_t time_wait_ms;	   /* 2 MSL */
 	uint32_t fin_timeout_ms;   /* FIN-WAIT-2 after tcp_close(), and LAST-ACK */
 	uint32_t keepalive_ms;	   /* idle time before the first probe; 0: none */
@@ -126,14 +140,22 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us);
 /* One segment from the network: m begins at the TCP header; its checksum was verified. Takes m over. */
 void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us);
 
+/*
+ * True if the connection waits for the byte at seq next, with nothing out of
+ * order: then segments that follow one another may come merged without a
+ * change of what is acknowledged.
+ */
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq);
+
 enum tcp_icmp { TCP_ICMP_UNREACHABLE, TCP_ICMP_TOO_BIG };
 
 /*
  * An ICMP error that quotes a segment of ours, first checked by the IP layer.
  * seq: the quoted sequence number (host order), checked against what is in
- * flight (RFC 5927). mtu: for TOO_BIG.
+ * flight (RFC 5927). mtu: for TOO_BIG. Returns true if it was in flight: then
+ * the error may be believed.
  */
-void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us);
 
 /* Delivers events, then sends. Once per iteration. Returns the number of connections it served. */
@@ -255,6 +277,21 @@ struct tcp_info {
 void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out);
 /* Calls fn for each connection of the table; fn changes none. */
 void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), void *ctx);
+
+#define TCP_EACH_END UINT32_MAX
+
+/*
+ * A walk in steps, each as short as the caller needs it: looks at no more than
+ * n places of the stack from place `from` on (0 at first), calls fn for each
+ * connection there, and returns where the next step begins, TCP_EACH_END at the
+ * end. Connections may come and go between two steps: one that is there from
+ * the first step to the last is told once, any other at most once for each of
+ * its lives. fn changes none. It gets a tcp_info, not a tcp_conn, so that a
+ * pool of a smaller form (of TIME-WAIT, say) can take the places behind the
+ * table's; a connection that moves there in between may then be told twice.
+ */
+uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn)(void *ctx, const struct tcp_info *info),
+		       void *ctx);
 uint32_t tcp_n_connections(const struct tcp_stack *s);
 
 #endif

@@ -213,6 +213,9 @@ struct tcp_flight {
 	uint32_t n_sacked; /* segments */
 	uint32_t lost;	   /* bytes ever believed lost */
 	uint32_t lost_now; /* bytes in the list of the lost */
+	uint32_t lost_untold; /* bytes marked since congestion control heard of it */
+	uint64_t loss_sent_us; /* of what loss speaks of */
+	struct cc_loss loss;   /* the newest of them */
 	uint8_t recovery;  /* enum recovery_state */
 	bool is_frto : 1;	   /* after a timeout: it may have been spurious (RFC 5682) */
 	bool frto_sends_new : 1;   /* step 2b: new data go before retransmissions */
@@ -280,7 +283,7 @@ struct tcp_listener {
 	struct tcp_listener *next;
 };
 
-#define N_PORT_COUNTERS 256
+struct tcp_ports; /* ports.c */
 
 struct tcp_stack {
 	struct tcp_config cfg;
@@ -308,8 +311,8 @@ struct tcp_stack {
 	uint32_t n_held;    /* mbufs in send and receive queues */
 	uint8_t pressure;   /* windows and buffers are divided by 2^pressure */
 	struct tcp_conn *tw, **tw_tail;
-	uint32_t port_counter[N_PORT_COUNTERS]; /* RFC 6056 3.3.4 */
-	uint64_t now_us;			/* of the call in work */
+	struct tcp_ports *ports;
+	uint64_t now_us; /* of the call in work */
 };
 
 /* A segment as parsed. */
@@ -317,6 +320,7 @@ struct tcp_segment {
 	uint32_t seq, ack;
 	uint32_t wnd; /* as in the header, not scaled */
 	uint32_t len; /* payload bytes */
+	uint8_t n_segs; /* of the wire, merged into this one */
 	uint8_t flags;
 	uint8_t header_len;
 	uint8_t ecn; /* of the IP header */
@@ -365,7 +369,9 @@ void conn_send_reset(struct tcp_conn *c);
 /* Bytes a second; 0: as the windows allow. */
 uint64_t conn_pacing_rate(const struct tcp_conn *c);
 uint32_t conn_receive_window(const struct tcp_conn *c);
+/* The MSS that we announce; the one that we send with at most. */
 uint16_t conn_mss_for(const struct tcp_stack *s, const struct weir_ip *remote);
+uint16_t conn_path_mss(const struct tcp_stack *s, const struct weir_ip *remote);
 uint32_t conn_ts_now(const struct tcp_conn *c);
 
 /* flight.c: what is in flight. All of it is bounded by the stack's pools. */
@@ -477,8 +483,13 @@ void sndq_seek(const struct tcp_conn *c, struct rte_mbuf **m, uint32_t *m_seq, u
 uint32_t sndq_reference(const struct tcp_conn *c, struct rte_mbuf *m, uint32_t m_seq, uint32_t seq, uint32_t n,
 			struct rte_mbuf *head);
 
-/* ports.c: a free local port for flow (its local_port is filled in). */
+/* ports.c: local ports of connections that we open. */
+bool ports_create(struct tcp_stack *s);
+void ports_destroy(struct tcp_stack *s);
+/* A free local port for flow (its local_port is filled in). min_iss: what its numbers must lie beyond, or 0. */
 bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss);
+/* A connection that we opened is out of the table, or was not made after all. */
+void port_release(struct tcp_stack *s, const struct ip_flow *flow);
 
 /* Bytes in the network (RFC 6675's pipe). Each duplicate ACK of a peer without SACK tells of a segment that left it. */
 static inline uint32_t conn_flying(const struct tcp_conn *c)

@@ -25,6 +25,8 @@ struct upstream_conn {
 	uint16_t close_reason;
 };
 
+static_assert(sizeof(struct upstream_conn) <= 128, "as much as the start-up's estimate of memory has for it");
+
 struct endpoint {
 	struct endpoint *next; /* of its backend, by address and port; or of the free list */
 	struct weir_ip addr;
@@ -54,6 +56,7 @@ struct upstream {
 	struct upstream_config cfg;
 	struct weir_worker_stats *stats;
 	struct upstream_conn *conns, *free_conns;
+	uint32_t n_fresh_conns; /* of conns: those from here on were never used, and their memory not touched */
 	struct endpoint *endpoints, *free_endpoints;
 	struct backend *backends, *free_backends;
 	struct backend **buckets;

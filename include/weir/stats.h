@@ -27,7 +27,8 @@
 	X(BUSY_CYCLES, "worker_busy_cycles", "time stamp counter cycles of iterations that found work") \
 	X(TOTAL_CYCLES, "worker_cycles", "time stamp counter cycles of all iterations") \
 	X(SNAPSHOT_SWAPS, "snapshot_swaps", "snapshots that the worker switched to") \
-	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to")
+	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to") \
+	X(WALKED, "connections_walked", "connections looked at for a list of connections")
 
 #define WEIR_COUNTERS_NET(X) \
 	X(RX_PACKETS, "rx_packets", "packets received from the port") \
@@ -43,7 +44,13 @@
 	X(ICMP_ECHO, "icmp_echo", "ICMP and ICMPv6 echo requests answered") \
 	X(ICMP_ERRORS_RX, "icmp_errors_rx", "ICMP and ICMPv6 errors received for our packets") \
 	X(ICMP_ERRORS_TX, "icmp_errors_tx", "ICMP and ICMPv6 errors sent") \
-	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known")
+	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known") \
+	X(TX_TSO, "tx_tso_segments", "long TCP segments given to a port that cuts them") \
+	X(TX_GSO, "tx_gso_segments", "long TCP segments cut in software") \
+	X(RX_MERGED, "rx_merged_segments", "TCP segments merged into the one before them") \
+	X(PMTU_LEARNED, "pmtu_learned", "paths whose MTU was reduced by what a router said") \
+	X(CAPTURED, "captured_packets", "packets copied for a capture") \
+	X(CAPTURE_DROPS, "capture_drops", "packets that a capture wanted and its ring had no room for")
 
 #define WEIR_COUNTERS_TCP(X) \
 	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \
@@ -72,7 +79,8 @@
 	X(TCP_MTU_REDUCED, "tcp_mtu_reduced", "connections whose segments became smaller by ICMP") \
 	X(TCP_BLACK_HOLES, "tcp_black_holes", "connections whose segments became smaller because large ones never arrived") \
 	X(TCP_FLIGHT_FULL, "tcp_flight_full", "segments held back because the pool of records in flight was empty") \
-	X(TCP_CC_FALLBACKS, "tcp_cc_fallbacks", "connections that got the default congestion control because the pool of BBR was empty")
+	X(TCP_CC_FALLBACKS, "tcp_cc_fallbacks", "connections that got the default congestion control because the pool of BBR was empty") \
+	X(TCP_PORT_PROBES, "tcp_port_probes", "local ports looked at when connections were opened")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -176,7 +184,8 @@ enum weir_reason_kind {
 	X(TX_FULL, "tx_full", "transmit queue of the port is full") \
 	X(TX_TOO_LONG, "tx_too_long", "packet longer than the MTU") \
 	X(TCP_NO_TIME_STAMP, "tcp_no_time_stamp", "segment without the time stamp that was agreed on") \
-	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent")
+	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent") \
+	X(TX_REFUSED, "tx_refused", "packet that the driver of the port refuses to send")
 
 /* Why a TCP connection ended. */
 #define WEIR_REASONS_CONNECTION(X) \
@@ -271,7 +280,10 @@ struct weir_stats_region {
 	uint64_t ctrl_connects;	 /* connections of a weir-ctrl taken */
 	uint64_t ctrl_refused;	 /* connections refused: wrong uid, or one was there */
 	uint64_t ctrl_protocol_errors; /* connections ended because the peer broke the contract */
-	uint64_t reserved[13];
+	uint64_t conn_lists;   /* lists of connections made */
+	uint64_t captures;     /* captures begun */
+	uint64_t diag_refused; /* requests for either that were refused */
+	uint64_t reserved[10];
 };
 
 #endif

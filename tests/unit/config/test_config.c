@@ -106,6 +106,25 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c.port_hi, 65535);
 	assert_string_equal(c.control_socket, "/run/weir/dataplane.sock");
 	assert_false(c.has_control_uid);
+	assert_int_equal(c.steering, STEER_WANT_AUTO);
+	assert_true(c.device_offloads && c.gro);
+	assert_int_equal(c.tso_bytes, NET_TSO_MAX);
+}
+
+static void every_way_of_steering_has_a_name(void **state)
+{
+	static const char *const names[] = {"auto", "flow", "rss", "redirect"};
+	static struct config c;
+	char yaml[300];
+
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(yaml, sizeof(yaml), PORT "workers: {steering: %s}\noffloads: {device: false, gro: false, tso_bytes: 0}\n",
+			 names[i]);
+		assert_int_equal(parse(yaml, &c), 0);
+		assert_int_equal(c.steering, i);
+		assert_false(c.device_offloads || c.gro);
+		assert_int_equal(c.tso_bytes, 0);
+	}
 }
 
 static const struct {
@@ -119,6 +138,11 @@ static const struct {
 	{PORT "workers: {cors: [1]}\n", "weir.yaml:4:11: unknown key 'cors' in workers; expected one of: cores"},
 	{PORT "workers: {cores: [1, 1]}\n", "weir.yaml:4:22: cores: core 1 twice"},
 	{PORT "workers: {cores: [-1]}\n", "weir.yaml:4:19: cores: expected a core number"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24], mss_clamp: 535}]\n", "mss_clamp: expected a number from 536 to 8960"},
+	{PORT "workers: {steering: [rss]}\n", "weir.yaml:4:21: steering: expected auto, flow, rss or redirect"},
+	{PORT "workers: {steering: magic}\n", "weir.yaml:4:21: steering: expected auto, flow, rss or redirect"},
+	{PORT "offloads: {tso_bytes: 65456}\n", "weir.yaml:4:23: tso_bytes: expected a number from 0 to 65455"},
+	{PORT "offloads: {gro: maybe}\n", "weir.yaml:4:17: gro: expected true or false"},
 	{PORT "workers: {cores: 1}\n", "weir.yaml:4:18: cores: expected a list of core numbers"},
 	{PORT "pools: {mbufs: 12}\n", "weir.yaml:4:16: mbufs: expected a number from 1024"},
 	{PORT "pools: {mbufs: many}\n", "weir.yaml:4:16: mbufs: expected a number"},
@@ -199,6 +223,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(full_file_fills_the_structure),
 		cmocka_unit_test(what_is_left_out_has_its_default),
+		cmocka_unit_test(every_way_of_steering_has_a_name),
 		cmocka_unit_test(wrong_file_is_refused_with_place_and_expectation),
 		cmocka_unit_test(every_error_is_reported_not_only_the_first),
 		cmocka_unit_test(missing_file_is_named),

@@ -23,6 +23,7 @@
 #include "upstream/upstream.h"
 
 #define MAX_BODY 60000
+#define DRAIN_SLICE 128 /* as in proxy_pvt.h */
 #define N_REQUESTS 1000
 
 static struct sim sim;
@@ -286,18 +287,20 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	return blob;
 }
 
-static void start(uint64_t seed)
+static void start_for(uint64_t seed, uint32_t n_clients)
 {
 	const struct tcp_listen listen_args = {.port = 8080, .accept = on_accept, .event = on_event};
 	struct tcp_config tc = sim_config();
 	struct upstream_config uc = {.n_conns = 64, .n_endpoints = 8, .n_backends = 8, .max_per_endpoint = 32,
 				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 8};
-	struct proxy_config pc = {.wheel_kind = 9, .n_clients = 32, .n_requests = 16, .limits = limits, .header_timeout_ms = 5000,
+	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = 16, .limits = limits, .header_timeout_ms = 5000,
 				  .body_timeout_ms = 8000, .idle_timeout_ms = 20000, .response_timeout_ms = 4000, .n_tries = 3,
 				  .release = release, .seed = 1};
 	struct weir_endpoint_set *set;
 	struct tcp_listener *l;
 
+	if (tc.n_connections < 2 * n_clients)
+		tc.n_connections = tc.n_syn = 2 * n_clients;
 	sim_init(&sim, seed, &tc, &tc);
 	stats = &sim.host[1].stats;
 	mode = ORIGIN_ECHO;
@@ -315,6 +318,11 @@ static void start(uint64_t seed)
 	proxy_set_snapshot(proxy, make_snapshot(1, &set), sim.now_us);
 	assert_int_equal(upstream_set_endpoints(upstream, set, sim.now_us), 0);
 	free(set);
+}
+
+static void start(uint64_t seed)
+{
+	start_for(seed, 32);
 }
 
 static void end(void)
@@ -488,6 +496,40 @@ static void changed_snapshot_keeps_pools_and_drain_ends_all(void **state)
 	end();
 }
 
+static unsigned n_ended;
+
+static void on_idle_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
+{
+	if (events & TCP_EV_CLOSED) {
+		n_ended++;
+	} else if (tcp_is_eof(c)) {
+		n_ended++;
+		tcp_close(c, now);
+	}
+}
+
+static void drain_of_many_clients_is_done_in_slices(void **state)
+{
+	const unsigned n = 3 * DRAIN_SLICE / 2;
+	struct tcp_connect a = {.timeout_ms = 30000, .remote_port = 80, .event = on_idle_event};
+	enum weir_reason why;
+
+	start_for(18, n);
+	a.local = sim.host[0].ip;
+	a.remote = sim.host[1].ip;
+	for (unsigned i = 0; i < n; i++)
+		assert_non_null(tcp_connect(sim.host[0].tcp, &a, sim.now_us, &why));
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_int_equal(stats->gauge[WEIR_G_CLIENT_CONNECTIONS], n);
+	n_ended = 0;
+	proxy_drain(proxy, sim.now_us);
+	assert_int_equal(stats->gauge[WEIR_G_CLIENT_CONNECTIONS], n - DRAIN_SLICE);
+	sim_run(&sim, 100000, NULL, NULL);
+	assert_true(proxy_is_idle(proxy));
+	assert_int_equal(n_ended, n);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,6 +540,7 @@ int main(void)
 		cmocka_unit_test(a_request_pool_that_is_empty_is_answered_503),
 		cmocka_unit_test(pipelined_answers_that_nobody_reads_hold_nothing_up),
 		cmocka_unit_test(changed_snapshot_keeps_pools_and_drain_ends_all),
+		cmocka_unit_test(drain_of_many_clients_is_done_in_slices),
 		cmocka_unit_test(bodies_come_back_unchanged_over_a_bad_link),
 	};
 

@@ -383,6 +383,7 @@ static void recovery_runs_out_of_no_data(void **state)
 	struct tcp_config c = sim_config();
 
 	c.rx_buffer_bytes = c.tx_buffer_bytes = 1000000; /* never the limit */
+	c.pacing = true; /* an event for each segment */
 	sim_init(&sim, 21, &c, &c);
 	listen_on(1, 80);
 	peers_init(8000000, 0);

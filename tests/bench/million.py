@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A million idle connections on one worker: what each costs, and what they cost the others.
+
+    tests/bench/million.py --build BUILD [--small]
+
+weir-blast opens the connections over memif and holds them. Requests at a fixed
+rate go over 1,000 of them, chosen at random, and over 1,000 connections where
+there are no others, by turns. Also, for comparison, over all of them.
+"""
+import statistics
+
+from bench import Bench, arguments, expect, expect_clean, main_of, print_table, spread, write_json
+
+ACTIVE = 1000
+CLIENT_BYTES = 64 # struct client of proxy/: asserted where it is defined
+
+
+def base_memory_kb(build):
+    """Of a dataplane with the smallest tables."""
+    with Bench(build, connections=64, pools={"upstream_connections": 16}, slots=64) as b:
+        return b.memory_kb()
+
+
+def load(b, n, active, rate, seconds):
+    r = b.measure(f"load seconds={seconds} active={active} rate={rate}")
+    expect_clean(r, f"requests beside {n} connections")
+    expect(r["connections"] == n, f"{n - r['connections']} of {n} connections were lost")
+    expect(r["not_sent"] == 0, f"{r['not_sent']} requests could not be sent in time: the rate is too high")
+    return r
+
+
+def one_round(b, n, rate, seconds, result):
+    r = b.phase(f"close n={ACTIVE}")
+    r = b.phase(f"connect n={ACTIVE}")
+    expect(r["connections"] == ACTIVE, f"{r['connections']} connections: {r['errors']}")
+    result["few"].append(load(b, ACTIVE, ACTIVE, rate, seconds))
+    before = b.memory_kb()
+    r = b.measure(f"connect n={n}")
+    expect_clean(r, "opening the connections")
+    expect(r["connections"] == n, f"only {r['connections']} connections of {n}")
+    result["opening"].append(r)
+    r = b.phase("hold seconds=1")
+    expect(r["lost"] == 0, f"{r['lost']} connections were lost while they were idle")
+    result["memory"].append({"before_kb": before, "after_kb": b.memory_kb(),
+                             "mbufs": b.weirctl("stats")["mbufs_used"]["sum"]})
+    result["many"].append(load(b, n, ACTIVE, rate, seconds))
+    result["all"].append(load(b, n, n, rate, seconds))
+
+
+def show(n, base_kb, start_seconds, result):
+    memory = result["memory"][0]
+    total = (memory["after_kb"] - base_kb) * 1024 / n
+    print(f"{n:,} idle connections on one worker")
+    print(f"start of the dataplane: {start_seconds:.1f} s; opened {spread([r['opened_per_second'] for r in result['opening']], 0)} a second")
+    print(f"memory of the dataplane: {memory['after_kb']:,} kB, {base_kb:,} kB without tables: {total:.0f} bytes a connection "
+          f"({CLIENT_BYTES} in proxy/, {total - CLIENT_BYTES:.0f} in tcp/ with its table, 0 in packet buffers: "
+          f"{memory['mbufs']} in use in all)\n")
+    rows = []
+    for key, words in (("few", f"{ACTIVE:,} of {ACTIVE:,}"), ("many", f"{ACTIVE:,} of {n:,}"), ("all", f"all of {n:,}")):
+        r = result[key]
+        rows.append([words, spread([x["requests_per_second"] for x in r], 0), spread([x["latency_us"]["p50"] for x in r]),
+                     spread([x["latency_us"]["p99"] for x in r]), spread([x["weir"]["cycles_per_request"] for x in r], 0),
+                     f"{statistics.median([x['weir']['busy_shares'][0] for x in r]):.2f}"])
+    print_table(["requests over", "requests/s", "p50 us", "p99 us", "busy cycles a request", "worker busy"], rows)
+    p50 = [m["latency_us"]["p50"] / f["latency_us"]["p50"] for m, f in zip(result["many"], result["few"])]
+    p99 = [m["latency_us"]["p99"] / f["latency_us"]["p99"] for m, f in zip(result["many"], result["few"])]
+    print(f"ratio of many to few: p50 {spread(p50, 2)}, p99 {spread(p99, 2)}")
+    return {"bytes_per_connection": total, "p50_ratio": p50, "p99_ratio": p99}
+
+
+def main():
+    args = arguments(__doc__, connections=(int, 1000000, "connections"), rate=(int, 20000, "requests a second"),
+                     seconds=(float, 5.0, "of each measurement"), rounds=(int, 2, "repetitions"))
+    if args.small:
+        args.connections, args.rate, args.seconds, args.rounds = 10000, 1000, 0.5, 1
+    n = args.connections
+    result = {"few": [], "many": [], "all": [], "opening": [], "memory": []}
+    base_kb = base_memory_kb(args.build)
+    with Bench(args.build, idle_us=50 * args.small, connections=n + 1100, pools={"upstream_connections": 1024}, limits={"endpoint_idle": 1024},
+               slots=n + n // 16 + 64) as b:
+        for _ in range(args.rounds):
+            one_round(b, n, args.rate, args.seconds, result)
+        summary = show(n, base_kb, b.start_seconds, result)
+    write_json(args, {"connections": n, **summary, **result})
+
+
+main_of(main)
