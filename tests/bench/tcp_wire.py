@@ -31,8 +31,10 @@ from wire_rig import FAR, HERE, MBUFS, RECEIVE_BUFFER, SEND_BUFFER, SYSCTLS, Fai
 
 GOAL_RATIO, GOAL_SHARE = 0.95, (0.40, 0.60)
 FAIR_MBIT, FAIR_RTT_MS = 50, 40
+FAIR_JITTER_US = 2000  # of the ACKs, as other traffic would make it: without any, which flow loses depends on microseconds
 MSS = 1448
 RARE = 0.005  # a loss below this needs more time for as many losses
+PEAK_MS = 250  # apart: the slow starts of connections that lose so rarely, or together they ask too much of this machine
 
 
 def expected_mbit(loss, rtt_ms):
@@ -137,7 +139,8 @@ def run_cell(rig, args, loss, rtt_ms, seconds, seed, n, sides, problems):
         options += ["--trace", f"{args.trace}-{loss * 100:g}-{rtt_ms}-{seed}"]
     for turn in ([["weir"], ["linux"]] if args.in_turn else [["weir", "linux"]]):
         rig.start_wire(*options)
-        flows = rig.download([(sender, i * rtt_ms // n) for i in range(n) for sender in turn], seconds)
+        apart_ms = PEAK_MS if loss < RARE else rtt_ms / n
+        flows = rig.download([(sender, round(i * apart_ms)) for i in range(n) for sender in turn], seconds)
         wire = rig.stop_wire()
         for sender in turn:
             sides[sender].add([f for f in flows if f["sender"] == sender], [f for f in wire["flows"] if f["far"] == FAR[sender]])
@@ -177,35 +180,36 @@ def jain(values):
 
 def common_rates(flows, interval_ms, skip_s):
     """Mbit/s of each flow over the time that all of them ran, but for the first skip_s seconds of it."""
-    lo = max(f["first_s"] for f in flows) + skip_s
+    lo = max(f["first_s"] + skip_s for f in flows)
     hi = min(f["first_s"] + f["seconds"] for f in flows)
     a, b = (round(t * 1000 / interval_ms) for t in (lo, hi))
     return [(f["series"][min(b, len(f["series"]) - 1)] - f["series"][a]) * 8e-3 / ((b - a) * interval_ms) for f in flows]
 
 
-def fairness_run(rig, args, pair, problems):
+def fairness_run(rig, args, pair, seed, problems):
     queue = FAIR_MBIT * 125 * FAIR_RTT_MS  # one bandwidth-delay product
-    options = wire_options(FAIR_RTT_MS, rate_kbit=FAIR_MBIT * 1000, queue_bytes=queue)
+    options = wire_options(FAIR_RTT_MS, seed=seed, rate_kbit=FAIR_MBIT * 1000, queue_bytes=queue)
+    options += ["--up", "--jitter-us", str(FAIR_JITTER_US)]
     if args.trace:
-        options += ["--trace", f"{args.trace}-fair-{'-'.join(pair)}"]
+        options += ["--trace", f"{args.trace}-fair-{'-'.join(pair)}-{seed}"]
     rig.start_wire(*options)
-    flows = rig.download([(pair[0], 0), (pair[1], round(args.lead_s * 1000))], args.fair_seconds + args.lead_s)
+    flows = rig.download([(pair[0], 0), (pair[1], round(args.lead_s * 1000))], args.fair_seconds + args.skip_s)
     wire = rig.stop_wire()
     problems.look_at(f"fairness {' and '.join(pair)}", flows, wire, rig, FAIR_RTT_MS * 500)
     if any(f["error"] for f in flows):
         return None
-    return common_rates(flows, 100, args.lead_s), wire
+    return common_rates(flows, 100, args.skip_s), wire
 
 
 def fairness(rig, args, problems, out):
     print(f"\nFairness: two connections, {FAIR_MBIT} Mbit/s, RTT {FAIR_RTT_MS} ms, queue of one bandwidth-delay product "
-          f"({FAIR_MBIT * 125 * FAIR_RTT_MS} bytes), the second begins {args.lead_s} s later; {args.fair_seconds} s from "
-          f"{args.lead_s} s after that")
+          f"({FAIR_MBIT * 125 * FAIR_RTT_MS} bytes), ACKs with up to {FAIR_JITTER_US} us of jitter;\nthe second begins "
+          f"{args.lead_s} s after the first; over {args.fair_seconds} s, from {args.skip_s} s after that")
     print(f"{'first':>6} {'second':>6} | {'Mbit/s':>13} | share of the first | Jain | drops")
     weir_shares = []
     pairs = [("weir", "linux"), ("linux", "weir")] * args.fair_runs + [("weir", "weir"), ("linux", "linux")] * args.control_runs
-    for pair in pairs:
-        result = fairness_run(rig, args, pair, problems)
+    for i, pair in enumerate(pairs):
+        result = fairness_run(rig, args, pair, args.seed + i, problems)
         if result is None:
             continue
         rates, wire = result
@@ -238,9 +242,10 @@ def parse_args():
     p.add_argument("--total-mbit", type=float, default=60, help="of each sender's connections together, if --flows is 0")
     p.add_argument("--in-turn", action="store_true", help="one sender after the other, not at the same time")
     p.add_argument("--fair-seconds", type=float, default=30)
+    p.add_argument("--skip-s", type=float, default=5, help="of fairness: time until shares count")
     p.add_argument("--fair-runs", type=int, default=1, help="of each order")
     p.add_argument("--control-runs", type=int, default=1, help="of two of a kind")
-    p.add_argument("--lead-s", type=float, default=2)
+    p.add_argument("--lead-s", type=float, default=0.5)
     p.add_argument("--no-throughput", action="store_true")
     p.add_argument("--no-fairness", action="store_true")
     p.add_argument("--no-realtime", action="store_true")
@@ -250,7 +255,7 @@ def parse_args():
     args = p.parse_args()
     if args.quick:
         args.loss, args.rtt_ms, args.seconds, args.repetitions, args.total_mbit = [0.01], [20], 3, 1, 20
-        args.fair_seconds, args.lead_s, args.control_runs = 3, 1, 0
+        args.fair_seconds, args.skip_s, args.control_runs = 3, 1, 0
     return args
 
 
