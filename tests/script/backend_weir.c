@@ -355,6 +355,11 @@ void backend_inject(struct backend *b, unsigned conn, const uint8_t *p, size_t n
 	struct weir_app *a = &b->apps[conn];
 	struct tcp_packet packet = {.src = a->flow.remote, .dst = a->flow.local, .ecn = ecn};
 
+	/* Another iteration of the loop: its time is later, as a worker's is. */
+	if (b->now_us == b->input_us)
+		b->now_us++;
+	if (!is_burst)
+		b->input_us = b->now_us;
 	a->spoke = ++b->n_spoken;
 	wheel_run(&b->wheel, b->now_us, UINT32_MAX);
 	tcp_input(b->tcp, make_mbuf(p, n), &packet, b->now_us);

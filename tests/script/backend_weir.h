@@ -33,6 +33,7 @@ struct backend {
 	const struct script *script;
 	const struct backend_pass *pass;
 	uint64_t start_us, now_us; /* of the stack's clock */
+	uint64_t input_us;	   /* of the last iteration that had input */
 	struct tcp_config cfg;
 	struct wheel wheel;
 	struct tcp_stack *tcp;

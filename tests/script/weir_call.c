@@ -255,6 +255,21 @@ static bool call_write(struct call *c)
 	return rc || !error || differs(c, "write was taken, not %s", error);
 }
 
+void backend_feed(struct backend *b, unsigned conn)
+{
+	struct weir_app *a = &b->apps[conn];
+	char room[16], why[SEG_TEXT_MAX];
+	char *words[] = {room};
+	struct call c = {.b = b, .a = a, .words = words, .n = 1, .why = why};
+	size_t n = a->c ? tcp_send_room(a->c) : 0;
+
+	if (n < 16384) /* in chunks, as a user would */
+		return;
+	snprintf(room, sizeof(room), "%zu", n);
+	call_write(&c);
+	backend_run(b, backend_now(b), false);
+}
+
 static bool call_shutdown(struct call *c)
 {
 	if (!need_conn(c))
