@@ -181,7 +181,7 @@ static struct weir_app *app_of(struct backend *b, const struct ip_flow *flow)
 	for (unsigned i = 0; i < b->script->n_conns; i++) {
 		struct weir_app *a = &b->apps[i];
 
-		if (a->has_flow && a->spoke && memcmp(&a->flow, flow, sizeof(*flow)) == 0 && (!best || a->spoke > best->spoke))
+		if (a->spoke && memcmp(&a->flow, flow, sizeof(*flow)) == 0 && (!best || a->spoke > best->spoke))
 			best = a;
 	}
 	return best;
@@ -227,7 +227,6 @@ static void init_apps(struct backend *b)
 		a->flow.remote = weir_peer_addr(b, c->addr);
 		a->flow.local_port = c->to_port;
 		a->flow.remote_port = c->port;
-		a->has_flow = true;
 	}
 }
 

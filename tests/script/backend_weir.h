@@ -14,7 +14,6 @@ struct weir_app {
 	struct backend *b;
 	struct tcp_conn *c; /* NULL: none, or let go, or gone */
 	struct ip_flow flow;
-	bool has_flow, is_active;
 	unsigned spoke; /* backend.n_spoken when it was last sent or opened something */
 	bool accepted, connected, closed, let_go;
 	unsigned events; /* told since a script last asked */

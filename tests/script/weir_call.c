@@ -145,7 +145,6 @@ static bool call_connect(struct call *c)
 		return (refusal && strcmp(refusal, stat_reason_names[reason]) == 0) ||
 		       differs(c, "refused: %s", stat_reason_names[reason]);
 	a->flow = *tcp_flow(a->c);
-	a->is_active = true;
 	a->spoke = ++c->b->n_spoken;
 	return !refusal || differs(c, "not refused");
 }
@@ -335,17 +334,25 @@ static void upper(char *out, size_t size, const char *text)
 	out[i] = '\0';
 }
 
-static bool expect_state(struct call *c, const char *want)
+const char *backend_state(struct backend *b, unsigned conn)
 {
 	static const char *const names[] = {
 #define X(name, str) #name,
 		TCP_STATES(X)
 #undef X
 	};
+	struct call c = {.b = b, .a = &b->apps[conn]};
 	struct tcp_info info;
+
+	if (get_info(&c, &info))
+		return names[info.state];
+	return tcp_has_flow(b->tcp, &b->apps[conn].flow) ? "NO_CONNECTION_YET" : "CLOSED";
+}
+
+static bool expect_state(struct call *c, const char *want)
+{
+	const char *got = backend_state(c->b, (unsigned)(c->a - c->b->apps));
 	char text[32];
-	bool is_there = get_info(c, &info);
-	const char *got = is_there ? names[info.state] : tcp_has_flow(c->b->tcp, &c->a->flow) ? "NO_CONNECTION_YET" : "CLOSED";
 
 	upper(text, sizeof(text), want);
 	return strcmp(got, text) == 0 || differs(c, "the state is %s", got);
