@@ -326,7 +326,9 @@ static const struct key limits_keys[] = {
 	U32("send_buffer_bytes", tx_buffer_bytes, 4096, 16777216, "262144",
 	    "Unacknowledged and unsent data of a connection."),
 	U32("endpoint_connections", n_upstream_max, 1, 1048576, "4096", "Connections of a worker to one endpoint."),
-	U32("endpoint_idle", n_upstream_idle, 0, 1048576, "256", "Idle connections that a worker keeps to one endpoint."),
+	U32("endpoint_idle", n_upstream_idle, 0, 1048576, "4096",
+	    "Idle connections that a worker keeps to one endpoint. Fewer than are used at one time means that many are opened and "
+	    "closed again and again, and that their local ports run out."),
 	U32("tries", n_tries, 1, 8, "3", "Tries of one request, where HTTP allows more than one."),
 	{.name = "local_port_first", .type = KEY_U16, .offset = OFF(port_lo), .min = 1024, .max = 65535, .def = "16384",
 	 .help = "First local port of connections to backends. Every worker has an equal share."},

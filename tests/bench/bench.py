@@ -106,6 +106,7 @@ class Bench:
                     problems.append(f"sanitizer report in {log.name}:\n{text[-6000:]}")
         else:
             self._show_logs()
+            self._show_drops()
         self._clean()
         if problems:
             raise Failure("; ".join(problems))
@@ -174,6 +175,12 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
             text = log.read_text(errors="replace")
             if text:
                 print(f"--- {log.name}\n{text[-4000:]}", file=sys.stderr, flush=True)
+
+    def _show_drops(self):
+        try:
+            print("dropped: " + ", ".join(f"{d['reason']} {d['count']:,}" for d in self.weirctl("drops")), file=sys.stderr, flush=True)
+        except Exception as e: # it explains a failure, and must not hide it
+            print(f"no weirctl drops: {e}", file=sys.stderr, flush=True)
 
     def _clean(self):
         for name in list(self.procs):

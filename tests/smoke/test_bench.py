@@ -59,6 +59,19 @@ def test_bodies_of_all_sizes_arrive_unchanged_over_memif(make):
             expect_eq(r["requests_at_origin"], r["responses"], "requests at the origin")
 
 
+def test_many_clients_at_once_reuse_their_connections_to_one_endpoint(make):
+    """Connections given back in a crowd are kept: else each round opens new ones, until no local port is left."""
+    n = 600
+    with bench(make) as b:
+        b.phase(f"connect n={n}")
+        b.phase(f"load seconds=0.5 warmup=0 active={n}")
+        r = b.measure(f"load seconds=1 warmup=0 active={n}")
+        expect_eq(r["errors"], {}, "errors")
+        counters = r["weir"]["counters"]
+        expect(counters["http_requests"] >= n, f"only {counters['http_requests']} requests")
+        expect(counters.get("upstream_connects", 0) <= n, f"{counters.get('upstream_connects')} connections were opened for {n} clients")
+
+
 def test_drain_of_thousands_of_idle_connections_closes_each_in_order(make):
     n = 3000
     with bench(make, timeouts={"drain_ms": 20000}) as b:
