@@ -12,6 +12,7 @@
 
 #include "net/net.h"
 #include "net/steer.h"
+#include "tcp/tcp.h"
 
 #define CONFIG_MAX_LISTEN 64
 
@@ -60,6 +61,8 @@ struct config {
 	uint32_t n_mbufs;
 	uint32_t n_connections;
 	uint32_t n_syn;
+	uint32_t n_time_wait; /* 0: n_connections */
+	uint32_t n_prefixes;
 	uint32_t n_requests;
 	uint32_t n_upstreams; /* connections to endpoints */
 	uint32_t n_backends, n_endpoints;
@@ -85,6 +88,13 @@ struct config {
 	uint32_t n_bbr; /* connections of a worker that BBR can carry */
 	unsigned n_listener_cc, n_backend_cc;
 	struct config_cc listener_cc[CONFIG_MAX_CC], backend_cc[CONFIG_MAX_CC];
+
+	/* what clients may open, per worker; 0: no bound */
+	enum tcp_cookies cookies;
+	uint32_t listener_connections, listener_accepts_per_s;
+	uint32_t prefix_connections, prefix_accepts_per_s;
+	uint16_t prefix_len4, prefix_len6;
+	uint32_t rst_per_s;
 
 	/* limits of HTTP */
 	uint32_t line_bytes, headers_bytes;

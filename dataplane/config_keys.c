@@ -260,6 +260,21 @@ static void set_user(struct parse *p, const struct key *k, void *section, const 
 	c->has_control_uid = true;
 }
 
+static void set_cookies(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	static const char *const words[] = {
+		[TCP_COOKIES_AUTO] = "auto", [TCP_COOKIES_OFF] = "off", [TCP_COOKIES_ALWAYS] = "always"};
+	struct config *c = section;
+	const char *text = parse_scalar(n);
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (text && strcmp(text, words[i]) == 0) {
+			c->cookies = (enum tcp_cookies)i;
+			return;
+		}
+	parse_error(p, n, "%s: expected %s", k->name, k->expect);
+}
+
 #define IFACE(field) offsetof(struct config_iface, net.field)
 
 #define ADDRESS_KEYS \
@@ -342,7 +357,13 @@ static const struct key pools_keys[] = {
 	U32("connections", n_connections, 64, 8388608, "16384", "TCP connections of a worker, those to backends included."),
 	U32("upstream_connections", n_upstreams, 16, 1048576, "16384",
 	    "Connections of a worker to endpoints, idle ones included. Not more than `connections` can be used."),
-	U32("syn_queue", n_syn, 16, 1048576, "1024", "Connections of a worker whose handshake is not complete."),
+	U32("syn_queue", n_syn, 16, 1048576, "1024",
+	    "Clients' handshakes in hand, of a worker. What comes beyond is answered by SYN cookies, see `limits.syn_cookies`."),
+	U32("time_wait", n_time_wait, 0, 8388608, "0",
+	    "Connections of a worker in TIME-WAIT; the oldest gives way. 0: as many as `connections`."),
+	U32("source_prefixes", n_prefixes, 256, 65536, "16384",
+	    "Cells in which source prefixes are counted, where `limits` bounds them; rounded up to a power of two. Several times as "
+	    "many as there are prefixes at their bounds at one time keep these from being a burden to others."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
 	U32("endpoints", n_endpoints, 16, 8388608, "32768", "Endpoints of all backends."),
@@ -364,6 +385,23 @@ static const struct key limits_keys[] = {
 	U32("endpoint_connections", n_upstream_max, 1, 1048576, "4096", "Connections of a worker to one endpoint."),
 	U32("endpoint_idle", n_upstream_idle, 0, 1048576, "256", "Idle connections that a worker keeps to one endpoint."),
 	U32("tries", n_tries, 1, 8, "3", "Tries of one request, where HTTP allows more than one."),
+	{.name = "syn_cookies", .type = KEY_CUSTOM, .set = set_cookies, .def = "auto", .expect = "auto, always or off",
+	 .help = "`auto`: a SYN for which `pools.syn_queue` has no room is answered by a cookie, so that a flood of SYNs keeps nobody "
+		 "out. `always`: every SYN, for tests. `off`: such a SYN is dropped."},
+	U32("listener_connections", listener_connections, 0, 8388608, "0",
+	    "Client connections of a worker to one address and port. 0: no bound. More are dropped without an answer, here and below."),
+	U32("listener_accepts_per_s", listener_accepts_per_s, 0, 10000000, "0",
+	    "New client connections of a worker in a second, to one address and port. 0: no bound."),
+	U32("prefix_connections", prefix_connections, 0, 8388608, "0",
+	    "Client connections of a worker from one source prefix. 0: no bound."),
+	U32("prefix_accepts_per_s", prefix_accepts_per_s, 0, 10000000, "0",
+	    "New client connections of a worker in a second, from one source prefix. 0: no bound."),
+	{.name = "prefix_length_ipv4", .type = KEY_U16, .offset = OFF(prefix_len4), .min = 8, .max = 32, .def = "32",
+	 .help = "Bits of an IPv4 address that make a source prefix."},
+	{.name = "prefix_length_ipv6", .type = KEY_U16, .offset = OFF(prefix_len6), .min = 16, .max = 128, .def = "64",
+	 .help = "Bits of an IPv6 address that make a source prefix."},
+	U32("resets_per_s", rst_per_s, 0, 10000000, "1000",
+	    "RSTs of a worker in a second, in answer to segments of no connection. 0: no bound."),
 	{.name = "local_port_first", .type = KEY_U16, .offset = OFF(port_lo), .min = 1024, .max = 65535, .def = "16384",
 	 .help = "First local port of connections to backends. Every worker has an equal share."},
 	{.name = "local_port_last", .type = KEY_U16, .offset = OFF(port_hi), .min = 1024, .max = 65535, .def = "65535",

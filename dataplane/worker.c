@@ -190,6 +190,8 @@ static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 	struct worker *w = ctx;
 
 	stat_set(w->stats, WEIR_G_TCP_CONNECTIONS, tcp_n_connections(w->tcp));
+	stat_set(w->stats, WEIR_G_TCP_SYN_RECEIVED, tcp_n_syn_received(w->tcp));
+	stat_set(w->stats, WEIR_G_TCP_TIME_WAIT, tcp_n_time_wait(w->tcp));
 	stat_set(w->stats, WEIR_G_MBUFS_USED, rte_mempool_in_use_count(w->wc.net.pool));
 	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy)) {
 		unsigned n_live = 0;
@@ -254,6 +256,16 @@ static bool create_tcp(struct worker *w)
 	struct tcp_config tc = {
 		.n_connections = c->n_connections,
 		.n_syn = c->n_syn,
+		.n_time_wait = c->n_time_wait,
+		.cookies = c->cookies,
+		.listener_connections = c->listener_connections,
+		.listener_accepts_per_s = c->listener_accepts_per_s,
+		.prefix_connections = c->prefix_connections,
+		.prefix_accepts_per_s = c->prefix_accepts_per_s,
+		.prefix_len4 = (uint8_t)c->prefix_len4,
+		.prefix_len6 = (uint8_t)c->prefix_len6,
+		.n_prefixes = c->n_prefixes,
+		.rst_per_s = c->rst_per_s,
 		.rx_buffer_bytes = c->rx_buffer_bytes,
 		.tx_buffer_bytes = c->tx_buffer_bytes,
 		.mtu = UINT16_MAX,

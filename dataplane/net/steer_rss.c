@@ -50,15 +50,26 @@ static void fill_hash8(struct steer *s)
 		}
 }
 
-/* The entry of the table for the answers to flow. */
-static unsigned entry_of(const struct steer *s, const struct ip_flow *flow)
+static inline uint8_t part(const struct steer *s, unsigned at, const uint8_t *bytes, unsigned n)
 {
-	uint8_t t[STEER_TUPLE_BYTES];
-	unsigned n = make_tuple(flow, t);
 	uint8_t h = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		h ^= s->hash8[i][t[i]];
+		h ^= s->hash8[at + i][bytes[i]];
+	return h;
+}
+
+/* The entry of the table for the answers to flow. For every packet of a connection that we opened: not by make_tuple(). */
+static unsigned entry_of(const struct steer *s, const struct ip_flow *flow)
+{
+	const uint8_t ports[4] = {(uint8_t)(flow->remote_port >> 8), (uint8_t)flow->remote_port, (uint8_t)(flow->local_port >> 8),
+				  (uint8_t)flow->local_port};
+	uint8_t h;
+
+	if (ip_is4(&flow->local))
+		h = part(s, 0, flow->remote.b + 12, 4) ^ part(s, 4, flow->local.b + 12, 4) ^ part(s, 8, ports, 4);
+	else
+		h = part(s, 0, flow->remote.b, 16) ^ part(s, 16, flow->local.b, 16) ^ part(s, 32, ports, 4);
 	return h & ((1u << s->bits) - 1);
 }
 

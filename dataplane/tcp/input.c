@@ -104,7 +104,6 @@ static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
 	}
 	/* Simultaneous open. */
 	c->state = TCP_SYN_RECEIVED;
-	c->stack->n_syn++;
 	conn_send_syn(c);
 }
 
@@ -170,8 +169,6 @@ static void input_rst(struct tcp_conn *c, const struct tcp_segment *seg)
 		return;
 	}
 	stat_inc(c->stack->stats, WEIR_C_TCP_RST_RX);
-	if (c->state == TCP_TIME_WAIT) /* RFC 1337: TIME-WAIT is not assassinated */
-		return;
 	if (c->state == TCP_SYN_RECEIVED)
 		conn_drop(c, c->is_passive ? WEIR_R_CLOSE_RESET_BY_PEER : WEIR_R_CLOSE_REFUSED);
 	else
@@ -227,7 +224,7 @@ static bool on_fin_acked(struct tcp_conn *c)
 		return true;
 	case TCP_CLOSING:
 		conn_set_time_wait(c);
-		return true;
+		return !c->is_dead;
 	case TCP_LAST_ACK:
 		conn_drop(c, WEIR_R_CLOSE_NORMAL);
 		return false;
@@ -369,14 +366,6 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 /* Data or FIN of a segment whose other parts were taken. Takes m. */
 static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
 {
-	if (c->state == TCP_TIME_WAIT) {
-		if (seg->flags & FLAG_FIN) { /* our last ACK was lost */
-			conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.time_wait_ms * 1000);
-			ack_at_once(c);
-		}
-		rte_pktmbuf_free(m);
-		return;
-	}
 	if (!conn_may_receive(c)) { /* after the peer's FIN nothing follows */
 		rte_pktmbuf_free(m);
 		return;
@@ -399,24 +388,6 @@ static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 		rte_pktmbuf_free(m);
 	if (c->has_early_fin && c->rcv_nxt == c->early_fin)
 		input_fin(c);
-}
-
-/* -- TIME-WAIT */
-
-/* A new connection over an old one (RFC 6191, RFC 9293 3.6.1): true if the old one made way. */
-static bool is_reopened(struct tcp_conn *c, const struct tcp_segment *seg)
-{
-	bool is_newer;
-
-	if (c->state != TCP_TIME_WAIT || (seg->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) != FLAG_SYN)
-		return false;
-	if (c->has_ts && seg->has_ts)
-		is_newer = (int32_t)(seg->ts_val - c->ts_recent) > 0;
-	else
-		is_newer = seq_gt(seg->seq, c->rcv_nxt);
-	if (is_newer)
-		conn_drop(c, WEIR_R_CLOSE_NORMAL);
-	return is_newer;
 }
 
 /* -- all together */
@@ -501,6 +472,7 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	struct tcp_segment seg;
 	struct ip_flow flow = {.local = packet->dst, .remote = packet->src};
 	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct flow_hit hit;
 	struct tcp_conn *c;
 
 	s->now_us = now_us;
@@ -514,11 +486,11 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	seg.n_segs = packet->n_segs < 2 ? 1 : 2; /* all that schedule_ack() asks */
 	flow.remote_port = (uint16_t)(h[0] << 8 | h[1]);
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
-	c = table_find(s, &flow);
-	if (c && is_reopened(c, &seg))
-		c = NULL;
+	table_lookup(s, &flow, &hit);
+	c = hit.conn;
+	if (!c)
+		c = listen_input(s, &flow, &hit, &seg); /* one that this segment establishes */
 	if (!c) {
-		listen_input(s, &flow, &seg);
 		rte_pktmbuf_free(m);
 		return;
 	}

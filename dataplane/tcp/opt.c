@@ -102,41 +102,48 @@ bool opt_parse(const uint8_t *h, size_t n, struct tcp_segment *seg)
 	return true;
 }
 
-static uint8_t *write_ts(uint8_t *p, const struct tcp_conn *c, uint32_t ts_val)
+static uint8_t *write_ts(uint8_t *p, uint32_t ts_val, uint32_t ts_ecr)
 {
 	*p++ = OPT_TS;
 	*p++ = 10;
 	p = store32(p, ts_val);
-	return store32(p, c->ts_recent);
+	return store32(p, ts_ecr);
 }
 
-unsigned opt_write_syn(uint8_t *p, const struct tcp_conn *c, uint16_t mss, uint32_t ts_val, bool is_ack)
+unsigned opt_write_ts(uint8_t *p, uint32_t ts_val, uint32_t ts_ecr)
+{
+	*p++ = OPT_NOP;
+	*p++ = OPT_NOP;
+	write_ts(p, ts_val, ts_ecr);
+	return 12;
+}
+
+unsigned opt_write_syn(uint8_t *p, const struct opt_syn *o)
 {
 	uint8_t *q = p;
 
 	*q++ = OPT_MSS;
 	*q++ = 4;
-	*q++ = (uint8_t)(mss >> 8);
-	*q++ = (uint8_t)mss;
-	/* An answer offers only what the SYN offered. */
-	if (!is_ack || c->has_sack) {
+	*q++ = (uint8_t)(o->mss >> 8);
+	*q++ = (uint8_t)o->mss;
+	if (o->has_sack) {
 		*q++ = OPT_SACK_PERMITTED;
 		*q++ = 2;
 	} else {
 		*q++ = OPT_NOP;
 		*q++ = OPT_NOP;
 	}
-	if (!is_ack || c->has_ts) {
-		q = write_ts(q, c, ts_val);
+	if (o->has_ts) {
+		q = write_ts(q, o->ts_val, o->ts_ecr);
 	} else {
 		*q++ = OPT_NOP;
 		*q++ = OPT_NOP;
 	}
-	if (!is_ack || c->has_wscale) {
+	if (o->has_wscale) {
 		*q++ = OPT_NOP;
 		*q++ = OPT_WSCALE;
 		*q++ = 3;
-		*q++ = c->rcv_wscale;
+		*q++ = o->wscale;
 	}
 	return (unsigned)(q - p);
 }
@@ -159,11 +166,8 @@ unsigned opt_write(uint8_t *p, const struct tcp_conn *c, uint32_t ts_val, bool w
 	unsigned n = with_sack && c->has_sack ? sack_blocks(c, blocks, c->has_ts ? 3 : 4) : 0;
 	uint8_t *q = p;
 
-	if (c->has_ts) {
-		*q++ = OPT_NOP;
-		*q++ = OPT_NOP;
-		q = write_ts(q, c, ts_val);
-	}
+	if (c->has_ts)
+		q += opt_write_ts(q, ts_val, c->ts_recent);
 	if (n) {
 		*q++ = OPT_NOP;
 		*q++ = OPT_NOP;

@@ -4,9 +4,6 @@
  * pace allow (RFC 9293 3.8.6, RFC 5681); ACKs, probes and resets. Without an
  * mbuf or a record nothing is lost: the connection tries again soon.
  */
-#include <string.h>
-
-#include <rte_byteorder.h>
 #include <rte_mbuf.h>
 
 #include "tcp/tcp_pvt.h"
@@ -33,7 +30,7 @@ uint16_t conn_path_mss(const struct tcp_stack *s, const struct weir_ip *remote)
 
 uint32_t conn_ts_now(const struct tcp_conn *c)
 {
-	return (uint32_t)(c->stack->now_us / 1000) + c->ts_offset;
+	return ts_clock(c->stack, c->ts_offset);
 }
 
 /* What may still be received; the right edge never moves back (RFC 9293 3.8.6.2). */
@@ -51,35 +48,6 @@ uint32_t conn_receive_window(const struct tcp_conn *c)
 	if (seq_gt(c->rcv_adv, c->rcv_nxt + wnd))
 		wnd = c->rcv_adv - c->rcv_nxt;
 	return wnd;
-}
-
-static void write_header(uint8_t *h, const struct ip_flow *flow, uint32_t seq, uint32_t ack, uint8_t flags, uint16_t wnd,
-			 unsigned header_len)
-{
-	uint16_t ports[2] = {rte_cpu_to_be_16(flow->local_port), rte_cpu_to_be_16(flow->remote_port)};
-	uint32_t numbers[2] = {rte_cpu_to_be_32(seq), rte_cpu_to_be_32(ack)};
-
-	memcpy(h, ports, 4);
-	memcpy(h + 4, numbers, 8);
-	h[12] = (uint8_t)(header_len / 4 << 4);
-	h[13] = flags;
-	h[14] = (uint8_t)(wnd >> 8);
-	h[15] = (uint8_t)wnd;
-	memset(h + 16, 0, 4); /* checksum, urgent pointer */
-}
-
-/* An mbuf with room for the header, which will stand in front of what is appended. */
-static struct rte_mbuf *alloc_segment(struct tcp_stack *s, unsigned header_len)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(s->env.pool);
-
-	if (!m) {
-		stat_reason(s->stats, WEIR_R_NO_MBUF);
-		return NULL;
-	}
-	m->data_off = TCP_OUT_HEADROOM;
-	rte_pktmbuf_append(m, (uint16_t)header_len);
-	return m;
 }
 
 /* An ACK goes out with this segment: what the receiver's side remembers of it. */
@@ -142,6 +110,21 @@ static uint32_t window_field(const struct tcp_conn *c, uint32_t wnd, bool is_syn
 	return wnd >> c->rcv_wscale;
 }
 
+static unsigned write_syn_options(const struct tcp_conn *c, bool is_ack, uint8_t *p)
+{
+	const struct opt_syn o = {
+		.mss = conn_mss_for(c->stack, &c->flow.remote),
+		.wscale = c->rcv_wscale,
+		.has_sack = !is_ack || c->has_sack,
+		.has_ts = !is_ack || c->has_ts,
+		.has_wscale = !is_ack || c->has_wscale,
+		.ts_val = conn_ts_now(c),
+		.ts_ecr = c->ts_recent,
+	};
+
+	return opt_write_syn(p, &o);
+}
+
 /*
  * Sends one segment, with p's payload if p is given; p->len becomes what was
  * sent of it. False: no mbuf was left.
@@ -157,18 +140,21 @@ static bool send_segment(struct tcp_conn *c, uint8_t flags, uint32_t seq, struct
 	unsigned n_options;
 	struct rte_mbuf *m;
 
-	if (is_syn)
-		n_options = opt_write_syn(options, c, conn_mss_for(s, &c->flow.remote), conn_ts_now(c), (flags & FLAG_ACK) != 0);
-	else
-		n_options = opt_write(options, c, conn_ts_now(c), !p);
-	m = alloc_segment(s, TCP_HEADER_MIN + n_options);
+	n_options = is_syn ? write_syn_options(c, (flags & FLAG_ACK) != 0, options) : opt_write(options, c, conn_ts_now(c), !p);
+	m = segment_alloc(s, TCP_HEADER_MIN + n_options);
 	if (!m || (p && !add_payload(c, m, seq, p, &flags)))
 		return false;
 	if (!is_syn && c->has_ecn)
 		flags |= ecn_flags(c, is_ect);
-	write_header(rte_pktmbuf_mtod(m, uint8_t *), &c->flow, seq, (flags & FLAG_ACK) ? c->rcv_nxt : 0, flags,
-		     (uint16_t)field, TCP_HEADER_MIN + n_options);
-	memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, TCP_HEADER_MIN), options, n_options);
+	segment_write_header(rte_pktmbuf_mtod(m, uint8_t *), &c->flow,
+			     &(struct reply){
+				     .seq = seq,
+				     .ack = (flags & FLAG_ACK) ? c->rcv_nxt : 0,
+				     .flags = flags,
+				     .wnd = (uint16_t)field,
+				     .options = options,
+				     .n_options = n_options,
+			     });
 	if (p && p->len > conn_payload_max(c)) {
 		m->tso_segsz = (uint16_t)conn_payload_max(c);
 		m->l4_len = TCP_HEADER_MIN + n_options;
@@ -524,30 +510,9 @@ void conn_send_probe(struct tcp_conn *c)
 		c->is_probed = true;
 }
 
-static void send_bare(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, uint32_t ack, uint8_t flags)
-{
-	struct rte_mbuf *m = alloc_segment(s, TCP_HEADER_MIN);
-
-	if (!m)
-		return;
-	write_header(rte_pktmbuf_mtod(m, uint8_t *), flow, seq, ack, flags, 0, TCP_HEADER_MIN);
-	stat_inc(s->stats, WEIR_C_TCP_TX_SEGMENTS);
-	stat_inc(s->stats, WEIR_C_TCP_RST_TX);
-	s->env.output(s->env.ctx, m, flow, 0, s->now_us);
-}
-
-void send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg)
-{
-	if (seg->flags & FLAG_RST)
-		return;
-	if (seg->flags & FLAG_ACK)
-		send_bare(s, flow, seg->ack, 0, FLAG_RST);
-	else
-		send_bare(s, flow, 0, seg->seq + seg->len + !!(seg->flags & FLAG_SYN) + !!(seg->flags & FLAG_FIN),
-			  FLAG_RST | FLAG_ACK);
-}
-
 void conn_send_reset(struct tcp_conn *c)
 {
-	send_bare(c->stack, &c->flow, c->snd_nxt, c->rcv_nxt, FLAG_RST | FLAG_ACK);
+	const struct reply r = {.seq = c->snd_nxt, .ack = c->rcv_nxt, .flags = FLAG_RST | FLAG_ACK};
+
+	reply_send(c->stack, &c->flow, &r);
 }

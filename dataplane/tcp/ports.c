@@ -102,21 +102,16 @@ static uint32_t choice_of(const struct tcp_stack *s, const struct ip_flow *flow)
 	return e->steer_port ? (off >> e->steer_bits) * e->steer_fits + e->steer_fit(e->ctx, flow) : off;
 }
 
-/* A TIME-WAIT of ours may be taken again once the clock of its time stamps has moved (RFC 6191). */
-static bool is_reusable(const struct tcp_conn *c)
-{
-	return c->state == TCP_TIME_WAIT && c->has_ts && c->is_detached && c->stack->now_us - c->last_rx_us > 1000000;
-}
-
 /* The one place that asks whether a tuple is in use. *old: the first TIME-WAIT seen that may be taken again. */
-static bool is_free(const struct tcp_stack *s, const struct ip_flow *flow, struct tcp_conn **old)
+static bool is_free(const struct tcp_stack *s, const struct ip_flow *flow, struct tw **old)
 {
-	struct tcp_conn *c = table_find(s, flow);
+	struct flow_hit hit;
 
+	table_lookup(s, flow, &hit);
 	stat_inc(s->stats, WEIR_C_TCP_PORT_PROBES);
-	if (c && !*old && is_reusable(c))
-		*old = c;
-	return !c;
+	if (hit.tw && !*old && timewait_may_reuse(s, hit.tw))
+		*old = hit.tw;
+	return !hit.conn && !hit.syn && !hit.tw;
 }
 
 /* -- maps */
@@ -216,7 +211,7 @@ static uint32_t next_free(const struct tcp_ports *p, const struct port_map *m, u
 	return bits ? w * 64 + (uint32_t)__builtin_ctzll(bits) : p->n_choices;
 }
 
-static void learn(const struct tcp_stack *s, struct port_map *m, struct tcp_conn **old)
+static void learn(const struct tcp_stack *s, struct port_map *m, struct tw **old)
 {
 	struct ip_flow flow = m->to;
 
@@ -230,7 +225,7 @@ static void learn(const struct tcp_stack *s, struct port_map *m, struct tcp_conn
 /* -- the choice */
 
 static bool choose_plain(struct tcp_stack *s, struct ip_flow *flow, uint32_t start, uint32_t *counter, unsigned tries,
-			 struct tcp_conn **old)
+			 struct tw **old)
 {
 	uint32_t n = s->ports->n_choices;
 
@@ -243,7 +238,7 @@ static bool choose_plain(struct tcp_stack *s, struct ip_flow *flow, uint32_t sta
 }
 
 /* Everything looks busy. Is it? A bounded number of looks, which go on where the last ones ended. */
-static bool sweep(struct tcp_stack *s, struct port_map *m, struct ip_flow *flow, struct tcp_conn **old)
+static bool sweep(struct tcp_stack *s, struct port_map *m, struct ip_flow *flow, struct tw **old)
 {
 	uint32_t n = s->ports->n_choices;
 
@@ -258,7 +253,7 @@ static bool sweep(struct tcp_stack *s, struct port_map *m, struct ip_flow *flow,
 }
 
 static bool choose_mapped(struct tcp_stack *s, struct port_map *m, struct ip_flow *flow, uint32_t start, uint32_t *counter,
-			  struct tcp_conn **old)
+			  struct tw **old)
 {
 	uint32_t n = s->ports->n_choices;
 
@@ -281,7 +276,7 @@ static bool choose_mapped(struct tcp_stack *s, struct port_map *m, struct ip_flo
 bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss)
 {
 	struct tcp_ports *p = s->ports;
-	struct tcp_conn *old = NULL;
+	struct tw *old = NULL;
 	struct port_map *m;
 	struct ip_flow to;
 	uint64_t h;
@@ -307,8 +302,7 @@ bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss)
 		return false;
 	if (!ok) {
 		*flow = old->flow;
-		*min_iss = old->snd_nxt + 1;
-		conn_drop(old, WEIR_R_CLOSE_NORMAL);
+		timewait_reuse(s, old, min_iss);
 	}
 	p->n_open[k]++;
 	if (m)

@@ -11,9 +11,26 @@
 
 static bool is_config_sane(const struct tcp_config *c)
 {
-	return c->n_connections >= 1 && c->n_connections <= 1u << 26 && c->n_syn >= 1 && c->rx_buffer_bytes >= 2048 &&
-	       c->rx_buffer_bytes <= 1u << 30 && c->tx_buffer_bytes >= 2048 && c->tx_buffer_bytes <= 1u << 30 &&
-	       c->mtu >= 576 && c->port_lo <= c->port_hi;
+	return c->n_connections >= 1 && c->n_connections <= 1u << 26 && c->n_syn >= 1 && c->n_syn <= 1u << 24 &&
+	       c->n_time_wait <= 1u << 26 && c->n_prefixes <= 1u << 16 && c->prefix_len4 <= 32 && c->prefix_len6 <= 128 &&
+	       c->rx_buffer_bytes >= 2048 && c->rx_buffer_bytes <= 1u << 30 && c->tx_buffer_bytes >= 2048 &&
+	       c->tx_buffer_bytes <= 1u << 30 && c->mtu >= 576 && c->port_lo <= c->port_hi;
+}
+
+static void set_defaults(struct tcp_config *c)
+{
+	if (!c->n_time_wait)
+		c->n_time_wait = c->n_connections;
+	if (!c->n_flights)
+		c->n_flights = c->n_connections;
+	if (!c->n_segments)
+		c->n_segments = 8 * c->n_flights;
+	if (!c->n_prefixes)
+		c->n_prefixes = 16384;
+	if (!c->prefix_len4)
+		c->prefix_len4 = 32;
+	if (!c->prefix_len6)
+		c->prefix_len6 = 64;
 }
 
 static bool cc_states_create(struct tcp_stack *s)
@@ -46,29 +63,15 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 		return NULL;
 	}
 	s->cfg = *config;
-	if (!s->cfg.n_flights)
-		s->cfg.n_flights = s->cfg.n_connections;
-	if (!s->cfg.n_segments)
-		s->cfg.n_segments = 8 * s->cfg.n_flights;
+	set_defaults(&s->cfg);
 	s->env = *env;
 	s->stats = env->stats;
 	s->ready_tail = &s->ready;
 	s->output_tail = &s->output;
-	s->tw_tail = &s->tw;
 	while (s->rcv_wscale < 14 && config->rx_buffer_bytes >> s->rcv_wscale > UINT16_MAX)
 		s->rcv_wscale++;
-	s->listener_pool = rte_calloc("tcp-listeners", TCP_MAX_LISTENERS, sizeof(*s->listener_pool), 0);
-	for (unsigned i = 0; s->listener_pool && i < TCP_MAX_LISTENERS; i++) {
-		s->listener_pool[i].next = s->listener_free;
-		s->listener_free = &s->listener_pool[i];
-	}
-	if (!s->listener_pool || !ports_create(s) || !table_create(s) || !flight_create(s) || !cc_states_create(s)) {
-		ports_destroy(s);
-		table_destroy(s);
-		flight_destroy(s);
-		rte_free(s->cc_states);
-		rte_free(s->listener_pool);
-		rte_free(s);
+	if (!table_create(s) || !ports_create(s) || !listen_create(s) || !flight_create(s) || !cc_states_create(s)) {
+		tcp_destroy(s, 0);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -79,7 +82,7 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 {
 	s->now_us = now_us;
-	for (uint32_t i = 0; i < s->cfg.n_connections; i++) {
+	for (uint32_t i = 0; s->conns && i < s->cfg.n_connections; i++) {
 		struct tcp_conn *c = &s->conns[i];
 
 		if (!c->stack || c->is_dead)
@@ -89,13 +92,11 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 		c->is_detached = true;
 		conn_drop(c, WEIR_R_CLOSE_SHUTDOWN);
 	}
-	while (s->listeners)
-		tcp_unlisten(s->listeners, now_us);
+	listen_destroy(s);
 	table_destroy(s);
 	flight_destroy(s);
 	rte_free(s->cc_states);
 	ports_destroy(s);
-	rte_free(s->listener_pool);
 	rte_free(s);
 }
 
@@ -136,8 +137,6 @@ static bool offer(struct tcp_conn *c)
 	struct tcp_listener *l = c->listener;
 
 	c->wants_accept = false;
-	c->listener = NULL;
-	l->n_pending--;
 	if (l->accept(l->ctx, c, &c->user, c->stack->now_us) == 0)
 		return true;
 	stat_reason(c->stack->stats, WEIR_R_TCP_REFUSED);
@@ -212,7 +211,10 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
 {
-	return table_find(s, flow) != NULL;
+	struct flow_hit hit;
+
+	table_lookup(s, flow, &hit);
+	return hit.conn || hit.syn || hit.tw;
 }
 
 bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq)
@@ -308,14 +310,17 @@ void tcp_close(struct tcp_conn *c, uint64_t now_us)
 		conn_drop(c, WEIR_R_CLOSE_ABORTED);
 		return;
 	}
+	if (c->state == TCP_TIME_WAIT) { /* all was sent, and all acknowledged */
+		conn_drop(c, WEIR_R_CLOSE_NORMAL);
+		return;
+	}
 	if (c->rcv_bytes || c->ooo) { /* RFC 2525 2.17: the peer must not believe that its data arrived */
 		conn_send_reset(c);
 		conn_drop(c, WEIR_R_CLOSE_DATA_AFTER_CLOSE);
 		return;
 	}
 	tcp_shutdown(c);
-	if (c->state != TCP_TIME_WAIT)
-		conn_arm(c, TIMER_IDLE, now_us + (uint64_t)s->cfg.fin_timeout_ms * 1000);
+	conn_arm(c, TIMER_IDLE, now_us + (uint64_t)s->cfg.fin_timeout_ms * 1000);
 }
 
 void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us)
@@ -327,7 +332,9 @@ void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us)
 	c->user = NULL;
 	if (c->is_dead)
 		return;
-	if (c->state != TCP_TIME_WAIT)
+	if (c->state == TCP_TIME_WAIT)
+		timewait_forget(c);
+	else
 		conn_send_reset(c);
 	conn_drop(c, why);
 }
@@ -382,19 +389,24 @@ void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), vo
 uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn)(void *ctx, const struct tcp_info *info),
 		       void *ctx)
 {
-	uint32_t end = n < s->cfg.n_connections - from ? from + n : s->cfg.n_connections;
+	uint32_t n_conns = s->cfg.n_connections;
+	uint32_t n_places = n_conns + s->cfg.n_syn + s->cfg.n_time_wait;
+	uint32_t end = n < n_places - from ? from + n : n_places;
 	struct tcp_info info;
 
 	for (uint32_t i = from; i < end; i++) {
-		if (!s->conns[i].stack || s->conns[i].is_dead)
-			continue;
-		tcp_get_info(&s->conns[i], &info);
-		fn(ctx, &info);
+		if (i >= n_conns) {
+			if (waiting_info(s, i - n_conns, &info))
+				fn(ctx, &info);
+		} else if (s->conns[i].stack && !s->conns[i].is_dead && !s->conns[i].has_left) {
+			tcp_get_info(&s->conns[i], &info);
+			fn(ctx, &info);
+		}
 	}
-	return end < s->cfg.n_connections ? end : TCP_EACH_END;
+	return end < n_places ? end : TCP_EACH_END;
 }
 
 uint32_t tcp_n_connections(const struct tcp_stack *s)
 {
-	return s->n_conns;
+	return s->n_conns + s->listen.synq.n + s->listen.timewait.n;
 }

@@ -92,9 +92,28 @@ enum tcp_cc_kind {
 #undef X
 };
 
+/* When a SYN is answered by a cookie (RFC 4987 3.6) and nothing is kept of it. */
+enum tcp_cookies {
+	TCP_COOKIES_AUTO, /* while n_syn handshakes are in hand already */
+	TCP_COOKIES_OFF,  /* never: such a SYN is dropped */
+	TCP_COOKIES_ALWAYS,
+};
+
 struct tcp_config {
-	uint32_t n_connections;	   /* size of the table, TIME-WAIT and SYN-RECEIVED included */
-	uint32_t n_syn;		   /* connections in SYN-RECEIVED at most */
+	uint32_t n_connections;	   /* connections; those in SYN-RECEIVED and TIME-WAIT have pools of their own */
+	uint32_t n_syn;		   /* handshakes of peers in hand (SYN-RECEIVED) at most */
+	uint32_t n_time_wait;	   /* in TIME-WAIT at most, the oldest gives way; 0: n_connections */
+	enum tcp_cookies cookies;
+	/*
+	 * Bounds of what peers may open; 0: none. Those of a listener are the
+	 * defaults of struct tcp_listen. Those of a source prefix hold for all
+	 * listeners together. Rates let one second's worth pass at once.
+	 */
+	uint32_t listener_connections, listener_accepts_per_s;
+	uint32_t prefix_connections, prefix_accepts_per_s;
+	uint8_t prefix_len4, prefix_len6; /* what counts as one source; 0: 32 and 64 */
+	uint32_t n_prefixes;	   /* cells by which prefixes are told apart (limit.c), at most 65536; 0: 16384 */
+	uint32_t rst_per_s;	   /* RSTs in answer to segments of no connection; 0: no bound */
 	uint32_t rx_buffer_bytes;  /* receive window at most */
 	uint32_t tx_buffer_bytes;  /* unacknowledged and unsent data of one connection at most */
 	uint16_t mtu;		   /* of the interface */
@@ -161,13 +180,15 @@ bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 /* Delivers events, then sends. Once per iteration. Returns the number of connections it served. */
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us);
 
-/* True if the stack has this connection in its table (whatever its state). */
+/* True if the stack has this connection, whatever its state, SYN-RECEIVED and TIME-WAIT included. */
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow);
 
 struct tcp_listen {
 	struct weir_ip addr; /* zero: any */
 	uint16_t port;
 	enum tcp_cc_kind cc;
+	uint32_t max_connections; /* established at one time; 0: what the stack's configuration says */
+	uint32_t accepts_per_s;	  /* likewise */
 	tcp_accept_fn *accept;
 	tcp_event_fn *event;
 	void *ctx; /* for accept */
@@ -176,7 +197,11 @@ struct tcp_listen {
 /* Begins to listen. -EADDRINUSE, -ENOMEM. */
 int tcp_listen(struct tcp_stack *s, const struct tcp_listen *args, struct tcp_listener **out);
 
-/* Stops listening: connections in SYN-RECEIVED are reset, established ones live on. */
+/*
+ * Stops listening: handshakes in hand are forgotten (the peer's next segment
+ * is answered by RST), what was established and never accepted is reset,
+ * accepted ones live on.
+ */
 void tcp_unlisten(struct tcp_listener *l, uint64_t now_us);
 
 /* From now on every SYN is answered by RST (WEIR_R_RX_DROPPED_BY_DRAIN). */
@@ -275,7 +300,7 @@ struct tcp_info {
 };
 
 void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out);
-/* Calls fn for each connection of the table; fn changes none. */
+/* Calls fn for each connection; fn changes none. */
 void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), void *ctx);
 
 #define TCP_EACH_END UINT32_MAX
@@ -283,15 +308,18 @@ void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), vo
 /*
  * A walk in steps, each as short as the caller needs it: looks at no more than
  * n places of the stack from place `from` on (0 at first), calls fn for each
- * connection there, and returns where the next step begins, TCP_EACH_END at the
+ * connection there, SYN-RECEIVED and TIME-WAIT included, and returns where the next step begins, TCP_EACH_END at the
  * end. Connections may come and go between two steps: one that is there from
  * the first step to the last is told once, any other at most once for each of
- * its lives. fn changes none. It gets a tcp_info, not a tcp_conn, so that a
- * pool of a smaller form (of TIME-WAIT, say) can take the places behind the
- * table's; a connection that moves there in between may then be told twice.
+ * its lives, and one that enters TIME-WAIT meanwhile perhaps twice. fn changes none.
  */
 uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn)(void *ctx, const struct tcp_info *info),
 		       void *ctx);
+/* The same for what is no struct tcp_conn: SYN-RECEIVED of a listener, and TIME-WAIT whose user has let go. */
+void tcp_each_waiting(struct tcp_stack *s, void (*fn)(void *ctx, const struct tcp_info *info), void *ctx);
+/* All of them, SYN-RECEIVED and TIME-WAIT included. */
 uint32_t tcp_n_connections(const struct tcp_stack *s);
+uint32_t tcp_n_syn_received(const struct tcp_stack *s);
+uint32_t tcp_n_time_wait(const struct tcp_stack *s);
 
 #endif

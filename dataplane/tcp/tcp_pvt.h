@@ -16,6 +16,7 @@
 #include "base/wheel.h"
 #include "stats/stats.h"
 #include "tcp/cc.h"
+#include "tcp/listen_pvt.h"
 #include "tcp/seq.h"
 #include "tcp/tcp.h"
 
@@ -27,8 +28,6 @@
 #define FLAG_URG 0x20
 #define FLAG_ECE 0x40
 #define FLAG_CWR 0x80
-
-#define TCP_MAX_LISTENERS 1024
 
 /* The two bits of the IP header (RFC 3168 5). */
 enum { ECN_NOT_ECT = 0, ECN_ECT1 = 1, ECN_ECT0 = 2, ECN_CE = 3 };
@@ -87,11 +86,10 @@ struct mbuf_list {
 struct tcp_conn {
 	/* table */
 	struct ip_flow flow;
-	uint32_t bucket;
-	struct tcp_conn *bucket_next;
+	uint32_t listener_generation; /* while it differs from the listener's, it is not of this listener any more */
 
 	struct tcp_stack *stack;
-	struct tcp_listener *listener; /* SYN-RECEIVED and not yet accepted */
+	struct tcp_listener *listener; /* of a passive one */
 	tcp_event_fn *event;
 	void *user;
 
@@ -114,6 +112,7 @@ struct tcp_conn {
 	bool has_tlp : 1;	/* a tail loss probe is out; tlp_end is waited for */
 	bool tlp_is_resent : 1; /* it was a retransmission */
 	bool has_cc_state : 1;	/* cc.state came from the stack's pool */
+	bool has_left : 1;	/* its tuple is that of a struct tw, or no more: the table has it not */
 	bool has_early_fin : 1; /* FIN came, with data before it missing */
 	bool is_doubted : 1;	/* a black hole for large segments is suspected: mss is small until something arrives */
 	bool was_doubted : 1;	/* once before: the next time it stays small */
@@ -165,10 +164,9 @@ struct tcp_conn {
 
 	struct wheel_timer timer[N_TIMERS];
 	struct tcp_conn *ready_next, *output_next, *dead_next;
-	struct tcp_conn *tw_next, **tw_pprev; /* TIME-WAIT, oldest first */
 };
 
-static_assert(sizeof(struct tcp_conn) <= 528, "an idle connection costs at most 512 bytes");
+static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection costs at most 512 bytes");
 
 enum seg_state {
 	SEG_FLYING, /* counts as in flight; in the list by time */
@@ -271,18 +269,6 @@ struct tcp_ack {
 	struct cc_rate rate;
 };
 
-struct tcp_listener {
-	struct tcp_stack *stack;
-	struct weir_ip addr;
-	uint16_t port;
-	enum tcp_cc_kind cc;
-	tcp_accept_fn *accept;
-	tcp_event_fn *event;
-	void *ctx;
-	uint32_t n_pending; /* connections that it has not yet been offered */
-	struct tcp_listener *next;
-};
-
 struct tcp_ports; /* ports.c */
 
 struct tcp_stack {
@@ -291,15 +277,11 @@ struct tcp_stack {
 	struct weir_worker_stats *stats;
 	struct tcp_conn *conns; /* [cfg.n_connections] */
 	struct tcp_conn *free;
-	struct tcp_conn **buckets;
-	uint32_t bucket_mask;
+	struct flowtab flows; /* of connections, struct syn, struct tw: see listen_pvt.h */
 	uint32_t n_conns; /* in the table */
-	uint32_t n_syn;
 	uint8_t rcv_wscale;
 	bool is_draining;
-	struct tcp_listener *listeners;
-	struct tcp_listener *listener_pool; /* [TCP_MAX_LISTENERS] */
-	struct tcp_listener *listener_free;
+	struct listen_side listen;
 	struct tcp_conn *ready, **ready_tail;
 	struct tcp_conn *output, **output_tail;
 	struct tcp_conn *dead;
@@ -310,7 +292,6 @@ struct tcp_stack {
 	void *cc_state_free;
 	uint32_t n_held;    /* mbufs in send and receive queues */
 	uint8_t pressure;   /* windows and buffers are divided by 2^pressure */
-	struct tcp_conn *tw, **tw_tail;
 	struct tcp_ports *ports;
 	uint64_t now_us; /* of the call in work */
 };
@@ -334,22 +315,39 @@ struct tcp_segment {
 
 /* opt.c: parses the header and options; false if malformed. Writes options, returns their padded length. */
 bool opt_parse(const uint8_t *header, size_t n, struct tcp_segment *seg);
-unsigned opt_write_syn(uint8_t *p, const struct tcp_conn *c, uint16_t mss, uint32_t ts_val, bool is_ack);
+unsigned opt_write_ts(uint8_t *p, uint32_t ts_val, uint32_t ts_ecr);
+/* Of a SYN; an answer offers only what the SYN offered. */
+struct opt_syn {
+	uint16_t mss;
+	uint8_t wscale;
+	bool has_sack, has_ts, has_wscale;
+	uint32_t ts_val, ts_ecr;
+};
+unsigned opt_write_syn(uint8_t *p, const struct opt_syn *o);
 /* with_sack: the blocks and the duplicate that c has to tell. */
 unsigned opt_write(uint8_t *p, const struct tcp_conn *c, uint32_t ts_val, bool with_sack);
 
 /* table.c */
 bool table_create(struct tcp_stack *s);
+/* Also what a table_create() that failed has made. */
 void table_destroy(struct tcp_stack *s);
+/* What the table has for a tuple. */
+void table_lookup(const struct tcp_stack *s, const struct ip_flow *flow, struct flow_hit *hit);
+/* The connection of a tuple, or NULL. */
 struct tcp_conn *table_find(const struct tcp_stack *s, const struct ip_flow *flow);
-/* A zeroed connection in the table, or NULL when it is full (the oldest TIME-WAIT gives way). */
+bool table_is_full(const struct tcp_stack *s);
+/* A zeroed connection in the table (the tuple is new to it), or NULL when none is free. */
 struct tcp_conn *table_add(struct tcp_stack *s, const struct ip_flow *flow);
+/* The same, in the place of hit's struct syn or struct tw, if it has one: that is freed. */
+struct tcp_conn *table_add_over(struct tcp_stack *s, const struct ip_flow *flow, const struct flow_hit *hit);
 /* Out of the table, timers off, queues freed. An attached user will hear CLOSED. */
 void conn_drop(struct tcp_conn *c, enum weir_reason why);
 /* Dead ones to the free list. */
 void table_sweep(struct tcp_stack *s);
 void conn_mark_ready(struct tcp_conn *c, unsigned events);
 void conn_mark_output(struct tcp_conn *c);
+
+/* timewait.c: TIME-WAIT begins. c is out of the table from now on, and dead if its user has let go. */
 void conn_set_time_wait(struct tcp_conn *c);
 
 /* output.c */
@@ -364,7 +362,6 @@ void conn_send_probe(struct tcp_conn *c);
 bool conn_send_tail_probe(struct tcp_conn *c);
 /* What fits into a window that stays small. False: nothing does, or nothing waits. */
 bool conn_send_override(struct tcp_conn *c);
-void send_reset(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
 void conn_send_reset(struct tcp_conn *c);
 /* Bytes a second; 0: as the windows allow. */
 uint64_t conn_pacing_rate(const struct tcp_conn *c);
@@ -452,8 +449,6 @@ void conn_measure_rtt(struct tcp_conn *c, uint32_t rtt_us, uint32_t least_us);
 uint64_t conn_rto(const struct tcp_conn *c);
 
 /* listen.c */
-struct tcp_listener *listener_find(const struct tcp_stack *s, const struct weir_ip *addr, uint16_t port);
-void listen_input(struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg);
 /* What a new connection starts with: iss, time stamps, congestion window. */
 void conn_init_sending(struct tcp_conn *c);
 /* What the peer's SYN says. */
@@ -509,6 +504,12 @@ static inline uint32_t conn_payload_max(const struct tcp_conn *c)
 static inline enum recovery_state conn_recovery(const struct tcp_conn *c)
 {
 	return c->flight ? (enum recovery_state)c->flight->recovery : REC_OPEN;
+}
+
+/* The clock of time stamps, of a connection with this offset. */
+static inline uint32_t ts_clock(const struct tcp_stack *s, uint32_t ts_offset)
+{
+	return (uint32_t)(s->now_us / 1000) + ts_offset;
 }
 
 static inline bool conn_is_synchronized(const struct tcp_conn *c)

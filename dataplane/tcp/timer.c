@@ -2,7 +2,7 @@
 /*
  * The three timers of a connection: retransmission (RFC 6298), which also
  * probes zero windows; delayed ACK; and one for all that waits long: the
- * handshake's limit, keep-alive, FIN-WAIT-2, TIME-WAIT.
+ * handshake's limit, keep-alive, FIN-WAIT-2.
  */
 #include "tcp/tcp_pvt.h"
 
@@ -195,9 +195,6 @@ static void on_idle(void *ctx, struct wheel_timer *t, uint64_t now_us)
 	case TCP_CLOSE_WAIT:
 		on_keepalive(c);
 		break;
-	case TCP_TIME_WAIT:
-		conn_drop(c, WEIR_R_CLOSE_NORMAL);
-		break;
 	case TCP_FIN_WAIT_1:
 	case TCP_FIN_WAIT_2:
 	case TCP_CLOSING:
@@ -207,6 +204,7 @@ static void on_idle(void *ctx, struct wheel_timer *t, uint64_t now_us)
 			conn_drop(c, WEIR_R_CLOSE_FIN_TIMEOUT);
 		}
 		break;
+	case TCP_TIME_WAIT: /* in timewait.c */
 	case TCP_CLOSED:
 		break;
 	}

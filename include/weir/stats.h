@@ -80,7 +80,14 @@
 	X(TCP_BLACK_HOLES, "tcp_black_holes", "connections whose segments became smaller because large ones never arrived") \
 	X(TCP_FLIGHT_FULL, "tcp_flight_full", "segments held back because the pool of records in flight was empty") \
 	X(TCP_CC_FALLBACKS, "tcp_cc_fallbacks", "connections that got the default congestion control because the pool of BBR was empty") \
-	X(TCP_PORT_PROBES, "tcp_port_probes", "local ports looked at when connections were opened")
+	X(TCP_PORT_PROBES, "tcp_port_probes", "local ports looked at when connections were opened") \
+	X(TCP_SYN_ACK_RETRANSMITS, "tcp_syn_ack_retransmits", "SYN-ACKs sent again") \
+	X(TCP_COOKIES_SENT, "tcp_cookies_sent", "SYNs answered by a cookie, because the SYN queue was full") \
+	X(TCP_COOKIES_ACCEPTED, "tcp_cookies_accepted", "connections established by a cookie") \
+	X(TCP_COOKIES_REFUSED, "tcp_cookies_refused", "wrong or expired cookies, while some were being sent") \
+	X(TCP_RST_WITHHELD, "tcp_rst_withheld", "RST replies withheld by their rate limit") \
+	X(TCP_TIME_WAIT_EVICTED, "tcp_time_wait_evicted", "TIME-WAITs that ended early because their pool was full") \
+	X(TCP_TIME_WAIT_REUSED, "tcp_time_wait_reused", "TIME-WAITs that ended early for a new connection of the same tuple")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -117,14 +124,16 @@ enum weir_counter {
 /* Gauges of one worker. X(enumerator, name, help) */
 #define WEIR_GAUGES(X) \
 	X(SNAPSHOT_GENERATION, "snapshot_generation", "generation that the worker serves") \
-	X(TCP_CONNECTIONS, "tcp_connections", "connections in the table, TIME-WAIT included") \
+	X(TCP_CONNECTIONS, "tcp_connections", "connections, SYN-RECEIVED and TIME-WAIT included") \
 	X(CLIENT_CONNECTIONS, "client_connections", "client connections of the proxy") \
 	X(REQUESTS_ACTIVE, "http_requests_active", "requests in hand") \
 	X(UPSTREAM_IDLE, "upstream_idle", "idle connections to endpoints") \
 	X(MBUFS_USED, "mbufs_used", "packet buffers in use, of the worker's pool") \
 	X(NEIGHBOURS, "neighbours", "entries of the next-hop table") \
 	X(TCP_PRESSURE, "tcp_memory_pressure", "0: none; n: receive windows and send buffers are divided by 2^n") \
-	X(LISTENERS, "listeners", "addresses and ports that the worker listens on")
+	X(LISTENERS, "listeners", "addresses and ports that the worker listens on") \
+	X(TCP_SYN_RECEIVED, "tcp_syn_received", "handshakes of peers that are not complete") \
+	X(TCP_TIME_WAIT, "tcp_time_wait", "connections in TIME-WAIT")
 
 enum weir_gauge {
 #define X(name, str, help) WEIR_G_##name,
@@ -172,8 +181,8 @@ enum weir_reason_kind {
 	X(TCP_BAD_FLAGS, "tcp_bad_flags", "flags that make no sense in this state") \
 	X(TCP_REASSEMBLY_FULL, "tcp_reassembly_full", "out-of-order queue at its bound") \
 	X(TCP_RX_BUFFER_FULL, "tcp_rx_buffer_full", "data beyond the receive buffer") \
-	X(TCP_SYN_QUEUE_FULL, "tcp_syn_queue_full", "SYN while the SYN queue is full") \
-	X(TCP_TABLE_FULL, "tcp_table_full", "SYN while the connection table is full") \
+	X(TCP_SYN_QUEUE_FULL, "tcp_syn_queue_full", "SYN while the SYN queue is full and cookies are off") \
+	X(TCP_TABLE_FULL, "tcp_table_full", "new connection while the connection table is full") \
 	X(TCP_REFUSED, "tcp_refused", "SYN that the listener refused; RST sent") \
 	X(STEER_RING_FULL, "steer_ring_full", "ring to the owning worker is full") \
 	X(NEIGHBOUR_QUEUE_FULL, "neighbour_queue_full", "too many packets wait for this next hop") \
@@ -185,7 +194,15 @@ enum weir_reason_kind {
 	X(TX_TOO_LONG, "tx_too_long", "packet longer than the MTU") \
 	X(TCP_NO_TIME_STAMP, "tcp_no_time_stamp", "segment without the time stamp that was agreed on") \
 	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent") \
-	X(TX_REFUSED, "tx_refused", "packet that the driver of the port refuses to send")
+	X(TX_REFUSED, "tx_refused", "packet that the driver of the port refuses to send") \
+	X(TCP_NO_LISTENER_RATE, "tcp_no_listener_rate", "no listener on this port, or draining; RST withheld by its rate limit") \
+	X(TCP_NO_CONNECTION_RATE, "tcp_no_connection_rate", "no connection has this segment; RST withheld by its rate limit") \
+	X(TCP_LISTENER_FULL, "tcp_listener_full", "the listener has as many connections as it may have") \
+	X(TCP_LISTENER_RATE, "tcp_listener_rate", "the listener has accepted as many connections in this second as it may") \
+	X(TCP_PREFIX_FULL, "tcp_prefix_full", "the source prefix has as many connections as it may have") \
+	X(TCP_PREFIX_RATE, "tcp_prefix_rate", "the source prefix has opened as many connections in this second as it may") \
+	X(TCP_SYN_RECEIVED, "tcp_syn_received", "segment that does not complete the handshake that it belongs to") \
+	X(TCP_TIME_WAIT, "tcp_time_wait", "segment of a connection in TIME-WAIT")
 
 /* Why a TCP connection ended. */
 #define WEIR_REASONS_CONNECTION(X) \
@@ -202,7 +219,9 @@ enum weir_reason_kind {
 	X(CLOSE_NO_MEMORY, "close_no_memory", "no packet buffer for what had to be sent") \
 	X(CLOSE_NO_PORTS, "close_no_ports", "no local port left to open a connection from") \
 	X(CLOSE_TABLE_FULL, "close_table_full", "connection table full when opening a connection") \
-	X(CLOSE_SHUTDOWN, "close_shutdown", "the dataplane stops")
+	X(CLOSE_SHUTDOWN, "close_shutdown", "the dataplane stops") \
+	X(CLOSE_SYN_TIMEOUT, "close_syn_timeout", "the peer never completed the handshake that it began") \
+	X(CLOSE_SYN_AGAIN, "close_syn_again", "the peer began another handshake before the first was complete")
 
 /* Why a request was refused, failed or cut. The status that the client sees stands in the help text. */
 #define WEIR_REASONS_REQUEST(X) \

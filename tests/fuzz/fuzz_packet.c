@@ -101,7 +101,9 @@ static void start(struct worker *w, uint16_t id, uint64_t now)
 				.pool = pool, .wheel = &w->wheel, .wheel_kind = 0, .stats = &w->stats,
 				.redirect_in = &rings[id * N_WORKERS], .redirect_out = &out[id * N_WORKERS], .n_neighbours = 16,
 				.neighbour_queue = 4, .steer = &steer, .gro = true};
-	struct tcp_config tc = {.n_connections = 32, .n_syn = 16, .rx_buffer_bytes = 8192, .tx_buffer_bytes = 8192, .mtu = 1500,
+	struct tcp_config tc = {.n_connections = 32, .n_syn = 2, .n_time_wait = 2, .listener_connections = 30,
+				.prefix_connections = 20, .prefix_accepts_per_s = 50, .n_prefixes = 256, .rst_per_s = 20,
+				.ecn = true, .rx_buffer_bytes = 8192, .tx_buffer_bytes = 8192, .mtu = 1500,
 				.time_wait_ms = 1000, .fin_timeout_ms = 1000, .max_retransmit_ms = 5000};
 	struct tcp_env env = {.output = net_output_tcp, .pool = pool, .clones = clones, .wheel = &w->wheel, .wheel_kind = 1,
 			      .stats = &w->stats};

@@ -46,6 +46,10 @@ bool backend_icmp(struct backend *b, unsigned conn, const char *what, uint32_t s
 uint16_t backend_local_port(const struct backend *b, unsigned conn);
 /* Which connection owns this tuple now: the one that spoke of it last. -1: none. */
 int backend_find(const struct backend *b, unsigned addr, uint16_t peer_port, uint16_t local_port);
+/* The stack's name of the connection's state, "CLOSED" if there is none. */
+const char *backend_state(struct backend *b, unsigned conn);
+/* Writes as much as the send queue takes. */
+void backend_feed(struct backend *b, unsigned conn);
 /* Does what a call says. False with why (SEG_TEXT_MAX bytes): not as the script has it. */
 bool backend_call(struct backend *b, const struct script_step *st, char *why);
 

@@ -181,7 +181,7 @@ static struct weir_app *app_of(struct backend *b, const struct ip_flow *flow)
 	for (unsigned i = 0; i < b->script->n_conns; i++) {
 		struct weir_app *a = &b->apps[i];
 
-		if (a->has_flow && a->spoke && memcmp(&a->flow, flow, sizeof(*flow)) == 0 && (!best || a->spoke > best->spoke))
+		if (a->spoke && memcmp(&a->flow, flow, sizeof(*flow)) == 0 && (!best || a->spoke > best->spoke))
 			best = a;
 	}
 	return best;
@@ -227,7 +227,6 @@ static void init_apps(struct backend *b)
 		a->flow.remote = weir_peer_addr(b, c->addr);
 		a->flow.local_port = c->to_port;
 		a->flow.remote_port = c->port;
-		a->has_flow = true;
 	}
 }
 
@@ -355,6 +354,11 @@ void backend_inject(struct backend *b, unsigned conn, const uint8_t *p, size_t n
 	struct weir_app *a = &b->apps[conn];
 	struct tcp_packet packet = {.src = a->flow.remote, .dst = a->flow.local, .ecn = ecn};
 
+	/* Another iteration of the loop: its time is later, as a worker's is. */
+	if (b->now_us == b->input_us)
+		b->now_us++;
+	if (!is_burst)
+		b->input_us = b->now_us;
 	a->spoke = ++b->n_spoken;
 	wheel_run(&b->wheel, b->now_us, UINT32_MAX);
 	tcp_input(b->tcp, make_mbuf(p, n), &packet, b->now_us);

@@ -14,7 +14,6 @@ struct weir_app {
 	struct backend *b;
 	struct tcp_conn *c; /* NULL: none, or let go, or gone */
 	struct ip_flow flow;
-	bool has_flow, is_active;
 	unsigned spoke; /* backend.n_spoken when it was last sent or opened something */
 	bool accepted, connected, closed, let_go;
 	unsigned events; /* told since a script last asked */
@@ -33,6 +32,7 @@ struct backend {
 	const struct script *script;
 	const struct backend_pass *pass;
 	uint64_t start_us, now_us; /* of the stack's clock */
+	uint64_t input_us;	   /* of the last iteration that had input */
 	struct tcp_config cfg;
 	struct wheel wheel;
 	struct tcp_stack *tcp;

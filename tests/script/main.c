@@ -210,7 +210,8 @@ static void check_pending_names(const struct options *o, const char *base)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: conformance [--pending FILE] [--rewrite-pending] [--selftest] [-v] ROOT [PART OF A PATH...]\n");
+	fprintf(stderr, "usage: conformance [--pending FILE] [--rewrite-pending] [--selftest] [-v] ROOT [PART OF A PATH...]"
+			"\n");
 	return 2;
 }
 

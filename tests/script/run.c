@@ -120,6 +120,8 @@ static bool expect_nothing(struct run *r, const struct script_step *st)
 {
 	char buf[SEG_TEXT_MAX];
 
+	while (r->head && r->head->at_us <= r->ignored_us)
+		run_drop_output(r);
 	if (!r->head)
 		return true;
 	return fail_at(r, st, "before it, at %.6f, came what is not expected: > %s", (double)r->head->at_us / 1e6,
@@ -153,6 +155,8 @@ void run_inject(struct run *r, unsigned conn, const struct seg_spec *spec, bool 
 		snprintf(text, sizeof(text), "(malformed, %zu bytes)", n);
 	if (spec->flags & SEG_SYN)
 		c->peer_offers_ts = seg_find_option(&g, SEG_OPT_TS) != NULL;
+	if (spec->flags & SEG_ACK && spec->ack.kind == SEG_REL)
+		c->acked = spec->ack.v;
 	run_trace(r, backend_now(r->backend), '<', conn, text);
 	backend_inject(r->backend, conn, bytes, n, ecn, is_burst);
 	run_collect(r);
@@ -256,6 +260,19 @@ static bool do_diff(struct run *r, const struct script_step *st)
 	return true;
 }
 
+static bool do_auto(struct run *r, const struct script_step *st, uint64_t at_us)
+{
+	char why[SEG_TEXT_MAX];
+
+	advance(r, at_us, true);
+	return run_auto(r, st, why) || fail_at(r, st, "%s", why);
+}
+
+static bool is_call(const struct script_step *st, const char *name)
+{
+	return st->kind == STEP_CALL && strcmp(st->words[0], name) == 0;
+}
+
 static bool do_call(struct run *r, const struct script_step *st)
 {
 	char why[SEG_TEXT_MAX];
@@ -280,6 +297,20 @@ static bool do_call(struct run *r, const struct script_step *st)
 	return ok || fail_at(r, st, "%s", why);
 }
 
+/* ignore [until S]: what came out up to now, or comes between the steps until then, is not what the script is about. */
+static bool do_ignore(struct run *r, const struct script_step *st, uint64_t at_us)
+{
+	if (st->n_words > 1 && (st->n_words != 3 || !script_parse_seconds(st->words[2], &r->ignored_us)))
+		return fail_at(r, st, "ignore [until SECONDS]");
+	while (r->head || backend_now(r->backend) < at_us) {
+		while (r->head)
+			run_drop_output(r);
+		advance(r, at_us, true);
+	}
+	r->last_us = at_us;
+	return true;
+}
+
 static bool do_step(struct run *r, const struct script_step *st)
 {
 	uint64_t from, to;
@@ -289,8 +320,15 @@ static bool do_step(struct run *r, const struct script_step *st)
 	resolve(r, st, &from, &to);
 	if (from < backend_now(r->backend) && from + RUN_TICK_US < backend_now(r->backend))
 		return fail_at(r, st, "it is already %.6f", (double)backend_now(r->backend) / 1e6);
-	if (from > backend_now(r->backend)) /* else within a burst */
+	if (is_call(st, "ignore"))
+		return do_ignore(r, st, from);
+	if (is_call(st, "auto")) /* takes what is out already */
+		return do_auto(r, st, from);
+	while (from > backend_now(r->backend)) { /* else within a burst */
 		advance(r, from, true);
+		if (!expect_nothing(r, st))
+			return false;
+	}
 	if (!expect_nothing(r, st))
 		return false;
 	r->last_us = from;
@@ -306,6 +344,7 @@ static void init_conns(struct run *r)
 	for (unsigned i = 0; i < r->script->n_conns; i++) {
 		const struct script_conn *c = &r->script->conns[i];
 
+		r->conns[i].acks_tail = &r->conns[i].acks;
 		r->conns[i].map = (struct seg_map){.peer_isn = r->pass->isn + c->isn, .peer_ts = r->pass->ts + c->ts};
 	}
 }
@@ -335,6 +374,8 @@ static uint32_t run_pass(const struct script *s, const struct backend_pass *pass
 	out->ok = r->backend ? run_steps(r) : fail_at(r, NULL, "%s", why);
 	while (r->head)
 		run_drop_output(r);
+	for (unsigned i = 0; i < s->n_conns; i++)
+		run_free_acks(&r->conns[i]);
 	if (r->backend && !backend_close(r->backend, why) && out->ok)
 		out->ok = fail_at(r, NULL, "%s", why);
 	fclose(r->trace);

@@ -13,6 +13,15 @@
 struct run_conn {
 	struct seg_map map;
 	bool offers_ts, peer_offers_ts;
+	uint32_t acked;		   /* by the peer, relative */
+	struct run_ack *acks, **acks_tail; /* that `auto` has yet to send */
+};
+
+/* An ACK of the peer that answers by itself, on its way. */
+struct run_ack {
+	struct run_ack *next;
+	uint64_t at_us;
+	struct seg_spec spec;
 };
 
 struct run_output {
@@ -31,6 +40,7 @@ struct run {
 	struct run_conn conns[SCRIPT_MAX_CONNS];
 	struct run_output *head, **tail; /* came out, and not yet expected */
 	uint64_t last_us;		 /* when the last step took place */
+	uint64_t ignored_us;		 /* what comes between the steps until then does not matter */
 	FILE *trace;
 	char why[2 * SEG_TEXT_MAX];
 };
@@ -38,6 +48,9 @@ struct run {
 void run_collect(struct run *r);
 void run_drop_output(struct run *r);
 void run_inject(struct run *r, unsigned conn, const struct seg_spec *spec, bool is_burst);
+/* run_auto.c: the step `auto`. False with why (SEG_TEXT_MAX bytes). */
+void run_free_acks(struct run_conn *c);
+bool run_auto(struct run *r, const struct script_step *st, char *why);
 void run_trace(struct run *r, uint64_t at_us, char direction, unsigned conn, const char *text);
 
 #endif

@@ -114,8 +114,6 @@ static bool parse_header(struct parser *p, char *t)
 		set_text(&p->s->title, value);
 	else if (strcmp(key, "req") == 0)
 		set_text(&p->s->req, value);
-	else if (strcmp(key, "needs") == 0)
-		set_text(&p->s->needs, value);
 	else if (strcmp(key, "fails") == 0)
 		set_text(&p->s->fails, value);
 	return true;
@@ -414,7 +412,6 @@ void script_free(struct script *s)
 	free(s->path);
 	free(s->title);
 	free(s->req);
-	free(s->needs);
 	free(s->fails);
 	free(s);
 }

@@ -70,7 +70,6 @@ struct script {
 	unsigned n_refs;
 	char *title;
 	char *req;   /* label of the requirement in the RFC (MUST-5), or NULL */
-	char *needs; /* what the stack must have for it, or NULL */
 	char *fails; /* self-test: the words of the failure that must come, or NULL */
 	struct script_pair config[SCRIPT_MAX_CONFIG];
 	unsigned n_config;

@@ -22,6 +22,7 @@ RFCS = {
     "3168": "Explicit congestion notification",
     "3522": "The Eifel detection algorithm",
     "3708": "Spurious retransmissions found by D-SACK",
+    "4821": "Packetisation layer path MTU discovery",
     "4015": "The Eifel response algorithm",
     "4987": "SYN flooding and its mitigations",
     "5562": "ECN on SYN-ACK",

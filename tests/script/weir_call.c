@@ -145,7 +145,6 @@ static bool call_connect(struct call *c)
 		return (refusal && strcmp(refusal, stat_reason_names[reason]) == 0) ||
 		       differs(c, "refused: %s", stat_reason_names[reason]);
 	a->flow = *tcp_flow(a->c);
-	a->is_active = true;
 	a->spoke = ++c->b->n_spoken;
 	return !refusal || differs(c, "not refused");
 }
@@ -255,6 +254,21 @@ static bool call_write(struct call *c)
 	return rc || !error || differs(c, "write was taken, not %s", error);
 }
 
+void backend_feed(struct backend *b, unsigned conn)
+{
+	struct weir_app *a = &b->apps[conn];
+	char room[16], why[SEG_TEXT_MAX];
+	char *words[] = {room};
+	struct call c = {.b = b, .a = a, .words = words, .n = 1, .why = why};
+	size_t n = a->c ? tcp_send_room(a->c) : 0;
+
+	if (n < 16384) /* in chunks, as a user would */
+		return;
+	snprintf(room, sizeof(room), "%zu", n);
+	call_write(&c);
+	backend_run(b, backend_now(b), false);
+}
+
 static bool call_shutdown(struct call *c)
 {
 	if (!need_conn(c))
@@ -287,15 +301,18 @@ static bool call_abort(struct call *c)
 
 struct lookup {
 	const struct ip_flow *flow;
-	struct tcp_conn *c;
+	struct tcp_info info;
+	bool is_there;
 };
 
-static void on_each(void *ctx, struct tcp_conn *c)
+static void on_each(void *ctx, const struct tcp_info *info)
 {
 	struct lookup *l = ctx;
 
-	if (memcmp(tcp_flow(c), l->flow, sizeof(*l->flow)) == 0)
-		l->c = c;
+	if (memcmp(&info->flow, l->flow, sizeof(*l->flow)) != 0)
+		return;
+	l->info = *info;
+	l->is_there = true;
 }
 
 /* The stack's own view, whether the user has let go or not. */
@@ -303,10 +320,9 @@ static bool get_info(struct call *c, struct tcp_info *out)
 {
 	struct lookup l = {.flow = &c->a->flow};
 
-	tcp_each(c->b->tcp, on_each, &l);
-	if (l.c)
-		tcp_get_info(l.c, out);
-	return l.c != NULL;
+	tcp_each_from(c->b->tcp, 0, UINT32_MAX, on_each, &l);
+	*out = l.info;
+	return l.is_there;
 }
 
 static void upper(char *out, size_t size, const char *text)
@@ -318,17 +334,25 @@ static void upper(char *out, size_t size, const char *text)
 	out[i] = '\0';
 }
 
-static bool expect_state(struct call *c, const char *want)
+const char *backend_state(struct backend *b, unsigned conn)
 {
 	static const char *const names[] = {
 #define X(name, str) #name,
 		TCP_STATES(X)
 #undef X
 	};
+	struct call c = {.b = b, .a = &b->apps[conn]};
 	struct tcp_info info;
+
+	if (get_info(&c, &info))
+		return names[info.state];
+	return tcp_has_flow(b->tcp, &b->apps[conn].flow) ? "NO_CONNECTION_YET" : "CLOSED";
+}
+
+static bool expect_state(struct call *c, const char *want)
+{
+	const char *got = backend_state(c->b, (unsigned)(c->a - c->b->apps));
 	char text[32];
-	bool is_there = get_info(c, &info);
-	const char *got = is_there ? names[info.state] : tcp_has_flow(c->b->tcp, &c->a->flow) ? "NO_CONNECTION_YET" : "CLOSED";
 
 	upper(text, sizeof(text), want);
 	return strcmp(got, text) == 0 || differs(c, "the state is %s", got);

@@ -47,7 +47,8 @@ static void full_file_fills_the_structure(void **state)
 			       "listen: [192.0.2.10]\n"
 			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50}\n"
 			       "memory: {hugepages: true, mb: 512, arena_mb: 8}\n"
-			       "pools: {connections: 1000}\n"
+			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512}\n"
+			       "limits: {syn_cookies: always, prefix_connections: 20, prefix_length_ipv4: 24, resets_per_s: 5}\n"
 			       "tcp:\n"
 			       "  congestion_control: newreno\n"
 			       "  upstream_congestion_control: bbr\n"
@@ -86,6 +87,13 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.n_backend_cc, 1);
 	assert_true(c.backend_cc[0].backend == hash_backend("default/api:80"));
 	assert_int_equal(c.backend_cc[0].cc, TCP_CC_CUBIC);
+	assert_int_equal(c.n_time_wait, 500);
+	assert_int_equal(c.n_prefixes, 512);
+	assert_int_equal(c.cookies, TCP_COOKIES_ALWAYS);
+	assert_int_equal(c.prefix_connections, 20);
+	assert_int_equal(c.prefix_len4, 24);
+	assert_int_equal(c.prefix_len6, 64);
+	assert_int_equal(c.rst_per_s, 5);
 	assert_string_equal(c.control_socket, "/tmp/x.sock");
 	assert_true(c.has_control_uid);
 	assert_int_equal(c.control_uid, 65534);
@@ -103,6 +111,9 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c.headers_bytes, 16384);
 	assert_int_equal(c.n_fields, 100);
 	assert_int_equal(c.port_lo, 16384);
+	assert_int_equal(c.cookies, TCP_COOKIES_AUTO);
+	assert_int_equal(c.prefix_connections, 0);
+	assert_int_equal(c.rst_per_s, 1000);
 	assert_int_equal(c.port_hi, 65535);
 	assert_string_equal(c.control_socket, "/run/weir/dataplane.sock");
 	assert_false(c.has_control_uid);
@@ -156,6 +167,8 @@ static const struct {
 	{PORT "limits: {local_port_first: 65530}\n", "expected at least 64 ports for each of 1 workers"},
 	{PORT "limits: {header_bytes: 1024}\n", "request_line_bytes: larger than header_bytes"},
 	{PORT "limits: {send_buffer_bytes: 8192}\n", "weir.yaml:4:1: send_buffer_bytes: 8192 does not hold"},
+	{PORT "limits: {syn_cookies: perhaps}\n", "weir.yaml:4:23: syn_cookies: expected auto, always or off"},
+	{PORT "limits: {prefix_length_ipv4: 33}\n", "prefix_length_ipv4: expected a number from 8 to 32"},
 	{PORT "control: {user: nobody-of-that-name}\n", "weir.yaml:4:17: user: expected the name or number of a user"},
 	{PORT "control: {socket: ''}\n", "weir.yaml:4:19: socket: expected a text"},
 	{PORT "tcp: {congestion_control: reno}\n", "weir.yaml:4:27: congestion_control: expected cubic, newreno or bbr"},

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The network and the TCP that takes notes; see rig.h. */
 #include "rig.h"
 
 #include <rte_ethdev.h>

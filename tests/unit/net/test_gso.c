@@ -19,9 +19,10 @@ static struct rte_mbuf *make(uint32_t n_payload, unsigned n_inline, unsigned par
 			     uint8_t flags, uint16_t segsz)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(rig.pool);
-	uint8_t *h = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(20 + n_options + n_inline));
+	uint8_t *h = rte_pktmbuf_mtod(m, uint8_t *);
 	uint32_t at = 0;
 
+	assert_non_null(rte_pktmbuf_append(m, (uint16_t)(20 + n_options + n_inline)));
 	memset(h, 0, 20);
 	memset(h + 20, 1, n_options);
 	h[4] = (uint8_t)(SEQ >> 24);

@@ -3,8 +3,13 @@
 #define ALLOW_EXPERIMENTAL_API
 #include "rig.h"
 
-#include <rte_dev.h>
+#include <errno.h>
+#include <limits.h>
+
+#include <rte_byteorder.h>
+#include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_flow.h>
 #include <rte_thash.h>
 
 #include "../../eal.h"
@@ -269,6 +274,75 @@ static void all_workers_agree_on_the_owner(void **state)
 
 /* -- devices */
 
+/*
+ * DPDK's flow rules, in front of the library's: a port with an even number
+ * takes them while `flows.is_on`, but for the one numbered `flows.refused`.
+ */
+static struct {
+	bool is_on;
+	unsigned refused;
+	unsigned n_validated, n_created, n_flushed;
+	struct rule_seen {
+		uint16_t port, queue, value, mask;
+		bool is4, is_tagged;
+	} rules[64];
+} flows;
+
+static bool is_even_port(uint16_t port_id)
+{
+	return port_id % 2 == 0;
+}
+
+static bool takes_flow(uint16_t port_id)
+{
+	return flows.is_on && is_even_port(port_id);
+}
+
+int rte_flow_validate(uint16_t port_id, const struct rte_flow_attr *attr, const struct rte_flow_item pattern[],
+		      const struct rte_flow_action actions[], struct rte_flow_error *error)
+{
+	flows.n_validated++;
+	return takes_flow(port_id) ? 0 : -ENOSYS;
+}
+
+struct rte_flow *rte_flow_create(uint16_t port_id, const struct rte_flow_attr *attr, const struct rte_flow_item pattern[],
+				 const struct rte_flow_action actions[], struct rte_flow_error *error)
+{
+	struct rule_seen *r = &flows.rules[flows.n_created];
+	const struct rte_flow_item_tcp *spec, *mask;
+	unsigned i = 0;
+
+	rte_errno = ENOSPC;
+	if (!takes_flow(port_id) || flows.n_created == flows.refused)
+		return NULL;
+	assert_true(attr->ingress && !attr->egress);
+	assert_int_equal(pattern[i++].type, RTE_FLOW_ITEM_TYPE_ETH);
+	r->is_tagged = pattern[i].type == RTE_FLOW_ITEM_TYPE_VLAN;
+	i += r->is_tagged;
+	r->is4 = pattern[i].type == RTE_FLOW_ITEM_TYPE_IPV4;
+	assert_true(r->is4 || pattern[i].type == RTE_FLOW_ITEM_TYPE_IPV6);
+	i++;
+	assert_int_equal(pattern[i].type, RTE_FLOW_ITEM_TYPE_TCP);
+	spec = pattern[i].spec;
+	mask = pattern[i].mask;
+	assert_int_equal(pattern[i + 1].type, RTE_FLOW_ITEM_TYPE_END);
+	assert_int_equal(mask->hdr.src_port, 0);
+	assert_int_equal(actions[0].type, RTE_FLOW_ACTION_TYPE_QUEUE);
+	assert_int_equal(actions[1].type, RTE_FLOW_ACTION_TYPE_END);
+	r->port = port_id;
+	r->queue = ((const struct rte_flow_action_queue *)actions[0].conf)->index;
+	r->value = rte_be_to_cpu_16(spec->hdr.dst_port);
+	r->mask = rte_be_to_cpu_16(mask->hdr.dst_port);
+	flows.n_created++;
+	return (struct rte_flow *)r;
+}
+
+int rte_flow_flush(uint16_t port_id, struct rte_flow_error *error)
+{
+	flows.n_flushed++;
+	return 0;
+}
+
 /* Each time another device: a closed one keeps its name. */
 static struct net_port open_port(const char *driver, bool wants_rss)
 {
@@ -361,6 +435,106 @@ static void ports_that_differ_have_one_owner_for_a_tuple(void **state)
 	port_stop(&p[1]);
 }
 
+/* The rules of a port bring each tuple to the queue of who opens it, for both families, tagged or not. */
+static void check_rules(const struct steer *s, const struct net_port *p, unsigned n_kinds)
+{
+	for (unsigned round = 0; round < 1000; round++) {
+		struct ip_flow f = random_flow(s, round % 2);
+		unsigned n_matched = 0;
+
+		for (unsigned i = 0; i < flows.n_created; i++) {
+			const struct rule_seen *r = &flows.rules[i];
+
+			if (r->port != p->port_id || (f.local_port & r->mask) != r->value)
+				continue;
+			assert_int_equal(r->queue, steer_opener(s, &f));
+			n_matched++;
+		}
+		assert_int_equal(n_matched, n_kinds);
+	}
+}
+
+/* A device on a port with an even number, or an odd one. */
+static struct net_port open_port_of(bool is_even, bool wants_rss)
+{
+	struct net_port p = open_port(wants_rss ? "net_null" : "net_ring", wants_rss);
+	struct net_port other;
+
+	if (is_even_port(p.port_id) == is_even)
+		return p;
+	other = open_port(wants_rss ? "net_null" : "net_ring", wants_rss);
+	assert_int_equal(is_even_port(other.port_id), is_even);
+	port_stop(&p);
+	return other;
+}
+
+static void flow_rules_part_the_ports_among_the_queues(void **state)
+{
+	for (unsigned n = 2; n <= 4; n++) {
+		struct net_port p = open_port_of(true, true);
+		struct steer s;
+
+		flows.n_created = flows.n_flushed = 0;
+		flows.refused = UINT_MAX;
+		flows.is_on = true;
+		p.has_vlans = n == 3;
+		steer_init(&s, (uint16_t)n, 16384, 65535);
+		steer_start(&s, n == 2 ? STEER_WANT_FLOW : STEER_WANT_AUTO, key, &p, 1);
+		assert_int_equal(p.steer, STEER_FLOW);
+		assert_false(s.by_hash);
+		assert_int_equal(flows.n_created, n * (p.has_vlans ? 4 : 2));
+		check_rules(&s, &p, p.has_vlans ? 4 : 2);
+		steer_stop(&s, &p, 1);
+		assert_int_equal(flows.n_flushed, 1);
+		assert_int_equal(p.steer, STEER_REDIRECT);
+		port_stop(&p);
+	}
+	flows.is_on = false;
+}
+
+static void port_that_refuses_one_rule_has_none(void **state)
+{
+	for (unsigned with_rss = 0; with_rss < 2; with_rss++) {
+		struct net_port p = open_port_of(true, with_rss);
+		struct steer s;
+
+		flows.n_created = flows.n_flushed = 0;
+		flows.refused = 5;
+		flows.is_on = true;
+		steer_init(&s, 4, 16384, 65535);
+		steer_start(&s, STEER_WANT_AUTO, key, &p, 1);
+		assert_int_equal(flows.n_created, 5);
+		assert_int_equal(flows.n_flushed, 1);
+		assert_int_equal(p.steer, with_rss ? STEER_RSS : STEER_REDIRECT);
+		assert_int_equal(s.by_hash, with_rss);
+		steer_stop(&s, &p, 1);
+		assert_int_equal(flows.n_flushed, 1);
+		port_stop(&p);
+	}
+	flows.is_on = false;
+}
+
+static void rules_on_some_ports_are_better_than_none_but_not_than_rss(void **state)
+{
+	for (unsigned with_rss = 0; with_rss < 2; with_rss++) {
+		struct net_port p[2] = {open_port_of(true, false), open_port_of(false, with_rss)};
+		struct steer s;
+
+		flows.n_created = flows.n_flushed = 0;
+		flows.refused = UINT_MAX;
+		flows.is_on = true;
+		steer_init(&s, 2, 16384, 65535);
+		steer_start(&s, STEER_WANT_AUTO, key, p, 2);
+		assert_int_equal(p[0].steer, with_rss ? STEER_REDIRECT : STEER_FLOW);
+		assert_int_equal(p[1].steer, with_rss ? STEER_RSS : STEER_REDIRECT);
+		assert_int_equal(s.by_hash, with_rss);
+		steer_stop(&s, p, 2);
+		port_stop(&p[0]);
+		port_stop(&p[1]);
+	}
+	flows.is_on = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +548,9 @@ int main(void)
 		cmocka_unit_test(device_with_rss_gets_our_key_and_table),
 		cmocka_unit_test(device_that_can_do_nothing_is_redirected),
 		cmocka_unit_test(ports_that_differ_have_one_owner_for_a_tuple),
+		cmocka_unit_test(flow_rules_part_the_ports_among_the_queues),
+		cmocka_unit_test(port_that_refuses_one_rule_has_none),
+		cmocka_unit_test(rules_on_some_ports_are_better_than_none_but_not_than_rss),
 	};
 
 	test_eal_init();

@@ -17,6 +17,9 @@
 #define N_MBUFS 255
 
 static struct rte_mempool *pool, *clones;
+#define SYN 0x02
+#define ACK 0x10
+
 static struct wheel wheel;
 static struct weir_worker_stats stats;
 static uint16_t iface_mtu, path_mtu;
@@ -55,9 +58,9 @@ static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us
 	return 0;
 }
 
-/* A SYN, or SYN-ACK, of the peer with an MSS of 1460. */
-static void give_syn(struct tcp_stack *s, const struct weir_ip *local, const struct weir_ip *remote, uint16_t sport,
-		     uint16_t dport, bool is_ack)
+/* A SYN, SYN-ACK or the ACK behind them of the peer, with an MSS of 1460. */
+static void give(struct tcp_stack *s, const struct weir_ip *local, const struct weir_ip *remote, uint16_t sport,
+		 uint16_t dport, uint8_t flags)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
 	uint8_t *h = rte_pktmbuf_mtod(m, uint8_t *);
@@ -70,11 +73,12 @@ static void give_syn(struct tcp_stack *s, const struct weir_ip *local, const str
 	h[1] = (uint8_t)sport;
 	h[2] = (uint8_t)(dport >> 8);
 	h[3] = (uint8_t)dport;
-	if (is_ack)
+	if (flags & ACK)
 		for (int i = 0; i < 4; i++)
 			h[8 + i] = (uint8_t)(ack >> (24 - 8 * i));
 	h[12] = 6 << 4;
-	h[13] = is_ack ? 0x12 : 0x02;
+	h[7] = !(flags & SYN);
+	h[13] = flags;
 	h[14] = 0xff;
 	memcpy(h + 20, (const uint8_t[]){2, 4, 1460 >> 8, 1460 & 255}, 4);
 	tcp_input(s, m, &p, now);
@@ -124,11 +128,12 @@ static void mss_follows_interface_and_path(void **state)
 			ip_parse(cases[i].is4 ? "10.0.0.9" : "fd00::9", cases[i].is4 ? 8 : 7, &args.remote);
 			if (is_passive) {
 				assert_int_equal(tcp_listen(s, &listen, &l), 0);
-				give_syn(s, &args.local, &args.remote, 4000, 80, false);
+				give(s, &args.local, &args.remote, 4000, 80, SYN);
+				give(s, &args.local, &args.remote, 4000, 80, ACK);
 				tcp_each(s, get_conn, &c);
 			} else {
 				c = tcp_connect(s, &args, now, &why);
-				give_syn(s, &args.local, &args.remote, 80, tcp_flow(c)->local_port, true);
+				give(s, &args.local, &args.remote, 80, tcp_flow(c)->local_port, SYN | ACK);
 			}
 			assert_non_null(c);
 			tcp_get_info(c, &info);

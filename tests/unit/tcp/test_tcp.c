@@ -614,6 +614,7 @@ static void syn_queue_is_bounded(void **state)
 	struct tcp_config small = sim_config();
 
 	small.n_syn = 5;
+	small.cookies = TCP_COOKIES_OFF;
 	sim_init(&sim, 17, &c, &small);
 	listen_on(1, 80);
 	peers_init(0, 0);
