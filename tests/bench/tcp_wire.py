@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weir's TCP as a sender against Linux's, through one impaired wire, to the kernel's TCP as the receiver. As root.
 
-    tests/bench/tcp_wire.py --build BUILD              tables of throughput and fairness, less than 6 minutes
+    tests/bench/tcp_wire.py --build BUILD              tables of throughput and fairness, about 6 minutes
     tests/bench/tcp_wire.py --build BUILD --quick      does it all work: less than a minute, no figures to go by
     tests/bench/tcp_wire.py --build BUILD --instead kernel     the rig against itself: nginx as the proxy; ratios of about 1
 
@@ -27,7 +27,7 @@ import signal
 import statistics
 import sys
 
-from wire_rig import FAR, HERE, MBUFS, RECEIVE_BUFFER, SEND_BUFFER, SYSCTLS, Failure, WireRig
+from wire_rig import FAR, MBUFS, RECEIVE_BUFFER, SEND_BUFFER, SYSCTLS, Failure, WireRig
 
 GOAL_RATIO, GOAL_SHARE = 0.95, (0.40, 0.60)
 FAIR_MBIT, FAIR_RTT_MS = 50, 40
@@ -39,7 +39,7 @@ PEAK_MS = 250  # apart: the slow starts of connections that lose so rarely, or t
 
 def expected_mbit(loss, rtt_ms):
     """Of one connection: the square-root law (Mathis et al. 1997); enough to choose how many of them there are."""
-    return MSS * 8 * 1.22 / math.sqrt(loss) / (rtt_ms * 1000)
+    return MSS * 8 * 1.22 / math.sqrt(max(loss, 1e-4)) / (rtt_ms * 1000)
 
 
 def n_flows(loss, rtt_ms, total_mbit):
@@ -134,7 +134,7 @@ def wire_options(rtt_ms, **lane):
 
 def run_cell(rig, args, loss, rtt_ms, seconds, seed, n, sides, problems):
     what = f"loss {loss:.1%} RTT {rtt_ms} ms seed {seed}"
-    options = wire_options(rtt_ms, loss_ppm=round(loss * 1e6), seed=seed)
+    options = wire_options(rtt_ms, loss_ppm=round(loss * 1e6), seed=seed) + args.wire.split()
     if args.trace:
         options += ["--trace", f"{args.trace}-{loss * 100:g}-{rtt_ms}-{seed}"]
     for turn in ([["weir"], ["linux"]] if args.in_turn else [["weir", "linux"]]):
@@ -204,7 +204,7 @@ def fairness_run(rig, args, pair, seed, problems):
 def fairness(rig, args, problems, out):
     print(f"\nFairness: two connections, {FAIR_MBIT} Mbit/s, RTT {FAIR_RTT_MS} ms, queue of one bandwidth-delay product "
           f"({FAIR_MBIT * 125 * FAIR_RTT_MS} bytes), ACKs with up to {FAIR_JITTER_US} us of jitter;\nthe second begins "
-          f"{args.lead_s} s after the first; over {args.fair_seconds} s, from {args.skip_s} s after that")
+          f"{args.lead_s} s after the first; over {args.fair_seconds:g} s, from {args.skip_s:g} s after that")
     print(f"{'first':>6} {'second':>6} | {'Mbit/s':>13} | share of the first | Jain | drops")
     weir_shares = []
     pairs = [("weir", "linux"), ("linux", "weir")] * args.fair_runs + [("weir", "weir"), ("linux", "linux")] * args.control_runs
@@ -235,14 +235,15 @@ def parse_args():
     p.add_argument("--linux-cc", default="cubic")
     p.add_argument("--loss", type=numbers(float), default=[0.001, 0.01, 0.03])
     p.add_argument("--rtt-ms", type=numbers(int), default=[20, 100])
-    p.add_argument("--seconds", type=float, default=7, help=f"of a repetition; twice as long where the loss is below {RARE}")
+    p.add_argument("--seconds", type=float, default=6, help=f"of a repetition; twice as long where the loss is below {RARE}")
     p.add_argument("--repetitions", type=int, default=3)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--flows", type=int, default=0, help="connections of each sender; 0: by what they will carry")
     p.add_argument("--total-mbit", type=float, default=60, help="of each sender's connections together, if --flows is 0")
+    p.add_argument("--wire", default="", help="more options of weir-wire, for throughput")
     p.add_argument("--in-turn", action="store_true", help="one sender after the other, not at the same time")
     p.add_argument("--fair-seconds", type=float, default=30)
-    p.add_argument("--skip-s", type=float, default=5, help="of fairness: time until shares count")
+    p.add_argument("--skip-s", type=float, default=15, help="of fairness: time until shares count")
     p.add_argument("--fair-runs", type=int, default=1, help="of each order")
     p.add_argument("--control-runs", type=int, default=1, help="of two of a kind")
     p.add_argument("--lead-s", type=float, default=0.5)
@@ -280,6 +281,7 @@ def main():
         print("doubt: " + doubt)
     for failure in problems.failures:
         print("FAILED: " + failure)
+    print("everything worked" if not problems.failures else f"{len(problems.failures)} FAILED")
     return 1 if problems.failures else 0
 
 
