@@ -383,7 +383,9 @@ static const struct key limits_keys[] = {
 	U32("send_buffer_bytes", tx_buffer_bytes, 4096, 16777216, "4194304",
 	    "Unacknowledged and unsent data of a connection at most; the bound follows its congestion window."),
 	U32("endpoint_connections", n_upstream_max, 1, 1048576, "4096", "Connections of a worker to one endpoint."),
-	U32("endpoint_idle", n_upstream_idle, 0, 1048576, "256", "Idle connections that a worker keeps to one endpoint."),
+	U32("endpoint_idle", n_upstream_idle, 0, 1048576, "4096",
+	    "Idle connections that a worker keeps to one endpoint. Fewer than are used at one time means that many are opened and "
+	    "closed again and again, and that their local ports run out."),
 	U32("tries", n_tries, 1, 8, "3", "Tries of one request, where HTTP allows more than one."),
 	{.name = "syn_cookies", .type = KEY_CUSTOM, .set = set_cookies, .def = "auto", .expect = "auto, always or off",
 	 .help = "`auto`: a SYN for which `pools.syn_queue` has no room is answered by a cookie, so that a flood of SYNs keeps nobody "

@@ -300,7 +300,7 @@ void flight_arrived(struct tcp_conn *c, const struct tcp_seg *g, struct tcp_ack 
 	a->has_resent |= g->is_resent;
 	if (seq_gt(g->end, f->rack_fack))
 		f->rack_fack = g->end;
-	rack_arrived(c, g);
+	rack_arrived(c, g, a);
 	rate_arrived(c, g, a);
 }
 
@@ -365,6 +365,7 @@ void flight_ack(struct tcp_conn *c, uint32_t ack, struct tcp_ack *a)
 {
 	struct tcp_flight *f = c->flight;
 
+	a->is_cumulative = true;
 	while (f->head && seq_le(f->head->end, ack)) {
 		struct tcp_seg *g = f->head;
 

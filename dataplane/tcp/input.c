@@ -226,7 +226,7 @@ static bool on_fin_acked(struct tcp_conn *c)
 		conn_set_time_wait(c);
 		return !c->is_dead;
 	case TCP_LAST_ACK:
-		conn_drop(c, WEIR_R_CLOSE_NORMAL);
+		conn_finish(c);
 		return false;
 	default:
 		return true;

@@ -456,12 +456,14 @@ struct tcp_conn *listen_input(struct tcp_stack *s, const struct ip_flow *flow, c
 		stat_reason(s->stats, WEIR_R_TCP_NO_CONNECTION);
 	else if (l && has_flags(seg, FLAG_ACK) && cookie_take(s, l, flow, seg, &h))
 		return open_by_cookie(s, l, flow, hit, &h);
+	else if (l && has_flags(seg, 0)) /* RFC 9293 3.10.7.2, fourth */
+		stat_reason(s->stats, WEIR_R_TCP_BAD_FLAGS);
 	else if (!has_flags(seg, FLAG_SYN))
 		refuse(s, flow, seg, WEIR_R_TCP_NO_CONNECTION, WEIR_R_TCP_NO_CONNECTION_RATE);
-	else if (seg->flags & FLAG_FIN)
-		stat_reason(s->stats, WEIR_R_TCP_BAD_FLAGS);
 	else if (!l)
 		refuse(s, flow, seg, WEIR_R_TCP_NO_LISTENER, WEIR_R_TCP_NO_LISTENER_RATE);
+	else if (seg->flags & FLAG_FIN)
+		stat_reason(s->stats, WEIR_R_TCP_BAD_FLAGS);
 	else if (s->is_draining)
 		refuse(s, flow, seg, WEIR_R_RX_DROPPED_BY_DRAIN, WEIR_R_TCP_NO_LISTENER_RATE);
 	else

@@ -92,10 +92,10 @@ struct tw {
 	uint32_t syn; /* what may take its place: then the flow table has that */
 	uint64_t due_us;
 	uint32_t next, prev; /* in order of due_us; next also links free ones */
-	uint32_t acked_ms;   /* the latest ACK from here */
+	uint32_t acked_ms;   /* when the present stretch of ACKs from here began */
+	uint8_t n_acks;
 	uint8_t rcv_wscale;
 	bool has_ts : 1;
-	bool has_acked : 1;
 	bool is_ours : 1; /* we opened it */
 };
 

@@ -7,6 +7,7 @@
 #include "tcp/tcp_pvt.h"
 
 #define MAX_ACK_DELAY_US 200000 /* RFC 8985 7.2 TLP.max_ack_delay: what a peer's delayed ACK may take */
+#define PTO_INITIAL_US 1000000	/* no round trip is known */
 #define REO_WND_PERSIST 16	/* recoveries */
 #define REO_WND_MULT_MAX 255
 
@@ -17,17 +18,21 @@ static bool is_sent_after(uint64_t t1, uint32_t end1, uint64_t t2, uint32_t end2
 }
 
 /* RFC 8985 6.2, step 2. */
-void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g)
+void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g, const struct tcp_ack *a)
 {
 	struct tcp_flight *f = c->flight;
 	uint32_t rtt = (uint32_t)(c->stack->now_us - g->sent_us);
 
-	/*
-	 * Too soon to be the retransmission: the first one arrived. Time stamps
-	 * tell no more: a selective acknowledgement echoes one from before the gap.
-	 */
-	if (g->is_resent && rtt < c->min_rtt_us)
-		return;
+	/* Was it the retransmission that arrived? It cannot be too soon for that, or echo an older time stamp. */
+	if (g->is_resent) {
+		uint32_t ts = (uint32_t)(g->sent_us / 1000) + c->ts_offset;
+
+		if (rtt < c->min_rtt_us)
+			return;
+		/* A selective acknowledgement echoes what came before the gap: that says nothing. */
+		if (a->is_cumulative && a->ts_ecr && (int32_t)(a->ts_ecr - ts) < 0)
+			return;
+	}
 	if (!is_sent_after(g->sent_us, g->end, f->rack_sent_us, f->rack_end))
 		return;
 	f->rack_sent_us = g->sent_us;
@@ -103,7 +108,7 @@ void rack_timeout(struct tcp_conn *c)
 {
 	struct tcp_flight *f = c->flight;
 	uint64_t now = c->stack->now_us;
-	uint32_t wnd = reorder_window(c);
+	uint32_t wait = (f->rack_rtt_us ? f->rack_rtt_us : c->srtt_us) + reorder_window(c);
 	struct tcp_seg *g;
 
 	if (f->head->state == SEG_FLYING)
@@ -113,7 +118,7 @@ void rack_timeout(struct tcp_conn *c)
 		struct tcp_seg *later = g->later;
 
 		/* Without SACK nothing tells what arrived: all of it counts as lost (RFC 5681 3.1). */
-		if (!c->has_sack || g->sent_us + f->rack_rtt_us + wnd <= now)
+		if (!c->has_sack || g->sent_us + wait <= now)
 			flight_set_lost(c, g);
 		g = later;
 	}
@@ -126,10 +131,10 @@ uint64_t rack_probe_at(const struct tcp_conn *c)
 	const struct tcp_flight *f = c->flight;
 	uint64_t pto;
 
-	if (!c->has_sack || !c->srtt_us || c->has_tlp || c->backoff || f->recovery == REC_RECOVERY || f->recovery == REC_LOSS ||
+	if (!c->has_sack || c->has_tlp || c->backoff || f->recovery == REC_RECOVERY || f->recovery == REC_LOSS ||
 	    f->n_sacked || f->lost_head || !f->head)
 		return 0;
-	pto = 2ull * c->srtt_us;
+	pto = c->srtt_us ? 2ull * c->srtt_us : PTO_INITIAL_US;
 	if (f->flying <= c->mss) /* a single segment: its ACK may be delayed */
 		pto += MAX_ACK_DELAY_US;
 	return f->newest->sent_us + pto;

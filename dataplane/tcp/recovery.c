@@ -61,7 +61,12 @@ static void enter_recovery(struct tcp_conn *c, uint32_t prior_flying)
 
 void recovery_reduce(struct tcp_conn *c, uint32_t prior_flying, bool is_ecn)
 {
-	if (!c->flight || c->flight->recovery != REC_OPEN)
+	const struct tcp_flight *f = c->flight;
+
+	if (!f || f->recovery != REC_OPEN)
+		return;
+	/* Until CWR has arrived ACKs of the old window still tell of it (RFC 3168 6.1.2). */
+	if (is_ecn && f->has_point && seq_le(c->snd_una, f->recovery_point))
 		return;
 	if (is_ecn)
 		stat_inc(c->stack->stats, WEIR_C_TCP_ECN_REDUCED);
@@ -281,7 +286,7 @@ static void tell_cc(struct tcp_conn *c, const struct tcp_ack *a)
 		c->cc.ops->acked(&c->cc, &ca);
 	else if (reduces)
 		reduce_proportionally(c, a);
-	else if (a->delivered)
+	else if (a->acked) /* not for duplicates, or the window would grow before anything is known (RFC 3042 2) */
 		c->cc.ops->acked(&c->cc, &ca);
 }
 
@@ -476,12 +481,15 @@ void recovery_tail_probe(struct tcp_conn *c)
 {
 	struct tcp_flight *f = c->flight;
 
-	c->has_tlp = conn_send_tail_probe(c);
-	if (c->has_tlp) {
-		c->tlp_end = c->snd_nxt;
-		stat_inc(c->stack->stats, WEIR_C_TCP_TAIL_PROBES);
-	}
 	f->rto_at_us = c->stack->now_us + conn_rto(c);
+	c->has_tlp = conn_send_tail_probe(c);
+	if (!c->has_tlp) { /* a pool is empty: the timeout will do */
+		c->rtx_mode = RTX_RTO;
+		conn_arm(c, TIMER_RTX, f->rto_at_us);
+		return;
+	}
+	c->tlp_end = c->snd_nxt;
+	stat_inc(c->stack->stats, WEIR_C_TCP_TAIL_PROBES);
 	recovery_arm(c);
 }
 
@@ -498,8 +506,8 @@ void recovery_arm(struct tcp_conn *c)
 	if (f->reorder_at_us && f->reorder_at_us < at) {
 		at = f->reorder_at_us;
 		c->rtx_mode = RTX_REORDER;
-	} else if (probe_at && probe_at < at) {
-		at = probe_at;
+	} else if (probe_at) { /* at the latest in the place of the timeout (RFC 8985 7.2, TLP_calc_PTO) */
+		at = probe_at < at ? probe_at : at;
 		c->rtx_mode = RTX_PROBE;
 	}
 	conn_arm(c, TIMER_RTX, at);

@@ -129,16 +129,36 @@ struct tcp_conn *table_add(struct tcp_stack *s, const struct ip_flow *flow)
 	return table_add_over(s, flow, &nothing);
 }
 
+static void leave_table(struct tcp_conn *c)
+{
+	struct tcp_stack *s = c->stack;
+
+	flowtab_remove(&s->flows, flowtab_hash(&s->flows, &c->flow), conn_number(c));
+	if (!c->is_passive)
+		port_release(s, &c->flow);
+	c->has_left = true;
+}
+
+void conn_finish(struct tcp_conn *c)
+{
+	if (c->is_detached || c->wants_accept || !c->rcv_bytes) {
+		conn_drop(c, WEIR_R_CLOSE_NORMAL);
+		return;
+	}
+	for (unsigned i = 0; i < N_TIMERS; i++)
+		conn_cancel(c, i);
+	flight_close(c);
+	leave_table(c);
+	c->state = TCP_CLOSED;
+}
+
 void conn_drop(struct tcp_conn *c, enum weir_reason why)
 {
 	struct tcp_stack *s = c->stack;
 
 	assert(!c->is_dead);
-	if (!c->has_left) {
-		flowtab_remove(&s->flows, flowtab_hash(&s->flows, &c->flow), conn_number(c));
-		if (!c->is_passive)
-			port_release(s, &c->flow);
-	}
+	if (!c->has_left)
+		leave_table(c);
 	if (c->is_passive)
 		limit_give(s, c->listener_generation == c->listener->generation ? c->listener : NULL, &c->flow.remote);
 	s->n_conns--;

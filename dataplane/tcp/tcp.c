@@ -87,7 +87,7 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 
 		if (!c->stack || c->is_dead)
 			continue;
-		if (c->state != TCP_TIME_WAIT && c->state != TCP_SYN_SENT)
+		if (!c->has_left && c->state != TCP_SYN_SENT)
 			conn_send_reset(c);
 		c->is_detached = true;
 		conn_drop(c, WEIR_R_CLOSE_SHUTDOWN);
@@ -310,7 +310,7 @@ void tcp_close(struct tcp_conn *c, uint64_t now_us)
 		conn_drop(c, WEIR_R_CLOSE_ABORTED);
 		return;
 	}
-	if (c->state == TCP_TIME_WAIT) { /* all was sent, and all acknowledged */
+	if (c->has_left) { /* all was sent, and all acknowledged */
 		conn_drop(c, WEIR_R_CLOSE_NORMAL);
 		return;
 	}
@@ -334,7 +334,7 @@ void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us)
 		return;
 	if (c->state == TCP_TIME_WAIT)
 		timewait_forget(c);
-	else
+	else if (!c->has_left)
 		conn_send_reset(c);
 	conn_drop(c, why);
 }

@@ -258,6 +258,7 @@ struct tcp_ack {
 	uint32_t first_rtt_us; /* of the earliest sent: what RFC 6298 measures */
 	uint32_t ts_ecr;    /* 0: none */
 	bool is_dup;	    /* a duplicate ACK by RFC 5681 2 */
+	bool is_cumulative; /* what arrives now is below the ACK */
 	bool has_dsack;
 	bool has_orig;	    /* something from before recovery that was sent once only has arrived */
 	bool has_resent;    /* something that was sent again was acknowledged */
@@ -340,6 +341,8 @@ bool table_is_full(const struct tcp_stack *s);
 struct tcp_conn *table_add(struct tcp_stack *s, const struct ip_flow *flow);
 /* The same, in the place of hit's struct syn or struct tw, if it has one: that is freed. */
 struct tcp_conn *table_add_over(struct tcp_stack *s, const struct ip_flow *flow, const struct flow_hit *hit);
+/* Both sides have closed, and nothing is to be waited for: what the user has not read yet stays until it lets go. */
+void conn_finish(struct tcp_conn *c);
 /* Out of the table, timers off, queues freed. An attached user will hear CLOSED. */
 void conn_drop(struct tcp_conn *c, enum weir_reason why);
 /* Dead ones to the free list. */
@@ -399,7 +402,7 @@ void flight_arrived(struct tcp_conn *c, const struct tcp_seg *g, struct tcp_ack 
 void sack_input(struct tcp_conn *c, const struct tcp_segment *seg, struct tcp_ack *a);
 
 /* rack.c: RFC 8985. */
-void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g);
+void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g, const struct tcp_ack *a);
 /* The reordering window follows what the peer reports of duplicates. */
 void rack_dsack(struct tcp_conn *c);
 void rack_recovered(struct tcp_conn *c);

@@ -16,7 +16,8 @@
 
 #define EXPIRE_BATCH 256	  /* in one run of the timer */
 #define EXPIRE_AGAIN_US 1000
-#define ACK_INTERVAL_MS 100	  /* from one entry, at most one ACK in this time */
+#define ACK_INTERVAL_MS 100	  /* from one entry, at most so many ACKs in this time */
+#define ACKS_IN_INTERVAL 4
 #define REUSE_AFTER_US 1000000 /* as Linux: new time stamps are beyond the old ones by far (RFC 6191 2) */
 
 static struct tw *tw_at(const struct tcp_stack *s, uint32_t at)
@@ -213,10 +214,13 @@ static void send_ack(struct tcp_stack *s, struct tw *w)
 	struct reply r = {.seq = w->snd_nxt, .ack = w->rcv_nxt, .flags = FLAG_ACK, .wnd = (uint16_t)(w->wnd >> w->rcv_wscale),
 			  .options = options};
 
-	if (w->has_acked && now_ms - w->acked_ms < ACK_INTERVAL_MS)
+	if (now_ms - w->acked_ms >= ACK_INTERVAL_MS) {
+		w->acked_ms = now_ms;
+		w->n_acks = 0;
+	}
+	if (w->n_acks >= ACKS_IN_INTERVAL)
 		return;
-	w->has_acked = true;
-	w->acked_ms = now_ms;
+	w->n_acks++;
 	if (w->has_ts)
 		r.n_options = opt_write_ts(options, ts_clock(s, w->ts_offset), w->ts_recent);
 	reply_send(s, &w->flow, &r);

@@ -60,9 +60,9 @@ def show(title, quiet, flooded, rate_key="requests_per_second"):
 def main():
     args = arguments(__doc__, rate=(int, 20000, "requests a second"), new=(int, 500, "new connections a second"),
                      seconds=(float, 3.0, "of each measurement"), rounds=(int, 3, "repetitions"),
-                     flood=(str, "max", "SYNs a second, or max"))
+                     flood=(str, "max", "SYNs a second, or max"), timeout=(float, 5.0, "seconds that a new connection has"))
     if args.small:
-        args.rate, args.new, args.seconds, args.rounds = 500, 50, 0.5, 1
+        args.rate, args.new, args.seconds, args.rounds, args.timeout = 500, 50, 0.5, 1, 2.0
     result = {}
     with Bench(args.build, idle_us=50 * args.small, connections=65536, slots=1 << 18) as b:
         cookies = has_cookies(b)
@@ -71,13 +71,13 @@ def main():
         for name, more in (("open", f"rate={args.rate} new={args.new}"), ("closed", f"new={args.new}")):
             quiet, flooded = [], []
             for _ in range(args.rounds):
-                line = f"seconds={args.seconds} active={CONNECTIONS} {more}"
+                line = f"seconds={args.seconds} active={CONNECTIONS} timeout={args.timeout} {more}"
                 quiet.append(load(b, line, "without a flood"))
                 flooded.append(load(b, line + f" flood={args.flood}", "with the flood"))
                 if cookies: # else a new connection gets in by luck only, and for a minute after the flood too
                     expect_clean(quiet[-1], "without a flood")
                     expect(not flooded[-1]["new"]["failed"], f"new connections failed: {flooded[-1]['new']['errors']}")
-            title = {"open": f"{args.rate:,} requests a second wanted", "closed": "closed loop: as many as there is time for"}[name]
+            title = {"open": f"{args.rate:,} requests a second wanted", "closed": "closed loop: as many as there is time for, so the flood takes its share"}[name]
             result[name] = {"quiet": quiet, "flooded": flooded, **show(title, quiet, flooded)}
     write_json(args, result)
 

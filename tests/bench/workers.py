@@ -45,7 +45,7 @@ def run_case(args, workers, endpoints, scattered):
         r = b.phase(f"connect n={n}")
         expect(r["connections"] == n, f"only {r['connections']} of {n} connections: {r['errors']}")
         keep = measure(b, f"load seconds={args.seconds} active={n}")
-        shots = measure(b, f"load seconds={args.seconds} active=0 shots={args.active // 4 * workers}")
+        shots = measure(b, f"load seconds={args.seconds} active=0 shots={args.active // 8 * workers}")
         expect(shots["new"]["failed"] == 0, f"new connections failed: {shots['new']['errors']}")
         r = b.phase("close n=0")
         expect(r["connections"] == 0, "connections are left")
@@ -73,7 +73,7 @@ def scaling(results, kind, counter, endpoints, scattered):
 
 
 def main():
-    args = arguments(__doc__, active=(int, 128, "connections in use, of each worker"), seconds=(float, 2.0, "of each measurement"),
+    args = arguments(__doc__, active=(int, 512, "connections in use, of each worker"), seconds=(float, 2.0, "of each measurement"),
                      rounds=(int, 3, "repetitions"))
     if args.small:
         args.active, args.seconds, args.rounds = 32, 0.5, 1

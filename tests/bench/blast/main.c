@@ -196,6 +196,19 @@ static int run_input(struct blast *b)
 	return rc;
 }
 
+/*
+ * When one end of a memif goes, DPDK unmaps the rings at the other, under
+ * whoever polls them. So whoever started us closes our input; we poll no more and say
+ * so; then the proxy may end, and we are told to by a signal.
+ */
+static void wait_quietly(void)
+{
+	puts("{\"phase\":\"end\"}");
+	fflush(stdout);
+	while (!is_ended)
+		usleep(10000);
+}
+
 static int run(struct blast *b, const struct command_line *c)
 {
 	int rc = resolve(b);
@@ -208,6 +221,8 @@ static int run(struct blast *b, const struct command_line *c)
 		rc = run_phase(b, *p);
 	if (rc == 0 && c->is_interactive)
 		rc = run_input(b);
+	if (rc == 0 && c->is_interactive && !is_ended)
+		wait_quietly();
 	return rc;
 }
 

@@ -20,7 +20,7 @@ static const char usage[] =
 	"  'close [n=LEFT] [seconds=AT_MOST]'\n"
 	"\n"
 	"Phases:\n"
-	"  -i                      read phases from standard input, a line each, until its end\n"
+	"  -i                      read phases from standard input, a line each; at its end wait for a signal\n"
 	"  --connections N         short for: connect, then load with\n"
 	"    --active N --seconds S --rate R --size B --flood R|max --new-rate R\n"
 	"  -o json|text            how to print (text)\n"

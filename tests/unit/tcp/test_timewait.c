@@ -125,8 +125,9 @@ static void old_segments_are_answered_at_a_bounded_rate_and_the_last_ack_is_not(
 	assert_null(raw_ask(&peer, &r)); /* or two that wait would talk for ever */
 	r.seq = fin.seq - 10;
 	r.data = "old data";
-	assert_non_null(raw_ask(&peer, &r));
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 4; i++)
+		assert_non_null(raw_ask(&peer, &r));
+	for (int i = 0; i < 16; i++)
 		assert_null(raw_ask(&peer, &r));
 	run_ms(100);
 	r.ts_val -= 5; /* PAWS */
