@@ -40,11 +40,17 @@ void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g, const struct tcp_
 	f->rack_rtt_us = rtt;
 }
 
-/* Step 4: a duplicate arrived, so the window was too small; at most once a round trip. */
+/*
+ * Step 4: a duplicate arrived, so the window was too small; at most once a
+ * round trip. Of more duplicates than we ever sent the network makes some
+ * itself, and they say nothing of the window.
+ */
 void rack_dsack(struct tcp_conn *c)
 {
 	struct tcp_flight *f = c->flight;
 
+	if (++c->n_dsacks > c->n_retransmits)
+		return;
 	c->reordering_seen = true;
 	if (f && f->has_dsack_round && seq_lt(c->snd_una, f->dsack_round))
 		return;

@@ -28,16 +28,20 @@ static bool is_dsack(const struct tcp_segment *seg)
 	return seg->n_sack > 1 && seq_ge(seg->sack[0][0], seg->sack[1][0]) && seq_le(seg->sack[0][1], seg->sack[1][1]);
 }
 
-static void input_dsack(struct tcp_conn *c, const uint32_t b[2], struct tcp_ack *a)
+static void input_dsack(struct tcp_conn *c, const struct tcp_segment *seg, struct tcp_ack *a)
 {
 	struct tcp_flight *f = c->flight;
+	const uint32_t *b = seg->sack[0];
 	uint32_t n = b[1] - b[0];
 
 	a->has_dsack = true;
 	stat_inc(c->stack->stats, WEIR_C_TCP_DSACK_RX);
 	rack_dsack(c);
-	/* One of our retransmissions was for nothing (RFC 3708). */
-	if (f && f->may_undo && f->undo_has_sent && seq_ge(b[0], f->undo_una))
+	/*
+	 * One of our retransmissions was for nothing (RFC 3708). But above the ACK
+	 * lies mostly what was sent once, and a network duplicates that, too.
+	 */
+	if (f && f->may_undo && f->undo_has_sent && seq_ge(b[0], f->undo_una) && seq_le(b[1], seg->ack))
 		f->undo_resent -= n < f->undo_resent ? n : f->undo_resent;
 }
 
@@ -117,7 +121,7 @@ static unsigned collect(struct tcp_conn *c, const struct tcp_segment *seg, struc
 			continue;
 		}
 		if (i == 0 && is_dsack(seg)) {
-			input_dsack(c, seg->sack[0], a);
+			input_dsack(c, seg, a);
 			continue;
 		}
 		if (seq_le(b.right, seg->ack)) /* late: acknowledged since */

@@ -159,7 +159,7 @@ struct tcp_conn {
 	uint64_t progress_us; /* last time that the peer acknowledged something new, or nothing was open */
 	uint64_t delivered;   /* bytes that have arrived at the peer, in order or not */
 	uint32_t challenge_s;
-	uint32_t n_retransmits;
+	uint32_t n_retransmits, n_dsacks;
 	struct tcp_cc cc;
 
 	struct wheel_timer timer[N_TIMERS];
