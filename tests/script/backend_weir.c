@@ -86,6 +86,13 @@ static const struct {
 } fields[] = {
 	FIELD("n_connections", n_connections),
 	FIELD("n_syn", n_syn),
+	FIELD("n_time_wait", n_time_wait),
+	FIELD("cookies", cookies),
+	FIELD("listener_connections", listener_connections),
+	FIELD("listener_accepts_per_s", listener_accepts_per_s),
+	FIELD("prefix_connections", prefix_connections),
+	FIELD("prefix_accepts_per_s", prefix_accepts_per_s),
+	FIELD("rst_per_s", rst_per_s),
 	FIELD("rx_buffer", rx_buffer_bytes),
 	FIELD("tx_buffer", tx_buffer_bytes),
 	FIELD("mtu", mtu),

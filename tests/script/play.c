@@ -16,6 +16,7 @@ struct side {
 	uint32_t sent;	     /* by the stack at most: the number behind, absolute */
 	uint32_t told;	     /* of that, in words */
 	uint32_t given;	     /* to the stack in order: the number behind, relative */
+	uint16_t win;	     /* largest that the peer offered, as in the header */
 	struct seg_num ack;  /* that the peer sent last */
 	uint32_t ts;	     /* largest that the peer sent, relative */
 	uint32_t ts_seen;    /* last of the stack's, absolute */
@@ -112,16 +113,16 @@ static void tell_how_far(struct playing *g, char *came)
 }
 
 /* Does the segment bring what comes next? Then its ACK may be delayed. */
-static bool is_next(struct side *s, const struct seg_spec *spec)
+static bool is_next(struct side *s, const struct seg_got *seg)
 {
-	uint32_t end = spec->seq.v + spec->len + !!(spec->flags & SEG_FIN);
+	uint32_t seq = seg->seq - s->map.peer_isn;
+	uint32_t end = seq + seg->len + !!(seg->flags & SEG_FIN);
 
-	if (spec->flags & SEG_SYN) {
-		s->given = spec->seq.v + 1;
+	if (seg->flags & SEG_SYN) {
+		s->given = seq + 1;
 		return true;
 	}
-	if (spec->flags & SEG_RST || !(spec->flags & SEG_ACK) || (int32_t)(spec->seq.v - s->given) > 0 ||
-	    (int32_t)(end - s->given) <= 0)
+	if (seg->flags & SEG_RST || !(seg->flags & SEG_ACK) || (int32_t)(seq - s->given) > 0 || (int32_t)(end - s->given) <= 0)
 		return false;
 	s->given = end;
 	return true;
@@ -169,6 +170,16 @@ static void drain(struct playing *g, bool with_acks, char *came)
 	tell_how_far(g, came);
 }
 
+/* What comes by itself meanwhile is not told. */
+static void settle(struct playing *g, unsigned conn)
+{
+	char ignored[PLAY_LINE_MAX] = "";
+
+	if (g->player->settle)
+		g->player->settle(g->p, conn);
+	drain(g, false, ignored);
+}
+
 static struct play_line *new_line(struct playing *g, unsigned conn, const char *step)
 {
 	struct play_line *l = &g->out->lines[g->out->n];
@@ -177,7 +188,7 @@ static struct play_line *new_line(struct playing *g, unsigned conn, const char *
 		g->out->n++;
 	snprintf(l->step, sizeof(l->step), "%s", step);
 	l->came[0] = '\0';
-	l->is_malformed = l->lacks_ts = l->is_old_ack = false;
+	l->is_malformed = l->lacks_ts = l->is_old_ack = l->is_below = l->is_next = l->shrinks_window = false;
 	l->state = g->player->state ? g->player->state(g->p, conn) : "";
 	return l;
 }
@@ -189,22 +200,18 @@ static void note_sent(struct side *s, const struct seg_spec *spec)
 	s->is_used = true;
 	if (spec->flags & SEG_ACK)
 		s->ack = spec->ack;
-	if (spec->flags & SEG_SYN)
-		s->peer_offers_ts = false;
 	for (unsigned i = 0; i < spec->n_options; i++) {
 		const struct seg_option *o = &spec->options[i];
 
 		if (o->kind != SEG_OPT_TS || o->v[0].kind != SEG_REL)
 			continue;
-		if (spec->flags & SEG_SYN)
-			s->peer_offers_ts = true;
 		if ((int32_t)(o->v[0].v - s->ts) > 0)
 			s->ts = o->v[0].v;
 	}
 }
 
 /* The segment as it is sent, mutated or not. */
-static void describe(const struct side *s, const uint8_t *bytes, size_t n, uint8_t ecn, struct play_line *l)
+static void describe(struct side *s, const uint8_t *bytes, size_t n, uint8_t ecn, struct play_line *l)
 {
 	struct seg_got seg;
 	char text[SEG_TEXT_MAX];
@@ -214,8 +221,15 @@ static void describe(const struct side *s, const uint8_t *bytes, size_t n, uint8
 		snprintf(l->step, sizeof(l->step), "< (malformed, %zu bytes)", n);
 		return;
 	}
+	if (seg.flags & SEG_SYN)
+		s->peer_offers_ts = seg_find_option(&seg, SEG_OPT_TS) != NULL;
 	l->lacks_ts = s->offers_ts && s->peer_offers_ts && !(seg.flags & (SEG_RST | SEG_SYN)) &&
 		      !seg_find_option(&seg, SEG_OPT_TS);
+	l->is_below = (int32_t)(seg.seq - s->map.peer_isn - s->given) < 0;
+	l->is_next = !l->lacks_ts && is_next(s, &seg);
+	l->shrinks_window = seg.win < s->win;
+	if (seg.win > s->win)
+		s->win = seg.win;
 	l->is_old_ack = s->map.has_iss && seg.flags & SEG_ACK && (int32_t)(seg.ack - s->map.iss) < 1;
 	snprintf(l->step, sizeof(l->step), "< %s", seg_format(&seg, &s->map, true, text, sizeof(text)));
 }
@@ -256,9 +270,10 @@ static void do_step(struct playing *g, const struct script_step *st)
 	struct play_line *l;
 
 	if (st->kind == STEP_INJECT) {
+		settle(g, st->conn);
 		l = new_line(g, st->conn, st->text);
 		inject(g, st->conn, &st->seg, l);
-		drain(g, l->is_malformed || l->lacks_ts || !is_next(&g->sides[st->conn], &st->seg), l->came);
+		drain(g, !l->is_next, l->came);
 		return;
 	}
 	if (st->kind == STEP_CALL && strcmp(st->words[0], "icmp") == 0 && st->n_words > 1) {
@@ -299,8 +314,7 @@ static void probe(struct playing *g, unsigned conn)
 		spec.options[0].v[0] = (struct seg_num){SEG_REL, s->ts};
 		spec.options[0].v[1] = (struct seg_num){SEG_REL, 0};
 	}
-	drain(g, false, l->came);
-	l->came[0] = '\0';
+	settle(g, conn);
 	inject(g, conn, &spec, NULL);
 	while (g->player->next(g->p, packet)) {
 		if (!seg_read(packet->bytes, packet->n, packet->ecn, &seg) || side_of(g, packet, &seg) != s)

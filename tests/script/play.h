@@ -30,6 +30,9 @@ struct play_line {
 	bool is_malformed;	  /* header or options of what was sent */
 	bool lacks_ts;		  /* that were agreed on */
 	bool is_old_ack;	  /* acknowledges less than our SYN */
+	bool is_below;		  /* begins before what was sent in order so far */
+	bool shrinks_window;	  /* offers less than an earlier one */
+	bool is_next;		  /* brings what comes next: its ACK may be delayed */
 };
 
 struct play_record {

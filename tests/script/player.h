@@ -33,6 +33,8 @@ struct player {
 	bool (*next)(void *p, struct backend_packet *out);
 	uint16_t (*local_port)(void *p, unsigned conn);
 	const char *(*state)(void *p, unsigned conn); /* NULL: it does not say */
+	/* Before a segment: lets the limits of replies pass, of a connection that is not yet, or no more. NULL: no need. */
+	void (*settle)(void *p, unsigned conn);
 	void (*look)(void *p, unsigned conn, struct player_view *out);
 };
 

@@ -105,6 +105,16 @@ static const char *state(void *p, unsigned conn)
 	return backend_state(w->b, conn);
 }
 
+/* SYN-RECEIVED and TIME-WAIT answer once in half a second or less. */
+static void settle(void *p, unsigned conn)
+{
+	struct weir *w = p;
+	const char *name = backend_state(w->b, conn);
+
+	if (strcmp(name, "TIME_WAIT") == 0 || strcmp(name, "SYN_RECEIVED") == 0)
+		backend_run(w->b, backend_now(w->b) + 500000, false);
+}
+
 static void look(void *p, unsigned conn, struct player_view *out)
 {
 	struct weir *w = p;
@@ -134,5 +144,6 @@ const struct player player_weir = {
 	.next = next,
 	.local_port = local_port,
 	.state = state,
+	.settle = settle,
 	.look = look,
 };

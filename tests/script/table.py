@@ -41,6 +41,7 @@ RFCS = {
     "6691": "Options and the MSS",
     "6928": "Initial window of ten segments",
     "7323": "Window scale, time stamps, PAWS",
+    "7413": "Fast Open",
     "8201": "Path MTU discovery for IPv6",
     "8311": "Relaxing restrictions on ECN",
     "8985": "RACK-TLP",
