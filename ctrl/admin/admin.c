@@ -58,6 +58,8 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
 	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	if (status == MHD_HTTP_UNAUTHORIZED) /* RFC 9110, 15.5.2 */
+		MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"weir-ctrl captures\"");
 	result = MHD_queue_response(c, status, r);
 	MHD_destroy_response(r);
 	return result;
@@ -160,7 +162,7 @@ static bool render(const struct admin *a, struct MHD_Connection *c, const char *
 
 	*text = NULL;
 	if (strcmp(url, "/metrics") == 0) {
-		*text = admin_metrics(a->sync);
+		*text = admin_metrics(a->sync, &a->capturing.permit);
 		return true;
 	}
 	while (i < sizeof(views) / sizeof(*views) && strcmp(url, views[i].url) != 0)
@@ -229,7 +231,7 @@ static int resolve(const char *listen, struct addrinfo **out)
 	return getaddrinfo(host, colon + 1, &hints, out) == 0 ? 0 : -EINVAL;
 }
 
-struct admin *admin_create(const char *listen, bool remote_capture, const struct sync *sync)
+struct admin *admin_create(const char *listen, const struct token *token, bool remote_capture, const struct sync *sync)
 {
 	struct addrinfo *addr;
 	struct admin *a;
@@ -244,7 +246,7 @@ struct admin *admin_create(const char *listen, bool remote_capture, const struct
 	if (a && a->diag) {
 		a->sync = sync;
 		a->connections.diag = a->capturing.diag = a->diag;
-		a->capturing.is_remote_allowed = remote_capture;
+		a->capturing.permit = (struct permit){.token = token, .is_remote_allowed = remote_capture};
 		a->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (addr->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL,
 					     NULL, handle, a, MHD_OPTION_SOCK_ADDR, addr->ai_addr,
 					     MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT, 30u,

@@ -6,7 +6,6 @@
  * its side ends the capture; one that half-closed gets what was captured and
  * the trailer.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -92,17 +91,6 @@ static enum MHD_Result take_argument(void *cls, enum MHD_ValueKind kind, const c
 	return MHD_YES;
 }
 
-/* Packets are other people's: without --remote-capture they do not leave this machine. */
-static bool is_local(struct MHD_Connection *c)
-{
-	const struct sockaddr *a = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
-	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-
-	if (a->sa_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
-	return a->sa_family == AF_INET6 && (IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127));
-}
-
 /* -- the stream */
 
 static void suspend(struct capturing *x)
@@ -168,12 +156,12 @@ static enum MHD_Result begin_stream(struct capturing *x, struct MHD_Connection *
 static enum MHD_Result begin(struct capturing *x, struct MHD_Connection *c)
 {
 	struct args a = {.spec = {.worker = WEIR_ALL_WORKERS, .snaplen = WEIR_CAPTURE_BYTES_MAX, .duration_us = WEIR_CAPTURE_MAX_US}};
+	enum permit_result why = permit_check(&x->permit, c);
 	enum filter_fault fault;
 	int rc;
 
-	if (!x->is_remote_allowed && !is_local(c))
-		return admin_reply_error(c, MHD_HTTP_FORBIDDEN,
-					 "packets are given to this machine only, unless weir-ctrl has --remote-capture");
+	if (why != PERMIT_OK)
+		return permit_reply(&x->permit, c, why);
 	MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, take_argument, &a);
 	if (a.wrong[0])
 		return admin_reply_error(c, MHD_HTTP_BAD_REQUEST, a.wrong);

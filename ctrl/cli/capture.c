@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weirctl capture: the filter is compiled here, by libpcap; what runs in the dataplane is checked there. */
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <pcap/pcap.h>
 
 #include "cli/cli.h"
+#include "token.h"
 
 static volatile sig_atomic_t is_stopped;
 
@@ -74,11 +77,56 @@ static void catch_signals(void)
 	sigaction(SIGPIPE, &sa, NULL);
 }
 
-int capture(const char *admin, const char *query, const char *filter, uint32_t snaplen, const char *file)
+/* Who may read it: root, and its owner if there is one that we can see. */
+static void tell_readers(const char *path)
 {
-	char *program = compile(filter, snaplen);
-	char *escaped = program ? fetch_escape(program) : NULL;
+	struct stat st;
+	const struct passwd *pw = stat(path, &st) == 0 && st.st_uid != 0 ? getpwuid(st.st_uid) : NULL;
+
+	fprintf(stderr, "weirctl: only who started weir-ctrl can capture: run this as root%s%s\n", pw ? ", or as " : "",
+		pw ? pw->pw_name : "");
+}
+
+static bool has_token(const char *path, char text[TOKEN_CHARS + 1])
+{
+	int err = token_read(path, text);
+
+	if (err == 0)
+		return true;
+	if (err == -EINVAL)
+		fprintf(stderr, "weirctl: %s is no capture token\n", path);
+	else
+		fprintf(stderr, "weirctl: capture token %s: %s\n", path, strerror(-err));
+	if (err == -EACCES)
+		tell_readers(path);
+	else
+		fprintf(stderr, "weirctl: weir-ctrl writes it when it starts, beside its --socket or to its --capture-token;"
+				" name that file with --token\n");
+	return false;
+}
+
+/* Writes the packets to out. The exit status. */
+static int stream(const char *admin, const char *path, const char *token, FILE *out)
+{
 	struct trailer t = {.packets = ""};
+	int rc;
+
+	catch_signals();
+	rc = fetch_stream(admin, path, token, out, &is_stopped, take_field, &t) == 0 ? 0 : 1;
+	if (t.packets[0])
+		fprintf(stderr, "%s packets, %s dropped as there was no room for them\n", t.packets, t.dropped);
+	if (rc == 0 && strcmp(t.end, "good") != 0) {
+		fprintf(stderr, "weirctl: it ended early: %s\n", t.end[0] ? t.end : "the connection closed");
+		rc = 1;
+	}
+	return rc;
+}
+
+int capture(const char *admin, const struct capture_args *args)
+{
+	char *program = compile(args->filter, args->snaplen);
+	char *escaped = program ? fetch_escape(program) : NULL;
+	char token[TOKEN_CHARS + 1];
 	FILE *out = stdout;
 	char *path = NULL;
 	int rc = 1;
@@ -86,26 +134,19 @@ int capture(const char *admin, const char *query, const char *filter, uint32_t s
 	free(program);
 	if (!escaped)
 		return 2;
-	if (asprintf(&path, "/api/v1/capture?program=%s%s", escaped, query) < 0)
+	if (asprintf(&path, "/api/v1/capture?program=%s%s", escaped, args->query) < 0)
 		abort();
 	free(escaped);
-	if (file)
-		out = fopen(file, "we");
-	if (!out) {
-		fprintf(stderr, "weirctl: %s: %s\n", file, strerror(errno));
-	} else {
-		catch_signals();
-		rc = fetch_stream(admin, path, out, &is_stopped, take_field, &t) == 0 ? 0 : 1;
-		if (t.packets[0])
-			fprintf(stderr, "%s packets, %s dropped as there was no room for them\n", t.packets, t.dropped);
-		if (rc == 0 && strcmp(t.end, "good") != 0) {
-			fprintf(stderr, "weirctl: it ended early: %s\n", t.end[0] ? t.end : "the connection closed");
+	if (has_token(args->token, token)) {
+		if (args->file)
+			out = fopen(args->file, "we");
+		if (out)
+			rc = stream(admin, path, token, out);
+		if (!out || (args->file && fclose(out) != 0 && rc == 0)) {
+			fprintf(stderr, "weirctl: %s: %s\n", args->file, strerror(errno));
 			rc = 1;
 		}
-		if (file && fclose(out) != 0 && rc == 0) {
-			fprintf(stderr, "weirctl: %s: %s\n", file, strerror(errno));
-			rc = 1;
-		}
+		explicit_bzero(token, sizeof(token));
 	}
 	free(path);
 	return rc;

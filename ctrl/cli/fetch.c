@@ -161,15 +161,32 @@ static int keep_socket(void *user, curl_socket_t fd, curlsocktype purpose)
 	return CURL_SOCKOPT_OK;
 }
 
-int fetch_stream(const char *admin, const char *path, FILE *out, const volatile sig_atomic_t *stop, fetch_field_fn *field,
-		 void *ctx)
+static struct curl_slist *fields_with(const char *token)
+{
+	struct curl_slist *list;
+	char *line;
+
+	if (asprintf(&line, "Authorization: Bearer %s", token) < 0)
+		abort();
+	list = curl_slist_append(NULL, line);
+	free(line);
+	if (!list)
+		abort();
+	return list;
+}
+
+int fetch_stream(const char *admin, const char *path, const char *token, FILE *out, const volatile sig_atomic_t *stop,
+		 fetch_field_fn *field, void *ctx)
 {
 	struct stream s = {.curl = open_url(admin, path), .fd = -1, .out = out, .stop = stop, .field = field, .ctx = ctx};
+	struct curl_slist *fields;
 	long status = 0;
 	CURLcode rc;
 
 	if (!s.curl)
 		return -1;
+	fields = fields_with(token);
+	curl_easy_setopt(s.curl, CURLOPT_HTTPHEADER, fields);
 	curl_easy_setopt(s.curl, CURLOPT_CONNECTTIMEOUT_MS, TIMEOUT_MS);
 	curl_easy_setopt(s.curl, CURLOPT_WRITEFUNCTION, take_stream);
 	curl_easy_setopt(s.curl, CURLOPT_WRITEDATA, &s);
@@ -189,6 +206,7 @@ int fetch_stream(const char *admin, const char *path, FILE *out, const volatile 
 	else if (rc == CURLE_OK && status != 200)
 		tell_refusal(admin, status, s.refusal.p ? s.refusal.p : "");
 	curl_easy_cleanup(s.curl);
+	curl_slist_free_all(fields);
 	free(s.refusal.p);
 	return rc == CURLE_OK && status == 200 ? 0 : -1;
 }

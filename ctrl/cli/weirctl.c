@@ -10,6 +10,7 @@
 #include <curl/curl.h>
 
 #include "cli/cli.h"
+#include "token.h"
 
 #define MAX_HEADERS 32
 
@@ -37,6 +38,7 @@ struct options {
 	bool as_json;
 	const char *params[N_PARAMS]; /* NULL: not given */
 	const char *file;	      /* -w */
+	const char *token;	      /* NULL: not given */
 	const char *command;
 	char **args; /* of argv, in a list of their own */
 	int n_args;
@@ -58,6 +60,8 @@ static const char usage[] =
 	"      --sort KEY --limit N    the N (100) largest by rtt, cwnd, retransmits, queue or idle\n"
 	"  capture [FILTER]            packets of running workers as a pcap file; FILTER is tcpdump's\n"
 	"      -w FILE                 where to (-: standard output, which a terminal must not be)\n"
+	"      --token FILE            the secret that weir-ctrl wrote at its start, for root and who started it\n"
+	"                              (" TOKEN_DEFAULT ")\n"
 	"      --worker N --count N --bytes N --duration SECONDS\n"
 	"                              of this worker only; ends after N packets or so long; N bytes of each\n"
 	"  explain METHOD URL [-H 'name: value']...\n"
@@ -161,6 +165,10 @@ static int parse(int argc, char **argv, struct options *o)
 			o->file = v;
 			if (!v)
 				return wrong("-w takes a file", "");
+		} else if (is_option("--token", argc, argv, &i, &v)) {
+			o->token = v;
+			if (!v)
+				return wrong("--token takes a file", "");
 		} else if (is_param(argc, argv, &i, o, &rc)) {
 			if (rc)
 				return rc;
@@ -285,6 +293,7 @@ static int list_connections(const struct options *o, const char *query)
 
 static int capture_packets(const struct options *o, const char *query)
 {
+	struct capture_args args = {.query = query, .token = o->token ? o->token : TOKEN_DEFAULT};
 	long snaplen = 65535;
 	char *filter;
 	int rc;
@@ -297,7 +306,10 @@ static int capture_packets(const struct options *o, const char *query)
 	if (!o->file && isatty(STDOUT_FILENO))
 		return wrong("capture needs -w FILE, or standard output to go elsewhere than to a terminal", "");
 	filter = join(o->args, o->n_args);
-	rc = capture(o->admin, query, filter, (uint32_t)snaplen, o->file && strcmp(o->file, "-") != 0 ? o->file : NULL);
+	args.filter = filter;
+	args.snaplen = (uint32_t)snaplen;
+	args.file = o->file && strcmp(o->file, "-") != 0 ? o->file : NULL;
+	rc = capture(o->admin, &args);
 	free(filter);
 	return rc;
 }
@@ -311,9 +323,9 @@ static int run(struct options *o)
 
 	if (!query)
 		return 2;
-	if (o->file && strcmp(o->command, "capture") != 0) {
+	if ((o->file || o->token) && strcmp(o->command, "capture") != 0) {
 		free(query);
-		return wrong("-w is for capture", "");
+		return wrong(o->file ? "-w" : "--token", " is for capture");
 	}
 	if (strcmp(o->command, "connections") == 0 || strcmp(o->command, "capture") == 0) {
 		rc = o->command[1] == 'o' ? list_connections(o, query) : capture_packets(o, query);

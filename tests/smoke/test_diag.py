@@ -7,7 +7,7 @@ import struct
 import subprocess
 import time
 
-from rig import PEER4, PEER6, WEB, WEIR4, WEIR6, expect, expect_eq, wait_until
+from rig import NOBODY, PEER4, PEER6, WEB, WEIR4, WEIR6, expect, expect_eq, wait_until
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
@@ -48,7 +48,7 @@ class Capture:
     def __init__(self, rig, *args, admin=None):
         self.rig, self.file = rig, rig.dir / f"{time.monotonic_ns()}.pcap"
         before = rig.metric_sum("weir_captures_total")
-        argv = [rig.build / "ctrl/weirctl", "capture", "-w", self.file, *args]
+        argv = [rig.build / "ctrl/weirctl", "capture", "-w", self.file, *rig.token(), *args]
         self.p = rig.spawn(argv, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         wait_until("the capture is on", lambda: self.p.poll() is not None or rig.metric_sum("weir_captures_total") > before
                    and self.file.exists() and self.file.stat().st_size >= 24)
@@ -106,7 +106,7 @@ def test_connections_shows_what_is_there(make):
 def test_wrong_questions_are_answered_with_the_reason(make):
     with make() as rig:
         def fails(status, words, *args):
-            p = rig.run([rig.build / "ctrl/weirctl", *args], check=False, stdin=subprocess.DEVNULL)
+            p = rig.run([rig.build / "ctrl/weirctl", *args, *(rig.token() if args[0] == "capture" else ())], check=False, stdin=subprocess.DEVNULL)
             expect(p.returncode == status and words in p.stderr.decode(), (args, p.returncode, p.stderr))
 
         fails(1, "state=listening is not understood", "connections", "--state", "listening")
@@ -179,7 +179,7 @@ def test_capture_ends_by_itself(make):
         expect_eq(rig.curl("/")[0], 200, "a request")
         packets, status, words = capture.finish(sig=None)
         expect(status == 0 and len(packets) > 10, (status, words))
-        p = rig.run(["sh", "-c", f"{rig.build}/ctrl/weirctl capture --duration 1 udp port 9 | tcpdump -nr -; true"])
+        p = rig.run(["sh", "-c", f"{rig.build}/ctrl/weirctl capture --token {rig.dir}/capture.token --duration 1 udp port 9 | tcpdump -nr -; true"])
         expect(b"0 packets, 0 dropped" in p.stderr and b"unknown file format" not in p.stderr, p.stderr)
 
 
@@ -189,8 +189,8 @@ def test_capture_of_a_client_that_vanishes_ends(make):
             capture = Capture(rig, "host", "192.0.2.1")  # nothing to write, so nothing fails
             capture.p.send_signal(sig)
             capture.p.communicate(timeout=30)
-            wait_until("another capture is taken", lambda: rig.run([rig.build / "ctrl/weirctl", "capture", "-w", "/dev/null",
-                                                                     "--duration", "1"], check=False).returncode == 0)
+            wait_until("another capture is taken", lambda: rig.run([rig.build / "ctrl/weirctl", "capture", *rig.token(), "-w",
+                                                                     "/dev/null", "--duration", "1"], check=False).returncode == 0)
 
 
 def test_traffic_goes_on_when_ctrl_dies_within_a_capture(make):
@@ -235,10 +235,110 @@ def test_packets_are_given_to_this_machine_only(make):
         for extra, status in (((), 1), (("--remote-capture",), 0)):
             rig.start_ctrl("--admin", f"{PEER4}:9901", *extra)
             wait_until("an answer", lambda: ask("connections").returncode == 0)
-            p = ask("capture", "-w", "/dev/null", "--duration", "1")
+            p = ask("capture", "-w", "/dev/null", "--duration", "1", *rig.token())
             expect_eq(p.returncode, status, p.stderr)
             expect((b"this machine only" in p.stderr) == (status == 1), p.stderr)
+            (rig.dir / "wrong.token").write_text("0" * 64 + "\n")
+            p = ask("capture", "-w", "/dev/null", "--duration", "1", "--token", rig.dir / "wrong.token")
+            expect(p.returncode == 1 and (b"not the capture token" in p.stderr) == (status == 0), p.stderr)
             rig.stop("ctrl")
+
+
+CAPTURE = "http://127.0.0.1:9901/api/v1/capture?duration=1"
+AS_NOBODY = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
+
+
+def ask_for_packets(rig, *fields, url=CAPTURE):
+    """(status, head, body) of the API's answer to a request with these header fields."""
+    p = rig.run(["curl", "-s", "-i", "-m", "20", *(a for f in fields for a in ("-H", f)), url])
+    head, _, body = p.stdout.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.decode(), body
+
+
+def refused(rig, reason):
+    return rig.metric_sum("weir_ctrl_captures_refused_total", f'reason="{reason}"')
+
+
+def test_only_who_has_the_token_gets_packets(make):
+    with make() as rig:
+        file = rig.dir / "capture.token"
+        secret = file.read_text().strip()
+        expect(len(secret) == 64 and file.stat().st_mode & 0o777 == 0o600 and file.stat().st_uid == 0, file.stat())
+        for n, fields in enumerate(((), ("Authorization: Basic cm9vdDpyb290",), (f"Authorization: {secret}",), (f"X-Token: {secret}",)), 1):
+            status, head, body = ask_for_packets(rig, *fields)
+            expect(status == 401 and "WWW-Authenticate: Bearer" in head, (fields, head))
+            expect(f"weir-ctrl wrote to {file}" in json.loads(body)["error"] and secret.encode() not in body, body)
+            expect_eq(refused(rig, "token-missing"), n, "refusals counted")
+        wrong = secret[:-1] + ("0" if secret[-1] != "0" else "1")
+        for n, text in enumerate((wrong, secret[:-1], secret + "0", secret.upper() if secret.upper() != secret else "x", ""), 1):
+            status, head, body = ask_for_packets(rig, f"Authorization: Bearer {text}")
+            expect(status == 401 and b"not the capture token" in body, (text, head, body))
+            expect_eq(refused(rig, "token-wrong"), n, "refusals counted")
+        expect_eq(ask_for_packets(rig, url=CAPTURE.replace("?duration=1", "?nonsense=1"))[0], 401, "before anything else is looked at")
+        status, head, body = ask_for_packets(rig, f"Authorization: bearer {secret}")
+        expect(status == 200 and body[:4] == b"\xd4\xc3\xb2\xa1", head)
+        # What tells addresses only stays open.
+        for page in ("status", "connections"):
+            expect_eq(ask_for_packets(rig, url=f"http://127.0.0.1:9901/api/v1/{page}")[0], 200, page)
+        told = [line for line in (rig.dir / "ctrl.log").read_text().splitlines() if "a capture is refused: " in line]
+        expect(told and "token-missing (1 so far)" in told[0] and len(told) < 10, told)
+        rig.stop("ctrl")
+        rig.start_ctrl()
+        rig.wait_healthy()
+        expect_eq(ask_for_packets(rig, f"Authorization: Bearer {secret}")[0], 401, "the token of the weir-ctrl before")
+        expect(file.read_text().strip() != secret, "a new token at each start")
+
+
+def test_other_users_are_told_why_they_get_no_packets(make):
+    with make() as rig:
+        def capture(*args, prefix=()):
+            file = rig.dir / "out.pcap"
+            p = rig.run([*prefix, rig.build / "ctrl/weirctl", "capture", "-w", file, "--duration", "1", *args], check=False)
+            expect_eq(file.exists(), p.returncode == 0, "a file of packets")
+            return p.returncode, p.stderr.decode()
+
+        status, words = capture(*rig.token(), prefix=AS_NOBODY)
+        expect(status == 1 and f"{rig.dir}/capture.token: Permission denied" in words and "run this as root\n" in words, words)
+        os.chown(rig.dir / "capture.token", 1, 1)
+        expect("run this as root, or as daemon\n" in capture(*rig.token(), prefix=AS_NOBODY)[1], "whose the file is")
+        status, words = capture("--token", rig.dir / "missing")
+        expect(status == 1 and "missing: No such file" in words and "weir-ctrl writes it when it starts" in words, words)
+        status, words = capture("--token", rig.dir / "weir.yaml")
+        expect(status == 1 and "weir.yaml is no capture token" in words, words)
+        # weir-ctrl runs as nobody: that user's other processes do not find the token in it.
+        pid = rig.procs["ctrl"].pid
+        p = rig.run([*AS_NOBODY, "dd", f"if=/proc/{pid}/mem", "of=/dev/null", "count=1"], check=False)
+        expect(p.returncode != 0 and b"Permission denied" in p.stderr, p.stderr)
+        p = rig.run([*AS_NOBODY, "sh", "-c", f"cat /proc/{pid}/fd/*"], check=False)
+        expect(p.returncode != 0 and p.stdout == b"", p.stderr)
+        expect_eq(refused(rig, "token-wrong") + refused(rig, "token-missing"), 0, "requests that were sent without the token")
+        expect_eq(capture(*rig.token())[0], 0, "who may")
+
+
+def test_all_else_works_when_the_token_cannot_be_written(make):
+    with make(ctrl=False) as rig:
+        for place, why in ((rig.dir / "nowhere/t", "No such file or directory"), (rig.dir / "weir.yaml", "File exists")):
+            before = (rig.dir / "weir.yaml").read_text()
+            rig.start_ctrl("--capture-token", place)
+            rig.wait_healthy()
+            log = (rig.dir / "ctrl.log").read_text()
+            expect(f"captures are refused: cannot write the capture token to {place}: {why}" in log, log)
+            status, _, body = ask_for_packets(rig, "Authorization: Bearer " + "0" * 64)
+            expect(status == 403 and f"{place}: {why}" in json.loads(body)["error"], body)
+            expect_eq(refused(rig, "no-token"), 1, "refusals counted")
+            expect_eq(rig.curl("/")[0], 200, "traffic")
+            expect_eq(rig.weirctl_json("connections")["total"] > 0, True, "connections")
+            expect_eq(rig.stop("ctrl"), 0, "exit status of weir-ctrl")
+            expect_eq((rig.dir / "weir.yaml").read_text(), before, "somebody else's file")
+        own = rig.dir / "own"  # a folder in which weir-ctrl's user may remove the file
+        own.mkdir()
+        os.chown(own, NOBODY, NOBODY)
+        rig.start_ctrl("--capture-token", own / "t")
+        rig.wait_healthy()
+        expect((own / "t").stat().st_uid == 0, "who started weir-ctrl")
+        rig.run([rig.build / "ctrl/weirctl", "capture", "--token", own / "t", "-w", "/dev/null", "--duration", "1"])
+        rig.stop("ctrl")
+        expect(not (own / "t").exists(), "the token is removed at the end")
 
 
 def test_load_is_served_while_everything_is_captured(make):
