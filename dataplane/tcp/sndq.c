@@ -19,8 +19,8 @@ uint32_t conn_tx_size(const struct tcp_conn *c)
 
 	if (size < TX_FIRST_BYTES)
 		size = TX_FIRST_BYTES;
-	if (s->pressure)
-		size = size >> s->pressure > TX_LEAST_BYTES ? size >> s->pressure : TX_LEAST_BYTES;
+	if (s->tx_pressure)
+		size = size >> s->tx_pressure > TX_LEAST_BYTES ? size >> s->tx_pressure : TX_LEAST_BYTES;
 	return size < s->cfg.tx_buffer_bytes ? size : s->cfg.tx_buffer_bytes;
 }
 
@@ -74,6 +74,7 @@ static void push(struct tcp_conn *c, struct rte_mbuf *m)
 	c->snd.tail = m;
 	c->snd_bytes += m->data_len;
 	c->stack->n_held++;
+	c->stack->n_held_tx++;
 }
 
 /* Room behind the last mbuf that is free for copied bytes: only ours, and in no segment on its way. */
@@ -180,6 +181,7 @@ void sndq_ack(struct tcp_conn *c, uint32_t n)
 			c->snd.tail = NULL;
 		m->next = NULL;
 		c->stack->n_held--;
+		c->stack->n_held_tx--;
 		rte_pktmbuf_free_seg(m);
 	}
 }

@@ -165,16 +165,28 @@ static void deliver(struct tcp_conn *c)
  * Memory pressure: from half of what the queues may hold on, windows and
  * buffers are halved, then halved again at each further eighth.
  */
-static void take_pressure(struct tcp_stack *s)
+static uint8_t pressure_of(uint32_t n_held, uint32_t max)
 {
-	uint32_t max = s->cfg.n_held_max;
 	uint8_t pressure = 0;
 
-	for (uint32_t at = max / 2; max >= 8 && pressure < 4 && s->n_held > at; at += max / 8)
+	for (uint32_t at = max / 2; max >= 8 && pressure < 4 && n_held > at; at += max / 8)
 		pressure++;
+	return pressure;
+}
+
+/*
+ * Receive windows answer for all that is held, send buffers only for what they
+ * hold themselves: what was received mostly waits for a sender, and one that
+ * may not fill its window would keep it waiting.
+ */
+static void take_pressure(struct tcp_stack *s)
+{
+	uint8_t pressure = pressure_of(s->n_held, s->cfg.n_held_max);
+
 	if (pressure != s->pressure)
 		stat_set(s->stats, WEIR_G_TCP_PRESSURE, pressure);
 	s->pressure = pressure;
+	s->tx_pressure = pressure_of(s->n_held_tx, s->cfg.n_held_max);
 }
 
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)

@@ -291,8 +291,8 @@ struct tcp_stack {
 	uint32_t n_segs_free;
 	char *cc_states; /* [cfg.n_bbr], each of cc_state_bytes */
 	void *cc_state_free;
-	uint32_t n_held;    /* mbufs in send and receive queues */
-	uint8_t pressure;   /* windows and buffers are divided by 2^pressure */
+	uint32_t n_held, n_held_tx; /* mbufs in send and receive queues, in send queues alone */
+	uint8_t pressure, tx_pressure; /* receive windows are divided by 2^pressure, send buffers by 2^tx_pressure */
 	struct tcp_ports *ports;
 	uint64_t now_us; /* of the call in work */
 };

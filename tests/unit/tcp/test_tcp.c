@@ -397,6 +397,45 @@ static void recovery_runs_out_of_no_data(void **state)
 	sim_fini(&sim);
 }
 
+/* Virtual time that 4 MB take from host 0, which may hold data that its user does not read. */
+static uint64_t transfer_beside_held_data(size_t held_bytes)
+{
+	static struct peer reader, writer;
+	struct tcp_config narrow = sim_config(), wide = sim_config();
+	uint64_t began;
+
+	narrow.rx_buffer_bytes = narrow.tx_buffer_bytes = wide.tx_buffer_bytes = 1000000;
+	narrow.n_held_max = 800; /* what is unread makes a pressure of 3 */
+	wide.rx_buffer_bytes = 131072;
+	sim_init(&sim, 22, &narrow, &wide);
+	listen_on(1, 80);
+	reader = (struct peer){.sim = &sim, .salt = 5, .peer_salt = 6, .paused = true};
+	writer = (struct peer){.sim = &sim, .salt = 6, .peer_salt = 5, .to_send = held_bytes};
+	peers_init(4000000, 0);
+	next_accept = &writer;
+	assert_true(connect_to(&reader, 0, 80));
+	sim_run(&sim, 20000000, NULL, NULL);
+	assert_int_equal(tcp_readable(reader.c), held_bytes);
+	next_accept = &b;
+	sim.link.delay_us = 50000;
+	began = sim.now_us;
+	assert_true(connect_to(&a, 0, 80));
+	assert_true(sim_run(&sim, 600000000, both_done, NULL));
+	expect_complete();
+	if (held_bytes)
+		assert_true(sim.host[0].stats.gauge[WEIR_G_TCP_PRESSURE] > 0);
+	began = sim.now_us - began;
+	sim_fini(&sim);
+	return began;
+}
+
+static void memory_pressure_of_unread_data_slows_no_sender(void **state)
+{
+	uint64_t alone_us = transfer_beside_held_data(0);
+
+	assert_true(transfer_beside_held_data(950000) < alone_us + alone_us / 10);
+}
+
 static void half_close_lets_the_other_side_go_on(void **state)
 {
 	start(5);
@@ -749,6 +788,7 @@ int main(void)
 		cmocka_unit_test(lost_window_update_is_found_by_a_probe),
 		cmocka_unit_test(half_close_lets_the_other_side_go_on),
 		cmocka_unit_test(recovery_runs_out_of_no_data),
+		cmocka_unit_test(memory_pressure_of_unread_data_slows_no_sender),
 		cmocka_unit_test(silent_peer_ends_with_a_timeout),
 		cmocka_unit_test(connect_to_nobody_times_out),
 		cmocka_unit_test(port_without_listener_refuses),
