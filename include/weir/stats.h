@@ -27,7 +27,8 @@
 	X(BUSY_CYCLES, "worker_busy_cycles", "time stamp counter cycles of iterations that found work") \
 	X(TOTAL_CYCLES, "worker_cycles", "time stamp counter cycles of all iterations") \
 	X(SNAPSHOT_SWAPS, "snapshot_swaps", "snapshots that the worker switched to") \
-	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to")
+	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to") \
+	X(SLEEP_CYCLES, "worker_sleep_cycles", "time stamp counter cycles given away while there was nothing to do")
 
 #define WEIR_COUNTERS_NET(X) \
 	X(RX_PACKETS, "rx_packets", "packets received from the port") \
