@@ -418,7 +418,10 @@ static void rest(const struct worker *w, unsigned n_idle)
 		rte_pause();
 	else if (w->wc.config->idle_sleep_us) {
 		const struct timespec t = {.tv_nsec = (long)w->wc.config->idle_sleep_us * 1000};
+		uint64_t tsc = rte_rdtsc();
+
 		nanosleep(&t, NULL);
+		stat_add(w->stats, WEIR_C_SLEEP_CYCLES, rte_rdtsc() - tsc);
 	}
 }
 

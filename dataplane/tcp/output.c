@@ -308,6 +308,8 @@ static bool send_lost(struct tcp_conn *c)
 			retry_soon(c);
 			return false;
 		}
+		if (f->head == g) /* its ACK is what the timer waits for */
+			f->rto_at_us = c->stack->now_us + conn_rto(c);
 		f->awaits_ack = f->sends_one;
 	}
 	return !f || !f->awaits_ack;

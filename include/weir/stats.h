@@ -28,7 +28,8 @@
 	X(TOTAL_CYCLES, "worker_cycles", "time stamp counter cycles of all iterations") \
 	X(SNAPSHOT_SWAPS, "snapshot_swaps", "snapshots that the worker switched to") \
 	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to") \
-	X(WALKED, "connections_walked", "connections looked at for a list of connections")
+	X(WALKED, "connections_walked", "connections looked at for a list of connections") \
+	X(SLEEP_CYCLES, "worker_sleep_cycles", "time stamp counter cycles given away while there was nothing to do")
 
 #define WEIR_COUNTERS_NET(X) \
 	X(RX_PACKETS, "rx_packets", "packets received from the port") \

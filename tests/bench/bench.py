@@ -121,8 +121,9 @@ class Bench:
 
     def _write_files(self):
         pools = {"mbufs": 32768, "connections": self.connections, "requests": 2048, "backends": 64, "endpoints": 256,
-                 "neighbours": 64, "neighbour_queue": 256}
-        timeouts = {"idle_ms": 3600000, "upstream_idle_ms": 3600000, "keepalive_ms": 7200000, "drain_ms": 2000}
+                 "neighbours": 64, "neighbour_queue": 1024}
+        timeouts = {"idle_ms": 3600000, "upstream_idle_ms": 3600000, "keepalive_ms": 7200000, "connect_ms": 10000,
+                    "drain_ms": 2000}
         pools.update(self.pools)
         timeouts.update(self.timeouts)
         (self.dir / "weir.yaml").write_text(f"""ports:
@@ -243,23 +244,22 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
     def measure(self, line):
         """A phase, with what it cost the dataplane.
 
-        The workers poll, so their CPU time is all that they could get, and on a
+        Workers poll, so their CPU time is all that they could get, and on a
         core that others use as well their time stamps run on while they wait.
-        So: CPU time times the share of their cycles that found work.
+        So: CPU time times the share of their waking cycles that found work.
         """
         cpu, before = self._worker_cpu_seconds(), self.weirctl("stats")
         report = self.phase(line)
         after, cpu_after = self.weirctl("stats"), self._worker_cpu_seconds()
         moved = {k: after[k]["sum"] - before[k]["sum"] for k in after}
-        busy = 0
-        shares = []
+        busy, shares = [], []
         for i, seconds in enumerate(cpu_after):
-            total = after["worker_cycles"]["workers"][i] - before["worker_cycles"]["workers"][i]
-            share = (after["worker_busy_cycles"]["workers"][i] - before["worker_busy_cycles"]["workers"][i]) / max(total, 1)
-            shares.append(share)
-            busy += (seconds - cpu[i]) * share * report["tsc_hz"]
-        report["weir"] = {"busy_cycles": busy, "busy_shares": shares, "cpu_seconds": [b - a for a, b in zip(cpu, cpu_after)],
-                          "cycles_per_request": busy / moved["http_requests"] if moved["http_requests"] else None,
+            cycles, slept, worked = (after[k]["workers"][i] - before[k]["workers"][i]
+                                     for k in ("worker_cycles", "worker_sleep_cycles", "worker_busy_cycles"))
+            shares.append(worked / max(cycles - slept, 1))
+            busy.append((seconds - cpu[i]) * shares[-1] * report["tsc_hz"])
+        report["weir"] = {"busy_cycles": busy, "busy_shares": shares,
+                          "cycles_per_request": sum(busy) / moved["http_requests"] if moved["http_requests"] else None,
                           "counters": {k: v for k, v in moved.items() if v}, "memory_kb": self.memory_kb()}
         return report
 
@@ -277,10 +277,14 @@ def arguments(text, **more):
     parser.add_argument("--build", required=True, help="a build folder, of --buildtype=release for figures")
     parser.add_argument("--small", action="store_true", help="a few seconds: whether it works, not how fast")
     parser.add_argument("--json", help="write the results to this file too")
+    parser.add_argument("--idle-us", type=int, default=0, help="sleep so long without work: on cores that are not ours alone (0: poll)")
     for name, (kind, default, words) in more.items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, default=default, help=f"{words} ({default})")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) # leaves the with-blocks
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.small:
+        args.idle_us = 50
+    return args
 
 
 def spread(values, digits=1):

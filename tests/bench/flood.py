@@ -64,7 +64,7 @@ def main():
     if args.small:
         args.rate, args.new, args.seconds, args.rounds, args.timeout = 500, 50, 0.5, 1, 2.0
     result = {}
-    with Bench(args.build, idle_us=50 * args.small, connections=65536, slots=1 << 18) as b:
+    with Bench(args.build, idle_us=args.idle_us, connections=65536, slots=1 << 18) as b:
         cookies = has_cookies(b)
         r = b.phase(f"connect n={CONNECTIONS}")
         expect(r["connections"] == CONNECTIONS, f"only {r['connections']} connections: {r['errors']}")

@@ -28,7 +28,7 @@ def back_to_back(args, size):
 
 
 def through_weir(args, size):
-    with Bench(args.build) as b:
+    with Bench(args.build, idle_us=args.idle_us) as b:
         b.phase(f"connect n={args.active}")
         return b.measure(f"load seconds={args.seconds} active={args.active} size={size}")
 
