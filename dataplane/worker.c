@@ -175,15 +175,6 @@ static unsigned poll_messages(struct worker *w, uint64_t now)
 	return n;
 }
 
-static void count_live(void *ctx, struct tcp_conn *c)
-{
-	struct tcp_info info;
-
-	tcp_get_info(c, &info);
-	if (info.state != TCP_TIME_WAIT)
-		++*(unsigned *)ctx;
-}
-
 /* Ten times a second: gauges that cost something, and whether a drain is complete. */
 static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 {
@@ -193,14 +184,9 @@ static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 	stat_set(w->stats, WEIR_G_TCP_SYN_RECEIVED, tcp_n_syn_received(w->tcp));
 	stat_set(w->stats, WEIR_G_TCP_TIME_WAIT, tcp_n_time_wait(w->tcp));
 	stat_set(w->stats, WEIR_G_MBUFS_USED, rte_mempool_in_use_count(w->wc.net.pool));
-	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy)) {
-		unsigned n_live = 0;
-
-		tcp_each(w->tcp, count_live, &n_live);
-		if (n_live == 0) {
-			w->has_told_drained = true;
-			tell_main(w, WORKER_DRAINED, NULL, 0, 0);
-		}
+	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy) && tcp_n_open(w->tcp) == 0) {
+		w->has_told_drained = true;
+		tell_main(w, WORKER_DRAINED, NULL, 0, 0);
 	}
 	wheel_arm(&w->wheel, t, KIND_HOUSEKEEPING, now + HOUSEKEEPING_US);
 }

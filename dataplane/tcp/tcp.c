@@ -410,3 +410,8 @@ uint32_t tcp_n_connections(const struct tcp_stack *s)
 {
 	return s->n_conns + s->listen.synq.n + s->listen.timewait.n;
 }
+
+uint32_t tcp_n_open(const struct tcp_stack *s)
+{
+	return s->n_conns;
+}

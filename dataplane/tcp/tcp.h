@@ -319,6 +319,8 @@ uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn
 void tcp_each_waiting(struct tcp_stack *s, void (*fn)(void *ctx, const struct tcp_info *info), void *ctx);
 /* All of them, SYN-RECEIVED and TIME-WAIT included. */
 uint32_t tcp_n_connections(const struct tcp_stack *s);
+/* Those that still have something to do: neither handshakes of peers in hand, nor what only waits in TIME-WAIT. */
+uint32_t tcp_n_open(const struct tcp_stack *s);
 uint32_t tcp_n_syn_received(const struct tcp_stack *s);
 uint32_t tcp_n_time_wait(const struct tcp_stack *s);
 

@@ -41,6 +41,7 @@ static void closed_connection_leaves_its_object_and_waits(void **state)
 	raw_start(1, NULL);
 	open_and_close(&syn);
 	assert_int_equal(n_live(), 0);
+	assert_int_equal(tcp_n_open(sim.host[1].tcp), 0); /* it holds up no drain */
 	assert_int_equal(n_waiting(), 1);
 	run_ms(1900); /* of 2000 */
 	assert_int_equal(n_waiting(), 1);
