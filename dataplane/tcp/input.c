@@ -98,6 +98,8 @@ static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
 		return;
 	}
 	conn_take_syn(c, seg);
+	if (c->backoff) /* we have sent a SYN without it: then no data may be ECN capable (RFC 3168 6.1.1) */
+		c->has_ecn = false;
 	if (has_ack) {
 		syn_sent_established(c, seg);
 		return;

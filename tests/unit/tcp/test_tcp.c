@@ -484,6 +484,29 @@ static void draining_refuses_new_connections_only(void **state)
 	sim_fini(&sim);
 }
 
+/* RFC 3168 6.1.1: who has sent a SYN that did not offer it sends no ECN capable data, whatever the SYN-ACK says. */
+static void syn_again_without_ecn_gives_it_up_for_good(void **state)
+{
+	struct tcp_config cfg = sim_config();
+	struct tcp_info info;
+
+	cfg.ecn = true;
+	sim_init(&sim, 12, &cfg, &cfg);
+	listen_on(1, 80);
+	peers_init(0, 0);
+	a.shuts_down = b.shuts_down = false;
+	sim.link.delay_us = 1200000; /* the answer to the first SYN comes after the second has gone */
+	assert_true(connect_to(&a, 0, 80));
+	sim_run(&sim, 2900000, NULL, NULL);
+	assert_true(a.connected);
+	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RETRANSMITS], 1);
+	tcp_get_info(a.c, &info);
+	assert_false(info.has_ecn);
+	tcp_abort(a.c, WEIR_R_CLOSE_ABORTED, sim.now_us);
+	sim_run(&sim, 10000000, NULL, NULL);
+	sim_fini(&sim);
+}
+
 static void close_with_unread_data_resets(void **state)
 {
 	start(11);
@@ -754,6 +777,7 @@ int main(void)
 		cmocka_unit_test(port_without_listener_refuses),
 		cmocka_unit_test(listener_may_refuse),
 		cmocka_unit_test(draining_refuses_new_connections_only),
+		cmocka_unit_test(syn_again_without_ecn_gives_it_up_for_good),
 		cmocka_unit_test(close_with_unread_data_resets),
 		cmocka_unit_test(data_after_close_reset),
 		cmocka_unit_test(user_may_end_its_connection_in_its_event),
