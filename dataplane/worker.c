@@ -191,17 +191,6 @@ static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 	wheel_arm(&w->wheel, t, KIND_HOUSEKEEPING, now + HOUSEKEEPING_US);
 }
 
-static bool uses_bbr(const struct config *c)
-{
-	bool uses = c->cc == TCP_CC_BBR || c->upstream_cc == TCP_CC_BBR;
-
-	for (unsigned i = 0; i < c->n_listener_cc; i++)
-		uses |= c->listener_cc[i].cc == TCP_CC_BBR;
-	for (unsigned i = 0; i < c->n_backend_cc; i++)
-		uses |= c->backend_cc[i].cc == TCP_CC_BBR;
-	return uses;
-}
-
 static enum tcp_cc_kind listener_cc(const void *ctx, const struct weir_ip *addr, uint16_t port)
 {
 	const struct config *c = ctx;
@@ -262,7 +251,7 @@ static bool create_tcp(struct worker *w)
 		.n_flights = c->n_connections < c->n_mbufs ? c->n_connections : c->n_mbufs, /* each holds an mbuf at least */
 		.n_segments = 2 * c->n_mbufs,
 		.n_held_max = c->n_mbufs / 4 * 3, /* what is left receives, and sends ACKs */
-		.n_bbr = c->n_bbr ? c->n_bbr : uses_bbr(c) ? c->n_connections : 0,
+		.n_bbr = config_n_bbr(c),
 		.cc = c->cc,
 		.ecn = c->ecn,
 		.pacing = c->pacing,
