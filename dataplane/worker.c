@@ -225,6 +225,17 @@ static uint32_t tso_bytes(const struct worker *w)
 	return max;
 }
 
+/* Three quarters of what the receive queues leave: the rest receives, and sends ACKs. */
+static uint32_t held_max(const struct worker *w)
+{
+	uint32_t n = w->wc.config->n_mbufs;
+	uint32_t least = n / 4;
+
+	for (unsigned i = 0; i < w->wc.net.n_ports; i++)
+		n -= w->wc.net.ports[i].n_rx_desc < n ? w->wc.net.ports[i].n_rx_desc : n;
+	return (n > least ? n : least) / 4 * 3;
+}
+
 static bool create_tcp(struct worker *w)
 {
 	const struct config *c = w->wc.config;
@@ -250,7 +261,7 @@ static bool create_tcp(struct worker *w)
 		.max_retransmit_ms = c->max_retransmit_ms,
 		.n_flights = c->n_connections < c->n_mbufs ? c->n_connections : c->n_mbufs, /* each holds an mbuf at least */
 		.n_segments = 2 * c->n_mbufs,
-		.n_held_max = c->n_mbufs / 4 * 3, /* what is left receives, and sends ACKs */
+		.n_held_max = held_max(w),
 		.n_bbr = config_n_bbr(c),
 		.cc = c->cc,
 		.ecn = c->ecn,
