@@ -290,6 +290,11 @@ static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segmen
 {
 	bool had_ooo = c->n_ooo != 0;
 
+	if (rcvq_must_drop(c, seg->seq)) {
+		drop_segment(c->stack, m, WEIR_R_TCP_MEMORY);
+		ack_at_once(c);
+		return;
+	}
 	if (!rcvq_input(c, m, seg->seq, seg->len)) {
 		ack_at_once(c); /* a gap: a duplicate ACK tells of it */
 		return;
