@@ -85,7 +85,7 @@ struct config {
 	/* TCP */
 	enum tcp_cc_kind cc, upstream_cc;
 	bool ecn, pacing;
-	uint32_t n_bbr; /* connections of a worker that BBR can carry */
+	uint32_t n_bbr; /* connections of a worker that BBR can carry; 0: see config_n_bbr() */
 	unsigned n_listener_cc, n_backend_cc;
 	struct config_cc listener_cc[CONFIG_MAX_CC], backend_cc[CONFIG_MAX_CC];
 
@@ -115,6 +115,8 @@ struct config {
 int config_load(const char *path, struct config *out, FILE *err);
 /* The same for bytes in memory; name stands in for the file's (tests, fuzzing). */
 int config_parse(const char *name, const char *data, size_t n, struct config *out, FILE *err);
+/* Connections of a worker that BBR can carry: what the configuration says, or all, or none if it is chosen nowhere. */
+uint32_t config_n_bbr(const struct config *c);
 /* Writes the reference page (Markdown) from the table. */
 void config_write_reference(FILE *out);
 

@@ -130,3 +130,19 @@ void config_check_tcp(struct parse *p)
 		if (!c->backend_cc[i].backend || !c->backend_cc[i].cc)
 			parse_error(p, p->backend_cc_at[i], "tcp.backends: expected name and congestion_control");
 }
+
+static bool uses_bbr(const struct config *c)
+{
+	bool uses = c->cc == TCP_CC_BBR || c->upstream_cc == TCP_CC_BBR;
+
+	for (unsigned i = 0; i < c->n_listener_cc; i++)
+		uses |= c->listener_cc[i].cc == TCP_CC_BBR;
+	for (unsigned i = 0; i < c->n_backend_cc; i++)
+		uses |= c->backend_cc[i].cc == TCP_CC_BBR;
+	return uses;
+}
+
+uint32_t config_n_bbr(const struct config *c)
+{
+	return c->n_bbr ? c->n_bbr : uses_bbr(c) ? c->n_connections : 0;
+}

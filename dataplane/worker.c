@@ -175,15 +175,6 @@ static unsigned poll_messages(struct worker *w, uint64_t now)
 	return n;
 }
 
-static void count_live(void *ctx, struct tcp_conn *c)
-{
-	struct tcp_info info;
-
-	tcp_get_info(c, &info);
-	if (info.state != TCP_TIME_WAIT)
-		++*(unsigned *)ctx;
-}
-
 /* Ten times a second: gauges that cost something, and whether a drain is complete. */
 static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 {
@@ -193,27 +184,11 @@ static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 	stat_set(w->stats, WEIR_G_TCP_SYN_RECEIVED, tcp_n_syn_received(w->tcp));
 	stat_set(w->stats, WEIR_G_TCP_TIME_WAIT, tcp_n_time_wait(w->tcp));
 	stat_set(w->stats, WEIR_G_MBUFS_USED, rte_mempool_in_use_count(w->wc.net.pool));
-	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy)) {
-		unsigned n_live = 0;
-
-		tcp_each(w->tcp, count_live, &n_live);
-		if (n_live == 0) {
-			w->has_told_drained = true;
-			tell_main(w, WORKER_DRAINED, NULL, 0, 0);
-		}
+	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy) && tcp_n_open(w->tcp) == 0) {
+		w->has_told_drained = true;
+		tell_main(w, WORKER_DRAINED, NULL, 0, 0);
 	}
 	wheel_arm(&w->wheel, t, KIND_HOUSEKEEPING, now + HOUSEKEEPING_US);
-}
-
-static bool uses_bbr(const struct config *c)
-{
-	bool uses = c->cc == TCP_CC_BBR || c->upstream_cc == TCP_CC_BBR;
-
-	for (unsigned i = 0; i < c->n_listener_cc; i++)
-		uses |= c->listener_cc[i].cc == TCP_CC_BBR;
-	for (unsigned i = 0; i < c->n_backend_cc; i++)
-		uses |= c->backend_cc[i].cc == TCP_CC_BBR;
-	return uses;
 }
 
 static enum tcp_cc_kind listener_cc(const void *ctx, const struct weir_ip *addr, uint16_t port)
@@ -250,6 +225,17 @@ static uint32_t tso_bytes(const struct worker *w)
 	return max;
 }
 
+/* Three quarters of what the receive queues leave: the rest receives, and sends ACKs. */
+static uint32_t held_max(const struct worker *w)
+{
+	uint32_t n = w->wc.config->n_mbufs;
+	uint32_t least = n / 4;
+
+	for (unsigned i = 0; i < w->wc.net.n_ports; i++)
+		n -= w->wc.net.ports[i].n_rx_desc < n ? w->wc.net.ports[i].n_rx_desc : n;
+	return (n > least ? n : least) / 4 * 3;
+}
+
 static bool create_tcp(struct worker *w)
 {
 	const struct config *c = w->wc.config;
@@ -275,8 +261,8 @@ static bool create_tcp(struct worker *w)
 		.max_retransmit_ms = c->max_retransmit_ms,
 		.n_flights = c->n_connections < c->n_mbufs ? c->n_connections : c->n_mbufs, /* each holds an mbuf at least */
 		.n_segments = 2 * c->n_mbufs,
-		.n_held_max = c->n_mbufs / 4 * 3, /* what is left receives, and sends ACKs */
-		.n_bbr = c->n_bbr ? c->n_bbr : uses_bbr(c) ? c->n_connections : 0,
+		.n_held_max = held_max(w),
+		.n_bbr = config_n_bbr(c),
 		.cc = c->cc,
 		.ecn = c->ecn,
 		.pacing = c->pacing,

@@ -79,6 +79,7 @@ struct net_port {
 	uint16_t n_queues;
 	uint8_t mac[6];
 	uint16_t mtu;
+	uint16_t n_rx_desc; /* of each queue: so many packet buffers wait in it */
 	bool has_vlans;
 	struct net_port_caps caps;
 	enum steer_way steer; /* set by steer_start() */

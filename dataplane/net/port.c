@@ -118,7 +118,7 @@ static int configure(const struct net_port_config *config, uint16_t id, struct n
 	return rte_eth_dev_configure(id, config->n_queues, config->n_queues, &conf);
 }
 
-static int setup_queues(const struct net_port_config *config, uint16_t id)
+static int setup_queues(const struct net_port_config *config, uint16_t id, struct net_port *out)
 {
 	uint16_t n_rx = config->n_desc ? config->n_desc : DEFAULT_DESC;
 	uint16_t n_tx = n_rx;
@@ -130,6 +130,7 @@ static int setup_queues(const struct net_port_config *config, uint16_t id)
 		if (rc == 0)
 			rc = rte_eth_tx_queue_setup(id, q, n_tx, (unsigned)socket, NULL);
 	}
+	out->n_rx_desc = n_rx;
 	return rc;
 }
 
@@ -155,7 +156,7 @@ int port_start(const struct net_port_config *config, struct net_port *out)
 	device_name(config->device, out->name, sizeof(out->name));
 	rc = configure(config, id, out);
 	if (rc == 0)
-		rc = setup_queues(config, id);
+		rc = setup_queues(config, id, out);
 	if (rc == 0)
 		rc = rte_eth_macaddr_get(id, &mac);
 	if (rc == 0)

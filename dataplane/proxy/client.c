@@ -97,9 +97,9 @@ static bool pump_idle(struct client *c, uint64_t now_us)
 	/* Pipelined requests whose answers the client does not read wait in its receive queue. */
 	if (tcp_send_room(c->tcp) < ANSWER_ROOM)
 		return false;
-	c->rq = request_create(c, now_us);
+	c->rq = tcp_has_memory(c->p->cfg.tcp) ? request_create(c, now_us) : NULL;
 	if (!c->rq) {
-		reply_busy(c, now_us);
+		reply_busy(c, c->p->free_requests ? WEIR_R_REQ_NO_MEMORY : WEIR_R_REQ_POOL_EMPTY, now_us);
 		return c->state == CLIENT_LINGER;
 	}
 	c->state = CLIENT_HEAD;

@@ -151,7 +151,7 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 /* "204 No Content" to OPTIONS *. */
 void reply_options(struct request *rq, uint64_t now_us);
 void reply_count(struct proxy *p, unsigned status);
-/* Without a request object: pool empty. */
-void reply_busy(struct client *c, uint64_t now_us);
+/* 503 without a request object: there is none, or no memory for one more. */
+void reply_busy(struct client *c, enum weir_reason why, uint64_t now_us);
 
 #endif

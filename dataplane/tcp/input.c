@@ -98,6 +98,8 @@ static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
 		return;
 	}
 	conn_take_syn(c, seg);
+	if (c->backoff) /* we have sent a SYN without it: then no data may be ECN capable (RFC 3168 6.1.1) */
+		c->has_ecn = false;
 	if (has_ack) {
 		syn_sent_established(c, seg);
 		return;
@@ -288,6 +290,11 @@ static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segmen
 {
 	bool had_ooo = c->n_ooo != 0;
 
+	if (rcvq_must_drop(c, seg->seq)) {
+		drop_segment(c->stack, m, WEIR_R_TCP_MEMORY);
+		ack_at_once(c);
+		return;
+	}
 	if (!rcvq_input(c, m, seg->seq, seg->len)) {
 		ack_at_once(c); /* a gap: a duplicate ACK tells of it */
 		return;

@@ -431,8 +431,11 @@ static struct tcp_conn *input_time_wait(struct tcp_stack *s, struct tcp_listener
 {
 	struct handshake h;
 
-	if (l && has_flags(seg, FLAG_SYN) && !(seg->flags & FLAG_FIN) && !s->is_draining && timewait_is_newer(hit->tw, seg)) {
-		take_syn(s, l, flow, hit, seg);
+	if (l && has_flags(seg, FLAG_SYN) && !(seg->flags & FLAG_FIN) && timewait_is_newer(hit->tw, seg)) {
+		if (s->is_draining)
+			refuse(s, flow, seg, WEIR_R_RX_DROPPED_BY_DRAIN, WEIR_R_TCP_NO_LISTENER_RATE);
+		else
+			take_syn(s, l, flow, hit, seg);
 		return NULL;
 	}
 	if (l && has_flags(seg, FLAG_ACK) && seg->ack != hit->tw->snd_nxt && cookie_take(s, l, flow, seg, &h))

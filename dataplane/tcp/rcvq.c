@@ -39,6 +39,7 @@ static_assert(sizeof(((struct rte_mbuf *)0)->tx_offload) >= sizeof(void *), "a p
 static_assert(sizeof(((struct rte_mbuf *)0)->hash) >= sizeof(void *), "a pointer fits");
 
 #define RX_LEAST_BYTES 8192u /* under memory pressure */
+#define RX_FULL_BYTES 16384u /* while the stack's queues hold all they may: an initial window still fits (RFC 6928) */
 
 uint32_t conn_rx_size(const struct tcp_conn *c)
 {
@@ -47,7 +48,14 @@ uint32_t conn_rx_size(const struct tcp_conn *c)
 
 	if (pressure && size > RX_LEAST_BYTES)
 		size = size >> pressure > RX_LEAST_BYTES ? size >> pressure : RX_LEAST_BYTES;
+	if (stack_is_full(c->stack) && size > RX_FULL_BYTES)
+		size = RX_FULL_BYTES;
 	return size;
+}
+
+bool rcvq_must_drop(const struct tcp_conn *c, uint32_t seq)
+{
+	return stack_is_full(c->stack) && (seq != c->rcv_nxt || c->rcv_bytes >= RX_FULL_BYTES);
 }
 
 /* Copies m behind last if that one is ours alone and has the room. */

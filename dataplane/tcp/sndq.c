@@ -10,6 +10,7 @@
 
 #define TX_FIRST_BYTES 65536u /* what any connection may queue, before its window has grown */
 #define TX_LEAST_BYTES 16384u /* under memory pressure */
+#define TX_FULL_BYTES 8192u   /* while the stack's queues hold all they may */
 
 /* Twice the window keeps a sender busy while it waits for its ACKs; more would only sit in memory. */
 uint32_t conn_tx_size(const struct tcp_conn *c)
@@ -19,7 +20,9 @@ uint32_t conn_tx_size(const struct tcp_conn *c)
 
 	if (size < TX_FIRST_BYTES)
 		size = TX_FIRST_BYTES;
-	if (s->tx_pressure)
+	if (stack_is_full(s))
+		size = TX_FULL_BYTES;
+	else if (s->tx_pressure)
 		size = size >> s->tx_pressure > TX_LEAST_BYTES ? size >> s->tx_pressure : TX_LEAST_BYTES;
 	return size < s->cfg.tx_buffer_bytes ? size : s->cfg.tx_buffer_bytes;
 }
@@ -46,7 +49,7 @@ size_t tcp_send_room(struct tcp_conn *c)
 	if (!conn_may_send(c))
 		return 0;
 	room = tx_room(c);
-	if (room < conn_tx_size(c) / 2)
+	if (room < conn_tx_size(c) / 2 || room < TX_LEAST_BYTES) /* the latter: a user who asks for a fixed amount is told, too */
 		c->wants_room = true;
 	return room;
 }
@@ -96,6 +99,12 @@ static void copy_to_tail(struct tcp_conn *c, const char *data, uint16_t n)
 	c->snd_bytes += n;
 }
 
+/* An empty queue takes a message that it had no room for under pressure only: no acknowledgement would ever make room. */
+static bool takes(struct tcp_conn *c, size_t n)
+{
+	return n <= tcp_send_room(c) || (c->snd_bytes == 0 && n <= TX_FIRST_BYTES);
+}
+
 int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 {
 	const size_t room = RTE_MBUF_DEFAULT_DATAROOM;
@@ -106,7 +115,7 @@ int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 
 	if (!conn_may_send(c))
 		return -EPIPE;
-	if (n > tcp_send_room(c)) {
+	if (!takes(c, n)) {
 		c->wants_room = true;
 		return -EAGAIN;
 	}

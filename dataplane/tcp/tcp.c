@@ -187,6 +187,7 @@ static void take_pressure(struct tcp_stack *s)
 		stat_set(s->stats, WEIR_G_TCP_PRESSURE, pressure);
 	s->pressure = pressure;
 	s->tx_pressure = pressure_of(s->n_held_tx, s->cfg.n_held_max);
+	stat_set(s->stats, WEIR_G_TCP_HELD, s->n_held);
 }
 
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
@@ -421,4 +422,15 @@ uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn
 uint32_t tcp_n_connections(const struct tcp_stack *s)
 {
 	return s->n_conns + s->listen.synq.n + s->listen.timewait.n;
+}
+
+/* A sixth more than the bound: half of what it leaves, if it is three quarters of the pool. */
+bool tcp_has_memory(const struct tcp_stack *s)
+{
+	return !s->cfg.n_held_max || s->n_held < s->cfg.n_held_max + s->cfg.n_held_max / 6;
+}
+
+uint32_t tcp_n_open(const struct tcp_stack *s)
+{
+	return s->n_conns;
 }

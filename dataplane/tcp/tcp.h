@@ -126,7 +126,8 @@ struct tcp_config {
 	uint32_t n_flights;	   /* connections that have something in flight at once; 0: all */
 	uint32_t n_segments;	   /* segments in flight, of all connections; 0: eight for each flight */
 	uint32_t n_bbr;		   /* connections that BBR can carry; others get the default */
-	uint32_t n_held_max;	   /* mbufs in send and receive queues at which windows are at their smallest; 0: no bound */
+	uint32_t n_held_max;	   /* mbufs in send and receive queues: from half of it on windows shrink, at it each
+				      connection gets a few more at most; 0: no bound */
 	uint32_t tso_max_bytes;	   /* payload of a segment that output cuts by itself; 0: each is of one MSS at most */
 	enum tcp_cc_kind cc;	   /* DEFAULT: CUBIC */
 	bool ecn;		   /* offered and accepted (RFC 3168) */
@@ -247,7 +248,10 @@ struct rte_mbuf *tcp_recv(struct tcp_conn *c, size_t max_bytes);
 
 /* Bytes that may be given to tcp_send*() now; 0 before CONNECTED and after tcp_shutdown(). */
 size_t tcp_send_room(struct tcp_conn *c);
-/* Copies n bytes into the send queue: all (returns 0) or nothing (-EAGAIN: no room, -ENOBUFS: no mbuf, -EPIPE: closed). */
+/*
+ * Copies n bytes into the send queue: all (returns 0) or nothing (-EAGAIN: no room, -ENOBUFS: no mbuf, -EPIPE: closed).
+ * A queue that is empty takes 64 KiB, whatever its room is under memory pressure.
+ */
 int tcp_send(struct tcp_conn *c, const void *data, size_t n);
 /* Appends a chain, whose bytes are not changed any more by anybody. Takes it over in any case. Same errors. */
 int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain);
@@ -319,6 +323,10 @@ uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn
 void tcp_each_waiting(struct tcp_stack *s, void (*fn)(void *ctx, const struct tcp_info *info), void *ctx);
 /* All of them, SYN-RECEIVED and TIME-WAIT included. */
 uint32_t tcp_n_connections(const struct tcp_stack *s);
+/* False: the queues hold so much that new work is better refused than begun. */
+bool tcp_has_memory(const struct tcp_stack *s);
+/* Those that still have something to do: neither handshakes of peers in hand, nor what only waits in TIME-WAIT. */
+uint32_t tcp_n_open(const struct tcp_stack *s);
 uint32_t tcp_n_syn_received(const struct tcp_stack *s);
 uint32_t tcp_n_time_wait(const struct tcp_stack *s);
 

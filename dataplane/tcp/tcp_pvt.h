@@ -467,6 +467,12 @@ void rcvq_duplicate(struct tcp_conn *c, uint32_t seq, uint32_t end);
 unsigned rcvq_sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned max);
 /* What a receive buffer may hold: less under memory pressure. */
 uint32_t conn_rx_size(const struct tcp_conn *c);
+/*
+ * True if the queues hold all they may, and what has just arrived is to be
+ * dropped: windows that were open before the pressure began cannot be taken
+ * back. Who keeps up, with little unread and nothing missing, is not touched.
+ */
+bool rcvq_must_drop(const struct tcp_conn *c, uint32_t seq);
 
 /* sndq.c */
 void sndq_ack(struct tcp_conn *c, uint32_t n);
@@ -488,6 +494,12 @@ void ports_destroy(struct tcp_stack *s);
 bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss);
 /* A connection that we opened is out of the table, or was not made after all. */
 void port_release(struct tcp_stack *s, const struct ip_flow *flow);
+
+/* The queues hold as many mbufs as they may: no more for who holds some already. */
+static inline bool stack_is_full(const struct tcp_stack *s)
+{
+	return s->cfg.n_held_max && s->n_held >= s->cfg.n_held_max;
+}
 
 /* Bytes in the network (RFC 6675's pipe). Each duplicate ACK of a peer without SACK tells of a segment that left it. */
 static inline uint32_t conn_flying(const struct tcp_conn *c)

@@ -134,7 +134,8 @@ enum weir_counter {
 	X(TCP_PRESSURE, "tcp_memory_pressure", "0: none; n: receive windows and send buffers are divided by 2^n") \
 	X(LISTENERS, "listeners", "addresses and ports that the worker listens on") \
 	X(TCP_SYN_RECEIVED, "tcp_syn_received", "handshakes of peers that are not complete") \
-	X(TCP_TIME_WAIT, "tcp_time_wait", "connections in TIME-WAIT")
+	X(TCP_TIME_WAIT, "tcp_time_wait", "connections in TIME-WAIT") \
+	X(TCP_HELD, "tcp_mbufs_held", "packet buffers in send and receive queues")
 
 enum weir_gauge {
 #define X(name, str, help) WEIR_G_##name,
@@ -203,7 +204,8 @@ enum weir_reason_kind {
 	X(TCP_PREFIX_FULL, "tcp_prefix_full", "the source prefix has as many connections as it may have") \
 	X(TCP_PREFIX_RATE, "tcp_prefix_rate", "the source prefix has opened as many connections in this second as it may") \
 	X(TCP_SYN_RECEIVED, "tcp_syn_received", "segment that does not complete the handshake that it belongs to") \
-	X(TCP_TIME_WAIT, "tcp_time_wait", "segment of a connection in TIME-WAIT")
+	X(TCP_TIME_WAIT, "tcp_time_wait", "segment of a connection in TIME-WAIT") \
+	X(TCP_MEMORY, "tcp_memory", "data for a connection with unread data, while queues hold all the packet buffers they may")
 
 /* Why a TCP connection ended. */
 #define WEIR_REASONS_CONNECTION(X) \
@@ -245,7 +247,8 @@ enum weir_reason_kind {
 	X(REQ_UPSTREAM_LIMIT, "req_upstream_limit", "503: connection limit to the backend reached") \
 	X(REQ_NO_SNAPSHOT, "req_no_snapshot", "503: no routes yet") \
 	X(REQ_CLIENT_GONE, "req_client_gone", "the client went away before its answer was complete") \
-	X(REQ_METHOD, "req_method", "501 or 405: CONNECT, or a method that cannot be carried")
+	X(REQ_METHOD, "req_method", "501 or 405: CONNECT, or a method that cannot be carried") \
+	X(REQ_NO_MEMORY, "req_no_memory", "503: queues hold so many packet buffers that work in hand needs the rest")
 
 #define WEIR_REASONS(X) \
 	WEIR_REASONS_PACKET(X) \

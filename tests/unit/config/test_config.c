@@ -80,6 +80,7 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.n_connections, 1000);
 	assert_int_equal(c.cc, TCP_CC_NEWRENO);
 	assert_int_equal(c.upstream_cc, TCP_CC_BBR);
+	assert_int_equal(config_n_bbr(&c), 1000); /* chosen somewhere: room for all connections */
 	assert_false(c.ecn);
 	assert_int_equal(c.n_listener_cc, 1);
 	assert_int_equal(c.listener_cc[0].port, 443);
@@ -120,6 +121,7 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c.steering, STEER_WANT_AUTO);
 	assert_true(c.device_offloads && c.gro);
 	assert_int_equal(c.tso_bytes, NET_TSO_MAX);
+	assert_int_equal(config_n_bbr(&c), 0);
 }
 
 static void every_way_of_steering_has_a_name(void **state)

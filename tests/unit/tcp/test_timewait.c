@@ -41,6 +41,7 @@ static void closed_connection_leaves_its_object_and_waits(void **state)
 	raw_start(1, NULL);
 	open_and_close(&syn);
 	assert_int_equal(n_live(), 0);
+	assert_int_equal(tcp_n_open(sim.host[1].tcp), 0); /* it holds up no drain */
 	assert_int_equal(n_waiting(), 1);
 	run_ms(1900); /* of 2000 */
 	assert_int_equal(n_waiting(), 1);
@@ -159,6 +160,26 @@ static void later_time_stamp_opens_anew_beyond_the_old_numbers(void **state)
 	assert_int_equal(n_users, 2);
 	assert_int_equal(n_waiting(), 0);
 	assert_int_equal(counter_of(1, WEIR_C_TCP_TIME_WAIT_REUSED), 1);
+	sim_fini(&sim);
+}
+
+static void draining_refuses_what_would_open_anew(void **state)
+{
+	struct raw syn = raw_syn(1000, 100);
+	const struct raw *a;
+	struct raw fin;
+
+	raw_start(16, NULL);
+	fin = open_and_close(&syn);
+	tcp_set_draining(sim.host[1].tcp, true);
+	syn.seq += 100000;
+	syn.ts_val = fin.ts_val + 1;
+	a = raw_ask(&peer, &syn);
+	assert_non_null(a);
+	assert_int_equal(a->flags, RST | ACK); /* an ACK would have the peer try in vain until TIME-WAIT ends */
+	assert_int_equal(a->ack, syn.seq + 1);
+	assert_int_equal(reason_of(1, WEIR_R_RX_DROPPED_BY_DRAIN), 1);
+	assert_int_equal(n_waiting(), 1);
 	sim_fini(&sim);
 }
 
@@ -398,6 +419,7 @@ int main(void)
 		cmocka_unit_test(reset_does_not_end_it),
 		cmocka_unit_test(old_segments_are_answered_at_a_bounded_rate_and_the_last_ack_is_not),
 		cmocka_unit_test(later_time_stamp_opens_anew_beyond_the_old_numbers),
+		cmocka_unit_test(draining_refuses_what_would_open_anew),
 		cmocka_unit_test(without_time_stamps_a_later_number_opens_anew),
 		cmocka_unit_test(old_syn_is_challenged),
 		cmocka_unit_test(handshake_that_comes_to_nothing_returns_to_time_wait),
