@@ -451,6 +451,8 @@ void conn_output(struct tcp_conn *c)
 	case TCP_LAST_ACK:
 		send_data(c);
 		maybe_persist(c);
+		flight_check(c);
+		flight_check_wakeup(c);
 		break;
 	case TCP_FIN_WAIT_2:
 	case TCP_TIME_WAIT:

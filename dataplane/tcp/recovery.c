@@ -366,6 +366,7 @@ static void work_through(struct tcp_conn *c, const struct tcp_segment *seg, stru
 	rate_sample(c, a);
 	if (a->delivered || a->lost || (was_loss && f->recovery != REC_LOSS))
 		tell_cc(c, a);
+	flight_check(c);
 }
 
 void recovery_ack(struct tcp_conn *c, const struct tcp_segment *seg, bool is_dup)

@@ -398,6 +398,20 @@ void flight_renege(struct tcp_conn *c);
 /* g has arrived: notes round trip, rate and RACK's state. */
 void flight_arrived(struct tcp_conn *c, const struct tcp_seg *g, struct tcp_ack *a);
 
+/* flight_check.c: asserts what must be true, of what is in flight and of the timer that carries on from here. */
+#ifdef NDEBUG
+static inline void flight_check(const struct tcp_conn *c)
+{
+}
+
+static inline void flight_check_wakeup(const struct tcp_conn *c)
+{
+}
+#else
+void flight_check(const struct tcp_conn *c);
+void flight_check_wakeup(const struct tcp_conn *c);
+#endif
+
 /* sack.c: the blocks of an ACK. */
 void sack_input(struct tcp_conn *c, const struct tcp_segment *seg, struct tcp_ack *a);
 
