@@ -386,8 +386,11 @@ void recovery_ack(struct tcp_conn *c, const struct tcp_segment *seg, bool is_dup
 	if (!f) {
 		if (c->has_sack && seg->n_sack)
 			sack_input(c, seg, &a); /* duplicates that were sent when all was in flight */
-		if (a.acked)
+		if (a.acked) { /* by a probe: what is behind it, and be it a FIN, begins anew */
 			advance_una(c, seg->ack);
+			conn_cancel(c, TIMER_RTX);
+			conn_mark_output(c);
+		}
 		rack_probe_acked(c, seg->ack, &a);
 		sndq_offer_room(c);
 		return;
