@@ -86,6 +86,8 @@ static const struct {
 } fields[] = {
 	FIELD("n_connections", n_connections),
 	FIELD("n_syn", n_syn),
+	FIELD("n_flights", n_flights),
+	FIELD("n_segments", n_segments),
 	FIELD("rx_buffer", rx_buffer_bytes),
 	FIELD("tx_buffer", tx_buffer_bytes),
 	FIELD("mtu", mtu),
