@@ -180,6 +180,7 @@ static void input_rst(struct tcp_conn *c, const struct tcp_segment *seg)
 static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	uint32_t wnd = seg->wnd << c->snd_wscale;
+	bool was_shut = c->snd_wnd == 0;
 
 	if (seq_lt(seg->seq, c->snd_wl1) || (seg->seq == c->snd_wl1 && seq_lt(seg->ack, c->snd_wl2)))
 		return;
@@ -192,7 +193,7 @@ static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
 	c->snd_wl2 = seg->ack;
 	if (c->rtx_mode == RTX_PERSIST && wheel_is_armed(&c->timer[TIMER_RTX])) {
 		c->progress_us = c->stack->now_us; /* it answers: as long as it does, we wait (RFC 9293 3.8.6.1) */
-		if (wnd > 0) {
+		if (wnd > 0 && was_shut) { /* one that stays small is waited for no longer each time that it is told */
 			c->backoff = 0;
 			conn_cancel(c, TIMER_RTX);
 			conn_mark_output(c);
