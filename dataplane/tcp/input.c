@@ -208,12 +208,6 @@ static bool is_dupack(const struct tcp_conn *c, const struct tcp_segment *seg)
 	       seg->wnd << c->snd_wscale == c->snd_wnd;
 }
 
-/* A closed connection whose peer may never close: bounded (only once the user has let go). */
-static void arm_fin_timeout(struct tcp_conn *c)
-{
-	conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.fin_timeout_ms * 1000);
-}
-
 /* Our FIN was acknowledged. False: the connection is gone. */
 static bool on_fin_acked(struct tcp_conn *c)
 {
@@ -221,7 +215,7 @@ static bool on_fin_acked(struct tcp_conn *c)
 	case TCP_FIN_WAIT_1:
 		c->state = TCP_FIN_WAIT_2;
 		if (c->is_detached)
-			arm_fin_timeout(c);
+			conn_arm_fin_timeout(c);
 		return true;
 	case TCP_CLOSING:
 		conn_set_time_wait(c);
@@ -265,8 +259,8 @@ static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 		if (is_dup)
 			stat_inc(c->stack->stats, WEIR_C_TCP_DUP_ACKS);
 		recovery_ack(c, seg, is_dup);
+		update_window(c, seg); /* a window counts from an acknowledgement that does (RFC 9293 3.10.7.4) */
 	}
-	update_window(c, seg);
 	return !c->fin_acked || on_fin_acked(c);
 }
 

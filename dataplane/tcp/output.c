@@ -182,10 +182,9 @@ void conn_send_syn(struct tcp_conn *c)
 	conn_send_control(c, flags, c->iss);
 }
 
-/* A pool was empty. What is in flight has its timer; else one of its own. */
-static void retry_soon(struct tcp_conn *c)
+void conn_retry_soon(struct tcp_conn *c)
 {
-	if (wheel_is_armed(&c->timer[TIMER_RTX]))
+	if (wheel_is_armed(&c->timer[TIMER_RTX])) /* something is in flight, or a window is probed */
 		return;
 	c->rtx_mode = RTX_RETRY;
 	conn_arm(c, TIMER_RTX, c->stack->now_us + RETRY_US);
@@ -306,7 +305,7 @@ static bool send_lost(struct tcp_conn *c)
 			len = len ? len : mss;
 		}
 		if (!send_again(c, g, len)) {
-			retry_soon(c);
+			conn_retry_soon(c);
 			return false;
 		}
 		f->awaits_ack = f->sends_one;
@@ -398,7 +397,7 @@ static void send_new(struct tcp_conn *c)
 		if ((len == 0 && !has_fin) || is_paced_out(c))
 			break;
 		if (!send_piece(c, len, has_fin)) {
-			retry_soon(c);
+			conn_retry_soon(c);
 			break;
 		}
 	}
