@@ -182,6 +182,7 @@ static void input_rst(struct tcp_conn *c, const struct tcp_segment *seg)
 static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	uint32_t wnd = seg->wnd << c->snd_wscale;
+	bool was_shut = c->snd_wnd == 0;
 
 	if (seq_lt(seg->seq, c->snd_wl1) || (seg->seq == c->snd_wl1 && seq_lt(seg->ack, c->snd_wl2)))
 		return;
@@ -194,7 +195,7 @@ static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
 	c->snd_wl2 = seg->ack;
 	if (c->rtx_mode == RTX_PERSIST && wheel_is_armed(&c->timer[TIMER_RTX])) {
 		c->progress_us = c->stack->now_us; /* it answers: as long as it does, we wait (RFC 9293 3.8.6.1) */
-		if (wnd > 0) {
+		if (wnd > 0 && was_shut) { /* one that stays small is waited for no longer each time that it is told */
 			c->backoff = 0;
 			conn_cancel(c, TIMER_RTX);
 			conn_mark_output(c);
@@ -209,12 +210,6 @@ static bool is_dupack(const struct tcp_conn *c, const struct tcp_segment *seg)
 	       seg->wnd << c->snd_wscale == c->snd_wnd;
 }
 
-/* A closed connection whose peer may never close: bounded (only once the user has let go). */
-static void arm_fin_timeout(struct tcp_conn *c)
-{
-	conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.fin_timeout_ms * 1000);
-}
-
 /* Our FIN was acknowledged. False: the connection is gone. */
 static bool on_fin_acked(struct tcp_conn *c)
 {
@@ -222,7 +217,7 @@ static bool on_fin_acked(struct tcp_conn *c)
 	case TCP_FIN_WAIT_1:
 		c->state = TCP_FIN_WAIT_2;
 		if (c->is_detached)
-			arm_fin_timeout(c);
+			conn_arm_fin_timeout(c);
 		return true;
 	case TCP_CLOSING:
 		conn_set_time_wait(c);
@@ -266,8 +261,8 @@ static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 		if (is_dup)
 			stat_inc(c->stack->stats, WEIR_C_TCP_DUP_ACKS);
 		recovery_ack(c, seg, is_dup);
+		update_window(c, seg); /* a window counts from an acknowledgement that does (RFC 9293 3.10.7.4) */
 	}
-	update_window(c, seg);
 	return !c->fin_acked || on_fin_acked(c);
 }
 

@@ -182,10 +182,9 @@ void conn_send_syn(struct tcp_conn *c)
 	conn_send_control(c, flags, c->iss);
 }
 
-/* A pool was empty. What is in flight has its timer; else one of its own. */
-static void retry_soon(struct tcp_conn *c)
+void conn_retry_soon(struct tcp_conn *c)
 {
-	if (wheel_is_armed(&c->timer[TIMER_RTX]))
+	if (wheel_is_armed(&c->timer[TIMER_RTX])) /* something is in flight, or a window is probed */
 		return;
 	c->rtx_mode = RTX_RETRY;
 	conn_arm(c, TIMER_RTX, c->stack->now_us + RETRY_US);
@@ -258,17 +257,21 @@ static bool fin_is_next(const struct tcp_conn *c, uint32_t seq)
 	return c->fin_queued && seq == c->snd_una + c->snd_bytes;
 }
 
-static bool send_again(struct tcp_conn *c, struct tcp_seg *g)
+/* g, or its first max bytes. */
+static bool send_again(struct tcp_conn *c, struct tcp_seg *g, uint32_t max)
 {
 	uint32_t data_end = c->snd_una + c->snd_bytes;
-	bool has_fin = c->fin_queued && g->end == data_end + 1;
-	struct payload p = {.m = g->m, .m_seq = g->m_seq, .len = g->end - g->seq - has_fin};
+	uint32_t len = g->end - g->seq;
+	bool has_fin = len <= max && c->fin_queued && g->end == data_end + 1;
+	struct payload p = {.m = g->m, .m_seq = g->m_seq, .len = len <= max ? len - has_fin : max};
 	uint32_t want = p.len;
 
 	if (!send_segment(c, FLAG_ACK | (has_fin ? FLAG_FIN : 0), g->seq, want ? &p : NULL))
 		return false;
-	/* Sent in part, and no record for the rest: that counts as sent and lost on the way. */
-	if (p.len < want)
+	if (p.len == want)
+		p.len += has_fin;
+	/* In part: without a record for the rest, that counts as sent and lost on the way. */
+	if (p.len < len)
 		flight_split(c, g, g->seq + p.len);
 	flight_set_resent(c, g);
 	note_sent(c, g->end - g->seq, true);
@@ -299,13 +302,10 @@ static bool send_lost(struct tcp_conn *c)
 		}
 		if (len > max || (len > mss && room < len)) {
 			len = room < max ? room / mss * mss : max;
-			if (!flight_split(c, g, g->seq + (len ? len : mss))) {
-				retry_soon(c);
-				return false;
-			}
+			len = len ? len : mss;
 		}
-		if (!send_again(c, g)) {
-			retry_soon(c);
+		if (!send_again(c, g, len)) {
+			conn_retry_soon(c);
 			return false;
 		}
 		if (f->head == g) /* its ACK is what the timer waits for */
@@ -399,7 +399,7 @@ static void send_new(struct tcp_conn *c)
 		if ((len == 0 && !has_fin) || is_paced_out(c))
 			break;
 		if (!send_piece(c, len, has_fin)) {
-			retry_soon(c);
+			conn_retry_soon(c);
 			break;
 		}
 	}
@@ -424,6 +424,20 @@ static void maybe_restart(struct tcp_conn *c)
 		c->cc.ops->restart(&c->cc, conn_payload_max(c), c->rto_us, idle_us, c->stack->now_us);
 }
 
+/* RFC 5682 2.1 step 2b. False: no new data can go out, so the timeout is taken as real. */
+static bool sends_new_first(struct tcp_conn *c)
+{
+	struct tcp_flight *f = c->flight;
+
+	if (!f || !f->frto_sends_new)
+		return false;
+	send_new(c);
+	if (c->snd_nxt != f->recovery_point || is_paced_out(c))
+		return true;
+	f->is_frto = f->frto_sends_new = false;
+	return false;
+}
+
 static void send_data(struct tcp_conn *c)
 {
 	uint32_t nxt = c->snd_nxt;
@@ -431,7 +445,7 @@ static void send_data(struct tcp_conn *c)
 
 	maybe_restart(c);
 	c->is_cwnd_limited = false;
-	if ((c->flight && c->flight->frto_sends_new) || send_lost(c))
+	if (!sends_new_first(c) && send_lost(c))
 		send_new(c);
 	if (!c->flight)
 		return;
@@ -453,6 +467,8 @@ void conn_output(struct tcp_conn *c)
 	case TCP_LAST_ACK:
 		send_data(c);
 		maybe_persist(c);
+		flight_check(c);
+		flight_check_wakeup(c);
 		break;
 	case TCP_FIN_WAIT_2:
 	case TCP_TIME_WAIT:
@@ -485,7 +501,7 @@ bool conn_send_tail_probe(struct tcp_conn *c)
 		g = c->flight->tail;
 	}
 	c->tlp_is_resent = true;
-	return send_again(c, g);
+	return send_again(c, g, UINT32_MAX);
 }
 
 bool conn_send_override(struct tcp_conn *c)

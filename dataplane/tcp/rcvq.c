@@ -202,6 +202,30 @@ static void extend(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *m, u
 	c->ooo_bytes += len;
 }
 
+/*
+ * Appends the range n to the range r, which ends where it begins. What fits
+ * behind r's last mbuf is copied there, or bytes that arrive backwards would
+ * keep a buffer each.
+ */
+static void join(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *n)
+{
+	struct rte_mbuf *last = *range_last(r);
+	struct rte_mbuf *end = *range_last(n);
+
+	r->pkt_len += n->pkt_len;
+	while (n && (n->data_len == 0 || coalesce(last, n))) {
+		struct rte_mbuf *next = n->next;
+
+		n->next = NULL;
+		n->nb_segs = 1;
+		c->stack->n_held--;
+		rte_pktmbuf_free_seg(n);
+		n = next;
+	}
+	last->next = n;
+	*range_last(r) = n ? end : last;
+}
+
 /* The range behind r is reached by it, or overlapped: they become one. */
 static void merge_next(struct tcp_conn *c, struct rte_mbuf *r)
 {
@@ -219,9 +243,7 @@ static void merge_next(struct tcp_conn *c, struct rte_mbuf *r)
 		trim_front(n, overlap);
 		c->ooo_bytes -= overlap;
 		c->n_ooo--;
-		(*range_last(r))->next = n;
-		*range_last(r) = *range_last(n);
-		r->pkt_len += n->pkt_len;
+		join(c, r, n);
 	}
 }
 

@@ -90,7 +90,7 @@ static void leave(struct tcp_conn *c)
 
 /* -- undo */
 
-static void undo(struct tcp_conn *c)
+static void undo(struct tcp_conn *c, struct tcp_ack *a)
 {
 	struct tcp_flight *f = c->flight;
 
@@ -100,6 +100,9 @@ static void undo(struct tcp_conn *c)
 	f->is_frto = f->frto_sends_new = f->may_undo = false;
 	c->backoff = 0;
 	flight_clear_lost(c);
+	a->lost = 0; /* nor was what this ACK made us believe lost */
+	f->lost_untold = 0;
+	f->loss.bytes = 0;
 }
 
 /* What was sent again had arrived the first time. */
@@ -178,7 +181,7 @@ static bool on_ack_after_timeout(struct tcp_conn *c, struct tcp_ack *a)
 	f->frto_sends_new = false;
 	/* 3b: what was sent once has arrived. Without SACK, only if nothing that was sent twice came with it. */
 	if (was_spurious(c, a) || (f->is_frto && f->may_undo && a->has_orig && (c->has_sack || !a->has_resent))) {
-		undo(c);
+		undo(c, a);
 		return true;
 	}
 	if (!f->is_frto)
@@ -212,7 +215,7 @@ static void advance_state(struct tcp_conn *c, struct tcp_ack *a)
 	case REC_RECOVERY:
 		if (was_spurious(c, a)) {
 			c->reordering_seen = true;
-			undo(c);
+			undo(c, a);
 		} else if (is_past_point(c)) {
 			leave(c);
 		}
@@ -366,6 +369,7 @@ static void work_through(struct tcp_conn *c, const struct tcp_segment *seg, stru
 	rate_sample(c, a);
 	if (a->delivered || a->lost || (was_loss && f->recovery != REC_LOSS))
 		tell_cc(c, a);
+	flight_check(c);
 }
 
 void recovery_ack(struct tcp_conn *c, const struct tcp_segment *seg, bool is_dup)
@@ -385,8 +389,11 @@ void recovery_ack(struct tcp_conn *c, const struct tcp_segment *seg, bool is_dup
 	if (!f) {
 		if (c->has_sack && seg->n_sack)
 			sack_input(c, seg, &a); /* duplicates that were sent when all was in flight */
-		if (a.acked)
+		if (a.acked) { /* by a probe: what is behind it, and be it a FIN, begins anew */
 			advance_una(c, seg->ack);
+			conn_cancel(c, TIMER_RTX);
+			conn_mark_output(c);
+		}
 		rack_probe_acked(c, seg->ack, &a);
 		sndq_offer_room(c);
 		return;

@@ -125,6 +125,7 @@ int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 	if (n_fresh > RTE_DIM(fresh) || (n_fresh && rte_pktmbuf_alloc_bulk(c->stack->env.pool, fresh, (unsigned)n_fresh) != 0)) {
 		stat_reason(c->stack->stats, WEIR_R_NO_MBUF);
 		c->wants_room = true;
+		conn_retry_soon(c);
 		return -ENOBUFS;
 	}
 	if (first)

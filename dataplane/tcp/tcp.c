@@ -333,7 +333,7 @@ void tcp_close(struct tcp_conn *c, uint64_t now_us)
 		return;
 	}
 	tcp_shutdown(c);
-	conn_arm(c, TIMER_IDLE, now_us + (uint64_t)s->cfg.fin_timeout_ms * 1000);
+	conn_arm_fin_timeout(c);
 }
 
 void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us)

@@ -160,6 +160,7 @@ struct tcp_conn {
 	uint64_t delivered;   /* bytes that have arrived at the peer, in order or not */
 	uint32_t challenge_s;
 	uint32_t n_retransmits, n_dsacks;
+	uint32_t close_una; /* after tcp_close(): SND.UNA must have come this far when TIMER_IDLE expires */
 	struct tcp_cc cc;
 
 	struct wheel_timer timer[N_TIMERS];
@@ -359,6 +360,8 @@ void conn_output(struct tcp_conn *c);
 void conn_send_control(struct tcp_conn *c, uint8_t flags, uint32_t seq);
 /* SYN, or SYN-ACK, as the state is. */
 void conn_send_syn(struct tcp_conn *c);
+/* A pool was empty: output is tried again, and the user hears of room, when what is in flight moves, or else soon. */
+void conn_retry_soon(struct tcp_conn *c);
 /* One byte beyond the window. */
 void conn_send_probe(struct tcp_conn *c);
 /* A tail loss probe: new data, or the last segment again. False: nothing could be sent. */
@@ -397,6 +400,20 @@ void flight_clear_lost(struct tcp_conn *c);
 void flight_renege(struct tcp_conn *c);
 /* g has arrived: notes round trip, rate and RACK's state. */
 void flight_arrived(struct tcp_conn *c, const struct tcp_seg *g, struct tcp_ack *a);
+
+/* flight_check.c: asserts what must be true, of what is in flight and of the timer that carries on from here. */
+#ifdef NDEBUG
+static inline void flight_check(const struct tcp_conn *c)
+{
+}
+
+static inline void flight_check_wakeup(const struct tcp_conn *c)
+{
+}
+#else
+void flight_check(const struct tcp_conn *c);
+void flight_check_wakeup(const struct tcp_conn *c);
+#endif
 
 /* sack.c: the blocks of an ACK. */
 void sack_input(struct tcp_conn *c, const struct tcp_segment *seg, struct tcp_ack *a);
@@ -446,6 +463,8 @@ void conn_arm(struct tcp_conn *c, unsigned timer, uint64_t at_us);
 /* The timer of the handshake or of zero-window probes: conn_rto() from now. */
 void conn_arm_rtx(struct tcp_conn *c, enum rtx_mode mode);
 void conn_cancel(struct tcp_conn *c, unsigned timer);
+/* The user has let go: the peer has fin_timeout_ms to close, or to take an eighth of what is queued. */
+void conn_arm_fin_timeout(struct tcp_conn *c);
 /* A sample for RFC 6298, and the shortest round trip that came with it. */
 void conn_measure_rtt(struct tcp_conn *c, uint32_t rtt_us, uint32_t least_us);
 /* The retransmission timeout with its backoff. */

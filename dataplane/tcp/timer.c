@@ -28,6 +28,12 @@ uint64_t conn_rto(const struct tcp_conn *c)
 	return rto > RTO_MAX_US ? RTO_MAX_US : rto;
 }
 
+void conn_arm_fin_timeout(struct tcp_conn *c)
+{
+	c->close_una = c->snd_una + (c->snd_bytes < 8 ? 1 : c->snd_bytes / 8);
+	conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.fin_timeout_ms * 1000);
+}
+
 void conn_arm_rtx(struct tcp_conn *c, enum rtx_mode mode)
 {
 	c->rtx_mode = (uint8_t)mode;
@@ -133,6 +139,7 @@ static void on_rtx(void *ctx, struct wheel_timer *t, uint64_t now_us)
 		recovery_tail_probe(c);
 		break;
 	case RTX_RETRY:
+		sndq_offer_room(c);
 		conn_mark_output(c);
 		break;
 	case RTX_RTO:
@@ -199,7 +206,9 @@ static void on_idle(void *ctx, struct wheel_timer *t, uint64_t now_us)
 	case TCP_FIN_WAIT_2:
 	case TCP_CLOSING:
 	case TCP_LAST_ACK:
-		if (c->is_detached) {
+		if (c->is_detached && seq_ge(c->snd_una, c->close_una)) {
+			conn_arm_fin_timeout(c); /* a slow reader, but it reads */
+		} else if (c->is_detached) {
 			conn_send_reset(c);
 			conn_drop(c, WEIR_R_CLOSE_FIN_TIMEOUT);
 		}

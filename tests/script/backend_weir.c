@@ -93,6 +93,8 @@ static const struct {
 	FIELD("prefix_connections", prefix_connections),
 	FIELD("prefix_accepts_per_s", prefix_accepts_per_s),
 	FIELD("rst_per_s", rst_per_s),
+	FIELD("n_flights", n_flights),
+	FIELD("n_segments", n_segments),
 	FIELD("rx_buffer", rx_buffer_bytes),
 	FIELD("tx_buffer", tx_buffer_bytes),
 	FIELD("mtu", mtu),

@@ -59,7 +59,7 @@ static void on_output(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow,
 	rte_pktmbuf_free(m);
 	if (!copy)
 		return;
-	if (rte_pktmbuf_linearize(copy) != 0)
+	if (rte_pktmbuf_linearize(copy) != 0 && !s->filter) /* too long: for a filter that takes segments before they are cut */
 		abort();
 	if ((s->filter && !s->filter(s, h->id, copy)) || chance(s, s->link.loss_ppm)) {
 		rte_pktmbuf_free(copy);
