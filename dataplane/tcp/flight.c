@@ -70,6 +70,38 @@ static void time_append(struct tcp_flight *f, struct tcp_seg *g)
 	f->newest = g;
 }
 
+/* By time of transmission, in order of sequence where that is the same: the two lists, linked by later, as one. */
+static struct tcp_seg *time_merge(struct tcp_seg *a, struct tcp_seg *b)
+{
+	struct tcp_seg *head = NULL, **end = &head;
+
+	while (a && b) {
+		bool is_b = b->sent_us < a->sent_us || (b->sent_us == a->sent_us && seq_lt(b->seq, a->seq));
+		struct tcp_seg **from = is_b ? &b : &a;
+
+		*end = *from;
+		end = &(*from)->later;
+		*from = (*from)->later;
+	}
+	*end = a ? a : b;
+	return head;
+}
+
+/* Sorts the first n of a list in order of sequence; *rest becomes what is behind them. */
+static struct tcp_seg *time_sort(struct tcp_seg *list, uint32_t n, struct tcp_seg **rest)
+{
+	struct tcp_seg *first, *second;
+
+	if (n == 1) {
+		*rest = list->later;
+		list->later = NULL;
+		return list;
+	}
+	first = time_sort(list, n / 2, &second);
+	second = time_sort(second, n - n / 2, rest);
+	return time_merge(first, second);
+}
+
 static void time_insert_after(struct tcp_flight *f, struct tcp_seg *g, struct tcp_seg *before)
 {
 	g->earlier = before;
@@ -98,12 +130,27 @@ static void time_remove(struct tcp_flight *f, struct tcp_seg *g)
 
 /* -- the list of the lost, by the same links */
 
+/*
+ * The lost one before g, or NULL. It is looked for from g and from the end of
+ * the lost ones at once, since a peer decides what is marked, and in what
+ * order: a walk over all for each would be its to choose.
+ */
+static struct tcp_seg *lost_before(const struct tcp_flight *f, const struct tcp_seg *g)
+{
+	struct tcp_seg *near = g->prev;
+	struct tcp_seg *last = f->lost_tail;
+
+	while (near && near->state != SEG_LOST && last && seq_gt(last->seq, g->seq)) {
+		near = near->prev;
+		last = last->earlier;
+	}
+	return !near || near->state == SEG_LOST ? near : last;
+}
+
 static void lost_insert(struct tcp_flight *f, struct tcp_seg *g)
 {
-	struct tcp_seg *before = f->lost_tail;
+	struct tcp_seg *before = lost_before(f, g);
 
-	while (before && seq_gt(before->seq, g->seq))
-		before = before->earlier;
 	g->earlier = before;
 	g->later = before ? before->later : f->lost_head;
 	if (g->later)
@@ -383,21 +430,22 @@ void flight_ack(struct tcp_conn *c, uint32_t ack, struct tcp_ack *a)
 void flight_clear_lost(struct tcp_conn *c)
 {
 	struct tcp_flight *f = c->flight;
-	struct tcp_seg *at = NULL; /* lost ones are in order of sequence, mostly that of time */
+	struct tcp_seg *rest;
+	uint32_t n = 0;
 
-	while (f->lost_head) {
-		struct tcp_seg *g = f->lost_head;
-
-		leave_state(f, g);
+	for (struct tcp_seg *g = f->lost_head; g; g = g->later, n++) {
 		g->state = SEG_FLYING;
-		f->flying += g->end - g->seq;
 		f->resent += g->is_resent ? g->end - g->seq : 0;
-		if (at && at->sent_us > g->sent_us)
-			at = NULL;
-		while ((at ? at->later : f->oldest) && (at ? at->later : f->oldest)->sent_us <= g->sent_us)
-			at = at ? at->later : f->oldest;
-		time_insert_after(f, g, at);
-		at = g;
+	}
+	if (!n)
+		return;
+	f->flying += f->lost_now;
+	f->lost_now = 0;
+	f->oldest = time_merge(f->oldest, time_sort(f->lost_head, n, &rest));
+	f->lost_head = f->lost_tail = f->newest = NULL;
+	for (struct tcp_seg *g = f->oldest; g; g = g->later) {
+		g->earlier = f->newest;
+		f->newest = g;
 	}
 }
 

@@ -10,6 +10,7 @@
 #define PTO_INITIAL_US 1000000	/* no round trip is known */
 #define REO_WND_PERSIST 16	/* recoveries */
 #define REO_WND_MULT_MAX 255
+#define MAX_WAITING 64 /* segments that may only be late and are looked at one by one */
 
 /* RFC 8985 5.2: of two sent in one burst, the later in sequence counts as sent later. */
 static bool is_sent_after(uint64_t t1, uint32_t end1, uint64_t t2, uint32_t end2)
@@ -87,6 +88,7 @@ void rack_detect(struct tcp_conn *c, struct tcp_ack *a)
 	struct tcp_flight *f = c->flight;
 	uint32_t wnd = reorder_window(c);
 	struct tcp_seg *g = f->oldest;
+	unsigned n_waiting = 0;
 
 	f->reorder_at_us = 0;
 	while (g && is_sent_after(f->rack_sent_us, f->rack_end, g->sent_us, g->end)) {
@@ -96,6 +98,9 @@ void rack_detect(struct tcp_conn *c, struct tcp_ack *a)
 		if (due <= c->stack->now_us) {
 			a->lost += g->end - g->seq;
 			flight_set_lost(c, g);
+		} else if (++n_waiting == MAX_WAITING) { /* none that was sent later is due, and the last one is at this time */
+			f->reorder_at_us = f->rack_sent_us + f->rack_rtt_us + wnd;
+			break;
 		} else if (due > f->reorder_at_us) {
 			f->reorder_at_us = due;
 		}

@@ -67,8 +67,14 @@ static bool fit(struct tcp_conn *c, struct tcp_seg *g, const struct block *b)
 	return true;
 }
 
-/* The record at which reading the block begins: where a cached one ended, or the nearer end of the list. */
-static struct tcp_seg *begin(struct tcp_flight *f, const struct block *b)
+/* a, or b where that is nearer to seq, and not behind it. */
+static struct tcp_seg *nearer(struct tcp_seg *a, struct tcp_seg *b, uint32_t seq)
+{
+	return b && seq_le(b->seq, seq) && seq_gt(b->seq, a->seq) ? b : a;
+}
+
+/* The record at which reading the block begins: where it ended before, or the nearest of those known. last: of the block before. */
+static struct tcp_seg *begin(struct tcp_flight *f, const struct block *b, struct tcp_seg *last)
 {
 	struct tcp_seg *g;
 
@@ -83,18 +89,21 @@ static struct tcp_seg *begin(struct tcp_flight *f, const struct block *b)
 			;
 		return g;
 	}
-	for (g = f->head; g && seq_le(g->end, b->left); g = g->next)
-		;
+	g = nearer(f->head, last, b->left);
+	for (unsigned i = 0; i < TCP_MAX_SACK_RX; i++)
+		g = nearer(g, f->sack_cache[i].last, b->left);
+	while (g && seq_le(g->end, b->left))
+		g = g->next;
 	return g;
 }
 
-/* Returns the last record that the block touched. */
-static struct tcp_seg *mark_block(struct tcp_conn *c, const struct block *b, struct tcp_ack *a)
+/* Returns the last record that the block touched; before: that of the block before, or NULL. */
+static struct tcp_seg *mark_block(struct tcp_conn *c, const struct block *b, struct tcp_seg *before, struct tcp_ack *a)
 {
 	struct tcp_flight *f = c->flight;
 	struct tcp_seg *last = NULL;
 
-	for (struct tcp_seg *g = begin(f, b); g && seq_lt(g->seq, b->right); g = g->next) {
+	for (struct tcp_seg *g = begin(f, b, before); g && seq_lt(g->seq, b->right); g = g->next) {
 		last = g;
 		if (g->state == SEG_SACKED || seq_le(g->end, b->left) || !fit(c, g, b))
 			continue;
@@ -141,12 +150,12 @@ void sack_input(struct tcp_conn *c, const struct tcp_segment *seg, struct tcp_ac
 	struct sack_cache fresh[TCP_MAX_SACK_RX] = {{0}};
 	struct block blocks[TCP_MAX_SACK_RX];
 	unsigned n = collect(c, seg, blocks, a);
+	struct tcp_seg *last = NULL;
 
 	if (!f)
 		return;
 	for (unsigned i = 0; i < n; i++) {
-		struct tcp_seg *last = mark_block(c, &blocks[i], a);
-
+		last = mark_block(c, &blocks[i], last, a);
 		fresh[i] = (struct sack_cache){blocks[i].left, blocks[i].right, last};
 	}
 	for (unsigned i = 0; i < TCP_MAX_SACK_RX; i++)
