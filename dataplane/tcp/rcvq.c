@@ -30,9 +30,14 @@ static struct rte_mbuf **range_next(struct rte_mbuf *r)
 	return (struct rte_mbuf **)(void *)&r->tx_offload;
 }
 
-static struct rte_mbuf **range_last(struct rte_mbuf *r)
+/* That field is aligned to 4 bytes only. */
+struct last_mbuf {
+	struct rte_mbuf *m;
+} __attribute__((packed, aligned(4)));
+
+static struct last_mbuf *range_last(struct rte_mbuf *r)
 {
-	return (struct rte_mbuf **)(void *)&r->hash;
+	return (struct last_mbuf *)(void *)&r->hash;
 }
 
 static_assert(sizeof(((struct rte_mbuf *)0)->tx_offload) >= sizeof(void *), "a pointer fits");
@@ -181,7 +186,7 @@ static void note_duplicate(struct tcp_conn *c, uint32_t seq, uint32_t end)
 /* m, of len bytes from seq on, goes behind the range r, which ends there. */
 static void extend(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *m, uint32_t len)
 {
-	struct rte_mbuf *last = *range_last(r);
+	struct rte_mbuf *last = range_last(r)->m;
 
 	while (m) {
 		struct rte_mbuf *next = m->next;
@@ -197,7 +202,7 @@ static void extend(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *m, u
 		}
 		m = next;
 	}
-	*range_last(r) = last;
+	range_last(r)->m = last;
 	r->pkt_len += len;
 	c->ooo_bytes += len;
 }
@@ -209,8 +214,8 @@ static void extend(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *m, u
  */
 static void join(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *n)
 {
-	struct rte_mbuf *last = *range_last(r);
-	struct rte_mbuf *end = *range_last(n);
+	struct rte_mbuf *last = range_last(r)->m;
+	struct rte_mbuf *end = range_last(n)->m;
 
 	r->pkt_len += n->pkt_len;
 	while (n && (n->data_len == 0 || coalesce(last, n))) {
@@ -223,7 +228,7 @@ static void join(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *n)
 		n = next;
 	}
 	last->next = n;
-	*range_last(r) = n ? end : last;
+	range_last(r)->m = n ? end : last;
 }
 
 /* The range behind r is reached by it, or overlapped: they become one. */
@@ -253,7 +258,7 @@ static void new_range(struct tcp_conn *c, struct rte_mbuf **at, struct rte_mbuf 
 	m->pkt_len = len;
 	m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
 	*range_next(m) = *at;
-	*range_last(m) = rte_pktmbuf_lastseg(m);
+	range_last(m)->m = rte_pktmbuf_lastseg(m);
 	*at = m;
 	c->stack->n_held += n_mbufs(m);
 	c->n_ooo++;

@@ -570,6 +570,7 @@ static uint32_t most_held;
 
 static void slow_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
 {
+	static const char request[] = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
 	struct slow *s = user;
 
 	if (events & TCP_EV_CLOSED) {
@@ -578,7 +579,7 @@ static void slow_event(struct tcp_conn *c, void *user, unsigned events, uint64_t
 		return;
 	}
 	if (events & TCP_EV_CONNECTED)
-		tcp_send(c, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n", 34);
+		assert_int_equal(tcp_send(c, request, sizeof(request) - 1), 0);
 	while (s->reads && tcp_readable(c)) {
 		size_t n = tcp_peek(c).n;
 

@@ -541,46 +541,6 @@ static void syn_again_without_ecn_gives_it_up_for_good(void **state)
 	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RETRANSMITS], 1);
 	tcp_get_info(a.c, &info);
 	assert_false(info.has_ecn);
-	tcp_abort(a.c, WEIR_R_CLOSE_ABORTED, sim.now_us);
-	sim_run(&sim, 10000000, NULL, NULL);
-	sim_fini(&sim);
-}
-
-/* Room that shrinks below a message must not hold that up for ever: no ACK comes for an empty queue. */
-static void empty_queue_takes_a_message_under_memory_pressure(void **state)
-{
-	static uint8_t message[20000];
-	struct tcp_config small = sim_config();
-	struct tcp_config cfg = sim_config();
-	static struct peer a2, b2;
-
-	cfg.n_held_max = 16;
-	small.rx_buffer_bytes = 4096;
-	sim_init(&sim, 13, &cfg, &small);
-	listen_on(1, 80);
-	peers_init(65000, 0); /* which b does not read */
-	a.shuts_down = b.shuts_down = false;
-	b.paused = true;
-	assert_true(connect_to(&a, 0, 80));
-	sim_run(&sim, 100000, NULL, NULL);
-	assert_false(tcp_has_memory(sim.host[0].tcp));
-	assert_int_equal(tcp_send_room(a.c), 0);
-	a2 = (struct peer){.sim = &sim};
-	b2 = (struct peer){.sim = &sim, .peer_salt = 7};
-	next_accept = &b2;
-	assert_true(connect_to(&a2, 0, 80));
-	sim_run(&sim, 100000, NULL, NULL);
-	for (size_t i = 0; i < sizeof(message); i++)
-		message[i] = pattern(7, i);
-	assert_true(tcp_send_room(a2.c) < sizeof(message));
-	assert_int_equal(tcp_send(a2.c, message, sizeof(message)), 0);
-	assert_int_equal(tcp_send(a2.c, message, sizeof(message)), -EAGAIN); /* it is not empty now */
-	sim_run(&sim, 10000000, NULL, NULL);
-	assert_int_equal(b2.got, sizeof(message));
-	tcp_abort(a.c, WEIR_R_CLOSE_ABORTED, sim.now_us);
-	tcp_abort(a2.c, WEIR_R_CLOSE_ABORTED, sim.now_us);
-	sim_run(&sim, 10000000, NULL, NULL);
-	assert_true(tcp_has_memory(sim.host[0].tcp));
 	sim_fini(&sim);
 }
 
@@ -856,7 +816,6 @@ int main(void)
 		cmocka_unit_test(listener_may_refuse),
 		cmocka_unit_test(draining_refuses_new_connections_only),
 		cmocka_unit_test(syn_again_without_ecn_gives_it_up_for_good),
-		cmocka_unit_test(empty_queue_takes_a_message_under_memory_pressure),
 		cmocka_unit_test(close_with_unread_data_resets),
 		cmocka_unit_test(data_after_close_reset),
 		cmocka_unit_test(user_may_end_its_connection_in_its_event),
