@@ -179,12 +179,17 @@ static void input_rst(struct tcp_conn *c, const struct tcp_segment *seg)
 
 /* -- ACK */
 
+/*
+ * RFC 9293 3.10.7.4, but that a later ACK is later whatever the number of its
+ * segment: a retransmission that brings it has a lower one, and without its
+ * window the old one would count from the new SND.UNA, beyond what was offered.
+ */
 static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	uint32_t wnd = seg->wnd << c->snd_wscale;
 	bool was_shut = c->snd_wnd == 0;
 
-	if (seq_lt(seg->seq, c->snd_wl1) || (seg->seq == c->snd_wl1 && seq_lt(seg->ack, c->snd_wl2)))
+	if (seq_lt(seg->ack, c->snd_wl2) || (seg->ack == c->snd_wl2 && seq_lt(seg->seq, c->snd_wl1)))
 		return;
 	if (wnd > c->snd_wnd)
 		conn_mark_output(c);

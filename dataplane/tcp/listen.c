@@ -311,7 +311,7 @@ void conn_take_syn(struct tcp_conn *c, const struct tcp_segment *seg)
 	c->snd_wnd = seg->wnd; /* never scaled in a SYN */
 	c->max_snd_wnd = c->snd_wnd;
 	c->snd_wl1 = seg->seq;
-	c->snd_wl2 = seg->ack;
+	c->snd_wl2 = (seg->flags & FLAG_ACK) ? seg->ack : c->iss;
 	if (!c->has_wscale)
 		c->rcv_wscale = c->snd_wscale = 0;
 	/* RFC 3168 6.1.1: a SYN offers with ECE and CWR, a SYN-ACK agrees with ECE alone. */
@@ -343,7 +343,7 @@ struct tcp_conn *conn_open_passive(struct tcp_stack *s, struct tcp_listener *l, 
 	conn_take_syn(c, &syn);
 	c->has_ecn = h->has_ecn;
 	conn_init_cc(c, l->cc);
-	c->iss = h->iss;
+	c->iss = c->snd_wl2 = h->iss;
 	c->snd_una = c->snd_nxt = h->iss + 1;
 	c->rcv_adv = c->rcv_nxt + handshake_window(s);
 	if (h->rtt_us)

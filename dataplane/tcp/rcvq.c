@@ -351,17 +351,24 @@ static bool add_block(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned 
 	return true;
 }
 
+/* The range that holds seq, if there is one. */
+static void add_around(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned *n, unsigned max, uint32_t seq)
+{
+	for (struct rte_mbuf *r = c->ooo; r && seq_le(range_seq(r), seq); r = *range_next(r))
+		if (seq_lt(seq, range_end(r)))
+			add_block(c, blocks, n, max, r);
+}
+
 unsigned rcvq_sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned max)
 {
 	unsigned n = 0;
 
 	if (max > TCP_MAX_SACK)
 		max = TCP_MAX_SACK;
-	for (unsigned i = 0; i < TCP_MAX_SACK && c->ooo; i++) { /* the latest first */
-		for (struct rte_mbuf *r = c->ooo; r && seq_le(range_seq(r), c->ooo_recent[i]); r = *range_next(r))
-			if (seq_lt(c->ooo_recent[i], range_end(r)))
-				add_block(c, blocks, &n, max, r);
-	}
+	if (c->dsack[0] != c->dsack[1]) /* the one that holds the duplicate comes right behind it (RFC 2883 4) */
+		add_around(c, blocks, &n, max, c->dsack[0]);
+	for (unsigned i = 0; i < TCP_MAX_SACK; i++) /* the latest first */
+		add_around(c, blocks, &n, max, c->ooo_recent[i]);
 	for (struct rte_mbuf *r = c->ooo; r && add_block(c, blocks, &n, max, r); r = *range_next(r))
 		;
 	return n;
