@@ -17,11 +17,13 @@
 #include "base/log.h"
 #include "source_dir.h"
 #include "sync.h"
+#include "token.h"
 
 #define RETRY_MS 1000 /* after a failure that may pass */
 
 struct options {
-	const char *manifests, *socket, *admin, *user;
+	const char *manifests, *socket, *admin, *user, *capture_token;
+	bool remote_capture;
 	enum log_level level;
 };
 
@@ -30,6 +32,9 @@ static const char usage[] =
     "  --manifests DIR      directory of Kubernetes manifests (*.yaml, *.yml) to follow\n"
     "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
     "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
+    "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
+    "                       only (default capture.token in the folder of --socket)\n"
+    "  --remote-capture     let other machines that send the token capture packets too\n"
     "  --user NAME          run as this user\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
     "  --version, --help\n";
@@ -54,6 +59,8 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {"manifests", required_argument, NULL, 'm'},
 	    {"socket", required_argument, NULL, 's'},
 	    {"admin", required_argument, NULL, 'a'},
+	    {"capture-token", required_argument, NULL, 't'},
+	    {"remote-capture", no_argument, NULL, 'r'},
 	    {"user", required_argument, NULL, 'u'},
 	    {"log-level", required_argument, NULL, 'l'},
 	    {"version", no_argument, NULL, 'V'},
@@ -74,6 +81,12 @@ static void options_read(int argc, char **argv, struct options *o)
 			break;
 		case 'a':
 			o->admin = optarg;
+			break;
+		case 't':
+			o->capture_token = optarg;
+			break;
+		case 'r':
+			o->remote_capture = true;
 			break;
 		case 'u':
 			o->user = optarg;
@@ -188,23 +201,31 @@ int main(int argc, char **argv)
 	struct admin *a = NULL;
 	struct store *store;
 	struct options o;
+	struct token token;
 	struct sync s;
 	int err = 1;
 
 	options_read(argc, argv, &o);
 	log_init("weir-ctrl", o.level);
-	if (o.user && become(o.user) != 0)
+	/* First, and as who started us: the file is for him. */
+	if (token_create(&token, o.capture_token, o.socket) != 0)
+		log_warn("captures are refused: cannot write the capture token to %s: %s", token.path ? token.path : "its file",
+			 strerror(-token.err));
+	if (o.user && become(o.user) != 0) {
+		token_destroy(&token);
 		return 1;
+	}
 	store = store_create();
 	p = publish_create(o.socket);
 	if (!store || !p) {
 		log_error("cannot start: %s", strerror(errno));
+		token_destroy(&token);
 		return 1;
 	}
 	sync_init(&s, store, p);
 	dir = source_dir_create(o.manifests, store);
 	if (dir)
-		a = admin_create(o.admin, &s);
+		a = admin_create(o.admin, &token, o.remote_capture, &s);
 	if (a) {
 		sync_run(&s, UINT64_MAX);
 		err = run(dir, p, a, &s);
@@ -215,5 +236,6 @@ int main(int argc, char **argv)
 	sync_fini(&s);
 	publish_destroy(p);
 	store_destroy(store);
+	token_destroy(&token);
 	return err;
 }

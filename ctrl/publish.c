@@ -45,7 +45,10 @@ struct publish {
 	unsigned backoff_ms;
 	struct weir_region *region;
 	const struct weir_stats_region *stats;
-	size_t region_size, stats_size;
+	const struct weir_diag_region *diag;
+	size_t region_size, stats_size, diag_size;
+	publish_answer_fn *on_answer;
+	void *answer_ctx;
 	char *arena_base;
 	struct spsc tx, rx;
 	uint64_t tx_seq, rx_seq;
@@ -98,20 +101,30 @@ static void set_make_due(struct publish *p, struct set *s)
 	TAILQ_INSERT_TAIL(&p->due, s, due);
 }
 
-/* Ends the connection, if there is one, and tries again a little later. */
-static void disconnect(struct publish *p, const char *why)
+static void unmap_all(struct publish *p)
 {
-	if (p->st.is_connected || p->backoff_ms == RECONNECT_MIN_MS)
-		log_warn("dataplane %s: %s; connecting again", p->addr.sun_path, why);
-	if (p->fd >= 0)
-		close(p->fd);
 	if (p->region)
 		munmap(p->region, p->region_size);
 	if (p->stats)
 		munmap((void *)(uintptr_t)p->stats, p->stats_size);
-	p->fd = -1;
+	if (p->diag)
+		munmap((void *)(uintptr_t)p->diag, p->diag_size);
 	p->region = NULL;
 	p->stats = NULL;
+	p->diag = NULL;
+}
+
+/* Ends the connection, if there is one, and tries again a little later. */
+static void disconnect(struct publish *p, const char *why)
+{
+	bool had_hello = p->has_hello;
+
+	if (p->st.is_connected || p->backoff_ms == RECONNECT_MIN_MS)
+		log_warn("dataplane %s: %s; connecting again", p->addr.sun_path, why);
+	if (p->fd >= 0)
+		close(p->fd);
+	unmap_all(p);
+	p->fd = -1;
 	p->has_hello = p->is_away = p->is_timed = false;
 	p->is_due = p->snapshot != NULL;
 	p->st.is_connected = false;
@@ -124,6 +137,8 @@ static void disconnect(struct publish *p, const char *why)
 	/* Jitter, so that several do not knock in step. */
 	timer_set(p, p->backoff_ms + (unsigned)(now_us() % (p->backoff_ms / 2)));
 	p->backoff_ms = p->backoff_ms * 2 > RECONNECT_MAX_MS ? RECONNECT_MAX_MS : p->backoff_ms * 2;
+	if (had_hello && p->on_answer)
+		p->on_answer(p->answer_ctx, NULL);
 }
 
 static void reconnect(struct publish *p)
@@ -154,6 +169,21 @@ static bool stats_are_sound(const struct weir_stats_region *r, uint64_t size)
 	       r->n_counters == WEIR_N_COUNTERS && r->n_gauges == WEIR_N_GAUGES && r->n_reasons == WEIR_N_REASONS;
 }
 
+static bool fits(uint64_t off, uint64_t n, uint64_t each, uint64_t size)
+{
+	return off <= size && off % 64 == 0 && (each == 0 || n <= (size - off) / each);
+}
+
+static bool diag_is_sound(const struct weir_diag_region *r, uint64_t size)
+{
+	return r->magic == WEIR_DIAG_MAGIC && r->abi_major == WEIR_ABI_MAJOR && r->n_workers <= WEIR_MAX_WORKERS &&
+	       r->n_rows == WEIR_CONN_ROWS && r->row_size == sizeof(struct weir_conn_row) && r->ring_size <= size &&
+	       r->ring_size % WEIR_CAPTURE_ALIGN == 0 &&
+	       fits(r->workers_off, r->n_workers, sizeof(struct weir_diag_worker), size) &&
+	       fits(r->rows_off, (uint64_t)r->n_workers * r->n_rows, r->row_size, size) &&
+	       fits(r->rings_off, r->n_workers, r->ring_size, size);
+}
+
 static void *map_whole(int fd, uint64_t size, int prot)
 {
 	struct stat st;
@@ -166,7 +196,7 @@ static void *map_whole(int fd, uint64_t size, int prot)
 }
 
 /* Maps what came with the hello. NULL, or what is wrong with it. */
-static const char *take_hello(struct publish *p, const struct weir_hello *h, const int *fds)
+static const char *take_hello(struct publish *p, const struct weir_hello *h, const int *fds, size_t n_fds)
 {
 	if (h->region_size < sizeof(struct weir_region) || h->stats_size < sizeof(struct weir_stats_region))
 		return "regions are too small";
@@ -180,6 +210,12 @@ static const char *take_hello(struct publish *p, const struct weir_hello *h, con
 		return "the region is not of this version of the contract";
 	if (!stats_are_sound(p->stats, h->stats_size))
 		return "the statistics are not of this version of the contract";
+	if (n_fds > 2 && h->diag_size >= sizeof(struct weir_diag_region)) {
+		p->diag_size = h->diag_size;
+		p->diag = map_whole(fds[2], h->diag_size, PROT_READ);
+		if (!p->diag || !diag_is_sound(p->diag, h->diag_size))
+			return "the diagnostics are not of this version of the contract";
+	}
 	spsc_init(&p->tx, (struct weir_ring *)(void *)((char *)p->region + p->region->to_dataplane_off));
 	spsc_init(&p->rx, (struct weir_ring *)(void *)((char *)p->region + p->region->to_ctrl_off));
 	p->arena_base = (char *)p->region + p->region->arena_off;
@@ -196,18 +232,18 @@ static const char *take_hello(struct publish *p, const struct weir_hello *h, con
 
 static void read_hello(struct publish *p)
 {
-	struct weir_hello h;
+	struct weir_hello h = {.magic = 0};
 	struct iovec iov = {.iov_base = &h, .iov_len = sizeof(h)};
 	union {
 		struct cmsghdr head;
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
+		char bytes[CMSG_SPACE(3 * sizeof(int))];
 	} control;
 	struct msghdr msg = {
 	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
 	ssize_t n = recvmsg(p->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	const char *wrong = "its greeting is malformed";
-	int fds[2];
+	int fds[3];
 	size_t n_fds = 0;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -216,14 +252,14 @@ static void read_hello(struct publish *p)
 		n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		memcpy(fds, CMSG_DATA(c), n_fds * sizeof(int));
 	}
-	if (n == sizeof(h) && h.magic == WEIR_REGION_MAGIC) {
+	if (n >= (ssize_t)WEIR_HELLO_MIN && h.magic == WEIR_REGION_MAGIC) {
 		p->st.hello_refused = h.refused;
 		if (h.abi_major != WEIR_ABI_MAJOR)
 			wrong = "it speaks another version of the contract";
 		else if (h.refused)
 			wrong = h.refused == 1 ? "this user may not connect" : "another weir-ctrl is connected";
-		else if (n_fds == 2)
-			wrong = take_hello(p, &h, fds);
+		else if (n_fds >= 2)
+			wrong = take_hello(p, &h, fds, n_fds);
 	}
 	for (size_t i = 0; i < n_fds; i++)
 		close(fds[i]);
@@ -319,6 +355,16 @@ static void snapshot_live(struct publish *p, const struct weir_msg *m)
 	p->st.latency_sum_us += us;
 }
 
+static void diag_message(struct publish *p, const struct weir_msg *m)
+{
+	if (m->type != WEIR_MSG_CAPTURE_OFF && region_free(&p->arena, m->off) != 0) {
+		disconnect(p, "it answers what was not asked");
+		return;
+	}
+	if (p->on_answer)
+		p->on_answer(p->answer_ctx, m);
+}
+
 static void message(struct publish *p, const struct weir_msg *m)
 {
 	struct set *s;
@@ -342,34 +388,47 @@ static void message(struct publish *p, const struct weir_msg *m)
 		if (s)
 			s->live_version = m->version;
 		break;
+	case WEIR_MSG_CONNECTIONS_DONE:
+	case WEIR_MSG_CAPTURE_ON:
+	case WEIR_MSG_CAPTURE_OFF:
+		diag_message(p, m);
+		break;
 	default:
 		log_debug("message %u of the dataplane is not known", m->type);
 	}
 }
 
-/* Lays a blob in the arena and its message in the ring. False: no room, or no connection any more. */
-static bool send_blob(struct publish *p, struct weir_msg m, const void *bytes)
+/* False: no room, or no connection any more. */
+static bool send_message(struct publish *p, struct weir_msg *m)
 {
 	enum spsc_outcome o;
 
+	m->seq = p->tx_seq + 1;
+	o = spsc_put(&p->tx, m);
+	if (o == SPSC_DONE) {
+		p->tx_seq++;
+		p->ring_bell = true;
+		return true;
+	}
+	if (o == SPSC_BROKEN)
+		disconnect(p, "impossible index in its ring");
+	else
+		timer_set(p, RETRY_MS);
+	return false;
+}
+
+/* Lays a blob in the arena and its message in the ring. False: no room, or no connection any more. */
+static bool send_blob(struct publish *p, struct weir_msg m, const void *bytes)
+{
 	m.off = region_alloc(&p->arena, m.size);
 	if (m.off == ARENA_FULL) {
 		timer_set(p, RETRY_MS);
 		return false;
 	}
 	memcpy(p->arena_base + m.off, bytes, m.size);
-	m.seq = p->tx_seq + 1;
-	o = spsc_put(&p->tx, &m);
-	if (o == SPSC_DONE) {
-		p->tx_seq++;
-		p->ring_bell = true;
+	if (send_message(p, &m))
 		return true;
-	}
 	region_free(&p->arena, m.off);
-	if (o == SPSC_BROKEN)
-		disconnect(p, "impossible index in its ring");
-	else
-		timer_set(p, RETRY_MS);
 	return false;
 }
 
@@ -502,10 +561,7 @@ void publish_destroy(struct publish *p)
 {
 	if (!p)
 		return;
-	if (p->region)
-		munmap(p->region, p->region_size);
-	if (p->stats)
-		munmap((void *)(uintptr_t)p->stats, p->stats_size);
+	unmap_all(p);
 	if (p->fd >= 0)
 		close(p->fd);
 	if (p->timer_fd >= 0)
@@ -609,4 +665,34 @@ const struct weir_stats_region *publish_stats(const struct publish *p)
 const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker)
 {
 	return (const struct weir_worker_stats *)(const void *)((const char *)r + r->workers_off) + worker;
+}
+
+const struct weir_diag_region *publish_diag(const struct publish *p)
+{
+	return p->diag;
+}
+
+void publish_listen(struct publish *p, publish_answer_fn *fn, void *ctx)
+{
+	p->on_answer = fn;
+	p->answer_ctx = ctx;
+}
+
+int publish_ask(struct publish *p, const struct weir_msg *asked, const void *bytes, size_t n)
+{
+	struct weir_msg m = *asked;
+
+	if (!p->has_hello)
+		return -ENOTCONN;
+	if (!p->diag)
+		return -EOPNOTSUPP;
+	if (n > 0) {
+		m.size = n;
+		if (!send_blob(p, m, bytes))
+			return p->has_hello ? -EAGAIN : -ENOTCONN;
+	} else if (!send_message(p, &m)) {
+		return p->has_hello ? -EAGAIN : -ENOTCONN;
+	}
+	pump(p);
+	return 0;
 }

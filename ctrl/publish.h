@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/diag.h"
 #include "weir/msg.h"
 #include "weir/snapshot.h"
 #include "weir/stats.h"
@@ -58,6 +59,18 @@ int publish_endpoints(struct publish *p, void *blob);
 const struct weir_endpoint_set *publish_find(const struct publish *p, uint64_t backend_id);
 /* Forgets the sets of backends for which keep() says no. */
 void publish_prune(struct publish *p, bool (*keep)(const void *ctx, uint64_t backend_id), const void *ctx);
+
+/*
+ * The way for diag.c. Sends a message of this type and id, with n bytes in the
+ * arena unless n is 0. -ENOTCONN, -EOPNOTSUPP (the dataplane is of a version
+ * without it), -EAGAIN (no room now).
+ */
+int publish_ask(struct publish *p, const struct weir_msg *m, const void *bytes, size_t n);
+/* Who hears the answers; m is NULL when the connection has ended. */
+typedef void publish_answer_fn(void *ctx, const struct weir_msg *m);
+void publish_listen(struct publish *p, publish_answer_fn *fn, void *ctx);
+/* The dataplane's diagnostics, checked; NULL while there is no connection, or none in this dataplane. */
+const struct weir_diag_region *publish_diag(const struct publish *p);
 
 /* Names of enum weir_refusal. */
 const char *publish_refusal_name(uint32_t r);

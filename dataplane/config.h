@@ -11,6 +11,8 @@
 #include <stdio.h>
 
 #include "net/net.h"
+#include "net/steer.h"
+#include "tcp/tcp.h"
 
 #define CONFIG_MAX_LISTEN 64
 
@@ -26,6 +28,16 @@ struct config_port {
 struct config_iface {
 	unsigned port; /* index in ports */
 	struct net_iface net;
+};
+
+#define CONFIG_MAX_CC 64
+
+/* Another congestion control than the default, for a listener or a backend. */
+struct config_cc {
+	struct weir_ip addr; /* listener; zero: any */
+	uint16_t port;	     /* listener */
+	uint64_t backend;    /* id */
+	enum tcp_cc_kind cc;
 };
 
 struct config {
@@ -49,7 +61,10 @@ struct config {
 	uint32_t n_mbufs;
 	uint32_t n_connections;
 	uint32_t n_syn;
+	uint32_t n_time_wait; /* 0: n_connections */
+	uint32_t n_prefixes;
 	uint32_t n_requests;
+	uint32_t n_upstreams; /* connections to endpoints */
 	uint32_t n_backends, n_endpoints;
 	uint32_t n_tries;	  /* of one request */
 	uint32_t n_upstream_idle; /* idle connections kept, per endpoint */
@@ -59,7 +74,27 @@ struct config {
 	uint32_t redirect_ring;
 	uint32_t rx_buffer_bytes, tx_buffer_bytes;
 	uint32_t arena_mb; /* of the region shared with weir-ctrl */
+	uint32_t capture_kb; /* of each worker's capture ring; 0: no captures */
 	uint16_t port_lo, port_hi;
+	enum steer_want steering;
+
+	bool device_offloads; /* checksums and cutting by the devices that can */
+	bool gro;
+	uint32_t tso_bytes; /* payload of a long segment at most; 0: none */
+
+	/* TCP */
+	enum tcp_cc_kind cc, upstream_cc;
+	bool ecn, pacing;
+	uint32_t n_bbr; /* connections of a worker that BBR can carry; 0: see config_n_bbr() */
+	unsigned n_listener_cc, n_backend_cc;
+	struct config_cc listener_cc[CONFIG_MAX_CC], backend_cc[CONFIG_MAX_CC];
+
+	/* what clients may open, per worker; 0: no bound */
+	enum tcp_cookies cookies;
+	uint32_t listener_connections, listener_accepts_per_s;
+	uint32_t prefix_connections, prefix_accepts_per_s;
+	uint16_t prefix_len4, prefix_len6;
+	uint32_t rst_per_s;
 
 	/* limits of HTTP */
 	uint32_t line_bytes, headers_bytes;
@@ -80,6 +115,8 @@ struct config {
 int config_load(const char *path, struct config *out, FILE *err);
 /* The same for bytes in memory; name stands in for the file's (tests, fuzzing). */
 int config_parse(const char *name, const char *data, size_t n, struct config *out, FILE *err);
+/* Connections of a worker that BBR can carry: what the configuration says, or all, or none if it is chosen nowhere. */
+uint32_t config_n_bbr(const struct config *c);
 /* Writes the reference page (Markdown) from the table. */
 void config_write_reference(FILE *out);
 

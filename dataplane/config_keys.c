@@ -220,6 +220,25 @@ static void *begin_vlan(struct parse *p, void *section, const yaml_node_t *n)
 	return add_iface(p, n, parent->port);
 }
 
+static void set_steering(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	static const char *const names[] = {
+		[STEER_WANT_AUTO] = "auto",
+		[STEER_WANT_FLOW] = "flow",
+		[STEER_WANT_RSS] = "rss",
+		[STEER_WANT_REDIRECT] = "redirect",
+	};
+	struct config *c = section;
+	const char *text = parse_scalar(n);
+
+	for (unsigned i = 0; text && i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			c->steering = (enum steer_want)i;
+			return;
+		}
+	parse_error(p, n, "%s: expected %s", k->name, k->expect);
+}
+
 static void set_user(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
 {
 	struct config *c = section;
@@ -241,9 +260,26 @@ static void set_user(struct parse *p, const struct key *k, void *section, const 
 	c->has_control_uid = true;
 }
 
+static void set_cookies(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	static const char *const words[] = {
+		[TCP_COOKIES_AUTO] = "auto", [TCP_COOKIES_OFF] = "off", [TCP_COOKIES_ALWAYS] = "always"};
+	struct config *c = section;
+	const char *text = parse_scalar(n);
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (text && strcmp(text, words[i]) == 0) {
+			c->cookies = (enum tcp_cookies)i;
+			return;
+		}
+	parse_error(p, n, "%s: expected %s", k->name, k->expect);
+}
+
 #define IFACE(field) offsetof(struct config_iface, net.field)
 
 #define ADDRESS_KEYS \
+	{.name = "mss_clamp", .type = KEY_U16, .offset = IFACE(mss_clamp), .min = 536, .max = 8960, .def = "none", \
+	 .help = "Maximum segment size that TCP announces and uses here, where the path is known to take less than the MTU."}, \
 	{.name = "addresses", .type = KEY_CUSTOM, .offset = offsetof(struct config_iface, net), .set = set_addresses, \
 	 .expect = "a list of addresses with prefix length", \
 	 .help = "Addresses of this host on the interface, such as `192.0.2.10/24` and `2001:db8::10/64`."}, \
@@ -288,6 +324,19 @@ static const struct key workers_keys[] = {
 	 .help = "Core of the main thread, which sleeps most of the time."},
 	U32("idle_sleep_us", idle_sleep_us, 0, 10000, "0",
 	    "How long a worker without work sleeps at a time. 0: it polls without rest, which is right for a core of its own."),
+	{.name = "steering", .type = KEY_CUSTOM, .set = set_steering, .def = "auto", .expect = "auto, flow, rss or redirect",
+	 .help = "How what backends answer comes to the worker that asked: by flow rules in the device, by its RSS, or redirected "
+		 "from worker to worker. `auto`: the first of these that the ports can do. What they cannot is always redirected."},
+	{0},
+};
+
+static const struct key offloads_keys[] = {
+	{.name = "device", .type = KEY_BOOL, .offset = OFF(device_offloads), .def = "true",
+	 .help = "Let devices that can compute checksums and cut long segments. `false`: all of it in software."},
+	{.name = "gro", .type = KEY_BOOL, .offset = OFF(gro), .def = "true",
+	 .help = "Merge TCP segments that were received together and follow one another."},
+	U32("tso_bytes", tso_bytes, 0, NET_TSO_MAX, "65455",
+	    "Payload of a long TCP segment at most, which the port cuts; where software cuts it, 16384 at most. 0: no long segments."),
 	{0},
 };
 
@@ -296,6 +345,8 @@ static const struct key memory_keys[] = {
 	 .help = "Use hugepages. `false` works everywhere and is slower; PCI ports need `true`."},
 	U32("mb", memory_mb, 0, 1048576, "0", "Memory for DPDK in MiB. 0: as much as the pools need."),
 	U32("arena_mb", arena_mb, 1, 1024, "64", "Size in MiB of the area through which weir-ctrl hands over routes."),
+	U32("capture_kb", capture_kb, 0, 1048576, "1024",
+	    "Size in KiB of each worker's ring for `weirctl capture`, at least 256; taken when it is first used. 0: no captures."),
 	{.name = "file_prefix", .type = KEY_TEXT, .offset = OFF(file_prefix), .max = sizeof(((struct config *)0)->file_prefix),
 	 .def = "weir-PID", .help = "DPDK's file prefix, where several of its programs run on a host."},
 	{0},
@@ -304,7 +355,15 @@ static const struct key memory_keys[] = {
 static const struct key pools_keys[] = {
 	U32("mbufs", n_mbufs, 1024, 16777216, "32768", "Packet buffers of a worker."),
 	U32("connections", n_connections, 64, 8388608, "16384", "TCP connections of a worker, those to backends included."),
-	U32("syn_queue", n_syn, 16, 1048576, "1024", "Connections of a worker whose handshake is not complete."),
+	U32("upstream_connections", n_upstreams, 16, 1048576, "16384",
+	    "Connections of a worker to endpoints, idle ones included. Not more than `connections` can be used."),
+	U32("syn_queue", n_syn, 16, 1048576, "1024",
+	    "Clients' handshakes in hand, of a worker. What comes beyond is answered by SYN cookies, see `limits.syn_cookies`."),
+	U32("time_wait", n_time_wait, 0, 8388608, "0",
+	    "Connections of a worker in TIME-WAIT; the oldest gives way. 0: as many as `connections`."),
+	U32("source_prefixes", n_prefixes, 256, 65536, "16384",
+	    "Cells in which source prefixes are counted, where `limits` bounds them; rounded up to a power of two. Several times as "
+	    "many as there are prefixes at their bounds at one time keep these from being a burden to others."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
 	U32("endpoints", n_endpoints, 16, 8388608, "32768", "Endpoints of all backends."),
@@ -320,12 +379,31 @@ static const struct key limits_keys[] = {
 	U32("header_bytes", headers_bytes, 256, 49152, "16384", "Largest head of a request or response; more is answered 431."),
 	{.name = "header_fields", .type = KEY_U16, .offset = OFF(n_fields), .min = 8, .max = HTTP_MAX_FIELDS, .def = "100",
 	 .help = "Most header fields of a message; more is answered 431."},
-	U32("receive_buffer_bytes", rx_buffer_bytes, 4096, 16777216, "262144", "Largest receive window of a connection."),
-	U32("send_buffer_bytes", tx_buffer_bytes, 4096, 16777216, "262144",
-	    "Unacknowledged and unsent data of a connection."),
+	U32("receive_buffer_bytes", rx_buffer_bytes, 4096, 16777216, "1048576", "Largest receive window of a connection. Less under memory pressure."),
+	U32("send_buffer_bytes", tx_buffer_bytes, 4096, 16777216, "4194304",
+	    "Unacknowledged and unsent data of a connection at most; the bound follows its congestion window."),
 	U32("endpoint_connections", n_upstream_max, 1, 1048576, "4096", "Connections of a worker to one endpoint."),
-	U32("endpoint_idle", n_upstream_idle, 0, 1048576, "256", "Idle connections that a worker keeps to one endpoint."),
+	U32("endpoint_idle", n_upstream_idle, 0, 1048576, "4096",
+	    "Idle connections that a worker keeps to one endpoint. Fewer than are used at one time means that many are opened and "
+	    "closed again and again, and that their local ports run out."),
 	U32("tries", n_tries, 1, 8, "3", "Tries of one request, where HTTP allows more than one."),
+	{.name = "syn_cookies", .type = KEY_CUSTOM, .set = set_cookies, .def = "auto", .expect = "auto, always or off",
+	 .help = "`auto`: a SYN for which `pools.syn_queue` has no room is answered by a cookie, so that a flood of SYNs keeps nobody "
+		 "out. `always`: every SYN, for tests. `off`: such a SYN is dropped."},
+	U32("listener_connections", listener_connections, 0, 8388608, "0",
+	    "Client connections of a worker to one address and port. 0: no bound. More are dropped without an answer, here and below."),
+	U32("listener_accepts_per_s", listener_accepts_per_s, 0, 10000000, "0",
+	    "New client connections of a worker in a second, to one address and port. 0: no bound."),
+	U32("prefix_connections", prefix_connections, 0, 8388608, "0",
+	    "Client connections of a worker from one source prefix. 0: no bound."),
+	U32("prefix_accepts_per_s", prefix_accepts_per_s, 0, 10000000, "0",
+	    "New client connections of a worker in a second, from one source prefix. 0: no bound."),
+	{.name = "prefix_length_ipv4", .type = KEY_U16, .offset = OFF(prefix_len4), .min = 8, .max = 32, .def = "32",
+	 .help = "Bits of an IPv4 address that make a source prefix."},
+	{.name = "prefix_length_ipv6", .type = KEY_U16, .offset = OFF(prefix_len6), .min = 16, .max = 128, .def = "64",
+	 .help = "Bits of an IPv6 address that make a source prefix."},
+	U32("resets_per_s", rst_per_s, 0, 10000000, "1000",
+	    "RSTs of a worker in a second, in answer to segments of no connection. 0: no bound."),
 	{.name = "local_port_first", .type = KEY_U16, .offset = OFF(port_lo), .min = 1024, .max = 65535, .def = "16384",
 	 .help = "First local port of connections to backends. Every worker has an equal share."},
 	{.name = "local_port_last", .type = KEY_U16, .offset = OFF(port_hi), .min = 1024, .max = 65535, .def = "65535",
@@ -362,10 +440,12 @@ const struct key config_keys[] = {
 	{.name = "listen", .type = KEY_CUSTOM, .set = set_listen, .def = "all addresses of the ports",
 	 .expect = "a list of addresses", .help = "Addresses on which Weir serves; each is one of a port's."},
 	{.name = "workers", .type = KEY_SECTION, .keys = workers_keys, .help = "Worker cores."},
+	{.name = "offloads", .type = KEY_SECTION, .keys = offloads_keys, .help = "Work on packets that can be saved."},
 	{.name = "memory", .type = KEY_SECTION, .keys = memory_keys, .help = "Where memory comes from."},
 	{.name = "pools", .type = KEY_SECTION, .keys = pools_keys,
 	 .help = "Sizes fixed at start. What does not fit is refused and counted, never a reason to stop."},
 	{.name = "limits", .type = KEY_SECTION, .keys = limits_keys, .help = "Bounds of messages, buffers and connections."},
+	{.name = "tcp", .type = KEY_SECTION, .keys = config_tcp_keys, .help = "How TCP behaves."},
 	{.name = "timeouts", .type = KEY_SECTION, .keys = timeouts_keys, .help = "All in milliseconds."},
 	{.name = "control", .type = KEY_SECTION, .keys = control_keys, .help = "The way to weir-ctrl."},
 	{0},

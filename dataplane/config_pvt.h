@@ -36,6 +36,7 @@ struct key {
 };
 
 extern const struct key config_keys[];
+extern const struct key config_tcp_keys[]; /* config_tcp.c */
 
 struct parse {
 	const char *name;
@@ -46,8 +47,12 @@ struct parse {
 	/* where things stand, for the checks that span keys */
 	const yaml_node_t *iface_at[NET_MAX_IFACES];
 	const yaml_node_t *listen_at[CONFIG_MAX_LISTEN];
+	const yaml_node_t *listener_cc_at[CONFIG_MAX_CC], *backend_cc_at[CONFIG_MAX_CC];
 	const yaml_node_t *ports_at, *pools_at, *limits_at;
 };
+
+/* What spans the keys of the section tcp. */
+void config_check_tcp(struct parse *p);
 
 /* "name:line:column: text", at the node's beginning. */
 void parse_error(struct parse *p, const yaml_node_t *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -34,6 +34,7 @@ static void conn_close(struct ctl *c)
 	if (c->conn.fd < 0)
 		return;
 	close(c->conn.fd); /* leaves the epoll set by itself */
+	ctl_diag_gone(c);
 	ctl_region_destroy(&c->conn);
 	c->conn.fd = -1;
 	c->conn.n_acks = 0;
@@ -113,6 +114,8 @@ static void conn_flush(struct ctl *c)
 
 static void conn_message(struct ctl *c, const struct weir_msg *m)
 {
+	const char *breach;
+
 	if (m->seq != c->conn.rx_seq + 1) {
 		conn_broken(c, "a message is missing");
 		return;
@@ -126,6 +129,14 @@ static void conn_message(struct ctl *c, const struct weir_msg *m)
 	case WEIR_MSG_DRAIN:
 		if (!c->is_draining)
 			ctl_tell_workers(c, WORKER_DRAIN);
+		break;
+	case WEIR_MSG_CONNECTIONS:
+	case WEIR_MSG_CAPTURE:
+	case WEIR_MSG_CAPTURE_TAKEN:
+	case WEIR_MSG_CAPTURE_STOP:
+		breach = ctl_diag_take(c, m);
+		if (breach)
+			conn_broken(c, breach);
 		break;
 	default:
 		conn_broken(c, "unknown message");
@@ -170,7 +181,7 @@ static int send_hello(int fd, const struct weir_hello *hello, const int *fds, si
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)hello, .iov_len = sizeof(*hello)};
 	union {
 		struct cmsghdr head;
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
+		char bytes[CMSG_SPACE(3 * sizeof(int))];
 	} control = {.bytes = {0}};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
@@ -200,7 +211,7 @@ static void conn_open(struct ctl *c, int fd)
 	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
 	uint64_t epoch = c->conn.epoch + 1;
 	struct weir_hello hello;
-	int fds[2], err;
+	int fds[3], err;
 
 	memset(&c->conn, 0, offsetof(struct ctl_conn, acks));
 	c->conn.fd = -1;
@@ -212,12 +223,14 @@ static void conn_open(struct ctl *c, int fd)
 		return;
 	}
 	fds[1] = c->stats_fd;
+	fds[2] = c->diag.fd;
 	hello = (struct weir_hello){.magic = WEIR_REGION_MAGIC,
 				    .abi_major = WEIR_ABI_MAJOR,
 				    .abi_minor = WEIR_ABI_MINOR,
 				    .region_size = c->conn.region_size,
-				    .stats_size = c->stats->size};
-	err = send_hello(fd, &hello, fds, 2);
+				    .stats_size = c->stats->size,
+				    .diag_size = c->diag.region ? c->diag.region->size : 0};
+	err = send_hello(fd, &hello, fds, c->diag.region ? 3 : 2);
 	close(fds[0]);
 	if (err || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
 		ctl_region_destroy(&c->conn);
@@ -256,6 +269,7 @@ void ctl_poll(struct ctl *c, int timeout_ms)
 	if (ctl_workers_poll(c) || c->conn.n_acks > 0)
 		timeout_ms = timeout_ms > POLL_MS || timeout_ms < 0 ? POLL_MS : timeout_ms;
 	conn_flush(c);
+	timeout_ms = ctl_diag_timeout(c, timeout_ms);
 	n = epoll_wait(c->epoll_fd, ev, 2, timeout_ms);
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.fd == c->listen_fd)
@@ -339,6 +353,8 @@ struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region
 		err = -ENOMEM;
 	else if (strlen(config->socket_path) >= sizeof(c->path))
 		err = -ENAMETOOLONG;
+	if (!err)
+		err = ctl_diag_init(c, config);
 	for (unsigned i = 0; !err && i < c->n_workers; i++)
 		c->workers[i].link = config->links[i];
 	if (!err) {
@@ -365,6 +381,7 @@ void ctl_destroy(struct ctl *c)
 	if (c->epoll_fd >= 0)
 		close(c->epoll_fd);
 	ctl_blobs_destroy(c);
+	ctl_diag_fini(c);
 	free(c->workers);
 	free(c);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "config.h"
+#include "weir/diag.h"
 #include "worker.h"
 
 struct ctl;
@@ -21,6 +22,8 @@ struct ctl_config {
 	uint32_t arena_mb;
 	unsigned n_workers;
 	const struct worker_link *links; /* [n_workers] */
+	struct weir_diag_region *diag;	 /* NULL: no diagnostics */
+	int diag_fd;
 };
 
 /*
@@ -31,6 +34,14 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro);
 void ctl_stats_destroy(struct weir_stats_region *r, int fd_ro);
 /* The block of worker i (i == n_workers: main's). */
 struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i);
+
+/*
+ * Makes the diagnostics region (a memfd; nothing found yet) for n_workers with
+ * capture rings of ring_kb KiB; 0: no captures, less than the least is raised.
+ * Memory is taken when it is first used. *fd_ro as above. NULL and errno.
+ */
+struct weir_diag_region *ctl_diag_create(unsigned n_workers, uint32_t ring_kb, int *fd_ro);
+void ctl_diag_destroy(struct weir_diag_region *r, int fd_ro);
 
 /* Listens on the control socket. NULL after logging what failed. A stale socket file is replaced, a live one is not. */
 struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region *stats, int stats_fd);

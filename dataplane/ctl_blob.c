@@ -256,6 +256,10 @@ static void worker_answer(struct ctl *c, struct ctl_worker *w, const struct work
 	case WORKER_STOPPED:
 		c->n_stopped++;
 		break;
+	case WORKER_WALKED:
+	case WORKER_CAPTURE_STOPPED:
+		ctl_diag_answer(c, m);
+		break;
 	default:
 		log_error("control: unknown message %u from a worker", m->type);
 	}
@@ -276,6 +280,7 @@ bool ctl_workers_poll(struct ctl *c)
 		owed = owed || w->n_pending > 0;
 	}
 	snapshots_settle(c);
+	owed = ctl_diag_poll(c) || owed;
 	/* The one that is served stays with the workers; an older one comes back when its last request has ended. */
 	b = TAILQ_LAST(&c->snapshots, ctl_blobs);
 	return owed || (b && !b->is_live) || c->n_snapshots > 1;

@@ -2,7 +2,7 @@
 /*
  * Inside of the main lcore's side of the contract. ctl.c: socket and poll;
  * ctl_region.c: the memory that is shared; ctl_blob.c: what came in, on its
- * way to the workers and back.
+ * way to the workers and back; ctl_diag.c: lists of connections and captures.
  */
 #ifndef DATAPLANE_CTL_PVT_H
 #define DATAPLANE_CTL_PVT_H
@@ -11,6 +11,8 @@
 
 #include "base/spsc.h"
 #include "ctl.h"
+#include "net/capture.h"
+#include "walk.h"
 #include "weir/msg.h"
 #include "weir/stats.h"
 
@@ -67,7 +69,29 @@ struct ctl_conn {
 	unsigned first_ack, n_acks;
 	struct weir_msg acks[2 * CTL_MAX_ACKS];
 };
-_Static_assert(CTL_MAX_ACKS > CTL_MAX_SETS + 2 * CTL_MAX_GENERATIONS, "room for what workers answer");
+_Static_assert(CTL_MAX_ACKS > CTL_MAX_SETS + 2 * CTL_MAX_GENERATIONS + 2, "room for what workers answer");
+
+/*
+ * At most one list of connections and one capture at a time, whoever asked.
+ * They outlive the connection that asked for them until every worker has
+ * answered; then nobody is told.
+ */
+struct ctl_diag {
+	struct weir_diag_region *region; /* NULL: there are none */
+	int fd;
+
+	struct weir_msg walk; /* the CONNECTIONS that is being answered */
+	uint64_t walk_epoch;
+	unsigned n_walking; /* workers that have a job; 0: no list is being made */
+	struct walk_job *jobs[WEIR_MAX_WORKERS];
+
+	struct weir_capture_spec spec; /* workers read it while a capture is on */
+	struct net_capture *captures;  /* [n_workers] */
+	uint64_t capture_id, capture_epoch, capture_end_us;
+	bool is_capturing; /* until CAPTURE_OFF */
+	bool is_stopping;  /* the workers were told */
+	unsigned n_capturing; /* workers that have not given it back */
+};
 
 struct ctl {
 	char path[108];
@@ -84,6 +108,7 @@ struct ctl {
 	struct ctl_blobs snapshots, sets;
 	unsigned n_snapshots, n_sets;
 	LIST_HEAD(, ctl_copy) copies;
+	struct ctl_diag diag;
 };
 
 uint64_t ctl_now_us(void);
@@ -100,5 +125,18 @@ void ctl_worker_send(struct ctl_worker *w, const struct worker_msg *m);
 /* Sends what is pending, reads what the workers answered. True while workers owe an answer. */
 bool ctl_workers_poll(struct ctl *c);
 void ctl_blobs_destroy(struct ctl *c);
+
+int ctl_diag_init(struct ctl *c, const struct ctl_config *config);
+void ctl_diag_fini(struct ctl *c);
+/* Takes a CONNECTIONS or CAPTURE... message. NULL, or how it breaks the contract. */
+const char *ctl_diag_take(struct ctl *c, const struct weir_msg *m);
+/* A worker gave something back. */
+void ctl_diag_answer(struct ctl *c, const struct worker_msg *m);
+/* The connection has ended. */
+void ctl_diag_gone(struct ctl *c);
+/* Ends a capture whose time is over. True while workers owe an answer. */
+bool ctl_diag_poll(struct ctl *c);
+/* Milliseconds until ctl_diag_poll() has to be called again, at most timeout_ms. */
+int ctl_diag_timeout(const struct ctl *c, int timeout_ms);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The memory shared with weir-ctrl: the statistics, and the region of a connection. */
+/* The memory shared with weir-ctrl: the statistics, the diagnostics, and the region of a connection. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ctl_pvt.h"
+#include "net/capture.h"
 
 #include <rte_cycles.h>
 
@@ -79,6 +80,45 @@ void ctl_stats_destroy(struct weir_stats_region *r, int fd_ro)
 struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i)
 {
 	return (struct weir_worker_stats *)(void *)((char *)r + r->workers_off) + i;
+}
+
+struct weir_diag_region *ctl_diag_create(unsigned n_workers, uint32_t ring_kb, int *fd_ro)
+{
+	uint64_t ring_size = (uint64_t)ring_kb << 10;
+	uint64_t workers = round_up(sizeof(struct weir_diag_region));
+	uint64_t rows = round_up(workers + n_workers * sizeof(struct weir_diag_worker));
+	uint64_t rings = round_up(rows + (uint64_t)n_workers * WEIR_CONN_ROWS * sizeof(struct weir_conn_row));
+	struct weir_diag_region *r;
+	uint64_t size;
+
+	if (ring_size && ring_size < NET_CAPTURE_RING_MIN)
+		ring_size = NET_CAPTURE_RING_MIN;
+	size = round_up(rings + n_workers * ring_size);
+	r = memfd_map("weir-diag", size, F_SEAL_FUTURE_WRITE, fd_ro);
+	if (!r)
+		return NULL;
+	*r = (struct weir_diag_region){
+	    .magic = WEIR_DIAG_MAGIC,
+	    .abi_major = WEIR_ABI_MAJOR,
+	    .abi_minor = WEIR_ABI_MINOR,
+	    .n_workers = n_workers,
+	    .size = size,
+	    .workers_off = workers,
+	    .rows_off = rows,
+	    .n_rows = WEIR_CONN_ROWS,
+	    .row_size = sizeof(struct weir_conn_row),
+	    .rings_off = rings,
+	    .ring_size = ring_size,
+	};
+	return r;
+}
+
+void ctl_diag_destroy(struct weir_diag_region *r, int fd_ro)
+{
+	if (!r)
+		return;
+	munmap(r, r->size);
+	close(fd_ro);
 }
 
 int ctl_region_create(struct ctl_conn *conn, uint64_t arena_size, unsigned n_workers, int *fd)

@@ -20,7 +20,13 @@
 #define MAX_ARGS (32 + WEIR_MAX_PORTS * 2)
 #define MBUF_COST 2496	/* a packet buffer with its headers in the pool */
 #define CLONE_COST 256
-#define CONN_COST 2048	/* TCP, client and upstream objects of one connection */
+#define FLIGHT_COST 576	/* records of what is in flight, for each packet buffer */
+#define CONN_COST 640	/* TCP's object and its place in the table (576), the proxy's client (64) */
+#define UPSTREAM_COST 128
+#define BBR_COST 320 /* cc_bbr.c holds its state to that */
+#define WAITING_COST 160 /* a connection in SYN-RECEIVED or TIME-WAIT, with its place in the table */
+#define PREFIX_COST 64
+#define NEIGHBOUR_COST 160
 
 struct args {
 	int n;
@@ -43,7 +49,11 @@ static void add(struct args *a, const char *fmt, ...)
 uint32_t eal_memory_mb(const struct config *c)
 {
 	uint64_t per_worker = (uint64_t)c->n_mbufs * MBUF_COST + (uint64_t)c->n_mbufs * CLONE_COST +
-			      (uint64_t)c->n_connections * CONN_COST +
+			      (uint64_t)c->n_mbufs * FLIGHT_COST +
+			      (uint64_t)c->n_connections * CONN_COST + (uint64_t)c->n_upstreams * UPSTREAM_COST +
+			      (uint64_t)config_n_bbr(c) * BBR_COST + (uint64_t)c->n_prefixes * PREFIX_COST +
+			      (uint64_t)c->n_neighbours * NEIGHBOUR_COST +
+			      ((uint64_t)c->n_syn + (c->n_time_wait ? c->n_time_wait : c->n_connections)) * WAITING_COST +
 			      (uint64_t)c->n_requests * (16384 + 2 * (uint64_t)c->headers_bytes) +
 			      (uint64_t)c->n_endpoints * 512 + (uint64_t)c->n_backends * 512 +
 			      (uint64_t)c->n_workers * c->redirect_ring * 8 + (4u << 20);

@@ -59,6 +59,21 @@ static void stop_stats(struct dataplane *d)
 	d->stats = NULL;
 }
 
+static int start_diag(struct dataplane *d)
+{
+	d->diag = ctl_diag_create(d->config.n_workers, d->config.capture_kb, &d->diag_fd);
+	if (d->diag)
+		return 0;
+	log_error("no memory for the diagnostics: %s", strerror(errno));
+	return -ENOMEM;
+}
+
+static void stop_diag(struct dataplane *d)
+{
+	ctl_diag_destroy(d->diag, d->diag_fd);
+	d->diag = NULL;
+}
+
 static void stop_pools(struct dataplane *d)
 {
 	for (unsigned i = 0; i < d->config.n_workers; i++) {
@@ -154,6 +169,14 @@ static int start_rings(struct dataplane *d)
 	return -ENOMEM;
 }
 
+static bool has_vlans(const struct config *c, unsigned port)
+{
+	for (unsigned i = 0; i < c->n_ifaces; i++)
+		if (c->ifaces[i].port == port && c->ifaces[i].net.vlan)
+			return true;
+	return false;
+}
+
 static void stop_ports(struct dataplane *d)
 {
 	while (d->n_ports > 0)
@@ -170,6 +193,9 @@ static int start_ports(struct dataplane *d)
 			.n_desc = cp->n_desc,
 			.mtu = cp->mtu,
 			.promiscuous = cp->promiscuous,
+			.has_vlans = has_vlans(&d->config, i),
+			.wants_rss = d->config.steering == STEER_WANT_RSS,
+			.no_offloads = !d->config.device_offloads,
 			.pools = d->pools,
 		};
 		int rc = port_start(&pc, &d->ports[i]);
@@ -190,6 +216,23 @@ static int start_ports(struct dataplane *d)
 			d->ifaces[i].mtu = d->ports[ci->port].mtu;
 	}
 	dataplane_update_ports(d);
+	return 0;
+}
+
+static void stop_steering(struct dataplane *d)
+{
+	steer_stop(&d->steer, d->ports, d->n_ports);
+}
+
+static int start_steering(struct dataplane *d)
+{
+	const struct config *c = &d->config;
+	uint8_t random[STEER_KEY_BYTES];
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return -EIO;
+	steer_init(&d->steer, (uint16_t)c->n_workers, c->port_lo, c->port_hi);
+	steer_start(&d->steer, c->steering, random, d->ports, d->n_ports);
 	return 0;
 }
 
@@ -238,12 +281,13 @@ static int start_workers(struct dataplane *d)
 				.n_ports = d->n_ports,
 				.ports = d->ports,
 				.pool = d->pools[i],
+				.clones = d->clones[i],
 				.redirect_in = &d->redirect[i * n],
 				.redirect_out = &d->redirect_out[i * n],
 				.n_neighbours = d->config.n_neighbours,
 				.neighbour_queue = d->config.neighbour_queue,
-				.port_lo = d->config.port_lo,
-				.port_hi = d->config.port_hi,
+				.steer = &d->steer,
+				.gro = d->config.gro,
 			},
 			.clones = d->clones[i],
 			.link = d->links[i],
@@ -273,6 +317,8 @@ static int start_ctl(struct dataplane *d)
 		.arena_mb = d->config.arena_mb,
 		.n_workers = d->config.n_workers,
 		.links = d->links,
+		.diag = d->diag,
+		.diag_fd = d->diag_fd,
 	};
 
 	d->ctl = ctl_create(&cc, d->stats, d->stats_fd);
@@ -314,9 +360,11 @@ static const struct step {
 } steps[] = {
 	{"DPDK", start_eal, stop_eal},
 	{"statistics", start_stats, stop_stats},
+	{"diagnostics", start_diag, stop_diag},
 	{"packet buffers", start_pools, stop_pools},
 	{"rings", start_rings, stop_rings},
 	{"ports", start_ports, stop_ports},
+	{"steering", start_steering, stop_steering},
 	{"control socket", start_ctl, stop_ctl}, /* before the workers: at the end it frees what they give back */
 	{"workers", start_workers, stop_workers},
 	{"worker cores", start_lcores, stop_lcores},

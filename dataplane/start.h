@@ -9,6 +9,7 @@
 #include "config.h"
 #include "ctl.h"
 #include "net/net.h"
+#include "net/steer.h"
 #include "worker.h"
 
 struct rte_mempool;
@@ -19,6 +20,8 @@ struct dataplane {
 	struct config config;
 	struct weir_stats_region *stats;
 	int stats_fd;
+	struct weir_diag_region *diag;
+	int diag_fd;
 	struct rte_mempool *pools[WEIR_MAX_WORKERS];
 	struct rte_mempool *clones[WEIR_MAX_WORKERS];
 	struct rte_ring *redirect[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* [to * n_workers + from] */
@@ -27,6 +30,7 @@ struct dataplane {
 	unsigned n_ports;
 	struct net_port ports[WEIR_MAX_PORTS];
 	struct net_iface ifaces[NET_MAX_IFACES];
+	struct steer steer;
 	struct worker *workers[WEIR_MAX_WORKERS];
 	unsigned n_launched;
 	struct ctl *ctl;

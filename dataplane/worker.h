@@ -21,12 +21,17 @@ enum worker_msg_type {
 	WORKER_ENDPOINTS,    /* ptr: a checked struct weir_endpoint_set, the worker's own copy; id = backend id */
 	WORKER_DRAIN,	     /* no new connections; finish what is in hand */
 	WORKER_STOP,	     /* leave the loop */
+	WORKER_WALK,	     /* ptr: a struct walk_job; the worker has none other */
+	WORKER_CAPTURE,	     /* ptr: a struct net_capture; the worker has none other */
+	WORKER_CAPTURE_STOP, /* give it back */
 	/* worker > main */
 	WORKER_SWAPPED = 100,	/* id: main's number of the snapshot that the worker now serves */
 	WORKER_RELEASED,	/* ptr: a snapshot copy that the worker does not use any more; main frees it */
 	WORKER_ENDPOINTS_TAKEN, /* ptr: an endpoint set copy of which the worker has what it needs; main frees it */
 	WORKER_DRAINED,		/* no connection is left */
 	WORKER_STOPPED,		/* the loop has ended */
+	WORKER_WALKED,		/* ptr: the struct walk_job, complete */
+	WORKER_CAPTURE_STOPPED, /* the struct net_capture is main's again */
 };
 
 struct worker_msg {

@@ -1,23 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP server of the admin API: GET and HEAD of a few fixed paths. */
+/*
+ * The HTTP server of the admin API: GET and HEAD of a few fixed paths. What
+ * the dataplane must be asked for waits as a suspended connection.
+ */
 #include "admin/admin.h"
 
 #include <errno.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <jansson.h>
-#include <microhttpd.h>
+#include <time.h>
 
+#include "admin/admin_pvt.h"
 #include "admin/view.h"
 #include "base/log.h"
 
 struct admin {
 	struct MHD_Daemon *daemon;
 	const struct sync *sync;
+	struct diag *diag;
+	struct connections connections;
+	struct capturing capturing;
 };
+
+uint64_t admin_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
 
 /* NULL when all is well, or what is not. */
 static const char *health(const struct sync *sync)
@@ -43,6 +58,8 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
 	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	if (status == MHD_HTTP_UNAUTHORIZED) /* RFC 9110, 15.5.2 */
+		MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"weir-ctrl captures\"");
 	result = MHD_queue_response(c, status, r);
 	MHD_destroy_response(r);
 	return result;
@@ -51,6 +68,50 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
 static enum MHD_Result reply_const(struct MHD_Connection *c, unsigned status, const char *text)
 {
 	return reply(c, status, "text/plain; charset=utf-8", (char *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+}
+
+enum MHD_Result admin_reply_json(struct MHD_Connection *c, unsigned status, json_t *o)
+{
+	char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+
+	json_decref(o);
+	if (!text)
+		return reply_const(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no memory\n");
+	return reply(c, status, "application/json", text, MHD_RESPMEM_MUST_FREE);
+}
+
+enum MHD_Result admin_reply_error(struct MHD_Connection *c, unsigned status, const char *what)
+{
+	return admin_reply_json(c, status, json_pack("{s:s}", "error", what));
+}
+
+enum MHD_Result admin_reply_result(struct MHD_Connection *c, int result)
+{
+	unsigned status = MHD_HTTP_SERVICE_UNAVAILABLE;
+	char text[200];
+
+	if (result == -EOPNOTSUPP)
+		status = MHD_HTTP_NOT_IMPLEMENTED;
+	else if (result == -ETIMEDOUT)
+		status = MHD_HTTP_GATEWAY_TIMEOUT;
+	else if (result == WEIR_REFUSED_SWITCHED_OFF)
+		status = MHD_HTTP_FORBIDDEN;
+	else if (result > 0 && result != WEIR_REFUSED_IN_USE && result != WEIR_REFUSED_NO_MEMORY)
+		status = MHD_HTTP_BAD_REQUEST;
+	snprintf(text, sizeof(text), "%s%s", status == MHD_HTTP_BAD_REQUEST ? "the dataplane refuses it: " : "",
+		 diag_result_text(result));
+	return admin_reply_error(c, status, text);
+}
+
+bool admin_number(const char *text, uint64_t max, uint64_t *out)
+{
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	return errno == 0 && !*end && *out <= max;
 }
 
 #define MAX_HEADERS 32
@@ -101,7 +162,7 @@ static bool render(const struct admin *a, struct MHD_Connection *c, const char *
 
 	*text = NULL;
 	if (strcmp(url, "/metrics") == 0) {
-		*text = admin_metrics(a->sync);
+		*text = admin_metrics(a->sync, &a->capturing.permit);
 		return true;
 	}
 	while (i < sizeof(views) / sizeof(*views) && strcmp(url, views[i].url) != 0)
@@ -120,7 +181,7 @@ static bool render(const struct admin *a, struct MHD_Connection *c, const char *
 static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url, const char *method,
 			      const char *version, const char *data, size_t *data_size, void **con_cls)
 {
-	const struct admin *a = cls;
+	struct admin *a = cls;
 	const char *ill;
 	char *text;
 
@@ -130,12 +191,27 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
 		ill = health(a->sync);
 		return reply_const(c, ill ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, ill ? ill : "ok\n");
 	}
+	if (strcmp(url, "/api/v1/connections") == 0)
+		return connections_handle(&a->connections, c);
+	if (strcmp(url, "/api/v1/capture") == 0 && method[0] == 'G')
+		return capturing_handle(&a->capturing, c);
 	if (!render(a, c, url, &text))
 		return reply_const(c, MHD_HTTP_NOT_FOUND, "no such page\n");
 	if (!text)
 		return reply_const(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no memory\n");
 	return reply(c, MHD_HTTP_OK, url[1] == 'm' ? "text/plain; version=0.0.4" : "application/json", text,
 		     MHD_RESPMEM_MUST_FREE);
+}
+
+/* A request has ended, whatever way. */
+static void completed(void *cls, struct MHD_Connection *c, void **con_cls, enum MHD_RequestTerminationCode how)
+{
+	struct admin *a = cls;
+
+	(void)con_cls;
+	(void)how;
+	connections_gone(&a->connections, c);
+	capturing_gone(&a->capturing, c);
 }
 
 static int resolve(const char *listen, struct addrinfo **out)
@@ -155,7 +231,7 @@ static int resolve(const char *listen, struct addrinfo **out)
 	return getaddrinfo(host, colon + 1, &hints, out) == 0 ? 0 : -EINVAL;
 }
 
-struct admin *admin_create(const char *listen, const struct sync *sync)
+struct admin *admin_create(const char *listen, const struct token *token, bool remote_capture, const struct sync *sync)
 {
 	struct addrinfo *addr;
 	struct admin *a;
@@ -165,16 +241,23 @@ struct admin *admin_create(const char *listen, const struct sync *sync)
 		return NULL;
 	}
 	a = calloc(1, sizeof(*a));
-	if (a) {
+	if (a)
+		a->diag = diag_create(sync->publish);
+	if (a && a->diag) {
 		a->sync = sync;
-		a->daemon = MHD_start_daemon(MHD_USE_EPOLL | (addr->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL,
+		a->connections.diag = a->capturing.diag = a->diag;
+		a->capturing.permit = (struct permit){.token = token, .is_remote_allowed = remote_capture};
+		a->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (addr->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL,
 					     NULL, handle, a, MHD_OPTION_SOCK_ADDR, addr->ai_addr,
 					     MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT, 30u,
+					     MHD_OPTION_NOTIFY_COMPLETED, completed, a,
 					     MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
 	}
 	freeaddrinfo(addr);
 	if (!a || !a->daemon) {
 		log_error("admin address %s: cannot listen: %s", listen, strerror(errno));
+		if (a)
+			diag_destroy(a->diag);
 		free(a);
 		return NULL;
 	}
@@ -185,7 +268,10 @@ void admin_destroy(struct admin *a)
 {
 	if (!a)
 		return;
+	connections_resume(&a->connections); /* the server does not stop while there is a suspended one */
+	capturing_resume(&a->capturing);
 	MHD_stop_daemon(a->daemon);
+	diag_destroy(a->diag);
 	free(a);
 }
 
@@ -197,9 +283,16 @@ int admin_fd(const struct admin *a)
 int admin_poll(struct admin *a)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
+	int diag_ms;
 
+	diag_poll(a->diag, admin_now_ms());
+	connections_poll(&a->connections);
+	capturing_poll(&a->capturing);
 	MHD_run(a->daemon);
+	diag_ms = diag_timeout(a->diag);
 	if (MHD_get_timeout(a->daemon, &ms) != MHD_YES)
-		return -1;
-	return ms > 60000 ? 60000 : (int)ms;
+		return diag_ms;
+	if (ms > 60000)
+		ms = 60000;
+	return diag_ms >= 0 && (MHD_UNSIGNED_LONG_LONG)diag_ms < ms ? diag_ms : (int)ms;
 }

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The admin server: /metrics, /healthz and /api/v1/ as JSON. Driven by the caller's epoll. */
+/* The admin server: /metrics, /healthz, /api/v1/ as JSON, and captures as pcap. Driven by the caller's epoll. */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
 
 #include "sync.h"
+#include "token.h"
 
 struct admin;
 
-/* Listens on "ADDR:PORT" or "[ADDR6]:PORT". NULL after logging. */
-struct admin *admin_create(const char *listen, const struct sync *sync);
+/*
+ * Listens on "ADDR:PORT" or "[ADDR6]:PORT". token, which outlives it: who
+ * captures must send it; if there is none, nobody can. remote_capture: packets
+ * may be captured over other than loopback connections too. NULL after logging.
+ */
+struct admin *admin_create(const char *listen, const struct token *token, bool remote_capture, const struct sync *sync);
 void admin_destroy(struct admin *a);
 /* For epoll. */
 int admin_fd(const struct admin *a);
 /* Serves what is ready; returns milliseconds until it must be called again, or -1. */
 int admin_poll(struct admin *a);
-
-/* The body of /metrics: malloc'd, NUL terminated, or NULL without memory. The API's are in view.h. */
-char *admin_metrics(const struct sync *sync);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "admin/admin.h"
+#include "admin/admin_pvt.h"
 #include "stats/stats.h"
 
 static uint64_t load(const uint64_t *v)
@@ -47,6 +47,10 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "control_refused_total", "counter", "connections refused on the control socket", load(&r->ctrl_refused));
 	write_one(f, "control_protocol_errors_total", "counter", "control connections ended because the peer broke the contract",
 		  load(&r->ctrl_protocol_errors));
+	write_one(f, "connection_lists_total", "counter", "lists of connections made", load(&r->conn_lists));
+	write_one(f, "captures_total", "counter", "captures begun", load(&r->captures));
+	write_one(f, "diagnostics_refused_total", "counter", "lists of connections and captures that the dataplane refused",
+		  load(&r->diag_refused));
 	write_one(f, "live_generation", "gauge", "generation that every worker serves, as the dataplane says",
 		  load(&r->live_generation));
 	write_one(f, "draining", "gauge", "1 while the dataplane drains", load(&r->draining));
@@ -102,7 +106,15 @@ static void write_ctrl(FILE *f, const struct sync *s, const struct publish_statu
 	fprintf(f, "weir_ctrl_publish_seconds_count %" PRIu64 "\n", st->latency_count);
 }
 
-char *admin_metrics(const struct sync *sync)
+static void write_permit(FILE *f, const struct permit *p)
+{
+	write_head(f, "ctrl_captures_refused_total", "counter", "captures that weir-ctrl refused for this reason");
+	for (unsigned i = PERMIT_OK + 1; i < N_PERMITS; i++)
+		fprintf(f, "weir_ctrl_captures_refused_total{reason=\"%s\"} %" PRIu64 "\n", permit_name((enum permit_result)i),
+			p->refused[i]);
+}
+
+char *admin_metrics(const struct sync *sync, const struct permit *permit)
 {
 	struct publish_status st;
 	char *text = NULL;
@@ -113,6 +125,7 @@ char *admin_metrics(const struct sync *sync)
 		return NULL;
 	publish_status(sync->publish, &st);
 	write_ctrl(f, sync, &st);
+	write_permit(f, permit);
 	if (publish_stats(sync->publish))
 		write_dataplane(f, publish_stats(sync->publish));
 	if (fclose(f) != 0) {

@@ -3,13 +3,24 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include <jansson.h>
 
 /* Gets "path" from the admin server at ADDR:PORT as JSON. NULL after saying why on stderr. */
 json_t *fetch_json(const char *admin, const char *path);
+/*
+ * Writes what comes from "path" to out as it comes, until the end or until
+ * *stop, then asks the server to end and takes what is left. token: the
+ * secret that goes with the request. field() is told each field of the
+ * trailer. 0, or -1 after saying why on stderr.
+ */
+typedef void fetch_field_fn(void *ctx, const char *name, const char *value);
+int fetch_stream(const char *admin, const char *path, const char *token, FILE *out, const volatile sig_atomic_t *stop,
+		 fetch_field_fn *field, void *ctx);
 /* text as a query value; malloc'd. */
 char *fetch_escape(const char *text);
 
@@ -20,8 +31,21 @@ void render_backends(FILE *f, const json_t *list);
 void render_stats(FILE *f, const json_t *o);
 void render_drops(FILE *f, const json_t *list);
 void render_explain(FILE *f, const json_t *o);
+void render_connections(FILE *f, const json_t *o);
 
 /* weirctl check: 0 nothing fatal, 1 something is, 2 a file cannot be read. */
 int check_files(char **paths, int n, bool as_json);
+
+/* What weirctl capture is told. */
+struct capture_args {
+	const char *query;  /* the rest of the API's arguments, "&name=value"... */
+	const char *filter; /* a tcpdump expression; empty: all packets */
+	uint32_t snaplen;
+	const char *file;  /* to write; NULL: standard output */
+	const char *token; /* file of the capture token */
+};
+
+/* weirctl capture: the packets that the filter wants to the file. 0, 1 it failed, 2 the filter is wrong. */
+int capture(const char *admin, const struct capture_args *args);
 
 #endif

@@ -5,16 +5,40 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <curl/curl.h>
 
 #include "cli/cli.h"
+#include "token.h"
 
 #define MAX_HEADERS 32
+
+/* Options that are arguments of the API by the same name, and the command that takes each. */
+static const struct {
+	const char *name;
+	const char *commands;
+	const char *takes;
+} params[] = {
+	{"--worker", "connections capture", "a number"},
+	{"--state", "connections", "states such as established,close-wait"},
+	{"--port", "connections", "a port"},
+	{"--peer", "connections", "an address or prefix"},
+	{"--sort", "connections", "rtt, cwnd, retransmits, queue or idle"},
+	{"--limit", "connections", "a number"},
+	{"--count", "capture", "a number"},
+	{"--bytes", "capture", "a number"},
+	{"--duration", "capture", "seconds"},
+};
+
+#define N_PARAMS (sizeof(params) / sizeof(*params))
 
 struct options {
 	const char *admin;
 	bool as_json;
+	const char *params[N_PARAMS]; /* NULL: not given */
+	const char *file;	      /* -w */
+	const char *token;	      /* NULL: not given */
 	const char *command;
 	char **args; /* of argv, in a list of their own */
 	int n_args;
@@ -30,6 +54,16 @@ static const char usage[] =
 	"  backends                    backends and their endpoints\n"
 	"  stats                       counters of the workers\n"
 	"  drops                       why packets, connections and requests ended\n"
+	"  connections                 TCP connections as they are now\n"
+	"      --worker N --port P --peer PREFIX --state S[,S]...\n"
+	"                              only those of this worker, port (either side's), peer, states\n"
+	"      --sort KEY --limit N    the N (100) largest by rtt, cwnd, retransmits, queue or idle\n"
+	"  capture [FILTER]            packets of running workers as a pcap file; FILTER is tcpdump's\n"
+	"      -w FILE                 where to (-: standard output, which a terminal must not be)\n"
+	"      --token FILE            the secret that weir-ctrl wrote at its start, for root and who started it\n"
+	"                              (" TOKEN_DEFAULT ")\n"
+	"      --worker N --count N --bytes N --duration SECONDS\n"
+	"                              of this worker only; ends after N packets or so long; N bytes of each\n"
 	"  explain METHOD URL [-H 'name: value']...\n"
 	"                              which rule would take this request, and why\n"
 	"  check FILE|DIR...           validate manifests; needs no running program\n"
@@ -63,10 +97,32 @@ static bool is_option(const char *name, int argc, char **argv, int *i, const cha
 	return true;
 }
 
+/* Is argument *i one of params? Then *rc is 0, or the exit status. */
+static bool is_param(int argc, char **argv, int *i, struct options *o, int *rc)
+{
+	for (size_t k = 0; k < N_PARAMS; k++) {
+		const char *v;
+
+		if (!is_option(params[k].name, argc, argv, i, &v))
+			continue;
+		o->params[k] = v;
+		*rc = 0;
+		if (!v) {
+			char text[100];
+
+			snprintf(text, sizeof(text), "%s takes %s", params[k].name, params[k].takes);
+			*rc = wrong(text, "");
+		}
+		return true;
+	}
+	return false;
+}
+
 /* -1: go on; else the exit status. Options may stand anywhere. */
 static int parse(int argc, char **argv, struct options *o)
 {
 	bool has_ended = false; /* "--": what follows is no option */
+	int rc;
 
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
@@ -105,6 +161,17 @@ static int parse(int argc, char **argv, struct options *o)
 			if (o->n_headers == MAX_HEADERS)
 				return wrong("too many -H", "");
 			o->headers[o->n_headers++] = v;
+		} else if (is_option("-w", argc, argv, &i, &v)) {
+			o->file = v;
+			if (!v)
+				return wrong("-w takes a file", "");
+		} else if (is_option("--token", argc, argv, &i, &v)) {
+			o->token = v;
+			if (!v)
+				return wrong("--token takes a file", "");
+		} else if (is_param(argc, argv, &i, o, &rc)) {
+			if (rc)
+				return rc;
 		} else {
 			return wrong("unknown option ", a);
 		}
@@ -129,6 +196,52 @@ static char *explain_path(const struct options *o)
 		fprintf(f, "%c%s=%s", i ? '&' : '?', i < 2 ? names[i] : "header", v ? v : "");
 		free(v);
 	}
+	fclose(f);
+	return text;
+}
+
+/* "&worker=0&port=80": the options that are the API's, escaped; malloc'd. NULL: one is not this command's. */
+static char *query_of(const struct options *o)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+	bool is_wrong = false;
+
+	if (!f)
+		abort();
+	for (size_t k = 0; k < N_PARAMS && !is_wrong; k++) {
+		char *v;
+
+		if (!o->params[k])
+			continue;
+		is_wrong = !strstr(params[k].commands, o->command);
+		if (is_wrong) {
+			fprintf(stderr, "weirctl: %s takes no %s\n\n%s", o->command, params[k].name, usage);
+			continue;
+		}
+		v = fetch_escape(o->params[k]);
+		fprintf(f, "&%s=%s", params[k].name + 2, v ? v : "");
+		free(v);
+	}
+	fclose(f);
+	if (!is_wrong)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* The arguments joined by spaces: a filter need not be quoted. */
+static char *join(char **args, int n_args)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	if (!f)
+		abort();
+	for (int i = 0; i < n_args; i++)
+		fprintf(f, "%s%s", i ? " " : "", args[i]);
 	fclose(f);
 	return text;
 }
@@ -164,12 +277,62 @@ static int ask(const struct options *o, const char *path, void (*render)(FILE *f
 	return rc;
 }
 
+static int list_connections(const struct options *o, const char *query)
+{
+	char *path = NULL;
+	int rc;
+
+	if (o->n_args)
+		return wrong("connections takes options only, not ", o->args[0]);
+	if (asprintf(&path, "/api/v1/connections%s%s", *query ? "?" : "", *query ? query + 1 : "") < 0)
+		abort();
+	rc = ask(o, path, render_connections);
+	free(path);
+	return rc;
+}
+
+static int capture_packets(const struct options *o, const char *query)
+{
+	struct capture_args args = {.query = query, .token = o->token ? o->token : TOKEN_DEFAULT};
+	long snaplen = 65535;
+	char *filter;
+	int rc;
+
+	for (size_t k = 0; k < N_PARAMS; k++)
+		if (o->params[k] && strcmp(params[k].name, "--bytes") == 0)
+			snaplen = strtol(o->params[k], NULL, 10);
+	if (snaplen < 1 || snaplen > 65535)
+		return wrong("--bytes takes 1 to 65535", "");
+	if (!o->file && isatty(STDOUT_FILENO))
+		return wrong("capture needs -w FILE, or standard output to go elsewhere than to a terminal", "");
+	filter = join(o->args, o->n_args);
+	args.filter = filter;
+	args.snaplen = (uint32_t)snaplen;
+	args.file = o->file && strcmp(o->file, "-") != 0 ? o->file : NULL;
+	rc = capture(o->admin, &args);
+	free(filter);
+	return rc;
+}
+
 static int run(struct options *o)
 {
+	char *query = query_of(o);
 	size_t i = 0;
 	char *path;
 	int rc;
 
+	if (!query)
+		return 2;
+	if ((o->file || o->token) && strcmp(o->command, "capture") != 0) {
+		free(query);
+		return wrong(o->file ? "-w" : "--token", " is for capture");
+	}
+	if (strcmp(o->command, "connections") == 0 || strcmp(o->command, "capture") == 0) {
+		rc = o->command[1] == 'o' ? list_connections(o, query) : capture_packets(o, query);
+		free(query);
+		return rc;
+	}
+	free(query);
 	if (strcmp(o->command, "check") == 0)
 		return o->n_args ? check_files(o->args, o->n_args, o->as_json) : wrong("check takes files or folders", "");
 	while (i < sizeof(commands) / sizeof(*commands) && strcmp(commands[i].name, o->command) != 0)

@@ -726,9 +726,7 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 
 uint64_t compile_backend_id(const char *name)
 {
-	uint64_t id = hash64(name, strlen(name), 0);
-
-	return id ? id : 1;
+	return hash_backend(name);
 }
 
 int compile_endpoints(const struct model_backend *b, uint64_t version, void **blob, size_t *n)

@@ -68,3 +68,10 @@ uint64_t hash64_zeroed(const void *data, size_t n, size_t zero_off, size_t n_zer
 	}
 	return finish(h, n);
 }
+
+uint64_t hash_backend(const char *name)
+{
+	uint64_t id = hash64(name, strlen(name), 0);
+
+	return id ? id : 1;
+}

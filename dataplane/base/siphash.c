@@ -51,3 +51,13 @@ uint64_t siphash(const void *data, size_t n, const uint8_t key[16])
 	rounds(v, 4);
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
+
+void siphash_derive(const uint8_t secret[16], const char *purpose, uint8_t key[16])
+{
+	size_t n = strlen(purpose);
+	uint64_t low = siphash(purpose, n, secret);
+	uint64_t high = siphash(&low, sizeof(low), secret);
+
+	memcpy(key, &low, 8);
+	memcpy(key + 8, &high, 8);
+}

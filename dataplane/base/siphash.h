@@ -8,4 +8,7 @@
 
 uint64_t siphash(const void *data, size_t n, const uint8_t key[16]);
 
+/* A key for one purpose (a name), from a secret: what one use of a hash shows says nothing about another. */
+void siphash_derive(const uint8_t secret[16], const char *purpose, uint8_t key[16]);
+
 #endif

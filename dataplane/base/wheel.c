@@ -2,8 +2,8 @@
 /*
  * The timing wheel. Level l has slots of 256^l ticks. A timer sits in the
  * lowest level whose span reaches it; when the wheel enters a slot of a
- * higher level, that slot's timers are placed again, one level down or more.
- * Empty stretches are skipped by the bit maps.
+ * higher level, that slot's timers are placed again, one level down or more:
+ * a bounded number at a time, since a slot can hold every connection's. Empty stretches are skipped by the bit maps.
  */
 #include "base/wheel.h"
 
@@ -92,18 +92,31 @@ void wheel_cancel(struct wheel *w, struct wheel_timer *t)
 	w->n_armed--;
 }
 
-/* Places all timers of one slot again. */
+/* Places up to max timers of those that are being moved again. */
+static void move(struct wheel *w, unsigned level, size_t max)
+{
+	struct wheel_timer *t;
+
+	while (max-- && (t = w->moving[level]) != NULL) {
+		list_unlink(t);
+		__builtin_prefetch(w->moving[level]);
+		place(w, t);
+	}
+}
+
+/* Begins to place the timers of one slot again. */
 static void cascade(struct wheel *w, unsigned level, unsigned slot)
 {
 	struct wheel_timer *t = w->slots[level][slot];
 
-	w->slots[level][slot] = NULL;
 	w->bits[level][slot / 64] &= ~(1ull << (slot % 64));
-	while (t) {
-		struct wheel_timer *next = t->next;
-		place(w, t);
-		t = next;
-	}
+	if (!t)
+		return;
+	move(w, level, SIZE_MAX); /* what is left of the slot before, if time has jumped */
+	w->slots[level][slot] = NULL;
+	w->moving[level] = t;
+	t->pprev = &w->moving[level];
+	move(w, level, WHEEL_MOVES);
 }
 
 /* First non-empty slot of the level at or after from, or WHEEL_SLOTS. Clears stale bits on its way. */
@@ -167,6 +180,8 @@ unsigned wheel_run(struct wheel *w, uint64_t now_us, unsigned budget)
 		w->tick = w->n_armed ? next_tick(w, now) : now;
 		enter_tick(w);
 	}
+	for (unsigned level = 0; level < WHEEL_LEVELS; level++)
+		move(w, level, WHEEL_MOVES);
 	while (w->due && n < budget) {
 		struct wheel_timer *t = w->due;
 		unsigned kind = t->kind;
@@ -179,11 +194,19 @@ unsigned wheel_run(struct wheel *w, uint64_t now_us, unsigned budget)
 	return n;
 }
 
+static bool is_moving(const struct wheel *w)
+{
+	for (unsigned level = 0; level < WHEEL_LEVELS; level++)
+		if (w->moving[level])
+			return true;
+	return false;
+}
+
 uint64_t wheel_next_us(const struct wheel *w)
 {
 	uint64_t at;
 
-	if (w->due)
+	if (w->due || is_moving(w))
 		return w->tick * w->tick_us;
 	if (!w->n_armed)
 		return WHEEL_NEVER;

@@ -83,12 +83,33 @@ void eth_input(struct net *n, struct rx *r)
 	}
 }
 
-/* The port takes single mbufs only, or fewer than there are. */
-static bool make_flat(struct net *n, const struct net_port *port, struct rte_mbuf *m)
+/*
+ * The port takes single mbufs only, or fewer than there are: all into the
+ * first one, or, where that is too small, a copy in as few as possible. NULL: neither works.
+ */
+static struct rte_mbuf *make_flat(struct net *n, const struct net_port *port, struct rte_mbuf *m)
 {
 	uint16_t max = port->caps.tx_multi_seg ? port->caps.max_tx_segs : 1;
+	struct rte_mbuf *copy;
 
-	return m->nb_segs <= max || rte_pktmbuf_linearize(m) == 0;
+	if (m->nb_segs <= max || m->tso_segsz || rte_pktmbuf_linearize(m) == 0)
+		return m;
+	copy = rte_pktmbuf_copy(m, n->cfg.pool, 0, UINT32_MAX);
+	if (!copy) {
+		net_drop(n, m, WEIR_R_NO_MBUF);
+		return NULL;
+	}
+	rte_pktmbuf_free(m);
+	if (copy->nb_segs <= max)
+		return copy;
+	net_drop(n, copy, WEIR_R_TX_TOO_LONG);
+	return NULL;
+}
+
+/* m begins at the IP header. Of a long segment its pieces must fit. */
+static bool is_too_long(const struct rte_mbuf *m, uint16_t mtu)
+{
+	return (m->tso_segsz ? m->l3_len + m->l4_len + (uint32_t)m->tso_segsz : m->pkt_len) > mtu;
 }
 
 void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t dst[6], uint16_t ethertype)
@@ -99,15 +120,17 @@ void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t
 	uint16_t n_header = f->vlan ? 18 : 14;
 	uint8_t *p;
 
-	if (m->pkt_len > f->mtu) {
+	if (is_too_long(m, f->mtu)) {
 		net_drop(n, m, WEIR_R_TX_TOO_LONG);
 		return;
 	}
-	p = (uint8_t *)rte_pktmbuf_prepend(m, n_header);
-	if (!p || !make_flat(n, port, m)) {
+	if (!rte_pktmbuf_prepend(m, n_header)) {
 		net_drop(n, m, WEIR_R_TX_TOO_LONG);
 		return;
 	}
+	m = make_flat(n, port, m);
+	if (!m)
+		return;
 	p = rte_pktmbuf_mtod(m, uint8_t *);
 	memcpy(p, dst, 6);
 	memcpy(p + 6, f->mac, 6);

@@ -7,10 +7,13 @@
 #include <string.h>
 
 #include "net/net_pvt.h"
+#include "net/steer.h"
 
 #define PROTO_UDP 17
 #define ERRORS_PER_SECOND 100
 #define ECHOES_PER_SECOND 2000
+#define MTU4_MIN 576  /* no path takes less: so much every host takes (RFC 791), and less is an attack */
+#define MTU6_MIN 1280 /* RFC 8200 5 */
 #define BURST_S 1 /* a second's worth may be sent at once */
 
 enum { T4_ECHO_REPLY = 0, T4_UNREACHABLE = 3, T4_ECHO = 8 };
@@ -55,8 +58,15 @@ static void reply_echo(struct net *n, struct rx *r, uint8_t type, uint8_t proto)
 	ip_output(n, r->m, &r->dst, &r->src, proto, 0, r->now_us);
 }
 
-/* The quoted segment must be one that we sent: TCP, from an address of ours. False: not so. */
-static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, bool is4, struct ip_flow *flow, uint32_t *seq)
+/* What an error quotes of a segment of ours. */
+struct quote {
+	struct ip_flow flow;
+	uint32_t seq;
+	uint32_t len; /* of the packet, by its IP header */
+};
+
+/* The quoted packet must be one that we sent: a whole TCP segment from an address of ours. False: not so. */
+static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, bool is4, struct quote *out)
 {
 	unsigned n_header = is4 ? (q[0] & 15) * 4u : 40;
 	const uint8_t *t = q + n_header;
@@ -64,39 +74,74 @@ static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, boo
 
 	if (len < n_header + 8 || n_header < 20 || (is4 ? q[0] >> 4 != 4 || q[9] != PROTO_TCP : q[0] >> 4 != 6 || q[6] != PROTO_TCP))
 		return false;
-	memset(flow, 0, sizeof(*flow));
+	memset(out, 0, sizeof(*out));
 	if (is4) {
+		if ((q[6] & 0x3f) || q[7]) /* we send no fragments */
+			return false;
 		memcpy(&be, q + 12, 4);
-		flow->local = ip_from4(be);
+		out->flow.local = ip_from4(be);
 		memcpy(&be, q + 16, 4);
-		flow->remote = ip_from4(be);
+		out->flow.remote = ip_from4(be);
+		out->len = (uint32_t)(q[2] << 8 | q[3]);
 	} else {
-		memcpy(flow->local.b, q + 8, 16);
-		memcpy(flow->remote.b, q + 24, 16);
+		memcpy(out->flow.local.b, q + 8, 16);
+		memcpy(out->flow.remote.b, q + 24, 16);
+		out->len = 40 + (uint32_t)(q[4] << 8 | q[5]);
 	}
-	flow->local_port = (uint16_t)(t[0] << 8 | t[1]);
-	flow->remote_port = (uint16_t)(t[2] << 8 | t[3]);
-	*seq = (uint32_t)t[4] << 24 | (uint32_t)t[5] << 16 | (uint32_t)t[6] << 8 | t[7];
-	return net_has_addr(n, &flow->local);
+	out->flow.local_port = (uint16_t)(t[0] << 8 | t[1]);
+	out->flow.remote_port = (uint16_t)(t[2] << 8 | t[3]);
+	out->seq = (uint32_t)t[4] << 24 | (uint32_t)t[5] << 16 | (uint32_t)t[6] << 8 | t[7];
+	return out->len >= n_header + 20 && net_has_addr(n, &out->flow.local);
+}
+
+/* An old router does not say its MTU: the next common one below what it refused (RFC 1191 7). 0: there is none. */
+static uint32_t plateau_below(uint32_t len)
+{
+	static const uint16_t plateaus[] = {32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68};
+
+	for (unsigned i = 0; i < RTE_DIM(plateaus); i++)
+		if (plateaus[i] < len)
+			return plateaus[i];
+	return 0;
+}
+
+/*
+ * The MTU that "too big" may mean, or 0: it makes no sense. It must be less
+ * than what was refused (RFC 5927 7), and an IPv6 link takes 1280 bytes (RFC 8201 4).
+ */
+static uint16_t sane_mtu(const struct quote *q, bool is4, uint32_t mtu)
+{
+	if (is4 && mtu == 0)
+		mtu = plateau_below(q->len);
+	if (mtu == 0 || mtu >= q->len || (!is4 && mtu < MTU6_MIN))
+		return 0;
+	return (uint16_t)(is4 && mtu < MTU4_MIN ? MTU4_MIN : mtu);
 }
 
 static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp what, uint32_t mtu)
 {
-	const uint8_t *quote = rx_at(r, (uint16_t)(r->l4 + 8));
-	struct ip_flow flow;
-	uint32_t seq;
+	const uint8_t *bytes = rx_at(r, (uint16_t)(r->l4 + 8));
+	struct quote q;
 
-	if (r->m->data_len < r->l4 + 8 + 20 || !parse_quote(n, quote, r->m->data_len - r->l4 - 8u, is4, &flow, &seq)) {
+	if (r->m->data_len < r->l4 + 8 + 20 || !parse_quote(n, bytes, r->m->data_len - r->l4 - 8u, is4, &q)) {
 		net_drop(n, r->m, WEIR_R_ICMP_BAD);
 		return;
 	}
-	/* A device hashes the error, not what it quotes: with RSS any worker may own the connection. */
-	if (n->cfg.ports[r->port].caps.stable_rss && !r->is_redirected)
+	if (what == TCP_ICMP_TOO_BIG)
+		mtu = sane_mtu(&q, is4, mtu);
+	if (what == TCP_ICMP_TOO_BIG && !mtu) {
+		net_drop(n, r->m, WEIR_R_ICMP_BAD);
+		return;
+	}
+	/* A device hashes the error, not what it quotes: with RSS any worker may own a client's connection. */
+	if (n->cfg.ports[r->port].caps.stable_rss && !r->is_redirected && n->cfg.n_workers > 1 &&
+	    steer_opener(n->cfg.steer, &q.flow) < 0)
 		steer_broadcast(n, r);
-	else if (steer_redirect(n, r, &flow))
+	else if (steer_redirect(n, r, &q.flow))
 		return;
 	stat_inc(n->stats, WEIR_C_ICMP_ERRORS_RX);
-	tcp_icmp_error(n->tcp, &flow, seq, what, mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu, r->now_us);
+	if (tcp_icmp_error(n->tcp, &q.flow, q.seq, what, (uint16_t)mtu, r->now_us) && what == TCP_ICMP_TOO_BIG)
+		pmtu_learn(n, &q.flow.remote, (uint16_t)mtu);
 	rte_pktmbuf_free(r->m);
 }
 

@@ -157,7 +157,7 @@ uint16_t icmp4_checksum(const struct rte_mbuf *m, uint32_t off)
 static void deliver_tcp(struct net *n, struct rx *r)
 {
 	uint64_t hw = r->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-	struct tcp_packet packet = {.src = r->src, .dst = r->dst, .ecn = r->ecn};
+	struct tcp_packet packet = {.src = r->src, .dst = r->dst, .ecn = r->ecn, .n_segs = 1};
 	struct ip_flow flow = {.local = r->dst, .remote = r->src};
 	const uint8_t *h = rx_at(r, r->l4);
 
@@ -174,7 +174,10 @@ static void deliver_tcp(struct net *n, struct rx *r)
 		return;
 	}
 	rte_pktmbuf_adj(r->m, r->l4);
-	tcp_input(n->tcp, r->m, &packet, r->now_us);
+	if (n->cfg.gro)
+		gro_input(n, r->m, &packet, r->l4 - r->l3 == (ip_is4(&r->dst) ? 20 : 40), r->now_us);
+	else
+		tcp_input(n->tcp, r->m, &packet, r->now_us);
 }
 
 void ip_deliver(struct net *n, struct rx *r)
@@ -223,8 +226,10 @@ static bool add_header4(struct rte_mbuf *m, const struct weir_ip *src, const str
 	p[9] = proto;
 	memcpy(p + 12, src->b + 12, 4);
 	memcpy(p + 16, dst->b + 12, 4);
-	sum = (uint16_t)~rte_raw_cksum(p, 20);
-	memcpy(p + 10, &sum, 2);
+	if (!(m->ol_flags & RTE_MBUF_F_TX_IP_CKSUM)) {
+		sum = (uint16_t)~rte_raw_cksum(p, 20);
+		memcpy(p + 10, &sum, 2);
+	}
 	m->l3_len = 20;
 	return true;
 }
@@ -273,10 +278,10 @@ void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, con
 		net_drop(n, m, WEIR_R_NO_ROUTE);
 }
 
-/* The pseudo-header's sum for a device that adds the rest. */
+/* The pseudo-header's sum for a device that adds the rest; of a long segment without the length, which it adds as well. */
 static uint16_t phdr_sum(const struct rte_mbuf *m, const struct ip_flow *flow)
 {
-	uint32_t words[2] = {rte_cpu_to_be_32(m->pkt_len), rte_cpu_to_be_32(PROTO_TCP)};
+	uint32_t words[2] = {m->tso_segsz ? 0 : rte_cpu_to_be_32(m->pkt_len), rte_cpu_to_be_32(PROTO_TCP)};
 	size_t n_addr = ip_is4(&flow->local) ? 4 : 16;
 	uint32_t sum = sum_bytes(flow->local.b + 16 - n_addr, n_addr, 0);
 
@@ -285,25 +290,83 @@ static uint16_t phdr_sum(const struct rte_mbuf *m, const struct ip_flow *flow)
 	return __rte_raw_cksum_reduce(sum);
 }
 
-void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us)
+/* What the device shall do (rte_mbuf_core.h, RTE_MBUF_F_TX_TCP_SEG). */
+static void ask_device(struct rte_mbuf *m, const struct net_port_caps *caps, bool is4, unsigned n_header)
 {
-	struct net *n = ctx;
+	m->ol_flags |= is4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+	m->ol_flags |= m->tso_segsz ? RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_TCP_CKSUM;
+	if (is4 && caps->tx_csum_ip)
+		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+	m->l4_len = n_header;
+}
+
+void ip_output_tcp(struct net *n, struct rte_mbuf *m, const struct tcp_way *w)
+{
+	const struct net_port_caps *caps = &n->cfg.ports[n->iface_port[w->iface]].caps;
 	uint8_t *h = rte_pktmbuf_mtod(m, uint8_t *);
-	struct weir_ip hop;
-	unsigned iface;
 	uint16_t sum;
 
-	if (!ip_route(n, &flow->local, &flow->remote, &iface, &hop)) {
+	if (caps->tx_csum_l4) {
+		sum = phdr_sum(m, w->flow);
+		ask_device(m, caps, ip_is4(&w->flow->local), (h[12] >> 4) * 4u);
+	} else {
+		sum = l4_checksum(m, 0, &w->flow->local, &w->flow->remote, PROTO_TCP);
+	}
+	memcpy(h + 16, &sum, 2);
+	send_routed(n, m, w->iface, &w->hop, &w->flow->local, &w->flow->remote, PROTO_TCP, w->ecn, w->now_us);
+}
+
+/* No piece of a long segment lies in more mbufs than the device takes, its header's included. */
+static bool is_cut_by_few(const struct rte_mbuf *m, unsigned max)
+{
+	uint32_t off = m->l4_len; /* in p, where the piece begins */
+	const struct rte_mbuf *p = m;
+
+	while (p) {
+		uint32_t left = m->tso_segsz;
+		unsigned n_parts = 1;
+
+		while (p && left) {
+			uint32_t k = p->data_len - off < left ? p->data_len - off : left;
+
+			n_parts += k > 0;
+			left -= k;
+			off += k;
+			if (off == p->data_len) {
+				p = p->next;
+				off = 0;
+			}
+		}
+		if (n_parts > max)
+			return false;
+	}
+	return true;
+}
+
+static bool can_port_cut(const struct net_port_caps *caps, const struct rte_mbuf *m)
+{
+	return caps->tx_tso && m->nb_segs <= caps->max_tso_segs &&
+	       (m->nb_segs <= caps->max_tx_segs || is_cut_by_few(m, caps->max_tx_segs));
+}
+
+void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us)
+{
+	struct tcp_way w = {.flow = flow, .ecn = ecn, .now_us = now_us};
+	const struct net_port_caps *caps;
+	struct net *n = ctx;
+
+	if (!ip_route(n, &flow->local, &flow->remote, &w.iface, &w.hop)) {
 		net_drop(n, m, WEIR_R_NO_ROUTE);
 		return;
 	}
-	if (n->cfg.ports[n->iface_port[iface]].caps.tx_csum_l4) {
-		sum = phdr_sum(m, flow);
-		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | (ip_is4(&flow->local) ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
-		m->l4_len = (h[12] >> 4) * 4u;
-	} else {
-		sum = l4_checksum(m, 0, &flow->local, &flow->remote, PROTO_TCP);
+	caps = &n->cfg.ports[n->iface_port[w.iface]].caps;
+	if (m->tso_segsz && m->pkt_len - m->l4_len <= m->tso_segsz)
+		m->tso_segsz = 0;
+	if (m->tso_segsz && !can_port_cut(caps, m)) {
+		gso_output(n, m, &w, !caps->tx_multi_seg || caps->max_tx_segs == 1);
+		return;
 	}
-	memcpy(h + 16, &sum, 2);
-	send_routed(n, m, iface, &hop, &flow->local, &flow->remote, PROTO_TCP, ecn, now_us);
+	if (m->tso_segsz)
+		stat_inc(n->stats, WEIR_C_TX_TSO);
+	ip_output_tcp(n, m, &w);
 }

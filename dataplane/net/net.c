@@ -23,7 +23,7 @@ struct net *net_create(const struct net_config *config)
 	n->stats = config->stats;
 	n->tx = rte_calloc("net-tx", config->n_ports, sizeof(*n->tx), RTE_CACHE_LINE_SIZE);
 	n->redirect = rte_calloc("net-redirect", config->n_workers, sizeof(*n->redirect), RTE_CACHE_LINE_SIZE);
-	if (!n->tx || !n->redirect || !neigh_create(n)) {
+	if (!n->tx || !n->redirect || !neigh_create(n) || !pmtu_create(n)) {
 		net_destroy(n);
 		return NULL;
 	}
@@ -41,6 +41,7 @@ void net_destroy(struct net *n)
 	for (unsigned i = 0; n->redirect && i < n->cfg.n_workers; i++)
 		rte_pktmbuf_free_bulk(n->redirect[i].pkts, n->redirect[i].n);
 	neigh_destroy(n);
+	pmtu_destroy(n);
 	rte_free(n->tx);
 	rte_free(n->redirect);
 	rte_free(n);
@@ -60,12 +61,16 @@ static void handle(struct net *n, uint16_t port, struct rte_mbuf *m, bool is_red
 
 void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsigned n_pkts, uint64_t now_us)
 {
+	n->now_us = now_us;
+	if (unlikely(n->capture))
+		capture_burst(n, pkts, n_pkts, port_index, WEIR_CAPTURE_IN, now_us);
 	for (unsigned i = 0; i < n_pkts; i++) {
 		if (i + 2 < n_pkts)
 			rte_prefetch0(rte_pktmbuf_mtod(pkts[i + 2], void *));
 		stat_add(n->stats, WEIR_C_RX_BYTES, pkts[i]->pkt_len);
 		handle(n, port_index, pkts[i], false, now_us);
 	}
+	gro_flush(n, now_us);
 	stat_add(n->stats, WEIR_C_RX_PACKETS, n_pkts);
 }
 
@@ -82,6 +87,7 @@ static unsigned poll_redirects(struct net *n, uint64_t now_us)
 		k = rte_ring_sc_dequeue_burst(n->cfg.redirect_in[w], (void **)pkts, NET_BURST, NULL);
 		for (unsigned i = 0; i < k; i++)
 			handle(n, pkts[i]->port, pkts[i], true, now_us);
+		gro_flush(n, now_us);
 		stat_add(n->stats, WEIR_C_STEERED_IN, k);
 		total += k;
 	}
@@ -109,6 +115,7 @@ unsigned net_poll(struct net *n, uint64_t now_us)
 	struct rte_mbuf *pkts[NET_BURST];
 	unsigned total = 0;
 
+	n->now_us = now_us;
 	if (n->cfg.worker == 0 && n->n_announced < N_ANNOUNCEMENTS && now_us >= n->announce_us)
 		announce(n, now_us);
 	for (uint16_t i = 0; i < n->cfg.n_ports; i++) {

@@ -18,12 +18,15 @@
 struct rte_mbuf;
 struct rte_mempool;
 struct rte_ring;
+struct steer;
 struct wheel;
 struct net;
 
 #define NET_MAX_ADDRS 64
 #define NET_MAX_IFACES 16
 #define NET_BURST 32
+#define NET_TSO_MAX 65455 /* payload of a long segment: what 16 bits of length leave beside the largest headers */
+#define NET_GSO_MAX 16384 /* of one that is cut in software */
 
 struct net_addr {
 	struct weir_ip ip;
@@ -35,6 +38,7 @@ struct net_iface {
 	uint16_t port_id; /* DPDK's */
 	uint16_t vlan;	  /* 0: untagged */
 	uint16_t mtu;	  /* IP bytes */
+	uint16_t mss_clamp; /* MSS that TCP announces and uses here at most; 0: what the MTU allows */
 	uint8_t mac[6];
 	unsigned n_addrs;
 	struct net_addr addrs[NET_MAX_ADDRS];
@@ -46,10 +50,16 @@ struct net_iface {
 struct net_port_caps {
 	bool rx_csum_ip, rx_csum_l4; /* receive checksums are verified by the device */
 	bool tx_csum_ip, tx_csum_l4;
+	bool tx_tso;	    /* cuts long TCP segments, with IP and TCP checksums */
 	bool tx_multi_seg;  /* a packet may be several mbufs */
+	bool has_rss;	    /* RSS is switched on */
 	bool stable_rss;    /* the device hashes a flow to the same queue always */
-	uint16_t max_tx_segs;
+	uint16_t max_tx_segs;  /* mbufs of a packet, and of each piece of a long segment */
+	uint16_t max_tso_segs; /* mbufs of a long segment */
 };
+
+/* How a port brings the answers to connections that a worker opened to that worker: see net/steer.h. */
+enum steer_way { STEER_REDIRECT, STEER_FLOW, STEER_RSS };
 
 /* One DPDK port. Made by main before the workers start. */
 struct net_port_config {
@@ -58,6 +68,9 @@ struct net_port_config {
 	uint16_t n_desc;    /* per queue; 0: the device's default */
 	uint16_t mtu;
 	bool promiscuous;
+	bool has_vlans;	  /* some of its frames are tagged */
+	bool wants_rss;	  /* even of a virtual device */
+	bool no_offloads; /* checksums and cutting in software, whatever the device can do */
 	struct rte_mempool **pools; /* one per queue */
 };
 
@@ -66,7 +79,10 @@ struct net_port {
 	uint16_t n_queues;
 	uint8_t mac[6];
 	uint16_t mtu;
+	uint16_t n_rx_desc; /* of each queue: so many packet buffers wait in it */
+	bool has_vlans;
 	struct net_port_caps caps;
+	enum steer_way steer; /* set by steer_start() */
 	char name[32];
 };
 
@@ -84,6 +100,7 @@ struct net_config {
 	unsigned n_ports;
 	const struct net_port *ports;
 	struct rte_mempool *pool;
+	struct rte_mempool *clones; /* mbufs without data room, for the pieces of long segments */
 	struct wheel *wheel; /* net registers its kind wheel_kind */
 	unsigned wheel_kind;
 	struct weir_worker_stats *stats;
@@ -91,20 +108,9 @@ struct net_config {
 	struct rte_ring **redirect_out; /* [n_workers]: ring from this worker to worker i */
 	uint32_t n_neighbours;		/* next-hop table size */
 	uint32_t neighbour_queue;	/* packets that may wait for one next hop */
-	uint16_t port_lo, port_hi;	/* local ports of all workers: worker i owns an equal share, see steer_ports() */
+	bool gro;			/* merge segments that were received together before TCP sees them */
+	const struct steer *steer;	/* whose connection is whose; outlives the net. NULL: there is one worker */
 };
-
-/* The part of port_lo..port_hi that belongs to a worker: a contiguous, disjoint range. */
-void steer_ports(uint16_t port_lo, uint16_t port_hi, uint16_t n_workers, uint16_t worker, uint16_t *lo, uint16_t *hi);
-
-/*
- * The worker that owns a segment's connection, or that shall accept it. A
- * local port in port_lo..port_hi says it by itself (the worker opened the
- * connection); for others it is this worker where the device's RSS is stable,
- * and else a hash over the tuple, so that it does not matter on which queue a
- * packet arrives.
- */
-uint16_t steer_owner(const struct net *n, const struct net_port *port, const struct ip_flow *flow);
 
 struct net *net_create(const struct net_config *config);
 void net_destroy(struct net *n);
@@ -117,8 +123,23 @@ unsigned net_poll(struct net *n, uint64_t now_us);
 /* Handles packets as if port had received them; for tests and fuzzing. Takes them over. */
 void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsigned n_pkts, uint64_t now_us);
 
-/* A tcp_output_fn (ctx is the struct net): adds IP and Ethernet, checksums, resolves the next hop. */
+/*
+ * A tcp_output_fn (ctx is the struct net): adds IP and Ethernet, checksums,
+ * resolves the next hop. A long segment (tso_segsz) is cut by the port, or by
+ * gso.c where it cannot: then what the mbufs suffice for is sent, and TCP
+ * sends the rest again.
+ */
 void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us);
+
+/* A tcp_steer_port_fn and a tcp_steer_fit_fn, for steering by hash. */
+void net_steer_port(void *ctx, struct ip_flow *flow);
+unsigned net_steer_fit(void *ctx, const struct ip_flow *flow);
+
+/*
+ * A tcp_mtu_fn: what the interface's MTU and MSS clamp allow; is_path: and
+ * what routers said of the path within the last ten minutes.
+ */
+uint16_t net_mtu_for(void *ctx, const struct weir_ip *remote, bool is_path);
 
 /* Gives everything collected to the ports and to the redirect rings. Once per iteration, at its end. */
 void net_flush(struct net *n);

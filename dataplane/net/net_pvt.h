@@ -13,6 +13,7 @@
 #include <rte_mbuf.h>
 
 #include "base/wheel.h"
+#include "net/capture.h"
 #include "net/net.h"
 #include "stats/stats.h"
 
@@ -71,12 +72,36 @@ struct token_bucket {
 
 struct net_tx {
 	unsigned n;
+	unsigned n_captured; /* the first ones, which a flush before left: a capture has seen them */
 	struct rte_mbuf *pkts[NET_TX_BUFFER];
 };
 
 struct net_redirect {
 	unsigned n;
 	struct rte_mbuf *pkts[NET_BURST];
+};
+
+#define GRO_RUNS NET_BURST
+#define GRO_SLOTS 64
+
+enum gro_order { GRO_UNKNOWN, GRO_IN_ORDER, GRO_OUT_OF_ORDER };
+
+/* A segment that waits for the end of its burst, and those that were merged into it. */
+struct gro_run {
+	struct rte_mbuf *head, *tail; /* tail: only while is_open */
+	struct tcp_packet packet;
+	uint32_t next_seq; /* behind it */
+	uint32_t size;	   /* payload of the first */
+	uint8_t n_header;
+	uint8_t order;	/* enum gro_order */
+	uint8_t before; /* the connection's run in front of this one, its index + 1; 0: none that is known */
+	bool is_open;  /* another one may follow */
+};
+
+struct gro {
+	unsigned n;
+	uint8_t slots[GRO_SLOTS]; /* by hash of the connection: its latest run's index + 1; 0, or another's: none */
+	struct gro_run runs[GRO_RUNS];
 };
 
 struct net {
@@ -87,9 +112,22 @@ struct net {
 	struct token_bucket errors, echoes;
 	uint64_t announce_us; /* when our addresses are announced next */
 	unsigned n_announced;
+	struct net_capture *capture; /* NULL: none is on */
 	struct net_tx *tx;		/* [n_ports] */
 	struct net_redirect *redirect;	/* [n_workers] */
 	uint8_t iface_port[NET_MAX_IFACES]; /* index of the interface's port */
+	uint64_t now_us; /* of the iteration */
+	struct pmtu *pmtu;
+	struct gro gro;
+};
+
+/* Where a TCP segment goes. */
+struct tcp_way {
+	const struct ip_flow *flow;
+	struct weir_ip hop;
+	unsigned iface;
+	uint8_t ecn;
+	uint64_t now_us;
 };
 
 /* A packet on its way up. */
@@ -148,6 +186,8 @@ void ip_deliver(struct net *n, struct rx *r);
 /* m begins at the transport header. Routes, adds the IP header, resolves the next hop. */
 void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto,
 	       uint8_t ecn, uint64_t now_us);
+/* One segment, or a long one that the port cuts (tso_segsz): checksums, IP header, next hop. */
+void ip_output_tcp(struct net *n, struct rte_mbuf *m, const struct tcp_way *w);
 /* The interface and next hop towards dst, from src's interface if it has one. False: none. */
 bool ip_route(const struct net *n, const struct weir_ip *src, const struct weir_ip *dst, unsigned *iface, struct weir_ip *hop);
 bool iface_has_addr(const struct net_iface *f, const struct weir_ip *ip);
@@ -160,6 +200,22 @@ uint16_t l4_checksum(const struct rte_mbuf *m, uint32_t off, const struct weir_i
 		     uint8_t proto);
 /* The same without a pseudo-header, as ICMP for IPv4 has it. */
 uint16_t icmp4_checksum(const struct rte_mbuf *m, uint32_t off);
+
+/* gso.c: a long segment in pieces. copies: the port takes a packet in one mbuf only. */
+void gso_output(struct net *n, struct rte_mbuf *m, const struct tcp_way *w, bool copies);
+
+/*
+ * gro.c: m begins at the TCP header, its checksum was verified; is_plain: no
+ * IP options or extension headers. It reaches TCP with the next gro_flush().
+ */
+void gro_input(struct net *n, struct rte_mbuf *m, const struct tcp_packet *p, bool is_plain, uint64_t now_us);
+void gro_flush(struct net *n, uint64_t now_us);
+
+/* pmtu.c: what is known of paths. find: 0 if nothing is. */
+bool pmtu_create(struct net *n);
+void pmtu_destroy(struct net *n);
+uint16_t pmtu_find(const struct net *n, const struct weir_ip *remote);
+void pmtu_learn(struct net *n, const struct weir_ip *remote, uint16_t mtu);
 
 /* icmp.c */
 void icmp4_input(struct net *n, struct rx *r);
@@ -190,5 +246,9 @@ bool neigh_doubt(struct net *n, unsigned iface, const struct weir_ip *ip, const 
 
 /* port.c */
 void port_flush(struct net *n);
+
+/* capture.c: a capture is on, and may be over after this. */
+void capture_burst(struct net *n, struct rte_mbuf *const *pkts, unsigned n_pkts, unsigned port,
+		   enum weir_capture_direction direction, uint64_t now_us);
 
 #endif

@@ -55,21 +55,34 @@ static bool has_real_offloads(const struct rte_eth_dev_info *info)
 	return strcmp(info->driver_name, "net_tap") != 0;
 }
 
-static void choose_offloads(const struct rte_eth_dev_info *info, struct rte_eth_conf *conf, struct net_port_caps *caps)
+/* Checksums, and cutting of long segments, which needs all of them. */
+static void choose_transmit(const struct rte_eth_dev_info *info, struct net_port_caps *caps)
 {
-	uint64_t rx = info->rx_offload_capa;
 	uint64_t tx = info->tx_offload_capa;
 
-	if (has_real_offloads(info)) {
+	caps->tx_csum_l4 = tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+	caps->tx_csum_ip = caps->tx_csum_l4 && (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM);
+	caps->tx_tso = caps->tx_csum_ip && caps->tx_multi_seg && (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO);
+}
+
+static void choose_offloads(const struct net_port_config *config, const struct rte_eth_dev_info *info,
+			    struct rte_eth_conf *conf, struct net_port_caps *caps)
+{
+	uint64_t rx = info->rx_offload_capa;
+
+	caps->tx_multi_seg = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	caps->max_tx_segs = info->tx_desc_lim.nb_mtu_seg_max ? info->tx_desc_lim.nb_mtu_seg_max : 16;
+	caps->max_tso_segs = info->tx_desc_lim.nb_seg_max ? info->tx_desc_lim.nb_seg_max : 16;
+	if (has_real_offloads(info) && !config->no_offloads) {
 		caps->rx_csum_ip = rx & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 		caps->rx_csum_l4 = rx & RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
-		caps->tx_csum_l4 = tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+		choose_transmit(info, caps);
 	}
-	caps->tx_multi_seg = tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	caps->max_tx_segs = info->tx_desc_lim.nb_mtu_seg_max ? info->tx_desc_lim.nb_mtu_seg_max : 16;
 	conf->rxmode.offloads = (caps->rx_csum_ip ? RTE_ETH_RX_OFFLOAD_IPV4_CKSUM : 0) |
 				(caps->rx_csum_l4 ? RTE_ETH_RX_OFFLOAD_TCP_CKSUM : 0);
 	conf->txmode.offloads = (caps->tx_csum_l4 ? RTE_ETH_TX_OFFLOAD_TCP_CKSUM : 0) |
+				(caps->tx_csum_ip ? RTE_ETH_TX_OFFLOAD_IPV4_CKSUM : 0) |
+				(caps->tx_tso ? RTE_ETH_TX_OFFLOAD_TCP_TSO : 0) |
 				(caps->tx_multi_seg ? RTE_ETH_TX_OFFLOAD_MULTI_SEGS : 0);
 	/* Larger frames than an mbuf need scattered receive. */
 	if (conf->rxmode.mtu + RTE_ETHER_HDR_LEN + 4 > RTE_MBUF_DEFAULT_DATAROOM && (rx & RTE_ETH_RX_OFFLOAD_SCATTER))
@@ -93,18 +106,19 @@ static int configure(const struct net_port_config *config, uint16_t id, struct n
 	conf.rxmode.mtu = config->mtu;
 	if (info.max_mtu && conf.rxmode.mtu > info.max_mtu)
 		conf.rxmode.mtu = info.max_mtu;
-	choose_offloads(&info, &conf, &out->caps);
+	choose_offloads(config, &info, &conf, &out->caps);
 	rss &= info.flow_type_rss_offloads;
-	if (config->n_queues > 1 && rss && !is_virtual(config->device)) {
+	if (config->n_queues > 1 && rss && (config->wants_rss || !is_virtual(config->device))) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = rss;
-		out->caps.stable_rss = true;
+		out->caps.has_rss = true;
+		out->caps.stable_rss = !is_virtual(config->device);
 	}
 	out->mtu = (uint16_t)conf.rxmode.mtu;
 	return rte_eth_dev_configure(id, config->n_queues, config->n_queues, &conf);
 }
 
-static int setup_queues(const struct net_port_config *config, uint16_t id)
+static int setup_queues(const struct net_port_config *config, uint16_t id, struct net_port *out)
 {
 	uint16_t n_rx = config->n_desc ? config->n_desc : DEFAULT_DESC;
 	uint16_t n_tx = n_rx;
@@ -116,6 +130,7 @@ static int setup_queues(const struct net_port_config *config, uint16_t id)
 		if (rc == 0)
 			rc = rte_eth_tx_queue_setup(id, q, n_tx, (unsigned)socket, NULL);
 	}
+	out->n_rx_desc = n_rx;
 	return rc;
 }
 
@@ -137,11 +152,11 @@ int port_start(const struct net_port_config *config, struct net_port *out)
 
 	if (rc)
 		return rc;
-	*out = (struct net_port){.port_id = id, .n_queues = config->n_queues};
+	*out = (struct net_port){.port_id = id, .n_queues = config->n_queues, .has_vlans = config->has_vlans};
 	device_name(config->device, out->name, sizeof(out->name));
 	rc = configure(config, id, out);
 	if (rc == 0)
-		rc = setup_queues(config, id);
+		rc = setup_queues(config, id, out);
 	if (rc == 0)
 		rc = rte_eth_macaddr_get(id, &mac);
 	if (rc == 0)
@@ -153,9 +168,9 @@ int port_start(const struct net_port_config *config, struct net_port *out)
 	}
 	memcpy(out->mac, mac.addr_bytes, 6);
 	set_modes(config, id);
-	log_info("port %s: MTU %u, %u queues, checksums rx %s tx %s, segments %s", out->name, out->mtu, out->n_queues,
-		 out->caps.rx_csum_l4 ? "device" : "software", out->caps.tx_csum_l4 ? "device" : "software",
-		 out->caps.tx_multi_seg ? "several" : "one");
+	log_info("port %s: MTU %u, %u queues, checksums rx %s tx %s, long segments %s, mbufs of a packet %s", out->name, out->mtu,
+		 out->n_queues, out->caps.rx_csum_l4 ? "device" : "software", out->caps.tx_csum_l4 ? "device" : "software",
+		 out->caps.tx_tso ? "device" : "software", out->caps.tx_multi_seg ? "several" : "one");
 	return 0;
 }
 
@@ -176,23 +191,44 @@ bool port_is_link_up(const struct net_port *p)
 	return rte_eth_link_get_nowait(p->port_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
+/* Lets the driver finish the headers for its device (RTE_MBUF_F_TX_TCP_SEG, checksums). What it refuses is dropped. */
+static void prepare(struct net *n, const struct net_port *port, struct net_tx *tx)
+{
+	unsigned done = 0;
+
+	while (done < tx->n) {
+		done += rte_eth_tx_prepare(port->port_id, n->cfg.worker, tx->pkts + done, (uint16_t)(tx->n - done));
+		if (done == tx->n)
+			return;
+		net_drop(n, tx->pkts[done], WEIR_R_TX_REFUSED);
+		tx->n--;
+		memmove(tx->pkts + done, tx->pkts + done + 1, (tx->n - done) * sizeof(tx->pkts[0]));
+	}
+}
+
 void port_flush(struct net *n)
 {
 	for (unsigned i = 0; i < n->cfg.n_ports; i++) {
+		const struct net_port *port = &n->cfg.ports[i];
 		struct net_tx *tx = &n->tx[i];
 		uint64_t bytes = 0;
 		uint16_t sent;
 
+		if (tx->n && port->caps.tx_csum_l4)
+			prepare(n, port, tx);
 		if (!tx->n)
 			continue;
+		if (unlikely(n->capture))
+			capture_burst(n, tx->pkts + tx->n_captured, tx->n - tx->n_captured, i, WEIR_CAPTURE_OUT, n->now_us);
 		for (unsigned k = 0; k < tx->n; k++)
 			bytes += tx->pkts[k]->pkt_len;
-		sent = rte_eth_tx_burst(n->cfg.ports[i].port_id, n->cfg.worker, tx->pkts, (uint16_t)tx->n);
+		sent = rte_eth_tx_burst(port->port_id, n->cfg.worker, tx->pkts, (uint16_t)tx->n);
 		for (unsigned k = sent; k < tx->n; k++)
 			bytes -= tx->pkts[k]->pkt_len;
 		stat_add(n->stats, WEIR_C_TX_PACKETS, sent);
 		stat_add(n->stats, WEIR_C_TX_BYTES, bytes);
 		tx->n -= sent; /* the rest waits for the next flush */
 		memmove(tx->pkts, tx->pkts + sent, tx->n * sizeof(tx->pkts[0]));
+		tx->n_captured = tx->n;
 	}
 }

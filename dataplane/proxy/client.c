@@ -5,22 +5,28 @@
 
 #include "proxy/proxy_pvt.h"
 
+static struct client *take(struct proxy *p)
+{
+	struct client *c = p->free_clients;
+
+	if (c)
+		p->free_clients = c->next;
+	else if (p->n_fresh_clients < p->cfg.n_clients)
+		c = &p->clients[p->n_fresh_clients++];
+	return c;
+}
+
 int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
 {
 	struct proxy *p = ctx;
-	struct client *c = p->free_clients;
+	struct client *c = p->is_draining ? NULL : take(p);
 
 	if (!c)
 		return -ENOBUFS;
-	p->free_clients = c->next;
 	memset(c, 0, sizeof(*c));
 	c->p = p;
 	c->tcp = tcp;
 	c->state = CLIENT_IDLE;
-	c->next = p->live;
-	if (c->next)
-		c->next->prev = c;
-	p->live = c;
 	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, ++p->n_clients);
 	client_arm(c, now_us + (uint64_t)p->cfg.idle_timeout_ms * 1000);
 	*user = c;
@@ -35,12 +41,6 @@ static void release(struct client *c, uint64_t now_us)
 	if (c->rq)
 		request_free(c->rq, now_us);
 	wheel_cancel(p->cfg.wheel, &c->timer);
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		p->live = c->next;
-	if (c->next)
-		c->next->prev = c->prev;
 	c->state = CLIENT_FREE;
 	c->tcp = NULL;
 	c->next = p->free_clients;
@@ -97,9 +97,9 @@ static bool pump_idle(struct client *c, uint64_t now_us)
 	/* Pipelined requests whose answers the client does not read wait in its receive queue. */
 	if (tcp_send_room(c->tcp) < ANSWER_ROOM)
 		return false;
-	c->rq = request_create(c, now_us);
+	c->rq = tcp_has_memory(c->p->cfg.tcp) ? request_create(c, now_us) : NULL;
 	if (!c->rq) {
-		reply_busy(c, now_us);
+		reply_busy(c, c->p->free_requests ? WEIR_R_REQ_NO_MEMORY : WEIR_R_REQ_POOL_EMPTY, now_us);
 		return c->state == CLIENT_LINGER;
 	}
 	c->state = CLIENT_HEAD;
@@ -254,7 +254,7 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 		break;
 	case CLIENT_LINGER:
 		if (tcp_unacked(c->tcp) && tcp_unacked(c->tcp) != c->lingering_unacked) { /* it still reads */
-			c->lingering_unacked = tcp_unacked(c->tcp);
+			c->lingering_unacked = (uint32_t)tcp_unacked(c->tcp);
 			client_arm(c, now_us + (uint64_t)c->p->cfg.body_timeout_ms * 1000);
 			break;
 		}

@@ -30,10 +30,6 @@ static bool allocate(struct proxy *p)
 	p->scratch = rte_malloc("proxy", p->scratch_size, RTE_CACHE_LINE_SIZE);
 	if (!p->clients || !p->requests || !p->buffers || !p->scratch)
 		return false;
-	for (uint32_t i = p->cfg.n_clients; i-- > 0;) {
-		p->clients[i].next = p->free_clients;
-		p->free_clients = &p->clients[i];
-	}
 	for (uint32_t i = p->cfg.n_requests; i-- > 0;) {
 		struct request *rq = &p->requests[i];
 
@@ -54,6 +50,26 @@ static void release(struct proxy *p)
 	rte_free(p);
 }
 
+/* A slice of the clients: the rest comes with the next tick, since a million at once would hold up all others. */
+static void drain_slice(struct proxy *p, uint64_t now_us)
+{
+	for (unsigned i = 0; i < DRAIN_SLICE && p->drain_at < p->n_fresh_clients; i++) {
+		struct client *c = &p->clients[p->drain_at++];
+
+		if (c->state == CLIENT_IDLE)
+			client_end(c, false, now_us);
+		else if (c->state != CLIENT_FREE && c->rq)
+			c->rq->keep = false;
+	}
+	if (p->drain_at < p->n_fresh_clients)
+		wheel_arm(p->cfg.wheel, &p->drain, p->cfg.wheel_kind + 1, now_us + DRAIN_EVERY_US);
+}
+
+static void on_drain_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
+{
+	drain_slice(ctx, now_us);
+}
+
 struct proxy *proxy_create(const struct proxy_config *config)
 {
 	struct proxy *p = rte_zmalloc("proxy", sizeof(*p), RTE_CACHE_LINE_SIZE);
@@ -68,13 +84,16 @@ struct proxy *proxy_create(const struct proxy_config *config)
 		return NULL;
 	}
 	wheel_handle(config->wheel, config->wheel_kind, client_on_timer, p);
+	wheel_handle(config->wheel, config->wheel_kind + 1, on_drain_timer, p);
 	return p;
 }
 
 void proxy_destroy(struct proxy *p, uint64_t now_us)
 {
-	while (p->live)
-		client_end(p->live, true, now_us);
+	wheel_cancel(p->cfg.wheel, &p->drain);
+	for (uint32_t i = 0; i < p->n_fresh_clients; i++)
+		if (p->clients[i].state != CLIENT_FREE)
+			client_end(&p->clients[i], true, now_us);
 	for (unsigned i = 0; i < p->n_listening; i++)
 		tcp_unlisten(p->listening[i].l, now_us);
 	if (p->current)
@@ -107,7 +126,14 @@ static struct listening *find_listening(struct proxy *p, const struct weir_ip *a
 
 static void want(struct proxy *p, const struct weir_ip *addr, uint16_t port)
 {
-	const struct tcp_listen args = {.addr = *addr, .port = port, .accept = client_accept, .event = client_on_event, .ctx = p};
+	const struct tcp_listen args = {
+		.addr = *addr,
+		.port = port,
+		.cc = p->cfg.listener_cc ? p->cfg.listener_cc(p->cfg.listener_cc_ctx, addr, port) : TCP_CC_DEFAULT,
+		.accept = client_accept,
+		.event = client_on_event,
+		.ctx = p,
+	};
 	struct listening *l = find_listening(p, addr, port);
 
 	if (l) {
@@ -159,20 +185,14 @@ void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t n
 
 void proxy_drain(struct proxy *p, uint64_t now_us)
 {
-	struct client *next;
-
+	if (p->is_draining)
+		return;
 	p->is_draining = true;
-	for (struct client *c = p->live; c; c = next) {
-		next = c->next;
-		if (c->state == CLIENT_IDLE)
-			client_end(c, false, now_us);
-		else if (c->rq)
-			c->rq->keep = false;
-	}
+	drain_slice(p, now_us);
 	upstream_drain(p->cfg.upstream, now_us);
 }
 
 bool proxy_is_idle(const struct proxy *p)
 {
-	return p->live == NULL;
+	return p->n_clients == 0;
 }

@@ -26,7 +26,7 @@ struct proxy_config {
 	unsigned wheel_kind; /* registers wheel_kind and wheel_kind + 1 */
 	struct rte_mempool *pool;
 	struct weir_worker_stats *stats;
-	uint32_t n_clients;  /* client connection objects */
+	uint32_t n_clients;  /* client connection objects; their memory is first touched when they are first used */
 	uint32_t n_requests; /* request objects */
 	struct http1_limits limits;
 	uint32_t header_timeout_ms; /* from a request's first byte to its whole head */
@@ -36,6 +36,9 @@ struct proxy_config {
 	uint32_t n_tries;	    /* tries of one request in all */
 	unsigned n_listen;	    /* addresses to listen on for binds of the zero address */
 	const struct weir_ip *listen;
+	/* Congestion control of a listener's connections; NULL: the stack's. */
+	enum tcp_cc_kind (*listener_cc)(const void *ctx, const struct weir_ip *addr, uint16_t port);
+	const void *listener_cc_ctx;
 	uint16_t worker;
 	uint64_t seed; /* for request ids and splits */
 	/* A snapshot copy that is not used any more goes back through this. */
@@ -52,7 +55,10 @@ void proxy_destroy(struct proxy *p, uint64_t now_us);
  */
 void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
 
-/* No new connections; idle ones are closed, busy ones after their response ("Connection: close"). */
+/*
+ * No new connections; idle ones are closed, a slice of them at a time, busy
+ * ones after their response ("Connection: close").
+ */
 void proxy_drain(struct proxy *p, uint64_t now_us);
 /* True if no client connection is left. */
 bool proxy_is_idle(const struct proxy *p);

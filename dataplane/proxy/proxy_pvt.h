@@ -24,6 +24,8 @@
 #define REQUEST_ID_LEN 32
 #define MAX_INTERIM 16		  /* 1xx responses to one request */
 #define ANSWER_ROOM 4096	  /* a request is begun only if this much of an answer fits */
+#define DRAIN_SLICE 128		  /* clients that the drain looks at in one go */
+#define DRAIN_EVERY_US 1000
 
 enum client_state {
 	CLIENT_FREE,
@@ -37,12 +39,16 @@ struct client {
 	struct wheel_timer timer;
 	struct proxy *p;
 	struct tcp_conn *tcp;
-	struct request *rq;
-	struct client *next, *prev; /* free list, or all that live */
+	union {
+		struct request *rq;
+		struct client *next; /* FREE: of the free list */
+	};
 	uint32_t lingered;	    /* bytes dropped in LINGER */
-	size_t lingering_unacked;   /* what the client had not acknowledged at the last look */
+	uint32_t lingering_unacked; /* what the client had not acknowledged at the last look */
 	uint8_t state;
 };
+
+static_assert(sizeof(struct client) == 64, "an idle client is one cache line");
 
 struct request {
 	struct request *next; /* free list */
@@ -86,7 +92,10 @@ struct listening {
 struct proxy {
 	struct proxy_config cfg;
 	struct weir_worker_stats *stats;
-	struct client *clients, *free_clients, *live;
+	struct client *clients, *free_clients;
+	uint32_t n_fresh_clients; /* of clients: those from here on were never used, and their memory not touched */
+	uint32_t drain_at;	  /* of clients: the next one that the drain looks at */
+	struct wheel_timer drain;
 	struct request *requests, *free_requests;
 	char *buffers;
 	char *scratch; /* for heads that are being written */
@@ -142,7 +151,7 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 /* "204 No Content" to OPTIONS *. */
 void reply_options(struct request *rq, uint64_t now_us);
 void reply_count(struct proxy *p, unsigned status);
-/* Without a request object: pool empty. */
-void reply_busy(struct client *c, uint64_t now_us);
+/* 503 without a request object: there is none, or no memory for one more. */
+void reply_busy(struct client *c, enum weir_reason why, uint64_t now_us);
 
 #endif

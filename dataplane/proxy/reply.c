@@ -74,12 +74,12 @@ void reply_options(struct request *rq, uint64_t now_us)
 	end_request(rq, now_us);
 }
 
-void reply_busy(struct client *c, uint64_t now_us)
+void reply_busy(struct client *c, enum weir_reason why, uint64_t now_us)
 {
 	struct proxy *p = c->p;
 	struct buf b;
 
-	stat_reason(p->stats, WEIR_R_REQ_POOL_EMPTY);
+	stat_reason(p->stats, why);
 	buf_init(&b, p->scratch, p->scratch_size);
 	http1_write_error(&b, 503, SLICE("too many requests in hand"), slice_of("", 0), false, false, false);
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {

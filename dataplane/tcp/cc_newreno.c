@@ -1,71 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* NewReno: RFC 5681, with the partial acknowledgements of RFC 6582. */
-#include "tcp/cc.h"
+/* NewReno's window: RFC 5681, by bytes (RFC 3465). Recovery itself is PRR's (recovery.c). */
+#include "tcp/cc_pvt.h"
 
-#define CWND_MAX (64u << 20)
-
-static uint32_t at_least(uint32_t v, uint32_t min)
+static void init(struct tcp_cc *cc, uint32_t mss, uint64_t now_us)
 {
-	return v < min ? min : v;
+	cc_hystart_init(&cc->hystart);
 }
 
-static void grow(struct tcp_cc *cc, uint32_t n)
+static void acked(struct tcp_cc *cc, const struct cc_ack *a)
 {
-	cc->cwnd = cc->cwnd + n > CWND_MAX ? CWND_MAX : cc->cwnd + n;
-}
+	uint32_t n = cc_min(a->acked, cc->cwnd);
+	bool is_used = cc_is_window_used(cc, a);
 
-void cc_init(struct tcp_cc *cc, uint32_t mss)
-{
-	uint32_t bound = at_least(14600, 2 * mss);
-
-	cc->cwnd = 10 * mss < bound ? 10 * mss : bound;
-	cc->ssthresh = UINT32_MAX;
-	cc->acked = 0;
-}
-
-void cc_acked(struct tcp_cc *cc, uint32_t n, uint32_t mss)
-{
-	if (cc->cwnd < cc->ssthresh) {
-		grow(cc, n < 2 * mss ? n : 2 * mss);
+	if (!cc_may_grow(cc, a))
 		return;
-	}
+	if (cc_in_slow_start(cc))
+		n = cc_slow_start(cc, a);
+	if (cc_in_slow_start(cc) || !is_used)
+		return;
+	/* RFC 3465 2.1: one segment for each window that was acknowledged. */
 	cc->acked += n;
 	if (cc->acked >= cc->cwnd) {
 		cc->acked -= cc->cwnd;
-		grow(cc, mss);
+		cc_grow(cc, a->mss);
 	}
 }
 
-void cc_enter_recovery(struct tcp_cc *cc, uint32_t flight, uint32_t mss)
+static void congested(struct tcp_cc *cc, uint32_t flying, uint32_t mss, uint64_t now_us, bool is_ecn)
 {
-	cc->ssthresh = at_least(flight / 2, 2 * mss);
-	cc->cwnd = cc->ssthresh + 3 * mss;
-	cc->acked = 0;
+	cc_react(cc, flying / 2, mss, is_ecn);
 }
 
-void cc_dupack(struct tcp_cc *cc, uint32_t mss)
+static void timeout(struct tcp_cc *cc, uint32_t flying, uint32_t mss, uint64_t now_us)
 {
-	grow(cc, mss);
+	cc_react_timeout(cc, flying / 2, mss);
 }
 
-void cc_partial_ack(struct tcp_cc *cc, uint32_t n, uint32_t mss)
+static void undo(struct tcp_cc *cc, uint64_t now_us)
 {
-	cc->cwnd = cc->cwnd > n ? cc->cwnd - n : mss;
-	if (n >= mss)
-		grow(cc, mss);
-	cc->cwnd = at_least(cc->cwnd, mss);
+	cc_undo_reaction(cc);
 }
 
-void cc_exit_recovery(struct tcp_cc *cc, uint32_t flight, uint32_t mss)
+static void restart(struct tcp_cc *cc, uint32_t mss, uint32_t rto_us, uint64_t idle_us, uint64_t now_us)
 {
-	uint32_t room = at_least(flight, mss) + mss;
-
-	cc->cwnd = cc->ssthresh < room ? cc->ssthresh : room;
+	cc_restart_idle(cc, mss, rto_us, idle_us);
 }
 
-void cc_timeout(struct tcp_cc *cc, uint32_t flight, uint32_t mss)
-{
-	cc->ssthresh = at_least(flight / 2, 2 * mss);
-	cc->cwnd = mss;
-	cc->acked = 0;
-}
+const struct cc_ops cc_ops_newreno = {
+	.name = "newreno",
+	.init = init,
+	.acked = acked,
+	.congested = congested,
+	.timeout = timeout,
+	.undo = undo,
+	.restart = restart,
+	.pacing_rate = cc_window_rate,
+};

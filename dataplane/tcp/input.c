@@ -37,14 +37,40 @@ static void challenge(struct tcp_conn *c)
 	ack_at_once(c);
 }
 
+/*
+ * A segment that is not acceptable is answered by an ACK, but two sides that
+ * disagree must not answer each other for ever: without data, only so often.
+ */
+static void answer_unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (seg->len)
+		ack_at_once(c);
+	else
+		challenge(c);
+}
+
 /* -- SYN-SENT */
+
+/* The handshake's round trip. Where it was repeated only time stamps measure it; without, RFC 6298 5.7 says 3 s. */
+static void measure_handshake(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	uint32_t rtt = (uint32_t)(c->stack->now_us - c->last_tx_us);
+
+	if (!c->is_timing && c->has_ts && seg->has_ts && seg->ts_ecr)
+		rtt = (conn_ts_now(c) - seg->ts_ecr) * 1000;
+	else if (!c->is_timing)
+		rtt = UINT32_MAX;
+	c->is_timing = false;
+	if (rtt < RTO_MAX_US)
+		conn_measure_rtt(c, rtt, rtt);
+	else
+		c->rto_us = RTO_AFTER_SYN_US;
+}
 
 static void syn_sent_established(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	c->snd_una = seg->ack;
-	if (c->is_timing)
-		conn_measure_rtt(c, (uint32_t)(c->stack->now_us - c->rtt_start_us));
-	c->is_timing = false;
+	measure_handshake(c, seg);
 	conn_established(c);
 	ack_at_once(c);
 }
@@ -53,7 +79,7 @@ static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	bool has_ack = (seg->flags & FLAG_ACK) != 0;
 
-	if (has_ack && (seq_le(seg->ack, c->iss) || seq_gt(seg->ack, c->snd_max))) {
+	if (has_ack && (seq_le(seg->ack, c->iss) || seq_gt(seg->ack, c->snd_nxt))) {
 		stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
 		send_reset(c->stack, &c->flow, seg);
 		return;
@@ -72,14 +98,15 @@ static void input_syn_sent(struct tcp_conn *c, const struct tcp_segment *seg)
 		return;
 	}
 	conn_take_syn(c, seg);
+	if (c->backoff) /* we have sent a SYN without it: then no data may be ECN capable (RFC 3168 6.1.1) */
+		c->has_ecn = false;
 	if (has_ack) {
 		syn_sent_established(c, seg);
 		return;
 	}
 	/* Simultaneous open. */
 	c->state = TCP_SYN_RECEIVED;
-	c->stack->n_syn++;
-	conn_send_control(c, FLAG_SYN | FLAG_ACK, c->iss);
+	conn_send_syn(c);
 }
 
 /* -- sequence checks */
@@ -97,20 +124,40 @@ static bool is_in_window(const struct tcp_conn *c, const struct tcp_segment *seg
 	return seq_lt(seg->seq, end) && seq_gt(seg->seq + seg_len, c->rcv_nxt);
 }
 
+/* RFC 7323 5.5: after so long the peer's clock may have wrapped. */
+static bool is_ts_outdated(const struct tcp_conn *c)
+{
+	return c->stack->now_us - c->last_rx_us >= 24ull * 86400 * 1000000;
+}
+
 /* PAWS (RFC 7323 5.3). True: the segment is old. */
 static bool is_old_by_ts(const struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	if (!c->has_ts || !seg->has_ts || (seg->flags & FLAG_RST))
 		return false;
-	if ((int32_t)(seg->ts_val - c->ts_recent) >= 0)
-		return false;
-	return c->stack->now_us - c->last_rx_us < 24ull * 86400 * 1000000; /* an idle peer's clock may have wrapped */
+	return (int32_t)(seg->ts_val - c->ts_recent) < 0 && !is_ts_outdated(c);
 }
 
 static void take_ts(struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	if (c->has_ts && seg->has_ts && seq_le(seg->seq, c->last_ack_sent) && (int32_t)(seg->ts_val - c->ts_recent) >= 0)
+	if (c->has_ts && seg->has_ts && seq_le(seg->seq, c->last_ack_sent) &&
+	    ((int32_t)(seg->ts_val - c->ts_recent) >= 0 || is_ts_outdated(c)))
 		c->ts_recent = seg->ts_val;
+}
+
+/* RFC 3168 6.1.3: CWR ends what an earlier mark began; a mark on the same segment begins anew. */
+static void take_ecn(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	if (!c->has_ecn)
+		return;
+	if (seg->flags & FLAG_CWR)
+		c->owes_ece = false;
+	if (seg->ecn == ECN_CE && seg->len) {
+		if (!c->owes_ece)
+			ack_at_once(c);
+		c->owes_ece = true;
+		stat_inc(c->stack->stats, WEIR_C_TCP_ECN_CE_RX);
+	}
 }
 
 /* -- RST and SYN */
@@ -124,8 +171,6 @@ static void input_rst(struct tcp_conn *c, const struct tcp_segment *seg)
 		return;
 	}
 	stat_inc(c->stack->stats, WEIR_C_TCP_RST_RX);
-	if (c->state == TCP_TIME_WAIT) /* RFC 1337: TIME-WAIT is not assassinated */
-		return;
 	if (c->state == TCP_SYN_RECEIVED)
 		conn_drop(c, c->is_passive ? WEIR_R_CLOSE_RESET_BY_PEER : WEIR_R_CLOSE_REFUSED);
 	else
@@ -137,6 +182,7 @@ static void input_rst(struct tcp_conn *c, const struct tcp_segment *seg)
 static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	uint32_t wnd = seg->wnd << c->snd_wscale;
+	bool was_shut = c->snd_wnd == 0;
 
 	if (seq_lt(seg->seq, c->snd_wl1) || (seg->seq == c->snd_wl1 && seq_lt(seg->ack, c->snd_wl2)))
 		return;
@@ -147,91 +193,21 @@ static void update_window(struct tcp_conn *c, const struct tcp_segment *seg)
 		c->max_snd_wnd = wnd;
 	c->snd_wl1 = seg->seq;
 	c->snd_wl2 = seg->ack;
-	if (c->is_persist && wnd > 0) {
-		c->is_persist = false;
-		c->backoff = 0;
-		conn_cancel(c, TIMER_RTX);
-		conn_mark_output(c);
+	if (c->rtx_mode == RTX_PERSIST && wheel_is_armed(&c->timer[TIMER_RTX])) {
+		c->progress_us = c->stack->now_us; /* it answers: as long as it does, we wait (RFC 9293 3.8.6.1) */
+		if (wnd > 0 && was_shut) { /* one that stays small is waited for no longer each time that it is told */
+			c->backoff = 0;
+			conn_cancel(c, TIMER_RTX);
+			conn_mark_output(c);
+		}
 	}
 }
 
 /* RFC 5681 2: what counts as a duplicate acknowledgement. */
 static bool is_dupack(const struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	return seg->len == 0 && !(seg->flags & (FLAG_SYN | FLAG_FIN)) && seg->ack == c->snd_una && c->snd_max != c->snd_una &&
-	       seg->wnd << c->snd_wscale == c->snd_wnd && !c->is_persist;
-}
-
-static void on_dupack(struct tcp_conn *c)
-{
-	stat_inc(c->stack->stats, WEIR_C_TCP_DUP_ACKS);
-	if (c->n_dupacks < UINT8_MAX)
-		c->n_dupacks++;
-	if (c->in_recovery) {
-		cc_dupack(&c->cc, c->mss);
-	} else if (c->n_dupacks == DUPACK_THRESHOLD && seq_gt(c->snd_una, c->recover)) {
-		stat_inc(c->stack->stats, WEIR_C_TCP_FAST_RETRANSMITS);
-		c->in_recovery = true;
-		c->recover = c->snd_max;
-		cc_enter_recovery(&c->cc, c->snd_max - c->snd_una, c->mss);
-		conn_retransmit(c);
-		conn_arm_rtx(c);
-	}
-	conn_mark_output(c);
-}
-
-/* Congestion control for n newly acknowledged bytes; snd_una has been advanced. */
-static void on_progress(struct tcp_conn *c, uint32_t n)
-{
-	if (!c->in_recovery) {
-		cc_acked(&c->cc, n, c->mss);
-	} else if (seq_ge(c->snd_una, c->recover)) {
-		c->in_recovery = false;
-		cc_exit_recovery(&c->cc, c->snd_max - c->snd_una, c->mss);
-	} else {
-		cc_partial_ack(&c->cc, n, c->mss);
-		conn_retransmit(c);
-	}
-	c->n_dupacks = 0;
-}
-
-/* New data, or our FIN, are acknowledged. */
-static void advance_una(struct tcp_conn *c, uint32_t ack)
-{
-	struct tcp_stack *s = c->stack;
-	uint32_t n = ack - c->snd_una;
-	uint32_t data = n < c->snd_bytes ? n : c->snd_bytes;
-
-	if (c->is_timing && seq_gt(ack, c->rtt_seq)) {
-		conn_measure_rtt(c, (uint32_t)(s->now_us - c->rtt_start_us));
-		c->is_timing = false;
-	}
-	sndq_ack(c, data);
-	if (n > data && c->fin_queued) /* one more than the data: the FIN */
-		c->fin_acked = true;
-	c->snd_una = ack;
-	if (seq_lt(c->snd_nxt, ack))
-		c->snd_nxt = ack;
-	c->backoff = 0;
-	c->progress_us = s->now_us;
-	on_progress(c, n);
-	if (c->snd_una == c->snd_max) {
-		conn_cancel(c, TIMER_RTX);
-		c->is_persist = false;
-	} else {
-		conn_arm_rtx(c);
-	}
-	conn_mark_output(c);
-	if (c->wants_room && c->snd_bytes <= s->cfg.tx_buffer_bytes / 2) {
-		c->wants_room = false;
-		conn_mark_ready(c, TCP_EV_WRITABLE);
-	}
-}
-
-/* A closed connection whose peer may never close: bounded (only once the user has let go). */
-static void arm_fin_timeout(struct tcp_conn *c)
-{
-	conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.fin_timeout_ms * 1000);
+	return seg->len == 0 && !(seg->flags & (FLAG_SYN | FLAG_FIN)) && seg->ack == c->snd_una && c->flight &&
+	       seg->wnd << c->snd_wscale == c->snd_wnd;
 }
 
 /* Our FIN was acknowledged. False: the connection is gone. */
@@ -241,13 +217,13 @@ static bool on_fin_acked(struct tcp_conn *c)
 	case TCP_FIN_WAIT_1:
 		c->state = TCP_FIN_WAIT_2;
 		if (c->is_detached)
-			arm_fin_timeout(c);
+			conn_arm_fin_timeout(c);
 		return true;
 	case TCP_CLOSING:
 		conn_set_time_wait(c);
-		return true;
+		return !c->is_dead;
 	case TCP_LAST_ACK:
-		conn_drop(c, WEIR_R_CLOSE_NORMAL);
+		conn_finish(c);
 		return false;
 	default:
 		return true;
@@ -258,19 +234,17 @@ static bool on_fin_acked(struct tcp_conn *c)
 static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	if (c->state == TCP_SYN_RECEIVED) {
-		if (seq_le(seg->ack, c->snd_una) || seq_gt(seg->ack, c->snd_max)) {
+		if (seq_le(seg->ack, c->snd_una) || seq_gt(seg->ack, c->snd_nxt)) {
 			stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
 			send_reset(c->stack, &c->flow, seg);
 			return false;
 		}
-		if (c->is_timing)
-			conn_measure_rtt(c, (uint32_t)(c->stack->now_us - c->rtt_start_us));
-		c->is_timing = false;
+		measure_handshake(c, seg);
 		c->snd_una = c->iss + 1;
 		c->snd_wl1 = seg->seq - 1; /* so that the window is taken */
 		conn_established(c);
 	}
-	if (seq_gt(seg->ack, c->snd_max)) {
+	if (seq_gt(seg->ack, c->snd_nxt + c->is_probed)) {
 		stat_reason(c->stack->stats, WEIR_R_TCP_BAD_ACK);
 		challenge(c);
 		return false;
@@ -281,21 +255,24 @@ static bool input_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 		challenge(c);
 		return false;
 	}
-	if (is_dupack(c, seg))
-		on_dupack(c);
-	else if (seq_gt(seg->ack, c->snd_una))
-		advance_una(c, seg->ack);
-	update_window(c, seg);
+	if (seq_ge(seg->ack, c->snd_una)) {
+		bool is_dup = is_dupack(c, seg);
+
+		if (is_dup)
+			stat_inc(c->stack->stats, WEIR_C_TCP_DUP_ACKS);
+		recovery_ack(c, seg, is_dup);
+		update_window(c, seg); /* a window counts from an acknowledgement that does (RFC 9293 3.10.7.4) */
+	}
 	return !c->fin_acked || on_fin_acked(c);
 }
 
 /* -- data and FIN */
 
 /* In order: at least every second full-sized segment is acknowledged, others within 40 ms (RFC 9293 3.8.6.3). */
-static void schedule_ack(struct tcp_conn *c, uint32_t len)
+static void schedule_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 {
-	if (len >= c->mss / 2u)
-		c->n_unacked_segments++;
+	if (seg->len >= c->mss / 2u)
+		c->n_unacked_segments = (uint8_t)(c->n_unacked_segments + seg->n_segs);
 	if (c->ooo || c->n_unacked_segments >= 2) {
 		ack_at_once(c);
 		return;
@@ -306,8 +283,13 @@ static void schedule_ack(struct tcp_conn *c, uint32_t len)
 
 static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
 {
-	uint32_t had_ooo = c->n_ooo;
+	bool had_ooo = c->n_ooo != 0;
 
+	if (rcvq_must_drop(c, seg->seq)) {
+		drop_segment(c->stack, m, WEIR_R_TCP_MEMORY);
+		ack_at_once(c);
+		return;
+	}
 	if (!rcvq_input(c, m, seg->seq, seg->len)) {
 		ack_at_once(c); /* a gap: a duplicate ACK tells of it */
 		return;
@@ -315,13 +297,14 @@ static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segmen
 	if (had_ooo)
 		ack_at_once(c);
 	else
-		schedule_ack(c, seg->len);
+		schedule_ack(c, seg);
 	conn_mark_ready(c, TCP_EV_READABLE);
 }
 
 static void input_fin(struct tcp_conn *c)
 {
 	c->rcv_nxt++;
+	c->has_early_fin = false;
 	c->fin_received = true;
 	ack_at_once(c);
 	conn_mark_ready(c, TCP_EV_READABLE);
@@ -350,6 +333,10 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 
 		if (cut > seg->len)
 			cut = seg->len;
+		if (cut) {
+			rcvq_duplicate(c, seg->seq, seg->seq + cut);
+			ack_at_once(c);
+		}
 		seg->seq += cut;
 		seg->len -= cut;
 		m->pkt_len -= cut;
@@ -381,16 +368,6 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 /* Data or FIN of a segment whose other parts were taken. Takes m. */
 static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
 {
-	bool has_fin;
-
-	if (c->state == TCP_TIME_WAIT) {
-		if (seg->flags & FLAG_FIN) { /* our last ACK was lost */
-			conn_arm(c, TIMER_IDLE, c->stack->now_us + (uint64_t)c->stack->cfg.time_wait_ms * 1000);
-			ack_at_once(c);
-		}
-		rte_pktmbuf_free(m);
-		return;
-	}
 	if (!conn_may_receive(c)) { /* after the peer's FIN nothing follows */
 		rte_pktmbuf_free(m);
 		return;
@@ -402,38 +379,17 @@ static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 		return;
 	}
 	trim_to_window(c, m, seg);
-	has_fin = (seg->flags & FLAG_FIN) != 0;
-	if (seg->len) {
-		uint32_t end = seg->seq + seg->len;
-
-		input_data(c, m, seg);
-		if (has_fin && c->rcv_nxt == end)
-			input_fin(c);
-		return;
-	}
-	rte_pktmbuf_free(m);
-	if (has_fin && seg->seq == c->rcv_nxt)
-		input_fin(c);
-	else if (has_fin)
+	if (seg->flags & FLAG_FIN) {
+		c->has_early_fin = true;
+		c->early_fin = seg->seq + seg->len;
 		ack_at_once(c);
-}
-
-/* -- TIME-WAIT */
-
-/* A new connection over an old one (RFC 6191, RFC 9293 3.6.1): true if the old one made way. */
-static bool is_reopened(struct tcp_conn *c, const struct tcp_segment *seg)
-{
-	bool is_newer;
-
-	if (c->state != TCP_TIME_WAIT || (seg->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) != FLAG_SYN)
-		return false;
-	if (c->has_ts && seg->has_ts)
-		is_newer = (int32_t)(seg->ts_val - c->ts_recent) > 0;
+	}
+	if (seg->len)
+		input_data(c, m, seg);
 	else
-		is_newer = seq_gt(seg->seq, c->rcv_nxt);
-	if (is_newer)
-		conn_drop(c, WEIR_R_CLOSE_NORMAL);
-	return is_newer;
+		rte_pktmbuf_free(m);
+	if (c->has_early_fin && c->rcv_nxt == c->early_fin)
+		input_fin(c);
 }
 
 /* -- all together */
@@ -444,17 +400,24 @@ static void input_segment(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 	uint32_t seg_len = seg->len + !!(seg->flags & FLAG_SYN) + !!(seg->flags & FLAG_FIN);
 
 	if (is_old_by_ts(c, seg)) {
-		ack_at_once(c);
+		answer_unacceptable(c, seg);
 		drop_segment(s, m, WEIR_R_TCP_PAWS);
+		return;
+	}
+	/* RFC 7323 3.2: once agreed, every segment has them. */
+	if (c->has_ts && !seg->has_ts && !(seg->flags & (FLAG_RST | FLAG_SYN))) {
+		drop_segment(s, m, WEIR_R_TCP_NO_TIME_STAMP);
 		return;
 	}
 	if (!is_in_window(c, seg, seg_len)) {
 		bool is_zero_probe = conn_receive_window(c) == 0 && seg->seq == c->rcv_nxt;
 
 		if (c->state == TCP_SYN_RECEIVED && (seg->flags & FLAG_SYN)) /* our SYN-ACK was lost */
-			conn_send_control(c, FLAG_SYN | FLAG_ACK, c->iss);
+			conn_send_syn(c);
 		else if (!(seg->flags & FLAG_RST))
-			ack_at_once(c);
+			answer_unacceptable(c, seg);
+		if (seg->len && seq_le(seg->seq + seg->len, c->rcv_nxt))
+			rcvq_duplicate(c, seg->seq, seg->seq + seg->len);
 		/* With the window shut, acknowledgements still count (RFC 9293 3.10.7.4). */
 		if (is_zero_probe && (seg->flags & FLAG_ACK) && !(seg->flags & (FLAG_RST | FLAG_SYN)) &&
 		    c->state != TCP_SYN_RECEIVED)
@@ -481,6 +444,7 @@ static void input_segment(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 		return;
 	}
 	take_ts(c, seg);
+	take_ecn(c, seg);
 	c->last_rx_us = s->now_us;
 	c->n_keepalive = 0;
 	if (!input_ack(c, seg)) {
@@ -510,22 +474,25 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	struct tcp_segment seg;
 	struct ip_flow flow = {.local = packet->dst, .remote = packet->src};
 	const uint8_t *h = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct flow_hit hit;
 	struct tcp_conn *c;
 
 	s->now_us = now_us;
-	stat_inc(s->stats, WEIR_C_TCP_RX_SEGMENTS);
+	stat_add(s->stats, WEIR_C_TCP_RX_SEGMENTS, packet->n_segs ? packet->n_segs : 1);
 	if (!opt_parse(h, m->data_len, &seg)) {
 		drop_segment(s, m, WEIR_R_TCP_BAD_HEADER);
 		return;
 	}
 	seg.len = m->pkt_len - seg.header_len;
+	seg.ecn = packet->ecn;
+	seg.n_segs = packet->n_segs < 2 ? 1 : 2; /* all that schedule_ack() asks */
 	flow.remote_port = (uint16_t)(h[0] << 8 | h[1]);
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
-	c = table_find(s, &flow);
-	if (c && is_reopened(c, &seg))
-		c = NULL;
+	table_lookup(s, &flow, &hit);
+	c = hit.conn;
+	if (!c)
+		c = listen_input(s, &flow, &hit, &seg); /* one that this segment establishes */
 	if (!c) {
-		listen_input(s, &flow, &seg);
 		rte_pktmbuf_free(m);
 		return;
 	}
@@ -538,7 +505,7 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	input_segment(c, m, &seg);
 }
 
-void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us)
 {
 	struct tcp_conn *c = table_find(s, flow);
@@ -547,19 +514,24 @@ void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 
 	s->now_us = now_us;
 	/* Only for what is in flight (RFC 5927 4.1). */
-	if (!c || seq_lt(seq, c->snd_una) || seq_gt(seq, c->snd_max))
-		return;
+	if (!c || seq_lt(seq, c->snd_una) || seq_ge(seq, c->snd_nxt))
+		return false;
 	if (what == TCP_ICMP_UNREACHABLE) {
 		if (c->state == TCP_SYN_SENT) /* a connection that stands does not end for this (RFC 5927 5.2) */
 			conn_drop(c, WEIR_R_CLOSE_UNREACHABLE);
-		return;
+		return true;
 	}
-	if (mtu < least)
+	if (mtu < least) {
+		if (!ip_is4(&flow->remote)) /* RFC 8201 4: no such path is IPv6 */
+			return false;
 		mtu = least;
+	}
 	mss = (uint16_t)(mtu - TCP_HEADER_MIN - (ip_is4(&flow->remote) ? 20 : 40));
 	if (!conn_is_synchronized(c) || mss >= c->mss)
-		return;
-	c->mss = mss;
-	c->snd_nxt = c->snd_una;
-	conn_mark_output(c);
+		return true;
+	c->mss = c->mss_full = mss;
+	c->is_doubted = false;
+	stat_inc(s->stats, WEIR_C_TCP_MTU_REDUCED);
+	recovery_mtu_reduced(c);
+	return true;
 }

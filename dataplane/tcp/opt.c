@@ -48,6 +48,13 @@ static void take_option(const uint8_t *o, unsigned len, struct tcp_segment *seg)
 		if (len == 2 && (seg->flags & FLAG_SYN))
 			seg->has_sack_permitted = true;
 		break;
+	case OPT_SACK:
+		if (len >= 10 && (len - 2) % 8 == 0 && !(seg->flags & FLAG_SYN))
+			for (unsigned i = 2; i < len && seg->n_sack < TCP_MAX_SACK_RX; i += 8) {
+				seg->sack[seg->n_sack][0] = load32(o + i);
+				seg->sack[seg->n_sack++][1] = load32(o + i + 4);
+			}
+		break;
 	case OPT_TS:
 		if (len == 10) {
 			seg->has_ts = true;
@@ -72,7 +79,7 @@ bool opt_parse(const uint8_t *h, size_t n, struct tcp_segment *seg)
 		return false;
 	seg->seq = load32(h + 4);
 	seg->ack = load32(h + 8);
-	seg->flags = h[13] & 0x3f;
+	seg->flags = h[13];
 	seg->wnd = load16(h + 14);
 	seg->header_len = (uint8_t)end;
 	for (unsigned i = TCP_HEADER_MIN; i < end;) {
@@ -95,56 +102,72 @@ bool opt_parse(const uint8_t *h, size_t n, struct tcp_segment *seg)
 	return true;
 }
 
-static uint8_t *write_ts(uint8_t *p, const struct tcp_conn *c, uint32_t ts_val)
+static uint8_t *write_ts(uint8_t *p, uint32_t ts_val, uint32_t ts_ecr)
 {
 	*p++ = OPT_TS;
 	*p++ = 10;
 	p = store32(p, ts_val);
-	return store32(p, c->ts_recent);
+	return store32(p, ts_ecr);
 }
 
-unsigned opt_write_syn(uint8_t *p, const struct tcp_conn *c, uint16_t mss, uint32_t ts_val, bool is_ack)
+unsigned opt_write_ts(uint8_t *p, uint32_t ts_val, uint32_t ts_ecr)
+{
+	*p++ = OPT_NOP;
+	*p++ = OPT_NOP;
+	write_ts(p, ts_val, ts_ecr);
+	return 12;
+}
+
+unsigned opt_write_syn(uint8_t *p, const struct opt_syn *o)
 {
 	uint8_t *q = p;
 
 	*q++ = OPT_MSS;
 	*q++ = 4;
-	*q++ = (uint8_t)(mss >> 8);
-	*q++ = (uint8_t)mss;
-	/* An answer offers only what the SYN offered. */
-	if (!is_ack || c->has_sack) {
+	*q++ = (uint8_t)(o->mss >> 8);
+	*q++ = (uint8_t)o->mss;
+	if (o->has_sack) {
 		*q++ = OPT_SACK_PERMITTED;
 		*q++ = 2;
 	} else {
 		*q++ = OPT_NOP;
 		*q++ = OPT_NOP;
 	}
-	if (!is_ack || c->has_ts) {
-		q = write_ts(q, c, ts_val);
+	if (o->has_ts) {
+		q = write_ts(q, o->ts_val, o->ts_ecr);
 	} else {
 		*q++ = OPT_NOP;
 		*q++ = OPT_NOP;
 	}
-	if (!is_ack || c->has_wscale) {
+	if (o->has_wscale) {
 		*q++ = OPT_NOP;
 		*q++ = OPT_WSCALE;
 		*q++ = 3;
-		*q++ = c->rcv_wscale;
+		*q++ = o->wscale;
 	}
 	return (unsigned)(q - p);
+}
+
+/* The blocks to tell: a duplicate first (RFC 2883 4), then what waits behind gaps. */
+static unsigned sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned max)
+{
+	unsigned n = 0;
+
+	if (c->dsack[0] != c->dsack[1]) {
+		blocks[0][0] = c->dsack[0];
+		blocks[n++][1] = c->dsack[1];
+	}
+	return n + rcvq_sack_blocks(c, blocks + n, max - n);
 }
 
 unsigned opt_write(uint8_t *p, const struct tcp_conn *c, uint32_t ts_val, bool with_sack)
 {
 	uint32_t blocks[TCP_MAX_SACK][2];
-	unsigned n = with_sack ? rcvq_sack_blocks(c, blocks) : 0;
+	unsigned n = with_sack && c->has_sack ? sack_blocks(c, blocks, c->has_ts ? 3 : 4) : 0;
 	uint8_t *q = p;
 
-	if (c->has_ts) {
-		*q++ = OPT_NOP;
-		*q++ = OPT_NOP;
-		q = write_ts(q, c, ts_val);
-	}
+	if (c->has_ts)
+		q += opt_write_ts(q, ts_val, c->ts_recent);
 	if (n) {
 		*q++ = OPT_NOP;
 		*q++ = OPT_NOP;

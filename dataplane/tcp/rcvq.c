@@ -1,36 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Received data: what is in order and not yet taken, as a list of single
- * mbufs, and what waits for a gap before it, as a list of packets in order of
- * sequence number that do not overlap.
+ * mbufs, and what waits behind a gap, as ranges: each a chain of mbufs without
+ * a hole, in order of sequence number, never touching each other.
  *
  * A small segment is copied into the free space behind the one before it, so
- * that memory follows bytes, not packets.
+ * that memory follows bytes, not packets. Ranges and bytes are bounded,
+ * whatever a peer sends.
  */
 #include "tcp/tcp_pvt.h"
 
-/* Of a packet that waits out of order: where it belongs. In the mbuf's own scratch field. */
-static uint32_t ooo_seq(const struct rte_mbuf *m)
+/*
+ * A range is known by its first mbuf; what it needs stands in fields that
+ * mean nothing there: packet_type is the first sequence number, pkt_len the
+ * length, tx_offload the next range, hash the last mbuf.
+ */
+static uint32_t range_seq(const struct rte_mbuf *r)
 {
-	return m->hash.usr;
+	return r->packet_type;
 }
 
-/*
- * The link from packet to packet, beside m->next, which holds a packet's own
- * segments together; a field that means nothing on receive.
- */
-static struct rte_mbuf **ooo_next(struct rte_mbuf *m)
+static uint32_t range_end(const struct rte_mbuf *r)
 {
-	return (struct rte_mbuf **)(void *)&m->tx_offload;
+	return r->packet_type + r->pkt_len;
+}
+
+static struct rte_mbuf **range_next(struct rte_mbuf *r)
+{
+	return (struct rte_mbuf **)(void *)&r->tx_offload;
+}
+
+/* That field is aligned to 4 bytes only. */
+struct last_mbuf {
+	struct rte_mbuf *m;
+} __attribute__((packed, aligned(4)));
+
+static struct last_mbuf *range_last(struct rte_mbuf *r)
+{
+	return (struct last_mbuf *)(void *)&r->hash;
 }
 
 static_assert(sizeof(((struct rte_mbuf *)0)->tx_offload) >= sizeof(void *), "a pointer fits");
+static_assert(sizeof(((struct rte_mbuf *)0)->hash) >= sizeof(void *), "a pointer fits");
 
-/* Copies m behind the last mbuf if that one is ours alone and has the room. */
-static bool coalesce(struct tcp_conn *c, const struct rte_mbuf *m)
+#define RX_LEAST_BYTES 8192u /* under memory pressure */
+#define RX_FULL_BYTES 16384u /* while the stack's queues hold all they may: an initial window still fits (RFC 6928) */
+
+uint32_t conn_rx_size(const struct tcp_conn *c)
 {
-	struct rte_mbuf *last = c->rcv.tail;
+	uint32_t size = c->stack->cfg.rx_buffer_bytes;
+	unsigned pressure = c->stack->pressure;
 
+	if (pressure && size > RX_LEAST_BYTES)
+		size = size >> pressure > RX_LEAST_BYTES ? size >> pressure : RX_LEAST_BYTES;
+	if (stack_is_full(c->stack) && size > RX_FULL_BYTES)
+		size = RX_FULL_BYTES;
+	return size;
+}
+
+bool rcvq_must_drop(const struct tcp_conn *c, uint32_t seq)
+{
+	return stack_is_full(c->stack) && (seq != c->rcv_nxt || c->rcv_bytes >= RX_FULL_BYTES);
+}
+
+/* Copies m behind last if that one is ours alone and has the room. */
+static bool coalesce(struct rte_mbuf *last, const struct rte_mbuf *m)
+{
 	if (!last || m->data_len > RTE_MBUF_DEFAULT_DATAROOM / 2 || !RTE_MBUF_DIRECT(last) ||
 	    rte_mbuf_refcnt_read(last) != 1)
 		return false;
@@ -41,8 +76,8 @@ static bool coalesce(struct tcp_conn *c, const struct rte_mbuf *m)
 	return true;
 }
 
-/* Appends a packet, segment by segment. */
-static void append(struct tcp_conn *c, struct rte_mbuf *m)
+/* Appends a packet, or a range, segment by segment. is_held: it counts as held already. */
+static void append(struct tcp_conn *c, struct rte_mbuf *m, bool is_held)
 {
 	while (m) {
 		struct rte_mbuf *next = m->next;
@@ -52,9 +87,11 @@ static void append(struct tcp_conn *c, struct rte_mbuf *m)
 		m->nb_segs = 1;
 		m->tx_offload = 0;
 		m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; /* what receiving said is used up */
-		if (m->data_len == 0 || coalesce(c, m)) {
+		if (m->data_len == 0 || coalesce(c->rcv.tail, m)) {
+			c->stack->n_held -= is_held;
 			rte_pktmbuf_free_seg(m);
 		} else {
+			c->stack->n_held += !is_held;
 			if (c->rcv.tail)
 				c->rcv.tail->next = m;
 			else
@@ -79,148 +116,275 @@ static void trim_front(struct rte_mbuf *m, uint32_t n)
 	}
 }
 
-static void trim_to(struct rte_mbuf *m, uint32_t len)
-{
-	m->pkt_len = len;
-	while (m) {
-		uint32_t k = len < m->data_len ? len : m->data_len;
+/* -- ranges */
 
-		m->data_len = (uint16_t)k;
-		len -= k;
-		m = m->next;
+static unsigned n_mbufs(const struct rte_mbuf *m)
+{
+	unsigned n = 0;
+
+	for (; m; m = m->next)
+		n++;
+	return n;
+}
+
+static void free_range(struct tcp_conn *c, struct rte_mbuf *r)
+{
+	c->n_ooo--;
+	c->ooo_bytes -= r->pkt_len;
+	while (r) {
+		struct rte_mbuf *next = r->next;
+
+		r->next = NULL;
+		r->nb_segs = 1;
+		c->stack->n_held--;
+		rte_pktmbuf_free_seg(r);
+		r = next;
 	}
 }
 
 /* Moves what has become in order. */
-static void drain_ooo(struct tcp_conn *c)
+static void drain_ranges(struct tcp_conn *c)
 {
-	while (c->ooo && seq_le(ooo_seq(c->ooo), c->rcv_nxt)) {
-		struct rte_mbuf *m = c->ooo;
-		uint32_t len = m->pkt_len;
-		uint32_t skip = c->rcv_nxt - ooo_seq(m);
+	while (c->ooo && seq_le(range_seq(c->ooo), c->rcv_nxt)) {
+		struct rte_mbuf *r = c->ooo;
+		uint32_t len = r->pkt_len;
+		uint32_t skip = c->rcv_nxt - range_seq(r);
 
-		c->ooo = *ooo_next(m);
-		c->n_ooo--;
-		c->ooo_bytes -= len;
+		c->ooo = *range_next(r);
 		if (skip >= len) {
-			rte_pktmbuf_free(m);
+			free_range(c, r);
 			continue;
 		}
-		trim_front(m, skip);
+		c->n_ooo--;
+		c->ooo_bytes -= len;
+		trim_front(r, skip);
 		c->rcv_nxt += len - skip;
-		append(c, m);
+		append(c, r, true);
 	}
 }
 
-/* Puts a packet among those that wait, without overlap: what is there already is cut from the new one. */
-static void insert_ooo(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len)
+/* RFC 2018 4: the block of the latest segment comes first, then those told before it. */
+static void note_recent(struct tcp_conn *c, uint32_t seq)
+{
+	unsigned i = 0;
+
+	while (i < TCP_MAX_SACK - 1 && c->ooo_recent[i] != seq)
+		i++;
+	for (; i > 0; i--)
+		c->ooo_recent[i] = c->ooo_recent[i - 1];
+	c->ooo_recent[0] = seq;
+}
+
+/* [seq, end) arrived once more: the next ACK says so (RFC 2883). */
+static void note_duplicate(struct tcp_conn *c, uint32_t seq, uint32_t end)
+{
+	stat_inc(c->stack->stats, WEIR_C_TCP_DUPLICATES);
+	c->dsack[0] = seq;
+	c->dsack[1] = end;
+}
+
+/* m, of len bytes from seq on, goes behind the range r, which ends there. */
+static void extend(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *m, uint32_t len)
+{
+	struct rte_mbuf *last = range_last(r)->m;
+
+	while (m) {
+		struct rte_mbuf *next = m->next;
+
+		m->next = NULL;
+		m->nb_segs = 1;
+		if (m->data_len == 0 || coalesce(last, m)) {
+			rte_pktmbuf_free_seg(m);
+		} else {
+			c->stack->n_held++;
+			last->next = m;
+			last = m;
+		}
+		m = next;
+	}
+	range_last(r)->m = last;
+	r->pkt_len += len;
+	c->ooo_bytes += len;
+}
+
+/*
+ * Appends the range n to the range r, which ends where it begins. What fits
+ * behind r's last mbuf is copied there, or bytes that arrive backwards would
+ * keep a buffer each.
+ */
+static void join(struct tcp_conn *c, struct rte_mbuf *r, struct rte_mbuf *n)
+{
+	struct rte_mbuf *last = range_last(r)->m;
+	struct rte_mbuf *end = range_last(n)->m;
+
+	r->pkt_len += n->pkt_len;
+	while (n && (n->data_len == 0 || coalesce(last, n))) {
+		struct rte_mbuf *next = n->next;
+
+		n->next = NULL;
+		n->nb_segs = 1;
+		c->stack->n_held--;
+		rte_pktmbuf_free_seg(n);
+		n = next;
+	}
+	last->next = n;
+	range_last(r)->m = n ? end : last;
+}
+
+/* The range behind r is reached by it, or overlapped: they become one. */
+static void merge_next(struct tcp_conn *c, struct rte_mbuf *r)
+{
+	struct rte_mbuf *n;
+
+	while ((n = *range_next(r)) != NULL && seq_ge(range_end(r), range_seq(n))) {
+		struct rte_mbuf *after = *range_next(n);
+		uint32_t overlap = range_end(r) - range_seq(n);
+
+		*range_next(r) = after;
+		if (overlap >= n->pkt_len) {
+			free_range(c, n);
+			continue;
+		}
+		trim_front(n, overlap);
+		c->ooo_bytes -= overlap;
+		c->n_ooo--;
+		join(c, r, n);
+	}
+}
+
+static void new_range(struct tcp_conn *c, struct rte_mbuf **at, struct rte_mbuf *m, uint32_t seq, uint32_t len)
+{
+	m->packet_type = seq;
+	m->pkt_len = len;
+	m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+	*range_next(m) = *at;
+	range_last(m)->m = rte_pktmbuf_lastseg(m);
+	*at = m;
+	c->stack->n_held += n_mbufs(m);
+	c->n_ooo++;
+	c->ooo_bytes += len;
+}
+
+static void refuse(struct tcp_conn *c, struct rte_mbuf *m)
+{
+	stat_reason(c->stack->stats, WEIR_R_TCP_REASSEMBLY_FULL);
+	rte_pktmbuf_free(m);
+}
+
+/* Puts a packet among the ranges: what is there already is cut from it. */
+static void insert(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len)
 {
 	struct rte_mbuf **p = &c->ooo;
+	struct rte_mbuf *before = NULL;
 
 	stat_inc(c->stack->stats, WEIR_C_TCP_OUT_OF_ORDER);
-	if (c->n_ooo >= TCP_MAX_OOO || c->ooo_bytes + len > c->stack->cfg.rx_buffer_bytes) {
-		stat_reason(c->stack->stats, WEIR_R_TCP_REASSEMBLY_FULL);
-		rte_pktmbuf_free(m);
+	if (c->ooo_bytes + len > conn_rx_size(c)) {
+		refuse(c, m);
 		return;
 	}
-	while (*p && seq_le(ooo_seq(*p), seq)) {
-		uint32_t end = ooo_seq(*p) + (*p)->pkt_len;
+	while (*p && seq_le(range_seq(*p), seq)) {
+		before = *p;
+		p = range_next(*p);
+	}
+	if (before && seq_lt(seq, range_end(before))) {
+		uint32_t known = range_end(before) - seq;
 
-		if (seq_ge(end, seq + len)) { /* all of it is there */
+		note_duplicate(c, seq, known < len ? range_end(before) : seq + len);
+		note_recent(c, range_seq(before));
+		if (known >= len) {
 			rte_pktmbuf_free(m);
 			return;
 		}
-		if (seq_gt(end, seq)) {
-			trim_front(m, end - seq);
-			len -= end - seq;
-			seq = end;
-		}
-		p = ooo_next(*p);
+		trim_front(m, known);
+		seq += known;
+		len -= known;
 	}
-	while (*p && seq_lt(ooo_seq(*p), seq + len)) {
-		struct rte_mbuf *old = *p;
-		uint32_t old_end = ooo_seq(old) + old->pkt_len;
-
-		if (seq_gt(old_end, seq + len)) { /* keep the old one, cut the new one's end */
-			trim_to(m, ooo_seq(old) - seq);
-			len = ooo_seq(old) - seq;
-			break;
-		}
-		*p = *ooo_next(old);
-		c->n_ooo--;
-		c->ooo_bytes -= old->pkt_len;
-		rte_pktmbuf_free(old);
+	if (*p && seq_gt(seq + len, range_seq(*p)))
+		note_duplicate(c, range_seq(*p), seq_lt(seq + len, range_end(*p)) ? seq + len : range_end(*p));
+	if (before && seq == range_end(before)) {
+		extend(c, before, m, len);
+	} else if (c->n_ooo >= TCP_MAX_OOO) {
+		refuse(c, m);
+		return;
+	} else {
+		new_range(c, p, m, seq, len);
+		before = *p;
 	}
-	m->hash.usr = seq;
-	*ooo_next(m) = *p;
-	*p = m;
-	c->n_ooo++;
-	c->ooo_bytes += len;
-	c->ooo_recent = seq;
+	merge_next(c, before);
+	note_recent(c, range_seq(before));
 }
 
 bool rcvq_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len)
 {
 	assert(m->pkt_len == len && len > 0);
 	if (seq != c->rcv_nxt) {
-		insert_ooo(c, m, seq, len);
+		insert(c, m, seq, len);
 		return false;
 	}
+	if (c->ooo && seq_gt(seq + len, range_seq(c->ooo))) {
+		uint32_t end = range_end(c->ooo);
+
+		note_duplicate(c, range_seq(c->ooo), seq_lt(seq + len, end) ? seq + len : end);
+	}
 	c->rcv_nxt += len;
-	append(c, m);
-	drain_ooo(c);
+	append(c, m, false);
+	drain_ranges(c);
 	return true;
 }
 
-unsigned rcvq_sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2])
+void rcvq_duplicate(struct tcp_conn *c, uint32_t seq, uint32_t end)
 {
-	struct rte_mbuf *m = c->ooo;
+	note_duplicate(c, seq, end);
+}
+
+static bool add_block(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned *n, unsigned max, const struct rte_mbuf *r)
+{
+	bool has_fin = c->has_early_fin && range_end(r) == c->early_fin;
+
+	for (unsigned i = 0; i < *n; i++)
+		if (blocks[i][0] == range_seq(r))
+			return true;
+	if (*n == max)
+		return false;
+	blocks[*n][0] = range_seq(r);
+	blocks[(*n)++][1] = range_end(r) + has_fin;
+	return true;
+}
+
+unsigned rcvq_sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsigned max)
+{
 	unsigned n = 0;
 
-	while (m) {
-		uint32_t from = ooo_seq(m);
-		uint32_t to = from + m->pkt_len;
-		bool is_recent = c->ooo_recent == from;
-
-		for (m = *ooo_next(m); m && ooo_seq(m) == to; m = *ooo_next(m)) {
-			is_recent |= c->ooo_recent == ooo_seq(m);
-			to += m->pkt_len;
-		}
-		if (is_recent && n > 0) { /* RFC 2018 4: the latest block comes first */
-			unsigned last = n < TCP_MAX_SACK ? n++ : TCP_MAX_SACK - 1;
-
-			for (unsigned i = last; i > 0; i--) {
-				blocks[i][0] = blocks[i - 1][0];
-				blocks[i][1] = blocks[i - 1][1];
-			}
-			blocks[0][0] = from;
-			blocks[0][1] = to;
-		} else if (n < TCP_MAX_SACK) {
-			blocks[n][0] = from;
-			blocks[n++][1] = to;
-		}
+	if (max > TCP_MAX_SACK)
+		max = TCP_MAX_SACK;
+	for (unsigned i = 0; i < TCP_MAX_SACK && c->ooo; i++) { /* the latest first */
+		for (struct rte_mbuf *r = c->ooo; r && seq_le(range_seq(r), c->ooo_recent[i]); r = *range_next(r))
+			if (seq_lt(c->ooo_recent[i], range_end(r)))
+				add_block(c, blocks, &n, max, r);
 	}
+	for (struct rte_mbuf *r = c->ooo; r && add_block(c, blocks, &n, max, r); r = *range_next(r))
+		;
 	return n;
 }
 
 void rcvq_free(struct tcp_conn *c)
 {
 	while (c->ooo) {
-		struct rte_mbuf *m = c->ooo;
+		struct rte_mbuf *r = c->ooo;
 
-		c->ooo = *ooo_next(m);
-		rte_pktmbuf_free(m);
+		c->ooo = *range_next(r);
+		free_range(c, r);
 	}
 	while (c->rcv.head) {
 		struct rte_mbuf *m = c->rcv.head;
 
 		c->rcv.head = m->next;
 		m->next = NULL;
+		c->stack->n_held--;
 		rte_pktmbuf_free_seg(m);
 	}
 	c->rcv.tail = NULL;
-	c->rcv_bytes = c->ooo_bytes = 0;
-	c->n_ooo = 0;
+	c->rcv_bytes = 0;
 }
 
 size_t tcp_readable(const struct tcp_conn *c)
@@ -247,6 +411,7 @@ static struct rte_mbuf *pop_head(struct tcp_conn *c)
 	m->next = NULL;
 	m->nb_segs = 1;
 	m->pkt_len = m->data_len;
+	c->stack->n_held--;
 	return m;
 }
 
@@ -266,13 +431,14 @@ static void maybe_update_window(struct tcp_conn *c)
 {
 	uint32_t edge = c->rcv_nxt + conn_receive_window(c);
 	uint32_t step = 2u * c->mss;
+	uint32_t size = conn_rx_size(c);
 
-	if (step > c->stack->cfg.rx_buffer_bytes / 2)
-		step = c->stack->cfg.rx_buffer_bytes / 2;
+	if (step > size / 2)
+		step = size / 2;
 	if (!conn_may_receive(c) || !seq_gt(edge, c->rcv_adv) || edge - c->rcv_adv < step)
 		return;
 	/* Half of the window taken at once, or a window that had closed: at once. Else the next ACK carries it. */
-	if (edge - c->rcv_adv >= c->stack->cfg.rx_buffer_bytes / 4 || c->rcv_adv - c->rcv_nxt < step) {
+	if (edge - c->rcv_adv >= size / 4 || c->rcv_adv - c->rcv_nxt < step) {
 		c->ack_now = true;
 		conn_mark_output(c);
 	}

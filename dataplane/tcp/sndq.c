@@ -8,17 +8,58 @@
 
 #include "tcp/tcp_pvt.h"
 
+#define TX_FIRST_BYTES 65536u /* what any connection may queue, before its window has grown */
+#define TX_LEAST_BYTES 16384u /* under memory pressure */
+#define TX_FULL_BYTES 8192u   /* while the stack's queues hold all they may */
+
+/* Twice the window keeps a sender busy while it waits for its ACKs; more would only sit in memory. */
+uint32_t conn_tx_size(const struct tcp_conn *c)
+{
+	const struct tcp_stack *s = c->stack;
+	uint32_t size = c->cc.cwnd < UINT32_MAX / 2 ? 2 * c->cc.cwnd : UINT32_MAX;
+
+	if (size < TX_FIRST_BYTES)
+		size = TX_FIRST_BYTES;
+	if (stack_is_full(s))
+		size = TX_FULL_BYTES;
+	else if (s->tx_pressure)
+		size = size >> s->tx_pressure > TX_LEAST_BYTES ? size >> s->tx_pressure : TX_LEAST_BYTES;
+	return size < s->cfg.tx_buffer_bytes ? size : s->cfg.tx_buffer_bytes;
+}
+
+/*
+ * What is acknowledged selectively waits in the queue for a hole to be filled,
+ * but fills no window: it takes no room, or recovery would run out of new data.
+ */
+static uint32_t tx_room(const struct tcp_conn *c)
+{
+	uint32_t size = conn_tx_size(c);
+	uint32_t max = c->stack->cfg.tx_buffer_bytes;
+	uint32_t used = c->snd_bytes - (c->flight ? c->flight->sacked : 0);
+	uint32_t room = used < size ? size - used : 0;
+	uint32_t left = c->snd_bytes < max ? max - c->snd_bytes : 0;
+
+	return room < left ? room : left;
+}
+
 size_t tcp_send_room(struct tcp_conn *c)
 {
-	uint32_t size = c->stack->cfg.tx_buffer_bytes;
 	uint32_t room;
 
 	if (!conn_may_send(c))
 		return 0;
-	room = c->snd_bytes < size ? size - c->snd_bytes : 0;
-	if (room < size / 2)
+	room = tx_room(c);
+	if (room < conn_tx_size(c) / 2 || room < TX_LEAST_BYTES) /* the latter: a user who asks for a fixed amount is told, too */
 		c->wants_room = true;
 	return room;
+}
+
+void sndq_offer_room(struct tcp_conn *c)
+{
+	if (!c->wants_room || tx_room(c) < conn_tx_size(c) / 4)
+		return;
+	c->wants_room = false;
+	conn_mark_ready(c, TCP_EV_WRITABLE);
 }
 
 size_t tcp_unacked(const struct tcp_conn *c)
@@ -35,6 +76,8 @@ static void push(struct tcp_conn *c, struct rte_mbuf *m)
 		c->snd.head = m;
 	c->snd.tail = m;
 	c->snd_bytes += m->data_len;
+	c->stack->n_held++;
+	c->stack->n_held_tx++;
 }
 
 /* Room behind the last mbuf that is free for copied bytes: only ours, and in no segment on its way. */
@@ -56,6 +99,12 @@ static void copy_to_tail(struct tcp_conn *c, const char *data, uint16_t n)
 	c->snd_bytes += n;
 }
 
+/* An empty queue takes a message that it had no room for under pressure only: no acknowledgement would ever make room. */
+static bool takes(struct tcp_conn *c, size_t n)
+{
+	return n <= tcp_send_room(c) || (c->snd_bytes == 0 && n <= TX_FIRST_BYTES);
+}
+
 int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 {
 	const size_t room = RTE_MBUF_DEFAULT_DATAROOM;
@@ -66,7 +115,7 @@ int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 
 	if (!conn_may_send(c))
 		return -EPIPE;
-	if (n > tcp_send_room(c)) {
+	if (!takes(c, n)) {
 		c->wants_room = true;
 		return -EAGAIN;
 	}
@@ -76,6 +125,7 @@ int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 	if (n_fresh > RTE_DIM(fresh) || (n_fresh && rte_pktmbuf_alloc_bulk(c->stack->env.pool, fresh, (unsigned)n_fresh) != 0)) {
 		stat_reason(c->stack->stats, WEIR_R_NO_MBUF);
 		c->wants_room = true;
+		conn_retry_soon(c);
 		return -ENOBUFS;
 	}
 	if (first)
@@ -140,6 +190,8 @@ void sndq_ack(struct tcp_conn *c, uint32_t n)
 		if (!c->snd.head)
 			c->snd.tail = NULL;
 		m->next = NULL;
+		c->stack->n_held--;
+		c->stack->n_held_tx--;
 		rte_pktmbuf_free_seg(m);
 	}
 }
@@ -149,12 +201,12 @@ void sndq_free(struct tcp_conn *c)
 	sndq_ack(c, c->snd_bytes);
 }
 
-/* Appends n bytes of m from off: copied where few (head itself has the room), else by reference. */
-static bool add_piece(const struct tcp_conn *c, struct rte_mbuf *head, struct rte_mbuf *m, uint32_t off, uint32_t n)
+/* Appends a reference to n bytes of m from off behind *tail, the last mbuf of head. */
+static bool add_piece(const struct tcp_conn *c, struct rte_mbuf *head, struct rte_mbuf **tail, struct rte_mbuf *m,
+		      uint32_t off, uint32_t n)
 {
-	struct rte_mbuf *ref;
+	struct rte_mbuf *ref = rte_pktmbuf_alloc(c->stack->env.clones);
 
-	ref = rte_pktmbuf_alloc(c->stack->env.clones);
 	if (!ref)
 		return false;
 	rte_pktmbuf_attach(ref, m);
@@ -163,30 +215,44 @@ static bool add_piece(const struct tcp_conn *c, struct rte_mbuf *head, struct rt
 	ref->pkt_len = n;
 	ref->nb_segs = 1;
 	ref->next = NULL;
-	rte_pktmbuf_lastseg(head)->next = ref;
+	(*tail)->next = ref;
+	*tail = ref;
 	head->nb_segs++;
 	head->pkt_len += n;
 	return true;
 }
 
-uint32_t sndq_reference(const struct tcp_conn *c, uint32_t off, uint32_t n, struct rte_mbuf *head)
+void sndq_seek(const struct tcp_conn *c, struct rte_mbuf **m, uint32_t *m_seq, uint32_t seq)
 {
-	struct rte_mbuf *m = c->snd.head;
+	if (!*m) {
+		*m = c->snd.head;
+		*m_seq = c->snd_una;
+	} else if (seq_lt(*m_seq, c->snd_una)) { /* the head, whose front was acknowledged and is gone */
+		*m_seq = c->snd_una;
+	}
+	while (*m && seq - *m_seq >= (*m)->data_len) {
+		*m_seq += (*m)->data_len;
+		*m = (*m)->next;
+	}
+}
+
+uint32_t sndq_reference(const struct tcp_conn *c, struct rte_mbuf *m, uint32_t m_seq, uint32_t seq, uint32_t n,
+			struct rte_mbuf *head)
+{
 	bool copies = n <= TCP_COPY_BYTES;
+	unsigned max = n > c->mss ? TCP_MAX_PIECES_LONG : TCP_MAX_PIECES;
+	uint32_t off = seq - (seq_lt(m_seq, c->snd_una) ? c->snd_una : m_seq);
+	struct rte_mbuf *tail = head;
 	uint32_t done = 0;
 
-	while (m && off >= m->data_len) {
-		off -= m->data_len;
-		m = m->next;
-	}
-	while (m && done < n && head->nb_segs <= TCP_MAX_PIECES) {
+	while (m && done < n && head->nb_segs <= max) {
 		uint32_t k = m->data_len - off;
 
 		if (k > n - done)
 			k = n - done;
 		if (copies)
 			memcpy(rte_pktmbuf_append(head, (uint16_t)k), rte_pktmbuf_mtod_offset(m, const char *, off), k);
-		else if (!add_piece(c, head, m, off, k))
+		else if (!add_piece(c, head, &tail, m, off, k))
 			break;
 		done += k;
 		off = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The connection table: objects allocated once, found by a keyed hash of the
- * 4-tuple over chained buckets (as many as objects), never rehashed.
+ * The connections of a stack: objects allocated once, and the one table of
+ * tuples (flowtab.h) that finds them, and what is in SYN-RECEIVED and
+ * TIME-WAIT (listen_pvt.h), by one look-up.
  */
 #include <string.h>
 
@@ -10,22 +11,51 @@
 #include "base/siphash.h"
 #include "tcp/tcp_pvt.h"
 
-static uint32_t bucket_of(const struct tcp_stack *s, const struct ip_flow *flow)
+#define ENTRIES_PER_BUCKET 4 /* half of what a bucket holds: few chains */
+
+uint32_t conn_number(const struct tcp_conn *c)
 {
-	return (uint32_t)siphash(flow, sizeof(*flow), s->cfg.secret) & s->bucket_mask;
+	return (uint32_t)(c - c->stack->conns);
+}
+
+uint32_t syn_number(const struct tcp_stack *s, const struct syn *y)
+{
+	return s->cfg.n_connections + (uint32_t)(y - s->listen.synq.pool);
+}
+
+uint32_t tw_number(const struct tcp_stack *s, const struct tw *w)
+{
+	return s->cfg.n_connections + s->cfg.n_syn + (uint32_t)(w - s->listen.timewait.pool);
+}
+
+/* Whose number it is. */
+static void set_hit(const struct tcp_stack *s, uint32_t number, struct flow_hit *hit)
+{
+	if (number < s->cfg.n_connections)
+		hit->conn = &s->conns[number];
+	else if (number - s->cfg.n_connections < s->cfg.n_syn)
+		hit->syn = &s->listen.synq.pool[number - s->cfg.n_connections];
+	else
+		hit->tw = &s->listen.timewait.pool[number - s->cfg.n_connections - s->cfg.n_syn];
+}
+
+static const struct ip_flow *flow_of(const void *ctx, uint32_t number)
+{
+	struct flow_hit hit = {0};
+
+	set_hit(ctx, number, &hit);
+	return hit.conn ? &hit.conn->flow : hit.syn ? &hit.syn->flow : &hit.tw->flow;
 }
 
 bool table_create(struct tcp_stack *s)
 {
-	uint32_t n_buckets = rte_align32pow2(s->cfg.n_connections);
+	uint32_t n = s->cfg.n_connections + s->cfg.n_syn + s->cfg.n_time_wait;
+	uint8_t key[16];
 
-	s->bucket_mask = n_buckets - 1;
+	siphash_derive(s->cfg.secret, "flow table", key); /* of its own: sequence numbers must not show who shares a bucket */
 	s->conns = rte_calloc("tcp-conns", s->cfg.n_connections, sizeof(*s->conns), RTE_CACHE_LINE_SIZE);
-	s->buckets = rte_calloc("tcp-table", n_buckets, sizeof(*s->buckets), RTE_CACHE_LINE_SIZE);
-	if (!s->conns || !s->buckets) {
-		table_destroy(s);
+	if (!s->conns || !flowtab_create(&s->flows, n, (n + ENTRIES_PER_BUCKET - 1) / ENTRIES_PER_BUCKET, key, flow_of, s))
 		return false;
-	}
 	for (uint32_t i = s->cfg.n_connections; i-- > 0;) {
 		s->conns[i].dead_next = s->free;
 		s->free = &s->conns[i];
@@ -36,24 +66,38 @@ bool table_create(struct tcp_stack *s)
 void table_destroy(struct tcp_stack *s)
 {
 	rte_free(s->conns);
-	rte_free(s->buckets);
+	s->conns = NULL;
+	flowtab_destroy(&s->flows);
+}
+
+void table_lookup(const struct tcp_stack *s, const struct ip_flow *flow, struct flow_hit *hit)
+{
+	uint32_t number;
+
+	memset(hit, 0, sizeof(*hit));
+	hit->hash = flowtab_hash(&s->flows, flow);
+	number = flowtab_find(&s->flows, hit->hash, flow);
+	if (number != FLOWTAB_NONE)
+		set_hit(s, number, hit);
 }
 
 struct tcp_conn *table_find(const struct tcp_stack *s, const struct ip_flow *flow)
 {
-	struct tcp_conn *c = s->buckets[bucket_of(s, flow)];
+	struct flow_hit hit;
 
-	while (c && memcmp(&c->flow, flow, sizeof(*flow)) != 0)
-		c = c->bucket_next;
-	return c;
+	table_lookup(s, flow, &hit);
+	return hit.conn;
 }
 
-struct tcp_conn *table_add(struct tcp_stack *s, const struct ip_flow *flow)
+bool table_is_full(const struct tcp_stack *s)
+{
+	return !s->free && !s->dead;
+}
+
+struct tcp_conn *table_add_over(struct tcp_stack *s, const struct ip_flow *flow, const struct flow_hit *hit)
 {
 	struct tcp_conn *c;
 
-	if (!s->free && s->tw)
-		conn_drop(s->tw, WEIR_R_CLOSE_NORMAL);
 	if (!s->free)
 		table_sweep(s);
 	c = s->free;
@@ -63,36 +107,49 @@ struct tcp_conn *table_add(struct tcp_stack *s, const struct ip_flow *flow)
 	memset(c, 0, sizeof(*c));
 	c->stack = s;
 	c->flow = *flow;
-	c->bucket = bucket_of(s, flow);
-	c->bucket_next = s->buckets[c->bucket];
-	s->buckets[c->bucket] = c;
 	c->last_rx_us = s->now_us;
 	c->progress_us = s->now_us;
 	s->n_conns++;
+	if (hit->syn) {
+		flowtab_replace(&s->flows, hit->hash, syn_number(s, hit->syn), conn_number(c));
+		synq_free(s, hit->syn);
+	} else if (hit->tw) {
+		flowtab_replace(&s->flows, hit->hash, tw_number(s, hit->tw), conn_number(c));
+		timewait_free(s, hit->tw);
+	} else {
+		flowtab_add(&s->flows, hit->hash, conn_number(c));
+	}
 	return c;
 }
 
-static void unlink_time_wait(struct tcp_conn *c)
+struct tcp_conn *table_add(struct tcp_stack *s, const struct ip_flow *flow)
+{
+	const struct flow_hit nothing = {.hash = flowtab_hash(&s->flows, flow)};
+
+	return table_add_over(s, flow, &nothing);
+}
+
+static void leave_table(struct tcp_conn *c)
 {
 	struct tcp_stack *s = c->stack;
 
-	if (!c->tw_pprev)
-		return;
-	*c->tw_pprev = c->tw_next;
-	if (c->tw_next)
-		c->tw_next->tw_pprev = c->tw_pprev;
-	else
-		s->tw_tail = c->tw_pprev;
-	c->tw_pprev = NULL;
+	flowtab_remove(&s->flows, flowtab_hash(&s->flows, &c->flow), conn_number(c));
+	if (!c->is_passive)
+		port_release(s, &c->flow);
+	c->has_left = true;
 }
 
-static void unlink_bucket(struct tcp_conn *c)
+void conn_finish(struct tcp_conn *c)
 {
-	struct tcp_conn **p = &c->stack->buckets[c->bucket];
-
-	while (*p != c)
-		p = &(*p)->bucket_next;
-	*p = c->bucket_next;
+	if (c->is_detached || c->wants_accept || !c->rcv_bytes) {
+		conn_drop(c, WEIR_R_CLOSE_NORMAL);
+		return;
+	}
+	for (unsigned i = 0; i < N_TIMERS; i++)
+		conn_cancel(c, i);
+	flight_close(c);
+	leave_table(c);
+	c->state = TCP_CLOSED;
 }
 
 void conn_drop(struct tcp_conn *c, enum weir_reason why)
@@ -100,18 +157,17 @@ void conn_drop(struct tcp_conn *c, enum weir_reason why)
 	struct tcp_stack *s = c->stack;
 
 	assert(!c->is_dead);
-	if (c->state == TCP_SYN_RECEIVED)
-		s->n_syn--;
-	if (c->listener)
-		c->listener->n_pending--;
-	c->listener = NULL;
-	unlink_bucket(c);
-	unlink_time_wait(c);
+	if (!c->has_left)
+		leave_table(c);
+	if (c->is_passive)
+		limit_give(s, c->listener_generation == c->listener->generation ? c->listener : NULL, &c->flow.remote);
 	s->n_conns--;
 	for (unsigned i = 0; i < N_TIMERS; i++)
 		wheel_cancel(s->env.wheel, &c->timer[i]);
+	flight_close(c);
 	sndq_free(c);
 	rcvq_free(c);
+	conn_fini_cc(c);
 	c->state = TCP_CLOSED;
 	c->is_dead = true;
 	c->close_reason = (uint16_t)why;
@@ -163,20 +219,4 @@ void conn_mark_output(struct tcp_conn *c)
 	c->output_next = NULL;
 	*s->output_tail = c;
 	s->output_tail = &c->output_next;
-}
-
-void conn_set_time_wait(struct tcp_conn *c)
-{
-	struct tcp_stack *s = c->stack;
-
-	c->state = TCP_TIME_WAIT;
-	conn_cancel(c, TIMER_RTX);
-	sndq_free(c);
-	conn_arm(c, TIMER_IDLE, s->now_us + (uint64_t)s->cfg.time_wait_ms * 1000);
-	if (!c->tw_pprev) {
-		c->tw_next = NULL;
-		c->tw_pprev = s->tw_tail;
-		*s->tw_tail = c;
-		s->tw_tail = &c->tw_next;
-	}
 }

@@ -11,9 +11,42 @@
 
 static bool is_config_sane(const struct tcp_config *c)
 {
-	return c->n_connections >= 1 && c->n_connections <= 1u << 26 && c->n_syn >= 1 && c->rx_buffer_bytes >= 2048 &&
-	       c->rx_buffer_bytes <= 1u << 30 && c->tx_buffer_bytes >= 2048 && c->tx_buffer_bytes <= 1u << 30 &&
-	       c->mtu >= 576 && c->port_lo <= c->port_hi;
+	return c->n_connections >= 1 && c->n_connections <= 1u << 26 && c->n_syn >= 1 && c->n_syn <= 1u << 24 &&
+	       c->n_time_wait <= 1u << 26 && c->n_prefixes <= 1u << 16 && c->prefix_len4 <= 32 && c->prefix_len6 <= 128 &&
+	       c->rx_buffer_bytes >= 2048 && c->rx_buffer_bytes <= 1u << 30 && c->tx_buffer_bytes >= 2048 &&
+	       c->tx_buffer_bytes <= 1u << 30 && c->mtu >= 576 && c->port_lo <= c->port_hi;
+}
+
+static void set_defaults(struct tcp_config *c)
+{
+	if (!c->n_time_wait)
+		c->n_time_wait = c->n_connections;
+	if (!c->n_flights)
+		c->n_flights = c->n_connections;
+	if (!c->n_segments)
+		c->n_segments = 8 * c->n_flights;
+	if (!c->n_prefixes)
+		c->n_prefixes = 16384;
+	if (!c->prefix_len4)
+		c->prefix_len4 = 32;
+	if (!c->prefix_len6)
+		c->prefix_len6 = 64;
+}
+
+static bool cc_states_create(struct tcp_stack *s)
+{
+	size_t size = cc_ops_of(TCP_CC_BBR)->state_bytes;
+
+	if (!s->cfg.n_bbr)
+		return true;
+	s->cc_states = rte_calloc("tcp-bbr", s->cfg.n_bbr, size, RTE_CACHE_LINE_SIZE);
+	for (uint32_t i = 0; s->cc_states && i < s->cfg.n_bbr; i++) {
+		char *state = s->cc_states + i * size;
+
+		memcpy(state, &s->cc_state_free, sizeof(void *));
+		s->cc_state_free = state;
+	}
+	return s->cc_states != NULL;
 }
 
 struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_env *env)
@@ -30,21 +63,15 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 		return NULL;
 	}
 	s->cfg = *config;
+	set_defaults(&s->cfg);
 	s->env = *env;
 	s->stats = env->stats;
 	s->ready_tail = &s->ready;
 	s->output_tail = &s->output;
-	s->tw_tail = &s->tw;
 	while (s->rcv_wscale < 14 && config->rx_buffer_bytes >> s->rcv_wscale > UINT16_MAX)
 		s->rcv_wscale++;
-	s->listener_pool = rte_calloc("tcp-listeners", TCP_MAX_LISTENERS, sizeof(*s->listener_pool), 0);
-	for (unsigned i = 0; s->listener_pool && i < TCP_MAX_LISTENERS; i++) {
-		s->listener_pool[i].next = s->listener_free;
-		s->listener_free = &s->listener_pool[i];
-	}
-	if (!s->listener_pool || !table_create(s)) {
-		rte_free(s->listener_pool);
-		rte_free(s);
+	if (!table_create(s) || !ports_create(s) || !listen_create(s) || !flight_create(s) || !cc_states_create(s)) {
+		tcp_destroy(s, 0);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -55,21 +82,53 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 {
 	s->now_us = now_us;
-	for (uint32_t i = 0; i < s->cfg.n_connections; i++) {
+	for (uint32_t i = 0; s->conns && i < s->cfg.n_connections; i++) {
 		struct tcp_conn *c = &s->conns[i];
 
 		if (!c->stack || c->is_dead)
 			continue;
-		if (c->state != TCP_TIME_WAIT && c->state != TCP_SYN_SENT)
+		if (!c->has_left && c->state != TCP_SYN_SENT)
 			conn_send_reset(c);
 		c->is_detached = true;
 		conn_drop(c, WEIR_R_CLOSE_SHUTDOWN);
 	}
-	while (s->listeners)
-		tcp_unlisten(s->listeners, now_us);
+	listen_destroy(s);
 	table_destroy(s);
-	rte_free(s->listener_pool);
+	flight_destroy(s);
+	rte_free(s->cc_states);
+	ports_destroy(s);
 	rte_free(s);
+}
+
+/* -- congestion control */
+
+void conn_init_cc(struct tcp_conn *c, enum tcp_cc_kind kind)
+{
+	struct tcp_stack *s = c->stack;
+	const struct cc_ops *ops = cc_ops_of(kind == TCP_CC_DEFAULT ? s->cfg.cc : kind);
+	void *state = NULL;
+
+	if (ops->state_bytes) {
+		state = s->cc_state_free;
+		if (state) {
+			memcpy(&s->cc_state_free, state, sizeof(void *));
+			memset(state, 0, ops->state_bytes);
+			c->has_cc_state = true;
+		} else { /* still a connection, if not the wished for */
+			stat_inc(s->stats, WEIR_C_TCP_CC_FALLBACKS);
+			ops = cc_ops_of(TCP_CC_CUBIC);
+		}
+	}
+	cc_init(&c->cc, ops, state, conn_payload_max(c), s->now_us);
+}
+
+void conn_fini_cc(struct tcp_conn *c)
+{
+	if (!c->has_cc_state)
+		return;
+	memcpy(c->cc.state, &c->stack->cc_state_free, sizeof(void *));
+	c->stack->cc_state_free = c->cc.state;
+	c->has_cc_state = false;
 }
 
 /* The peer's connection meets its user. False: refused, and gone. */
@@ -78,8 +137,6 @@ static bool offer(struct tcp_conn *c)
 	struct tcp_listener *l = c->listener;
 
 	c->wants_accept = false;
-	c->listener = NULL;
-	l->n_pending--;
 	if (l->accept(l->ctx, c, &c->user, c->stack->now_us) == 0)
 		return true;
 	stat_reason(c->stack->stats, WEIR_R_TCP_REFUSED);
@@ -104,11 +161,41 @@ static void deliver(struct tcp_conn *c)
 		c->event(c, c->user, events, c->stack->now_us);
 }
 
+/*
+ * Memory pressure: from half of what the queues may hold on, windows and
+ * buffers are halved, then halved again at each further eighth.
+ */
+static uint8_t pressure_of(uint32_t n_held, uint32_t max)
+{
+	uint8_t pressure = 0;
+
+	for (uint32_t at = max / 2; max >= 8 && pressure < 4 && n_held > at; at += max / 8)
+		pressure++;
+	return pressure;
+}
+
+/*
+ * Receive windows answer for all that is held, send buffers only for what they
+ * hold themselves: what was received mostly waits for a sender, and one that
+ * may not fill its window would keep it waiting.
+ */
+static void take_pressure(struct tcp_stack *s)
+{
+	uint8_t pressure = pressure_of(s->n_held, s->cfg.n_held_max);
+
+	if (pressure != s->pressure)
+		stat_set(s->stats, WEIR_G_TCP_PRESSURE, pressure);
+	s->pressure = pressure;
+	s->tx_pressure = pressure_of(s->n_held_tx, s->cfg.n_held_max);
+	stat_set(s->stats, WEIR_G_TCP_HELD, s->n_held);
+}
+
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 {
 	unsigned n = 0;
 
 	s->now_us = now_us;
+	take_pressure(s);
 	while (s->ready) {
 		struct tcp_conn *c = s->ready;
 
@@ -137,7 +224,17 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
 {
-	return table_find(s, flow) != NULL;
+	struct flow_hit hit;
+
+	table_lookup(s, flow, &hit);
+	return hit.conn || hit.syn || hit.tw;
+}
+
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq)
+{
+	const struct tcp_conn *c = table_find(s, flow);
+
+	return c && conn_is_synchronized(c) && c->rcv_nxt == seq && !c->ooo;
 }
 
 struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args, uint64_t now_us, enum weir_reason *why)
@@ -154,6 +251,7 @@ struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args
 	}
 	c = table_add(s, &flow);
 	if (!c) {
+		port_release(s, &flow);
 		*why = WEIR_R_CLOSE_TABLE_FULL;
 		stat_reason(s->stats, *why);
 		return NULL;
@@ -164,12 +262,12 @@ struct tcp_conn *tcp_connect(struct tcp_stack *s, const struct tcp_connect *args
 	conn_init_sending(c);
 	if (min_iss && seq_lt(c->iss, min_iss)) /* over an old TIME-WAIT: beyond its numbers */
 		c->iss = c->snd_una = min_iss + 0x10000;
-	c->snd_nxt = c->snd_max = c->iss + 1;
+	conn_init_cc(c, args->cc);
+	c->snd_nxt = c->iss + 1;
 	c->is_timing = true;
-	c->rtt_seq = c->iss;
-	c->rtt_start_us = now_us;
-	conn_send_control(c, FLAG_SYN, c->iss);
-	conn_arm_rtx(c);
+	c->last_tx_us = now_us;
+	conn_send_syn(c);
+	conn_arm_rtx(c, RTX_RTO);
 	conn_arm(c, TIMER_IDLE, now_us + (uint64_t)args->timeout_ms * 1000);
 	return c;
 }
@@ -225,14 +323,17 @@ void tcp_close(struct tcp_conn *c, uint64_t now_us)
 		conn_drop(c, WEIR_R_CLOSE_ABORTED);
 		return;
 	}
+	if (c->has_left) { /* all was sent, and all acknowledged */
+		conn_drop(c, WEIR_R_CLOSE_NORMAL);
+		return;
+	}
 	if (c->rcv_bytes || c->ooo) { /* RFC 2525 2.17: the peer must not believe that its data arrived */
 		conn_send_reset(c);
 		conn_drop(c, WEIR_R_CLOSE_DATA_AFTER_CLOSE);
 		return;
 	}
 	tcp_shutdown(c);
-	if (c->state != TCP_TIME_WAIT)
-		conn_arm(c, TIMER_IDLE, now_us + (uint64_t)s->cfg.fin_timeout_ms * 1000);
+	conn_arm_fin_timeout(c);
 }
 
 void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us)
@@ -244,14 +345,19 @@ void tcp_abort(struct tcp_conn *c, enum weir_reason why, uint64_t now_us)
 	c->user = NULL;
 	if (c->is_dead)
 		return;
-	if (c->state != TCP_TIME_WAIT)
+	if (c->state == TCP_TIME_WAIT)
+		timewait_forget(c);
+	else if (!c->has_left)
 		conn_send_reset(c);
 	conn_drop(c, why);
 }
 
 void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out)
 {
+	static const char *const recovery_names[] = {
+		[REC_OPEN] = "open", [REC_CWR] = "cwr", [REC_RECOVERY] = "recovery", [REC_LOSS] = "loss"};
 	uint32_t out_bytes = c->snd_nxt - c->snd_una;
+	const struct tcp_flight *f = c->flight;
 
 	*out = (struct tcp_info){
 		.flow = c->flow,
@@ -259,6 +365,17 @@ void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out)
 		.srtt_us = c->srtt_us,
 		.rttvar_us = c->rttvar_us,
 		.rto_us = c->rto_us,
+		.min_rtt_us = c->min_rtt_us,
+		.cc = c->cc.ops ? c->cc.ops->name : "",
+		.recovery = recovery_names[conn_recovery(c)],
+		.flying_bytes = conn_flying(c),
+		.lost_bytes = f ? f->lost_now : 0,
+		.sacked_bytes = f ? f->sacked : 0,
+		.ooo_bytes = c->ooo_bytes,
+		.pacing_Bps = conn_pacing_rate(c),
+		.idle_us = c->stack->now_us - c->last_rx_us,
+		.backoff = c->backoff,
+		.has_ecn = c->has_ecn,
 		.cwnd = c->cc.cwnd,
 		.ssthresh = c->cc.ssthresh,
 		.snd_wnd = c->snd_wnd,
@@ -282,7 +399,38 @@ void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), vo
 			fn(ctx, &s->conns[i]);
 }
 
+uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn)(void *ctx, const struct tcp_info *info),
+		       void *ctx)
+{
+	uint32_t n_conns = s->cfg.n_connections;
+	uint32_t n_places = n_conns + s->cfg.n_syn + s->cfg.n_time_wait;
+	uint32_t end = n < n_places - from ? from + n : n_places;
+	struct tcp_info info;
+
+	for (uint32_t i = from; i < end; i++) {
+		if (i >= n_conns) {
+			if (waiting_info(s, i - n_conns, &info))
+				fn(ctx, &info);
+		} else if (s->conns[i].stack && !s->conns[i].is_dead && !s->conns[i].has_left) {
+			tcp_get_info(&s->conns[i], &info);
+			fn(ctx, &info);
+		}
+	}
+	return end < n_places ? end : TCP_EACH_END;
+}
+
 uint32_t tcp_n_connections(const struct tcp_stack *s)
+{
+	return s->n_conns + s->listen.synq.n + s->listen.timewait.n;
+}
+
+/* A sixth more than the bound: half of what it leaves, if it is three quarters of the pool. */
+bool tcp_has_memory(const struct tcp_stack *s)
+{
+	return !s->cfg.n_held_max || s->n_held < s->cfg.n_held_max + s->cfg.n_held_max / 6;
+}
+
+uint32_t tcp_n_open(const struct tcp_stack *s)
 {
 	return s->n_conns;
 }

@@ -35,6 +35,7 @@ struct tcp_packet {
 	struct weir_ip src;
 	struct weir_ip dst;
 	uint8_t ecn; /* the two ECN bits */
+	uint16_t n_segs; /* segments of the wire that were merged into this one; 0 is 1 */
 };
 
 /*
@@ -48,11 +49,21 @@ struct tcp_packet {
 typedef void tcp_output_fn(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us);
 
 /*
- * Replaces the low steer_bits bits of flow->local_port, so that the answers
- * come to this worker; the other bits name the choice. False: flow's route
- * needs none of it, and any port of port_lo .. port_hi will do.
+ * Steering of connections that we open, where the answers' hash says whose
+ * they are. Of the values of a local port's low steer_bits bits, steer_fits
+ * bring the answers to this worker. The first function has the number of one
+ * of them in those bits (0 .. steer_fits - 1) and replaces it by the value;
+ * the second one finds the number for a value. The other bits are kept.
  */
-typedef bool tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
+typedef void tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
+typedef unsigned tcp_steer_fit_fn(void *ctx, const struct ip_flow *flow);
+
+/*
+ * The largest packet towards remote, IP header included; config.mtu bounds it.
+ * is_path: with what is known of the path (for what we send); else of our
+ * own interface (for the MSS that we announce: RFC 6691, RFC 2923 2.3).
+ */
+typedef uint16_t tcp_mtu_fn(void *ctx, const struct weir_ip *remote, bool is_path);
 
 #define TCP_WHEEL_KINDS 7
 
@@ -60,8 +71,10 @@ typedef bool tcp_steer_port_fn(void *ctx, struct ip_flow *flow);
 struct tcp_env {
 	void *ctx; /* for output */
 	tcp_output_fn *output;
-	tcp_steer_port_fn *steer_port; /* NULL: the worker's part of the ports is its own */
-	unsigned steer_bits;
+	tcp_mtu_fn *path_mtu;	       /* NULL: config.mtu */
+	tcp_steer_port_fn *steer_port; /* NULL: all of port_lo .. port_hi is this worker's own */
+	tcp_steer_fit_fn *steer_fit;
+	unsigned steer_bits, steer_fits;
 	struct rte_mempool *pool;  /* mbufs with data room, for headers and copied data */
 	struct rte_mempool *clones; /* mbufs without data room, for references to data in flight */
 	struct wheel *wheel;	   /* the stack registers its kinds wheel_kind .. wheel_kind + TCP_WHEEL_KINDS - 1 */
@@ -79,20 +92,46 @@ enum tcp_cc_kind {
 #undef X
 };
 
+/* When a SYN is answered by a cookie (RFC 4987 3.6) and nothing is kept of it. */
+enum tcp_cookies {
+	TCP_COOKIES_AUTO, /* while n_syn handshakes are in hand already */
+	TCP_COOKIES_OFF,  /* never: such a SYN is dropped */
+	TCP_COOKIES_ALWAYS,
+};
+
 struct tcp_config {
-	uint32_t n_connections;	   /* size of the table, TIME-WAIT and SYN-RECEIVED included */
-	uint32_t n_syn;		   /* connections in SYN-RECEIVED at most */
+	uint32_t n_connections;	   /* connections; those in SYN-RECEIVED and TIME-WAIT have pools of their own */
+	uint32_t n_syn;		   /* handshakes of peers in hand (SYN-RECEIVED) at most */
+	uint32_t n_time_wait;	   /* in TIME-WAIT at most, the oldest gives way; 0: n_connections */
+	enum tcp_cookies cookies;
+	/*
+	 * Bounds of what peers may open; 0: none. Those of a listener are the
+	 * defaults of struct tcp_listen. Those of a source prefix hold for all
+	 * listeners together. Rates let one second's worth pass at once.
+	 */
+	uint32_t listener_connections, listener_accepts_per_s;
+	uint32_t prefix_connections, prefix_accepts_per_s;
+	uint8_t prefix_len4, prefix_len6; /* what counts as one source; 0: 32 and 64 */
+	uint32_t n_prefixes;	   /* cells by which prefixes are told apart (limit.c), at most 65536; 0: 16384 */
+	uint32_t rst_per_s;	   /* RSTs in answer to segments of no connection; 0: no bound */
 	uint32_t rx_buffer_bytes;  /* receive window at most */
 	uint32_t tx_buffer_bytes;  /* unacknowledged and unsent data of one connection at most */
 	uint16_t mtu;		   /* of the interface */
-	uint16_t port_lo, port_hi; /* local ports of connections that this worker opens: both included */
+	uint16_t port_lo, port_hi; /* local ports of connections that this worker opens: both included;
+				      with steer_port whole blocks of 2^steer_bits */
 	uint32_t time_wait_ms;	   /* 2 MSL */
 	uint32_t fin_timeout_ms;   /* FIN-WAIT-2 after tcp_close(), and LAST-ACK */
 	uint32_t keepalive_ms;	   /* idle time before the first probe; 0: none */
 	uint32_t max_retransmit_ms; /* R2 of RFC 9293 3.8.3: give up after so long without an acknowledgement */
+	uint32_t n_flights;	   /* connections that have something in flight at once; 0: all */
+	uint32_t n_segments;	   /* segments in flight, of all connections; 0: eight for each flight */
+	uint32_t n_bbr;		   /* connections that BBR can carry; others get the default */
+	uint32_t n_held_max;	   /* mbufs in send and receive queues: from half of it on windows shrink, at it each
+				      connection gets a few more at most; 0: no bound */
 	uint32_t tso_max_bytes;	   /* payload of a segment that output cuts by itself; 0: each is of one MSS at most */
 	enum tcp_cc_kind cc;	   /* DEFAULT: CUBIC */
 	bool ecn;		   /* offered and accepted (RFC 3168) */
+	bool pacing;		   /* of CUBIC and NewReno, where the peer is a millisecond away or more; BBR always paces */
 	uint8_t secret[16];	   /* for initial sequence numbers (RFC 6528), time stamps and ports (RFC 6056) */
 };
 
@@ -121,26 +160,36 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us);
 /* One segment from the network: m begins at the TCP header; its checksum was verified. Takes m over. */
 void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us);
 
+/*
+ * True if the connection waits for the byte at seq next, with nothing out of
+ * order: then segments that follow one another may come merged without a
+ * change of what is acknowledged.
+ */
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq);
+
 enum tcp_icmp { TCP_ICMP_UNREACHABLE, TCP_ICMP_TOO_BIG };
 
 /*
  * An ICMP error that quotes a segment of ours, first checked by the IP layer.
  * seq: the quoted sequence number (host order), checked against what is in
- * flight (RFC 5927). mtu: for TOO_BIG.
+ * flight (RFC 5927). mtu: for TOO_BIG. Returns true if it was in flight: then
+ * the error may be believed.
  */
-void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us);
 
 /* Delivers events, then sends. Once per iteration. Returns the number of connections it served. */
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us);
 
-/* True if the stack has this connection in its table (whatever its state). */
+/* True if the stack has this connection, whatever its state, SYN-RECEIVED and TIME-WAIT included. */
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow);
 
 struct tcp_listen {
 	struct weir_ip addr; /* zero: any */
 	uint16_t port;
 	enum tcp_cc_kind cc;
+	uint32_t max_connections; /* established at one time; 0: what the stack's configuration says */
+	uint32_t accepts_per_s;	  /* likewise */
 	tcp_accept_fn *accept;
 	tcp_event_fn *event;
 	void *ctx; /* for accept */
@@ -149,7 +198,11 @@ struct tcp_listen {
 /* Begins to listen. -EADDRINUSE, -ENOMEM. */
 int tcp_listen(struct tcp_stack *s, const struct tcp_listen *args, struct tcp_listener **out);
 
-/* Stops listening: connections in SYN-RECEIVED are reset, established ones live on. */
+/*
+ * Stops listening: handshakes in hand are forgotten (the peer's next segment
+ * is answered by RST), what was established and never accepted is reset,
+ * accepted ones live on.
+ */
 void tcp_unlisten(struct tcp_listener *l, uint64_t now_us);
 
 /* From now on every SYN is answered by RST (WEIR_R_RX_DROPPED_BY_DRAIN). */
@@ -195,7 +248,10 @@ struct rte_mbuf *tcp_recv(struct tcp_conn *c, size_t max_bytes);
 
 /* Bytes that may be given to tcp_send*() now; 0 before CONNECTED and after tcp_shutdown(). */
 size_t tcp_send_room(struct tcp_conn *c);
-/* Copies n bytes into the send queue: all (returns 0) or nothing (-EAGAIN: no room, -ENOBUFS: no mbuf, -EPIPE: closed). */
+/*
+ * Copies n bytes into the send queue: all (returns 0) or nothing (-EAGAIN: no room, -ENOBUFS: no mbuf, -EPIPE: closed).
+ * A queue that is empty takes 64 KiB, whatever its room is under memory pressure.
+ */
 int tcp_send(struct tcp_conn *c, const void *data, size_t n);
 /* Appends a chain, whose bytes are not changed any more by anybody. Takes it over in any case. Same errors. */
 int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain);
@@ -248,8 +304,30 @@ struct tcp_info {
 };
 
 void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out);
-/* Calls fn for each connection of the table; fn changes none. */
+/* Calls fn for each connection; fn changes none. */
 void tcp_each(struct tcp_stack *s, void (*fn)(void *ctx, struct tcp_conn *c), void *ctx);
+
+#define TCP_EACH_END UINT32_MAX
+
+/*
+ * A walk in steps, each as short as the caller needs it: looks at no more than
+ * n places of the stack from place `from` on (0 at first), calls fn for each
+ * connection there, SYN-RECEIVED and TIME-WAIT included, and returns where the next step begins, TCP_EACH_END at the
+ * end. Connections may come and go between two steps: one that is there from
+ * the first step to the last is told once, any other at most once for each of
+ * its lives, and one that enters TIME-WAIT meanwhile perhaps twice. fn changes none.
+ */
+uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn)(void *ctx, const struct tcp_info *info),
+		       void *ctx);
+/* The same for what is no struct tcp_conn: SYN-RECEIVED of a listener, and TIME-WAIT whose user has let go. */
+void tcp_each_waiting(struct tcp_stack *s, void (*fn)(void *ctx, const struct tcp_info *info), void *ctx);
+/* All of them, SYN-RECEIVED and TIME-WAIT included. */
 uint32_t tcp_n_connections(const struct tcp_stack *s);
+/* False: the queues hold so much that new work is better refused than begun. */
+bool tcp_has_memory(const struct tcp_stack *s);
+/* Those that still have something to do: neither handshakes of peers in hand, nor what only waits in TIME-WAIT. */
+uint32_t tcp_n_open(const struct tcp_stack *s);
+uint32_t tcp_n_syn_received(const struct tcp_stack *s);
+uint32_t tcp_n_time_wait(const struct tcp_stack *s);
 
 #endif

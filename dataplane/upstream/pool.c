@@ -136,7 +136,7 @@ void pool_close(struct upstream *u, struct endpoint *ep, uint32_t max, uint64_t 
 void pool_close_any(struct upstream *u, uint64_t now_us)
 {
 	for (unsigned i = 0; i < HAND_STEPS && u->n_idle; i++) {
-		struct upstream_conn *uc = &u->conns[u->hand++ % u->cfg.n_conns];
+		struct upstream_conn *uc = &u->conns[u->hand++ % u->n_fresh_conns];
 
 		if (uc->state == UC_IDLE) {
 			evict(u, uc, now_us);

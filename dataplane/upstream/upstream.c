@@ -21,10 +21,6 @@ static bool allocate(struct upstream *u)
 	u->buckets = rte_calloc("upstream", n_buckets, sizeof(*u->buckets), RTE_CACHE_LINE_SIZE);
 	if (!u->conns || !u->endpoints || !u->backends || !u->buckets)
 		return false;
-	for (uint32_t i = u->cfg.n_conns; i-- > 0;) {
-		u->conns[i].next = u->free_conns;
-		u->free_conns = &u->conns[i];
-	}
 	for (uint32_t i = u->cfg.n_endpoints; i-- > 0;) {
 		u->endpoints[i].next = u->free_endpoints;
 		u->free_endpoints = &u->endpoints[i];
@@ -88,6 +84,7 @@ static struct backend *add_backend(struct upstream *u, uint64_t id)
 	u->free_backends = b->next;
 	memset(b, 0, sizeof(*b));
 	b->id = id;
+	b->cc = u->cfg.backend_cc ? (uint8_t)u->cfg.backend_cc(u->cfg.backend_cc_ctx, id) : TCP_CC_DEFAULT;
 	b->next = u->buckets[id & u->bucket_mask];
 	u->buckets[id & u->bucket_mask] = b;
 	return b;
@@ -114,6 +111,7 @@ static void set_values(struct backend *b, struct endpoint *e, const struct weir_
 {
 	e->flags = w->flags;
 	e->weight = w->weight;
+	e->cc = b->cc;
 	if (b->endpoints && b->endpoints->weight != w->weight)
 		b->has_weights = true;
 }
@@ -242,27 +240,43 @@ void upstream_drain(struct upstream *u, uint64_t now_us)
 
 /* -- connections */
 
+static bool has_conn(const struct upstream *u)
+{
+	return u->free_conns || u->n_fresh_conns < u->cfg.n_conns;
+}
+
+static struct upstream_conn *take_conn(struct upstream *u)
+{
+	struct upstream_conn *uc = u->free_conns;
+
+	if (!uc)
+		return &u->conns[u->n_fresh_conns++];
+	u->free_conns = uc->next;
+	return uc;
+}
+
 static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, uint64_t now_us, struct upstream_conn **out)
 {
 	struct upstream_conn *uc;
+	struct tcp_conn *tcp;
 	struct tcp_connect args = {.remote = ep->addr, .remote_port = ep->port, .timeout_ms = u->cfg.connect_timeout_ms,
-				   .event = conn_on_event};
+				   .cc = (enum tcp_cc_kind)ep->cc};
 	enum weir_reason why;
 
 	if (ep->n_conns >= u->cfg.max_per_endpoint && ep->n_idle)
 		pool_close(u, ep, 1, now_us);
-	if (!u->free_conns)
+	if (!has_conn(u))
 		pool_close_any(u, now_us);
-	uc = u->free_conns;
-	if (!uc || ep->n_conns >= u->cfg.max_per_endpoint)
+	if (!has_conn(u) || ep->n_conns >= u->cfg.max_per_endpoint)
 		return UPSTREAM_LIMIT;
 	if (!net_source_for(u->cfg.net, &ep->addr, &args.local))
 		return UPSTREAM_UNREACHABLE;
-	args.user = uc;
-	uc->tcp = tcp_connect(u->cfg.tcp, &args, now_us, &why);
-	if (!uc->tcp)
+	tcp = tcp_connect(u->cfg.tcp, &args, now_us, &why);
+	if (!tcp)
 		return UPSTREAM_UNREACHABLE;
-	u->free_conns = uc->next;
+	uc = take_conn(u);
+	tcp_set_user(tcp, conn_on_event, uc);
+	uc->tcp = tcp;
 	uc->next = uc->prev = NULL;
 	uc->u = u;
 	uc->ep = ep;

@@ -32,6 +32,9 @@ struct upstream_config {
 	uint32_t idle_ms;
 	uint32_t connect_timeout_ms;
 	uint64_t seed; /* for random choices */
+	/* Congestion control of a backend's connections; NULL: the stack's. */
+	enum tcp_cc_kind (*backend_cc)(const void *ctx, uint64_t backend);
+	const void *backend_cc_ctx;
 };
 
 struct upstream *upstream_create(const struct upstream_config *config);

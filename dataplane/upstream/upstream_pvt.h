@@ -25,6 +25,8 @@ struct upstream_conn {
 	uint16_t close_reason;
 };
 
+static_assert(sizeof(struct upstream_conn) <= 128, "as much as the start-up's estimate of memory has for it");
+
 struct endpoint {
 	struct endpoint *next; /* of its backend, by address and port; or of the free list */
 	struct weir_ip addr;
@@ -32,6 +34,7 @@ struct endpoint {
 	uint8_t flags; /* enum weir_endpoint_flag */
 	bool is_gone;  /* no set lists it any more; freed with its last connection */
 	uint32_t id;   /* never used twice */
+	uint8_t cc;    /* enum tcp_cc_kind */
 	uint32_t weight;
 	int64_t current; /* of smooth weighted round robin */
 	uint32_t n_conns, n_idle;
@@ -44,6 +47,7 @@ struct backend {
 	struct endpoint *endpoints;
 	uint32_t n_endpoints;
 	bool has_weights; /* they are not all alike */
+	uint8_t cc;	  /* enum tcp_cc_kind */
 	bool is_named;    /* by the snapshot, during upstream_retain() */
 	struct endpoint *turn; /* whose turn it is, of plain round robin */
 };
@@ -52,6 +56,7 @@ struct upstream {
 	struct upstream_config cfg;
 	struct weir_worker_stats *stats;
 	struct upstream_conn *conns, *free_conns;
+	uint32_t n_fresh_conns; /* of conns: those from here on were never used, and their memory not touched */
 	struct endpoint *endpoints, *free_endpoints;
 	struct backend *backends, *free_backends;
 	struct backend **buckets;

@@ -4,10 +4,11 @@
  *
  * weir-ctrl connects to the dataplane's Unix socket (SOCK_SEQPACKET). The
  * dataplane checks the peer's uid (SO_PEERCRED) and answers with one struct
- * weir_hello that carries two descriptors (SCM_RIGHTS): the region of this
- * connection (read-write, sealed against resizing) and the statistics
- * (stats.h, read-only). Each connection gets a region of its own, and it is
- * gone when the socket closes, so neither side ever resumes half a state.
+ * weir_hello that carries three descriptors (SCM_RIGHTS): the region of this
+ * connection (read-write, sealed against resizing), the statistics (stats.h,
+ * read-only) and the diagnostics (diag.h, read-only). Each connection gets a
+ * region of its own, and it is gone when the socket closes, so neither side
+ * ever resumes half a state.
  *
  *   struct weir_region | to_dataplane ring | to_ctrl ring | arena
  *
@@ -21,7 +22,11 @@
  * The arena is weir-ctrl's to divide. It writes a blob, sends its place, and
  * may use the place again once the dataplane has answered BLOB_DONE: by then
  * the dataplane has its own copy. The dataplane copies first and checks the
- * copy, so a blob that changes under it does no harm.
+ * copy, so a blob that changes under it does no harm. The same goes for what
+ * CONNECTIONS and CAPTURE name, until CONNECTIONS_DONE and CAPTURE_ON.
+ *
+ * Minor version 0 had no diagnostics: two descriptors, a hello that ends before
+ * diag_size, no messages 4 to 7 and 104 to 106. Each side speaks to it as before.
  */
 #ifndef WEIR_MSG_H
 #define WEIR_MSG_H
@@ -36,10 +41,17 @@
 	X(SNAPSHOT, 1, "snapshot")   /* off, size, id = generation */ \
 	X(ENDPOINTS, 2, "endpoints") /* off, size, id = backend id, version */ \
 	X(DRAIN, 3, "drain")	     /* stop accepting; no arguments */ \
+	X(CONNECTIONS, 4, "connections") /* off, size: of a weir_conn_query; id: to be answered */ \
+	X(CAPTURE, 5, "capture") /* off, size: of a weir_capture_spec; id: of the capture */ \
+	X(CAPTURE_TAKEN, 6, "capture-taken") /* id = of the capture, off = worker, version = bytes of its ring read since the capture began */ \
+	X(CAPTURE_STOP, 7, "capture-stop") /* id = of the capture; nothing if it is over */ \
 	X(BLOB_DONE, 100, "blob-done") /* off, size, id, version as sent; status: enum weir_refusal */ \
 	X(LIVE, 101, "live")	       /* id = generation that every worker now serves; t_us: from receipt to the last worker's swap */ \
 	X(RETIRED, 102, "retired")     /* id = generation of which no worker holds anything any more */ \
-	X(ENDPOINTS_LIVE, 103, "endpoints-live") /* id = backend id, version: every worker uses it */
+	X(ENDPOINTS_LIVE, 103, "endpoints-live") /* id = backend id, version: every worker uses it */ \
+	X(CONNECTIONS_DONE, 104, "connections-done") /* off, size, id as sent; status: if 0, the rows are there */ \
+	X(CAPTURE_ON, 105, "capture-on") /* off, size, id as sent; status: if 0, it runs, and CAPTURE_OFF follows */ \
+	X(CAPTURE_OFF, 106, "capture-off") /* id = of the capture: no worker writes any more */
 
 enum weir_msg_type {
 #define X(name, value, str) WEIR_MSG_##name = value,
@@ -64,7 +76,10 @@ enum weir_msg_type {
 	X(BAD_SLOTS, "bad-slots", "a look-up table does not lead to its entries") \
 	X(STALE, "stale", "not newer than what is served") \
 	X(NO_MEMORY, "no-memory", "no memory for the workers' copies") \
-	X(BUSY, "busy", "workers still hold too many old generations")
+	X(BUSY, "busy", "workers still hold too many old generations") \
+	X(IN_USE, "in-use", "there is one of this kind already") \
+	X(SWITCHED_OFF, "switched-off", "the dataplane's configuration does not allow it") \
+	X(BAD_FILTER, "bad-filter", "the filter is not a program that always ends")
 
 enum weir_refusal {
 #define X(name, str, help) WEIR_REFUSED_##name,
@@ -116,6 +131,9 @@ struct weir_hello {
 	uint32_t refused; /* 0; 1: this uid may not; 2: another weir-ctrl is connected. Then no descriptors follow */
 	uint64_t region_size;
 	uint64_t stats_size;
+	uint64_t diag_size; /* from minor version 1 on */
 };
+
+#define WEIR_HELLO_MIN 32u /* bytes: what minor version 0 sent */
 
 #endif

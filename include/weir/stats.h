@@ -27,7 +27,9 @@
 	X(BUSY_CYCLES, "worker_busy_cycles", "time stamp counter cycles of iterations that found work") \
 	X(TOTAL_CYCLES, "worker_cycles", "time stamp counter cycles of all iterations") \
 	X(SNAPSHOT_SWAPS, "snapshot_swaps", "snapshots that the worker switched to") \
-	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to")
+	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to") \
+	X(WALKED, "connections_walked", "connections looked at for a list of connections") \
+	X(SLEEP_CYCLES, "worker_sleep_cycles", "time stamp counter cycles given away while there was nothing to do")
 
 #define WEIR_COUNTERS_NET(X) \
 	X(RX_PACKETS, "rx_packets", "packets received from the port") \
@@ -43,7 +45,13 @@
 	X(ICMP_ECHO, "icmp_echo", "ICMP and ICMPv6 echo requests answered") \
 	X(ICMP_ERRORS_RX, "icmp_errors_rx", "ICMP and ICMPv6 errors received for our packets") \
 	X(ICMP_ERRORS_TX, "icmp_errors_tx", "ICMP and ICMPv6 errors sent") \
-	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known")
+	X(NEIGHBOURS_RESOLVED, "neighbours_resolved", "next hops whose link address became known") \
+	X(TX_TSO, "tx_tso_segments", "long TCP segments given to a port that cuts them") \
+	X(TX_GSO, "tx_gso_segments", "long TCP segments cut in software") \
+	X(RX_MERGED, "rx_merged_segments", "TCP segments merged into the one before them") \
+	X(PMTU_LEARNED, "pmtu_learned", "paths whose MTU was reduced by what a router said") \
+	X(CAPTURED, "captured_packets", "packets copied for a capture") \
+	X(CAPTURE_DROPS, "capture_drops", "packets that a capture wanted and its ring had no room for")
 
 #define WEIR_COUNTERS_TCP(X) \
 	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \
@@ -58,7 +66,29 @@
 	X(TCP_OUT_OF_ORDER, "tcp_out_of_order", "segments received out of order") \
 	X(TCP_ZERO_WINDOW_PROBES, "tcp_zero_window_probes", "zero-window probes sent") \
 	X(TCP_RST_TX, "tcp_rst_tx", "RST segments sent") \
-	X(TCP_RST_RX, "tcp_rst_rx", "RST segments accepted")
+	X(TCP_RST_RX, "tcp_rst_rx", "RST segments accepted") \
+	X(TCP_SEGMENTS_LOST, "tcp_segments_lost", "segments sent that were believed lost") \
+	X(TCP_TAIL_PROBES, "tcp_tail_probes", "tail loss probes sent (RFC 8985)") \
+	X(TCP_TLP_RECOVERED, "tcp_tail_losses_repaired", "losses that a tail loss probe alone repaired") \
+	X(TCP_SPURIOUS, "tcp_spurious_recoveries", "reactions to loss that were taken back: nothing was lost") \
+	X(TCP_SACK_BAD, "tcp_sack_blocks_bad", "SACK blocks received that cannot be true") \
+	X(TCP_SACK_RENEGED, "tcp_sack_reneged", "peers that took back what they had selectively acknowledged") \
+	X(TCP_DSACK_RX, "tcp_dsack_rx", "duplicates of ours that peers reported (RFC 2883)") \
+	X(TCP_DUPLICATES, "tcp_duplicates_rx", "segments received with data that were there already") \
+	X(TCP_ECN_CE_RX, "tcp_ecn_ce_rx", "segments received with Congestion Experienced (RFC 3168)") \
+	X(TCP_ECN_REDUCED, "tcp_ecn_reductions", "windows reduced because a peer reported ECN marks") \
+	X(TCP_MTU_REDUCED, "tcp_mtu_reduced", "connections whose segments became smaller by ICMP") \
+	X(TCP_BLACK_HOLES, "tcp_black_holes", "connections whose segments became smaller because large ones never arrived") \
+	X(TCP_FLIGHT_FULL, "tcp_flight_full", "segments held back because the pool of records in flight was empty") \
+	X(TCP_CC_FALLBACKS, "tcp_cc_fallbacks", "connections that got the default congestion control because the pool of BBR was empty") \
+	X(TCP_PORT_PROBES, "tcp_port_probes", "local ports looked at when connections were opened") \
+	X(TCP_SYN_ACK_RETRANSMITS, "tcp_syn_ack_retransmits", "SYN-ACKs sent again") \
+	X(TCP_COOKIES_SENT, "tcp_cookies_sent", "SYNs answered by a cookie, because the SYN queue was full") \
+	X(TCP_COOKIES_ACCEPTED, "tcp_cookies_accepted", "connections established by a cookie") \
+	X(TCP_COOKIES_REFUSED, "tcp_cookies_refused", "wrong or expired cookies, while some were being sent") \
+	X(TCP_RST_WITHHELD, "tcp_rst_withheld", "RST replies withheld by their rate limit") \
+	X(TCP_TIME_WAIT_EVICTED, "tcp_time_wait_evicted", "TIME-WAITs that ended early because their pool was full") \
+	X(TCP_TIME_WAIT_REUSED, "tcp_time_wait_reused", "TIME-WAITs that ended early for a new connection of the same tuple")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -95,13 +125,17 @@ enum weir_counter {
 /* Gauges of one worker. X(enumerator, name, help) */
 #define WEIR_GAUGES(X) \
 	X(SNAPSHOT_GENERATION, "snapshot_generation", "generation that the worker serves") \
-	X(TCP_CONNECTIONS, "tcp_connections", "connections in the table, TIME-WAIT included") \
+	X(TCP_CONNECTIONS, "tcp_connections", "connections, SYN-RECEIVED and TIME-WAIT included") \
 	X(CLIENT_CONNECTIONS, "client_connections", "client connections of the proxy") \
 	X(REQUESTS_ACTIVE, "http_requests_active", "requests in hand") \
 	X(UPSTREAM_IDLE, "upstream_idle", "idle connections to endpoints") \
 	X(MBUFS_USED, "mbufs_used", "packet buffers in use, of the worker's pool") \
 	X(NEIGHBOURS, "neighbours", "entries of the next-hop table") \
-	X(LISTENERS, "listeners", "addresses and ports that the worker listens on")
+	X(TCP_PRESSURE, "tcp_memory_pressure", "0: none; n: receive windows and send buffers are divided by 2^n") \
+	X(LISTENERS, "listeners", "addresses and ports that the worker listens on") \
+	X(TCP_SYN_RECEIVED, "tcp_syn_received", "handshakes of peers that are not complete") \
+	X(TCP_TIME_WAIT, "tcp_time_wait", "connections in TIME-WAIT") \
+	X(TCP_HELD, "tcp_mbufs_held", "packet buffers in send and receive queues")
 
 enum weir_gauge {
 #define X(name, str, help) WEIR_G_##name,
@@ -149,8 +183,8 @@ enum weir_reason_kind {
 	X(TCP_BAD_FLAGS, "tcp_bad_flags", "flags that make no sense in this state") \
 	X(TCP_REASSEMBLY_FULL, "tcp_reassembly_full", "out-of-order queue at its bound") \
 	X(TCP_RX_BUFFER_FULL, "tcp_rx_buffer_full", "data beyond the receive buffer") \
-	X(TCP_SYN_QUEUE_FULL, "tcp_syn_queue_full", "SYN while the SYN queue is full") \
-	X(TCP_TABLE_FULL, "tcp_table_full", "SYN while the connection table is full") \
+	X(TCP_SYN_QUEUE_FULL, "tcp_syn_queue_full", "SYN while the SYN queue is full and cookies are off") \
+	X(TCP_TABLE_FULL, "tcp_table_full", "new connection while the connection table is full") \
 	X(TCP_REFUSED, "tcp_refused", "SYN that the listener refused; RST sent") \
 	X(STEER_RING_FULL, "steer_ring_full", "ring to the owning worker is full") \
 	X(NEIGHBOUR_QUEUE_FULL, "neighbour_queue_full", "too many packets wait for this next hop") \
@@ -160,7 +194,18 @@ enum weir_reason_kind {
 	X(NO_MBUF, "no_mbuf", "packet buffer pool is empty") \
 	X(TX_FULL, "tx_full", "transmit queue of the port is full") \
 	X(TX_TOO_LONG, "tx_too_long", "packet longer than the MTU") \
-	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent")
+	X(TCP_NO_TIME_STAMP, "tcp_no_time_stamp", "segment without the time stamp that was agreed on") \
+	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent") \
+	X(TX_REFUSED, "tx_refused", "packet that the driver of the port refuses to send") \
+	X(TCP_NO_LISTENER_RATE, "tcp_no_listener_rate", "no listener on this port, or draining; RST withheld by its rate limit") \
+	X(TCP_NO_CONNECTION_RATE, "tcp_no_connection_rate", "no connection has this segment; RST withheld by its rate limit") \
+	X(TCP_LISTENER_FULL, "tcp_listener_full", "the listener has as many connections as it may have") \
+	X(TCP_LISTENER_RATE, "tcp_listener_rate", "the listener has accepted as many connections in this second as it may") \
+	X(TCP_PREFIX_FULL, "tcp_prefix_full", "the source prefix has as many connections as it may have") \
+	X(TCP_PREFIX_RATE, "tcp_prefix_rate", "the source prefix has opened as many connections in this second as it may") \
+	X(TCP_SYN_RECEIVED, "tcp_syn_received", "segment that does not complete the handshake that it belongs to") \
+	X(TCP_TIME_WAIT, "tcp_time_wait", "segment of a connection in TIME-WAIT") \
+	X(TCP_MEMORY, "tcp_memory", "data for a connection with unread data, while queues hold all the packet buffers they may")
 
 /* Why a TCP connection ended. */
 #define WEIR_REASONS_CONNECTION(X) \
@@ -177,7 +222,9 @@ enum weir_reason_kind {
 	X(CLOSE_NO_MEMORY, "close_no_memory", "no packet buffer for what had to be sent") \
 	X(CLOSE_NO_PORTS, "close_no_ports", "no local port left to open a connection from") \
 	X(CLOSE_TABLE_FULL, "close_table_full", "connection table full when opening a connection") \
-	X(CLOSE_SHUTDOWN, "close_shutdown", "the dataplane stops")
+	X(CLOSE_SHUTDOWN, "close_shutdown", "the dataplane stops") \
+	X(CLOSE_SYN_TIMEOUT, "close_syn_timeout", "the peer never completed the handshake that it began") \
+	X(CLOSE_SYN_AGAIN, "close_syn_again", "the peer began another handshake before the first was complete")
 
 /* Why a request was refused, failed or cut. The status that the client sees stands in the help text. */
 #define WEIR_REASONS_REQUEST(X) \
@@ -200,7 +247,8 @@ enum weir_reason_kind {
 	X(REQ_UPSTREAM_LIMIT, "req_upstream_limit", "503: connection limit to the backend reached") \
 	X(REQ_NO_SNAPSHOT, "req_no_snapshot", "503: no routes yet") \
 	X(REQ_CLIENT_GONE, "req_client_gone", "the client went away before its answer was complete") \
-	X(REQ_METHOD, "req_method", "501 or 405: CONNECT, or a method that cannot be carried")
+	X(REQ_METHOD, "req_method", "501 or 405: CONNECT, or a method that cannot be carried") \
+	X(REQ_NO_MEMORY, "req_no_memory", "503: queues hold so many packet buffers that work in hand needs the rest")
 
 #define WEIR_REASONS(X) \
 	WEIR_REASONS_PACKET(X) \
@@ -255,7 +303,10 @@ struct weir_stats_region {
 	uint64_t ctrl_connects;	 /* connections of a weir-ctrl taken */
 	uint64_t ctrl_refused;	 /* connections refused: wrong uid, or one was there */
 	uint64_t ctrl_protocol_errors; /* connections ended because the peer broke the contract */
-	uint64_t reserved[13];
+	uint64_t conn_lists;   /* lists of connections made */
+	uint64_t captures;     /* captures begun */
+	uint64_t diag_refused; /* requests for either that were refused */
+	uint64_t reserved[10];
 };
 
 #endif

@@ -3,7 +3,8 @@
  * Any frames to two workers' network layers with TCP above, joined by their
  * redirect rings: the input is a list of frames, each with a length, a worker
  * and a step of time. Checksums are made right where a flag says so, so that
- * the layers behind them are reached. Nothing may crash, and every mbuf must
+ * the layers behind them are reached; another flag says that the frame is
+ * received together with the next one. Nothing may crash, and every mbuf must
  * come back.
  */
 #include <stdint.h>
@@ -19,6 +20,7 @@
 #include "base/wheel.h"
 #include "net/net.h"
 #include "net/net_pvt.h"
+#include "net/steer.h"
 #include "tcp/tcp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -38,6 +40,7 @@ static struct rte_mempool *pool, *clones;
 static struct rte_ring *rings[N_WORKERS * N_WORKERS], *out[N_WORKERS * N_WORKERS];
 static struct net_iface iface = {.mtu = 1500, .mac = {2, 0, 0, 0, 0, 1}, .has_gw4 = true, .has_gw6 = true};
 static struct net_port port = {.n_queues = N_WORKERS, .mtu = 1500};
+static struct steer steer;
 static struct worker workers[N_WORKERS];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -49,6 +52,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	pool = rte_pktmbuf_pool_create("fuzz", N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	clones = rte_pktmbuf_pool_create("fuzz-clones", N_MBUFS, 0, 0, 0, SOCKET_ID_ANY);
 	pools[0] = pools[1] = pool;
+	steer_init(&steer, N_WORKERS, 20000, 21999);
 	if (!pool || !clones || port_start(&pc, &port) != 0)
 		abort();
 	iface.port_id = port.port_id;
@@ -96,8 +100,10 @@ static void start(struct worker *w, uint16_t id, uint64_t now)
 	struct net_config nc = {.worker = id, .n_workers = N_WORKERS, .n_ifaces = 1, .ifaces = &iface, .n_ports = 1, .ports = &port,
 				.pool = pool, .wheel = &w->wheel, .wheel_kind = 0, .stats = &w->stats,
 				.redirect_in = &rings[id * N_WORKERS], .redirect_out = &out[id * N_WORKERS], .n_neighbours = 16,
-				.neighbour_queue = 4, .port_lo = 20000, .port_hi = 21999};
-	struct tcp_config tc = {.n_connections = 32, .n_syn = 16, .rx_buffer_bytes = 8192, .tx_buffer_bytes = 8192, .mtu = 1500,
+				.neighbour_queue = 4, .steer = &steer, .gro = true};
+	struct tcp_config tc = {.n_connections = 32, .n_syn = 2, .n_time_wait = 2, .listener_connections = 30,
+				.prefix_connections = 20, .prefix_accepts_per_s = 50, .n_prefixes = 256, .rst_per_s = 20,
+				.ecn = true, .rx_buffer_bytes = 8192, .tx_buffer_bytes = 8192, .mtu = 1500,
 				.time_wait_ms = 1000, .fin_timeout_ms = 1000, .max_retransmit_ms = 5000};
 	struct tcp_env env = {.output = net_output_tcp, .pool = pool, .clones = clones, .wheel = &w->wheel, .wheel_kind = 1,
 			      .stats = &w->stats};
@@ -105,7 +111,7 @@ static void start(struct worker *w, uint16_t id, uint64_t now)
 
 	wheel_init(&w->wheel, 1000, now);
 	w->net = net_create(&nc);
-	steer_ports(20000, 21999, N_WORKERS, id, &tc.port_lo, &tc.port_hi);
+	steer_ports(&steer, id, &tc.port_lo, &tc.port_hi);
 	env.ctx = w->net;
 	w->tcp = tcp_create(&tc, &env);
 	if (!w->net || !w->tcp || tcp_listen(w->tcp, &listen_args, &l) != 0)
@@ -186,8 +192,10 @@ static void mend(uint8_t *p, unsigned n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
+	struct rte_mbuf *burst[NET_BURST];
 	uint64_t now = 5000000;
 	unsigned n_frames = 0;
+	unsigned n_burst = 0;
 
 	for (uint16_t i = 0; i < N_WORKERS; i++) {
 		memset(&workers[i], 0, sizeof(workers[i]));
@@ -216,10 +224,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			continue;
 		}
 		memcpy(rte_pktmbuf_append(m, (uint16_t)len), frame, len);
-		net_input(w->net, 0, &m, 1, now);
+		burst[n_burst++] = m;
+		if ((flags & 4) && n_burst < NET_BURST)
+			continue;
+		net_input(w->net, 0, burst, n_burst, now);
+		n_burst = 0;
 		for (int i = 0; i < N_WORKERS; i++)
 			poll(&workers[i], now);
 	}
+	rte_pktmbuf_free_bulk(burst, n_burst);
 	for (int i = 0; i < N_WORKERS; i++) {
 		tcp_destroy(workers[i].tcp, now);
 		net_destroy(workers[i].net);

@@ -30,8 +30,22 @@ with tempfile.TemporaryDirectory() as d:
     expect(p.returncode == 1 and json.loads(p.stdout)[0]["line"] == 8, p)
     p = run("check", pathlib.Path(d) / "missing.yaml")
     expect(p.returncode == 2 and "missing.yaml" in p.stderr, p)
-for args in ((), ("nonsense",), ("-o", "xml", "status"), ("explain", "GET"), ("check",)):
+for args in ((), ("nonsense",), ("-o", "xml", "status"), ("explain", "GET"), ("check",), ("connections", "x"), ("connections", "--worker"),
+             ("status", "--worker", "1"), ("status", "-w", "x"), ("connections", "--count", "1"), ("capture", "--sort", "rtt"), ("capture", "-w"), ("capture", "--token"), ("status", "--token", "x"),
+             ("capture", "-w", "/dev/null", "--bytes", "0"), ("capture", "-w", "/dev/null", "--bytes", "65536")):
     p = run(*args)
     expect(p.returncode == 2 and "Usage: weirctl" in p.stderr, p)
+p = run("capture", "-w", "/dev/null", "tcp", "prot", "80")
+expect(p.returncode == 2 and "filter: " in p.stderr, p)
+with tempfile.TemporaryDirectory() as d:
+    token, out = pathlib.Path(d) / "capture.token", pathlib.Path(d) / "out.pcap"
+    p = run("--admin", "127.0.0.1:1", "capture", "-w", out, "--token", token, "tcp", "port", "80")
+    expect(p.returncode == 1 and f"{token}: No such file" in p.stderr and not out.exists(), p)
+    token.write_text("no secret\n")
+    p = run("--admin", "127.0.0.1:1", "capture", "-w", out, "--token", token, "tcp", "port", "80")
+    expect(p.returncode == 1 and f"{token} is no capture token" in p.stderr and not out.exists(), p)
+    token.write_text("0123456789abcdef" * 4 + "\n")
+    p = run("--admin", "127.0.0.1:1", "capture", "-w", out, f"--token={token}", "tcp", "port", "80")
+    expect(p.returncode == 1 and "127.0.0.1:1" in p.stderr, p)
 p = run("--admin", "127.0.0.1:1", "status")
 expect(p.returncode == 1 and "does not answer" in p.stderr, p)

@@ -262,6 +262,10 @@ http {{
     def weirctl(self, *args, check=True):
         return self.run([self.build / "ctrl/weirctl", *args], check=check).stdout.decode()
 
+    def token(self):
+        """Arguments with which weirctl may capture: what start_ctrl()'s weir-ctrl wrote."""
+        return ["--token", self.dir / "capture.token"]
+
     def weirctl_json(self, *args):
         return json.loads(self.weirctl(*args, "-o", "json"))
 

@@ -42,7 +42,7 @@ def attack(m, size, s, left):
             m[arena + off:arena + off + n] = blob(n)
             slot = to_dp + 128 + (head % SLOTS) * MSG
             right = rnd.random() < 0.8
-            m[slot:slot + MSG] = struct.pack('<IIQQQQQQQ', rnd.choice([1, 1, 2, 2, 77, 100]), 0, head + 1 if right else number(),
+            m[slot:slot + MSG] = struct.pack('<IIQQQQQQQ', rnd.choice([1, 1, 2, 2, 4, 5, 6, 7, 77, 100]), 0, head + 1 if right else number(),
                                              off if rnd.random() < 0.8 else number(), n if rnd.random() < 0.8 else number(),
                                              number(), number(), number(), 0)
             head += 1
@@ -63,16 +63,18 @@ def attack(m, size, s, left):
 
 for r in range(rounds):
     s, fds, refused, size = connect()
-    if refused or len(fds) != 2:
+    if refused or len(fds) != 3:
         print('refused', refused, len(fds)); sys.exit(1)
     try:
         os.ftruncate(fds[0], 4096); print('the region could be shrunk'); sys.exit(1)
     except OSError:
         pass
-    try:
-        mmap.mmap(fds[1], 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE); print('statistics are writable'); sys.exit(1)
-    except OSError:
-        pass
+    for fd in fds[1:]:
+        try:
+            mmap.mmap(fd, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+            print('statistics or diagnostics are writable'); sys.exit(1)
+        except OSError:
+            pass
     m = mmap.mmap(fds[0], size)
     attack(m, size, s, rounds - r)
     m.close()

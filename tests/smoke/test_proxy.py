@@ -54,6 +54,8 @@ def test_requests_reach_their_backends_with_two_workers(make):
         for i in range(40):  # new connections land on both
             expect_eq(rig.curl(f"/n{i}")[0], 200, "request")
         expect(rig.metric_sum("weir_steered_out_packets_total") > 0, "some packets were redirected between workers")
+        log = (rig.dir / "dataplane.log").read_text()
+        expect("port net_tap0: what backends answer " in log, "the log says how answers come to their worker")
 
 
 def test_requests_reach_their_backends_over_af_packet(make):

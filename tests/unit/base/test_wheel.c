@@ -140,6 +140,68 @@ static void budget_leaves_the_rest_for_the_next_run(void **state)
 	assert_int_equal(wheel_run(&wheel, 2000, 100), 6);
 }
 
+#define CROWD 20000
+
+static struct item crowd[CROWD];
+
+static bool is_moving(void)
+{
+	for (int i = 0; i < WHEEL_LEVELS; i++)
+		if (wheel.moving[i])
+			return true;
+	return false;
+}
+
+/* A crowd that is due within one slot of the third level, and one timer of the first level among them. */
+static void a_crowded_slot_is_emptied_a_part_at_a_time(void **state)
+{
+	const uint64_t slot_us = 65536000;
+	unsigned n_runs = 0;
+	uint64_t now = 0;
+
+	wheel_init(&wheel, 1000, now);
+	wheel_handle(&wheel, 0, on_timer, NULL);
+	n_run = 0;
+	for (int i = 0; i < CROWD; i++) {
+		crowd[i] = (struct item){.at_us = 2 * slot_us + 60000000 + rnd() % 1000000, .armed = true};
+		wheel_arm(&wheel, &crowd[i].t, 0, crowd[i].at_us);
+	}
+	items[0] = (struct item){.at_us = 2 * slot_us + 5000, .armed = true};
+	now = 2 * slot_us - 1000;
+	wheel_run(&wheel, now, UINT32_MAX);
+	wheel_arm(&wheel, &items[0].t, 0, items[0].at_us);
+	assert_false(is_moving());
+	now += 1000;
+	wheel_run(&wheel, now, UINT32_MAX);
+	assert_true(is_moving());
+	assert_true(wheel_next_us(&wheel) <= now); /* there is work to do now */
+	for (int i = 0; i < CROWD; i += 100) { /* whoever waits to be moved is cancelled, or armed again, as anybody */
+		wheel_cancel(&wheel, &crowd[i].t);
+		crowd[i].armed = false;
+		crowd[i + 1].at_us = now + 2000 + rnd() % 100000;
+		wheel_arm(&wheel, &crowd[i + 1].t, 0, crowd[i + 1].at_us);
+	}
+	while (is_moving()) {
+		n_runs++;
+		now += 100;
+		wheel_run(&wheel, now, UINT32_MAX);
+		assert_true(n_runs < CROWD);
+		if (now >= items[0].at_us + 1000)
+			assert_false(items[0].armed); /* it does not wait for the crowd */
+	}
+	assert_in_range(n_runs, CROWD / WHEEL_MOVES * 9 / 10, CROWD / WHEEL_MOVES + 10);
+	while (now < 2 * slot_us + 62000000) {
+		now += 1000;
+		wheel_run(&wheel, now, UINT32_MAX);
+		for (int i = 0; i < CROWD; i++)
+			assert_false(crowd[i].armed && crowd[i].at_us + 1000 <= now && !is_moving());
+		if (now > 2 * slot_us + 200000 && now < 2 * slot_us + 59000000)
+			now += 1000000;
+	}
+	assert_int_equal(n_run, CROWD - CROWD / 100 + 1);
+	assert_int_equal(wheel.n_armed, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +209,7 @@ int main(void)
 		cmocka_unit_test(next_time_is_never_after_the_first_timer),
 		cmocka_unit_test(due_timer_can_be_cancelled_by_a_handler),
 		cmocka_unit_test(budget_leaves_the_rest_for_the_next_run),
+		cmocka_unit_test(a_crowded_slot_is_emptied_a_part_at_a_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "config.h"
 
 #define PORT "ports:\n  - vdev: net_tap0,iface=weir0\n    addresses: [10.0.0.2/24, fd00::2/64]\n"
@@ -46,7 +47,14 @@ static void full_file_fills_the_structure(void **state)
 			       "listen: [192.0.2.10]\n"
 			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50}\n"
 			       "memory: {hugepages: true, mb: 512, arena_mb: 8}\n"
-			       "pools: {connections: 1000}\n"
+			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512}\n"
+			       "limits: {syn_cookies: always, prefix_connections: 20, prefix_length_ipv4: 24, resets_per_s: 5}\n"
+			       "tcp:\n"
+			       "  congestion_control: newreno\n"
+			       "  upstream_congestion_control: bbr\n"
+			       "  ecn: false\n"
+			       "  listeners: [{port: 443, address: 192.0.2.10, congestion_control: bbr}]\n"
+			       "  backends: [{name: 'default/api:80', congestion_control: cubic}]\n"
 			       "control: {socket: /tmp/x.sock, user: 65534}\n",
 			       &c),
 			 0);
@@ -70,6 +78,23 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.main_core, 1);
 	assert_int_equal(c.memory_mb, 512);
 	assert_int_equal(c.n_connections, 1000);
+	assert_int_equal(c.cc, TCP_CC_NEWRENO);
+	assert_int_equal(c.upstream_cc, TCP_CC_BBR);
+	assert_int_equal(config_n_bbr(&c), 1000); /* chosen somewhere: room for all connections */
+	assert_false(c.ecn);
+	assert_int_equal(c.n_listener_cc, 1);
+	assert_int_equal(c.listener_cc[0].port, 443);
+	assert_int_equal(c.listener_cc[0].cc, TCP_CC_BBR);
+	assert_int_equal(c.n_backend_cc, 1);
+	assert_true(c.backend_cc[0].backend == hash_backend("default/api:80"));
+	assert_int_equal(c.backend_cc[0].cc, TCP_CC_CUBIC);
+	assert_int_equal(c.n_time_wait, 500);
+	assert_int_equal(c.n_prefixes, 512);
+	assert_int_equal(c.cookies, TCP_COOKIES_ALWAYS);
+	assert_int_equal(c.prefix_connections, 20);
+	assert_int_equal(c.prefix_len4, 24);
+	assert_int_equal(c.prefix_len6, 64);
+	assert_int_equal(c.rst_per_s, 5);
 	assert_string_equal(c.control_socket, "/tmp/x.sock");
 	assert_true(c.has_control_uid);
 	assert_int_equal(c.control_uid, 65534);
@@ -87,9 +112,32 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c.headers_bytes, 16384);
 	assert_int_equal(c.n_fields, 100);
 	assert_int_equal(c.port_lo, 16384);
+	assert_int_equal(c.cookies, TCP_COOKIES_AUTO);
+	assert_int_equal(c.prefix_connections, 0);
+	assert_int_equal(c.rst_per_s, 1000);
 	assert_int_equal(c.port_hi, 65535);
 	assert_string_equal(c.control_socket, "/run/weir/dataplane.sock");
 	assert_false(c.has_control_uid);
+	assert_int_equal(c.steering, STEER_WANT_AUTO);
+	assert_true(c.device_offloads && c.gro);
+	assert_int_equal(c.tso_bytes, NET_TSO_MAX);
+	assert_int_equal(config_n_bbr(&c), 0);
+}
+
+static void every_way_of_steering_has_a_name(void **state)
+{
+	static const char *const names[] = {"auto", "flow", "rss", "redirect"};
+	static struct config c;
+	char yaml[300];
+
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(yaml, sizeof(yaml), PORT "workers: {steering: %s}\noffloads: {device: false, gro: false, tso_bytes: 0}\n",
+			 names[i]);
+		assert_int_equal(parse(yaml, &c), 0);
+		assert_int_equal(c.steering, i);
+		assert_false(c.device_offloads || c.gro);
+		assert_int_equal(c.tso_bytes, 0);
+	}
 }
 
 static const struct {
@@ -103,6 +151,11 @@ static const struct {
 	{PORT "workers: {cors: [1]}\n", "weir.yaml:4:11: unknown key 'cors' in workers; expected one of: cores"},
 	{PORT "workers: {cores: [1, 1]}\n", "weir.yaml:4:22: cores: core 1 twice"},
 	{PORT "workers: {cores: [-1]}\n", "weir.yaml:4:19: cores: expected a core number"},
+	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24], mss_clamp: 535}]\n", "mss_clamp: expected a number from 536 to 8960"},
+	{PORT "workers: {steering: [rss]}\n", "weir.yaml:4:21: steering: expected auto, flow, rss or redirect"},
+	{PORT "workers: {steering: magic}\n", "weir.yaml:4:21: steering: expected auto, flow, rss or redirect"},
+	{PORT "offloads: {tso_bytes: 65456}\n", "weir.yaml:4:23: tso_bytes: expected a number from 0 to 65455"},
+	{PORT "offloads: {gro: maybe}\n", "weir.yaml:4:17: gro: expected true or false"},
 	{PORT "workers: {cores: 1}\n", "weir.yaml:4:18: cores: expected a list of core numbers"},
 	{PORT "pools: {mbufs: 12}\n", "weir.yaml:4:16: mbufs: expected a number from 1024"},
 	{PORT "pools: {mbufs: many}\n", "weir.yaml:4:16: mbufs: expected a number"},
@@ -116,8 +169,14 @@ static const struct {
 	{PORT "limits: {local_port_first: 65530}\n", "expected at least 64 ports for each of 1 workers"},
 	{PORT "limits: {header_bytes: 1024}\n", "request_line_bytes: larger than header_bytes"},
 	{PORT "limits: {send_buffer_bytes: 8192}\n", "weir.yaml:4:1: send_buffer_bytes: 8192 does not hold"},
+	{PORT "limits: {syn_cookies: perhaps}\n", "weir.yaml:4:23: syn_cookies: expected auto, always or off"},
+	{PORT "limits: {prefix_length_ipv4: 33}\n", "prefix_length_ipv4: expected a number from 8 to 32"},
 	{PORT "control: {user: nobody-of-that-name}\n", "weir.yaml:4:17: user: expected the name or number of a user"},
 	{PORT "control: {socket: ''}\n", "weir.yaml:4:19: socket: expected a text"},
+	{PORT "tcp: {congestion_control: reno}\n", "weir.yaml:4:27: congestion_control: expected cubic, newreno or bbr"},
+	{PORT "tcp: {listeners: [{port: 80}]}\n", "weir.yaml:4:19: tcp.listeners: expected port and congestion_control"},
+	{PORT "tcp: {backends: [{name: api, congestion_control: bbr}]}\n", "weir.yaml:4:25: name: expected namespace/service:port"},
+	{PORT "tcp: {backends: [{congestion_control: bbr}]}\n", "weir.yaml:4:18: tcp.backends: expected name"},
 	{PORT "---\na: b\n", "weir.yaml:5:1: a second document"},
 	{"ports: []\n", "ports: missing"},
 	{"ports: [{mtu: 1500}]\n", "port 0 has no device"},
@@ -179,6 +238,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(full_file_fills_the_structure),
 		cmocka_unit_test(what_is_left_out_has_its_default),
+		cmocka_unit_test(every_way_of_steering_has_a_name),
 		cmocka_unit_test(wrong_file_is_refused_with_place_and_expectation),
 		cmocka_unit_test(every_error_is_reported_not_only_the_first),
 		cmocka_unit_test(missing_file_is_named),

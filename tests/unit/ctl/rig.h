@@ -18,6 +18,7 @@
 #include <rte_ring_elem.h>
 
 #include "../../eal.h"
+#include "base/filter.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "ctl.h"
@@ -38,17 +39,24 @@ struct rig_worker {
 	uint64_t last_set; /* version of the last endpoint set */
 	struct weir_snapshot *kept[CTL_MAX_GENERATIONS];
 	unsigned n_kept;
+	struct walk_job *job; /* in hand, if slow_walks; else answered at once with no rows */
+	bool slow_walks;
+	struct net_capture *capture; /* as it was handed over, until it is given back */
+	unsigned n_captures;
 };
 
 static struct rig_worker workers[N_WORKERS];
 static struct weir_stats_region *stats;
 static int stats_fd;
+static struct weir_diag_region *diag;
+static int diag_fd;
 static struct ctl *ctl;
 static char path[64];
 
 static inline void worker_answer_main(struct rig_worker *w, uint32_t type, const void *ptr, uint64_t id)
 {
-	const struct worker_msg m = {.type = type, .ptr = (void *)(uintptr_t)ptr, .id = id};
+	const struct worker_msg m = {
+	    .type = type, .worker = (uint32_t)(w - workers), .ptr = (void *)(uintptr_t)ptr, .id = id};
 
 	assert_int_equal(rte_ring_enqueue_elem(w->link.to_main, (void *)(uintptr_t)&m, sizeof(m)), 0);
 }
@@ -66,6 +74,40 @@ static inline void worker_swap(struct rig_worker *w, const struct worker_msg *m)
 	worker_answer_main(w, WORKER_SWAPPED, NULL, m->id);
 }
 
+/* The job goes back; its rows are what the test wrote. */
+static inline void worker_walked(struct rig_worker *w, uint32_t n_rows)
+{
+	struct walk_job *job = w->job;
+
+	w->job = NULL;
+	job->out->n_rows = n_rows;
+	job->out->walk_id = job->id;
+	worker_answer_main(w, WORKER_WALKED, job, job->id);
+}
+
+static inline void worker_look(struct rig_worker *w, const struct worker_msg *m)
+{
+	switch (m->type) {
+	case WORKER_WALK:
+		assert_null(w->job); /* one at a time */
+		w->job = m->ptr;
+		if (!w->slow_walks)
+			worker_walked(w, 0);
+		break;
+	case WORKER_CAPTURE:
+		assert_null(w->capture);
+		w->capture = m->ptr;
+		w->n_captures++;
+		assert_true(w->capture->spec->n_insns == 0 ||
+			    filter_check(w->capture->spec->insns, w->capture->spec->n_insns) == FILTER_OK);
+		break;
+	case WORKER_CAPTURE_STOP:
+		assert_non_null(w->capture);
+		w->capture = NULL;
+		worker_answer_main(w, WORKER_CAPTURE_STOPPED, NULL, m->id);
+	}
+}
+
 static inline void workers_turn(void)
 {
 	struct worker_msg m;
@@ -79,6 +121,7 @@ static inline void workers_turn(void)
 				break;
 			if (m.type == WORKER_SNAPSHOT)
 				worker_swap(w, &m);
+			worker_look(w, &m);
 			if (m.type != WORKER_ENDPOINTS)
 				continue;
 			assert_int_equal(endpoint_set_check(m.ptr, ((struct weir_endpoint_set *)m.ptr)->size, NULL),
@@ -109,6 +152,10 @@ static inline void assert_settled(void)
 	LIST_FOREACH(copy, &ctl->copies, link)
 	n++;
 	assert_int_equal(ctl->n_sets, 0);
+	assert_int_equal(ctl->diag.n_walking, 0);
+	assert_false(ctl->diag.is_capturing);
+	for (unsigned i = 0; i < N_WORKERS; i++)
+		assert_null(workers[i].capture);
 	assert_int_equal(ctl->n_snapshots, ctl->number ? 1 : 0);
 	assert_int_equal(n, ctl->number ? N_WORKERS : 0);
 }
@@ -117,7 +164,8 @@ static inline void ctl_start_for(bool has_uid, uint32_t uid)
 {
 	const struct worker_link links[N_WORKERS] = {workers[0].link, workers[1].link};
 	const struct ctl_config cc = {
-	    .socket_path = path, .has_uid = has_uid, .uid = uid, .arena_mb = 1, .n_workers = N_WORKERS, .links = links};
+	    .socket_path = path, .has_uid = has_uid, .uid = uid, .arena_mb = 1, .n_workers = N_WORKERS, .links = links,
+	    .diag = diag, .diag_fd = diag_fd};
 
 	for (unsigned i = 0; i < N_WORKERS; i++)
 		workers[i] = (struct rig_worker){.link = links[i]};
@@ -162,11 +210,13 @@ static inline void rig_init(const char *name)
 	for (unsigned i = 0; i < N_WORKERS; i++)
 		workers[i].link = (struct worker_link){.to_worker = rig_ring("down", i), .to_main = rig_ring("up", i)};
 	stats = ctl_stats_create(N_WORKERS, &stats_fd);
+	diag = ctl_diag_create(N_WORKERS, 1, &diag_fd);
 }
 
 static inline void rig_fini(void)
 {
 	ctl_stats_destroy(stats, stats_fd);
+	ctl_diag_destroy(diag, diag_fd);
 	rte_eal_cleanup();
 }
 
@@ -226,7 +276,7 @@ static inline void seal_snapshot(struct weir_snapshot *s, size_t n)
 
 /* A weir-ctrl by hand. */
 struct peer {
-	int fd, fds[2];
+	int fd, fds[3];
 	struct weir_hello hello;
 	struct weir_region *region;
 	struct weir_ring *tx, *rx;
@@ -264,14 +314,14 @@ static inline int peer_read_hello(struct peer *p)
 		return 0;
 	assert_int_equal(c->cmsg_len, CMSG_LEN(sizeof(p->fds)));
 	memcpy(p->fds, CMSG_DATA(c), sizeof(p->fds));
-	return 2;
+	return 3;
 }
 
 static inline void peer_open(struct peer *p)
 {
 	*p = (struct peer){.fd = peer_dial()};
 	rig_turns(2);
-	assert_int_equal(peer_read_hello(p), 2);
+	assert_int_equal(peer_read_hello(p), 3);
 	assert_int_equal(p->hello.refused, 0);
 	p->region = mmap(NULL, p->hello.region_size, PROT_READ | PROT_WRITE, MAP_SHARED, p->fds[0], 0);
 	assert_ptr_not_equal(p->region, MAP_FAILED);
@@ -285,6 +335,7 @@ static inline void peer_close(struct peer *p)
 	munmap(p->region, p->hello.region_size);
 	close(p->fds[0]);
 	close(p->fds[1]);
+	close(p->fds[2]);
 	close(p->fd);
 }
 

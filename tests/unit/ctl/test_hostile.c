@@ -190,6 +190,31 @@ static void breaches_of_the_contract_end_the_connection(void **state)
 	assert_next_ctrl_works();
 }
 
+/* A question to the diagnostics, right in most that it says. */
+static void random_question(struct peer *p, struct prng *r, bool may_break)
+{
+	static const uint32_t types[] = {WEIR_MSG_CONNECTIONS, WEIR_MSG_CAPTURE, WEIR_MSG_CAPTURE_STOP, WEIR_MSG_CAPTURE_TAKEN};
+	struct weir_msg m = {.type = types[pick(r, may_break ? 4 : 3)], .off = 8 * pick(r, 4096), .id = pick(r, 4)};
+	struct weir_conn_query q = {.worker = pick(r, 4) ? WEIR_ALL_WORKERS : pick(r, 3), .states = 8, .limit = pick(r, 50)};
+	struct weir_capture_spec s = {.worker = q.worker, .snaplen = 100, .duration_us = pick(r, 2) ? 1 : 1000000,
+				      .n_insns = pick(r, 4)};
+
+	for (uint32_t i = 0; i < s.n_insns; i++)
+		s.insns[i] = (struct weir_bpf_insn){.code = pick(r, 4) ? 0x06 : (uint16_t)pick(r, 256), .k = pick(r, 4)};
+	if (m.type == WEIR_MSG_CAPTURE_TAKEN) {
+		m.off = pick(r, 4);
+		m.version = pick(r, 3) ? 0 : pick64(r);
+	} else if (m.type != WEIR_MSG_CAPTURE_STOP) {
+		m.size = m.type == WEIR_MSG_CAPTURE ? sizeof(s) : sizeof(q);
+		memcpy(p->arena + m.off, m.type == WEIR_MSG_CAPTURE ? (void *)&s : (void *)&q, m.size);
+		if (pick(r, 4) == 0)
+			p->arena[m.off + pick(r, (uint32_t)m.size)] ^= (char)(1 << pick(r, 8));
+		if (pick(r, 8) == 0)
+			*(pick(r, 2) ? &m.off : &m.size) = pick64(r);
+	}
+	peer_put(p, m);
+}
+
 /* One step of a peer that may lie about everything. */
 static void random_step(struct peer *p, struct prng *r, const struct weir_snapshot *s, size_t n, bool may_break)
 {
@@ -197,6 +222,10 @@ static void random_step(struct peer *p, struct prng *r, const struct weir_snapsh
 	uint64_t off = 8 * pick(r, 4096);
 	struct weir_msg m;
 
+	if (pick(r, 4) == 0) {
+		random_question(p, r, may_break);
+		return;
+	}
 	if (pick(r, 2)) {
 		memcpy(p->arena + off, s, n);
 		if (pick(r, 2)) {
@@ -237,7 +266,8 @@ static void random_peers_harm_nobody(void **state)
 	size_t n;
 	struct weir_snapshot *s = make_snapshot(1, &n);
 	uint64_t errors = stats->ctrl_protocol_errors, refused = stats->snapshots_refused,
-		 taken = stats->snapshots_taken;
+		 taken = stats->snapshots_taken, asked = stats->diag_refused, lists = stats->conn_lists,
+		 captures = stats->captures;
 	unsigned fds;
 	struct peer p;
 
@@ -265,6 +295,9 @@ static void random_peers_harm_nobody(void **state)
 	assert_true(stats->ctrl_protocol_errors > errors + 100);
 	assert_true(stats->snapshots_refused > refused + 1000);
 	assert_true(stats->snapshots_taken > taken + 100);
+	assert_true(stats->diag_refused > asked + 100);
+	assert_true(stats->conn_lists > lists + 100);
+	assert_true(stats->captures > captures + 100);
 	assert_next_ctrl_works();
 	assert_int_equal(count_fds(), fds);
 	free(s);

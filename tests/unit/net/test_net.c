@@ -17,6 +17,7 @@
 #include "base/wheel.h"
 #include "net/net.h"
 #include "net/net_pvt.h"
+#include "net/steer.h"
 
 #define N 2
 #define MAX_SENT 64
@@ -29,6 +30,7 @@ static struct rte_ring *rings[N * N], *out[N * N];
 static struct wheel wheels[N];
 static struct weir_worker_stats stats[N];
 static struct net *net[N];
+static struct steer steer;
 static uint64_t now = 10000000;
 
 /* What was sent, and what TCP got. */
@@ -54,7 +56,12 @@ void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet 
 	rte_pktmbuf_free(m);
 }
 
-void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
+bool tcp_is_next(const struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq)
+{
+	return false;
+}
+
+bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us)
 {
 	n_icmp++;
@@ -62,6 +69,7 @@ void tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 	icmp_seq = seq;
 	icmp_what = what;
 	icmp_mtu = mtu;
+	return true;
 }
 
 static uint16_t listen_in(uint16_t id, uint16_t queue, struct rte_mbuf **pkts, uint16_t n, void *ctx)
@@ -107,6 +115,7 @@ static int start_all(void **state)
 
 	pool = rte_pktmbuf_pool_create("net", N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	pools[0] = pools[1] = pool;
+	steer_init(&steer, N, 20000, 21999);
 	if (!pool || port_start(&pc, &port) != 0)
 		return -1;
 	for (uint16_t i = 0; i < N; i++)
@@ -129,8 +138,7 @@ static int setup(void **state)
 	for (uint16_t i = 0; i < N; i++) {
 		struct net_config nc = {.worker = i, .n_workers = N, .n_ifaces = 2, .ifaces = ifaces, .n_ports = 1, .ports = &port,
 					.pool = pool, .wheel = &wheels[i], .stats = &stats[i], .redirect_in = &rings[i * N],
-					.redirect_out = &out[i * N], .n_neighbours = 8, .neighbour_queue = 3, .port_lo = 20000,
-					.port_hi = 21999};
+					.redirect_out = &out[i * N], .n_neighbours = 8, .neighbour_queue = 3, .steer = &steer};
 
 		now += 10000000;
 		wheel_init(&wheels[i], 1000, now);
@@ -563,7 +571,7 @@ static void icmp_error_reaches_tcp_only_for_packets_of_ours(void **state)
 	uint8_t quoted[1600];
 	uint16_t sum;
 
-	put_tcp4(quoted, "10.0.0.2", "10.0.0.9", 20001, 80, 0);
+	put_tcp4(quoted, "10.0.0.2", "10.0.0.9", 20001, 80, 1460);
 	quoted[14 + 20 + 7] = 42; /* sequence number */
 	memcpy(e + 8, quoted + 14, 28);
 	sum = (uint16_t)~sum16(e, sizeof(e), 0);

@@ -23,7 +23,11 @@
 #include "upstream/upstream.h"
 
 #define MAX_BODY 60000
+#define DRAIN_SLICE 128 /* as in proxy_pvt.h */
 #define N_REQUESTS 1000
+#define LARGE_BODY 400000
+#define STR(x) STR_(x)
+#define STR_(x) #x
 
 static struct sim sim;
 static struct upstream *upstream;
@@ -52,6 +56,7 @@ struct peer {
 	size_t n_body;
 	char out[MAX_BODY * 2 + 4096];
 	size_t n_out, n_sent;
+	size_t n_stream; /* more bytes of a body, behind what is in out */
 	bool closes; /* after what is in out */
 	/* client */
 	char want[MAX_BODY + 1];
@@ -120,6 +125,11 @@ static void put_body(struct peer *p, const char *body, size_t n, bool chunked)
 static void origin_answer(struct peer *p)
 {
 	n_origin_requests++;
+	if (slice_eq(p->head.path, SLICE("/large"))) {
+		put_str(p, "HTTP/1.1 200 OK\r\nContent-Length: " STR(LARGE_BODY) "\r\n\r\n");
+		p->n_stream = LARGE_BODY;
+		return;
+	}
 	switch (mode) {
 	case ORIGIN_ECHO:
 	case ORIGIN_CLOSE_EACH:
@@ -164,6 +174,14 @@ static void write_out(struct peer *p)
 		p->n_sent += n;
 	}
 	p->n_out = p->n_sent = 0;
+	while (p->n_stream) {
+		static const char zeros[4096];
+		size_t n = p->n_stream < sizeof(zeros) ? p->n_stream : sizeof(zeros);
+
+		if (n > tcp_send_room(p->c) || tcp_send(p->c, zeros, n) != 0)
+			return;
+		p->n_stream -= n;
+	}
 	if (p->closes)
 		tcp_shutdown(p->c);
 }
@@ -223,7 +241,7 @@ static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now)
 	struct peer *p = &origins[n_origins++ % 64];
 
 	memset(p, 0, offsetof(struct peer, body));
-	p->n_out = p->n_sent = 0;
+	p->n_out = p->n_sent = p->n_stream = 0;
 	p->closes = false;
 	p->c = c;
 	init_parser(p);
@@ -286,19 +304,22 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	return blob;
 }
 
-static void start(uint64_t seed)
+static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, const struct tcp_config *tcp)
 {
 	const struct tcp_listen listen_args = {.port = 8080, .accept = on_accept, .event = on_event};
-	struct tcp_config tc = sim_config();
-	struct upstream_config uc = {.n_conns = 64, .n_endpoints = 8, .n_backends = 8, .max_per_endpoint = 32,
+	struct tcp_config tc = *tcp;
+	const struct tcp_config outside = sim_config();
+	struct upstream_config uc = {.n_conns = 64, .n_endpoints = 8, .n_backends = 8, .max_per_endpoint = 64,
 				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 8};
-	struct proxy_config pc = {.wheel_kind = 9, .n_clients = 32, .n_requests = 16, .limits = limits, .header_timeout_ms = 5000,
+	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .limits = limits, .header_timeout_ms = 5000,
 				  .body_timeout_ms = 8000, .idle_timeout_ms = 20000, .response_timeout_ms = 4000, .n_tries = 3,
 				  .release = release, .seed = 1};
 	struct weir_endpoint_set *set;
 	struct tcp_listener *l;
 
-	sim_init(&sim, seed, &tc, &tc);
+	if (tc.n_connections < 2 * n_clients)
+		tc.n_connections = tc.n_syn = 2 * n_clients;
+	sim_init(&sim, seed, tcp->n_held_max ? &outside : &tc, &tc);
 	stats = &sim.host[1].stats;
 	mode = ORIGIN_ECHO;
 	n_origin_requests = n_origins = n_released = 0;
@@ -315,6 +336,18 @@ static void start(uint64_t seed)
 	proxy_set_snapshot(proxy, make_snapshot(1, &set), sim.now_us);
 	assert_int_equal(upstream_set_endpoints(upstream, set, sim.now_us), 0);
 	free(set);
+}
+
+static void start_for(uint64_t seed, uint32_t n_clients)
+{
+	const struct tcp_config tc = sim_config();
+
+	start_with(seed, n_clients, 16, &tc);
+}
+
+static void start(uint64_t seed)
+{
+	start_for(seed, 32);
 }
 
 static void end(void)
@@ -488,6 +521,167 @@ static void changed_snapshot_keeps_pools_and_drain_ends_all(void **state)
 	end();
 }
 
+static unsigned n_ended;
+
+static void on_idle_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
+{
+	if (events & TCP_EV_CLOSED) {
+		n_ended++;
+	} else if (tcp_is_eof(c)) {
+		n_ended++;
+		tcp_close(c, now);
+	}
+}
+
+static void drain_of_many_clients_is_done_in_slices(void **state)
+{
+	const unsigned n = 3 * DRAIN_SLICE / 2;
+	struct tcp_connect a = {.timeout_ms = 30000, .remote_port = 80, .event = on_idle_event};
+	enum weir_reason why;
+
+	start_for(18, n);
+	a.local = sim.host[0].ip;
+	a.remote = sim.host[1].ip;
+	for (unsigned i = 0; i < n; i++)
+		assert_non_null(tcp_connect(sim.host[0].tcp, &a, sim.now_us, &why));
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_int_equal(stats->gauge[WEIR_G_CLIENT_CONNECTIONS], n);
+	n_ended = 0;
+	proxy_drain(proxy, sim.now_us);
+	assert_int_equal(stats->gauge[WEIR_G_CLIENT_CONNECTIONS], n - DRAIN_SLICE);
+	sim_run(&sim, 100000, NULL, NULL);
+	assert_true(proxy_is_idle(proxy));
+	assert_int_equal(n_ended, n);
+	end();
+}
+
+/* -- memory pressure */
+
+#define N_SLOW 40
+#define POOL 4000 /* mbufs; three quarters may be held in queues, as in worker.c */
+
+static struct slow {
+	struct tcp_conn *c;
+	bool reads, is_closed;
+	size_t got;
+} slows[N_SLOW];
+
+static uint32_t most_held;
+
+static void slow_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
+{
+	static const char request[] = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+	struct slow *s = user;
+
+	if (events & TCP_EV_CLOSED) {
+		s->c = NULL;
+		s->is_closed = true;
+		return;
+	}
+	if (events & TCP_EV_CONNECTED)
+		assert_int_equal(tcp_send(c, request, sizeof(request) - 1), 0);
+	while (s->reads && tcp_readable(c)) {
+		size_t n = tcp_peek(c).n;
+
+		s->got += n;
+		tcp_consume(c, n);
+	}
+}
+
+static bool watch_held(void *ctx)
+{
+	uint32_t held = (uint32_t)stats->gauge[WEIR_G_TCP_HELD];
+
+	if (held > most_held)
+		most_held = held;
+	return ctx && all_done(ctx);
+}
+
+static bool slow_ones_have_all(void *ctx)
+{
+	unsigned n = 0;
+
+	watch_held(NULL);
+	for (unsigned i = 0; i < N_SLOW; i++)
+		n += slows[i].got >= LARGE_BODY;
+	return n == N_SLOW;
+}
+
+static void start_slow_ones(void)
+{
+	struct tcp_connect a = {.local = sim.host[0].ip, .remote = sim.host[1].ip, .remote_port = 80, .timeout_ms = 30000,
+				.event = slow_event};
+	enum weir_reason why;
+
+	memset(slows, 0, sizeof(slows));
+	for (unsigned i = 0; i < N_SLOW; i++) {
+		a.user = &slows[i];
+		slows[i].c = tcp_connect(sim.host[0].tcp, &a, sim.now_us, &why);
+		assert_non_null(slows[i].c);
+	}
+}
+
+/*
+ * What backends were offered to send and clients do not read is several times
+ * the pool. It must neither run dry, nor anything fail, nor others wait.
+ */
+static void many_slow_readers_fill_no_pool_and_hold_up_nobody(void **state)
+{
+	struct tcp_config tc = sim_config();
+	unsigned each = 20;
+
+	tc.rx_buffer_bytes = 1 << 20;
+	tc.tx_buffer_bytes = 4 << 20;
+	tc.n_held_max = POOL / 4 * 3;
+	start_with(19, 64, 64, &tc);
+	most_held = 0;
+	start_slow_ones();
+	sim_run(&sim, 2000000, watch_held, NULL);
+	assert_true(most_held > POOL / 4); /* there is pressure, or this says nothing */
+	start_client(&clients[0], each);
+	assert_true(sim_run(&sim, 4000000, watch_held, &each));
+	assert_int_equal(clients[0].n_done, each);
+	assert_int_equal(clients[0].status, 200);
+	for (unsigned i = 0; i < N_SLOW; i++) {
+		assert_false(slows[i].is_closed);
+		slows[i].reads = true;
+		slow_event(slows[i].c, &slows[i], TCP_EV_READABLE, sim.now_us);
+	}
+	assert_true(sim_run(&sim, 60000000, slow_ones_have_all, NULL));
+	assert_true(most_held < POOL * 7 / 8);
+	assert_true(stats->reason[WEIR_R_TCP_MEMORY] > 0);
+	assert_int_equal(stats->reason[WEIR_R_NO_MBUF], 0);
+	assert_int_equal(stats->counter[WEIR_C_RESPONSES_5XX], 0);
+	for (unsigned i = 0; i < N_SLOW; i++)
+		tcp_close(slows[i].c, sim.now_us);
+	sim_run(&sim, 60000000, NULL, NULL);
+	assert_int_equal(stats->gauge[WEIR_G_TCP_HELD], 0);
+	end();
+}
+
+/* What is held by others leaves too little for one more. */
+static void request_for_which_no_memory_is_left_is_answered_503(void **state)
+{
+	struct tcp_config tc = sim_config();
+	unsigned one = 1;
+
+	tc.n_held_max = 100; /* and one slow reader holds far more in the queue of its endpoint */
+	start_with(20, 64, 64, &tc);
+	start_slow_ones();
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_false(tcp_has_memory(sim.host[1].tcp));
+	start_client(&clients[0], 1);
+	assert_true(sim_run(&sim, 1000000, all_done, &one));
+	assert_int_equal(clients[0].status, 503);
+	assert_true(stats->reason[WEIR_R_REQ_NO_MEMORY] > 0);
+	assert_int_equal(stats->reason[WEIR_R_REQ_POOL_EMPTY], 0);
+	for (unsigned i = 0; i < N_SLOW; i++)
+		if (slows[i].c)
+			tcp_close(slows[i].c, sim.now_us);
+	sim_run(&sim, 60000000, NULL, NULL);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,6 +692,9 @@ int main(void)
 		cmocka_unit_test(a_request_pool_that_is_empty_is_answered_503),
 		cmocka_unit_test(pipelined_answers_that_nobody_reads_hold_nothing_up),
 		cmocka_unit_test(changed_snapshot_keeps_pools_and_drain_ends_all),
+		cmocka_unit_test(drain_of_many_clients_is_done_in_slices),
+		cmocka_unit_test(many_slow_readers_fill_no_pool_and_hold_up_nobody),
+		cmocka_unit_test(request_for_which_no_memory_is_left_is_answered_503),
 		cmocka_unit_test(bodies_come_back_unchanged_over_a_bad_link),
 	};
 

@@ -361,6 +361,81 @@ static void lost_window_update_is_found_by_a_probe(void **state)
 	sim_fini(&sim);
 }
 
+static unsigned n_recovering, n_dry;
+
+static bool look_at_recovery(void *ctx)
+{
+	struct tcp_info info;
+
+	if (a.c && a.sent < a.to_send) {
+		tcp_get_info(a.c, &info);
+		if (strcmp(info.recovery, "recovery") == 0) {
+			n_recovering++;
+			n_dry += info.unsent_bytes == 0;
+		}
+	}
+	return both_done(ctx);
+}
+
+/* The user refills whenever there is room, so what is behind a hole must not take it. */
+static void recovery_runs_out_of_no_data(void **state)
+{
+	struct tcp_config c = sim_config();
+
+	c.rx_buffer_bytes = c.tx_buffer_bytes = 1000000; /* never the limit */
+	c.pacing = true; /* an event for each segment */
+	sim_init(&sim, 21, &c, &c);
+	listen_on(1, 80);
+	peers_init(8000000, 0);
+	sim.link = (struct sim_link){.delay_us = 50000, .loss_ppm = 10000};
+	n_recovering = n_dry = 0;
+	assert_true(connect_to(&a, 0, 80));
+	assert_true(sim_run(&sim, 600000000, look_at_recovery, NULL));
+	expect_complete();
+	assert_true(n_recovering > 1000);
+	assert_int_equal(n_dry, 0);
+	sim_fini(&sim);
+}
+
+/* Virtual time that 4 MB take from host 0, which may hold data that its user does not read. */
+static uint64_t transfer_beside_held_data(size_t held_bytes)
+{
+	static struct peer reader, writer;
+	struct tcp_config narrow = sim_config(), wide = sim_config();
+	uint64_t began;
+
+	narrow.rx_buffer_bytes = narrow.tx_buffer_bytes = wide.tx_buffer_bytes = 1000000;
+	narrow.n_held_max = 800; /* what is unread makes a pressure of 3 */
+	wide.rx_buffer_bytes = 131072;
+	sim_init(&sim, 22, &narrow, &wide);
+	listen_on(1, 80);
+	reader = (struct peer){.sim = &sim, .salt = 5, .peer_salt = 6, .paused = true};
+	writer = (struct peer){.sim = &sim, .salt = 6, .peer_salt = 5, .to_send = held_bytes};
+	peers_init(4000000, 0);
+	next_accept = &writer;
+	assert_true(connect_to(&reader, 0, 80));
+	sim_run(&sim, 20000000, NULL, NULL);
+	assert_int_equal(tcp_readable(reader.c), held_bytes);
+	next_accept = &b;
+	sim.link.delay_us = 50000;
+	began = sim.now_us;
+	assert_true(connect_to(&a, 0, 80));
+	assert_true(sim_run(&sim, 600000000, both_done, NULL));
+	expect_complete();
+	if (held_bytes)
+		assert_true(sim.host[0].stats.gauge[WEIR_G_TCP_PRESSURE] > 0);
+	began = sim.now_us - began;
+	sim_fini(&sim);
+	return began;
+}
+
+static void memory_pressure_of_unread_data_slows_no_sender(void **state)
+{
+	uint64_t alone_us = transfer_beside_held_data(0);
+
+	assert_true(transfer_beside_held_data(950000) < alone_us + alone_us / 10);
+}
+
 static void half_close_lets_the_other_side_go_on(void **state)
 {
 	start(5);
@@ -445,6 +520,27 @@ static void draining_refuses_new_connections_only(void **state)
 	expect_complete();
 	assert_true(a2.closed);
 	assert_int_equal(sim.host[1].stats.reason[WEIR_R_RX_DROPPED_BY_DRAIN], 1);
+	sim_fini(&sim);
+}
+
+/* RFC 3168 6.1.1: who has sent a SYN that did not offer it sends no ECN capable data, whatever the SYN-ACK says. */
+static void syn_again_without_ecn_gives_it_up_for_good(void **state)
+{
+	struct tcp_config cfg = sim_config();
+	struct tcp_info info;
+
+	cfg.ecn = true;
+	sim_init(&sim, 12, &cfg, &cfg);
+	listen_on(1, 80);
+	peers_init(0, 0);
+	a.shuts_down = b.shuts_down = false;
+	sim.link.delay_us = 1200000; /* the answer to the first SYN comes after the second has gone */
+	assert_true(connect_to(&a, 0, 80));
+	sim_run(&sim, 2900000, NULL, NULL);
+	assert_true(a.connected);
+	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RETRANSMITS], 1);
+	tcp_get_info(a.c, &info);
+	assert_false(info.has_ecn);
 	sim_fini(&sim);
 }
 
@@ -578,6 +674,7 @@ static void syn_queue_is_bounded(void **state)
 	struct tcp_config small = sim_config();
 
 	small.n_syn = 5;
+	small.cookies = TCP_COOKIES_OFF;
 	sim_init(&sim, 17, &c, &small);
 	listen_on(1, 80);
 	peers_init(0, 0);
@@ -711,11 +808,14 @@ int main(void)
 		cmocka_unit_test(reader_that_pauses_closes_the_window_and_reopens_it),
 		cmocka_unit_test(lost_window_update_is_found_by_a_probe),
 		cmocka_unit_test(half_close_lets_the_other_side_go_on),
+		cmocka_unit_test(recovery_runs_out_of_no_data),
+		cmocka_unit_test(memory_pressure_of_unread_data_slows_no_sender),
 		cmocka_unit_test(silent_peer_ends_with_a_timeout),
 		cmocka_unit_test(connect_to_nobody_times_out),
 		cmocka_unit_test(port_without_listener_refuses),
 		cmocka_unit_test(listener_may_refuse),
 		cmocka_unit_test(draining_refuses_new_connections_only),
+		cmocka_unit_test(syn_again_without_ecn_gives_it_up_for_good),
 		cmocka_unit_test(close_with_unread_data_resets),
 		cmocka_unit_test(data_after_close_reset),
 		cmocka_unit_test(user_may_end_its_connection_in_its_event),

@@ -176,18 +176,20 @@ static void ingress_without_class_follows_the_options(void **state)
 	store_destroy(s);
 }
 
-static double seconds(void)
+/* Of this thread alone: what else runs on the machine does not count. */
+static double cpu_seconds(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void thousand_files_reload_one_in_little_time(void **state)
+static void reload_of_one_file_costs_a_part_of_all(void **state)
 {
 	struct store *s = store_create();
-	double start;
+	double start = cpu_seconds();
+	double all, one;
 
 	load(s, "service", SERVICE);
 	for (unsigned i = 0; i < 1000; i++) {
@@ -197,49 +199,57 @@ static void thousand_files_reload_one_in_little_time(void **state)
 		snprintf(name, sizeof(name), "r%u", i);
 		load(s, file, INGRESS, name, name);
 	}
-	start = seconds();
-	for (unsigned i = 0; i < 20; i++) {
-		struct model m;
-
+	all = cpu_seconds() - start;
+	start = cpu_seconds();
+	for (unsigned i = 0; i < 20; i++)
 		load(s, "f500", INGRESS, "r500", i % 2 ? "x" : "y");
-		translate_to(&m, s);
-		assert_int_equal(m.n_matches, 1000);
-		model_fini(&m);
-	}
-	print_message("one of 1,000 files: %.2f ms\n", (seconds() - start) / 20 * 1e3);
-	assert_true((seconds() - start) / 20 < 0.1); /* far above what it takes, for sanitizers and busy machines */
+	one = (cpu_seconds() - start) / 20;
+	print_message("1,000 files: %.2f ms; one of them again: %.3f ms\n", all * 1e3, one * 1e3);
+	assert_true(one < all / 20);
 	store_destroy(s);
 }
 
-static void thousand_routes_in_one_file_reload_in_little_time(void **state)
+/* CPU time of reading and translating n routes in one file: the best of three. */
+static double route_cost(unsigned n_routes)
 {
-	struct store *s = store_create();
-	char *text;
-	size_t n;
-	FILE *f = open_memstream(&text, &n);
-	double start;
-	double loaded;
-	struct model m;
+	double best = 1e9;
 
-	fputs(SERVICE, f);
-	for (unsigned i = 0; i < 1000; i++) {
-		char name[16];
+	for (unsigned k = 0; k < 3; k++) {
+		struct store *s = store_create();
+		struct model m;
+		char *text;
+		size_t n;
+		FILE *f = open_memstream(&text, &n);
+		double start;
 
-		snprintf(name, sizeof(name), "r%u", i);
-		fprintf(f, INGRESS, name, name);
+		fputs(SERVICE, f);
+		for (unsigned i = 0; i < n_routes; i++) {
+			char name[16];
+
+			snprintf(name, sizeof(name), "r%u", i);
+			fprintf(f, INGRESS, name, name);
+		}
+		fclose(f);
+		start = cpu_seconds();
+		store_load_yaml(s, "all", text, n);
+		translate_to(&m, s);
+		if (cpu_seconds() - start < best)
+			best = cpu_seconds() - start;
+		assert_int_equal(m.n_matches, n_routes);
+		model_fini(&m);
+		store_destroy(s);
+		free(text);
 	}
-	fclose(f);
-	start = seconds();
-	store_load_yaml(s, "all", text, n);
-	loaded = seconds();
-	translate_to(&m, s);
-	print_message("1,000 routes in %zu bytes: read %.2f ms, translated %.2f ms\n", n, (loaded - start) * 1e3,
-		      (seconds() - loaded) * 1e3);
-	assert_int_equal(m.n_matches, 1000);
-	assert_true(seconds() - start < 0.5);
-	model_fini(&m);
-	store_destroy(s);
-	free(text);
+	return best;
+}
+
+static void cost_follows_the_number_of_routes(void **state)
+{
+	double few = route_cost(250);
+	double many = route_cost(2000);
+
+	print_message("250 routes: %.2f ms, 2,000: %.2f ms\n", few * 1e3, many * 1e3);
+	assert_true(many < 24 * few); /* 8 times as many; their square would be 64 */
 }
 
 int main(void)
@@ -249,8 +259,8 @@ int main(void)
 	    cmocka_unit_test(endpoints_alone_follow_their_slices),
 	    cmocka_unit_test(bad_slice_is_named_as_long_as_it_is_bad),
 	    cmocka_unit_test(ingress_without_class_follows_the_options),
-	    cmocka_unit_test(thousand_files_reload_one_in_little_time),
-	    cmocka_unit_test(thousand_routes_in_one_file_reload_in_little_time),
+	    cmocka_unit_test(reload_of_one_file_costs_a_part_of_all),
+	    cmocka_unit_test(cost_follows_the_number_of_routes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weir between the two ends of weir-blast, over memif: the dataplane, weir-ctrl, and the generator.
+
+A Bench is a folder and three processes. Nothing of the kernel's network is used
+but a loopback port for weir-ctrl's admin API. Leaving the with-block ends every
+process and looks at how it ended.
+"""
+import argparse
+import itertools
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "smoke"))
+from rig import Failure, expect, ingress, service, wait_until  # noqa: E402
+
+WEIR, GATEWAY, ORIGIN, ORIGIN_PORT = "10.1.0.1", "10.1.0.254", "10.1.0.16", 8080
+HOST = "blast.example.com"
+counter = itertools.count()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def endpoint_slice(name, addrs, port):
+    items = ", ".join(f'{{addresses: ["{a}"], conditions: {{ready: true}}}}' for a in addrs)
+    return f"""apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, namespace: demo, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+ports: [{{name: http, port: {port}}}]
+endpoints: [{items}]
+---
+"""
+
+
+class BlastEnded(Failure):
+    """weir-blast is not there any more."""
+
+
+class Bench:
+    """Keyword arguments of the constructor:
+
+    workers      list of cores, a worker on each
+    origins      endpoints of the backend
+    connections  connections of a worker, those to the origin included
+    pools, limits, timeouts   more keys of these sections of weir.yaml
+    slots        connections that weir-blast can have
+    core         weir-blast's
+    blast        more arguments for weir-blast
+    idle_us      what all of them sleep at a time without work; 0: they poll, as for figures they must
+    sanitizers   the build has them: everything is slower
+    """
+
+    def __init__(self, build, workers=(0,), origins=1, connections=16384, pools=None, limits=None, timeouts=None,
+                 slots=65536, core=1, blast=(), idle_us=0, sanitizers=False):
+        self.build = pathlib.Path(build).resolve()
+        self.workers, self.origins, self.connections = list(workers), origins, connections
+        self.pools, self.limits, self.timeouts = dict(pools or {}), dict(limits or {}), dict(timeouts or {})
+        self.slots, self.core, self.blast_args, self.sanitizers = slots, core, list(blast), sanitizers
+        self.idle_us = idle_us
+        self.dir = None
+        self.procs = {}
+        self.admin = f"127.0.0.1:{free_port()}"
+
+    # -- start and stop
+
+    def __enter__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"weir-bench{os.getpid()}-{next(counter)}-"))
+        self.dir.chmod(0o755)
+        try:
+            self._write_files()
+            began = time.monotonic()
+            self._spawn("dataplane", [self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"])
+            wait_until("control socket", lambda: self.has_ended("dataplane") or (self.dir / "dataplane.sock").exists(), 60)
+            expect(not self.has_ended("dataplane"), "the dataplane does not start")
+            self.start_seconds = time.monotonic() - began
+            self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--manifests", self.dir / "manifests", "--socket",
+                                 self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
+            wait_until("weir-ctrl serves", self._is_live, 30)
+            self._start_blast()
+        except BaseException:
+            self._show_logs()
+            self._clean()
+            raise
+        return self
+
+    def __exit__(self, kind, value, tb):
+        problems = []
+        if kind is None:
+            self._quiet_blast()
+            for name in ("ctrl", "dataplane", "blast"):
+                rc = self._stop(name)
+                if rc != 0 and not (name == "blast" and self.is_blast_alone):
+                    problems.append(f"{name} ended with {rc}")
+            for log in sorted(self.dir.glob("*.log")):
+                text = log.read_text(errors="replace")
+                if "ERROR: AddressSanitizer" in text or "runtime error:" in text or "LeakSanitizer" in text:
+                    problems.append(f"sanitizer report in {log.name}:\n{text[-6000:]}")
+        else:
+            self._show_logs()
+            self._show_drops()
+        self._clean()
+        if problems:
+            raise Failure("; ".join(problems))
+
+    def _section(self, keys):
+        return "{" + ", ".join(f"{k}: {v}" for k, v in keys.items()) + "}"
+
+    def _write_files(self):
+        pools = {"mbufs": 32768, "connections": self.connections, "requests": 2048, "backends": 64, "endpoints": 256,
+                 "neighbours": 64, "neighbour_queue": 1024}
+        timeouts = {"idle_ms": 3600000, "upstream_idle_ms": 3600000, "keepalive_ms": 7200000, "connect_ms": 10000,
+                    "drain_ms": 2000}
+        pools.update(self.pools)
+        timeouts.update(self.timeouts)
+        (self.dir / "weir.yaml").write_text(f"""ports:
+  - vdev: net_memif0,role=server,socket={self.dir}/memif.sock,rsize=11
+    addresses: [{WEIR}/24]
+    gateways: [{GATEWAY}]
+    descriptors: 2048
+workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
+memory: {{hugepages: false, arena_mb: 8}}
+pools: {self._section(pools)}
+limits: {self._section(self.limits)}
+timeouts: {self._section(timeouts)}
+control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
+""")
+        (self.dir / "manifests").mkdir()
+        first = ORIGIN.rsplit(".", 1)
+        addrs = [f"{first[0]}.{int(first[1]) + i}" for i in range(self.origins)]
+        (self.dir / "manifests/all.yaml").write_text(service("origin") + endpoint_slice("origin", addrs, ORIGIN_PORT) +
+                                                      ingress("blast", HOST, [("/", "Prefix", "origin")]))
+
+    def _spawn(self, name, argv, **kw):
+        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:halt_on_error=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
+                   LSAN_OPTIONS=f"print_suppressions=0:suppressions={pathlib.Path(__file__).parent.parent}/smoke/lsan.supp")
+        with open(self.dir / f"{name}.log", "ab") as log:
+            self.procs[name] = subprocess.Popen([str(a) for a in argv], stderr=log, env=env,
+                                                **{"stdout": log, "stdin": subprocess.DEVNULL, **kw})
+
+    def _start_blast(self):
+        n = len(self.workers)
+        self._spawn("blast", [self.build / "tests/bench/blast/weir-blast", "-i", "-o", "json",
+                              "--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11", "--descriptors", 2048,
+                              "--queues", n, "--core", self.core, "--target", f"{WEIR}:80", "--origin", f"{ORIGIN}:{ORIGIN_PORT}",
+                              "--origins", self.origins, "--gateway", GATEWAY, "--host", HOST, "--slots", self.slots,
+                              "--idle-us", self.idle_us,
+                              *self.blast_args], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def has_ended(self, name):
+        return self.procs[name].poll() is not None
+
+    def _quiet_blast(self):
+        """It polls no more: when one end of a memif goes, DPDK unmaps the rings at the other, under whoever polls them."""
+        p = self.procs["blast"]
+        self.is_blast_alone = self.has_ended("dataplane") # too late
+        if p.poll() is None:
+            p.stdin.close()
+            p.stdout.readline()
+
+    def _stop(self, name, seconds=30):
+        p = self.procs.pop(name)
+        if p.poll() is None:
+            p.send_signal(signal.SIGTERM)
+        try:
+            return p.wait(seconds)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait(10)
+            return "a timeout"
+
+    def _show_logs(self):
+        for log in sorted(self.dir.glob("*.log")):
+            text = log.read_text(errors="replace")
+            if text:
+                print(f"--- {log.name}\n{text[-4000:]}", file=sys.stderr, flush=True)
+
+    def _show_drops(self):
+        try:
+            print("dropped: " + ", ".join(f"{d['reason']} {d['count']:,}" for d in self.weirctl("drops")), file=sys.stderr, flush=True)
+        except Exception as e: # it explains a failure, and must not hide it
+            print(f"no weirctl drops: {e}", file=sys.stderr, flush=True)
+
+    def _clean(self):
+        for name in list(self.procs):
+            self._stop(name, 10)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # -- doing things
+
+    def terminate(self, name):
+        """Asks a program to end; how it ends is looked at when the with-block is left."""
+        self.procs[name].send_signal(signal.SIGTERM)
+
+    def log(self, name):
+        return (self.dir / f"{name}.log").read_text(errors="replace")
+
+    def phase(self, line):
+        """One phase of weir-blast, and its report. See tests/bench/blast/phase.h."""
+        p = self.procs["blast"]
+        try:
+            p.stdin.write(line.encode() + b"\n")
+            p.stdin.flush()
+        except BrokenPipeError:
+            raise BlastEnded(f"weir-blast ended before: {line}") from None
+        out = p.stdout.readline() # a phase ends by itself
+        if not out:
+            raise BlastEnded(f"weir-blast ended at: {line}")
+        return json.loads(out)
+
+    def weirctl(self, command):
+        p = subprocess.run([self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", command], capture_output=True,
+                           timeout=30)
+        expect(p.returncode == 0, f"weirctl {command}: {p.stderr.decode()}")
+        return json.loads(p.stdout)
+
+    def _is_live(self):
+        p = subprocess.run([self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", "status"], capture_output=True,
+                           timeout=30)
+        return p.returncode == 0 and json.loads(p.stdout).get("live_generation", 0) > 0
+
+    def _worker_cpu_seconds(self):
+        """CPU time of each worker's thread."""
+        out = {}
+        for task in pathlib.Path(f"/proc/{self.procs['dataplane'].pid}/task").iterdir():
+            m = re.search(r"worker-?(\d+)", (task / "comm").read_text())
+            if m:
+                out[int(m.group(1))] = int((task / "schedstat").read_text().split()[0]) / 1e9
+        return [out[i] for i in sorted(out)]
+
+    def measure(self, line):
+        """A phase, with what it cost the dataplane.
+
+        Workers poll, so their CPU time is all that they could get, and on a
+        core that others use as well their time stamps run on while they wait.
+        So: CPU time times the share of their waking cycles that found work.
+        """
+        cpu, before = self._worker_cpu_seconds(), self.weirctl("stats")
+        report = self.phase(line)
+        after, cpu_after = self.weirctl("stats"), self._worker_cpu_seconds()
+        moved = {k: after[k]["sum"] - before[k]["sum"] for k in after}
+        busy, shares = [], []
+        for i, seconds in enumerate(cpu_after):
+            cycles, slept, worked = (after[k]["workers"][i] - before[k]["workers"][i]
+                                     for k in ("worker_cycles", "worker_sleep_cycles", "worker_busy_cycles"))
+            shares.append(worked / max(cycles - slept, 1))
+            busy.append((seconds - cpu[i]) * shares[-1] * report["tsc_hz"])
+        report["weir"] = {"busy_cycles": busy, "busy_shares": shares,
+                          "cycles_per_request": sum(busy) / moved["http_requests"] if moved["http_requests"] else None,
+                          "counters": {k: v for k, v in moved.items() if v}, "memory_kb": self.memory_kb()}
+        return report
+
+    def memory_kb(self, name="dataplane"):
+        for line in pathlib.Path(f"/proc/{self.procs[name].pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise Failure("no VmRSS")
+
+
+# -- what the benchmarks have in common
+
+def arguments(text, **more):
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", required=True, help="a build folder, of --buildtype=release for figures")
+    parser.add_argument("--small", action="store_true", help="a few seconds: whether it works, not how fast")
+    parser.add_argument("--json", help="write the results to this file too")
+    parser.add_argument("--idle-us", type=int, default=0, help="sleep so long without work: on cores that are not ours alone (0: poll)")
+    for name, (kind, default, words) in more.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=default, help=f"{words} ({default})")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) # leaves the with-blocks
+    args = parser.parse_args()
+    if args.small:
+        args.idle_us = 50
+    return args
+
+
+def spread(values, digits=1):
+    """'median (least - most)'"""
+    v = sorted(values)
+    f = f"{{:,.{digits}f}}"
+    return f"{f.format(statistics.median(v))} ({f.format(v[0])} - {f.format(v[-1])})" if v else "-"
+
+
+def print_table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|" + " --- |" * len(head))
+    for row in rows:
+        print("| " + " | ".join(str(c) for c in row) + " |")
+    print(flush=True)
+
+
+def write_json(args, results):
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def expect_clean(report, what):
+    """Nothing was lost, and every answer was right."""
+    expect(not report["errors"], f"{what}: {report['errors']}")
+
+
+def main_of(fn):
+    """Runs a benchmark; a broken expectation is its exit status."""
+    try:
+        fn()
+    except Failure as e:
+        print(f"FAIL: {e}")
+        sys.exit(1)

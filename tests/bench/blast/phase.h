@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Phases: one line says what is done, one JSON object says what came of it.
+ *
+ *   connect n=N [rate=PER_SECOND] [opening=N] [seconds=AT_MOST]
+ *   hold seconds=S
+ *   load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]
+ *        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [timeout=S]
+ *   close [n=LEFT] [seconds=AT_MOST]
+ */
+#ifndef BLAST_PHASE_H
+#define BLAST_PHASE_H
+
+#include <jansson.h>
+
+#include "load.h"
+
+struct phase {
+	enum phase_kind { PHASE_CONNECT, PHASE_HOLD, PHASE_LOAD, PHASE_CLOSE } kind;
+	enum { STAGE_RUN, STAGE_FINISH, STAGE_DONE } stage;
+	/* arguments */
+	double seconds, warmup, rate, new_rate, timeout;
+	uint32_t n, active, opening, shots, n_opened_before;
+	bool is_idle_load; /* load without requests of the pool: active=0 */
+	bool has_flood, has_flood_rate;
+	struct schedule flood;
+	double flood_rate;
+	unsigned n_sizes;
+	uint32_t sizes[MAX_SIZES];
+	/* state */
+	uint64_t begin, until;
+	uint32_t at; /* close: the next slot to look at */
+	uint32_t pool_before;
+	struct counts before;
+};
+
+/* Reads a line and begins. 0, or -EINVAL with what is wrong in why. */
+int phase_begin(struct blast *b, struct phase *p, const char *line, char *why, size_t n_why);
+/* Once per iteration; true when the phase has ended. */
+bool phase_step(struct blast *b, struct phase *p);
+/* A new reference. */
+json_t *phase_report(const struct blast *b, const struct phase *p);
+
+#endif

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weir over memif against weir-blast: the benchmarks in small, of which only what they expect counts, not the figures."""
+import pathlib
+import subprocess
+import sys
+
+from rig import Failure, expect, expect_eq, wait_until
+
+BENCH = pathlib.Path(__file__).resolve().parent.parent / "bench"
+sys.path.insert(0, str(BENCH))
+
+
+def run_small(make, script):
+    p = subprocess.run([sys.executable, BENCH / script, "--build", make.args[0], "--small"], capture_output=True, text=True, timeout=240)
+    if p.returncode != 0:
+        raise Failure(f"{script} ended with {p.returncode}\n{p.stdout[-3000:]}\n{p.stderr[-6000:]}")
+
+
+def test_ten_thousand_idle_connections_are_held_and_served(make):
+    run_small(make, "million.py")
+
+
+def test_syn_flood_breaks_no_established_connection(make):
+    run_small(make, "flood.py")
+
+
+def test_one_and_two_workers_one_and_two_endpoints_answer_all(make):
+    run_small(make, "workers.py")
+
+
+def bench(make, **kw):
+    from bench import Bench
+    return Bench(make.args[0], idle_us=50, sanitizers=make.keywords["sanitizers"], **kw)
+
+
+def test_a_crowd_that_goes_idle_at_once_disturbs_nobody(make):
+    """Thousands of timers expire together, each sends a FIN that is answered; meanwhile new clients come."""
+    n = 5000
+    with bench(make, timeouts={"idle_ms": 1500}) as b:
+        expect_eq(b.phase(f"connect n={n}")["connections"], n, "connections")
+        r = b.phase("load seconds=3 warmup=0 active=0 new=100")
+        expect_eq(r["errors"], {}, "errors")
+        expect_eq(r["new"]["good"], r["new"]["begun"], "new connections that were served")
+        b.phase("hold seconds=1")
+        expect_eq(b.phase("hold seconds=0.1")["connections"], 0, "connections that outlived the idle limit")
+        drops = {d["reason"]: d["count"] for d in b.weirctl("drops")}
+        expect_eq(drops["req_idle_timeout"], n, "connections closed for being idle")
+
+
+def test_bodies_of_all_sizes_arrive_unchanged_over_memif(make):
+    """Chains of packet buffers, partial segments, lost frames: the client looks at each byte."""
+    sizes = "size=0,1,500,513,1447,1448,1449,3000,65536,1048576"
+    for drop in (0, 1000):
+        with bench(make, blast=["--drop", str(drop)]) as b:
+            b.phase("connect n=24")
+            r = b.phase(f"load seconds=2 warmup=0 active=24 {sizes}")
+            expect_eq(r["errors"], {}, f"errors with {drop} lost of a million")
+            expect(r["responses"] > 50, f"only {r['responses']} responses")
+            expect_eq(r["requests_at_origin"], r["responses"], "requests at the origin")
+
+
+def test_many_clients_at_once_reuse_their_connections_to_one_endpoint(make):
+    """Connections given back in a crowd are kept: else each round opens new ones, until no local port is left."""
+    n = 600
+    with bench(make) as b:
+        b.phase(f"connect n={n}")
+        b.phase(f"load seconds=0.5 warmup=0 active={n}")
+        r = b.measure(f"load seconds=1 warmup=0 active={n}")
+        expect_eq(r["errors"], {}, "errors")
+        counters = r["weir"]["counters"]
+        expect(counters["http_requests"] >= n, f"only {counters['http_requests']} requests")
+        expect(counters.get("upstream_connects", 0) <= n, f"{counters.get('upstream_connects')} connections were opened for {n} clients")
+
+
+def test_drain_of_thousands_of_idle_connections_closes_each_in_order(make):
+    from bench import BlastEnded
+    n = 3000
+    with bench(make, timeouts={"drain_ms": 20000}) as b:
+        b.phase(f"connect n={n}")
+        b.terminate("dataplane")
+        left = n
+        while left and not b.has_ended("dataplane"):
+            try:
+                r = b.phase("hold seconds=0.1")
+            except BlastEnded: # memif may take it along, once all is done
+                break
+            expect_eq(r["errors"], {}, "errors")
+            left = r["connections"]
+        wait_until("the dataplane has ended", lambda: b.has_ended("dataplane"), 30)
+        expect("draining" in b.log("dataplane") and "not drained" not in b.log("dataplane"), b.log("dataplane"))
