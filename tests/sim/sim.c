@@ -8,70 +8,108 @@
 
 #include <rte_mbuf.h>
 
-#define N_MBUFS 16383
+#include "heap.h"
+#include "wire.h"
 
 static struct rte_mempool *pool, *clones;
 
 uint64_t sim_random(struct sim *s)
 {
-	uint64_t z = s->prng += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
+	return sim_mix(&s->prng);
 }
 
-static bool chance(struct sim *s, uint32_t ppm)
+void sim_inject_at(struct sim *s, uint64_t at_us, int to, struct rte_mbuf *m, const struct tcp_packet *packet)
 {
-	return ppm && sim_random(s) % 1000000 < ppm;
-}
+	struct sim_event e = {.kind = EVENT_SEGMENT, .to = (uint8_t)to, .at_us = at_us, .m = m, .packet = *packet};
 
-static void enqueue(struct sim *s, int to, struct rte_mbuf *m, const struct tcp_packet *packet)
-{
-	uint32_t jitter = s->link.jitter_us ? (uint32_t)(sim_random(s) % s->link.jitter_us) : 0;
-
-	if (s->n_packets == SIM_MAX_PACKETS) {
-		rte_pktmbuf_free(m);
-		return;
-	}
-	s->packets[s->n_packets++] = (struct sim_packet){
-		.at_us = s->now_us + s->link.delay_us + jitter,
-		.order = s->order++,
-		.to = to,
-		.m = m,
-		.packet = *packet,
-	};
+	s->n_packets++;
+	heap_push(&s->heap, &e, s->order++);
 }
 
 void sim_inject(struct sim *s, int to, struct rte_mbuf *m, const struct tcp_packet *packet)
 {
-	enqueue(s, to, m, packet);
+	uint32_t jitter = s->link.jitter_us ? (uint32_t)(sim_random(s) % s->link.jitter_us) : 0;
+
+	sim_inject_at(s, s->now_us + s->link.delay_us + jitter, to, m, packet);
 }
 
-/* A segment leaves a stack: copied flat, as a wire does. */
+void sim_at(struct sim *s, uint64_t at_us, sim_call_fn *fn, void *ctx)
+{
+	struct sim_event e = {.kind = EVENT_CALL, .at_us = at_us, .call = {.fn = fn, .ctx = ctx}};
+
+	heap_push(&s->heap, &e, s->order++);
+}
+
+/* One segment, as long as the wire takes it. Takes m. */
+static void put_on_wire(struct sim_host *h, struct rte_mbuf *m, const struct tcp_packet *packet)
+{
+	struct sim *s = h->sim;
+	uint32_t tag = s->sent ? s->sent(s, h->id, m, packet) : 0;
+
+	if (s->filter && !s->filter(s, h->id, m)) {
+		if (s->fate)
+			s->fate(s, h->id, m, tag, SIM_FILTERED, 0);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	link_carry(s, s->route ? s->route(s, h->id, m) : &s->link, !h->id, m, packet, tag);
+}
+
+/* The piece of a long segment that begins at payload byte off, as a NIC cuts it (see tcp_output_fn). */
+static struct rte_mbuf *cut_piece(struct sim *s, const struct rte_mbuf *m, uint32_t off)
+{
+	uint32_t payload = m->pkt_len - m->l4_len;
+	uint32_t len = payload - off < m->tso_segsz ? payload - off : m->tso_segsz;
+	struct wire_seg seg;
+	struct rte_mbuf *piece;
+	uint8_t bytes[65536];
+
+	if (!wire_parse(m, &seg) || len > sizeof(bytes))
+		abort();
+	seg.seq += off;
+	seg.len = len;
+	if (off > 0)
+		seg.flags &= (uint8_t)~WIRE_CWR;
+	if (off + len < payload)
+		seg.flags &= (uint8_t)~(WIRE_FIN | WIRE_PSH);
+	piece = wire_build(s->pool, &seg, rte_pktmbuf_read(m, m->l4_len + off, len, bytes));
+	return piece;
+}
+
+static void cut_long(struct sim_host *h, const struct rte_mbuf *m, const struct tcp_packet *packet)
+{
+	struct wire_seg seg;
+
+	if (!wire_parse(m, &seg) || seg.header_len != m->l4_len || seg.len == 0 || seg.len > h->tso_max_bytes ||
+	    (seg.flags & (WIRE_SYN | WIRE_RST | WIRE_URG))) {
+		fprintf(stderr, "sim: a long segment of %u bytes that no NIC could cut (l4_len %u, segsz %u, flags %02x)\n",
+			m->pkt_len, (unsigned)m->l4_len, (unsigned)m->tso_segsz, seg.flags);
+		abort();
+	}
+	for (uint32_t off = 0; off < seg.len; off += m->tso_segsz) {
+		struct rte_mbuf *piece = cut_piece(h->sim, m, off);
+
+		if (piece)
+			put_on_wire(h, piece, packet);
+	}
+}
+
+/* A segment leaves a stack: copied, as a wire does. */
 static void on_output(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, uint8_t ecn, uint64_t now_us)
 {
 	struct sim_host *h = ctx;
-	struct sim *s = h->sim;
 	struct tcp_packet packet = {.src = flow->local, .dst = flow->remote, .ecn = ecn};
-	struct rte_mbuf *copy = rte_pktmbuf_copy(m, s->pool, 0, UINT32_MAX);
+	struct rte_mbuf *copy;
 
+	if (m->tso_segsz) {
+		cut_long(h, m, &packet);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	copy = rte_pktmbuf_copy(m, h->sim->pool, 0, UINT32_MAX);
 	rte_pktmbuf_free(m);
-	if (!copy)
-		return;
-	if (rte_pktmbuf_linearize(copy) != 0 && !s->filter) /* too long: for a filter that takes segments before they are cut */
-		abort();
-	if ((s->filter && !s->filter(s, h->id, copy)) || chance(s, s->link.loss_ppm)) {
-		rte_pktmbuf_free(copy);
-		return;
-	}
-	if (chance(s, s->link.duplicate_ppm)) {
-		struct rte_mbuf *twin = rte_pktmbuf_copy(copy, s->pool, 0, UINT32_MAX);
-
-		if (twin)
-			enqueue(s, !h->id, twin, &packet);
-	}
-	enqueue(s, !h->id, copy, &packet);
+	if (copy)
+		put_on_wire(h, copy, &packet);
 }
 
 struct tcp_config sim_config(void)
@@ -103,6 +141,7 @@ static void host_init(struct sim *s, int id, const struct tcp_config *config)
 
 	h->sim = s;
 	h->id = id;
+	h->tso_max_bytes = config->tso_max_bytes;
 	snprintf(text, sizeof(text), "10.0.0.%d", id + 1);
 	ip_parse(text, strlen(text), &h->ip);
 	wheel_init(&h->wheel, 1000, s->now_us);
@@ -113,15 +152,16 @@ static void host_init(struct sim *s, int id, const struct tcp_config *config)
 
 void sim_init(struct sim *s, uint64_t seed, const struct tcp_config *a, const struct tcp_config *b)
 {
-	memset(s, 0, offsetof(struct sim, packets));
-	s->filter = NULL;
+	memset(s, 0, sizeof(*s));
 	if (!pool) {
-		pool = rte_pktmbuf_pool_create("sim", N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-		clones = rte_pktmbuf_pool_create("sim-clones", N_MBUFS, 0, 0, 0, SOCKET_ID_ANY);
+		pool = rte_pktmbuf_pool_create("sim", SIM_N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+		clones = rte_pktmbuf_pool_create("sim-clones", SIM_N_MBUFS, 0, 0, 0, SOCKET_ID_ANY);
+		if (!pool || !clones)
+			abort();
 	}
 	s->pool = pool;
 	s->clones = clones;
-	s->now_us = 1000000 + seed * 7777;
+	s->now_us = 1000000 + seed % 1000003 * 7777;
 	s->prng = seed;
 	s->link.delay_us = 1000;
 	host_init(s, 0, a);
@@ -130,9 +170,14 @@ void sim_init(struct sim *s, uint64_t seed, const struct tcp_config *a, const st
 
 static void drop_all(struct sim *s)
 {
-	for (unsigned i = 0; i < s->n_packets; i++)
-		rte_pktmbuf_free(s->packets[i].m);
+	while (s->heap.n) {
+		struct sim_event e = heap_pop(&s->heap);
+
+		if (e.kind == EVENT_SEGMENT)
+			rte_pktmbuf_free(e.m);
+	}
 	s->n_packets = 0;
+	heap_free(&s->heap);
 }
 
 void sim_fini(struct sim *s)
@@ -145,34 +190,29 @@ void sim_fini(struct sim *s)
 		}
 	}
 	drop_all(s);
-	if (rte_mempool_avail_count(s->pool) != N_MBUFS || rte_mempool_avail_count(s->clones) != N_MBUFS) {
-		fprintf(stderr, "sim: mbufs are missing: %u and %u of %u\n", N_MBUFS - rte_mempool_avail_count(s->pool),
-			N_MBUFS - rte_mempool_avail_count(s->clones), N_MBUFS);
+	if (rte_mempool_avail_count(s->pool) != SIM_N_MBUFS || rte_mempool_avail_count(s->clones) != SIM_N_MBUFS) {
+		fprintf(stderr, "sim: mbufs are missing: %u and %u of %u\n",
+			SIM_N_MBUFS - rte_mempool_avail_count(s->pool), SIM_N_MBUFS - rte_mempool_avail_count(s->clones),
+			SIM_N_MBUFS);
 		abort();
 	}
 }
 
-/* Index of the next packet to arrive, or -1. */
-static int next_packet(const struct sim *s)
+static void run_event(struct sim *s, struct sim_event *e)
 {
-	int best = -1;
-
-	for (unsigned i = 0; i < s->n_packets; i++)
-		if (best < 0 || s->packets[i].at_us < s->packets[best].at_us ||
-		    (s->packets[i].at_us == s->packets[best].at_us && s->packets[i].order < s->packets[best].order))
-			best = (int)i;
-	return best;
-}
-
-static void deliver_due(struct sim *s)
-{
-	int i;
-
-	while ((i = next_packet(s)) >= 0 && s->packets[i].at_us <= s->now_us) {
-		struct sim_packet p = s->packets[i];
-
-		s->packets[i] = s->packets[--s->n_packets];
-		tcp_input(s->host[p.to].tcp, p.m, &p.packet, s->now_us);
+	switch ((enum sim_event_kind)e->kind) {
+	case EVENT_SEGMENT:
+		s->n_packets--;
+		if (s->arrives)
+			s->arrives(s, e->to, e->m, &e->packet, e->tag);
+		tcp_input(s->host[e->to].tcp, e->m, &e->packet, s->now_us);
+		break;
+	case EVENT_TOO_BIG:
+		tcp_icmp_error(s->host[e->to].tcp, &e->flow, e->seq, TCP_ICMP_TOO_BIG, e->mtu, s->now_us);
+		break;
+	case EVENT_CALL:
+		e->call.fn(e->call.ctx, s->now_us);
+		break;
 	}
 }
 
@@ -181,19 +221,20 @@ bool sim_run(struct sim *s, uint64_t for_us, bool (*done)(void *ctx), void *ctx)
 	uint64_t end = s->now_us + for_us;
 
 	for (;;) {
-		uint64_t next = UINT64_MAX;
-		int i;
+		uint64_t next;
 
-		deliver_due(s);
+		while (heap_next_us(&s->heap) <= s->now_us) {
+			struct sim_event e = heap_pop(&s->heap);
+
+			run_event(s, &e);
+		}
 		for (int h = 0; h < 2; h++) {
 			wheel_run(&s->host[h].wheel, s->now_us, UINT32_MAX);
 			tcp_run(s->host[h].tcp, s->now_us);
 		}
 		if (done && done(ctx))
 			return true;
-		i = next_packet(s);
-		if (i >= 0)
-			next = s->packets[i].at_us;
+		next = heap_next_us(&s->heap);
 		for (int h = 0; h < 2; h++) {
 			uint64_t t = wheel_next_us(&s->host[h].wheel);
 
