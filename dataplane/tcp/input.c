@@ -310,6 +310,7 @@ static void input_fin(struct tcp_conn *c)
 {
 	c->rcv_nxt++;
 	c->has_early_fin = false;
+	rcvq_end(c);
 	c->fin_received = true;
 	ack_at_once(c);
 	conn_mark_ready(c, TCP_EV_READABLE);

@@ -374,7 +374,7 @@ unsigned rcvq_sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsig
 	return n;
 }
 
-void rcvq_free(struct tcp_conn *c)
+void rcvq_end(struct tcp_conn *c)
 {
 	while (c->ooo) {
 		struct rte_mbuf *r = c->ooo;
@@ -382,6 +382,12 @@ void rcvq_free(struct tcp_conn *c)
 		c->ooo = *range_next(r);
 		free_range(c, r);
 	}
+	c->dsack[0] = c->dsack[1];
+}
+
+void rcvq_free(struct tcp_conn *c)
+{
+	rcvq_end(c);
 	while (c->rcv.head) {
 		struct rte_mbuf *m = c->rcv.head;
 

@@ -480,6 +480,8 @@ void conn_established(struct tcp_conn *c);
 /* rcvq.c: received data. seg is trimmed to the window; m begins at its payload. Returns true if rcv_nxt advanced. */
 bool rcvq_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len);
 void rcvq_free(struct tcp_conn *c);
+/* FIN was taken: what a peer sent behind it is nothing. */
+void rcvq_end(struct tcp_conn *c);
 /* [seq, end) came again, before rcv_nxt: the next ACK tells (RFC 2883). */
 void rcvq_duplicate(struct tcp_conn *c, uint32_t seq, uint32_t end);
 /* SACK blocks of what waits out of order, the latest first; at most max pairs. */
