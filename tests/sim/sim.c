@@ -11,7 +11,11 @@
 #include "heap.h"
 #include "wire.h"
 
+#define TIMERS_AT_ONCE 1000000 /* more than any test has */
+
 static struct rte_mempool *pool, *clones;
+static struct rte_mempool *reserve; /* for a look at what there is no mbuf for */
+char sim_label[64];
 
 uint64_t sim_random(struct sim *s)
 {
@@ -40,11 +44,10 @@ void sim_at(struct sim *s, uint64_t at_us, sim_call_fn *fn, void *ctx)
 	heap_push(&s->heap, &e, s->order++);
 }
 
-/* One segment, as long as the wire takes it. Takes m. */
-static void put_on_wire(struct sim_host *h, struct rte_mbuf *m, const struct tcp_packet *packet)
+/* One segment, as long as the wire takes it. Takes m, which is the wire's own copy. */
+static void put_on_wire(struct sim_host *h, struct rte_mbuf *m, const struct tcp_packet *packet, uint32_t tag)
 {
 	struct sim *s = h->sim;
-	uint32_t tag = s->sent ? s->sent(s, h->id, m, packet) : 0;
 
 	if (s->filter && !s->filter(s, h->id, m)) {
 		if (s->fate)
@@ -55,13 +58,27 @@ static void put_on_wire(struct sim_host *h, struct rte_mbuf *m, const struct tcp
 	link_carry(s, s->route ? s->route(s, h->id, m) : &s->link, !h->id, m, packet, tag);
 }
 
+/* A segment that the wire has no mbuf for: sent, and lost. */
+static void lose_for_want_of_mbuf(struct sim_host *h, const struct rte_mbuf *m, uint32_t tag)
+{
+	struct sim *s = h->sim;
+
+	s->n_no_mbuf++;
+	if (s->fate)
+		s->fate(s, h->id, m, tag, SIM_NO_MBUF, 0);
+}
+
+static uint32_t tell_sent(struct sim_host *h, const struct rte_mbuf *m, const struct tcp_packet *packet)
+{
+	return h->sim->sent ? h->sim->sent(h->sim, h->id, m, packet) : 0;
+}
+
 /* The piece of a long segment that begins at payload byte off, as a NIC cuts it (see tcp_output_fn). */
-static struct rte_mbuf *cut_piece(struct sim *s, const struct rte_mbuf *m, uint32_t off)
+static struct rte_mbuf *cut_piece(struct rte_mempool *from, const struct rte_mbuf *m, uint32_t off)
 {
 	uint32_t payload = m->pkt_len - m->l4_len;
 	uint32_t len = payload - off < m->tso_segsz ? payload - off : m->tso_segsz;
 	struct wire_seg seg;
-	struct rte_mbuf *piece;
 	uint8_t bytes[65536];
 
 	if (!wire_parse(m, &seg) || len > sizeof(bytes))
@@ -72,8 +89,7 @@ static struct rte_mbuf *cut_piece(struct sim *s, const struct rte_mbuf *m, uint3
 		seg.flags &= (uint8_t)~WIRE_CWR;
 	if (off + len < payload)
 		seg.flags &= (uint8_t)~(WIRE_FIN | WIRE_PSH);
-	piece = wire_build(s->pool, &seg, rte_pktmbuf_read(m, m->l4_len + off, len, bytes));
-	return piece;
+	return wire_build(from, &seg, rte_pktmbuf_read(m, m->l4_len + off, len, bytes));
 }
 
 static void cut_long(struct sim_host *h, const struct rte_mbuf *m, const struct tcp_packet *packet)
@@ -82,15 +98,21 @@ static void cut_long(struct sim_host *h, const struct rte_mbuf *m, const struct 
 
 	if (!wire_parse(m, &seg) || seg.header_len != m->l4_len || seg.len == 0 || seg.len > h->tso_max_bytes ||
 	    (seg.flags & (WIRE_SYN | WIRE_RST | WIRE_URG))) {
-		fprintf(stderr, "sim: a long segment of %u bytes that no NIC could cut (l4_len %u, segsz %u, flags %02x)\n",
-			m->pkt_len, (unsigned)m->l4_len, (unsigned)m->tso_segsz, seg.flags);
+		fprintf(stderr, "sim%s: a long segment of %u bytes that no NIC could cut (l4_len %u, segsz %u, flags %02x)\n",
+			sim_label, m->pkt_len, (unsigned)m->l4_len, (unsigned)m->tso_segsz, seg.flags);
 		abort();
 	}
 	for (uint32_t off = 0; off < seg.len; off += m->tso_segsz) {
-		struct rte_mbuf *piece = cut_piece(h->sim, m, off);
+		struct rte_mbuf *piece = cut_piece(h->sim->pool, m, off);
+		struct rte_mbuf *seen = piece ? piece : cut_piece(reserve, m, off);
+		uint32_t tag = tell_sent(h, seen, packet);
 
-		if (piece)
-			put_on_wire(h, piece, packet);
+		if (piece) {
+			put_on_wire(h, piece, packet, tag);
+		} else {
+			lose_for_want_of_mbuf(h, seen, tag);
+			rte_pktmbuf_free(seen);
+		}
 	}
 }
 
@@ -100,16 +122,20 @@ static void on_output(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow,
 	struct sim_host *h = ctx;
 	struct tcp_packet packet = {.src = flow->local, .dst = flow->remote, .ecn = ecn};
 	struct rte_mbuf *copy;
+	uint32_t tag;
 
 	if (m->tso_segsz) {
 		cut_long(h, m, &packet);
 		rte_pktmbuf_free(m);
 		return;
 	}
+	tag = tell_sent(h, m, &packet);
 	copy = rte_pktmbuf_copy(m, h->sim->pool, 0, UINT32_MAX);
-	rte_pktmbuf_free(m);
 	if (copy)
-		put_on_wire(h, copy, &packet);
+		put_on_wire(h, copy, &packet, tag);
+	else
+		lose_for_want_of_mbuf(h, m, tag);
+	rte_pktmbuf_free(m);
 }
 
 struct tcp_config sim_config(void)
@@ -156,7 +182,8 @@ void sim_init(struct sim *s, uint64_t seed, const struct tcp_config *a, const st
 	if (!pool) {
 		pool = rte_pktmbuf_pool_create("sim", SIM_N_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 		clones = rte_pktmbuf_pool_create("sim-clones", SIM_N_MBUFS, 0, 0, 0, SOCKET_ID_ANY);
-		if (!pool || !clones)
+		reserve = rte_pktmbuf_pool_create("sim-reserve", 63, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+		if (!pool || !clones || !reserve)
 			abort();
 	}
 	s->pool = pool;
@@ -185,13 +212,13 @@ void sim_fini(struct sim *s)
 	for (int i = 0; i < 2; i++) {
 		tcp_destroy(s->host[i].tcp, s->now_us);
 		if (s->host[i].wheel.n_armed != 0) {
-			fprintf(stderr, "sim: %zu timers are still armed\n", s->host[i].wheel.n_armed);
+			fprintf(stderr, "sim%s: %zu timers are still armed\n", sim_label, s->host[i].wheel.n_armed);
 			abort();
 		}
 	}
 	drop_all(s);
 	if (rte_mempool_avail_count(s->pool) != SIM_N_MBUFS || rte_mempool_avail_count(s->clones) != SIM_N_MBUFS) {
-		fprintf(stderr, "sim: mbufs are missing: %u and %u of %u\n",
+		fprintf(stderr, "sim%s: mbufs are missing: %u and %u of %u\n", sim_label,
 			SIM_N_MBUFS - rte_mempool_avail_count(s->pool), SIM_N_MBUFS - rte_mempool_avail_count(s->clones),
 			SIM_N_MBUFS);
 		abort();
@@ -208,12 +235,24 @@ static void run_event(struct sim *s, struct sim_event *e)
 		tcp_input(s->host[e->to].tcp, e->m, &e->packet, s->now_us);
 		break;
 	case EVENT_TOO_BIG:
+		if (s->icmp)
+			s->icmp(s, e->to, &e->flow);
 		tcp_icmp_error(s->host[e->to].tcp, &e->flow, e->seq, TCP_ICMP_TOO_BIG, e->mtu, s->now_us);
 		break;
 	case EVENT_CALL:
 		e->call.fn(e->call.ctx, s->now_us);
 		break;
 	}
+}
+
+/* One iteration of a worker's loop. */
+static void run_host(struct sim *s, struct sim_host *h)
+{
+	if (wheel_run(&h->wheel, s->now_us, TIMERS_AT_ONCE) == TIMERS_AT_ONCE) {
+		fprintf(stderr, "sim%s: host %d has a timer that is due again as soon as it has run\n", sim_label, h->id);
+		abort();
+	}
+	tcp_run(h->tcp, s->now_us);
 }
 
 bool sim_run(struct sim *s, uint64_t for_us, bool (*done)(void *ctx), void *ctx)
@@ -228,10 +267,8 @@ bool sim_run(struct sim *s, uint64_t for_us, bool (*done)(void *ctx), void *ctx)
 
 			run_event(s, &e);
 		}
-		for (int h = 0; h < 2; h++) {
-			wheel_run(&s->host[h].wheel, s->now_us, UINT32_MAX);
-			tcp_run(s->host[h].tcp, s->now_us);
-		}
+		for (int h = 0; h < 2; h++)
+			run_host(s, &s->host[h]);
 		if (done && done(ctx))
 			return true;
 		next = heap_next_us(&s->heap);

@@ -45,6 +45,7 @@ struct sim {
 	struct rte_mempool *pool, *clones;
 	struct sim_host host[2];
 	unsigned n_packets; /* on their way */
+	uint64_t n_no_mbuf; /* segments lost because the wire had no mbuf for them */
 	struct sim_heap heap;
 
 	/* Any of these may be NULL. ctx is theirs. */
@@ -57,6 +58,8 @@ struct sim {
 	uint32_t (*sent)(struct sim *s, int from, const struct rte_mbuf *m, const struct tcp_packet *packet);
 	/* a segment is about to be given to a stack; tag 0: injected by a test */
 	void (*arrives)(struct sim *s, int to, const struct rte_mbuf *m, const struct tcp_packet *packet, uint32_t tag);
+	/* an ICMP error is about to be given to a stack */
+	void (*icmp)(struct sim *s, int to, const struct ip_flow *flow);
 	/* what became of a segment that was sent */
 	void (*fate)(struct sim *s, int from, const struct rte_mbuf *m, uint32_t tag, enum sim_fate what, uint64_t at_us);
 };
@@ -64,7 +67,11 @@ struct sim {
 /* Good values for a stack in tests. */
 struct tcp_config sim_config(void);
 void sim_init(struct sim *s, uint64_t seed, const struct tcp_config *a, const struct tcp_config *b);
-/* Ends both stacks, and fails the process if an mbuf is missing or a timer still armed. */
+/*
+ * Ends both stacks, and fails the process if an mbuf is missing or a timer
+ * still armed; sim_label, where set, says of which run.
+ */
+extern char sim_label[64];
 void sim_fini(struct sim *s);
 uint64_t sim_random(struct sim *s);
 /* Runs until done(ctx), at most for_us of virtual time. Returns what done() says at the end. */
