@@ -180,7 +180,7 @@ static bool append_payload(struct rte_mempool *pool, struct rte_mbuf *head, cons
 struct rte_mbuf *wire_build(struct rte_mempool *pool, const struct wire_seg *s, const void *payload)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
-	uint8_t options[40] = {0};
+	uint8_t options[64] = {0}; /* 40 at most are used; the compiler cannot know */
 	unsigned header = WIRE_HEADER_MIN + (write_options(options, s) + 3) / 4 * 4;
 	uint8_t *h;
 
