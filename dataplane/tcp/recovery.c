@@ -297,6 +297,9 @@ static void tell_cc(struct tcp_conn *c, const struct tcp_ack *a)
 
 static void take_rtt(struct tcp_conn *c, struct tcp_ack *a)
 {
+	/* What came with a retransmission may have waited for it (RFC 6298 3): its time is that of the gap. */
+	if (a->has_resent)
+		a->first_rtt_us = a->rtt_us = 0;
 	if (!a->first_rtt_us && a->acked && a->ts_ecr) { /* only retransmissions arrived: the time stamp says which (RFC 7323 4) */
 		uint32_t ms = conn_ts_now(c) - a->ts_ecr;
 
@@ -315,6 +318,8 @@ static void end_doubt(struct tcp_conn *c)
 		c->mss_full = c->mss;
 	else
 		c->mss = c->mss_full;
+	if (c->cc.cwnd < conn_payload_max(c)) /* it was counted in small segments */
+		c->cc.cwnd = conn_payload_max(c);
 	c->is_doubted = false;
 	c->was_doubted = true;
 }

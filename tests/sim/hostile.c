@@ -210,6 +210,7 @@ static void draw_config(uint64_t seed)
 	config.ecn = sim_mix(&prng) % 2;
 	config.cc = (enum tcp_cc_kind)(sim_mix(&prng) % (TCP_CC_BBR + 1));
 	config.n_connections = 16 * N_FOES; /* the pools of what is in flight follow it */
+	config.n_held_max = sim_mix(&prng) % 3 ? 0 : 100 + (uint32_t)(sim_mix(&prng) % 2000);
 	config.n_syn = sim_mix(&prng) % 3 ? N_FOES : 4;
 }
 

@@ -124,6 +124,8 @@ static void plan_side(struct dice *d, struct side_plan *p)
 	if (percent(d, 15))
 		p->gap_us = between(d, 1, 4000000 / (p->to_send / p->chunk + 1));
 	p->how = percent(d, 60) ? SEND_COPY : SEND_MBUFS;
+	if (p->how == SEND_MBUFS && p->chunk < 256) /* each call costs an mbuf: a thousand times of 17 bytes, all of them */
+		p->chunk = 256;
 	p->reads_mbufs = percent(d, 50);
 	p->read_max = percent(d, 50) ? UINT32_MAX : between(d, 1, 10000);
 	p->end = END_CLEAN;
@@ -169,8 +171,8 @@ static void plan_conn(struct dice *d, const struct world_plan *w, struct conn_pl
 	c->start_us = between(d, 0, w->spread_us);
 	c->client = percent(d, 80) ? 0 : 1;
 	plan_path(d, c->link, is_bad);
-	/* To find that large segments vanish takes timeouts; where time is lost otherwise there may be too few left. */
-	c->must_complete = !is_bad && !w->is_scarce && !(c->link[0].hides_mtu && w->n_famines);
+	/* To find that large segments vanish takes timeouts: in both directions at once there may be too few. */
+	c->must_complete = !is_bad && !w->is_scarce && !c->link[0].hides_mtu;
 	plan_side(d, &c->side[0]);
 	plan_side(d, &c->side[1]);
 	if (percent(d, 15)) {
@@ -219,6 +221,7 @@ static struct tcp_config plan_config(struct dice *d)
 	c.ecn = percent(d, 50);
 	c.tso_max_bytes = percent(d, 50) ? 0 : between(d, 2000, 65000);
 	c.cc = (enum tcp_cc_kind)between(d, 0, TCP_CC_BBR);
+	c.n_held_max = percent(d, 75) ? SIM_N_MBUFS / 3 : between(d, 200, 3000); /* of the other host's, and of the wire's, the rest */
 	for (unsigned i = 0; i < sizeof(c.secret); i++)
 		c.secret[i] = (uint8_t)sim_mix(&d->state);
 	return c;
@@ -310,10 +313,10 @@ void plan_print(const struct world_plan *p, unsigned i)
 	       p->is_ip6 ? ", IPv6" : "", p->is_shared ? ", one path" : "", p->is_scarce ? ", scarce" : "", p->n_attacks,
 	       p->n_famines);
 	for (int h = 0; h < 2; h++)
-		printf("  host %d: mtu %u, rx %u, tx %u, n_syn %u, table %u, time-wait %u ms, keep-alive %u ms, ecn %d, tso %u\n", h,
+		printf("  host %d: mtu %u, rx %u, tx %u, n_syn %u, table %u, time-wait %u ms, keep-alive %u ms, ecn %d, tso %u, %u mbufs\n", h,
 		       p->config[h].mtu, p->config[h].rx_buffer_bytes, p->config[h].tx_buffer_bytes, p->config[h].n_syn,
 		       p->config[h].n_connections, p->config[h].time_wait_ms, p->config[h].keepalive_ms, p->config[h].ecn,
-		       p->config[h].tso_max_bytes);
+		       p->config[h].tso_max_bytes, p->config[h].n_held_max);
 	printf("connection %u: host %u opens, at %u us; strips %x of SYN, %x of SYN-ACK; %s after %u us%s\n", i, c->client,
 	       c->start_us, c->strip[0], c->strip[1], plan_fate_names[c->fate], c->fate_us,
 	       c->must_complete ? "; must complete" : "");

@@ -89,12 +89,12 @@ static void attack_nearby(struct world *w, struct conn_run *r, int victim)
 	forge(w, r, victim, &s);
 }
 
-/* Both ends talk, and no later connection has taken their ports. */
+/* Established (what is half open a SYN may end, RFC 9293 3.10.7.4), and no later connection has taken its ports. */
 static bool has_ports(struct world *w, struct conn_run *r)
 {
 	int side;
 
-	return r->is_bound && r->wire.side[0].talks && r->wire.side[1].talks &&
+	return r->is_bound && r->wire.side[0].talks && r->wire.side[1].talks && r->app[1].connected &&
 	       world_find(w, r->plan->client, r->port, r->server_port, &side) == r;
 }
 
