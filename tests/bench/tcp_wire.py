@@ -30,8 +30,9 @@ import sys
 from wire_rig import FAR, MBUFS, RECEIVE_BUFFER, SEND_BUFFER, SYSCTLS, Failure, WireRig
 
 GOAL_RATIO, GOAL_SHARE = 0.95, (0.40, 0.60)
-FAIR_MBIT, FAIR_RTT_MS = 50, 40
-FAIR_JITTER_US = 2000  # of the ACKs, as other traffic would make it: without any, which flow loses depends on microseconds
+# Of the ACKs, as other traffic would make it: without any, which flow loses depends on microseconds; as much as between two
+# ACKs, and they come in clumps, which a sender that paces smooths and another passes on to the queue.
+FAIR_JITTER_US = 250
 MSS = 1448
 RARE = 0.005  # a loss below this needs more time for as many losses
 PEAK_MS = 250  # apart: the slow starts of connections that lose so rarely, or together they ask too much of this machine
@@ -71,6 +72,9 @@ class Problems:
         for f in flows:
             if f["error"]:
                 self.failures.append(f"{what}: {f['sender']} (client port {f['local_port']}): {f['error']}")
+        asleep_s = max(f["asleep_s"] for f in flows)
+        if asleep_s > 0.5:
+            self.doubts.append(f"{what}: the receiver could not run for {asleep_s:.1f} s")
         lost = wire["socket_drops"] + wire["send_errors"] + wire["too_long"] + wire["up"]["no_frame"] + wire["down"]["no_frame"]
         if lost:
             self.doubts.append(f"{what}: the wire lost {lost} frames that it should not have")
@@ -187,23 +191,23 @@ def common_rates(flows, interval_ms, skip_s):
 
 
 def fairness_run(rig, args, pair, seed, problems):
-    queue = FAIR_MBIT * 125 * FAIR_RTT_MS  # one bandwidth-delay product
-    options = wire_options(FAIR_RTT_MS, seed=seed, rate_kbit=FAIR_MBIT * 1000, queue_bytes=queue)
+    queue = round(args.fair_mbit * 125 * args.fair_rtt_ms)  # one bandwidth-delay product
+    options = wire_options(args.fair_rtt_ms, seed=seed, rate_kbit=round(args.fair_mbit * 1000), queue_bytes=queue)
     options += ["--up", "--jitter-us", str(FAIR_JITTER_US)]
     if args.trace:
         options += ["--trace", f"{args.trace}-fair-{'-'.join(pair)}-{seed}"]
     rig.start_wire(*options)
     flows = rig.download([(pair[0], 0), (pair[1], round(args.lead_s * 1000))], args.fair_seconds + args.skip_s)
     wire = rig.stop_wire()
-    problems.look_at(f"fairness {' and '.join(pair)}", flows, wire, rig, FAIR_RTT_MS * 500)
+    problems.look_at(f"fairness {' and '.join(pair)}", flows, wire, rig, args.fair_rtt_ms * 500)
     if any(f["error"] for f in flows):
         return None
     return common_rates(flows, 100, args.skip_s), wire
 
 
 def fairness(rig, args, problems, out):
-    print(f"\nFairness: two connections, {FAIR_MBIT} Mbit/s, RTT {FAIR_RTT_MS} ms, queue of one bandwidth-delay product "
-          f"({FAIR_MBIT * 125 * FAIR_RTT_MS} bytes), ACKs with up to {FAIR_JITTER_US} us of jitter;\nthe second begins "
+    print(f"\nFairness: two connections, {args.fair_mbit:g} Mbit/s, RTT {args.fair_rtt_ms} ms, queue of one bandwidth-delay product "
+          f"({round(args.fair_mbit * 125 * args.fair_rtt_ms)} bytes), ACKs with up to {FAIR_JITTER_US} us of jitter;\nthe second begins "
           f"{args.lead_s} s after the first; over {args.fair_seconds:g} s, from {args.skip_s:g} s after that")
     print(f"{'first':>6} {'second':>6} | {'Mbit/s':>13} | share of the first | Jain | drops")
     weir_shares = []
@@ -242,6 +246,8 @@ def parse_args():
     p.add_argument("--total-mbit", type=float, default=60, help="of each sender's connections together, if --flows is 0")
     p.add_argument("--wire", default="", help="more options of weir-wire, for throughput")
     p.add_argument("--in-turn", action="store_true", help="one sender after the other, not at the same time")
+    p.add_argument("--fair-mbit", type=float, default=50)
+    p.add_argument("--fair-rtt-ms", type=int, default=40)
     p.add_argument("--fair-seconds", type=float, default=30)
     p.add_argument("--skip-s", type=float, default=15, help="of fairness: time until shares count")
     p.add_argument("--fair-runs", type=int, default=1, help="of each order")
