@@ -135,13 +135,15 @@ static bool is_asked(uint32_t worker, unsigned i)
 static int collect(struct walk *w, const struct weir_diag_region *r)
 {
 	struct diag_list *list = &w->list;
+	uint32_t n_rows[WEIR_MAX_WORKERS]; /* read once: what was checked is what is used */
 	size_t n = 0;
 
 	for (unsigned i = 0; i < r->n_workers; i++)
 		if (is_asked(w->query.worker, i)) {
-			if (worker_of(r, i)->walk_id != w->id || worker_of(r, i)->n_rows > w->query.limit)
+			n_rows[i] = __atomic_load_n(&worker_of(r, i)->n_rows, __ATOMIC_RELAXED);
+			if (worker_of(r, i)->walk_id != w->id || n_rows[i] > w->query.limit)
 				return -EPROTO;
-			n += worker_of(r, i)->n_rows;
+			n += n_rows[i];
 		}
 	list->rows = calloc(n + 1, sizeof(*list->rows));
 	if (!list->rows)
@@ -155,7 +157,7 @@ static int collect(struct walk *w, const struct weir_diag_region *r)
 			continue;
 		list->n_walked += o->n_walked;
 		list->n_matched += o->n_matched;
-		for (uint32_t k = 0; k < o->n_rows && list->n_rows < n; k++)
+		for (uint32_t k = 0; k < n_rows[i]; k++)
 			list->rows[list->n_rows++] = (struct diag_row){.worker = i, .row = rows[k]};
 	}
 	qsort_r(list->rows, list->n_rows, sizeof(*list->rows), by_key, &w->query.sort);
@@ -343,6 +345,8 @@ static int peek(struct diag *d, const struct weir_diag_region *r, unsigned i, st
 	uint64_t *tail = &d->capture.tail[i];
 	uint64_t head = load(&worker_of(r, i)->head);
 
+	if (head != *tail && r->ring_size == 0)
+		return -EPROTO;
 	while (head != *tail) {
 		uint64_t n = head - *tail;
 		uint64_t left = r->ring_size - *tail % r->ring_size;

@@ -238,8 +238,9 @@ static void read_hello(struct publish *p)
 		struct cmsghdr head;
 		char bytes[CMSG_SPACE(3 * sizeof(int))];
 	} control;
+	/* Not the whole of the aligned buffer: the kernel would fill it, with a descriptor more than there is room for in fds. */
 	struct msghdr msg = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(3 * sizeof(int))};
 	ssize_t n = recvmsg(p->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	const char *wrong = "its greeting is malformed";

@@ -34,6 +34,30 @@ static int make_text(char text[TOKEN_CHARS + 1])
 	return 0;
 }
 
+/* Is it a file of ours, whole or cut short? Only then may it go. */
+static bool has_token(const char *path, off_t size)
+{
+	char line[FILE_BYTES];
+	ssize_t n;
+	int fd;
+
+	if (size > (off_t)FILE_BYTES)
+		return false;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return false;
+	n = read(fd, line, sizeof(line));
+	close(fd);
+	if (n < 0)
+		return false;
+	if (n == (ssize_t)FILE_BYTES && line[--n] != '\n')
+		return false;
+	for (ssize_t i = 0; i < n; i++)
+		if (!memchr("0123456789abcdef", line[i], 16))
+			return false;
+	return true;
+}
+
 /* Room for a new file: what a weir-ctrl before left, whole or cut, and a link go; whatever else was named by mistake stays. */
 static int make_room(const char *path)
 {
@@ -41,7 +65,7 @@ static int make_room(const char *path)
 
 	if (lstat(path, &st) != 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISLNK(st.st_mode) && (!S_ISREG(st.st_mode) || st.st_size > (off_t)FILE_BYTES))
+	if (!S_ISLNK(st.st_mode) && (!S_ISREG(st.st_mode) || !has_token(path, st.st_size)))
 		return -EEXIST;
 	return unlink(path) == 0 ? 0 : -errno;
 }

@@ -114,6 +114,14 @@ bool admin_number(const char *text, uint64_t max, uint64_t *out)
 	return errno == 0 && !*end && *out <= max;
 }
 
+void admin_not_understood(char *out, size_t size, const char *key, const char *value)
+{
+	snprintf(out, size, "%.30s=%.100s is not understood", key, value ? value : "");
+	for (char *p = out; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+}
+
 #define MAX_HEADERS 32
 
 struct explain_args {
@@ -251,7 +259,7 @@ struct admin *admin_create(const char *listen, const struct token *token, bool r
 					     NULL, handle, a, MHD_OPTION_SOCK_ADDR, addr->ai_addr,
 					     MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT, 30u,
 					     MHD_OPTION_NOTIFY_COMPLETED, completed, a,
-					     MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+					     MHD_OPTION_END);
 	}
 	freeaddrinfo(addr);
 	if (!a || !a->daemon) {

@@ -24,6 +24,9 @@ enum MHD_Result admin_reply_result(struct MHD_Connection *c, int result);
 /* True if text is a decimal number up to max. */
 bool admin_number(const char *text, uint64_t max, uint64_t *out);
 
+/* Says in out (NUL terminated) that an argument of a query has no meaning; in ASCII, whatever the client sent. */
+void admin_not_understood(char *out, size_t size, const char *key, const char *value);
+
 /* GET /api/v1/connections */
 struct connections {
 	struct diag *diag;

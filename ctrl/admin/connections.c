@@ -96,7 +96,7 @@ static enum MHD_Result take_argument(void *cls, enum MHD_ValueKind kind, const c
 
 	(void)kind;
 	if (!take(&a->q, key, value ? value : "") && !a->wrong[0])
-		snprintf(a->wrong, sizeof(a->wrong), "%s=%s is not understood", key, value ? value : "");
+		admin_not_understood(a->wrong, sizeof(a->wrong), key, value);
 	return MHD_YES;
 }
 

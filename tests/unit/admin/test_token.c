@@ -202,6 +202,11 @@ static void a_file_that_is_no_token_stays(void **state)
 	assert_false(token_is(&t, ""));
 	token_destroy(&t);
 	expect_content(f->path, text);
+	assert_int_equal(unlink(f->path), 0);
+	put(f->path, "a short note");
+	assert_int_equal(token_create(&t, f->path, "unused"), -EEXIST);
+	token_destroy(&t);
+	expect_content(f->path, "a short note");
 	assert_int_equal(token_create(&t, f->dir, "unused"), -EEXIST);
 	token_destroy(&t);
 }

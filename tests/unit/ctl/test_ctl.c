@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "publish.h"
 #include "rig.h"
@@ -144,6 +145,78 @@ static void impossible_index_ends_the_connection(void **state)
 		;
 	assert_true(one_turn(p).is_connected);
 	publish_destroy(p);
+}
+
+static unsigned n_open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* A greeting that promises nothing usable, with that many descriptors. */
+static void greet(int fd, unsigned n_fds)
+{
+	const struct weir_hello h = {.magic = WEIR_REGION_MAGIC, .abi_major = WEIR_ABI_MAJOR};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)&h, .iov_len = sizeof(h)};
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(6 * sizeof(int))];
+	} control = {.bytes = {0}};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	int fds[6];
+
+	for (unsigned i = 0; i < n_fds; i++)
+		fds[i] = memfd_create("greeting", MFD_CLOEXEC);
+	if (n_fds) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		*CMSG_FIRSTHDR(&msg) = (struct cmsghdr){
+		    .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n_fds * sizeof(int))};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), fds, n_fds * sizeof(int));
+	}
+	assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), sizeof(h));
+	for (unsigned i = 0; i < n_fds; i++)
+		close(fds[i]);
+}
+
+static void more_descriptors_than_are_known_harm_nothing(void **state)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+	for (unsigned n_fds = 0; n_fds <= 6; n_fds++) {
+		int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), fd = -1;
+		struct publish_status st = {.is_connected = true};
+		struct publish *p;
+		unsigned before;
+
+		snprintf(addr.sun_path, sizeof(addr.sun_path), "%.60s.other", path);
+		unlink(addr.sun_path);
+		assert_int_equal(bind(listener, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+		assert_int_equal(listen(listener, 1), 0);
+		p = publish_create(addr.sun_path);
+		for (int i = 0; i < PATIENCE_MS && fd < 0; i++) {
+			publish_poll(p);
+			fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+			usleep(1000);
+		}
+		assert_true(fd >= 0);
+		before = n_open_fds();
+		greet(fd, n_fds);
+		publish_poll(p);
+		publish_status(p, &st);
+		assert_false(st.is_connected);
+		assert_int_equal(n_open_fds(), before - 1); /* its socket; of the descriptors none is left */
+		publish_destroy(p);
+		close(fd);
+		close(listener);
+		unlink(addr.sun_path);
+	}
 }
 
 static void live_waits_for_the_last_worker(void **state)
@@ -310,6 +383,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(garbled_snapshot_is_refused_and_the_old_one_stays, ctl_setup, ctl_teardown),
 	    cmocka_unit_test_setup_teardown(second_ctrl_is_told_that_there_is_one, ctl_setup, ctl_teardown),
 	    cmocka_unit_test_setup_teardown(impossible_index_ends_the_connection, ctl_setup, ctl_teardown),
+	    cmocka_unit_test_setup_teardown(more_descriptors_than_are_known_harm_nothing, ctl_setup, ctl_teardown),
 	    cmocka_unit_test_setup_teardown(live_waits_for_the_last_worker, ctl_setup, ctl_teardown),
 	    cmocka_unit_test_setup_teardown(full_worker_ring_loses_nothing_and_keeps_the_order, ctl_setup,
 					    ctl_teardown),
