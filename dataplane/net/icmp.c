@@ -12,6 +12,7 @@
 #define PROTO_UDP 17
 #define ERRORS_PER_SECOND 100
 #define ECHOES_PER_SECOND 2000
+#define ERRORS_SPREAD_PER_SECOND 1000 /* each costs every worker a packet */
 #define MTU4_MIN 576  /* no path takes less: so much every host takes (RFC 791), and less is an attack */
 #define MTU6_MIN 1280 /* RFC 8200 5 */
 #define BURST_S 1 /* a second's worth may be sent at once */
@@ -118,9 +119,18 @@ static uint16_t sane_mtu(const struct quote *q, bool is4, uint32_t mtu)
 	return (uint16_t)(is4 && mtu < MTU4_MIN ? MTU4_MIN : mtu);
 }
 
+static void spread(struct net *n, const struct rx *r)
+{
+	if (take_token(&n->spreads, ERRORS_SPREAD_PER_SECOND, r->now_us))
+		steer_broadcast(n, r);
+	else
+		stat_reason(n->stats, WEIR_R_ICMP_SPREAD_RATE);
+}
+
 static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp what, uint32_t mtu)
 {
 	const uint8_t *bytes = rx_at(r, (uint16_t)(r->l4 + 8));
+	bool is_anyones;
 	struct quote q;
 
 	if (r->m->data_len < r->l4 + 8 + 20 || !parse_quote(n, bytes, r->m->data_len - r->l4 - 8u, is4, &q)) {
@@ -134,14 +144,18 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 		return;
 	}
 	/* A device hashes the error, not what it quotes: with RSS any worker may own a client's connection. */
-	if (n->cfg.ports[r->port].caps.stable_rss && !r->is_redirected && n->cfg.n_workers > 1 &&
-	    steer_opener(n->cfg.steer, &q.flow) < 0)
-		steer_broadcast(n, r);
-	else if (steer_redirect(n, r, &q.flow))
+	is_anyones = n->cfg.ports[r->port].caps.stable_rss && n->cfg.n_workers > 1 && steer_opener(n->cfg.steer, &q.flow) < 0;
+	if (is_anyones && !r->is_redirected)
+		spread(n, r);
+	else if (!is_anyones && steer_redirect(n, r, &q.flow))
 		return;
 	stat_inc(n->stats, WEIR_C_ICMP_ERRORS_RX);
-	if (tcp_icmp_error(n->tcp, &q.flow, q.seq, what, (uint16_t)mtu, r->now_us) && what == TCP_ICMP_TOO_BIG)
+	if (!tcp_icmp_error(n->tcp, &q.flow, q.seq, what, (uint16_t)mtu, r->now_us)) {
+		if (!is_anyones)
+			stat_reason(n->stats, WEIR_R_ICMP_NOT_IN_FLIGHT);
+	} else if (what == TCP_ICMP_TOO_BIG) {
 		pmtu_learn(n, &q.flow.remote, (uint16_t)mtu);
+	}
 	rte_pktmbuf_free(r->m);
 }
 

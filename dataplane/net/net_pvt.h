@@ -72,7 +72,7 @@ struct token_bucket {
 
 struct net_tx {
 	unsigned n;
-	unsigned n_captured; /* the first ones, which a flush before left: a capture has seen them */
+	unsigned n_seen; /* the first ones, which a flush before left: the driver and a capture have seen them */
 	struct rte_mbuf *pkts[NET_TX_BUFFER];
 };
 
@@ -110,6 +110,7 @@ struct net {
 	struct tcp_stack *tcp;
 	struct neigh_table neigh;
 	struct token_bucket errors, echoes;
+	struct token_bucket spreads; /* of ICMP errors to all workers */
 	uint64_t announce_us; /* when our addresses are announced next */
 	unsigned n_announced;
 	struct net_capture *capture; /* NULL: none is on */

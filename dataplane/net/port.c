@@ -194,7 +194,7 @@ bool port_is_link_up(const struct net_port *p)
 /* Lets the driver finish the headers for its device (RTE_MBUF_F_TX_TCP_SEG, checksums). What it refuses is dropped. */
 static void prepare(struct net *n, const struct net_port *port, struct net_tx *tx)
 {
-	unsigned done = 0;
+	unsigned done = tx->n_seen;
 
 	while (done < tx->n) {
 		done += rte_eth_tx_prepare(port->port_id, n->cfg.worker, tx->pkts + done, (uint16_t)(tx->n - done));
@@ -219,7 +219,7 @@ void port_flush(struct net *n)
 		if (!tx->n)
 			continue;
 		if (unlikely(n->capture))
-			capture_burst(n, tx->pkts + tx->n_captured, tx->n - tx->n_captured, i, WEIR_CAPTURE_OUT, n->now_us);
+			capture_burst(n, tx->pkts + tx->n_seen, tx->n - tx->n_seen, i, WEIR_CAPTURE_OUT, n->now_us);
 		for (unsigned k = 0; k < tx->n; k++)
 			bytes += tx->pkts[k]->pkt_len;
 		sent = rte_eth_tx_burst(port->port_id, n->cfg.worker, tx->pkts, (uint16_t)tx->n);
@@ -229,6 +229,6 @@ void port_flush(struct net *n)
 		stat_add(n->stats, WEIR_C_TX_BYTES, bytes);
 		tx->n -= sent; /* the rest waits for the next flush */
 		memmove(tx->pkts, tx->pkts + sent, tx->n * sizeof(tx->pkts[0]));
-		tx->n_captured = tx->n;
+		tx->n_seen = tx->n;
 	}
 }

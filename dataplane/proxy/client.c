@@ -19,8 +19,11 @@ static struct client *take(struct proxy *p)
 int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
 {
 	struct proxy *p = ctx;
-	struct client *c = p->is_draining ? NULL : take(p);
+	struct client *c;
 
+	if (p->is_draining)
+		return -ESHUTDOWN;
+	c = take(p);
 	if (!c)
 		return -ENOBUFS;
 	memset(c, 0, sizeof(*c));

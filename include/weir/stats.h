@@ -87,6 +87,7 @@
 	X(TCP_COOKIES_ACCEPTED, "tcp_cookies_accepted", "connections established by a cookie") \
 	X(TCP_COOKIES_REFUSED, "tcp_cookies_refused", "wrong or expired cookies, while some were being sent") \
 	X(TCP_RST_WITHHELD, "tcp_rst_withheld", "RST replies withheld by their rate limit") \
+	X(TCP_ACK_WITHHELD, "tcp_ack_withheld", "ACKs of unacceptable segments withheld by their rate limit") \
 	X(TCP_TIME_WAIT_EVICTED, "tcp_time_wait_evicted", "TIME-WAITs that ended early because their pool was full") \
 	X(TCP_TIME_WAIT_REUSED, "tcp_time_wait_reused", "TIME-WAITs that ended early for a new connection of the same tuple")
 
@@ -205,7 +206,10 @@ enum weir_reason_kind {
 	X(TCP_PREFIX_RATE, "tcp_prefix_rate", "the source prefix has opened as many connections in this second as it may") \
 	X(TCP_SYN_RECEIVED, "tcp_syn_received", "segment that does not complete the handshake that it belongs to") \
 	X(TCP_TIME_WAIT, "tcp_time_wait", "segment of a connection in TIME-WAIT") \
-	X(TCP_MEMORY, "tcp_memory", "data for a connection with unread data, while queues hold all the packet buffers they may")
+	X(TCP_MEMORY, "tcp_memory", "data for a connection with unread data, while queues hold all the packet buffers they may") \
+	X(TCP_DATA_AFTER_FIN, "tcp_data_after_fin", "data behind the FIN of their own sender") \
+	X(ICMP_NOT_IN_FLIGHT, "icmp_not_in_flight", "ICMP error about a segment that no connection has in flight") \
+	X(ICMP_SPREAD_RATE, "icmp_spread_rate", "ICMP error not shown to the other workers, by its rate limit")
 
 /* Why a TCP connection ended. */
 #define WEIR_REASONS_CONNECTION(X) \
