@@ -31,8 +31,10 @@ static void challenge(struct tcp_conn *c)
 		c->challenge_s = now_s;
 		c->n_challenges = 0;
 	}
-	if (c->n_challenges >= CHALLENGES_PER_SECOND)
+	if (c->n_challenges >= CHALLENGES_PER_SECOND) {
+		stat_inc(c->stack->stats, WEIR_C_TCP_ACK_WITHHELD);
 		return;
+	}
 	c->n_challenges++;
 	ack_at_once(c);
 }
@@ -375,16 +377,18 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
 {
 	if (!conn_may_receive(c)) { /* after the peer's FIN nothing follows */
+		if (seg->len && seq_gt(seg->seq + seg->len, c->rcv_nxt))
+			stat_reason(c->stack->stats, WEIR_R_TCP_DATA_AFTER_FIN);
 		rte_pktmbuf_free(m);
 		return;
 	}
-	if (seg->len && c->is_detached) {
+	trim_to_window(c, m, seg);
+	if (seg->len && c->is_detached) { /* new data: what was there already may come again */
 		rte_pktmbuf_free(m);
 		conn_send_reset(c);
 		conn_drop(c, WEIR_R_CLOSE_DATA_AFTER_CLOSE);
 		return;
 	}
-	trim_to_window(c, m, seg);
 	if (seg->flags & FLAG_FIN) {
 		c->has_early_fin = true;
 		c->early_fin = seg->seq + seg->len;

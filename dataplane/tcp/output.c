@@ -40,6 +40,8 @@ uint32_t conn_receive_window(const struct tcp_conn *c)
 	uint32_t wnd = c->rcv_bytes < size ? size - c->rcv_bytes : 0;
 	uint32_t shift = c->has_wscale ? c->rcv_wscale : 0;
 
+	if (unlikely(c->fin_received)) /* nothing more can come */
+		return seq_gt(c->rcv_adv, c->rcv_nxt) ? c->rcv_adv - c->rcv_nxt : 0;
 	if (wnd > (uint32_t)UINT16_MAX << shift)
 		wnd = (uint32_t)UINT16_MAX << shift;
 	/* Receiver's silly window avoidance: less than a segment is not worth opening. */

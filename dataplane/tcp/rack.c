@@ -24,14 +24,19 @@ void rack_arrived(struct tcp_conn *c, const struct tcp_seg *g, const struct tcp_
 	struct tcp_flight *f = c->flight;
 	uint32_t rtt = (uint32_t)(c->stack->now_us - g->sent_us);
 
-	/* Was it the retransmission that arrived? It cannot be too soon for that, or echo an older time stamp. */
+	/*
+	 * Was it the retransmission that arrived, or the first transmission after
+	 * all? Taken for the former, all that was sent before it would count as
+	 * lost. The time stamp tells. A selective acknowledgement echoes what came
+	 * before the gap, which says nothing: then what took much less than a round
+	 * trip is no answer to the retransmission.
+	 */
 	if (g->is_resent) {
 		uint32_t ts = (uint32_t)(g->sent_us / 1000) + c->ts_offset;
 
 		if (rtt < c->min_rtt_us)
 			return;
-		/* A selective acknowledgement echoes what came before the gap: that says nothing. */
-		if (a->is_cumulative && a->ts_ecr && (int32_t)(a->ts_ecr - ts) < 0)
+		if (a->is_cumulative && a->ts_ecr ? (int32_t)(a->ts_ecr - ts) < 0 : rtt < f->rack_rtt_us / 2)
 			return;
 	}
 	if (!is_sent_after(g->sent_us, g->end, f->rack_sent_us, f->rack_end))

@@ -374,7 +374,7 @@ unsigned rcvq_sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsig
 	return n;
 }
 
-void rcvq_end(struct tcp_conn *c)
+static void free_ranges(struct tcp_conn *c)
 {
 	while (c->ooo) {
 		struct rte_mbuf *r = c->ooo;
@@ -382,12 +382,19 @@ void rcvq_end(struct tcp_conn *c)
 		c->ooo = *range_next(r);
 		free_range(c, r);
 	}
+}
+
+void rcvq_end(struct tcp_conn *c)
+{
+	for (unsigned i = 0; i < c->n_ooo; i++)
+		stat_reason(c->stack->stats, WEIR_R_TCP_DATA_AFTER_FIN);
+	free_ranges(c);
 	c->dsack[0] = c->dsack[1];
 }
 
 void rcvq_free(struct tcp_conn *c)
 {
-	rcvq_end(c);
+	free_ranges(c);
 	while (c->rcv.head) {
 		struct rte_mbuf *m = c->rcv.head;
 

@@ -56,12 +56,13 @@ static void enter_recovery(struct tcp_conn *c, uint32_t prior_flying)
 	if (!is_reduced) {
 		begin_undo(c);
 		c->cc.ops->congested(&c->cc, prior_flying, conn_payload_max(c), s->now_us, false);
+		c->flight->reduce_to = c->cc.ssthresh;
 	}
 }
 
 void recovery_reduce(struct tcp_conn *c, uint32_t prior_flying, bool is_ecn)
 {
-	const struct tcp_flight *f = c->flight;
+	struct tcp_flight *f = c->flight;
 
 	if (!f || f->recovery != REC_OPEN)
 		return;
@@ -71,8 +72,10 @@ void recovery_reduce(struct tcp_conn *c, uint32_t prior_flying, bool is_ecn)
 	if (is_ecn)
 		stat_inc(c->stack->stats, WEIR_C_TCP_ECN_REDUCED);
 	begin_reduction(c, REC_CWR, prior_flying);
-	c->flight->may_undo = false;
+	f->may_undo = false;
 	c->cc.ops->congested(&c->cc, prior_flying, conn_payload_max(c), c->stack->now_us, is_ecn);
+	/* ssthresh is two segments at least, a window that ECE finds at less does not grow for it (RFC 3168 6.1.2). */
+	f->reduce_to = c->cc.cwnd < c->cc.ssthresh ? c->cc.cwnd : c->cc.ssthresh;
 }
 
 static void leave(struct tcp_conn *c)
@@ -80,7 +83,7 @@ static void leave(struct tcp_conn *c)
 	struct tcp_flight *f = c->flight;
 
 	if (f->recovery != REC_LOSS && !c->cc.ops->owns_cwnd)
-		c->cc.cwnd = c->cc.ssthresh;
+		c->cc.cwnd = f->reduce_to;
 	if (f->recovery != REC_CWR)
 		rack_recovered(c);
 	f->recovery = REC_OPEN;
@@ -232,7 +235,7 @@ static void reduce_proportionally(struct tcp_conn *c, const struct tcp_ack *a)
 {
 	struct tcp_flight *f = c->flight;
 	uint32_t flying = conn_flying(c);
-	uint32_t ssthresh = c->cc.ssthresh;
+	uint32_t ssthresh = f->reduce_to;
 	uint32_t mss = conn_payload_max(c);
 	int64_t n;
 
@@ -289,7 +292,7 @@ static void tell_cc(struct tcp_conn *c, const struct tcp_ack *a)
 		c->cc.ops->acked(&c->cc, &ca);
 	else if (reduces)
 		reduce_proportionally(c, a);
-	else if (a->acked) /* not for duplicates, or the window would grow before anything is known (RFC 3042 2) */
+	else if (a->acked && !a->has_ece) /* not for duplicates, or the window would grow before anything is known (RFC 3042 2) */
 		c->cc.ops->acked(&c->cc, &ca);
 }
 

@@ -168,8 +168,10 @@ static void send_ack(struct tcp_stack *s, struct syn *y)
 	uint8_t options[TCP_HEADER_MAX - TCP_HEADER_MIN];
 	struct reply r = {.seq = y->h.iss + 1, .ack = y->h.irs + 1, .flags = FLAG_ACK, .wnd = (uint16_t)wnd, .options = options};
 
-	if (y->has_acked && now_ms - y->acked_ms < REPLY_INTERVAL_US / 1000)
+	if (y->has_acked && now_ms - y->acked_ms < REPLY_INTERVAL_US / 1000) {
+		stat_inc(s->stats, WEIR_C_TCP_ACK_WITHHELD);
 		return;
+	}
 	y->has_acked = true;
 	y->acked_ms = now_ms;
 	if (y->h.has_ts)

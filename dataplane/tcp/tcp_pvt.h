@@ -235,6 +235,7 @@ struct tcp_flight {
 
 	/* PRR (RFC 9937) */
 	uint32_t prr_delivered, prr_out, recover_fs;
+	uint32_t reduce_to; /* the window at its end: not above what it was when it began */
 
 	/* to take a reaction back that was for nothing (RFC 3522, RFC 4015, RFC 3708) */
 	uint32_t undo_ts;     /* time stamp of the first retransmission */

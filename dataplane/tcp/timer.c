@@ -209,7 +209,9 @@ static void on_idle(void *ctx, struct wheel_timer *t, uint64_t now_us)
 		if (c->is_detached && seq_ge(c->snd_una, c->close_una)) {
 			conn_arm_fin_timeout(c); /* a slow reader, but it reads */
 		} else if (c->is_detached) {
-			conn_send_reset(c);
+			/* In FIN-WAIT-2 all of ours has arrived: RST would take it from a peer that has not read it yet. */
+			if (c->state != TCP_FIN_WAIT_2)
+				conn_send_reset(c);
 			conn_drop(c, WEIR_R_CLOSE_FIN_TIMEOUT);
 		}
 		break;

@@ -218,8 +218,10 @@ static void send_ack(struct tcp_stack *s, struct tw *w)
 		w->acked_ms = now_ms;
 		w->n_acks = 0;
 	}
-	if (w->n_acks >= ACKS_IN_INTERVAL)
+	if (w->n_acks >= ACKS_IN_INTERVAL) {
+		stat_inc(s->stats, WEIR_C_TCP_ACK_WITHHELD);
 		return;
+	}
 	w->n_acks++;
 	if (w->has_ts)
 		r.n_options = opt_write_ts(options, ts_clock(s, w->ts_offset), w->ts_recent);
