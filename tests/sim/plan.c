@@ -76,7 +76,8 @@ static void plan_link(struct dice *d, struct sim_link *l, bool is_bad)
 		l->burst_loss_ppm = between(d, 300000, 1000000);
 	}
 	if (percent(d, 30)) {
-		l->rate_Bps = between(d, 20000, 40000) << between(d, 0, 9);
+		l->rate_Bps = between(d, 20000, 40000);
+		l->rate_Bps <<= between(d, 0, 9);
 		l->queue_bytes = between(d, 5000, 200000);
 		if (percent(d, 50))
 			l->mark_bytes = l->queue_bytes / between(d, 2, 6);
@@ -166,13 +167,14 @@ static void plan_unclean(struct dice *d, struct conn_plan *c)
 static void plan_conn(struct dice *d, const struct world_plan *w, struct conn_plan *c)
 {
 	bool is_bad = percent(d, 15);
+	const struct sim_link *l = w->is_shared ? w->link : c->link;
 
 	c->seed = d->state;
 	c->start_us = between(d, 0, w->spread_us);
 	c->client = percent(d, 80) ? 0 : 1;
 	plan_path(d, c->link, is_bad);
 	/* To find that large segments vanish takes timeouts: in both directions at once there may be too few. */
-	c->must_complete = !is_bad && !w->is_scarce && !c->link[0].hides_mtu;
+	c->must_complete = !is_bad && !w->is_scarce && !(l->mtu && l->hides_mtu);
 	plan_side(d, &c->side[0]);
 	plan_side(d, &c->side[1]);
 	if (percent(d, 15)) {
