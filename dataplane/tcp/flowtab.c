@@ -27,10 +27,7 @@ bool flowtab_create(struct flowtab *t, uint32_t n_max, uint32_t n_buckets, const
 	t->flow_of = flow_of;
 	t->ctx = ctx;
 	memcpy(t->key, key, sizeof(t->key));
-	for (uint32_t i = n_overflow; i-- > 0;) {
-		t->overflow[i].next = t->free;
-		t->free = i + 1;
-	}
+	t->n_overflow = n_overflow;
 	return true;
 }
 
@@ -86,6 +83,20 @@ static unsigned n_used(const struct flowtab_bucket *b)
 	return n;
 }
 
+/* The number of an empty overflow bucket, plus 1. There is always one: see the head of flowtab.h. */
+static uint32_t take_overflow(struct flowtab *t)
+{
+	uint32_t at = t->free;
+
+	if (!at) {
+		assert(t->n_fresh < t->n_overflow);
+		return ++t->n_fresh;
+	}
+	t->free = t->overflow[at - 1].next;
+	t->overflow[at - 1].next = 0;
+	return at;
+}
+
 void flowtab_add(struct flowtab *t, uint64_t hash, uint32_t number)
 {
 	struct flowtab_bucket *b = first_bucket(t, hash);
@@ -96,13 +107,8 @@ void flowtab_add(struct flowtab *t, uint64_t hash, uint32_t number)
 		b = next_bucket(t, b);
 	n = n_used(b);
 	if (n == FLOWTAB_WAYS) {
-		struct flowtab_bucket *fresh = &t->overflow[t->free - 1];
-
-		assert(t->free);
-		b->next = t->free;
-		t->free = fresh->next;
-		fresh->next = 0;
-		b = fresh;
+		b->next = take_overflow(t);
+		b = next_bucket(t, b);
 		n = 0;
 	}
 	b->signature[n] = (uint16_t)hash;

@@ -39,7 +39,8 @@ struct flowtab {
 	struct flowtab_bucket *buckets;	 /* [n_buckets], then the overflow buckets */
 	struct flowtab_bucket *overflow; /* the latter */
 	uint32_t n_buckets;
-	uint32_t free; /* overflow buckets not in use: plus 1, linked by next */
+	uint32_t free; /* overflow buckets that were in use: plus 1, linked by next */
+	uint32_t n_overflow, n_fresh; /* overflow buckets; those from n_fresh on were never used, and their memory not touched */
 	uint32_t n, max;
 	flowtab_flow_fn *flow_of;
 	const void *ctx; /* for flow_of */

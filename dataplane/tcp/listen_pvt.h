@@ -104,6 +104,7 @@ static_assert(sizeof(struct tw) <= 96, "a connection in TIME-WAIT costs at most 
 struct timewait {
 	struct tw *pool; /* [cfg.n_time_wait] */
 	uint32_t free, n;
+	uint32_t n_fresh; /* of pool: those from here on were never used, and their memory not touched */
 	uint32_t oldest, newest;
 	struct wheel_timer timer; /* for the oldest */
 };

@@ -56,10 +56,6 @@ bool table_create(struct tcp_stack *s)
 	s->conns = rte_calloc("tcp-conns", s->cfg.n_connections, sizeof(*s->conns), RTE_CACHE_LINE_SIZE);
 	if (!s->conns || !flowtab_create(&s->flows, n, (n + ENTRIES_PER_BUCKET - 1) / ENTRIES_PER_BUCKET, key, flow_of, s))
 		return false;
-	for (uint32_t i = s->cfg.n_connections; i-- > 0;) {
-		s->conns[i].dead_next = s->free;
-		s->free = &s->conns[i];
-	}
 	return true;
 }
 
@@ -91,7 +87,7 @@ struct tcp_conn *table_find(const struct tcp_stack *s, const struct ip_flow *flo
 
 bool table_is_full(const struct tcp_stack *s)
 {
-	return !s->free && !s->dead;
+	return !s->free && s->n_fresh == s->cfg.n_connections && !s->dead;
 }
 
 struct tcp_conn *table_add_over(struct tcp_stack *s, const struct ip_flow *flow, const struct flow_hit *hit)
@@ -101,9 +97,12 @@ struct tcp_conn *table_add_over(struct tcp_stack *s, const struct ip_flow *flow,
 	if (!s->free)
 		table_sweep(s);
 	c = s->free;
-	if (!c)
+	if (c)
+		s->free = c->dead_next;
+	else if (s->n_fresh < s->cfg.n_connections)
+		c = &s->conns[s->n_fresh++];
+	else
 		return NULL;
-	s->free = c->dead_next;
 	memset(c, 0, sizeof(*c));
 	c->stack = s;
 	c->flow = *flow;

@@ -280,6 +280,7 @@ struct tcp_stack {
 	struct weir_worker_stats *stats;
 	struct tcp_conn *conns; /* [cfg.n_connections] */
 	struct tcp_conn *free;
+	uint32_t n_fresh; /* of conns: those from here on were never used, and their memory not touched */
 	struct flowtab flows; /* of connections, struct syn, struct tw: see listen_pvt.h */
 	uint32_t n_conns; /* in the table */
 	uint8_t rcv_wscale;

@@ -103,13 +103,7 @@ bool timewait_create(struct tcp_stack *s)
 
 	wheel_handle(s->env.wheel, s->env.wheel_kind + WHEEL_TIME_WAIT, on_timer, s);
 	t->pool = rte_calloc("tcp-time-wait", s->cfg.n_time_wait, sizeof(*t->pool), RTE_CACHE_LINE_SIZE);
-	if (!t->pool)
-		return false;
-	for (uint32_t i = s->cfg.n_time_wait; i > 0; i--) {
-		t->pool[i - 1].next = t->free;
-		t->free = i;
-	}
-	return true;
+	return t->pool != NULL;
 }
 
 void timewait_destroy(struct tcp_stack *s)
@@ -125,7 +119,9 @@ static void enter(struct tcp_conn *c)
 	struct timewait *t = &s->listen.timewait;
 	struct tw *w;
 
-	if (!t->free) {
+	if (!t->free && t->n_fresh < s->cfg.n_time_wait) {
+		t->free = ++t->n_fresh; /* its next is 0 */
+	} else if (!t->free) {
 		stat_inc(s->stats, WEIR_C_TCP_TIME_WAIT_EVICTED);
 		take_out(s, tw_at(s, t->oldest));
 	}
