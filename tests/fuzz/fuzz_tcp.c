@@ -65,12 +65,14 @@ struct slot {
 	bool has_ts;
 	unsigned n_uses;
 	bool is_dirty; /* raw bytes were sent: what arrives is not the text */
+	bool is_fresh; /* the stack has sent no data yet */
 	uint32_t got, sent;
 };
 
 static struct rte_mempool *pool, *clones;
 static struct rte_mbuf *held[2][N_MBUFS];
 static unsigned n_held[2];
+static bool was_starved; /* a SYN-ACK may not have gone out: then the first data show where the numbers begin */
 static struct wheel wheel;
 static struct weir_worker_stats stats;
 static struct tcp_stack *stack;
@@ -156,6 +158,11 @@ static void on_output(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow,
 		s->irs = seg.seq;
 		s->una = s->nxt = seg.seq + 1;
 	} else if (!(seg.flags & WIRE_RST)) {
+		if (seg.len && s->is_fresh) {
+			CHECK(was_starved || seg.seq == s->irs + 1);
+			s->irs = seg.seq - 1;
+			s->is_fresh = false;
+		}
 		if (seg.len)
 			CHECK(memcmp(rte_pktmbuf_read(m, seg.header_len, seg.len, bytes),
 				     text_at(SALT_OUT, (int32_t)(seg.seq - s->irs - 1)), seg.len) == 0);
@@ -197,6 +204,7 @@ static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us
 		return -1;
 	s->c = c;
 	s->got = s->sent = 0;
+	s->is_fresh = true;
 	*user = s;
 	return 0;
 }
@@ -432,6 +440,7 @@ static void act_establish(void)
 		enum weir_reason why;
 
 		s->got = s->sent = 0;
+		s->is_fresh = true;
 		s->c = tcp_connect(stack, &args, now, &why);
 		if (!s->c)
 			return;
@@ -509,6 +518,7 @@ static void act_famine(void)
 {
 	uint8_t what = take8();
 
+	was_starved = true;
 	release();
 	if (what & 1)
 		hold(0, what >> 3);
@@ -586,6 +596,7 @@ static void start(uint8_t kind)
 	mtu = config.mtu;
 	memset(&stats, 0, sizeof(stats));
 	memset(slots, 0, sizeof(slots));
+	was_starved = false;
 	for (unsigned i = 0; i < N_SLOTS; i++)
 		slots[i].port = (uint16_t)(FIRST_PORT + i);
 	wheel_init(&wheel, 1000, now);
