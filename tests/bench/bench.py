@@ -21,7 +21,8 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "smoke"))
-from rig import Failure, expect, ingress, service, wait_until  # noqa: E402
+from procs import end_process, sanitizer_env, sanitizer_reports, show_logs  # noqa: E402
+from rig import Failure, expect, ingress, resident_kb, service, wait_until  # noqa: E402
 
 WEIR, GATEWAY, ORIGIN, ORIGIN_PORT = "10.1.0.1", "10.1.0.254", "10.1.0.16", 8080
 HOST = "blast.example.com"
@@ -92,7 +93,7 @@ class Bench:
             wait_until("weir-ctrl serves", self._is_live, 30)
             self._start_blast()
         except BaseException:
-            self._show_logs()
+            show_logs(self.dir, file=sys.stderr)
             self._clean()
             raise
         return self
@@ -105,12 +106,9 @@ class Bench:
                 rc = self._stop(name)
                 if rc != 0 and not (name == "blast" and self.is_blast_alone):
                     problems.append(f"{name} ended with {rc}")
-            for log in sorted(self.dir.glob("*.log")):
-                text = log.read_text(errors="replace")
-                if "ERROR: AddressSanitizer" in text or "runtime error:" in text or "LeakSanitizer" in text:
-                    problems.append(f"sanitizer report in {log.name}:\n{text[-6000:]}")
+            problems += sanitizer_reports(self.dir)
         else:
-            self._show_logs()
+            show_logs(self.dir, file=sys.stderr)
             self._show_drops()
         self._clean()
         if problems:
@@ -145,10 +143,8 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                                                       ingress("blast", HOST, [("/", "Prefix", "origin")]))
 
     def _spawn(self, name, argv, **kw):
-        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:halt_on_error=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
-                   LSAN_OPTIONS=f"print_suppressions=0:suppressions={pathlib.Path(__file__).parent.parent}/smoke/lsan.supp")
         with open(self.dir / f"{name}.log", "ab") as log:
-            self.procs[name] = subprocess.Popen([str(a) for a in argv], stderr=log, env=env,
+            self.procs[name] = subprocess.Popen([str(a) for a in argv], stderr=log, env=sanitizer_env(),
                                                 **{"stdout": log, "stdin": subprocess.DEVNULL, **kw})
 
     def _start_blast(self):
@@ -172,21 +168,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
             p.stdout.readline()
 
     def _stop(self, name, seconds=30):
-        p = self.procs.pop(name)
-        if p.poll() is None:
-            p.send_signal(signal.SIGTERM)
-        try:
-            return p.wait(seconds)
-        except subprocess.TimeoutExpired:
-            p.kill()
-            p.wait(10)
-            return "a timeout"
-
-    def _show_logs(self):
-        for log in sorted(self.dir.glob("*.log")):
-            text = log.read_text(errors="replace")
-            if text:
-                print(f"--- {log.name}\n{text[-4000:]}", file=sys.stderr, flush=True)
+        return end_process(self.procs.pop(name), seconds)
 
     def _show_drops(self):
         try:
@@ -264,10 +246,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         return report
 
     def memory_kb(self, name="dataplane"):
-        for line in pathlib.Path(f"/proc/{self.procs[name].pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-        raise Failure("no VmRSS")
+        return resident_kb(self.procs[name].pid)
 
 
 # -- what the benchmarks have in common

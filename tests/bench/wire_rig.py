@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "smoke"))
+from procs import end_process, sanitizer_env, sanitizer_reports, show_logs  # noqa: E402
 from rig import Failure, expect, ingress, ip, service, slice_, wait_until  # noqa: E402
 
 CLIENT, LINUX, WEIR = "10.98.0.1", "10.98.0.2", "10.98.0.3"
@@ -68,7 +69,7 @@ class WireRig:
             self._look_at_connections()
             self.softnet0 = softnet_drops()
         except BaseException:
-            self._show_logs()
+            show_logs(self.dir)
             self._clean()
             raise
         return self
@@ -76,12 +77,13 @@ class WireRig:
     def __exit__(self, kind, value, tb):
         problems = []
         if kind is not None:
-            self._show_logs()
+            show_logs(self.dir)
         elif self.instead is None:
             for name in ("ctrl", "dataplane"):
-                rc = self._end(self.procs.pop(name))
+                rc = end_process(self.procs.pop(name), 20)
                 if rc != 0:
                     problems.append(f"{name} ended with {rc}")
+            problems += sanitizer_reports(self.dir)
         self._clean()
         expect(not problems, "; ".join(problems))
 
@@ -191,27 +193,11 @@ timeouts: {{drain_ms: 1000, body_ms: 120000}}
     def _spawn(self, name, ns, argv, stdout=None):
         with open(self.dir / f"{name}.log", "ab") as log:
             return subprocess.Popen(["ip", "netns", "exec", ns, *map(str, argv)], stdout=stdout or log, stderr=log,
-                                    stdin=subprocess.DEVNULL)
-
-    def _end(self, p, seconds=20):
-        if p.poll() is None:
-            p.terminate()
-        try:
-            return p.wait(seconds)
-        except subprocess.TimeoutExpired:
-            p.kill()
-            p.wait(10)
-            return "a timeout"
-
-    def _show_logs(self):
-        for log in sorted(self.dir.glob("*.log")):
-            text = log.read_text(errors="replace")
-            if text:
-                print(f"--- {log.name}\n{text[-4000:]}", flush=True)
+                                    stdin=subprocess.DEVNULL, env=sanitizer_env())
 
     def _clean(self):
         for p in ([self.wire] if self.wire else []) + list(self.procs.values()):
-            self._end(p)
+            end_process(p, 20)
         for ns in self.spaces.values():
             subprocess.run(["ip", "netns", "del", ns], capture_output=True, timeout=30)
         shutil.rmtree(self.dir, ignore_errors=True)

@@ -6,7 +6,6 @@ port='tap': the kernel's side of a TAP device is the peer, in one namespace.
 port='af_packet', 'af_xdp': a veth pair between two namespaces, the dataplane on one end.
 Leaving the with-block ends every process and looks at how it ended.
 """
-import http.client
 import itertools
 import json
 import os
@@ -16,6 +15,8 @@ import signal
 import subprocess
 import tempfile
 import time
+
+from procs import end_process, sanitizer_env, sanitizer_reports, show_logs
 
 PEER4, WEIR4 = "10.99.0.1", "10.99.0.2"
 PEER6, WEIR6 = "fd99::1", "fd99::2"
@@ -49,6 +50,14 @@ def wait_until(what, fn, seconds=20.0):
             return value
         expect(time.monotonic() < end, f"not within {seconds} s: {what}")
         time.sleep(0.02)
+
+
+def resident_kb(pid):
+    """Memory of a process, as far as it is in RAM."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise Failure("no VmRSS")
 
 
 class Rig:
@@ -105,10 +114,7 @@ class Rig:
                     problems.append(f"{name} ended with {rc}")
         else:
             self._show_logs()
-        for log in sorted(self.dir.glob("*.log")):
-            text = log.read_text(errors="replace")
-            if "ERROR: AddressSanitizer" in text or "runtime error:" in text or "LeakSanitizer" in text:
-                problems.append(f"sanitizer report in {log.name}:\n{text[-6000:]}")
+        problems += sanitizer_reports(self.dir)
         self._clean()
         if problems and kind is None:
             raise Failure("; ".join(problems))
@@ -175,11 +181,9 @@ http {{
 """)
 
     def _spawn(self, name, argv, ns):
-        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:halt_on_error=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
-                   LSAN_OPTIONS=f"print_suppressions=0:suppressions={pathlib.Path(__file__).parent}/lsan.supp")
         with open(self.dir / f"{name}.log", "ab") as log:
             self.procs[name] = subprocess.Popen(["ip", "netns", "exec", ns, *map(str, argv)], stdout=log, stderr=log,
-                                                stdin=subprocess.DEVNULL, env=env)
+                                                stdin=subprocess.DEVNULL, env=sanitizer_env())
         return self.procs[name]
 
     def start_dataplane(self):
@@ -210,21 +214,10 @@ http {{
 
     def stop(self, name, sig=signal.SIGTERM, seconds=30):
         """Sends a signal to a program of ours and returns its exit status."""
-        p = self.procs.pop(name)
-        if p.poll() is None:
-            p.send_signal(sig)
-        try:
-            return p.wait(seconds)
-        except subprocess.TimeoutExpired:
-            p.kill()
-            p.wait(10)
-            return "a timeout"
+        return end_process(self.procs.pop(name), seconds, sig)
 
     def _show_logs(self):
-        for log in sorted(self.dir.glob("*.log")) + sorted(self.dir.glob("nginx-error.txt")):
-            text = log.read_text(errors="replace")
-            if text:
-                print(f"--- {log.name}\n{text[-4000:]}", flush=True)
+        show_logs(self.dir, ("*.log", "nginx-error.txt"))
 
     def _clean(self):
         for name in list(self.procs):
@@ -294,11 +287,7 @@ http {{
         tmp.rename(self.dir / "manifests" / name)
 
     def rss_kb(self, name="dataplane"):
-        # the process is 'ip netns exec', which execs: same pid
-        for line in pathlib.Path(f"/proc/{self.procs[name].pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-        raise Failure("no VmRSS")
+        return resident_kb(self.procs[name].pid)  # of 'ip netns exec', which execs: same pid
 
 
 def service(name, ns="demo", port=80):
