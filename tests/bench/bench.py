@@ -192,13 +192,21 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
 
     def phase(self, line):
         """One phase of weir-blast, and its report. See tests/bench/blast/phase.h."""
+        self.begin_phase(line)
+        return self.report(line)
+
+    def begin_phase(self, line):
+        """The same without its end: report() waits for that."""
         p = self.procs["blast"]
         try:
             p.stdin.write(line.encode() + b"\n")
             p.stdin.flush()
         except BrokenPipeError:
             raise BlastEnded(f"weir-blast ended before: {line}") from None
-        out = p.stdout.readline() # a phase ends by itself
+
+    def report(self, line):
+        """Of the phase that was begun with this line."""
+        out = self.procs["blast"].stdout.readline() # a phase ends by itself
         if not out:
             raise BlastEnded(f"weir-blast ended at: {line}")
         return json.loads(out)

@@ -72,19 +72,29 @@ def test_many_clients_at_once_reuse_their_connections_to_one_endpoint(make):
         expect(counters.get("upstream_connects", 0) <= n, f"{counters.get('upstream_connects')} connections were opened for {n} clients")
 
 
-def test_drain_of_thousands_of_idle_connections_closes_each_in_order(make):
+def drain_once(make, n):
+    """Drains a dataplane with n idle connections. What weir-blast saw of it, from before the first of them was closed; else None."""
     from bench import BlastEnded
-    n = 3000
     with bench(make, timeouts={"drain_ms": 20000}) as b:
-        b.phase(f"connect n={n}")
+        expect_eq(b.phase(f"connect n={n}")["connections"], n, "connections")
+        hold = "hold seconds=30 n=0"
+        b.begin_phase(hold)
         b.terminate("dataplane")
-        left = n
-        while left and not b.has_ended("dataplane"):
-            try:
-                r = b.phase("hold seconds=0.1")
-            except BlastEnded: # memif may take it along, once all is done
-                break
-            expect_eq(r["errors"], {}, "errors")
-            left = r["connections"]
+        try:
+            r = b.report(hold)
+        except BlastEnded: # memif takes it along if it is late, once the dataplane has gone
+            r = None
         wait_until("the dataplane has ended", lambda: b.has_ended("dataplane"), 30)
         expect("draining" in b.log("dataplane") and "not drained" not in b.log("dataplane"), b.log("dataplane"))
+    return r if r and r["lost"] + r["connections"] == n else None
+
+
+def test_drain_of_thousands_of_idle_connections_closes_each_in_order(make):
+    n = 3000
+    for _ in range(3):
+        r = drain_once(make, n)
+        if r:
+            break
+    expect(r, "weir-blast did not see a drain from its beginning to its end, three times")
+    expect_eq(r["errors"], {}, "connections that were not closed in order")
+    expect_eq(r["connections"], 0, "connections that were not closed at all")

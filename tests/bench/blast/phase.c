@@ -25,7 +25,7 @@ struct arg {
 
 static const struct arg args[] = {
 	ARG("seconds", SECONDS, seconds, ~0u),
-	ARG("n", COUNT, n, IN(CONNECT) | IN(CLOSE)),
+	ARG("n", COUNT, n, IN(CONNECT) | IN(HOLD) | IN(CLOSE)),
 	ARG("opening", COUNT, opening, IN(CONNECT)),
 	ARG("rate", RATE, rate, IN(CONNECT) | IN(LOAD)),
 	ARG("warmup", SECONDS, warmup, IN(LOAD)),
@@ -76,6 +76,8 @@ static bool read_arg(struct phase *p, const struct arg *a, const char *text)
 		if (!read_number(text, UINT32_MAX, &v))
 			return false;
 		*(uint32_t *)(void *)field = (uint32_t)v;
+		if (a->offset == offsetof(struct phase, n))
+			p->has_n = true;
 		if (a->offset == offsetof(struct phase, active))
 			p->is_idle_load = v == 0;
 		return true;
@@ -252,7 +254,7 @@ static bool step(struct blast *b, struct phase *p)
 		l->pool_target = 0;
 		return l->n_opening == 0 || is_over;
 	case PHASE_HOLD:
-		return is_over;
+		return (p->has_n && l->n_pool <= p->n) || is_over;
 	case PHASE_LOAD:
 		return step_load(b, p);
 	case PHASE_CLOSE:

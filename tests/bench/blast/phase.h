@@ -3,7 +3,7 @@
  * Phases: one line says what is done, one JSON object says what came of it.
  *
  *   connect n=N [rate=PER_SECOND] [opening=N] [seconds=AT_MOST]
- *   hold seconds=S
+ *   hold seconds=S [n=LEFT]                  ends early when no more than LEFT connections are left
  *   load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]
  *        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [timeout=S]
  *   close [n=LEFT] [seconds=AT_MOST]
@@ -21,6 +21,7 @@ struct phase {
 	/* arguments */
 	double seconds, warmup, rate, new_rate, timeout;
 	uint32_t n, active, opening, shots, n_opened_before;
+	bool has_n;	   /* n was given */
 	bool is_idle_load; /* load without requests of the pool: active=0 */
 	bool has_flood, has_flood_rate;
 	struct schedule flood;
