@@ -347,14 +347,7 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 		}
 		seg->seq += cut;
 		seg->len -= cut;
-		m->pkt_len -= cut;
-		for (struct rte_mbuf *p = m; cut; p = p->next) {
-			uint16_t k = cut < p->data_len ? (uint16_t)cut : p->data_len;
-
-			p->data_off = (uint16_t)(p->data_off + k);
-			p->data_len = (uint16_t)(p->data_len - k);
-			cut -= k;
-		}
+		rcvq_trim_front(m, cut);
 	}
 	if (seq_gt(seg->seq + seg->len, end)) {
 		uint32_t keep = seq_gt(end, seg->seq) ? end - seg->seq : 0;

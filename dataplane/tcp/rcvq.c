@@ -102,8 +102,7 @@ static void append(struct tcp_conn *c, struct rte_mbuf *m, bool is_held)
 	}
 }
 
-/* Cuts a packet's first n bytes off; n is at most its length. Empty segments stay, append() drops them. */
-static void trim_front(struct rte_mbuf *m, uint32_t n)
+void rcvq_trim_front(struct rte_mbuf *m, uint32_t n)
 {
 	m->pkt_len -= n;
 	while (n) {
@@ -157,7 +156,7 @@ static void drain_ranges(struct tcp_conn *c)
 		}
 		c->n_ooo--;
 		c->ooo_bytes -= len;
-		trim_front(r, skip);
+		rcvq_trim_front(r, skip);
 		c->rcv_nxt += len - skip;
 		append(c, r, true);
 	}
@@ -245,7 +244,7 @@ static void merge_next(struct tcp_conn *c, struct rte_mbuf *r)
 			free_range(c, n);
 			continue;
 		}
-		trim_front(n, overlap);
+		rcvq_trim_front(n, overlap);
 		c->ooo_bytes -= overlap;
 		c->n_ooo--;
 		join(c, r, n);
@@ -295,7 +294,7 @@ static void insert(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_
 			rte_pktmbuf_free(m);
 			return;
 		}
-		trim_front(m, known);
+		rcvq_trim_front(m, known);
 		seq += known;
 		len -= known;
 	}

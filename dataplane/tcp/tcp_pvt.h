@@ -481,6 +481,8 @@ void conn_established(struct tcp_conn *c);
 
 /* rcvq.c: received data. seg is trimmed to the window; m begins at its payload. Returns true if rcv_nxt advanced. */
 bool rcvq_input(struct tcp_conn *c, struct rte_mbuf *m, uint32_t seq, uint32_t len);
+/* Cuts a packet's first n bytes off; n is at most its length. Segments of it that become empty stay: rcvq_input() drops them. */
+void rcvq_trim_front(struct rte_mbuf *m, uint32_t n);
 void rcvq_free(struct tcp_conn *c);
 /* FIN was taken: what a peer sent behind it is nothing. */
 void rcvq_end(struct tcp_conn *c);
