@@ -12,6 +12,15 @@
 
 #define IP_TEXT_MAX 48 /* an address as text with its NUL */
 
+/* Bytes of headers without options or extensions. */
+#define IP4_HEADER 20
+#define IP6_HEADER 40
+#define TCP_HEADER_MIN 20
+
+/* No path is believed to take less: so much every host takes (RFC 791 3.1), and every link (RFC 8200 5). */
+#define IP4_MTU_MIN 576
+#define IP6_MTU_MIN 1280
+
 /* A TCP connection as this host sees it. Ports in host order. No padding: it may be hashed and compared as bytes. */
 struct ip_flow {
 	struct weir_ip local;
@@ -35,6 +44,22 @@ static inline bool ip_is_any(const struct weir_ip *a)
 {
 	static const struct weir_ip any;
 	return ip_eq(a, &any);
+}
+
+static inline uint16_t ip_header_bytes(const struct weir_ip *a)
+{
+	return ip_is4(a) ? IP4_HEADER : IP6_HEADER;
+}
+
+static inline uint16_t ip_mtu_min(const struct weir_ip *a)
+{
+	return ip_is4(a) ? IP4_MTU_MIN : IP6_MTU_MIN;
+}
+
+/* What the MTU towards an address has more than its MSS: both headers (RFC 9293 3.7.1). */
+static inline uint16_t ip_mss_overhead(const struct weir_ip *a)
+{
+	return (uint16_t)(ip_header_bytes(a) + TCP_HEADER_MIN);
 }
 
 /* From an IPv4 address in network order. */

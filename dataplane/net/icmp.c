@@ -13,8 +13,6 @@
 #define ERRORS_PER_SECOND 100
 #define ECHOES_PER_SECOND 2000
 #define ERRORS_SPREAD_PER_SECOND 1000 /* each costs every worker a packet */
-#define MTU4_MIN 576  /* no path takes less: so much every host takes (RFC 791), and less is an attack */
-#define MTU6_MIN 1280 /* RFC 8200 5 */
 #define BURST_S 1 /* a second's worth may be sent at once */
 
 enum { T4_ECHO_REPLY = 0, T4_UNREACHABLE = 3, T4_ECHO = 8 };
@@ -69,11 +67,11 @@ struct quote {
 /* The quoted packet must be one that we sent: a whole TCP segment from an address of ours. False: not so. */
 static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, bool is4, struct quote *out)
 {
-	unsigned n_header = is4 ? (q[0] & 15) * 4u : 40;
+	unsigned n_header = is4 ? (q[0] & 15) * 4u : IP6_HEADER;
 	const uint8_t *t = q + n_header;
 	uint32_t be;
 
-	if (len < n_header + 8 || n_header < 20 || (is4 ? q[0] >> 4 != 4 || q[9] != PROTO_TCP : q[0] >> 4 != 6 || q[6] != PROTO_TCP))
+	if (len < n_header + 8 || n_header < IP4_HEADER || (is4 ? q[0] >> 4 != 4 || q[9] != PROTO_TCP : q[0] >> 4 != 6 || q[6] != PROTO_TCP))
 		return false;
 	memset(out, 0, sizeof(*out));
 	if (is4) {
@@ -87,12 +85,12 @@ static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, boo
 	} else {
 		memcpy(out->flow.local.b, q + 8, 16);
 		memcpy(out->flow.remote.b, q + 24, 16);
-		out->len = 40 + (uint32_t)(q[4] << 8 | q[5]);
+		out->len = IP6_HEADER + (uint32_t)(q[4] << 8 | q[5]);
 	}
 	out->flow.local_port = (uint16_t)(t[0] << 8 | t[1]);
 	out->flow.remote_port = (uint16_t)(t[2] << 8 | t[3]);
 	out->seq = (uint32_t)t[4] << 24 | (uint32_t)t[5] << 16 | (uint32_t)t[6] << 8 | t[7];
-	return out->len >= n_header + 20 && net_has_addr(n, &out->flow.local);
+	return out->len >= n_header + TCP_HEADER_MIN && net_has_addr(n, &out->flow.local);
 }
 
 /* An old router does not say its MTU: the next common one below what it refused (RFC 1191 7). 0: there is none. */
@@ -109,14 +107,15 @@ static uint32_t plateau_below(uint32_t len)
 /*
  * The MTU that "too big" may mean, or 0: it makes no sense. It must be less
  * than what was refused (RFC 5927 7), and an IPv6 link takes 1280 bytes (RFC 8201 4).
+ * An IPv4 host takes 576: whoever says less attacks, and is believed no more than that.
  */
 static uint16_t sane_mtu(const struct quote *q, bool is4, uint32_t mtu)
 {
 	if (is4 && mtu == 0)
 		mtu = plateau_below(q->len);
-	if (mtu == 0 || mtu >= q->len || (!is4 && mtu < MTU6_MIN))
+	if (mtu == 0 || mtu >= q->len || (!is4 && mtu < IP6_MTU_MIN))
 		return 0;
-	return (uint16_t)(is4 && mtu < MTU4_MIN ? MTU4_MIN : mtu);
+	return (uint16_t)(is4 && mtu < IP4_MTU_MIN ? IP4_MTU_MIN : mtu);
 }
 
 static void spread(struct net *n, const struct rx *r)
@@ -133,7 +132,7 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 	bool is_anyones;
 	struct quote q;
 
-	if (r->m->data_len < r->l4 + 8 + 20 || !parse_quote(n, bytes, r->m->data_len - r->l4 - 8u, is4, &q)) {
+	if (r->m->data_len < r->l4 + 8 + IP4_HEADER || !parse_quote(n, bytes, r->m->data_len - r->l4 - 8u, is4, &q)) {
 		net_drop(n, r->m, WEIR_R_ICMP_BAD);
 		return;
 	}
@@ -203,7 +202,7 @@ void icmp6_input(struct net *n, struct rx *r)
 static struct rte_mbuf *make_unreachable(struct net *n, const struct rx *r, bool is4)
 {
 	unsigned quote = r->m->data_len - r->l3;
-	unsigned max = is4 ? 576 - 28 : 1280 - 48;
+	unsigned max = ip_mtu_min(&r->dst) - ip_header_bytes(&r->dst) - 8;
 	struct rte_mbuf *m = rte_pktmbuf_alloc(n->cfg.pool);
 	uint8_t *p;
 	uint16_t sum;

@@ -175,7 +175,7 @@ static void deliver_tcp(struct net *n, struct rx *r)
 	}
 	rte_pktmbuf_adj(r->m, r->l4);
 	if (n->cfg.gro)
-		gro_input(n, r->m, &packet, r->l4 - r->l3 == (ip_is4(&r->dst) ? 20 : 40), r->now_us);
+		gro_input(n, r->m, &packet, r->l4 - r->l3 == ip_header_bytes(&r->dst), r->now_us);
 	else
 		tcp_input(n->tcp, r->m, &packet, r->now_us);
 }

@@ -71,7 +71,7 @@ void pmtu_learn(struct net *n, const struct weir_ip *remote, uint16_t mtu)
 uint16_t net_mtu_for(void *ctx, const struct weir_ip *remote, bool is_path)
 {
 	const struct net *n = ctx;
-	unsigned n_headers = 20 + (ip_is4(remote) ? 20 : 40);
+	unsigned n_headers = ip_mss_overhead(remote);
 	const struct net_iface *f;
 	struct weir_ip hop;
 	unsigned iface;

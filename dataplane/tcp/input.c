@@ -512,7 +512,7 @@ bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 		    uint64_t now_us)
 {
 	struct tcp_conn *c = table_find(s, flow);
-	uint16_t least = ip_is4(&flow->remote) ? 576 : 1280;
+	uint16_t least = ip_mtu_min(&flow->remote);
 	uint16_t mss;
 
 	s->now_us = now_us;
@@ -529,7 +529,7 @@ bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t se
 			return false;
 		mtu = least;
 	}
-	mss = (uint16_t)(mtu - TCP_HEADER_MIN - (ip_is4(&flow->remote) ? 20 : 40));
+	mss = (uint16_t)(mtu - ip_mss_overhead(&flow->remote));
 	if (!conn_is_synchronized(c) || mss >= c->mss)
 		return true;
 	c->mss = c->mss_full = mss;

@@ -8,14 +8,11 @@
 
 #include "tcp/tcp_pvt.h"
 
-#define IP4_HEADER 20
-#define IP6_HEADER 40
-
 static uint16_t mss_for(const struct tcp_stack *s, const struct weir_ip *remote, bool is_path)
 {
 	uint16_t mtu = s->env.path_mtu ? s->env.path_mtu(s->env.ctx, remote, is_path) : s->cfg.mtu;
 
-	return (uint16_t)((mtu < s->cfg.mtu ? mtu : s->cfg.mtu) - TCP_HEADER_MIN - (ip_is4(remote) ? IP4_HEADER : IP6_HEADER));
+	return (uint16_t)((mtu < s->cfg.mtu ? mtu : s->cfg.mtu) - ip_mss_overhead(remote));
 }
 
 uint16_t conn_mss_for(const struct tcp_stack *s, const struct weir_ip *remote)

@@ -15,8 +15,6 @@
 #include "tcp/tcp_pvt.h"
 
 #define BLACK_HOLE_TIMEOUTS 3 /* RFC 4821 7.7: this many in a row with large segments */
-#define BLACK_HOLE_MTU4 576
-#define BLACK_HOLE_MTU6 1280
 
 /* -- changes of state */
 
@@ -430,8 +428,7 @@ void recovery_ack(struct tcp_conn *c, const struct tcp_segment *seg, bool is_dup
  */
 static void suspect_black_hole(struct tcp_conn *c)
 {
-	bool is4 = ip_is4(&c->flow.remote);
-	uint16_t mss = (uint16_t)((is4 ? BLACK_HOLE_MTU4 : BLACK_HOLE_MTU6) - TCP_HEADER_MIN - (is4 ? 20 : 40));
+	uint16_t mss = (uint16_t)(ip_mtu_min(&c->flow.remote) - ip_mss_overhead(&c->flow.remote));
 	const struct tcp_seg *g = c->flight->head;
 
 	if (c->backoff < BLACK_HOLE_TIMEOUTS || c->mss <= mss || g->end - g->seq <= mss)

@@ -14,7 +14,7 @@ static bool is_config_sane(const struct tcp_config *c)
 	return c->n_connections >= 1 && c->n_connections <= 1u << 26 && c->n_syn >= 1 && c->n_syn <= 1u << 24 &&
 	       c->n_time_wait <= 1u << 26 && c->n_prefixes <= 1u << 16 && c->prefix_len4 <= 32 && c->prefix_len6 <= 128 &&
 	       c->rx_buffer_bytes >= 2048 && c->rx_buffer_bytes <= 1u << 30 && c->tx_buffer_bytes >= 2048 &&
-	       c->tx_buffer_bytes <= 1u << 30 && c->mtu >= 576 && c->port_lo <= c->port_hi;
+	       c->tx_buffer_bytes <= 1u << 30 && c->mtu >= IP4_MTU_MIN && c->port_lo <= c->port_hi;
 }
 
 static void set_defaults(struct tcp_config *c)

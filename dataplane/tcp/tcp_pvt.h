@@ -32,7 +32,6 @@
 /* The two bits of the IP header (RFC 3168 5). */
 enum { ECN_NOT_ECT = 0, ECN_ECT1 = 1, ECN_ECT0 = 2, ECN_CE = 3 };
 
-#define TCP_HEADER_MIN 20
 #define TCP_HEADER_MAX 60
 #define TCP_MAX_SACK 4	      /* blocks that we tell: 3 fit beside time stamps */
 #define TCP_MAX_SACK_RX 4     /* blocks that a header can hold */
