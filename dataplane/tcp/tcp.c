@@ -112,7 +112,6 @@ void conn_init_cc(struct tcp_conn *c, enum tcp_cc_kind kind)
 		state = s->cc_state_free;
 		if (state) {
 			memcpy(&s->cc_state_free, state, sizeof(void *));
-			memset(state, 0, ops->state_bytes);
 			c->has_cc_state = true;
 		} else { /* still a connection, if not the wished for */
 			stat_inc(s->stats, WEIR_C_TCP_CC_FALLBACKS);
