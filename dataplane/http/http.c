@@ -27,18 +27,56 @@ enum http_method http_method_find(struct slice name)
 	return HTTP_METHOD_OTHER;
 }
 
+/* The one kind whose name may be name, by its length and where that does not suffice by a letter. */
+static enum http_field_id candidate(struct slice name)
+{
+	switch (name.n) {
+	case 2:
+		return HTTP_FIELD_TE;
+	case 3:
+		return HTTP_FIELD_VIA;
+	case 4:
+		return ascii_lower(name.p[0]) == 'h' ? HTTP_FIELD_HOST : HTTP_FIELD_DATE;
+	case 6:
+		return ascii_lower(name.p[0]) == 'c'   ? HTTP_FIELD_COOKIE
+		       : ascii_lower(name.p[0]) == 's' ? HTTP_FIELD_SERVER
+						       : HTTP_FIELD_EXPECT;
+	case 7:
+		return ascii_lower(name.p[0]) == 't' ? HTTP_FIELD_TRAILER : HTTP_FIELD_UPGRADE;
+	case 9:
+		return HTTP_FIELD_FORWARDED;
+	case 10:
+		return ascii_lower(name.p[0]) == 'c' ? HTTP_FIELD_CONNECTION : HTTP_FIELD_KEEP_ALIVE;
+	case 12:
+		return HTTP_FIELD_X_REQUEST_ID;
+	case 14:
+		return HTTP_FIELD_CONTENT_LENGTH;
+	case 15:
+		return HTTP_FIELD_X_FORWARDED_FOR;
+	case 16:
+		return ascii_lower(name.p[0]) == 'x' ? HTTP_FIELD_X_FORWARDED_HOST : HTTP_FIELD_PROXY_CONNECTION;
+	case 17:
+		return ascii_lower(name.p[0]) == 'x' ? HTTP_FIELD_X_FORWARDED_PROTO : HTTP_FIELD_TRANSFER_ENCODING;
+	case 18:
+		return HTTP_FIELD_PROXY_AUTHENTICATE;
+	case 19:
+		return HTTP_FIELD_PROXY_AUTHORIZATION;
+	default:
+		return HTTP_FIELD_OTHER;
+	}
+}
+
 enum http_field_id http_field_find(struct slice name)
 {
-	char c = name.n ? ascii_lower(name.p[0]) : 0;
+	enum http_field_id id = candidate(name);
 
-	for (unsigned i = 1; i < HTTP_N_FIELD_IDS; i++)
-		if (fields[i].n == name.n && fields[i].p[0] == c && slice_eq_nocase(fields[i], name))
-			return (enum http_field_id)i;
-	return HTTP_FIELD_OTHER;
+	return id != HTTP_FIELD_OTHER && slice_eq_nocase(fields[id], name) ? id : HTTP_FIELD_OTHER;
 }
 
 const struct http_field *http_head_get(const struct http_head *h, enum http_field_id id)
 {
+	if (id != HTTP_FIELD_OTHER && !(h->seen & http_field_bit(id)))
+		return NULL;
 	for (unsigned i = 0; i < h->n_fields; i++)
 		if (h->fields[i].id == id)
 			return &h->fields[i];

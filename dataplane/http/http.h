@@ -6,6 +6,7 @@
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,6 +58,13 @@ enum http_field_id {
 		HTTP_N_FIELD_IDS
 };
 
+static_assert(HTTP_N_FIELD_IDS <= 32, "a bit for each in struct http_head's seen");
+
+static inline uint32_t http_field_bit(enum http_field_id id)
+{
+	return (uint32_t)1 << id;
+}
+
 struct http_field {
 	struct slice name;  /* as received */
 	struct slice value; /* without surrounding white space */
@@ -93,6 +101,7 @@ struct http_head {
 	uint64_t content_length; /* body LENGTH; also of HEAD and 304 answers where has_length */
 	bool has_length;
 	uint16_t n_fields;
+	uint32_t seen, seen_again; /* kinds of fields that occur, and those that do more than once: http_field_bit() */
 	struct http_field fields[HTTP_MAX_FIELDS];
 };
 

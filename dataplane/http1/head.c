@@ -6,6 +6,11 @@
  */
 #include "http1/http1_pvt.h"
 
+static bool has(const struct http_head *h, enum http_field_id id)
+{
+	return h->seen & http_field_bit(id);
+}
+
 /* Calls fn for each element of a comma separated list; empty ones are skipped (RFC 9110 5.6.1.2). False ends it. */
 static bool each_element(struct slice list, bool (*fn)(struct http_head *h, struct slice e), struct http_head *h)
 {
@@ -63,24 +68,6 @@ static bool take_connection_option(struct http_head *h, struct slice e)
 	return true;
 }
 
-static bool is_hop_by_hop(enum http_field_id id)
-{
-	switch (id) {
-	case HTTP_FIELD_CONNECTION:
-	case HTTP_FIELD_KEEP_ALIVE:
-	case HTTP_FIELD_PROXY_CONNECTION:
-	case HTTP_FIELD_TE:
-	case HTTP_FIELD_TRAILER:
-	case HTTP_FIELD_TRANSFER_ENCODING:
-	case HTTP_FIELD_UPGRADE:
-	case HTTP_FIELD_PROXY_AUTHENTICATE:
-	case HTTP_FIELD_PROXY_AUTHORIZATION:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static bool is_keep_alive_option(struct http_head *h, struct slice e)
 {
 	(void)h;
@@ -90,11 +77,11 @@ static bool is_keep_alive_option(struct http_head *h, struct slice e)
 static enum http1_outcome finish_connection(struct http_head *h)
 {
 	h->keep_alive = h->minor >= 1;
+	if (!has(h, HTTP_FIELD_CONNECTION))
+		return HTTP1_DONE;
 	for (unsigned i = 0; i < h->n_fields; i++) {
-		struct http_field *f = &h->fields[i];
+		const struct http_field *f = &h->fields[i];
 
-		if (is_hop_by_hop((enum http_field_id)f->id))
-			f->hop_by_hop = true;
 		if (f->id == HTTP_FIELD_CONNECTION && h->minor == 0 && !each_element(f->value, is_keep_alive_option, h))
 			h->keep_alive = true;
 	}
@@ -122,6 +109,8 @@ static enum http1_outcome finish_framing(struct http_head *h, bool *is_chunked)
 	const struct http_field *te = NULL;
 
 	*is_chunked = false;
+	if (!has(h, HTTP_FIELD_CONTENT_LENGTH) && !has(h, HTTP_FIELD_TRANSFER_ENCODING))
+		return HTTP1_DONE;
 	for (unsigned i = 0; i < h->n_fields; i++) {
 		struct http_field *f = &h->fields[i];
 
@@ -147,18 +136,13 @@ static enum http1_outcome finish_framing(struct http_head *h, bool *is_chunked)
 
 static enum http1_outcome finish_host(struct http_head *h)
 {
-	const struct http_field *host = NULL;
+	const struct http_field *host = http_head_get(h, HTTP_FIELD_HOST);
 	bool is_absolute = h->authority.p != NULL;
 	struct slice name;
 	enum http1_outcome o;
 
-	for (unsigned i = 0; i < h->n_fields; i++) {
-		if (h->fields[i].id != HTTP_FIELD_HOST)
-			continue;
-		if (host)
-			return HTTP1_BAD_HOST_MANY;
-		host = &h->fields[i];
-	}
+	if (h->seen_again & http_field_bit(HTTP_FIELD_HOST))
+		return HTTP1_BAD_HOST_MANY;
 	if (!host)
 		return h->minor >= 1 ? HTTP1_BAD_HOST_MISSING : HTTP1_DONE;
 	o = authority_parse(host->value, &name);
@@ -173,6 +157,8 @@ static enum http1_outcome finish_host(struct http_head *h)
 
 static enum http1_outcome finish_expect(struct http_head *h)
 {
+	if (!has(h, HTTP_FIELD_EXPECT))
+		return HTTP1_DONE;
 	for (unsigned i = 0; i < h->n_fields; i++) {
 		if (h->fields[i].id != HTTP_FIELD_EXPECT)
 			continue;

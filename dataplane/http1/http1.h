@@ -68,7 +68,8 @@ struct http1_limits {
 /*
  * Parses one head. The bytes are copied into buf (the caller's, at least
  * limits.headers_bytes), and head's slices point there: both live as long as
- * the request. Fields from state on are http1's own.
+ * the request. A head that is parsed in place stays where it is instead.
+ * Fields from state on are http1's own.
  */
 struct http1_parser {
 	struct http_head *head;
@@ -78,6 +79,9 @@ struct http1_parser {
 	uint8_t request_method; /* responses: enum http_method of the request that is answered (HEAD has no body) */
 	/* private */
 	uint8_t state;
+	bool is_in_place;    /* head's slices point into base */
+	const char *base;    /* where the head lies, if it is parsed in place */
+	uint32_t authority_at; /* there, of an authority that was put in lower case elsewhere */
 	uint8_t n_empty;     /* empty lines skipped before the first line */
 	uint32_t n;	     /* bytes in buf */
 	uint32_t line_start; /* of the line in work */
@@ -90,6 +94,18 @@ void http1_response_init(struct http1_parser *p, struct http_head *head, char *b
 
 /* Takes bytes; *used says how many (all but when DONE: the body follows at data + *used). DONE and BAD_* are final. */
 enum http1_outcome http1_parse(struct http1_parser *p, const char *data, size_t n, size_t *used);
+
+/*
+ * The same, as the first call for a head, for bytes in which it may be whole.
+ * If it is, nothing of it is copied (but a host name with capitals):
+ * http1_is_in_place() is true then, head's slices point into data, and the
+ * caller keeps those *used bytes for as long as it needs them, or calls
+ * http1_keep(). If it is not whole, all is as with http1_parse(), which goes on.
+ */
+enum http1_outcome http1_parse_in_place(struct http1_parser *p, const char *data, size_t n, size_t *used);
+bool http1_is_in_place(const struct http1_parser *p);
+/* Copies a head that was parsed in place into buf: the bytes may go. */
+void http1_keep(struct http1_parser *p);
 
 /* True if at least one byte of a message has been taken: an end of the connection now is not an orderly one. */
 bool http1_has_begun(const struct http1_parser *p);

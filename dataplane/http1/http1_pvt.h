@@ -44,8 +44,14 @@ enum http1_outcome authority_parse(struct slice authority, struct slice *host);
 /* line.c: one line without its CRLF. DONE or BAD_*. */
 enum http1_outcome line_request(struct http_head *h, struct slice line);
 enum http1_outcome line_status(struct http_head *h, struct slice line);
-/* A field line into *f. */
-enum http1_outcome line_field(struct slice line, struct http_field *f);
+/* A field line becomes h's next field: there is room for it. */
+enum http1_outcome line_field(struct http_head *h, struct slice line);
+/*
+ * The same for a line of the usual form ("name: value" CRLF, no control byte),
+ * of which n bytes are there or not. Its length with the CRLF, or 0: it is not
+ * whole or not of that form, and the others have to look at it.
+ */
+size_t line_field_quick(struct http_head *h, const char *p, size_t n);
 
 /* head.c: what the fields mean, once all are there. DONE or BAD_*. */
 enum http1_outcome head_finish(struct http_head *h, bool is_response, enum http_method request_method);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One line at a time: request line, status line, field line (RFC 9112 3, 4, 5). */
-#include "http1/http1_pvt.h"
+#include "http1/scan.h"
 
 /* "HTTP/1.0", "HTTP/1.1": DONE. Another version that is well formed is told apart from what is none. */
 static enum http1_outcome parse_version(struct slice v, uint8_t *minor)
@@ -57,10 +57,41 @@ enum http1_outcome line_status(struct http_head *h, struct slice line)
 	return is_all(h->reason, CLASS_VALUE) ? HTTP1_DONE : HTTP1_BAD_STATUS_LINE;
 }
 
-enum http1_outcome line_field(struct slice line, struct http_field *f)
+/* Fields that concern one connection only, by their kind (RFC 9110 7.6.1). */
+#define HOP_BY_HOP \
+	(1u << HTTP_FIELD_CONNECTION | 1u << HTTP_FIELD_KEEP_ALIVE | 1u << HTTP_FIELD_PROXY_CONNECTION | 1u << HTTP_FIELD_TE | \
+	 1u << HTTP_FIELD_TRAILER | 1u << HTTP_FIELD_TRANSFER_ENCODING | 1u << HTTP_FIELD_UPGRADE | \
+	 1u << HTTP_FIELD_PROXY_AUTHENTICATE | 1u << HTTP_FIELD_PROXY_AUTHORIZATION)
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* value: with the white space around it. */
+static void add_field(struct http_head *h, struct slice name, struct slice value)
+{
+	struct http_field *f = &h->fields[h->n_fields++];
+	enum http_field_id id = http_field_find(name);
+	uint32_t bit = http_field_bit(id);
+
+	while (value.n && is_blank(value.p[0])) {
+		value.p++;
+		value.n--;
+	}
+	while (value.n && is_blank(value.p[value.n - 1]))
+		value.n--;
+	h->seen_again |= h->seen & bit;
+	h->seen |= bit;
+	f->name = name;
+	f->value = value;
+	f->id = (uint8_t)id;
+	f->hop_by_hop = (bit & HOP_BY_HOP) != 0;
+}
+
+enum http1_outcome line_field(struct http_head *h, struct slice line)
 {
 	size_t i = 0;
-	size_t end = line.n;
 
 	if (line.p[0] == ' ' || line.p[0] == '\t')
 		return HTTP1_BAD_OBS_FOLD;
@@ -68,16 +99,22 @@ enum http1_outcome line_field(struct slice line, struct http_field *f)
 		i++;
 	if (i == 0 || i == line.n || line.p[i] != ':')
 		return HTTP1_BAD_FIELD_NAME;
-	f->name = slice_of(line.p, i);
-	i++;
-	while (i < end && (line.p[i] == ' ' || line.p[i] == '\t'))
-		i++;
-	while (end > i && (line.p[end - 1] == ' ' || line.p[end - 1] == '\t'))
-		end--;
-	f->value = slice_of(line.p + i, end - i);
-	if (!is_all(f->value, CLASS_VALUE))
+	if (!is_all(slice_of(line.p + i + 1, line.n - i - 1), CLASS_VALUE))
 		return HTTP1_BAD_FIELD_VALUE;
-	f->id = (uint8_t)http_field_find(f->name);
-	f->hop_by_hop = false;
+	add_field(h, slice_of(line.p, i), slice_of(line.p + i + 1, line.n - i - 1));
 	return HTTP1_DONE;
+}
+
+size_t line_field_quick(struct http_head *h, const char *p, size_t n)
+{
+	size_t name = scan_token(p, n);
+	size_t end;
+
+	if (name == 0 || name == n || p[name] != ':')
+		return 0;
+	end = name + 1 + scan_value(p + name + 1, n - name - 1);
+	if (end + 2 > n || p[end] != '\r' || p[end + 1] != '\n')
+		return 0;
+	add_field(h, slice_of(p, name), slice_of(p + name + 1, end - name - 1));
+	return end + 2;
 }

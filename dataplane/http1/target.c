@@ -3,12 +3,16 @@
  * The request target (RFC 9112 3.2) and the authority: origin-form,
  * absolute-form, asterisk-form with OPTIONS, authority-form with CONNECT.
  */
-#include "http1/http1_pvt.h"
+#include "http1/scan.h"
 
 /* Well-formed percent-encodings only, and none of NUL. */
 static bool is_encoding_good(struct slice s)
 {
-	for (size_t i = 0; i < s.n; i++) {
+	const char *percent = memchr(s.p, '%', s.n);
+
+	if (!percent)
+		return true;
+	for (size_t i = (size_t)(percent - s.p); i < s.n; i++) {
 		if (s.p[i] != '%')
 			continue;
 		if (i + 2 >= s.n || !is_class(s.p[i + 1], CLASS_HEX) || !is_class(s.p[i + 2], CLASS_HEX) ||
@@ -67,7 +71,7 @@ enum http1_outcome target_parse(struct http_head *h)
 {
 	struct slice t = h->target;
 
-	if (t.n == 0 || !is_all(t, CLASS_TARGET))
+	if (t.n == 0 || scan_target(t.p, t.n) != t.n)
 		return HTTP1_BAD_TARGET;
 	if (h->method == HTTP_METHOD_CONNECT) {
 		h->authority = t;
