@@ -123,17 +123,8 @@ static void refuse_head(struct client *c, enum http1_outcome o, uint64_t now_us)
 static bool pump_head(struct client *c, uint64_t now_us)
 {
 	struct request *rq = c->rq;
-	enum http1_outcome o = HTTP1_MORE;
+	enum http1_outcome o = request_parse(&rq->parser, c->tcp, &rq->held);
 
-	while (o == HTTP1_MORE) {
-		struct slice s = tcp_peek(c->tcp);
-		size_t used;
-
-		if (s.n == 0)
-			break;
-		o = http1_parse(&rq->parser, s.p, s.n, &used);
-		tcp_consume(c->tcp, used);
-	}
 	if (o == HTTP1_MORE) {
 		if (!tcp_is_eof(c->tcp))
 			return false;

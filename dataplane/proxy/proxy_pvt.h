@@ -80,6 +80,7 @@ struct request {
 	struct http1_body body, response_body;
 	struct http_head head, response;
 	char *buf, *response_buf;
+	struct rte_mbuf *held, *response_held; /* in which the heads lie that were parsed in place */
 };
 
 struct listening {
@@ -127,6 +128,12 @@ void client_arm(struct client *c, uint64_t at_us);
 
 /* request.c */
 struct request *request_create(struct client *c, uint64_t now_us);
+/*
+ * Parses what c has of a head: in place if it is whole; *held is then where it
+ * lies, until request_let_go(). MORE: that was all.
+ */
+enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held);
+void request_let_go(struct request *rq, struct rte_mbuf **held);
 /* Frees it; the upstream connection, if any, is aborted. */
 void request_free(struct request *rq, uint64_t now_us);
 /* The head is complete: finds the route and begins the first try, or answers. */

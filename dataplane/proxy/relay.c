@@ -227,6 +227,7 @@ static bool take_interim(struct request *rq, uint64_t now_us)
 	}
 	if (rq->response.status != 100 && rq->head.minor >= 1)
 		write_response_head(rq, &f);
+	request_let_go(rq, &rq->response_held);
 	http1_response_init(&rq->response_parser, &rq->response, rq->response_buf, &rq->client->p->cfg.limits,
 			    (enum http_method)rq->head.method);
 	return true;
@@ -244,8 +245,8 @@ static void upstream_ended(struct request *rq, uint64_t now_us)
 static bool read_head(struct request *rq, uint64_t now_us)
 {
 	struct tcp_conn *up = upstream_tcp(rq->uc);
-	enum http1_outcome o = HTTP1_MORE;
-	bool has_moved = false;
+	enum http1_outcome o;
+	bool has_moved;
 
 	if (!rq->response_begun) {
 		if (tcp_readable(up) == 0) {
@@ -258,14 +259,8 @@ static bool read_head(struct request *rq, uint64_t now_us)
 		http1_response_init(&rq->response_parser, &rq->response, rq->response_buf, &rq->client->p->cfg.limits,
 				    (enum http_method)rq->head.method);
 	}
-	while (o == HTTP1_MORE && tcp_readable(up)) {
-		struct slice s = tcp_peek(up);
-		size_t used;
-
-		o = http1_parse(&rq->response_parser, s.p, s.n, &used);
-		tcp_consume(up, used);
-		has_moved = true;
-	}
+	has_moved = tcp_readable(up) != 0;
+	o = request_parse(&rq->response_parser, up, &rq->response_held);
 	if (http1_is_bad(o)) {
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, http1_outcome_name(o), now_us);
 		return true;
@@ -296,6 +291,7 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 		return false;
 	}
 	rq->response_sent = true;
+	request_let_go(rq, &rq->response_held);
 	if (http1_body_is_done(&rq->response_body))
 		rq->response_done = true;
 	return true;

@@ -10,6 +10,32 @@
 #include "proxy/proxy_pvt.h"
 #include "snapshot/snapshot.h"
 
+void request_let_go(struct request *rq, struct rte_mbuf **held)
+{
+	if (*held)
+		tcp_release(rq->client->p->cfg.tcp, *held);
+	*held = NULL;
+}
+
+enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held)
+{
+	enum http1_outcome o = HTTP1_MORE;
+
+	while (o == HTTP1_MORE) {
+		struct slice s = tcp_peek(c);
+		size_t used;
+
+		if (s.n == 0)
+			break;
+		o = http1_has_begun(parser) ? http1_parse(parser, s.p, s.n, &used) : http1_parse_in_place(parser, s.p, s.n, &used);
+		if (o == HTTP1_DONE && http1_is_in_place(parser))
+			*held = tcp_hold(c, used);
+		else
+			tcp_consume(c, used);
+	}
+	return o;
+}
+
 void request_free(struct request *rq, uint64_t now_us)
 {
 	struct client *c = rq->client;
@@ -18,6 +44,8 @@ void request_free(struct request *rq, uint64_t now_us)
 	if (rq->uc)
 		upstream_discard(p->cfg.upstream, rq->uc, true, now_us);
 	c->rq = NULL;
+	request_let_go(rq, &rq->held);
+	request_let_go(rq, &rq->response_held);
 	rq->next = p->free_requests;
 	p->free_requests = rq;
 	stat_set(p->stats, WEIR_G_REQUESTS_ACTIVE, --p->n_requests);

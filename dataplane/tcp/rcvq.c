@@ -480,6 +480,29 @@ void tcp_consume(struct tcp_conn *c, size_t n)
 	maybe_update_window(c);
 }
 
+struct rte_mbuf *tcp_hold(struct tcp_conn *c, size_t n)
+{
+	struct rte_mbuf *m = c->rcv.head;
+
+	assert(n > 0 && m && n <= m->data_len);
+	c->rcv_bytes -= (uint32_t)n;
+	if (n == m->data_len) {
+		pop_head(c);
+	} else {
+		rte_mbuf_refcnt_update(m, 1);
+		cut_head(c, (uint16_t)n);
+	}
+	c->stack->n_held++;
+	maybe_update_window(c);
+	return m;
+}
+
+void tcp_release(struct tcp_stack *s, struct rte_mbuf *m)
+{
+	s->n_held--;
+	rte_pktmbuf_free_seg(m);
+}
+
 /* The head's first n bytes as an mbuf of their own: a copy if few, else a reference. */
 static struct rte_mbuf *split_head(struct tcp_conn *c, uint16_t n)
 {

@@ -241,6 +241,14 @@ struct slice tcp_peek(const struct tcp_conn *c);
 /* Takes and frees the first n readable bytes. The window opens as data are taken. */
 void tcp_consume(struct tcp_conn *c, size_t n);
 /*
+ * The same for n bytes at the head of the queue that tcp_peek() shows in one
+ * piece, but they stay where they are until tcp_release(): the mbuf that holds
+ * them. It still counts among those that the stack's queues hold.
+ */
+struct rte_mbuf *tcp_hold(struct tcp_conn *c, size_t n);
+/* Gives back what tcp_hold() returned; the connection may be gone. */
+void tcp_release(struct tcp_stack *s, struct rte_mbuf *m);
+/*
  * Takes the first max_bytes (or all, if fewer) readable bytes as one mbuf
  * chain (pkt_len is its length), without a copy where possible. NULL if none
  * are readable or no mbuf is left to split one.
