@@ -42,11 +42,29 @@ int ip_parse(const char *text, size_t n, struct weir_ip *out)
 	return -EINVAL;
 }
 
+/* Decimal, without leading zeros; where it ends. */
+static char *put_byte(char *p, unsigned v)
+{
+	if (v >= 100)
+		*p++ = (char)('0' + v / 100);
+	if (v >= 10)
+		*p++ = (char)('0' + v / 10 % 10);
+	*p++ = (char)('0' + v % 10);
+	return p;
+}
+
+/* By hand for IPv4: it is wanted for each request, and inet_ntop() prints by way of a format. */
 char *ip_format(const struct weir_ip *a, char *buf)
 {
-	if (ip_is4(a))
-		inet_ntop(AF_INET, a->b + 12, buf, IP_TEXT_MAX);
-	else
+	char *p = buf;
+
+	if (!ip_is4(a)) {
 		inet_ntop(AF_INET6, a->b, buf, IP_TEXT_MAX);
+		return buf;
+	}
+	for (unsigned i = 12; i < 16; i++) {
+		p = put_byte(p, a->b[i]);
+		*p++ = i < 15 ? '.' : '\0';
+	}
 	return buf;
 }

@@ -15,6 +15,37 @@ bool http1_is_request_id(struct slice id)
 	return true;
 }
 
+/* True if f lies in memory just as it would be written: "name: value" CRLF. */
+static bool is_plain(const struct http_field *f)
+{
+	const char *end = f->value.p + f->value.n;
+
+	return f->value.p == f->name.p + f->name.n + 2 && f->name.p[f->name.n] == ':' && f->name.p[f->name.n + 1] == ' ' && end[0] == '\r' && end[1] == '\n';
+}
+
+/* The fields that is_dropped() leaves, in their order; a run of them that lies in memory as it is written in one copy. */
+static void write_fields(struct buf *out, const struct http_head *h, bool (*is_dropped)(const struct http_field *f))
+{
+	struct slice run = slice_of(NULL, 0);
+
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		const struct http_field *f = &h->fields[i];
+		size_t n = f->name.n + f->value.n + 4;
+
+		if (is_dropped(f))
+			continue;
+		if (is_plain(f) && run.n && f->name.p == run.p + run.n) {
+			run.n += n;
+			continue;
+		}
+		buf_slice(out, run);
+		run = is_plain(f) ? slice_of(f->name.p, n) : slice_of(NULL, 0);
+		if (!run.n)
+			http1_write_field(out, f->name, f->value);
+	}
+	buf_slice(out, run);
+}
+
 /* Fields that are written anew, or that end here. */
 static bool is_dropped_from_request(const struct http_field *f)
 {
@@ -73,9 +104,7 @@ void http1_write_request_head(struct buf *out, const struct http_head *h, const 
 	}
 	buf_str(out, " HTTP/1.1\r\n");
 	http1_write_field(out, SLICE("Host"), h->authority);
-	for (unsigned i = 0; i < h->n_fields; i++)
-		if (!is_dropped_from_request(&h->fields[i]))
-			http1_write_field(out, h->fields[i].name, h->fields[i].value);
+	write_fields(out, h, is_dropped_from_request);
 	write_framing(out, h);
 	write_forwarded(out, h, f);
 	if (f->close)
@@ -98,9 +127,7 @@ void http1_write_response_head(struct buf *out, const struct http_head *h, const
 	else
 		buf_str(out, http_status_reason(h->status));
 	buf_str(out, "\r\n");
-	for (unsigned i = 0; i < h->n_fields; i++)
-		if (!is_dropped_from_response(&h->fields[i]))
-			http1_write_field(out, h->fields[i].name, h->fields[i].value);
+	write_fields(out, h, is_dropped_from_response);
 	if (h->status >= 200) {
 		if (f->chunked)
 			buf_str(out, "Transfer-Encoding: chunked\r\n");

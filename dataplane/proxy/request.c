@@ -5,6 +5,7 @@
  * (RFC 9110 9.2.2: a request that no server has seen), and idempotent requests without
  * a body while nothing was answered.
  */
+#include <immintrin.h>
 #include <string.h>
 
 #include "proxy/proxy_pvt.h"
@@ -67,12 +68,14 @@ static struct slice find_header(const void *ctx, struct slice name)
 static void make_request_id(struct request *rq)
 {
 	struct proxy *p = rq->client->p;
+	const __m128i digits = _mm_setr_epi8('0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f');
+	const __m128i low = _mm_set1_epi8(15);
 
 	for (unsigned i = 0; i < REQUEST_ID_LEN; i += 16) {
-		uint64_t v = proxy_random(p);
+		__m128i v = _mm_cvtsi64_si128((long long)proxy_random(p));
+		__m128i nibbles = _mm_unpacklo_epi8(_mm_and_si128(v, low), _mm_and_si128(_mm_srli_epi16(v, 4), low));
 
-		for (unsigned k = 0; k < 16; k++)
-			rq->id[i + k] = "0123456789abcdef"[(v >> (4 * k)) & 15];
+		_mm_storeu_si128((__m128i *)(void *)(rq->id + i), _mm_shuffle_epi8(digits, nibbles));
 	}
 	rq->request_id = slice_of(rq->id, REQUEST_ID_LEN);
 }
