@@ -11,7 +11,8 @@
  *   main.c    options, the loop         port.c     DPDK, frames in and out
  *   tiny.c    TCP                       ends.c     HTTP of the client and the origin
  *   load.c    connections and requests  phase.c    what is done, one after the other; reports
- *   flood.c   SYNs from anywhere        frame.c content.c hist.c due.h   bytes, numbers
+ *   flood.c   SYNs from anywhere        owner.c    whose a connection is
+ *   frame.c content.c hist.c due.h      bytes, numbers
  */
 #ifndef BLAST_BLAST_H
 #define BLAST_BLAST_H
@@ -134,7 +135,8 @@ struct options {
 	uint32_t ack_ms; /* acknowledgements are delayed by so much */
 	uint32_t drop_ppm;
 	uint32_t idle_us; /* slept at a time without work; 0: not */
-	bool timestamps, verify, scatter, is_json;
+	int owner; /* clients are those of this worker only; -1: of all */
+	bool timestamps, verify, scatter, steered, is_json;
 	const char *file_prefix;
 };
 
@@ -203,6 +205,8 @@ bool port_send(struct blast *b, struct port *p, unsigned queue, const struct seg
 bool end_init(struct end *e, bool is_origin, uint32_t n, struct port *port);
 /* The slot to which a segment belongs; -1: none. */
 int64_t end_find(const struct blast *b, const struct end *e, const struct segment *s);
+/* The worker to which a client's connection belongs. */
+unsigned end_owner(const struct blast *b, const struct end *e, uint32_t index);
 void tiny_input(struct blast *b, struct end *e, uint32_t index, const struct segment *s, unsigned queue);
 /* Sends what the segments of the last burst, or calls from above, gave reason to. */
 void tiny_flush(struct blast *b, struct end *e);

@@ -24,7 +24,8 @@ struct load *load_create(struct blast *b)
 	if (!l->free_slots || !l->idle || !l->active || !due_init(&l->shot_deadline, b->o.n_slots))
 		return NULL; /* and the program ends */
 	for (uint32_t i = 0; i < b->o.n_slots; i++)
-		l->free_slots[l->free_tail++] = i;
+		if (b->o.owner < 0 || end_owner(b, &b->client, i) == (unsigned)b->o.owner)
+			l->free_slots[l->free_tail++] = i;
 	return l;
 }
 

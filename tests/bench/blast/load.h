@@ -20,7 +20,7 @@ struct schedule {
 };
 
 struct load {
-	/* slots that are closed, the one closed longest ago first */
+	/* slots that are closed and may be used (--owner), the one closed longest ago first */
 	uint32_t *free_slots;
 	uint32_t free_mask, free_head, free_tail;
 

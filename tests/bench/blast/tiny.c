@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "blast.h"
+#include "owner.h"
 
 #define CHECK_MS 100	/* how often what is unacknowledged is looked at */
 #define RTO_MS 300
@@ -68,6 +69,13 @@ static struct tuple tuple_of(const struct blast *b, const struct end *e, uint32_
 	if (b->is_loop)
 		return (struct tuple){o->target, client, o->origin_port, client_port};
 	return (struct tuple){o->origin_base + (index >> 16), o->target, o->origin_port, (uint16_t)index};
+}
+
+unsigned end_owner(const struct blast *b, const struct end *e, uint32_t index)
+{
+	struct tuple t = tuple_of(b, e, index);
+
+	return owner_of(&t, b->o.n_queues);
 }
 
 /* -- sending */
@@ -293,7 +301,7 @@ static void begin(struct blast *b, struct end *e, uint32_t index, enum tiny_stat
 void tiny_connect(struct blast *b, struct end *e, uint32_t index)
 {
 	begin(b, e, index, T_SYN_SENT);
-	e->conns[index].queue = blast_random(b) % e->port->n_queues & 7;
+	e->conns[index].queue = (b->o.steered ? end_owner(b, e, index) : blast_random(b) % e->port->n_queues) & 7;
 	send_segment(b, e, index, SYN, e->conns[index].snd_una, 0);
 	arm_rto(b, e, index);
 }
