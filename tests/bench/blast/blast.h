@@ -135,8 +135,7 @@ struct options {
 	uint32_t ack_ms; /* acknowledgements are delayed by so much */
 	uint32_t drop_ppm;
 	uint32_t idle_us; /* slept at a time without work; 0: not */
-	int owner; /* clients are those of this worker only; -1: of all */
-	bool timestamps, verify, scatter, steered, is_json;
+	bool timestamps, verify, steered, is_json;
 	const char *file_prefix;
 };
 
@@ -158,6 +157,7 @@ struct blast {
 	uint64_t prng;
 	uint16_t ip_id;
 	bool is_loop; /* the target is our own origin */
+	bool scatter; /* in this phase: each frame to any queue */
 	struct rte_mempool *pool;
 	/* heads that came in pieces */
 	uint16_t n_partial_free;

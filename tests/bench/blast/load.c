@@ -8,6 +8,13 @@
 #define STEP_MAX 64 /* things begun in one iteration, of each sort */
 #define ROOM 64	    /* frames that a queue must have room for before something is begun */
 
+static void put_slot(const struct blast *b, struct load *l, uint32_t index)
+{
+	struct free_slots *f = &l->free[end_owner(b, &b->client, index)];
+
+	f->at[f->tail++ & l->free_mask] = index;
+}
+
 struct load *load_create(struct blast *b)
 {
 	struct load *l = calloc(1, sizeof(*l));
@@ -18,23 +25,33 @@ struct load *load_create(struct blast *b)
 	if (!l)
 		return NULL;
 	l->free_mask = l->idle_mask = size - 1;
-	l->free_slots = calloc(size, sizeof(*l->free_slots));
 	l->idle = calloc(size, sizeof(*l->idle));
 	l->active = calloc(size, sizeof(*l->active));
-	if (!l->free_slots || !l->idle || !l->active || !due_init(&l->shot_deadline, b->o.n_slots))
+	if (!l->idle || !l->active || !due_init(&l->shot_deadline, b->o.n_slots))
 		return NULL; /* and the program ends */
+	for (unsigned w = 0; w < b->o.n_queues; w++)
+		if (!(l->free[w].at = calloc(size, sizeof(uint32_t))))
+			return NULL;
+	l->owner = OWNER_ANY;
 	for (uint32_t i = 0; i < b->o.n_slots; i++)
-		if (b->o.owner < 0 || end_owner(b, &b->client, i) == (unsigned)b->o.owner)
-			l->free_slots[l->free_tail++] = i;
+		put_slot(b, l, i);
 	return l;
 }
 
-static bool take_slot(struct load *l, uint32_t *index)
+static bool take_slot(struct blast *b, uint32_t *index)
 {
-	if (l->free_head == l->free_tail)
-		return false;
-	*index = l->free_slots[l->free_head++ & l->free_mask];
-	return true;
+	struct load *l = b->load;
+	unsigned n_tries = l->owner == OWNER_ANY ? b->o.n_queues : 1;
+
+	for (unsigned i = 0; i < n_tries; i++) {
+		struct free_slots *f = &l->free[l->owner == OWNER_ANY ? l->turn++ % b->o.n_queues : l->owner];
+
+		if (f->head != f->tail) {
+			*index = f->at[f->head++ & l->free_mask];
+			return true;
+		}
+	}
+	return false;
 }
 
 static bool has_room(const struct blast *b)
@@ -56,7 +73,7 @@ static void open_pool(struct blast *b)
 
 		if (l->opening.interval > 0 && !schedule_is_due(&l->opening, b->tsc))
 			return;
-		if (!has_room(b) || !take_slot(l, &index))
+		if (!has_room(b) || !take_slot(b, &index))
 			return;
 		l->opening.k++;
 		tiny_connect(b, &b->client, index);
@@ -120,7 +137,7 @@ void load_choose(struct blast *b, uint32_t n)
 	}
 }
 
-void load_start(struct blast *b, double rate)
+void load_start(struct blast *b, double rate, uint32_t burst)
 {
 	struct load *l = b->load;
 
@@ -128,7 +145,7 @@ void load_start(struct blast *b, double rate)
 	l->is_open_loop = rate > 0;
 	l->n_outstanding = 0;
 	l->idle_head = l->idle_tail = 0;
-	l->requests = (struct schedule){.start = b->tsc, .interval = rate > 0 ? (double)b->tsc_hz / rate : 0};
+	l->requests = (struct schedule){.start = b->tsc, .burst = burst, .interval = rate > 0 ? (double)b->tsc_hz / rate : 0};
 	for (uint32_t i = 0; i < l->n_active; i++) {
 		if (l->is_open_loop)
 			l->idle[l->idle_tail++ & l->idle_mask] = l->active[i];
@@ -181,7 +198,7 @@ static void begin_shots(struct blast *b)
 
 		if (is_timed ? !schedule_is_due(&l->shots, b->tsc) : l->n_shots >= l->shots_max)
 			return;
-		if (!has_room(b) || !take_slot(l, &index))
+		if (!has_room(b) || !take_slot(b, &index))
 			return;
 		tiny_connect(b, &b->client, index);
 		c = &b->client.conns[index];
@@ -209,10 +226,8 @@ static bool is_unanswered(const struct tconn *c)
 
 static void free_slot(struct blast *b, uint32_t index)
 {
-	struct load *l = b->load;
-
 	b->client.conns[index].group = GROUP_NONE;
-	l->free_slots[l->free_tail++ & l->free_mask] = index;
+	put_slot(b, b->load, index);
 }
 
 static void give_up_shot(struct blast *b, uint32_t index)

@@ -12,17 +12,28 @@
 
 #define MAX_SIZES 16
 
-/* Things that are due at a rate: number k at start + k * interval. */
+/* Things that are due at a rate: number k at start + k * interval; in bursts, each with the first of its burst. */
 struct schedule {
 	uint64_t start;	 /* time stamp counter */
 	double interval; /* cycles; 0: none */
+	uint32_t burst;	 /* 0: one by one */
 	uint64_t k;
 };
 
+/* A ring: the one closed longest ago first. */
+struct free_slots {
+	uint32_t *at;
+	uint32_t head, tail;
+};
+
+#define OWNER_ANY UINT32_MAX
+
 struct load {
-	/* slots that are closed and may be used (--owner), the one closed longest ago first */
-	uint32_t *free_slots;
-	uint32_t free_mask, free_head, free_tail;
+	/* slots that are closed, by the worker that owns them */
+	struct free_slots free[MAX_QUEUES];
+	uint32_t free_mask;
+	uint32_t owner; /* of the connections to be opened, or OWNER_ANY */
+	uint32_t turn;	/* OWNER_ANY: whose is the next */
 
 	/* the pool */
 	uint32_t n_pool, n_opening, pool_target, opening_max;
@@ -54,21 +65,23 @@ struct load {
 	struct hist shot_latency;
 };
 
-/* Number of things that should have begun by now, less those that did. */
-static inline bool schedule_is_due(const struct schedule *s, uint64_t now)
-{
-	return s->interval > 0 && (double)(now - s->start) >= (double)s->k * s->interval;
-}
-
+/* When the next one is due. */
 static inline uint64_t schedule_time(const struct schedule *s)
 {
-	return s->start + (uint64_t)((double)s->k * s->interval);
+	uint64_t k = s->burst ? s->k - s->k % s->burst : s->k;
+
+	return s->start + (uint64_t)((double)k * s->interval);
+}
+
+static inline bool schedule_is_due(const struct schedule *s, uint64_t now)
+{
+	return s->interval > 0 && now >= schedule_time(s);
 }
 
 /* Makes n connections of the pool active (all if there are fewer), at random. */
 void load_choose(struct blast *b, uint32_t n);
-/* Begins requests on the active ones. rate: requests a second, 0: a closed loop. */
-void load_start(struct blast *b, double rate);
+/* Begins requests on the active ones. rate: requests a second, so many at a time (0: one by one); 0: a closed loop. */
+void load_start(struct blast *b, double rate, uint32_t burst);
 /* No more requests and no more shots; those under way go on. */
 void load_stop(struct blast *b);
 /* What is still under way is given up and counted as NO_ANSWER. Active connections go back to the pool. */

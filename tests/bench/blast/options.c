@@ -13,11 +13,16 @@ static const char usage[] =
 	"\n"
 	"Clients and an origin in one process; the proxy is between them, or nothing.\n"
 	"A PHASE is one argument; its report is printed when it has ended:\n"
-	"  'connect n=N [rate=PER_SECOND] [opening=N] [seconds=AT_MOST]'\n"
+	"  'connect n=N [rate=PER_SECOND] [opening=N] [owner=WORKER] [seconds=AT_MOST]'\n"
 	"  'hold seconds=S [n=LEFT]'\n"
 	"  'load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]\n"
-	"        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [timeout=S]'\n"
+	"        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [owner=WORKER]\n"
+	"        [timeout=S] [burst=N] [scatter=0|1]'\n"
 	"  'close [n=LEFT] [seconds=AT_MOST]'\n"
+	"\n"
+	"  burst: what comes at a rate comes so many at a time;\n"
+	"  owner: new connections are that worker's only, not all workers' in turn;\n"
+	"  scatter=1: each frame to any queue, not to the one that the connection's last frame came from\n"
 	"\n"
 	"Phases:\n"
 	"  -i                      read phases from standard input, a line each; at its end wait for a signal\n"
@@ -45,17 +50,14 @@ static const char usage[] =
 	"  --ack-ms N              delay of acknowledgements that nothing carries (20)\n"
 	"  --idle-us N             sleep so long when there is nothing to do; 0: never, for a core of its own (0)\n"
 	"  --drop PPM              lose so many of a million received frames (0)\n"
-	"  --scatter               each frame to any queue, not to the one that the connection's last frame came from\n"
 	"  --steered               the first frame of a client's connection to the queue of the worker that owns it\n"
-	"  --owner N               only clients whose connections worker N owns; about one slot in --queues is of use\n"
 	"  --no-timestamps         without the TCP option\n"
 	"  --no-verify             do not check the checksums of what arrives\n"
 	"  --help\n";
 
 enum {
 	OPT_PORT = 256, OPT_QUEUES, OPT_TARGET, OPT_ORIGIN, OPT_ORIGINS, OPT_GATEWAY, OPT_CLIENTS, OPT_PORTS_PER, OPT_SLOTS,
-	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_WINDOW, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_SCATTER, OPT_STEERED,
-	OPT_OWNER, OPT_NO_TS, OPT_NO_VERIFY,
+	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_WINDOW, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_STEERED, OPT_NO_TS, OPT_NO_VERIFY,
 	OPT_CONNECTIONS, OPT_ACTIVE, OPT_SECONDS, OPT_RATE, OPT_SIZE, OPT_FLOOD, OPT_NEW, OPT_HELP,
 };
 
@@ -78,9 +80,7 @@ static const struct option long_options[] = {
 	{"ack-ms", required_argument, NULL, OPT_ACK},
 	{"idle-us", required_argument, NULL, OPT_IDLE},
 	{"drop", required_argument, NULL, OPT_DROP},
-	{"scatter", no_argument, NULL, OPT_SCATTER},
 	{"steered", no_argument, NULL, OPT_STEERED},
-	{"owner", required_argument, NULL, OPT_OWNER},
 	{"no-timestamps", no_argument, NULL, OPT_NO_TS},
 	{"no-verify", no_argument, NULL, OPT_NO_VERIFY},
 	{"connections", required_argument, NULL, OPT_CONNECTIONS},
@@ -145,17 +145,6 @@ static bool read_power(const char *text, unsigned *bits)
 	return true;
 }
 
-/* A worker; whether there is one of that number is known only after all options. */
-static bool read_owner(const char *text, int *owner)
-{
-	uint32_t v;
-
-	if (!read_u32(text, 0, MAX_QUEUES - 1, &v))
-		return false;
-	*owner = (int)v;
-	return true;
-}
-
 static bool add_port(struct options *o, const char *device)
 {
 	if (o->ports[1])
@@ -189,9 +178,6 @@ static bool take_flag(struct command_line *c, int opt)
 	case 'o':
 		c->o.is_json = strcmp(optarg, "json") == 0;
 		return c->o.is_json || strcmp(optarg, "text") == 0;
-	case OPT_SCATTER:
-		c->o.scatter = true;
-		return true;
 	case OPT_STEERED:
 		c->o.steered = true;
 		return true;
@@ -249,8 +235,6 @@ static bool take(struct command_line *c, int opt)
 		return read_u32(optarg, 0, 10000, &o->idle_us);
 	case OPT_DROP:
 		return read_u32(optarg, 0, 500000, &o->drop_ppm);
-	case OPT_OWNER:
-		return read_owner(optarg, &o->owner);
 	default:
 		return take_flag(c, opt);
 	}
@@ -274,7 +258,6 @@ int options_parse(int argc, char **argv, struct command_line *c)
 		.n_origins = 1,
 		.port_bits = 4,
 		.n_slots = 1u << 20,
-		.owner = -1,
 		.host = "blast.example.com",
 		.window = 256u << 10,
 		.ack_ms = 20,
@@ -291,10 +274,6 @@ int options_parse(int argc, char **argv, struct command_line *c)
 				fprintf(stderr, "weir-blast: %s: not a value of this option\n", optarg ? optarg : argv[optind - 1]);
 			return 2;
 		}
-	}
-	if (c->o.owner >= (int)c->o.n_queues) {
-		fprintf(stderr, "weir-blast: --owner %d: there are %u queues\n", c->o.owner, c->o.n_queues);
-		return 2;
 	}
 	c->phases = argv + optind;
 	if (c->o.ports[0] && (c->is_interactive || *c->phases || c->connect[0]))

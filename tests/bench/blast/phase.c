@@ -34,6 +34,9 @@ static const struct arg args[] = {
 	ARG("flood", FLOOD, flood_rate, IN(LOAD)),
 	ARG("new", RATE, new_rate, IN(LOAD)),
 	ARG("shots", COUNT, shots, IN(LOAD)),
+	ARG("burst", COUNT, burst, IN(LOAD)),
+	ARG("owner", COUNT, owner, IN(CONNECT) | IN(LOAD)),
+	ARG("scatter", COUNT, scatter, IN(LOAD)),
 	ARG("timeout", SECONDS, timeout, IN(LOAD)),
 };
 
@@ -112,7 +115,7 @@ static int parse(struct phase *p, char *line, char *why, size_t n_why)
 		return -EINVAL;
 	}
 	*p = (struct phase){.kind = (enum phase_kind)k, .seconds = k == PHASE_CONNECT || k == PHASE_CLOSE ? 120 : 1,
-			    .warmup = 0.5, .opening = 256, .timeout = 5, .n_sizes = 1};
+			    .warmup = 0.5, .opening = 256, .timeout = 5, .owner = OWNER_ANY, .n_sizes = 1};
 	while ((word = strtok_r(NULL, " \t\n", &save)) != NULL) {
 		char *value = strchr(word, '=');
 		const struct arg *a;
@@ -148,14 +151,14 @@ static void begin_load(struct blast *b, struct phase *p)
 	l->measure_from = after(b, p->warmup);
 	l->measure_to = p->until = after(b, p->warmup + p->seconds);
 	l->shot_timeout_ms = (uint32_t)(p->timeout * 1000);
-	l->shots = (struct schedule){.start = b->tsc, .interval = interval(b, p->new_rate)};
+	l->shots = (struct schedule){.start = b->tsc, .burst = p->burst, .interval = interval(b, p->new_rate)};
 	l->shots_max = p->new_rate > 0 ? 0 : p->shots;
 	p->flood = (struct schedule){.start = b->tsc, .interval = interval(b, p->flood_rate)};
 	if (p->is_idle_load)
 		return;
 	load_choose(b, p->active);
 	p->active = l->n_active;
-	load_start(b, p->rate);
+	load_start(b, p->rate, p->burst);
 }
 
 static void read_cpu_time(struct blast *b)
@@ -175,6 +178,12 @@ int phase_begin(struct blast *b, struct phase *p, const char *line, char *why, s
 	rc = parse(p, text, why, n_why);
 	if (rc)
 		return rc;
+	if (p->owner != OWNER_ANY && p->owner >= b->o.n_queues) {
+		snprintf(why, n_why, "owner=%u: there are %u queues", p->owner, b->o.n_queues);
+		return -EINVAL;
+	}
+	b->load->owner = p->owner;
+	b->scatter = p->scatter != 0;
 	read_cpu_time(b);
 	p->begin = b->tsc;
 	p->until = after(b, p->seconds);

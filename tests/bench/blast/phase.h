@@ -2,10 +2,11 @@
 /*
  * Phases: one line says what is done, one JSON object says what came of it.
  *
- *   connect n=N [rate=PER_SECOND] [opening=N] [seconds=AT_MOST]
+ *   connect n=N [rate=PER_SECOND] [opening=N] [owner=WORKER] [seconds=AT_MOST]
  *   hold seconds=S [n=LEFT]                  ends early when no more than LEFT connections are left
  *   load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]
- *        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [timeout=S]
+ *        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [owner=WORKER]
+ *        [timeout=S] [burst=N] [scatter=0|1]
  *   close [n=LEFT] [seconds=AT_MOST]
  */
 #ifndef BLAST_PHASE_H
@@ -20,7 +21,7 @@ struct phase {
 	enum { STAGE_RUN, STAGE_FINISH, STAGE_DONE } stage;
 	/* arguments */
 	double seconds, warmup, rate, new_rate, timeout;
-	uint32_t n, active, opening, shots, n_opened_before;
+	uint32_t n, active, opening, shots, n_opened_before, owner, scatter, burst;
 	bool has_n;	   /* n was given */
 	bool is_idle_load; /* load without requests of the pool: active=0 */
 	bool has_flood, has_flood_rate;

@@ -130,7 +130,7 @@ static bool send_segment(struct blast *b, struct end *e, uint32_t index, uint8_t
 		.wscale = WSCALE,
 	};
 
-	if (b->o.scatter)
+	if (b->scatter)
 		c->queue = blast_random(b) % e->port->n_queues & 7;
 	if (!port_send(b, e->port, c->queue, &s, fill_payload, &f))
 		return false;
