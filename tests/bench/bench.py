@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import socket
@@ -27,6 +28,9 @@ from rig import Failure, expect, ingress, resident_kb, service, wait_until  # no
 WEIR, GATEWAY, ORIGIN, ORIGIN_PORT = "10.1.0.1", "10.1.0.254", "10.1.0.16", 8080
 HOST = "blast.example.com"
 counter = itertools.count()
+# DPDK's memif takes a ring's address before it looks whether the peer is connected. A worker that loses its core between
+# the two, as the peer connects, reads at that address: no fault of Weir's, and one start in twenty where weir-blast has a worker's core.
+N_STARTS = 4
 
 
 def free_port():
@@ -79,6 +83,16 @@ class Bench:
     # -- start and stop
 
     def __enter__(self):
+        for _ in range(N_STARTS - 1):
+            if self._start():
+                return self
+            print("the dataplane was killed by memif's race (see N_STARTS), so another start", file=sys.stderr, flush=True)
+            self._clean()
+        expect(self._start(), f"the dataplane was killed at {N_STARTS} starts, as the memif connected")
+        return self
+
+    def _start(self):
+        """False: the dataplane died of what N_STARTS is for."""
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"weir-bench{os.getpid()}-{next(counter)}-"))
         self.dir.chmod(0o755)
         try:
@@ -92,11 +106,11 @@ class Bench:
                                  self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
             wait_until("weir-ctrl serves", self._is_live, 30)
             self._start_blast()
+            return self._is_connected()
         except BaseException:
             show_logs(self.dir, file=sys.stderr)
             self._clean()
             raise
-        return self
 
     def __exit__(self, kind, value, tb):
         problems = []
@@ -155,6 +169,18 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                               "--origins", self.origins, "--gateway", GATEWAY, "--host", HOST, "--slots", self.slots,
                               "--idle-us", self.idle_us,
                               *self.blast_args], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def _is_connected(self):
+        """Waits for weir-blast's first answer, or for the end of the dataplane."""
+        p = self.procs["blast"]
+        p.stdin.write(b"hold seconds=0\n")
+        p.stdin.flush()
+        wait_until("weir-blast reaches Weir", lambda: select.select([p.stdout], [], [], 0.05)[0] or self.has_ended("dataplane"), 60)
+        if self.has_ended("dataplane"):
+            expect(self.procs["dataplane"].returncode == -signal.SIGSEGV and len(self.workers) > 1, "the dataplane ended at the start")
+            return False
+        expect(p.stdout.readline(), "weir-blast ended at the start")
+        return True
 
     def has_ended(self, name):
         return self.procs[name].poll() is not None
