@@ -360,7 +360,49 @@ static struct weir_range add_conds(struct compiler *c, const struct model_match 
 	return range;
 }
 
-static void add_split(struct compiler *c, struct weir_rule *r, int32_t backend, uint32_t weight)
+static struct weir_range add_header_ops(struct compiler *c, const struct model_filter *f)
+{
+	struct weir_range range = {count(c, WEIR_SECT_HEADER_OPS), (uint32_t)f->n_ops};
+
+	for (size_t i = 0; i < f->n_ops; i++) {
+		struct weir_header_op *o = push(c, WEIR_SECT_HEADER_OPS);
+
+		if (!o)
+			break;
+		o->kind = f->ops[i].kind;
+		o->name = intern_str(c, f->ops[i].name);
+		o->value = intern_str(c, f->ops[i].value);
+	}
+	return range;
+}
+
+static struct weir_range add_filters(struct compiler *c, const struct model_filters *list)
+{
+	struct weir_range range = {count(c, WEIR_SECT_FILTERS), (uint32_t)list->n};
+
+	for (size_t i = 0; i < list->n; i++) {
+		const struct model_filter *f = &list->f[i];
+		struct weir_filter *out = push(c, WEIR_SECT_FILTERS);
+
+		if (!out)
+			break;
+		out->kind = f->kind;
+		out->path_change = f->path_change;
+		out->scheme = f->scheme;
+		out->status = f->status;
+		out->port = f->port;
+		out->host = intern_str(c, f->host);
+		out->path = intern_str(c, f->path);
+		out->ops = add_header_ops(c, f);
+		out->backend = f->kind == WEIR_FILTER_MIRROR ? c->backend_order[f->backend] : 0;
+		out->numerator = f->numerator;
+		out->denominator = f->denominator;
+	}
+	return range;
+}
+
+static void add_split(struct compiler *c, struct weir_rule *r, int32_t backend, uint32_t weight,
+		      const struct model_filters *filters)
 {
 	struct weir_split *s = push(c, WEIR_SECT_SPLITS);
 
@@ -371,6 +413,7 @@ static void add_split(struct compiler *c, struct weir_rule *r, int32_t backend, 
 	s->backend = backend < 0 ? WEIR_NONE : c->backend_order[backend];
 	s->status = backend < 0 ? 500 : 0;
 	s->weight = weight;
+	s->filters = add_filters(c, filters);
 	r->total_weight += weight;
 	r->splits.count++;
 }
@@ -385,15 +428,17 @@ static void add_rule(struct compiler *c, const struct model_match *m)
 		.request_timeout_ms = m->request_timeout_ms,
 		.backend_timeout_ms = m->backend_timeout_ms,
 	};
+	static const struct model_filters none;
 	struct weir_rule *out;
 
 	rule.method = intern_str(c, m->method); /* in this order: strings are laid as they are met */
 	rule.conds = add_conds(c, m);
 	rule.route = add_route(c, m);
+	rule.filters = add_filters(c, &m->filters);
 	for (size_t i = 0; i < m->n_splits; i++)
-		add_split(c, &rule, m->splits[i].backend, m->splits[i].weight);
+		add_split(c, &rule, m->splits[i].backend, m->splits[i].weight, &m->splits[i].filters);
 	if (m->action == WEIR_ACTION_FORWARD && m->n_splits == 0)
-		add_split(c, &rule, -1, 1);
+		add_split(c, &rule, -1, 1, &none);
 	out = push(c, WEIR_SECT_RULES);
 	if (out)
 		*out = rule;
@@ -668,15 +713,24 @@ static int lay_out(struct compiler *c, uint64_t generation, void **blob, size_t 
 	return 0;
 }
 
+static bool are_filters_sane(const struct model *m, const struct model_filters *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->f[i].kind == WEIR_FILTER_MIRROR &&
+		    (list->f[i].backend < 0 || list->f[i].backend >= (int32_t)m->n_backends))
+			return false;
+	return true;
+}
+
 static bool is_model_sane(const struct model *m)
 {
 	for (size_t i = 0; i < m->n_matches; i++) {
 		const struct model_match *x = &m->matches[i];
 
-		if (x->listener >= m->n_listeners || x->path[0] != '/')
+		if (x->listener >= m->n_listeners || x->path[0] != '/' || !are_filters_sane(m, &x->filters))
 			return false;
 		for (size_t k = 0; k < x->n_splits; k++)
-			if (x->splits[k].backend >= (int32_t)m->n_backends)
+			if (x->splits[k].backend >= (int32_t)m->n_backends || !are_filters_sane(m, &x->splits[k].filters))
 				return false;
 	}
 	return true;

@@ -23,6 +23,59 @@ static void dump_host(FILE *f, const struct weir_snapshot *s, uint8_t kind, stru
 	put(f, s, host);
 }
 
+static void dump_header_ops(FILE *f, const struct weir_snapshot *s, const struct weir_filter *x)
+{
+	static const char *const names[] = {"?", "set", "add", "remove"};
+
+	for (uint32_t i = 0; i < x->ops.count; i++) {
+		const struct weir_header_op *o = snapshot_header_op(s, x->ops.first + i);
+
+		fprintf(f, " %s ", names[o->kind]);
+		put(f, s, o->name);
+		if (o->value.len)
+			fputc('=', f);
+		put(f, s, o->value);
+	}
+}
+
+static void dump_url(FILE *f, const struct weir_snapshot *s, const struct weir_filter *x)
+{
+	static const char *const paths[] = {"", " path ", " prefix "};
+
+	if (x->host.len)
+		fputs(" host ", f);
+	put(f, s, x->host);
+	fputs(paths[x->path_change], f);
+	put(f, s, x->path);
+	if (x->path_change == WEIR_PATH_REPLACE_PREFIX && !x->path.len)
+		fputc('/', f);
+}
+
+static void dump_filter(FILE *f, const struct weir_snapshot *s, const struct weir_filter *x)
+{
+	static const char *const names[] = {"?", "request", "response", "redirect", "rewrite", "mirror"};
+
+	fprintf(f, " [%s", names[x->kind]);
+	dump_header_ops(f, s, x);
+	dump_url(f, s, x);
+	if (x->kind == WEIR_FILTER_REDIRECT) {
+		fprintf(f, "%s status %u", x->scheme == WEIR_PROTO_HTTPS ? " https" : x->scheme ? " http" : "", x->status);
+		if (x->port)
+			fprintf(f, " port %u", x->port);
+	} else if (x->kind == WEIR_FILTER_MIRROR) {
+		fputc(' ', f);
+		put(f, s, snapshot_backend(s, x->backend)->name);
+		fprintf(f, " %u/%u", x->numerator, x->denominator);
+	}
+	fputc(']', f);
+}
+
+static void dump_filters(FILE *f, const struct weir_snapshot *s, struct weir_range list)
+{
+	for (uint32_t i = 0; i < list.count; i++)
+		dump_filter(f, s, snapshot_filter(s, list.first + i));
+}
+
 static void dump_splits(FILE *f, const struct weir_snapshot *s, const struct weir_rule *r)
 {
 	if (r->action == WEIR_ACTION_STATUS) {
@@ -39,6 +92,7 @@ static void dump_splits(FILE *f, const struct weir_snapshot *s, const struct wei
 			put(f, s, snapshot_backend(s, p->backend)->name);
 		if (r->splits.count > 1 || p->weight != 1)
 			fprintf(f, " weight %u", p->weight);
+		dump_filters(f, s, p->filters);
 	}
 }
 
@@ -69,6 +123,7 @@ static void dump_rule(FILE *f, const struct weir_snapshot *s, const struct weir_
 		fprintf(f, " timeout %u ms", r->request_timeout_ms);
 	if (r->backend_timeout_ms)
 		fprintf(f, " backend timeout %u ms", r->backend_timeout_ms);
+	dump_filters(f, s, r->filters);
 	dump_splits(f, s, r);
 	fputc('\n', f);
 }

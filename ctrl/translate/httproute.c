@@ -274,7 +274,7 @@ static void read_backends(struct route *r, const struct cursor *rule, struct mod
 		int64_t w = 1;
 
 		node_int(weight.n, 0, 1000000, &w);
-		out->splits[out->n_splits++] = (struct model_split){find_backend(r, &ref), (uint32_t)w};
+		out->splits[out->n_splits++] = (struct model_split){.backend = find_backend(r, &ref), .weight = (uint32_t)w};
 	}
 }
 

@@ -126,7 +126,7 @@ static void read_backend(struct ingresses *in, const struct kube_object *o, cons
 	out->status = 0;
 	out->n_splits = 1;
 	out->splits = model_alloc(in->t->m, sizeof(*out->splits));
-	out->splits[0] = (struct model_split){found, 1};
+	out->splits[0] = (struct model_split){.backend = found, .weight = 1};
 }
 
 /* ---- rules ---- */

@@ -35,9 +35,35 @@ struct model_cond {
 	const char *value;
 };
 
+struct model_header_op {
+	uint8_t kind; /* enum weir_header_op_kind */
+	const char *name;
+	const char *value; /* REMOVE: NULL */
+};
+
+/* As struct weir_filter. */
+struct model_filter {
+	uint8_t kind;	     /* enum weir_filter_kind */
+	uint8_t path_change; /* enum weir_path_change */
+	uint8_t scheme;	     /* enum weir_proto; 0: the one of the listener */
+	uint16_t status, port;
+	const char *host; /* NULL: as it is */
+	const char *path; /* NULL where path_change is KEEP; of a prefix: no slash at its end */
+	size_t n_ops;
+	const struct model_header_op *ops;
+	int32_t backend; /* MIRROR: index in backends */
+	uint32_t numerator, denominator;
+};
+
+struct model_filters {
+	size_t n;
+	const struct model_filter *f;
+};
+
 struct model_split {
 	int32_t backend; /* index in backends; -1: bad reference, answered 500 for its share */
 	uint32_t weight;
+	struct model_filters filters; /* none where backend is -1 */
 };
 
 /* One way in: several of them may come from one rule (a match, a host name and a listener each). */
@@ -55,6 +81,7 @@ struct model_match {
 	size_t n_splits;
 	struct model_split *splits;
 	uint32_t request_timeout_ms, backend_timeout_ms; /* 0: default */
+	struct model_filters filters; /* action STATUS: none; REDIRECT: one of them is */
 	/* where it comes from, which also is the order among equals */
 	const char *kind, *ns, *name;
 	int64_t created_s; /* creationTimestamp; 0 where absent */

@@ -18,7 +18,7 @@ struct check {
 	uint64_t *n_scanned; /* bytes of strings looked at; strings may be shared, so this is bounded */
 };
 
-#define SCAN_FACTOR 16 /* times the blob's size: far more than any routes need */
+#define SCAN_FACTOR 48 /* times the blob's size: more than any routes need, though all had the same long filters */
 
 static enum weir_refusal refuse(const struct check *c, enum weir_refusal why, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -126,12 +126,6 @@ static enum weir_refusal check_text(const struct check *c, struct weir_str str, 
 	return WEIR_REFUSED_OK;
 }
 
-static bool is_host_byte(char b)
-{
-	return (b >= 'a' && b <= 'z') || (b >= '0' && b <= '9') || b == '-' || b == '.' || b == '_' || b == ':' || b == '[' ||
-	       b == ']';
-}
-
 static enum weir_refusal check_host(const struct check *c, struct weir_str str, uint8_t kind, const char *what, uint32_t i)
 {
 	struct slice t;
@@ -144,8 +138,10 @@ static enum weir_refusal check_host(const struct check *c, struct weir_str str, 
 	TRY(check_cost(c, str, 255, what, i));
 	t = snapshot_str(c->s, str);
 	for (size_t k = 0; k < t.n; k++)
-		if (!is_host_byte(t.p[k]) || (t.p[k] == '[' && k != 0) || (t.p[k] == ']' && k != t.n - 1))
-			return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has byte %02x", what, i, (uint8_t)t.p[k]);
+		if (t.p[k] == ']' && k != t.n - 1)
+			return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u goes on behind its bracket", what, i);
+	if (t.n && !snapshot_is_host(t))
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is no host name", what, i);
 	return WEIR_REFUSED_OK;
 }
 
@@ -381,12 +377,16 @@ static enum weir_refusal check_rule(const struct check *c, const struct weir_rul
 	TRY(check_text(c, r->method, WEIR_MAX_NAME, "method of rule", i));
 	if (r->route >= snapshot_count(c->s, ROUTES))
 		return refuse(c, WEIR_REFUSED_BAD_RANGE, "rule %u: route %u of %u", i, r->route, snapshot_count(c->s, ROUTES));
-	if (r->action != WEIR_ACTION_FORWARD && r->action != WEIR_ACTION_STATUS)
+	if (r->action < WEIR_ACTION_FORWARD || r->action > WEIR_ACTION_REDIRECT)
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u has action %u", i, r->action);
 	if (r->action == WEIR_ACTION_STATUS && !is_status(r->status))
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers %u", i, r->status);
 	if (r->action == WEIR_ACTION_FORWARD && r->splits.count == 0)
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u forwards to nothing", i);
+	if (r->action == WEIR_ACTION_REDIRECT && r->splits.count)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u redirects and forwards", i);
+	if (r->action == WEIR_ACTION_STATUS && r->filters.count)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers a status and has filters", i);
 	for (uint32_t k = 0; k < r->splits.count; k++)
 		total += snapshot_split(c->s, r->splits.first + k)->weight;
 	if (total != r->total_weight)
@@ -399,6 +399,7 @@ static enum weir_refusal check_rules(const struct check *c)
 {
 	uint64_t conds = 0;
 	uint64_t splits = 0;
+	uint64_t filters = 0;
 
 	for (uint32_t i = 0; i < snapshot_count(c->s, RULES); i++) {
 		const struct weir_rule *r = snapshot_rule(c->s, i);
@@ -406,9 +407,163 @@ static enum weir_refusal check_rules(const struct check *c)
 		TRY(check_range(c, r->conds, WEIR_SECT_CONDS, &conds, "conditions of rule", i));
 		TRY(check_range(c, r->splits, WEIR_SECT_SPLITS, &splits, "splits of rule", i));
 		TRY(check_rule(c, r, i));
+		TRY(check_range(c, r->filters, WEIR_SECT_FILTERS, &filters, "filters of rule", i));
+		for (uint32_t k = r->splits.first; k < r->splits.first + r->splits.count; k++)
+			TRY(check_range(c, snapshot_split(c->s, k)->filters, WEIR_SECT_FILTERS, &filters, "filters of split", k));
 	}
 	TRY(check_all_used(c, WEIR_SECT_CONDS, conds));
+	TRY(check_all_used(c, WEIR_SECT_FILTERS, filters));
 	return check_all_used(c, WEIR_SECT_SPLITS, splits);
+}
+
+/* -- filters */
+
+static enum weir_refusal check_header_op(const struct check *c, const struct weir_header_op *o, uint32_t i)
+{
+	struct slice name;
+
+	if (o->kind < WEIR_HEADER_SET || o->kind > WEIR_HEADER_REMOVE)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "header change %u is of kind %u", i, o->kind);
+	TRY(check_str(c, o->name, "name of header change", i));
+	TRY(check_cost(c, o->name, WEIR_MAX_FIELD_NAME, "name of header change", i));
+	TRY(check_str(c, o->value, "value of header change", i));
+	TRY(check_cost(c, o->value, WEIR_MAX_FILTER_BYTES, "value of header change", i));
+	name = snapshot_str(c->s, o->name);
+	if (!snapshot_is_field_name(name) || snapshot_is_protected_field(name))
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "header change %u: a field that none may change", i);
+	if (o->kind == WEIR_HEADER_REMOVE ? o->value.len != 0 : !snapshot_is_field_value(snapshot_str(c->s, o->value)))
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "header change %u has a wrong value", i);
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_header_ops(const struct check *c, const struct weir_filter *f, uint32_t i)
+{
+	bool has_ops = f->kind == WEIR_FILTER_REQUEST_HEADERS || f->kind == WEIR_FILTER_RESPONSE_HEADERS;
+
+	if (f->ops.count > (has_ops ? WEIR_MAX_HEADER_OPS : 0))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u of kind %u has %u header changes", i, f->kind, f->ops.count);
+	for (uint32_t k = f->ops.first; k < f->ops.first + f->ops.count; k++)
+		TRY(check_header_op(c, snapshot_header_op(c->s, k), k));
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_change_of_path(const struct check *c, const struct weir_filter *f, uint32_t i)
+{
+	bool is_prefix = f->path_change == WEIR_PATH_REPLACE_PREFIX;
+	struct slice t;
+
+	TRY(check_text(c, f->path, WEIR_MAX_FILTER_BYTES, "path of filter", i));
+	t = snapshot_str(c->s, f->path);
+	if (f->path_change > WEIR_PATH_REPLACE_PREFIX || (f->path_change == WEIR_PATH_KEEP && t.n))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u changes the path in way %u", i, f->path_change);
+	if (f->path_change == WEIR_PATH_REPLACE ? !snapshot_is_target_path(t) : t.n && !snapshot_is_target_path(t))
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "filter %u: its path is none", i);
+	if (is_prefix && t.n && t.p[t.n - 1] == '/')
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "filter %u: its prefix ends with a slash", i);
+	return WEIR_REFUSED_OK;
+}
+
+static bool is_redirect(uint16_t status)
+{
+	return (status >= 301 && status <= 303) || status == 307 || status == 308;
+}
+
+static enum weir_refusal check_filter(const struct check *c, const struct weir_filter *f, uint32_t i)
+{
+	if (f->kind < WEIR_FILTER_REQUEST_HEADERS || f->kind > WEIR_FILTER_MIRROR)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u is of kind %u", i, f->kind);
+	TRY(check_str(c, f->host, "host of filter", i));
+	TRY(check_cost(c, f->host, 255 + sizeof(":65535"), "host of filter", i));
+	if (f->host.len && !snapshot_is_host(snapshot_str(c->s, f->host)))
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "host of filter %u is no host name", i);
+	TRY(check_change_of_path(c, f, i));
+	TRY(check_header_ops(c, f, i));
+	if (f->kind == WEIR_FILTER_REDIRECT && (!is_redirect(f->status) || f->scheme > WEIR_PROTO_HTTPS))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u redirects by status %u, scheme %u", i, f->status, f->scheme);
+	if (f->kind == WEIR_FILTER_MIRROR && f->backend >= snapshot_count(c->s, BACKENDS))
+		return refuse(c, WEIR_REFUSED_BAD_RANGE, "filter %u mirrors to backend %u of %u", i, f->backend,
+			      snapshot_count(c->s, BACKENDS));
+	if (f->kind == WEIR_FILTER_MIRROR && (f->denominator == 0 || f->numerator > f->denominator))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u mirrors %u of %u", i, f->numerator, f->denominator);
+	return WEIR_REFUSED_OK;
+}
+
+static uint64_t filter_bytes(const struct weir_snapshot *s, const struct weir_filter *f)
+{
+	uint64_t n = (uint64_t)f->host.len + f->path.len;
+
+	for (uint32_t k = f->ops.first; k < f->ops.first + f->ops.count; k++) {
+		const struct weir_header_op *o = snapshot_header_op(s, k);
+
+		n += (uint64_t)WEIR_HEADER_OP_COST + o->name.len + o->value.len;
+	}
+	return n;
+}
+
+/* A list whose entries are right each: what it may not be together. kinds: of each, whether it is there. */
+static enum weir_refusal check_filter_list(const struct check *c, struct weir_range list, bool is_prefix, const char *what,
+					   uint32_t i)
+{
+	unsigned kinds = 0;
+	uint64_t bytes = 0;
+
+	if (list.count > WEIR_MAX_FILTERS)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s %u has %u filters", what, i, list.count);
+	for (uint32_t k = list.first; k < list.first + list.count; k++) {
+		const struct weir_filter *f = snapshot_filter(c->s, k);
+
+		if (f->kind != WEIR_FILTER_MIRROR && kinds & 1u << f->kind)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s %u has two filters of kind %u", what, i, f->kind);
+		kinds |= 1u << f->kind;
+		bytes += filter_bytes(c->s, f);
+		if (f->path_change == WEIR_PATH_REPLACE_PREFIX && !is_prefix)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s %u replaces a prefix and has none", what, i);
+	}
+	if (kinds & 1u << WEIR_FILTER_REDIRECT && kinds & 1u << WEIR_FILTER_REWRITE)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s %u redirects and rewrites", what, i);
+	if (bytes > WEIR_MAX_FILTER_BYTES)
+		return refuse(c, WEIR_REFUSED_BAD_STRING, "filters of %s %u are too long (%" PRIu64 ")", what, i, bytes);
+	return WEIR_REFUSED_OK;
+}
+
+static bool has_redirect(const struct weir_snapshot *s, struct weir_range list)
+{
+	for (uint32_t k = list.first; k < list.first + list.count; k++)
+		if (snapshot_filter(s, k)->kind == WEIR_FILTER_REDIRECT)
+			return true;
+	return false;
+}
+
+static enum weir_refusal check_filters_of_rule(const struct check *c, uint32_t i, bool is_prefix)
+{
+	const struct weir_rule *r = snapshot_rule(c->s, i);
+
+	TRY(check_filter_list(c, r->filters, is_prefix, "rule", i));
+	if (has_redirect(c->s, r->filters) != (r->action == WEIR_ACTION_REDIRECT))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u: action %u does not fit its filters", i, r->action);
+	for (uint32_t k = r->splits.first; k < r->splits.first + r->splits.count; k++)
+		TRY(check_filter_list(c, snapshot_split(c->s, k)->filters, is_prefix, "split", k));
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_filters(const struct check *c)
+{
+	uint64_t ops = 0;
+
+	for (uint32_t i = 0; i < snapshot_count(c->s, FILTERS); i++) {
+		const struct weir_filter *f = snapshot_filter(c->s, i);
+
+		TRY(check_range(c, f->ops, WEIR_SECT_HEADER_OPS, &ops, "header changes of filter", i));
+		TRY(check_filter(c, f, i));
+	}
+	TRY(check_all_used(c, WEIR_SECT_HEADER_OPS, ops));
+	for (uint32_t i = 0; i < snapshot_count(c->s, PATHS); i++) {
+		const struct weir_path *p = snapshot_path(c->s, i);
+
+		for (uint32_t k = p->rules.first; k < p->rules.first + p->rules.count; k++)
+			TRY(check_filters_of_rule(c, k, p->kind == WEIR_PATH_PREFIX));
+	}
+	return WEIR_REFUSED_OK;
 }
 
 static enum weir_refusal check_leaves(const struct check *c)
@@ -495,6 +650,7 @@ enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_err
 	TRY(check_paths(&c));
 	TRY(check_lengths(&c));
 	TRY(check_rules(&c));
+	TRY(check_filters(&c));
 	TRY(check_leaves(&c));
 	TRY(check_backends(&c));
 	return check_tables(&c);

@@ -31,6 +31,20 @@ struct snapshot_error {
 enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_error *err);
 enum weir_refusal endpoint_set_check(const void *blob, size_t n, struct snapshot_error *err);
 
+/*
+ * What filters may hold. weir-ctrl asks the same before it compiles them.
+ * Protected fields, names in any case: those that frame a message or belong to one connection
+ * alone (RFC 9110 7.6.1), and Host, of which there is exactly one.
+ */
+bool snapshot_is_protected_field(struct slice name);
+bool snapshot_is_field_name(struct slice name);
+/* RFC 9110 5.5: visible bytes, and blanks and tabs between them. */
+bool snapshot_is_field_value(struct slice value);
+/* A host name or address in lower case, perhaps with a port. */
+bool snapshot_is_host(struct slice host);
+/* Can stand as a request's path: begins with a slash; visible ASCII but '?' and '#'. */
+bool snapshot_is_target_path(struct slice path);
+
 /* Entry i of a section: snapshot_at(s, RULES, struct weir_rule, i). */
 #define snapshot_at(s, section, type, i) \
 	((const type *)(const void *)((const char *)(s) + (s)->sect[WEIR_SECT_##section].off) + (i))
@@ -69,6 +83,16 @@ static inline const struct weir_cond *snapshot_cond(const struct weir_snapshot *
 static inline const struct weir_split *snapshot_split(const struct weir_snapshot *s, uint32_t i)
 {
 	return snapshot_at(s, SPLITS, struct weir_split, i);
+}
+
+static inline const struct weir_filter *snapshot_filter(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, FILTERS, struct weir_filter, i);
+}
+
+static inline const struct weir_header_op *snapshot_header_op(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, HEADER_OPS, struct weir_header_op, i);
 }
 
 static inline const struct weir_backend *snapshot_backend(const struct weir_snapshot *s, uint32_t i)

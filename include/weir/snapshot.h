@@ -7,6 +7,10 @@
  *     >  path (exact, or prefix by element)  >  rules in order of precedence
  *     >  splits (weighted)  >  backend (a stable 64-bit id)
  *
+ * A rule has filters, and so has each of its splits: what is changed in, or
+ * done beside, a request that they take. Those of the split come behind those
+ * of the rule.
+ *
  * Endpoints are not in here: they change often and travel alone, as a
  * struct weir_endpoint_set for one backend id.
  *
@@ -15,8 +19,10 @@
  * building step: it validates and uses the blob where it lies.
  *
  * Sections lie in the order of the list, and ranges in the order of their
- * parents: the children of entry i begin where those of entry i - 1 end. So
- * everything is reached exactly once, and a check costs what the blob's size is.
+ * parents: the children of entry i begin where those of entry i - 1 end (of
+ * FILTERS: those of a rule, those of each of its splits, those of the next
+ * rule). So everything is reached exactly once, and a check costs what the
+ * blob's size is.
  */
 #ifndef WEIR_SNAPSHOT_H
 #define WEIR_SNAPSHOT_H
@@ -32,6 +38,16 @@
 #define WEIR_MAX_NAME 1024u	  /* bytes of a method or a backend's name */
 #define WEIR_MAX_PROBES 256u	  /* a key is found within so many slots, or it is not there */
 #define WEIR_NONE UINT32_MAX	  /* "no entry" where a field holds an index */
+#define WEIR_MAX_FILTERS 16u	  /* of one rule, or of one split */
+#define WEIR_MAX_HEADER_OPS 48u	  /* of one filter */
+#define WEIR_MAX_FIELD_NAME 256u  /* bytes of a header name that a filter changes */
+/*
+ * What the filters of one rule, or of one split, may hold in all, so that a
+ * request can take them along: for each header change this and its name and
+ * value, and the hosts and paths.
+ */
+#define WEIR_MAX_FILTER_BYTES 4096u
+#define WEIR_HEADER_OP_COST 8u
 
 /* X(enumerator, element type) in file order; a section's count is in elements. */
 #define WEIR_SECTIONS(X) \
@@ -43,6 +59,8 @@
 	X(RULES, struct weir_rule) \
 	X(CONDS, struct weir_cond) \
 	X(SPLITS, struct weir_split) \
+	X(FILTERS, struct weir_filter) \
+	X(HEADER_OPS, struct weir_header_op) \
 	X(BACKENDS, struct weir_backend) \
 	X(ROUTES, struct weir_route) \
 	X(SLOTS, struct weir_slot) \
@@ -145,6 +163,7 @@ struct weir_path {
 enum weir_action {
 	WEIR_ACTION_FORWARD = 1, /* to one of splits, by weight */
 	WEIR_ACTION_STATUS = 2,	 /* answer status */
+	WEIR_ACTION_REDIRECT = 3, /* answer what the one REDIRECT among filters says; no splits */
 };
 
 struct weir_rule {
@@ -159,7 +178,8 @@ struct weir_rule {
 	uint16_t status;	   /* action STATUS */
 	uint32_t request_timeout_ms; /* whole request; 0: the dataplane's default */
 	uint32_t backend_timeout_ms; /* one try; 0: the dataplane's default */
-	uint64_t reserved1[4];
+	struct weir_range filters;   /* in FILTERS; action STATUS: none */
+	uint64_t reserved1[3];
 };
 
 enum weir_cond_kind {
@@ -186,6 +206,60 @@ struct weir_split {
 	uint16_t status; /* where backend is WEIR_NONE: 500 (bad reference) */
 	uint16_t reserved0;
 	uint32_t reserved1;
+	struct weir_range filters; /* in FILTERS; for what goes to this backend, behind those of the rule */
+};
+
+/*
+ * In a list of filters, each kind but MIRROR stands once at most, and REDIRECT
+ * and REWRITE not together. Names and values of header changes, hosts and
+ * paths can stand in a message as they are.
+ */
+enum weir_filter_kind {
+	WEIR_FILTER_REQUEST_HEADERS = 1,
+	WEIR_FILTER_RESPONSE_HEADERS = 2, /* of what a backend answers, and of redirects */
+	WEIR_FILTER_REDIRECT = 3,	  /* answered in the place of the backend */
+	WEIR_FILTER_REWRITE = 4,
+	WEIR_FILTER_MIRROR = 5, /* a copy of the request goes to another backend, whose answer nobody sees */
+};
+
+enum weir_path_change {
+	WEIR_PATH_KEEP = 0,
+	WEIR_PATH_REPLACE = 1,	      /* by path */
+	WEIR_PATH_REPLACE_PREFIX = 2, /* what the rule's prefix matched, by path; only under PREFIX paths */
+};
+
+struct weir_filter {
+	uint8_t kind;	     /* enum weir_filter_kind */
+	uint8_t path_change; /* REDIRECT, REWRITE: enum weir_path_change */
+	uint8_t scheme;	     /* REDIRECT: enum weir_proto; 0: the one of the bind */
+	uint8_t reserved0;
+	uint16_t status; /* REDIRECT: 301, 302, 303, 307, 308 */
+	uint16_t port;	 /* REDIRECT; 0: the usual one of scheme, or the one of the bind where scheme is 0 */
+	/*
+	 * REDIRECT, REWRITE: a host name, for Location and Host; empty: the one
+	 * of the request. REQUEST_HEADERS: a new Host, perhaps with a port.
+	 * Of several, the last counts; so it is with changes of the path.
+	 */
+	struct weir_str host;
+	struct weir_str path;	/* REPLACE: begins with a slash; REPLACE_PREFIX: likewise, no slash at its end; or "" */
+	struct weir_range ops;	/* in HEADER_OPS; ..._HEADERS: in any order, one for each name */
+	uint32_t backend;	/* MIRROR: in BACKENDS */
+	uint32_t numerator;	/* MIRROR: of so many in denominator requests; the latter at least 1 */
+	uint32_t denominator;
+	uint32_t reserved1;
+};
+
+enum weir_header_op_kind {
+	WEIR_HEADER_SET = 1, /* in the place of all that have this name */
+	WEIR_HEADER_ADD = 2, /* beside them */
+	WEIR_HEADER_REMOVE = 3,
+};
+
+struct weir_header_op {
+	uint8_t kind; /* enum weir_header_op_kind */
+	uint8_t reserved0[7];
+	struct weir_str name;  /* none that snapshot_is_protected_field() names */
+	struct weir_str value; /* empty for REMOVE, and for it alone */
 };
 
 struct weir_backend {

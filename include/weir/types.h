@@ -12,8 +12,8 @@
 
 #include <stdint.h>
 
-#define WEIR_ABI_MAJOR 1 /* differs: refused */
-#define WEIR_ABI_MINOR 1 /* newer: new fields stand in what was reserved. 1: diagnostics (diag.h) */
+#define WEIR_ABI_MAJOR 2 /* differs: refused. 2: filters, which an older reader would leave out (snapshot.h) */
+#define WEIR_ABI_MINOR 0 /* newer: new fields stand in what was reserved */
 
 /* An IPv4 (as ::ffff:a.b.c.d, RFC 4291 2.5.5.2) or IPv6 address, network order. All zero: any. */
 struct weir_ip {

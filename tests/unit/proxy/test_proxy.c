@@ -284,7 +284,7 @@ static void release(void *ctx, const struct weir_snapshot *s)
 static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endpoint_set **set)
 {
 	struct weir_endpoint ep = {.addr = sim.host[0].ip, .port = 8080, .flags = WEIR_EP_READY, .weight = 1};
-	struct model_split split = {0, 1};
+	struct model_split split = {.weight = 1};
 	struct model m;
 	void *blob;
 	void *eps;

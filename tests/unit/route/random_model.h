@@ -25,6 +25,58 @@ static const char *const model_listener_hosts[] = {"", "", "*.example", "a.examp
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
+static inline struct model_filter random_filter(struct model *m, struct prng *r, uint8_t kind, bool is_prefix)
+{
+	static const char *const names[] = {"X-A", "x-b", "Server", "Via"};
+	struct model_filter f = {.kind = kind};
+	struct model_header_op *ops = model_alloc(m, COUNT(names) * sizeof(*ops));
+
+	if (kind == WEIR_FILTER_REQUEST_HEADERS || kind == WEIR_FILTER_RESPONSE_HEADERS) {
+		f.n_ops = pick(r, COUNT(names) + 1);
+		f.ops = ops;
+		for (size_t i = 0; i < f.n_ops; i++) {
+			ops[i] = (struct model_header_op){.kind = (uint8_t)(1 + pick(r, 3)), .name = names[i]};
+			ops[i].value = ops[i].kind == WEIR_HEADER_REMOVE ? NULL : pick(r, 2) ? "one" : "two, three";
+		}
+		if (kind == WEIR_FILTER_REQUEST_HEADERS && pick(r, 3) == 0)
+			f.host = "h.example:81";
+	} else if (kind == WEIR_FILTER_MIRROR) {
+		f.backend = (int32_t)pick(r, (uint32_t)m->n_backends);
+		f.denominator = 1 + pick(r, 4);
+		f.numerator = pick(r, f.denominator + 1);
+	} else {
+		f.host = pick(r, 2) ? "h.example" : NULL;
+		f.path_change = (uint8_t)pick(r, is_prefix ? 3 : 2);
+		if (f.path_change)
+			f.path = f.path_change == WEIR_PATH_REPLACE ? "/full" : pick(r, 2) ? "/new" : "";
+	}
+	if (kind == WEIR_FILTER_REDIRECT) {
+		f.status = pick(r, 2) ? 301 : 308;
+		f.scheme = (uint8_t)pick(r, 3);
+		f.port = pick(r, 2) ? 8443 : 0;
+	}
+	return f;
+}
+
+/* Each kind once at most, a mirror twice; a redirect only if it is asked for. */
+static inline struct model_filters random_filters(struct model *m, struct prng *r, bool is_prefix, bool is_redirect)
+{
+	struct model_filter *f = model_alloc(m, 5 * sizeof(*f));
+	size_t n = 0;
+
+	if (pick(r, 2))
+		f[n++] = random_filter(m, r, WEIR_FILTER_REQUEST_HEADERS, is_prefix);
+	if (pick(r, 2))
+		f[n++] = random_filter(m, r, WEIR_FILTER_RESPONSE_HEADERS, is_prefix);
+	if (is_redirect)
+		f[n++] = random_filter(m, r, WEIR_FILTER_REDIRECT, is_prefix);
+	else if (pick(r, 2))
+		f[n++] = random_filter(m, r, WEIR_FILTER_REWRITE, is_prefix);
+	for (uint32_t k = is_redirect ? 0 : pick(r, 3); k > 0; k--)
+		f[n++] = random_filter(m, r, WEIR_FILTER_MIRROR, is_prefix);
+	return (struct model_filters){n, f};
+}
+
 static inline void random_match(struct model *m, struct prng *r, uint32_t i)
 {
 	struct model_match *x = model_add_match(m);
@@ -46,6 +98,17 @@ static inline void random_match(struct model *m, struct prng *r, uint32_t i)
 	x->splits = model_alloc(m, 2 * sizeof(*x->splits));
 	for (size_t k = 0; k < x->n_splits; k++)
 		x->splits[k] = (struct model_split){.backend = (int32_t)pick(r, (uint32_t)m->n_backends + 1) - 1, .weight = pick(r, 4)};
+	if (pick(r, 3) == 0)
+		x->action = WEIR_ACTION_REDIRECT;
+	if (x->action == WEIR_ACTION_REDIRECT)
+		x->n_splits = 0;
+	if (x->action != WEIR_ACTION_STATUS && pick(r, 2))
+		x->filters = random_filters(m, r, x->path_kind == WEIR_PATH_PREFIX, x->action == WEIR_ACTION_REDIRECT);
+	else if (x->action == WEIR_ACTION_REDIRECT)
+		x->action = WEIR_ACTION_FORWARD;
+	for (size_t k = 0; k < x->n_splits; k++)
+		if (x->splits[k].backend >= 0 && pick(r, 2))
+			x->splits[k].filters = random_filters(m, r, x->path_kind == WEIR_PATH_PREFIX, pick(r, 4) == 0);
 	x->kind = "HTTPRoute";
 	x->ns = pick(r, 2) ? "n" : "o";
 	x->name = model_printf(m, "r%u", i);

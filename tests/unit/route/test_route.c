@@ -267,7 +267,7 @@ static void order_of_the_model_does_not_matter(void **state)
 
 static void splits_are_taken_by_weight(void **state)
 {
-	struct model_split splits[] = {{0, 1}, {1, 0}, {2, 3}};
+	struct model_split splits[] = {{.weight = 1}, {.backend = 1}, {.backend = 2, .weight = 3}};
 	unsigned taken[3] = {0};
 	struct prng r = {7};
 	struct model m;

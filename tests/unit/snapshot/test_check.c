@@ -22,6 +22,28 @@
 static struct weir_snapshot *good;
 static size_t n_good;
 
+static bool has_all_filters(const struct weir_snapshot *s)
+{
+	unsigned kinds = 0;
+	unsigned changes = 0;
+	unsigned ops = 0;
+
+	for (uint32_t i = 0; i < snapshot_count(s, FILTERS); i++) {
+		kinds |= 1u << snapshot_filter(s, i)->kind;
+		if (snapshot_filter(s, i)->path.len)
+			changes |= 1u << snapshot_filter(s, i)->path_change;
+	}
+	for (uint32_t i = 0; i < snapshot_count(s, HEADER_OPS); i++)
+		ops |= 1u << snapshot_header_op(s, i)->kind;
+	for (uint32_t i = 0; i < snapshot_count(s, RULES); i++)
+		if (snapshot_rule(s, i)->action == WEIR_ACTION_REDIRECT)
+			kinds |= 1;
+	for (uint32_t i = 0; i < snapshot_count(s, SPLITS); i++)
+		if (snapshot_split(s, i)->filters.count > 2)
+			changes |= 1;
+	return kinds == 0x3f && changes == 7 && ops == 0xe;
+}
+
 /* One that has everything. */
 static void build_good(void)
 {
@@ -35,7 +57,7 @@ static void build_good(void)
 		model_fini(&m);
 		good = blob;
 		if (snapshot_count(good, CONDS) > 3 && snapshot_count(good, SPLITS) > 5 && snapshot_count(good, BINDS) == 3 &&
-		    snapshot_count(good, PATHS) > 10)
+		    snapshot_count(good, PATHS) > 10 && has_all_filters(good))
 			return;
 		free(blob);
 	}
@@ -98,6 +120,164 @@ static void change_slot(struct weir_snapshot *s)
 			ENTRY(s, SLOTS, struct weir_slot, i)->index_plus1 = 4000;
 }
 static void change_slot_hash(struct weir_snapshot *s) { ENTRY(s, SLOTS, struct weir_slot, 0)->hash++; ENTRY(s, SLOTS, struct weir_slot, 1)->hash++; }
+/* The first of the filters of this kind; with a change of the path, if change is not 0. */
+static struct weir_filter *filter_of(struct weir_snapshot *s, uint8_t kind, uint8_t change)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, FILTERS); i++) {
+		struct weir_filter *f = ENTRY(s, FILTERS, struct weir_filter, i);
+
+		if ((!kind || f->kind == kind) && (!change || (f->path_change == change && f->path.len)))
+			return f;
+	}
+	fail_msg("no filter of kind %u", kind);
+	return NULL;
+}
+
+static struct weir_header_op *op_of(struct weir_snapshot *s, uint8_t kind)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, HEADER_OPS); i++)
+		if (snapshot_header_op(s, i)->kind == kind)
+			return ENTRY(s, HEADER_OPS, struct weir_header_op, i);
+	fail_msg("no header change of kind %u", kind);
+	return NULL;
+}
+
+static void put_string(struct weir_snapshot *s, struct weir_str at, char c)
+{
+	((char *)s)[s->sect[WEIR_SECT_STRINGS].off + at.off] = c;
+}
+
+static struct weir_rule *rule_with(struct weir_snapshot *s, uint8_t action)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, RULES); i++)
+		if (snapshot_rule(s, i)->action == action)
+			return ENTRY(s, RULES, struct weir_rule, i);
+	fail_msg("no rule of action %u", action);
+	return NULL;
+}
+
+static void change_filter_range(struct weir_snapshot *s) { rule_with(s, WEIR_ACTION_REDIRECT)->filters.first++; }
+static void change_filter_count(struct weir_snapshot *s) { rule_with(s, WEIR_ACTION_REDIRECT)->filters.count = UINT32_MAX; }
+static void change_split_filters(struct weir_snapshot *s) { ENTRY(s, SPLITS, struct weir_split, 0)->filters.count++; }
+static void change_ops_range(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_MIRROR, 0)->ops.first += 5; }
+static void change_ops_unreached(struct weir_snapshot *s) { s->sect[WEIR_SECT_HEADER_OPS].count--; }
+static void change_filter_kind(struct weir_snapshot *s) { filter_of(s, 0, 0)->kind = WEIR_FILTER_MIRROR + 1; }
+static void change_filter_none(struct weir_snapshot *s) { filter_of(s, 0, 0)->kind = 0; }
+static void change_mirror(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_MIRROR, 0)->backend = UINT32_MAX; }
+static void change_share(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_MIRROR, 0)->numerator = 5; }
+static void change_denominator(struct weir_snapshot *s)
+{
+	filter_of(s, WEIR_FILTER_MIRROR, 0)->numerator = filter_of(s, WEIR_FILTER_MIRROR, 0)->denominator = 0;
+}
+static void change_status(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_REDIRECT, 0)->status = 304; }
+static void change_scheme(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_REDIRECT, 0)->scheme = 3; }
+static void change_path_change(struct weir_snapshot *s) { filter_of(s, 0, WEIR_PATH_REPLACE)->path_change = 3; }
+static void change_kept_path(struct weir_snapshot *s) { filter_of(s, 0, WEIR_PATH_REPLACE)->path_change = WEIR_PATH_KEEP; }
+static void change_no_path(struct weir_snapshot *s) { filter_of(s, 0, WEIR_PATH_REPLACE)->path.len = 0; }
+static void change_path_byte(struct weir_snapshot *s) { put_string(s, filter_of(s, 0, WEIR_PATH_REPLACE)->path, 'x'); }
+static void change_path_space(struct weir_snapshot *s)
+{
+	struct weir_str at = filter_of(s, 0, WEIR_PATH_REPLACE)->path;
+
+	put_string(s, (struct weir_str){at.off + 1, 1}, '\n');
+}
+static void change_path_query(struct weir_snapshot *s)
+{
+	struct weir_str at = filter_of(s, 0, WEIR_PATH_REPLACE)->path;
+
+	put_string(s, (struct weir_str){at.off + 1, 1}, '?');
+}
+static void change_prefix_slash(struct weir_snapshot *s)
+{
+	struct weir_str at = filter_of(s, 0, WEIR_PATH_REPLACE_PREFIX)->path;
+
+	put_string(s, (struct weir_str){at.off + at.len - 1, 1}, '/');
+}
+/* A prefix is to be replaced where none was matched. */
+static void change_to_prefix(struct weir_snapshot *s)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, PATHS); i++) {
+		const struct weir_path *p = snapshot_path(s, i);
+
+		for (uint32_t k = p->rules.first; p->kind == WEIR_PATH_EXACT && k < p->rules.first + p->rules.count; k++) {
+			struct weir_range list = snapshot_rule(s, k)->filters;
+
+			for (uint32_t j = list.first; j < list.first + list.count; j++)
+				if (snapshot_filter(s, j)->path_change == WEIR_PATH_REPLACE) {
+					ENTRY(s, FILTERS, struct weir_filter, j)->path_change = WEIR_PATH_REPLACE_PREFIX;
+					return;
+				}
+		}
+	}
+	fail_msg("no exact path with a filter");
+}
+static void change_filter_host(struct weir_snapshot *s)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, FILTERS); i++)
+		if (snapshot_filter(s, i)->host.len) {
+			put_string(s, snapshot_filter(s, i)->host, '\r');
+			return;
+		}
+	fail_msg("no filter with a host");
+}
+static void change_op_kind(struct weir_snapshot *s) { op_of(s, WEIR_HEADER_SET)->kind = 4; }
+static void change_op_value(struct weir_snapshot *s) { put_string(s, op_of(s, WEIR_HEADER_SET)->value, '\n'); }
+static void change_op_blank(struct weir_snapshot *s) { put_string(s, op_of(s, WEIR_HEADER_ADD)->value, ' '); }
+static void change_op_no_value(struct weir_snapshot *s) { op_of(s, WEIR_HEADER_SET)->value.len = 0; }
+static void change_op_remove(struct weir_snapshot *s) { op_of(s, WEIR_HEADER_SET)->kind = WEIR_HEADER_REMOVE; }
+static void change_op_name(struct weir_snapshot *s) { put_string(s, op_of(s, WEIR_HEADER_SET)->name, ':'); }
+static void change_op_no_name(struct weir_snapshot *s) { op_of(s, WEIR_HEADER_REMOVE)->name.len = 0; }
+/* "Via" becomes "te", of all names that may not be changed the one that is short enough. */
+static void change_op_protected(struct weir_snapshot *s)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, HEADER_OPS); i++) {
+		struct weir_header_op *o = ENTRY(s, HEADER_OPS, struct weir_header_op, i);
+
+		if (o->name.len != 3 || snapshot_str(s, o->name).p[0] != 'V')
+			continue;
+		put_string(s, o->name, 'T');
+		put_string(s, (struct weir_str){o->name.off + 1, 1}, 'e');
+		o->name.len = 2;
+		return;
+	}
+	fail_msg("no Via");
+}
+static void change_redirect_action(struct weir_snapshot *s) { rule_with(s, WEIR_ACTION_REDIRECT)->action = WEIR_ACTION_STATUS; }
+static void change_no_redirect(struct weir_snapshot *s)
+{
+	struct weir_range list = rule_with(s, WEIR_ACTION_REDIRECT)->filters;
+
+	for (uint32_t i = list.first; i < list.first + list.count; i++)
+		if (snapshot_filter(s, i)->kind == WEIR_FILTER_REDIRECT)
+			ENTRY(s, FILTERS, struct weir_filter, i)->kind = WEIR_FILTER_REWRITE;
+}
+/* Two filters of one kind, and redirect beside rewrite, in a list that has more than one. */
+static struct weir_range long_list(struct weir_snapshot *s)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, SPLITS); i++) {
+		struct weir_range list = snapshot_split(s, i)->filters;
+
+		if (list.count >= 2 && snapshot_filter(s, list.first)->kind == WEIR_FILTER_REQUEST_HEADERS &&
+		    snapshot_filter(s, list.first + 1)->kind == WEIR_FILTER_RESPONSE_HEADERS)
+			return list;
+	}
+	fail_msg("no split with both kinds of header changes");
+	return (struct weir_range){0, 0};
+}
+static void change_twice(struct weir_snapshot *s)
+{
+	ENTRY(s, FILTERS, struct weir_filter, long_list(s).first + 1)->kind = WEIR_FILTER_REQUEST_HEADERS;
+}
+static void change_both(struct weir_snapshot *s)
+{
+	struct weir_filter *a = ENTRY(s, FILTERS, struct weir_filter, long_list(s).first);
+
+	for (int i = 0; i < 2; i++) { /* what had header changes hands them to nobody: as filters of these kinds they would be too many */
+		a[i].kind = i ? WEIR_FILTER_REWRITE : WEIR_FILTER_REDIRECT;
+		a[i].status = 301;
+	}
+}
+
 static void change_abi(struct weir_snapshot *s) { s->abi_major++; }
 static void change_magic(struct weir_snapshot *s) { s->magic++; }
 static void change_size(struct weir_snapshot *s) { s->size--; }
@@ -119,7 +299,23 @@ static const struct {
 	{change_bind_order, WEIR_REFUSED_BAD_ORDER},  {change_backend_order, WEIR_REFUSED_BAD_ORDER},
 	{change_slot, WEIR_REFUSED_BAD_SLOTS},	      {change_slot_hash, WEIR_REFUSED_BAD_SLOTS},
 	{change_abi, WEIR_REFUSED_BAD_ABI},	      {change_magic, WEIR_REFUSED_BAD_MAGIC},
-	{change_size, WEIR_REFUSED_TRUNCATED},
+	{change_size, WEIR_REFUSED_TRUNCATED},	      {change_filter_range, WEIR_REFUSED_BAD_RANGE},
+	{change_filter_count, WEIR_REFUSED_BAD_RANGE}, {change_split_filters, WEIR_REFUSED_BAD_RANGE},
+	{change_ops_range, WEIR_REFUSED_BAD_RANGE},   {change_ops_unreached, WEIR_REFUSED_BAD_RANGE},
+	{change_filter_kind, WEIR_REFUSED_BAD_VALUE}, {change_filter_none, WEIR_REFUSED_BAD_VALUE},
+	{change_mirror, WEIR_REFUSED_BAD_RANGE},      {change_share, WEIR_REFUSED_BAD_VALUE},
+	{change_denominator, WEIR_REFUSED_BAD_VALUE}, {change_status, WEIR_REFUSED_BAD_VALUE},
+	{change_scheme, WEIR_REFUSED_BAD_VALUE},      {change_path_change, WEIR_REFUSED_BAD_VALUE},
+	{change_kept_path, WEIR_REFUSED_BAD_VALUE},   {change_no_path, WEIR_REFUSED_BAD_STRING},
+	{change_path_byte, WEIR_REFUSED_BAD_STRING},  {change_path_space, WEIR_REFUSED_BAD_STRING},
+	{change_path_query, WEIR_REFUSED_BAD_STRING}, {change_prefix_slash, WEIR_REFUSED_BAD_STRING},
+	{change_to_prefix, WEIR_REFUSED_BAD_VALUE},   {change_filter_host, WEIR_REFUSED_BAD_STRING},
+	{change_op_kind, WEIR_REFUSED_BAD_VALUE},     {change_op_value, WEIR_REFUSED_BAD_STRING},
+	{change_op_blank, WEIR_REFUSED_BAD_STRING},   {change_op_no_value, WEIR_REFUSED_BAD_STRING},
+	{change_op_remove, WEIR_REFUSED_BAD_STRING},  {change_op_name, WEIR_REFUSED_BAD_STRING},
+	{change_op_no_name, WEIR_REFUSED_BAD_STRING}, {change_op_protected, WEIR_REFUSED_BAD_STRING},
+	{change_redirect_action, WEIR_REFUSED_BAD_VALUE}, {change_no_redirect, WEIR_REFUSED_BAD_VALUE},
+	{change_twice, WEIR_REFUSED_BAD_VALUE},	      {change_both, WEIR_REFUSED_BAD_VALUE},
 };
 
 static void each_kind_of_fault_is_refused_by_its_name(void **state)

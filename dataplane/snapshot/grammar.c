@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What strings of a snapshot may be: host names, header names and values, paths. For the checker and for weir-ctrl. */
+#include "snapshot/snapshot.h"
+
+static bool is_host_byte(char b)
+{
+	return (b >= 'a' && b <= 'z') || (b >= '0' && b <= '9') || b == '-' || b == '.' || b == '_' || b == ':' || b == '[' ||
+	       b == ']';
+}
+
+bool snapshot_is_host(struct slice host)
+{
+	for (size_t i = 0; i < host.n; i++)
+		if (!is_host_byte(host.p[i]) || (host.p[i] == '[' && i != 0))
+			return false;
+	return host.n > 0;
+}
+
+bool snapshot_is_protected_field(struct slice name)
+{
+	static const struct slice fields[] = {
+		SLICE("connection"), SLICE("content-length"), SLICE("transfer-encoding"), SLICE("host"),
+		SLICE("keep-alive"), SLICE("proxy-connection"), SLICE("te"), SLICE("trailer"), SLICE("upgrade"), SLICE("expect"),
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+		if (slice_eq_nocase(fields[i], name))
+			return true;
+	return false;
+}
+
+/* RFC 9110 5.6.2 */
+static bool is_token_byte(char b)
+{
+	return (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') || (b && strchr("!#$%&'*+-.^_`|~", b));
+}
+
+bool snapshot_is_field_name(struct slice name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (!is_token_byte(name.p[i]))
+			return false;
+	return name.n > 0 && name.n <= WEIR_MAX_FIELD_NAME;
+}
+
+static bool is_visible(char b)
+{
+	return (uint8_t)b > 0x20 && b != 0x7f;
+}
+
+bool snapshot_is_field_value(struct slice value)
+{
+	for (size_t i = 0; i < value.n; i++)
+		if (!is_visible(value.p[i]) && value.p[i] != ' ' && value.p[i] != '\t')
+			return false;
+	return value.n > 0 && is_visible(value.p[0]) && is_visible(value.p[value.n - 1]);
+}
+
+bool snapshot_is_target_path(struct slice path)
+{
+	for (size_t i = 0; i < path.n; i++)
+		if (path.p[i] < 0x21 || path.p[i] > 0x7e || path.p[i] == '?' || path.p[i] == '#')
+			return false;
+	return path.n > 0 && path.p[0] == '/';
+}
