@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "config_pvt.h"
+#include "weir/snapshot.h"
 
 #define MAX_FILE_BYTES (1u << 20)
 
@@ -274,6 +275,7 @@ static void check_listen(struct parse *p)
 static void check_whole(struct parse *p)
 {
 	struct config *c = p->out;
+	uint32_t head_bytes = 2 * c->headers_bytes + 4096 + 2 * WEIR_MAX_FILTER_BYTES; /* and what filters add to it */
 
 	if (!c->n_ports)
 		parse_error(p, p->ports_at, "ports: missing; expected at least one port");
@@ -295,9 +297,9 @@ static void check_whole(struct parse *p)
 	if (c->port_hi < c->port_lo || (c->port_hi - c->port_lo + 1u) / c->n_workers < 64)
 		parse_error(p, p->limits_at, "local_port_first, local_port_last: expected at least 64 ports for each of %u workers",
 			    c->n_workers);
-	if (2 * (uint64_t)c->headers_bytes + 4096 > c->tx_buffer_bytes)
+	if (head_bytes > c->tx_buffer_bytes)
 		parse_error(p, p->limits_at, "send_buffer_bytes: %u does not hold a rewritten head; expected at least %u",
-			    c->tx_buffer_bytes, 2 * c->headers_bytes + 4096);
+			    c->tx_buffer_bytes, head_bytes);
 	if (c->line_bytes > c->headers_bytes)
 		parse_error(p, p->limits_at, "request_line_bytes: larger than header_bytes (%u)", c->headers_bytes);
 }

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "start.h"
+#include "weir/snapshot.h"
 
 #define MAX_ARGS (32 + WEIR_MAX_PORTS * 2)
 #define MBUF_COST 2496	/* a packet buffer with its headers in the pool */
@@ -54,7 +55,7 @@ uint32_t eal_memory_mb(const struct config *c)
 			      (uint64_t)config_n_bbr(c) * BBR_COST + (uint64_t)c->n_prefixes * PREFIX_COST +
 			      (uint64_t)c->n_neighbours * NEIGHBOUR_COST +
 			      ((uint64_t)c->n_syn + (c->n_time_wait ? c->n_time_wait : c->n_connections)) * WAITING_COST +
-			      (uint64_t)c->n_requests * (16384 + 2 * (uint64_t)c->headers_bytes) +
+			      (uint64_t)c->n_requests * (16384 + 2 * (uint64_t)c->headers_bytes + 2 * WEIR_MAX_FILTER_BYTES) +
 			      (uint64_t)c->n_endpoints * 512 + (uint64_t)c->n_backends * 512 +
 			      (uint64_t)c->n_workers * c->redirect_ring * 8 + (4u << 20);
 

@@ -23,11 +23,25 @@ static bool is_plain(const struct http_field *f)
 	return f->value.p == f->name.p + f->name.n + 2 && f->name.p[f->name.n] == ':' && f->name.p[f->name.n + 1] == ' ' && end[0] == '\r' && end[1] == '\n';
 }
 
-/* The fields that is_dropped() leaves, in their order; a run of them that lies in memory as it is written in one copy. */
-static void write_fields(struct buf *out, const struct http_head *h, bool (*is_dropped)(const struct http_field *f))
+/* The fields that is_dropped() leaves, in their order, as they are after the changes. */
+static void write_changed_fields(struct buf *out, const struct http_head *h, struct slice changes,
+				 bool (*is_dropped)(const struct http_field *f))
+{
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (!is_dropped(&h->fields[i]))
+			changes_write_field(out, changes, h->fields[i].name, h->fields[i].value);
+}
+
+/* Likewise; where nothing is changed, a run of them that lies in memory as it is written goes in one copy. */
+static void write_fields(struct buf *out, const struct http_head *h, struct slice changes,
+			 bool (*is_dropped)(const struct http_field *f))
 {
 	struct slice run = slice_of(NULL, 0);
 
+	if (changes.n) {
+		write_changed_fields(out, h, changes, is_dropped);
+		return;
+	}
 	for (unsigned i = 0; i < h->n_fields; i++) {
 		const struct http_field *f = &h->fields[i];
 		size_t n = f->name.n + f->value.n + 4;
@@ -75,7 +89,7 @@ static void write_framing(struct buf *out, const struct http_head *h)
 	}
 }
 
-static void write_forwarded(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+static void write_forwarded_for(struct buf *out, const struct http_head *h, const struct http1_forward *f)
 {
 	buf_str(out, "X-Forwarded-For: ");
 	for (unsigned i = 0; i < h->n_fields; i++) {
@@ -86,25 +100,40 @@ static void write_forwarded(struct buf *out, const struct http_head *h, const st
 	}
 	buf_slice(out, f->client_ip);
 	buf_str(out, "\r\n");
-	http1_write_field(out, SLICE("X-Forwarded-Proto"), f->proto);
+}
+
+static void write_forwarded(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+{
+	if (!changes_take_place_of(f->changes, SLICE("X-Forwarded-For")))
+		write_forwarded_for(out, h, f);
+	changes_write_field(out, f->changes, SLICE("X-Forwarded-Proto"), f->proto);
 	if (h->authority.n)
-		http1_write_field(out, SLICE("X-Forwarded-Host"), h->authority);
+		changes_write_field(out, f->changes, SLICE("X-Forwarded-Host"), h->authority);
 	if (f->request_id.n)
-		http1_write_field(out, SLICE("X-Request-Id"), f->request_id);
+		changes_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
+	changes_write(out, f->changes);
+}
+
+static void write_target(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+{
+	if (f->has_path)
+		path_write(out, f->path_head, f->path_tail);
+	else
+		buf_slice(out, h->path);
+	if (h->query.p) {
+		buf_char(out, '?');
+		buf_slice(out, h->query);
+	}
 }
 
 void http1_write_request_head(struct buf *out, const struct http_head *h, const struct http1_forward *f)
 {
 	buf_slice(out, h->method_name);
 	buf_char(out, ' ');
-	buf_slice(out, h->path);
-	if (h->query.p) {
-		buf_char(out, '?');
-		buf_slice(out, h->query);
-	}
+	write_target(out, h, f);
 	buf_str(out, " HTTP/1.1\r\n");
-	http1_write_field(out, SLICE("Host"), h->authority);
-	write_fields(out, h, is_dropped_from_request);
+	http1_write_field(out, SLICE("Host"), f->host.n ? f->host : h->authority);
+	write_fields(out, h, f->changes, is_dropped_from_request);
 	write_framing(out, h);
 	write_forwarded(out, h, f);
 	if (f->close)
@@ -127,14 +156,15 @@ void http1_write_response_head(struct buf *out, const struct http_head *h, const
 	else
 		buf_str(out, http_status_reason(h->status));
 	buf_str(out, "\r\n");
-	write_fields(out, h, is_dropped_from_response);
+	write_fields(out, h, f->changes, is_dropped_from_response);
 	if (h->status >= 200) {
 		if (f->chunked)
 			buf_str(out, "Transfer-Encoding: chunked\r\n");
 		else if (h->has_length && h->status != 204)
 			write_framing(out, h);
 		if (f->request_id.n && !http_head_get(h, HTTP_FIELD_X_REQUEST_ID))
-			http1_write_field(out, SLICE("X-Request-Id"), f->request_id);
+			changes_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
+		changes_write(out, f->changes);
 		if (f->close)
 			buf_str(out, "Connection: close\r\n");
 		else if (f->keep_alive)

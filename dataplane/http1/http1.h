@@ -144,8 +144,28 @@ void http1_write_chunk_size(struct buf *out, size_t n);
 /* "name: value\r\n". */
 void http1_write_field(struct buf *out, struct slice name, struct slice value);
 
+/* A change of the fields of a message. The values are those of enum weir_header_op_kind. */
+enum http1_change_kind {
+	HTTP1_CHANGE_SET = 1, /* in the place of all fields of that name */
+	HTTP1_CHANGE_ADD = 2, /* beside them */
+	HTTP1_CHANGE_REMOVE = 3,
+};
+
+#define HTTP1_CHANGE_BYTES 8 /* what a change takes in a list besides its name and value */
+
+/*
+ * Appends a change to a list of them, for struct http1_forward: one behind
+ * another, in the order in which they are done, in memory of any alignment.
+ * Names, values and that they may be changed at all were checked before.
+ */
+void http1_change_add(struct buf *list, enum http1_change_kind kind, struct slice name, struct slice value);
+
 /* How a request or response goes on from here. */
 struct http1_forward {
+	struct slice changes;	 /* of fields, X-Forwarded-* and X-Request-Id included; framing is not among them */
+	struct slice host;	 /* requests: Host, if not empty */
+	bool has_path;		 /* requests: the path becomes path_head and path_tail; both empty: "/" */
+	struct slice path_head, path_tail;
 	struct slice client_ip;	 /* requests: appended to X-Forwarded-For */
 	struct slice proto;	 /* requests: X-Forwarded-Proto */
 	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
@@ -176,5 +196,19 @@ bool http1_is_request_id(struct slice id);
  */
 void http1_write_error(struct buf *out, unsigned status, struct slice detail, struct slice request_id, bool keep_alive,
 		       bool is_old, bool is_head);
+
+/* A redirect of Weir's own (RFC 9110 15.4), without a body. */
+struct http1_redirect {
+	unsigned status;
+	struct slice scheme, host;
+	uint16_t port; /* 0: none in Location */
+	struct slice path_head, path_tail; /* both empty: "/" */
+	struct slice query;		   /* without '?'; p NULL: none */
+	struct slice changes;		   /* of the answer's fields */
+	struct slice request_id;
+	bool keep_alive, is_old; /* as of http1_write_error() */
+};
+
+void http1_write_redirect(struct buf *out, const struct http1_redirect *r);
 
 #endif

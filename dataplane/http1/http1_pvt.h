@@ -56,4 +56,14 @@ size_t line_field_quick(struct http_head *h, const char *p, size_t n);
 /* head.c: what the fields mean, once all are there. DONE or BAD_*. */
 enum http1_outcome head_finish(struct http_head *h, bool is_response, enum http_method request_method);
 
+/* changes.c: true if one of the changes sets or removes fields of this name. */
+bool changes_take_place_of(struct slice changes, struct slice name);
+/* A field as it is after the changes: written, or left out because one of them takes its place. */
+void changes_write_field(struct buf *out, struct slice changes, struct slice name, struct slice value);
+/* What the changes set and add. */
+void changes_write(struct buf *out, struct slice changes);
+
+/* write.c: a path in two parts; "/" if both are empty. */
+void path_write(struct buf *out, struct slice head, struct slice tail);
+
 #endif

@@ -16,6 +16,52 @@ void http1_write_field(struct buf *out, struct slice name, struct slice value)
 	buf_str(out, "\r\n");
 }
 
+void path_write(struct buf *out, struct slice head, struct slice tail)
+{
+	if (head.n + tail.n == 0)
+		buf_char(out, '/');
+	buf_slice(out, head);
+	buf_slice(out, tail);
+}
+
+static void write_location(struct buf *out, const struct http1_redirect *r)
+{
+	buf_str(out, "Location: ");
+	buf_slice(out, r->scheme);
+	buf_str(out, "://");
+	buf_slice(out, r->host);
+	if (r->port) {
+		buf_char(out, ':');
+		buf_uint(out, r->port, 10);
+	}
+	path_write(out, r->path_head, r->path_tail);
+	if (r->query.p) {
+		buf_char(out, '?');
+		buf_slice(out, r->query);
+	}
+	buf_str(out, "\r\n");
+}
+
+void http1_write_redirect(struct buf *out, const struct http1_redirect *r)
+{
+	buf_str(out, "HTTP/1.1 ");
+	buf_uint(out, r->status, 10);
+	buf_char(out, ' ');
+	buf_str(out, http_status_reason(r->status));
+	buf_str(out, "\r\n");
+	if (!changes_take_place_of(r->changes, SLICE("Location")))
+		write_location(out, r);
+	buf_str(out, "Content-Length: 0\r\n");
+	if (r->request_id.n)
+		changes_write_field(out, r->changes, SLICE("X-Request-Id"), r->request_id);
+	changes_write(out, r->changes);
+	if (!r->keep_alive)
+		buf_str(out, "Connection: close\r\n");
+	else if (r->is_old)
+		buf_str(out, "Connection: keep-alive\r\n");
+	buf_str(out, "\r\n");
+}
+
 void http1_write_error(struct buf *out, unsigned status, struct slice detail, struct slice request_id, bool keep_alive,
 		       bool is_old, bool is_head)
 {

@@ -22,19 +22,21 @@ uint64_t proxy_random(struct proxy *p)
 static bool allocate(struct proxy *p)
 {
 	uint32_t n = p->cfg.limits.headers_bytes;
+	size_t each = 2 * (size_t)n + FILTER_ROOM;
 
-	p->scratch_size = 2 * (size_t)n + 4096;
+	p->scratch_size = 2 * (size_t)n + 4096 + FILTER_ROOM;
 	p->clients = rte_calloc("proxy", p->cfg.n_clients, sizeof(*p->clients), RTE_CACHE_LINE_SIZE);
 	p->requests = rte_calloc("proxy", p->cfg.n_requests, sizeof(*p->requests), RTE_CACHE_LINE_SIZE);
-	p->buffers = rte_malloc("proxy", (size_t)p->cfg.n_requests * 2 * n, RTE_CACHE_LINE_SIZE);
+	p->buffers = rte_malloc("proxy", p->cfg.n_requests * each, RTE_CACHE_LINE_SIZE);
 	p->scratch = rte_malloc("proxy", p->scratch_size, RTE_CACHE_LINE_SIZE);
 	if (!p->clients || !p->requests || !p->buffers || !p->scratch)
 		return false;
 	for (uint32_t i = p->cfg.n_requests; i-- > 0;) {
 		struct request *rq = &p->requests[i];
 
-		rq->buf = p->buffers + (size_t)i * 2 * n;
+		rq->buf = p->buffers + i * each;
 		rq->response_buf = rq->buf + n;
+		rq->filter_mem = rq->response_buf + n;
 		rq->next = p->free_requests;
 		p->free_requests = rq;
 	}

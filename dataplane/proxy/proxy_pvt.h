@@ -26,6 +26,8 @@
 #define ANSWER_ROOM 4096	  /* a request is begun only if this much of an answer fits */
 #define DRAIN_SLICE 128		  /* clients that the drain looks at in one go */
 #define DRAIN_EVERY_US 1000
+/* What a request takes along of its filters: those of its rule and those of its split. */
+#define FILTER_ROOM (2 * WEIR_MAX_FILTER_BYTES)
 
 enum client_state {
 	CLIENT_FREE,
@@ -74,12 +76,16 @@ struct request {
 	bool response_done : 1;
 	bool keep : 1;		 /* the client's connection goes on afterwards */
 	bool to_chunked : 1;	 /* the client gets the body chunked */
+	bool has_path : 1;	 /* path_head and path_tail take the place of the head's path */
 	char id[REQUEST_ID_LEN];
 	struct slice request_id;
+	/* What its filters change: copies in filter_mem, but for path_tail, which is a part of the head's path. */
+	struct slice changes, response_changes; /* as http1_change_add() packs them */
+	struct slice host, path_head, path_tail;
 	struct http1_parser parser, response_parser;
 	struct http1_body body, response_body;
 	struct http_head head, response;
-	char *buf, *response_buf;
+	char *buf, *response_buf, *filter_mem;
 	struct rte_mbuf *held, *response_held; /* in which the heads lie that were parsed in place */
 };
 
@@ -146,6 +152,21 @@ uint64_t request_deadline(const struct request *rq);
 /* The deadline has passed. May end the client. */
 void request_on_deadline(struct request *rq, uint64_t now_us);
 
+/* filters.c: what a request takes along of the filters of its rule and of its split (NULL: there is none). */
+struct filter_source {
+	const struct weir_snapshot *s;
+	const struct weir_rule *rule;
+	const struct weir_split *split;
+	const struct weir_bind *bind;
+	uint32_t n_prefix; /* bytes of the path that the rule's prefix covers */
+};
+
+/*
+ * Copies into the request what the filters change, or answers the redirect
+ * that is among them. False: it did, and the request is gone.
+ */
+bool filters_take(struct request *rq, const struct filter_source *from, uint64_t now_us);
+
 /* relay.c: true if something moved. Errors are answered or end the client: then c->rq is NULL or c is free. */
 bool relay_request(struct request *rq, uint64_t now_us);
 bool relay_response(struct request *rq, uint64_t now_us);
@@ -155,6 +176,8 @@ bool relay_response(struct request *rq, uint64_t now_us);
  * none); frees the request. If a response had begun already, the client is reset instead.
  */
 void reply_error(struct request *rq, enum weir_reason why, unsigned status, struct slice detail, uint64_t now_us);
+/* A redirect of the route's, counted; frees the request. */
+void reply_redirect(struct request *rq, struct http1_redirect *r, uint64_t now_us);
 /* "204 No Content" to OPTIONS *. */
 void reply_options(struct request *rq, uint64_t now_us);
 void reply_count(struct proxy *p, unsigned status);

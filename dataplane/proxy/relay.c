@@ -85,7 +85,15 @@ static bool send_head(struct request *rq, uint64_t now_us)
 	struct client *c = rq->client;
 	struct proxy *p = c->p;
 	char ip[IP_TEXT_MAX];
-	struct http1_forward f = {.proto = SLICE("http"), .request_id = rq->request_id};
+	struct http1_forward f = {
+		.proto = SLICE("http"),
+		.request_id = rq->request_id,
+		.changes = rq->changes,
+		.host = rq->host,
+		.has_path = rq->has_path,
+		.path_head = rq->path_head,
+		.path_tail = rq->path_tail,
+	};
 	struct buf b;
 	int rc;
 
@@ -195,6 +203,7 @@ static void choose_framing(struct request *rq, struct http1_forward *f)
 	f->close = !rq->keep;
 	f->keep_alive = rq->keep && is_old;
 	f->request_id = rq->request_id;
+	f->changes = rq->response_changes;
 }
 
 static bool write_response_head(struct request *rq, const struct http1_forward *f)

@@ -54,6 +54,29 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 	end_request(rq, now_us);
 }
 
+void reply_redirect(struct request *rq, struct http1_redirect *r, uint64_t now_us)
+{
+	struct client *c = rq->client;
+	struct proxy *p = c->p;
+	struct buf b;
+
+	if (!rq->body_sent)
+		rq->keep = false;
+	r->request_id = rq->request_id;
+	r->keep_alive = rq->keep && !p->is_draining;
+	r->is_old = rq->head.minor == 0;
+	buf_init(&b, p->scratch, p->scratch_size);
+	http1_write_redirect(&b, r);
+	assert(!b.overflow);
+	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+		client_end(c, true, now_us);
+		return;
+	}
+	stat_inc(p->stats, WEIR_C_REDIRECTS);
+	reply_count(p, r->status);
+	end_request(rq, now_us);
+}
+
 void reply_options(struct request *rq, uint64_t now_us)
 {
 	struct client *c = rq->client;

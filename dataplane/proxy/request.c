@@ -95,15 +95,18 @@ struct request *request_create(struct client *c, uint64_t now_us)
 	struct request *rq = p->free_requests;
 	char *buf;
 	char *response_buf;
+	char *filter_mem;
 
 	if (!rq)
 		return NULL;
 	p->free_requests = rq->next;
 	buf = rq->buf;
 	response_buf = rq->response_buf;
+	filter_mem = rq->filter_mem;
 	memset(rq, 0, offsetof(struct request, parser));
 	rq->buf = buf;
 	rq->response_buf = response_buf;
+	rq->filter_mem = filter_mem;
 	rq->client = c;
 	rq->start_us = rq->progress_us = now_us;
 	rq->keep = true;
@@ -147,8 +150,10 @@ static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsi
 	}
 }
 
-static void forward(struct request *rq, const struct weir_snapshot *s, const struct weir_rule *rule, uint64_t now_us)
+static void forward(struct request *rq, struct filter_source *from, uint64_t now_us)
 {
+	const struct weir_snapshot *s = from->s;
+	const struct weir_rule *rule = from->rule;
 	uint32_t i = route_pick_split(s, rule, (uint32_t)proxy_random(rq->client->p));
 	const struct weir_split *split = i == WEIR_NONE ? NULL : snapshot_split(s, i);
 
@@ -157,6 +162,9 @@ static void forward(struct request *rq, const struct weir_snapshot *s, const str
 			    SLICE("the route refers to a backend that is not there"), now_us);
 		return;
 	}
+	from->split = split;
+	if (!filters_take(rq, from, now_us))
+		return;
 	rq->backend_id = snapshot_backend(s, split->backend)->id;
 	rq->request_timeout_ms = rule->request_timeout_ms;
 	rq->backend_timeout_ms = rule->backend_timeout_ms;
@@ -181,18 +189,29 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 		.header_ctx = &rq->head,
 	};
 	struct route_result r = route_match(s, &q);
-	const struct weir_rule *rule;
+	struct filter_source from = {.s = s};
+	const struct weir_path *path;
 
 	if (r.miss != ROUTE_HIT) {
 		reply_error(rq, WEIR_R_REQ_NO_ROUTE, 404, slice_str(route_miss_name(r.miss)), now_us);
 		return;
 	}
-	rule = snapshot_rule(s, r.rule);
-	if (rule->action == WEIR_ACTION_STATUS)
-		reply_error(rq, rule->status == 503 ? WEIR_R_REQ_NO_ENDPOINT : WEIR_R_REQ_BAD_BACKEND_REF, rule->status,
-			    SLICE("the route says so"), now_us);
-	else
-		forward(rq, s, rule, now_us);
+	from.rule = snapshot_rule(s, r.rule);
+	from.bind = snapshot_bind(s, r.bind);
+	path = snapshot_path(s, r.path);
+	from.n_prefix = path->kind == WEIR_PATH_PREFIX ? path->path.len : 0;
+	switch ((enum weir_action)from.rule->action) {
+	case WEIR_ACTION_STATUS:
+		reply_error(rq, from.rule->status == 503 ? WEIR_R_REQ_NO_ENDPOINT : WEIR_R_REQ_BAD_BACKEND_REF,
+			    from.rule->status, SLICE("the route says so"), now_us);
+		break;
+	case WEIR_ACTION_REDIRECT:
+		filters_take(rq, &from, now_us);
+		break;
+	case WEIR_ACTION_FORWARD:
+		forward(rq, &from, now_us);
+		break;
+	}
 }
 
 void request_route(struct request *rq, uint64_t now_us)

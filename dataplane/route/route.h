@@ -49,6 +49,25 @@ const char *route_miss_name(enum route_miss m);
 /* The split that takes a request, for a random number r; index in SPLITS, or WEIR_NONE if total_weight is 0. */
 uint32_t route_pick_split(const struct weir_snapshot *s, const struct weir_rule *rule, uint32_t r);
 
+/*
+ * What filters make of a request's host and path. Where several change the
+ * same, the last one counts; a prefix is always that of the request as it came.
+ */
+struct route_change {
+	const struct weir_filter *redirect; /* answer this in the place of the backend; NULL: none */
+	struct slice host;		    /* p NULL: as it is */
+	bool has_path;
+	struct slice path_head; /* from the snapshot */
+	struct slice path_tail; /* from the request's path; both empty: "/" */
+};
+
+/* Adds what the filters of a list do, in their order. path: of the request, in which the rule's prefix covers n_prefix bytes. */
+void route_change_add(struct route_change *c, const struct weir_snapshot *s, struct weir_range filters, struct slice path,
+		      uint32_t n_prefix);
+
+/* The port for Location, 0: none. Gateway API HTTPRequestRedirectFilter.port; proto, port: of the bind. */
+uint16_t route_redirect_port(const struct weir_filter *redirect, enum weir_proto proto, uint16_t port);
+
 /* Hash of a look-up key: hash64 of the bytes with the kind as seed (snapshot.h). */
 uint64_t route_key_hash(unsigned kind, struct slice key);
 

@@ -100,7 +100,8 @@
 	X(RESPONSES_4XX, "http_responses_4xx", "responses sent with a 4xx status") \
 	X(RESPONSES_5XX, "http_responses_5xx", "responses sent with a 5xx status") \
 	X(BODY_BYTES_UP, "http_body_bytes_up", "body bytes relayed to backends") \
-	X(BODY_BYTES_DOWN, "http_body_bytes_down", "body bytes relayed to clients")
+	X(BODY_BYTES_DOWN, "http_body_bytes_down", "body bytes relayed to clients") \
+	X(REDIRECTS, "http_redirects", "requests that a filter of their route answered by a redirect")
 
 #define WEIR_COUNTERS_UPSTREAM(X) \
 	X(UPSTREAM_CONNECTS, "upstream_connects", "connections begun to endpoints") \

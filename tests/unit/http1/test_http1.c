@@ -462,6 +462,110 @@ static void response_is_rebuilt_for_the_client(void **state)
 	assert_text(buf_get(&b), "HTTP/1.1 404 Gone away\r\nX-Request-Id: theirs\r\nContent-Length: 7\r\nConnection: close\r\n\r\n");
 }
 
+static void change(struct buf *list, enum http1_change_kind kind, const char *name, const char *value)
+{
+	http1_change_add(list, kind, slice_str(name), slice_str(value));
+}
+
+static void changed_request_has_each_field_as_the_last_change_says(void **state)
+{
+	static struct parsed r;
+	struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .proto = {"http", 4}, .request_id = {"id1", 3}, .host = {"b.example", 9}};
+	const char *t = "POST /x?y=1 HTTP/1.1\r\nHost: a\r\nX-Set: 1\r\nx-set: 2\r\nX-Add: 1\r\nX-GONE: 1\r\nX-Keep: 1\r\n"
+			"Content-Length: 3\r\n\r\n";
+	char mem[1024];
+	char list_mem[512];
+	struct buf list;
+	struct buf b;
+
+	feed(&r, t, strlen(t), 0, 0, false);
+	assert_int_equal(r.o, HTTP1_DONE);
+	buf_init(&list, list_mem, sizeof(list_mem));
+	change(&list, HTTP1_CHANGE_SET, "x-SET", "new");
+	change(&list, HTTP1_CHANGE_ADD, "x-add", "2");
+	change(&list, HTTP1_CHANGE_REMOVE, "x-gone", "");
+	change(&list, HTTP1_CHANGE_SET, "x-forwarded-proto", "https");
+	change(&list, HTTP1_CHANGE_ADD, "x-lost", "1");
+	change(&list, HTTP1_CHANGE_SET, "x-two", "1");
+	/* a second list, behind the first */
+	change(&list, HTTP1_CHANGE_ADD, "X-Add", "3");
+	change(&list, HTTP1_CHANGE_REMOVE, "X-Lost", "");
+	change(&list, HTTP1_CHANGE_REMOVE, "X-Forwarded-For", "");
+	change(&list, HTTP1_CHANGE_ADD, "X-Two", "2");
+	change(&list, HTTP1_CHANGE_ADD, "X-Gone", "back");
+	f.changes = buf_get(&list);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_request_head(&b, &r.h, &f);
+	assert_text(buf_get(&b), "POST /x?y=1 HTTP/1.1\r\nHost: b.example\r\nX-Add: 1\r\nX-Keep: 1\r\nContent-Length: 3\r\n"
+				 "X-Forwarded-Host: a\r\nX-Request-Id: id1\r\nx-SET: new\r\nx-add: 2\r\n"
+				 "x-forwarded-proto: https\r\nx-two: 1\r\nX-Add: 3\r\nX-Two: 2\r\nX-Gone: back\r\n\r\n");
+}
+
+static void changed_path_keeps_the_query_and_is_never_empty(void **state)
+{
+	static struct parsed r;
+	struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .proto = {"http", 4}, .has_path = true};
+	const char *t = "GET /a/b?y=1 HTTP/1.1\r\nHost: a\r\n\r\n";
+	char mem[1024];
+	struct buf b;
+
+	feed(&r, t, strlen(t), 0, 0, false);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_request_head(&b, &r.h, &f);
+	assert_true(slice_has_prefix(buf_get(&b), SLICE("GET /?y=1 HTTP/1.1\r\nHost: a\r\n")));
+	f.path_head = slice_str("/new");
+	f.path_tail = slice_of(r.h.path.p + 2, 2);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_request_head(&b, &r.h, &f);
+	assert_true(slice_has_prefix(buf_get(&b), SLICE("GET /new/b?y=1 HTTP/1.1\r\n")));
+}
+
+static void changed_response_keeps_its_framing_and_interim_ones_stay(void **state)
+{
+	static struct parsed r;
+	struct http1_forward f = {.request_id = {"id1", 3}};
+	const char *t = "HTTP/1.1 200 OK\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 7\r\n\r\n";
+	char mem[1024];
+	char list_mem[512];
+	struct buf list;
+	struct buf b;
+
+	feed(&r, t, strlen(t), 0, 0, true);
+	assert_int_equal(r.o, HTTP1_DONE);
+	buf_init(&list, list_mem, sizeof(list_mem));
+	change(&list, HTTP1_CHANGE_REMOVE, "server", "");
+	change(&list, HTTP1_CHANGE_SET, "x-request-id", "mine");
+	change(&list, HTTP1_CHANGE_ADD, "set-cookie", "c");
+	f.changes = buf_get(&list);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_response_head(&b, &r.h, &f);
+	assert_text(buf_get(&b), "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 7\r\nx-request-id: mine\r\n"
+				 "set-cookie: c\r\n\r\n");
+}
+
+static void redirect_is_complete(void **state)
+{
+	struct http1_redirect r = {.status = 308, .scheme = SLICE("https"), .host = SLICE("b.example"), .port = 8443,
+				   .path_head = SLICE("/new"), .path_tail = SLICE("/x"), .query = SLICE("a=1"),
+				   .request_id = SLICE("id1"), .keep_alive = true};
+	char mem[1024];
+	char list_mem[256];
+	struct buf list;
+	struct buf b;
+
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_redirect(&b, &r);
+	assert_text(buf_get(&b), "HTTP/1.1 308 Permanent Redirect\r\nLocation: https://b.example:8443/new/x?a=1\r\n"
+				 "Content-Length: 0\r\nX-Request-Id: id1\r\n\r\n");
+	buf_init(&list, list_mem, sizeof(list_mem));
+	change(&list, HTTP1_CHANGE_SET, "Cache-Control", "no-store");
+	r = (struct http1_redirect){.status = 302, .scheme = SLICE("http"), .host = SLICE("[::1]"), .changes = buf_get(&list)};
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_redirect(&b, &r);
+	assert_text(buf_get(&b), "HTTP/1.1 302 Found\r\nLocation: http://[::1]/\r\nContent-Length: 0\r\n"
+				 "Cache-Control: no-store\r\nConnection: close\r\n\r\n");
+}
+
 static void own_error_is_complete(void **state)
 {
 	char mem[512];
@@ -486,6 +590,10 @@ int main(void)
 		cmocka_unit_test(long_extensions_and_trailers_are_bounded),
 		cmocka_unit_test(request_is_rebuilt_for_the_backend),
 		cmocka_unit_test(response_is_rebuilt_for_the_client),
+		cmocka_unit_test(changed_request_has_each_field_as_the_last_change_says),
+		cmocka_unit_test(changed_path_keeps_the_query_and_is_never_empty),
+		cmocka_unit_test(changed_response_keeps_its_framing_and_interim_ones_stay),
+		cmocka_unit_test(redirect_is_complete),
 		cmocka_unit_test(own_error_is_complete),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

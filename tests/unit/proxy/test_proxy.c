@@ -71,7 +71,29 @@ static unsigned n_origin_requests;
 static struct peer clients[8], origins[64];
 static unsigned n_origins;
 
+static char seen[2048], got[2048]; /* the last heads that an origin and a client read, as text */
+
+/* What the routes of the next snapshot do besides forwarding. */
+static struct {
+	uint8_t action; /* 0: forward */
+	struct model_filters rule, split;
+} route;
+
 static void next_request(struct peer *p);
+
+static void head_text(char *out, size_t cap, const struct http_head *h, bool is_response)
+{
+	size_t n;
+
+	if (is_response)
+		n = (size_t)snprintf(out, cap, "%u\n", h->status);
+	else
+		n = (size_t)snprintf(out, cap, "%.*s%s%.*s\n", (int)h->path.n, h->path.p, h->query.p ? "?" : "", (int)h->query.n,
+				     h->query.p ? h->query.p : "");
+	for (unsigned i = 0; i < h->n_fields && n < cap; i++)
+		n += (size_t)snprintf(out + n, cap - n, "%.*s: %.*s\n", (int)h->fields[i].name.n, h->fields[i].name.p,
+				      (int)h->fields[i].value.n, h->fields[i].value.p);
+}
 
 static void init_parser(struct peer *p)
 {
@@ -125,6 +147,7 @@ static void put_body(struct peer *p, const char *body, size_t n, bool chunked)
 static void origin_answer(struct peer *p)
 {
 	n_origin_requests++;
+	head_text(seen, sizeof(seen), &p->head, false);
 	if (slice_eq(p->head.path, SLICE("/large"))) {
 		put_str(p, "HTTP/1.1 200 OK\r\nContent-Length: " STR(LARGE_BODY) "\r\n\r\n");
 		p->n_stream = LARGE_BODY;
@@ -152,6 +175,7 @@ static void origin_answer(struct peer *p)
 static void client_take(struct peer *p)
 {
 	p->status = p->head.status;
+	head_text(got, sizeof(got), &p->head, true);
 	p->n_done++;
 	if (p->status == 200) {
 		assert_int_equal(p->n_body, p->n_want);
@@ -284,7 +308,7 @@ static void release(void *ctx, const struct weir_snapshot *s)
 static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endpoint_set **set)
 {
 	struct weir_endpoint ep = {.addr = sim.host[0].ip, .port = 8080, .flags = WEIR_EP_READY, .weight = 1};
-	struct model_split split = {.weight = 1};
+	struct model_split split = {.weight = 1, .filters = route.split};
 	struct model m;
 	void *blob;
 	void *eps;
@@ -294,8 +318,9 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l"};
 	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = 1, .endpoints = &ep};
 	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
-						    .action = WEIR_ACTION_FORWARD, .n_splits = 1, .splits = &split, .kind = "K",
-						    .ns = "n", .name = "r"};
+						    .action = route.action ? route.action : WEIR_ACTION_FORWARD,
+						    .n_splits = !route.action, .splits = &split, .filters = route.rule,
+						    .kind = "K", .ns = "n", .name = "r"};
 	assert_int_equal(compile_snapshot(&m, generation, &blob, &n), 0);
 	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);
 	assert_int_equal(compile_endpoints(&m.backends[0], 1, &eps, &n), 0);
@@ -355,6 +380,7 @@ static void end(void)
 	assert_int_equal(stats->gauge[WEIR_G_REQUESTS_ACTIVE], 0);
 	proxy_destroy(proxy, sim.now_us);
 	upstream_destroy(upstream, sim.now_us);
+	memset(&route, 0, sizeof(route));
 	assert_int_equal(n_released, 1);
 	sim_fini(&sim);
 }
@@ -518,6 +544,130 @@ static void changed_snapshot_keeps_pools_and_drain_ends_all(void **state)
 	assert_true(proxy_is_idle(proxy));
 	assert_int_equal(stats->gauge[WEIR_G_UPSTREAM_IDLE], 0);
 	n_released = 0;
+	end();
+}
+
+/* -- filters */
+
+static const struct model_header_op request_ops[] = {{WEIR_HEADER_SET, "x-a", "rule"}, {WEIR_HEADER_ADD, "x-b", "rule"},
+						     {WEIR_HEADER_REMOVE, "x-c", NULL}};
+static const struct model_header_op split_ops[] = {{WEIR_HEADER_SET, "x-b", "split"}};
+static const struct model_header_op response_ops[] = {{WEIR_HEADER_SET, "x-r", "rule"}, {WEIR_HEADER_ADD, "x-s", "rule"}};
+static const struct model_header_op split_response_ops[] = {{WEIR_HEADER_ADD, "x-s", "split"}};
+static const struct model_filter rule_filters[] = {
+	{.kind = WEIR_FILTER_REQUEST_HEADERS, .n_ops = 3, .ops = request_ops},
+	{.kind = WEIR_FILTER_RESPONSE_HEADERS, .n_ops = 2, .ops = response_ops},
+	{.kind = WEIR_FILTER_REWRITE, .host = "in.example", .path_change = WEIR_PATH_REPLACE_PREFIX, .path = "/new"},
+};
+static const struct model_filter split_filters[] = {
+	{.kind = WEIR_FILTER_REQUEST_HEADERS, .n_ops = 1, .ops = split_ops},
+	{.kind = WEIR_FILTER_RESPONSE_HEADERS, .n_ops = 1, .ops = split_response_ops},
+};
+static const char filtered_request[] = "GET /x/y?q=1 HTTP/1.1\r\nHost: a.example\r\nX-A: client\r\nX-C: client\r\nX-D: client\r\n\r\n";
+
+static void assert_has(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("%s is not in\n%s", part, text);
+}
+
+static void assert_filtered(void)
+{
+	assert_has(seen, "/new/x/y?q=1\n");
+	assert_has(seen, "Host: in.example\n");
+	assert_has(seen, "x-a: rule\n");
+	assert_has(seen, "x-b: split\n");
+	assert_has(seen, "X-D: client\n");
+	assert_has(seen, "X-Forwarded-Host: a.example\n");
+	assert_null(strstr(seen, "client\nX-C"));
+	assert_null(strstr(seen, "X-A"));
+	assert_null(strstr(seen, "X-C"));
+	assert_null(strstr(seen, "x-b: rule"));
+	assert_has(got, "200\n");
+	assert_has(got, "x-r: rule\n");
+	assert_has(got, "x-s: rule\nx-s: split\n");
+}
+
+static void filters_of_rule_and_backend_change_both_heads(void **state)
+{
+	unsigned one = 1;
+
+	route.rule = (struct model_filters){3, rule_filters};
+	route.split = (struct model_filters){2, split_filters};
+	start(21);
+	send_raw(&clients[0], filtered_request);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_filtered();
+	end();
+}
+
+/* The snapshot that the request was routed by is gone when its response comes. */
+static void filters_of_a_request_outlive_their_snapshot(void **state)
+{
+	struct weir_endpoint_set *set;
+	unsigned one = 1;
+
+	route.rule = (struct model_filters){3, rule_filters};
+	route.split = (struct model_filters){2, split_filters};
+	start(22);
+	mode = ORIGIN_SILENT;
+	send_raw(&clients[0], filtered_request);
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_int_equal(n_origin_requests, 1);
+	memset(&route, 0, sizeof(route));
+	proxy_set_snapshot(proxy, make_snapshot(2, &set), sim.now_us);
+	free(set);
+	assert_int_equal(n_released, 1);
+	put_str(&origins[0], "HTTP/1.1 103 Early Hints\r\nX-S: early\r\n\r\nHTTP/1.1 200 OK\r\nX-R: origin\r\nContent-Length: 0\r\n\r\n");
+	write_out(&origins[0]);
+	assert_true(sim_run(&sim, 3000000, all_done, &one)); /* the interim response counts */
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_filtered();
+	assert_null(strstr(got, "X-R: origin"));
+	send_raw(&clients[1], filtered_request);
+	mode = ORIGIN_ECHO;
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_has(seen, "/x/y?q=1\n");
+	n_released = 0;
+	end();
+}
+
+static void redirects_are_answered_without_a_backend(void **state)
+{
+	static const struct model_filter redirect[] = {
+		{.kind = WEIR_FILTER_RESPONSE_HEADERS, .n_ops = 2, .ops = response_ops},
+		{.kind = WEIR_FILTER_REDIRECT, .status = 301, .scheme = WEIR_PROTO_HTTPS, .port = 8443,
+		 .path_change = WEIR_PATH_REPLACE_PREFIX, .path = "/new"},
+	};
+	unsigned two = 2;
+	unsigned one = 1;
+
+	route.action = WEIR_ACTION_REDIRECT;
+	route.rule = (struct model_filters){2, redirect};
+	start(23);
+	start_client(&clients[0], 0);
+	put_str(&clients[0], filtered_request);
+	put_str(&clients[0], filtered_request);
+	assert_true(sim_run(&sim, 60000000, all_done, &two));
+	assert_has(got, "301\nLocation: https://a.example:8443/new/x/y?q=1\n");
+	assert_has(got, "x-r: rule\n");
+	assert_null(strstr(got, "Connection"));
+	send_raw(&clients[1], "POST /x HTTP/1.1\r\nHost: a.example:81\r\nContent-Length: 10\r\n\r\nabc");
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_has(got, "301\nLocation: https://a.example:8443/new/x\n");
+	assert_has(got, "Connection: close\n"); /* the rest of the body is no request */
+	assert_int_equal(stats->counter[WEIR_C_REDIRECTS], 3);
+	assert_int_equal(stats->counter[WEIR_C_RESPONSES_3XX], 3);
+	assert_int_equal(n_origin_requests, 0);
+	sim_run(&sim, 60000000, NULL, NULL);
+	end();
+	memset(&route, 0, sizeof(route));
+	route.split = (struct model_filters){2, redirect}; /* of the backend: likewise */
+	start(24);
+	send_raw(&clients[0], filtered_request);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_has(got, "301\nLocation: https://a.example:8443/new/x/y?q=1\n");
+	assert_int_equal(n_origin_requests, 0);
 	end();
 }
 
@@ -695,6 +845,9 @@ int main(void)
 		cmocka_unit_test(drain_of_many_clients_is_done_in_slices),
 		cmocka_unit_test(many_slow_readers_fill_no_pool_and_hold_up_nobody),
 		cmocka_unit_test(request_for_which_no_memory_is_left_is_answered_503),
+		cmocka_unit_test(filters_of_rule_and_backend_change_both_heads),
+		cmocka_unit_test(filters_of_a_request_outlive_their_snapshot),
+		cmocka_unit_test(redirects_are_answered_without_a_backend),
 		cmocka_unit_test(bodies_come_back_unchanged_over_a_bad_link),
 	};
 

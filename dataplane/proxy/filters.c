@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The filters of a route, done to a request. What they change is copied once,
+ * when the request is routed (snapshot.h bounds it), so that no request holds
+ * an old snapshot; heads are changed while they are written (http1/changes.c).
+ */
+#include "proxy/proxy_pvt.h"
+#include "snapshot/snapshot.h"
+
+static void pack(struct buf *b, const struct weir_snapshot *s, struct weir_range filters, uint8_t kind)
+{
+	for (uint32_t i = filters.first; i < filters.first + filters.count; i++) {
+		const struct weir_filter *f = snapshot_filter(s, i);
+
+		if (f->kind != kind)
+			continue;
+		for (uint32_t k = f->ops.first; k < f->ops.first + f->ops.count; k++) {
+			const struct weir_header_op *o = snapshot_header_op(s, k);
+
+			http1_change_add(b, (enum http1_change_kind)o->kind, snapshot_str(s, o->name), snapshot_str(s, o->value));
+		}
+	}
+}
+
+/* The changes of both lists, in their order. */
+static struct slice take_changes(struct buf *b, const struct filter_source *from, uint8_t kind)
+{
+	size_t start = b->n;
+
+	pack(b, from->s, from->rule->filters, kind);
+	if (from->split)
+		pack(b, from->s, from->split->filters, kind);
+	return slice_of(b->p + start, b->n - start);
+}
+
+static struct slice take_text(struct buf *b, struct slice text)
+{
+	size_t start = b->n;
+
+	buf_slice(b, text);
+	return slice_of(b->p + start, b->n - start);
+}
+
+static void redirect(struct request *rq, const struct filter_source *from, const struct route_change *c, uint64_t now_us)
+{
+	enum weir_proto proto = (enum weir_proto)(c->redirect->scheme ? c->redirect->scheme : from->bind->proto);
+	const struct ip_flow *flow = tcp_flow(rq->client->tcp);
+	char text[IP_TEXT_MAX + 2];
+	struct buf b;
+	struct http1_redirect r = {
+		.status = c->redirect->status,
+		.scheme = proto == WEIR_PROTO_HTTPS ? SLICE("https") : SLICE("http"),
+		.host = c->host.p ? c->host : rq->head.host,
+		.port = route_redirect_port(c->redirect, (enum weir_proto)from->bind->proto, from->bind->port),
+		.path_head = c->has_path ? c->path_head : rq->head.path,
+		.path_tail = c->has_path ? c->path_tail : slice_of("", 0),
+		.query = rq->head.query,
+		.changes = rq->response_changes,
+	};
+
+	if (r.host.n == 0) { /* HTTP/1.0 without Host: where the client turned to */
+		char ip[IP_TEXT_MAX];
+		bool is_v6 = strchr(ip_format(&flow->local, ip), ':') != NULL;
+
+		buf_init(&b, text, sizeof(text));
+		buf_str(&b, is_v6 ? "[" : "");
+		buf_str(&b, ip);
+		buf_str(&b, is_v6 ? "]" : "");
+		r.host = buf_get(&b);
+	}
+	reply_redirect(rq, &r, now_us);
+}
+
+bool filters_take(struct request *rq, const struct filter_source *from, uint64_t now_us)
+{
+	struct route_change c = {0};
+	struct buf b;
+
+	if (from->rule->filters.count == 0 && (!from->split || from->split->filters.count == 0))
+		return true;
+	buf_init(&b, rq->filter_mem, FILTER_ROOM);
+	rq->response_changes = take_changes(&b, from, WEIR_FILTER_RESPONSE_HEADERS);
+	route_change_add(&c, from->s, from->rule->filters, rq->head.path, from->n_prefix);
+	if (from->split && !c.redirect)
+		route_change_add(&c, from->s, from->split->filters, rq->head.path, from->n_prefix);
+	if (c.redirect) {
+		redirect(rq, from, &c, now_us);
+		return false;
+	}
+	rq->changes = take_changes(&b, from, WEIR_FILTER_REQUEST_HEADERS);
+	rq->host = take_text(&b, c.host);
+	rq->has_path = c.has_path;
+	rq->path_head = take_text(&b, c.path_head);
+	rq->path_tail = c.path_tail;
+	assert(!b.overflow); /* the snapshot's checker has seen to it */
+	return true;
+}
