@@ -123,9 +123,9 @@ json_t *view_splits(const struct weir_snapshot *s, const struct weir_rule *r)
 		if (p->backend == WEIR_NONE)
 			json_array_append_new(list, json_pack("{s:i, s:I}", "status", (int)p->status, "weight", (json_int_t)p->weight));
 		else
-			json_array_append_new(list, json_pack("{s:o, s:I}", "backend",
+			json_array_append_new(list, json_pack("{s:o, s:I, s:o}", "backend",
 							      view_str(s, snapshot_backend(s, p->backend)->name), "weight",
-							      (json_int_t)p->weight));
+							      (json_int_t)p->weight, "filters", view_filters(s, p->filters)));
 	}
 	return list;
 }
@@ -153,13 +153,13 @@ json_t *view_rule(const struct weir_snapshot *s, const struct view_place *at, co
 
 	view_host(listener, sizeof(listener), s, at->listener->host_kind, at->listener->host);
 	view_host(host, sizeof(host), s, at->vhost->host_kind, at->vhost->host);
-	return json_pack("{s:s, s:i, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "address",
+	return json_pack("{s:s, s:i, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "address",
 			 ip_is_any(&at->bind->addr) ? "*" : ip_format(&at->bind->addr, addr), "port", (int)at->bind->port,
 			 "listener_host", listener, "listener", view_str(s, at->listener->name), "host", host, "path_type",
 			 at->path->kind == WEIR_PATH_EXACT ? "Exact" : "Prefix", "path",
 			 path.n ? json_stringn(path.p, path.n) : json_string("/"), "method", view_str(s, r->method), "conditions",
 			 conds(s, r), "kind", view_str(s, o->kind), "namespace", view_str(s, o->ns), "name", view_str(s, o->name),
-			 "rule", (int)r->rule_index, "backends", view_splits(s, r));
+			 "rule", (int)r->rule_index, "filters", view_filters(s, r->filters), "backends", view_splits(s, r));
 }
 
 static void add_path_rules(json_t *list, const struct weir_snapshot *s, const struct view_place *at)

@@ -21,4 +21,7 @@ json_t *view_splits(const struct weir_snapshot *s, const struct weir_rule *r);
 json_t *view_rule(const struct weir_snapshot *s, const struct view_place *at, const struct weir_rule *r);
 json_t *view_endpoints(const struct sync *s, uint64_t id);
 
+/* The filters of a list, each {"type": ...} and its fields. */
+json_t *view_filters(const struct weir_snapshot *s, struct weir_range list);
+
 #endif

@@ -117,6 +117,93 @@ void render_status(FILE *f, const json_t *o)
 
 /* -- routes, backends */
 
+/* A text that is put together in memory that somebody else owns; what does not fit is left out. */
+struct text {
+	char *p;
+	size_t n, cap;
+};
+
+static void say(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (t->n >= t->cap)
+		return;
+	va_start(ap, fmt);
+	t->n += (size_t)vsnprintf(t->p + t->n, t->cap - t->n, fmt, ap);
+	va_end(ap);
+}
+
+static void say_headers(struct text *t, const json_t *f, const char *what)
+{
+	static const char *const actions[] = {"set", "add"};
+	const char *space = "";
+	const json_t *v;
+	size_t i;
+
+	for (size_t k = 0; k < 2; k++)
+		json_array_foreach(json_object_get(f, actions[k]), i, v) {
+			say(t, "%s%s %s %s=%s", space, what, actions[k], str(v, "name"), str(v, "value"));
+			space = "; ";
+		}
+	json_array_foreach(json_object_get(f, "remove"), i, v) {
+		say(t, "%s%s remove %s", space, what, json_string_value(v));
+		space = "; ";
+	}
+}
+
+static void say_url(struct text *t, const json_t *f)
+{
+	if (*str(f, "scheme"))
+		say(t, " scheme %s", str(f, "scheme"));
+	if (*str(f, "hostname"))
+		say(t, " host %s", str(f, "hostname"));
+	if (num(f, "port"))
+		say(t, " port %lld", num(f, "port"));
+	if (*str(f, "replaceFullPath"))
+		say(t, " path %s", str(f, "replaceFullPath"));
+	if (*str(f, "replacePrefixMatch"))
+		say(t, " prefix %s", str(f, "replacePrefixMatch"));
+}
+
+static void say_filter(struct text *t, const json_t *f)
+{
+	const char *type = str(f, "type");
+
+	if (strcmp(type, "RequestRedirect") == 0) {
+		say(t, "redirect %lld", num(f, "statusCode"));
+		say_url(t, f);
+	} else if (strcmp(type, "URLRewrite") == 0) {
+		say(t, "rewrite");
+		say_url(t, f);
+	} else if (strcmp(type, "RequestMirror") == 0) {
+		say(t, "mirror %s %lld/%lld", str(f, "backend"), num(f, "numerator"), num(f, "denominator"));
+	} else {
+		say_headers(t, f, strcmp(type, "RequestHeaderModifier") == 0 ? "request" : "response");
+	}
+}
+
+static void say_filters(struct text *t, const json_t *list)
+{
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach(list, i, f) {
+		say(t, "%s", i ? "; " : "");
+		say_filter(t, f);
+	}
+}
+
+static void add_filters(char *out, size_t cap, const json_t *list)
+{
+	struct text t = {.p = out, .cap = cap};
+
+	out[0] = 0;
+	say_filters(&t, list);
+}
+
 static void add_targets(char *out, size_t cap, const json_t *list)
 {
 	const json_t *b;
@@ -135,7 +222,15 @@ static void add_targets(char *out, size_t cap, const json_t *list)
 			n += (size_t)snprintf(out + n, cap - n, "%s%s", i ? ", " : "", what);
 		if (json_array_size(list) > 1 && n < cap)
 			n += (size_t)snprintf(out + n, cap - n, " (%lld)", num(b, "weight"));
+		if (json_array_size(json_object_get(b, "filters")) && n < cap) {
+			char filters[4096];
+
+			add_filters(filters, sizeof(filters), json_object_get(b, "filters"));
+			n += (size_t)snprintf(out + n, cap - n, " [%s]", filters);
+		}
 	}
+	if (json_array_size(list) == 0)
+		snprintf(out, cap, "-");
 }
 
 static void add_conditions(char *out, size_t cap, const json_t *r)
@@ -154,7 +249,7 @@ static void add_conditions(char *out, size_t cap, const json_t *r)
 
 void render_routes(FILE *f, const json_t *list)
 {
-	struct table t = {.n_columns = 7};
+	struct table t = {.n_columns = 8};
 	const json_t *r;
 	size_t i;
 
@@ -165,9 +260,11 @@ void render_routes(FILE *f, const json_t *list)
 	cell(&t, "WHEN");
 	cell(&t, "TO");
 	cell(&t, "FROM");
+	cell(&t, "FILTERS");
 	json_array_foreach(list, i, r) {
-		char targets[1200];
+		char targets[4096];
 		char when[1200];
+		char filters[4096];
 
 		add_targets(targets, sizeof(targets), json_object_get(r, "backends"));
 		add_conditions(when, sizeof(when), r);
@@ -178,6 +275,8 @@ void render_routes(FILE *f, const json_t *list)
 		cell(&t, "%s", when);
 		cell(&t, "%s", targets);
 		cell(&t, "%s %s/%s rule %lld", str(r, "kind"), str(r, "namespace"), str(r, "name"), num(r, "rule"));
+		add_filters(filters, sizeof(filters), json_object_get(r, "filters"));
+		cell(&t, "%s", *filters ? filters : "-");
 	}
 	table_print(f, &t);
 }
@@ -287,7 +386,8 @@ static void render_hit(FILE *f, const json_t *o)
 	json_t *endpoints = json_object_get(o, "endpoints");
 	const char *backend;
 	char when[1200];
-	char targets[1200];
+	char targets[4096];
+	char filters[4096];
 	json_t *list;
 
 	add_conditions(when, sizeof(when), r);
@@ -298,6 +398,9 @@ static void render_hit(FILE *f, const json_t *o)
 	fprintf(f, "path         %s %s\n", str(r, "path_type"), str(r, "path"));
 	fprintf(f, "when         %s\n", when);
 	fprintf(f, "by           %s %s/%s rule %lld\n", str(r, "kind"), str(r, "namespace"), str(r, "name"), num(r, "rule"));
+	add_filters(filters, sizeof(filters), json_object_get(r, "filters"));
+	if (*filters)
+		fprintf(f, "filters      %s\n", filters);
 	fprintf(f, "to           %s\n", targets);
 	json_object_foreach(endpoints, backend, list) {
 		const json_t *e;

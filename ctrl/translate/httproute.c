@@ -2,8 +2,8 @@
 /*
  * HTTPRoute (gateway.networking.k8s.io/v1): which listeners it attaches to,
  * under which host names, and what each rule matches and does. A bad backend
- * reference answers 500 for its share, a rule with a filter answers 500 whole,
- * as the Gateway API has it; each is a problem too.
+ * reference, or one with a wrong filter, answers 500 for its share, a rule with
+ * a wrong filter answers 500 whole, as the Gateway API has it; each is a problem too.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,7 +229,6 @@ static int32_t find_backend(struct route *r, const struct cursor *ref)
 	struct cursor ns = cursor_get(ref, "namespace");
 	struct cursor name = cursor_get(ref, "name");
 	struct cursor port = cursor_get(ref, "port");
-	struct cursor filters = cursor_get(ref, "filters");
 	const char *service = cursor_str(&name, "");
 	const char *service_ns = cursor_str(&ns, r->o->ns);
 	int64_t number = 0;
@@ -242,11 +241,6 @@ static int32_t find_backend(struct route *r, const struct cursor *ref)
 		report(r->t, r->o, &port, true, "MissingField", "the port of the Service was expected");
 		return -1;
 	}
-	if (cursor_count(&filters) > 0) {
-		report(r->t, r->o, &filters, true, "UnsupportedFilter",
-		       "no filter was expected: Weir does not carry them yet");
-		return -1;
-	}
 	if (strcmp(service_ns, r->o->ns) != 0 && !is_granted(r->t, r->o->ns, service_ns, service)) {
 		report(r->t, r->o, &ns, true, "RefNotPermitted",
 		       "a ReferenceGrant in namespace %.63s was expected, from HTTPRoutes of %s to Service %.63s",
@@ -256,25 +250,55 @@ static int32_t find_backend(struct route *r, const struct cursor *ref)
 	return backend_find(r->t, r->o, &name, service_ns, service, (uint16_t)number, "");
 }
 
+/* True if the rule has exactly one match, and that is of type PathPrefix, as it is where nothing is said. */
+static bool has_one_prefix(const struct cursor *rule)
+{
+	struct cursor matches = cursor_get(rule, "matches");
+	struct cursor match = cursor_count(&matches) ? cursor_at(&matches, 0) : matches;
+	struct cursor path = cursor_get(&match, "path");
+	struct cursor type = cursor_get(&path, "type");
+
+	return cursor_count(&matches) <= 1 && strcmp(cursor_str(&type, "PathPrefix"), "PathPrefix") == 0;
+}
+
+static void read_split(struct route *r, const struct cursor *ref, bool has_prefix, struct model_split *out)
+{
+	struct cursor weight = cursor_get(ref, "weight");
+	struct cursor filters = cursor_get(ref, "filters");
+	int64_t w = 1;
+
+	node_int(weight.n, 0, 1000000, &w);
+	out->weight = (uint32_t)w;
+	out->backend = find_backend(r, ref);
+	if (!filters_read(r->t, r->o, &filters, has_prefix, &out->filters))
+		out->backend = -1;
+	if (out->backend < 0)
+		out->filters.n = 0;
+}
+
+static void answer_500(struct model_match *out)
+{
+	out->action = WEIR_ACTION_STATUS;
+	out->status = 500;
+	out->n_splits = 0;
+	out->filters.n = 0;
+}
+
 static void read_backends(struct route *r, const struct cursor *rule, struct model_match *out)
 {
 	struct cursor refs = cursor_get(rule, "backendRefs");
 	size_t n = cursor_count(&refs);
 
-	if (n == 0) { /* a rule without filters and backends answers 500 */
-		out->action = WEIR_ACTION_STATUS;
-		out->status = 500;
+	if (n == 0) { /* a rule without backends answers 500, if it does not redirect */
+		answer_500(out);
 		return;
 	}
 	out->action = WEIR_ACTION_FORWARD;
 	out->splits = model_alloc(r->t->m, n * sizeof(*out->splits));
 	for (size_t i = 0; i < n; i++) {
 		struct cursor ref = cursor_at(&refs, i);
-		struct cursor weight = cursor_get(&ref, "weight");
-		int64_t w = 1;
 
-		node_int(weight.n, 0, 1000000, &w);
-		out->splits[out->n_splits++] = (struct model_split){.backend = find_backend(r, &ref), .weight = (uint32_t)w};
+		read_split(r, &ref, has_one_prefix(rule), &out->splits[out->n_splits++]);
 	}
 }
 
@@ -312,6 +336,8 @@ static void read_action(struct route *r, const struct cursor *rule, struct model
 {
 	static const char *const ignored[] = {"retry", "sessionPersistence"};
 	struct cursor filters = cursor_get(rule, "filters");
+	struct cursor refs = cursor_get(rule, "backendRefs");
+	bool is_right;
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
 		struct cursor f = cursor_get(rule, ignored[i]);
@@ -320,14 +346,17 @@ static void read_action(struct route *r, const struct cursor *rule, struct model
 			report(r->t, r->o, &f, false, "UnsupportedField", "ignored: Weir does not carry this yet");
 	}
 	read_timeouts(r, rule, out);
-	read_backends(r, rule, out);
-	if (cursor_count(&filters) > 0) {
-		report(r->t, r->o, &filters, true, "UnsupportedFilter",
-		       "no filter was expected: Weir does not carry them yet, and the rule answers 500");
-		out->action = WEIR_ACTION_STATUS;
-		out->status = 500;
-		out->n_splits = 0;
+	is_right = filters_read(r->t, r->o, &filters, has_one_prefix(rule), &out->filters);
+	if (is_right && filters_have(&out->filters, WEIR_FILTER_REDIRECT)) {
+		out->action = WEIR_ACTION_REDIRECT;
+		if (cursor_count(&refs) == 0)
+			return;
+		report(r->t, r->o, &refs, true, "IncompatibleFilters", "no backend was expected beside RequestRedirect");
+		is_right = false;
 	}
+	read_backends(r, rule, out);
+	if (!is_right)
+		answer_500(out);
 }
 
 /* ---- what a rule matches ---- */

@@ -98,10 +98,23 @@ static const struct field value_match[] = {
 static const struct field route_match[] = {
 	F("path", OBJECT, .sub = path_match), F("headers", OBJECTS, .sub = value_match, .hi = 16),
 	F("queryParams", OBJECTS, .sub = value_match, .hi = 16), F("method", STRING), {0}};
+static const struct field http_header[] = {
+	F("name", STRING, REQUIRED), F("value", STRING, REQUIRED), {0}};
+static const struct field header_filter[] = {
+	F("set", OBJECTS, .sub = http_header, .hi = 16), F("add", OBJECTS, .sub = http_header, .hi = 16),
+	F("remove", STRINGS, .hi = 16), {0}};
+static const struct field path_modifier[] = {
+	F("type", STRING, REQUIRED), F("replaceFullPath", STRING), F("replacePrefixMatch", STRING), {0}};
+static const struct field redirect_filter[] = {
+	F("scheme", STRING), F("hostname", STRING), F("path", OBJECT, .sub = path_modifier), F("port", INT, PORT_RANGE),
+	F("statusCode", INT, .lo = 0, .hi = 999), {0}};
+static const struct field rewrite_filter[] = {
+	F("hostname", STRING), F("path", OBJECT, .sub = path_modifier), {0}};
 static const struct field route_filter[] = {
-	F("type", STRING, REQUIRED), F("requestHeaderModifier", ANY), F("responseHeaderModifier", ANY),
-	F("requestMirror", ANY), F("requestRedirect", ANY), F("urlRewrite", ANY), F("cors", ANY), F("externalAuth", ANY),
-	F("extensionRef", ANY), {0}};
+	F("type", STRING, REQUIRED), F("requestHeaderModifier", OBJECT, .sub = header_filter),
+	F("responseHeaderModifier", OBJECT, .sub = header_filter), F("requestMirror", ANY),
+	F("requestRedirect", OBJECT, .sub = redirect_filter), F("urlRewrite", OBJECT, .sub = rewrite_filter), F("cors", ANY),
+	F("externalAuth", ANY), F("extensionRef", ANY), {0}};
 static const struct field backend_ref[] = {
 	F("group", STRING), F("kind", STRING), F("namespace", STRING), F("name", STRING, REQUIRED),
 	F("port", INT, PORT_RANGE), F("weight", INT, .lo = 0, .hi = 1000000),

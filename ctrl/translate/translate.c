@@ -93,6 +93,11 @@ bool is_path(const char *path)
 	return !has_suffix(path, n, "/.") && !has_suffix(path, n, "/..");
 }
 
+bool is_target_path(const char *path)
+{
+	return path[0] == '/' && is_path_text(path);
+}
+
 const char *model_path(struct translation *t, uint8_t kind, const char *path)
 {
 	size_t n = strlen(path);

@@ -70,6 +70,8 @@ bool schema_check(struct translation *t, const struct kube_object *o);
 bool is_usable(const struct translation *t, const struct kube_object *o);
 /* An absolute path without dot segments, empty segments or escapes of '/'. */
 bool is_path(const char *path);
+/* Can stand as the path of a request or of Location; others than is_path() may be wanted there. */
+bool is_target_path(const char *path);
 /* The path, for a prefix without its trailing slash. */
 const char *model_path(struct translation *t, uint8_t kind, const char *path);
 
@@ -79,6 +81,15 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 void endpoints_check_slices(struct translation *t);
 /* Sets the endpoints of the backends that m names. Returns how many changed. */
 size_t endpoints_fill(struct translation *t, struct model *m);
+
+/*
+ * filters.c: the filters of a rule or of a backendRef. has_prefix: the rule has
+ * exactly one match, of type PathPrefix. False, after a problem: whatever has
+ * these filters must answer 500.
+ */
+bool filters_read(struct translation *t, const struct kube_object *o, const struct cursor *list, bool has_prefix,
+		  struct model_filters *out);
+bool filters_have(const struct model_filters *list, uint8_t kind);
 
 /* ingress.c, gateway.c, httproute.c */
 void ingress_translate(struct translation *t);

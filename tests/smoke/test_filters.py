@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters of HTTPRoute, from the object to the wire: real curl, and backends that record what they get."""
+import contextlib
+import json
+
+from rig import MANIFESTS, PEER4, WEIR4, expect, expect_eq, service, slice_, wait_until
+
+RECORDER = r"""
+import hashlib, http.server, json, sys
+out = open(sys.argv[2], 'a')
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def log_message(self, *args):
+        pass
+    def body(self):
+        if self.headers.get('Transfer-Encoding') == 'chunked':
+            data = b''
+            while True:
+                n = int(self.rfile.readline(), 16)
+                data += self.rfile.read(n)
+                self.rfile.readline()
+                if n == 0:
+                    return data
+        return self.rfile.read(int(self.headers.get('Content-Length', 0)))
+    def answer(self):
+        data = self.body()
+        seen = json.dumps({'method': self.command, 'path': self.path, 'length': len(data),
+                           'digest': hashlib.sha256(data).hexdigest(),
+                           'headers': [[k.lower(), v] for k, v in self.headers.items()]}).encode() + b'\n'
+        out.write(seen.decode())
+        out.flush()
+        self.send_response(200)
+        self.send_header('X-Origin', 'first')
+        self.send_header('X-Secret', 'inner')
+        self.send_header('Content-Length', str(len(seen)))
+        self.end_headers()
+        if self.command != 'HEAD':
+            self.wfile.write(seen)
+    do_GET = do_POST = do_PUT = do_HEAD = answer
+http.server.ThreadingHTTPServer.request_queue_size = 128
+http.server.ThreadingHTTPServer(('', int(sys.argv[1])), Handler).serve_forever()
+"""
+
+EDGE = """apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: weir}
+spec: {controllerName: weir.dev/ingress-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: demo}
+spec:
+  gatewayClassName: weir
+  listeners: [{name: http, port: 80, protocol: HTTP}, {name: alt, port: 8080, protocol: HTTP}]
+---
+"""
+FIRST, SECOND = 8091, 8092  # ports of recorders
+
+
+def route(name, rules):
+    return f"""apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}, namespace: demo}}
+spec:
+  parentRefs: [{{name: edge}}]
+  hostnames: [{name}.example.com]
+  rules:
+{rules}
+---
+"""
+
+
+def manifests(*routes):
+    services = "".join(service(n) + slice_(n, PEER4, p) for n, p in (("first", FIRST), ("second", SECOND)))
+    return {**MANIFESTS, "filters.yaml": EDGE + services + "".join(routes)}
+
+
+class Recorder:
+    def __init__(self, rig, port):
+        self.path = rig.dir / f"seen-{port}"
+        self.path.touch()
+        self.process = rig.spawn(["python3", "-c", RECORDER, str(port), self.path])
+        wait_until("a recorder", lambda: rig.run(["curl", "-s", "-m", "1", f"http://{PEER4}:{port}/"], check=False).returncode == 0)
+        wait_until("its record", lambda: self.seen())
+        self.path.write_text("")
+
+    def seen(self):
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+
+@contextlib.contextmanager
+def recorders(rig, *ports):
+    started = []
+    try:
+        for port in ports:
+            started.append(Recorder(rig, port))
+        yield started
+    finally:
+        for r in started:
+            r.process.kill()
+            r.process.wait()
+
+
+def values(seen, name):
+    return [v for k, v in seen["headers"] if k == name]
+
+
+HEADERS = route("headers", """
+  - filters:
+    - type: RequestHeaderModifier
+      requestHeaderModifier:
+        set: [{name: X-Set, value: rule}, {name: X-Both, value: rule}, {name: X-Forwarded-Proto, value: https}]
+        add: [{name: X-Add, value: rule}]
+        remove: [X-Gone]
+    - type: ResponseHeaderModifier
+      responseHeaderModifier:
+        set: [{name: X-Origin, value: rule}]
+        add: [{name: X-Level, value: rule}]
+        remove: [x-secret]
+    backendRefs:
+    - name: first
+      port: 80
+      filters:
+      - type: RequestHeaderModifier
+        requestHeaderModifier: {set: [{name: x-both, value: backend}], add: [{name: x-add, value: backend}]}
+      - type: ResponseHeaderModifier
+        responseHeaderModifier: {set: [{name: X-Origin, value: backend}]}
+  - matches: [{path: {value: /host}}]
+    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Host, value: "inner.test:81"}]}}]
+    backendRefs: [{name: first, port: 80}]""")
+
+
+def test_headers_are_changed_by_rule_then_by_backend(make):
+    with make(manifests=manifests(HEADERS)) as rig, recorders(rig, FIRST) as (first,):
+        _, headers, body = rig.curl("/x?y=1", host="headers.example.com", args=[
+            "-H", "X-SET: client", "-H", "x-add: client", "-H", "X-Gone: client", "-H", "X-Kept: client", "-d", "hello"])
+        seen = json.loads(body)
+        expect_eq((seen["path"], seen["length"]), ("/x?y=1", 5), "the rest is as it was")
+        expect_eq(values(seen, "x-set"), ["rule"], "set")
+        expect_eq(values(seen, "x-both"), ["backend"], "set again by the backend's filter")
+        expect_eq(values(seen, "x-add"), ["client", "rule", "backend"], "added")
+        expect_eq(values(seen, "x-gone"), [], "removed")
+        expect_eq(values(seen, "x-kept"), ["client"], "kept")
+        expect_eq(values(seen, "x-forwarded-proto"), ["https"], "what Weir says itself can be changed")
+        expect_eq(values(seen, "host"), ["headers.example.com"], "host")
+        expect_eq((headers["x-origin"], headers["x-level"]), ("backend", "rule"), "of the response")
+        expect("x-secret" not in headers, "removed from the response")
+        _, headers, body = rig.curl("/host", host="headers.example.com")
+        seen = json.loads(body)
+        expect_eq((values(seen, "host"), values(seen, "x-forwarded-host")), (["inner.test:81"], ["headers.example.com"]), "host")
+        expect_eq(headers["x-secret"], "inner", "the other rule's filters are not this one's")
+        expect_eq(len(first.seen()), 2, "requests")
+
+
+URLS = route("urls", """
+  - matches: [{path: {value: /https}}]
+    filters: [{type: RequestRedirect, requestRedirect: {scheme: https, statusCode: 301}}]
+  - matches: [{path: {value: /old}}]
+    filters:
+    - type: RequestRedirect
+      requestRedirect: {hostname: new.test, port: 8443, statusCode: 308, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new/}}
+    - type: ResponseHeaderModifier
+      responseHeaderModifier: {set: [{name: Cache-Control, value: no-store}]}
+  - matches: [{path: {value: /here}}]
+    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /there}, statusCode: 303}}]
+  - matches: [{path: {value: /some}}]
+    backendRefs: [{name: first, port: 80, filters: [{type: RequestRedirect, requestRedirect: {statusCode: 307, hostname: some.test}}]}]
+  - matches: [{path: {value: /strip}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+    backendRefs: [{name: first, port: 80}]
+  - matches: [{path: {value: /both}}]
+    filters: [{type: URLRewrite, urlRewrite: {hostname: rule.test, path: {type: ReplaceFullPath, replaceFullPath: /rule}}}]
+    backendRefs:
+    - name: first
+      port: 80
+      filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /backend}}}]""")
+
+
+def test_redirects_are_answered_as_the_route_says(make):
+    wanted = [
+        (80, "/https/x?a=b&c", 301, "https://urls.example.com/https/x?a=b&c"),
+        (8080, "/https", 301, "https://urls.example.com/https"),
+        (80, "/old/x?a=b", 308, "http://new.test:8443/new/x?a=b"),
+        (80, "/old", 308, "http://new.test:8443/new"),
+        (80, "/here/x?q", 303, "http://urls.example.com/there?q"),
+        (8080, "/here", 303, "http://urls.example.com:8080/there"),
+        (80, "/some/x", 307, "http://some.test/some/x"),
+    ]
+    with make(manifests=manifests(URLS)) as rig:
+        for port, path, status, location in wanted:
+            got, headers, body = rig.curl(path, host="urls.example.com", port=port)
+            expect_eq((got, headers["location"], body), (status, location, ""), f"{path} on {port}")
+        expect_eq(rig.curl("/old", host="urls.example.com")[1]["cache-control"], "no-store", "response headers of a redirect")
+        got, headers, _ = rig.curl("/https", host="urls.example.com", args=["-d", "x" * 100000])
+        expect_eq(got, 301, "of a request with a body")
+        expect_eq(rig.metric_sum("weir_http_redirects_total"), len(wanted) + 2, "redirects are counted")
+        p = rig.run(["curl", "-sS", "-v", "-m", "5", "-H", "Host: urls.example.com"] + [f"http://{WEIR4}/https/{i}" for i in range(4)])
+        expect_eq((p.stderr.count(b"Connected to"), p.stderr.count(b"< HTTP/1.1 301")), (1, 4), "on one connection")
+
+
+def test_rewrites_change_what_the_backend_gets(make):
+    with make(manifests=manifests(URLS)) as rig, recorders(rig, FIRST):
+        for path, wanted in (("/strip/a/b?x=1", "/a/b?x=1"), ("/strip", "/"), ("/strip/", "/"), ("/strip?x", "/?x"),
+                             ("/both/x", "/backend/x"), ("/both", "/backend")):
+            seen = json.loads(rig.curl(path, host="urls.example.com")[2])
+            expect_eq(seen["path"], wanted, path)
+            host = "rule.test" if path.startswith("/both") else "urls.example.com"
+            expect_eq((values(seen, "host"), values(seen, "x-forwarded-host")), ([host], ["urls.example.com"]), f"Host of {path}")
+
+
+def test_explain_and_routes_show_filters(make):
+    with make(manifests=manifests(HEADERS, URLS)) as rig:
+        text = rig.weirctl("explain", "GET", "http://headers.example.com/")
+        for part in ("filters      request set X-Set=rule; ", "response remove x-secret", "demo/first:80 [request set x-both=backend; "):
+            expect(part in text, f"{part!r} in {text}")
+        text = rig.weirctl("explain", "GET", "http://urls.example.com/old/x")
+        expect("redirect 308 host new.test port 8443 prefix /new; response set Cache-Control=no-store" in text, text)
+        expect("rewrite prefix /" in rig.weirctl("routes"), "routes")
+        filters = rig.weirctl_json("explain", "GET", "http://urls.example.com/both")["rule"]["filters"]
+        expect_eq(filters, [{"type": "URLRewrite", "hostname": "rule.test", "replaceFullPath": "/rule"}], "JSON")
+
+
+def test_a_wrong_filter_answers_500_and_is_reported(make):
+    wrong = route("wrong", """
+  - matches: [{path: {value: /framing}}]
+    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [Content-Length]}}]
+    backendRefs: [{name: first, port: 80}]
+  - matches: [{path: {value: /unknown}}]
+    filters: [{type: ExtensionRef, extensionRef: {group: a.test, kind: K, name: k}}]
+    backendRefs: [{name: first, port: 80}]
+  - matches: [{path: {value: /backend}}]
+    backendRefs: [{name: first, port: 80, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: a, value: "b\\nc: d"}]}}]}]
+  - matches: [{path: {value: /right}}]
+    backendRefs: [{name: first, port: 80}]""")
+    with make(manifests=manifests(wrong)) as rig, recorders(rig, FIRST) as (first,):
+        for path in ("/framing", "/unknown", "/backend"):
+            expect_eq(rig.curl(path, host="wrong.example.com")[0], 500, path)
+        expect_eq(first.seen(), [], "none was served without its filter")
+        expect_eq(rig.curl("/right", host="wrong.example.com")[0], 200, "the rule beside them")
+        text = rig.weirctl("status")
+        for part in ("spec.rules[0].filters[0].requestHeaderModifier.remove[0]: InvalidValue", "spec.rules[1].filters[0]: UnsupportedFilter",
+                     "spec.rules[2].backendRefs[0].filters[0].requestHeaderModifier.set[0].value: InvalidValue"):
+            expect(f"HTTPRoute demo/wrong {part}" in text, f"{part} in {text}")
+        p = rig.run([rig.build / "ctrl/weirctl", "check", rig.dir / "manifests"], check=False)
+        expect(p.returncode == 1 and b"HTTPRoute demo/wrong spec.rules[1].filters[0]: UnsupportedFilter" in p.stdout, p.stdout)
