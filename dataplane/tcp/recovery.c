@@ -141,7 +141,7 @@ static void count_dupacks(struct tcp_conn *c, struct tcp_ack *a)
 	uint32_t mss = conn_payload_max(c);
 
 	if (a->is_dup && f->head) {
-		if ((uint32_t)(c->n_dupacks + 1) * mss < c->snd_nxt - c->snd_una) {
+		if (c->n_dupacks < UINT16_MAX && (uint32_t)(c->n_dupacks + 1) * mss < c->snd_nxt - c->snd_una) {
 			c->n_dupacks++;
 			a->delivered += mss;
 		}

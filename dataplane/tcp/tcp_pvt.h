@@ -127,7 +127,7 @@ struct tcp_conn {
 	uint8_t reo_wnd_mult;	/* RFC 8985 */
 	uint8_t reo_wnd_persist;
 	uint16_t n_ooo;		/* ranges */
-	uint16_t n_dupacks;	/* of a peer without SACK */
+	uint16_t n_dupacks;	/* of a peer without SACK; no more are counted than it holds */
 
 	/* sending, RFC 9293 3.3.1; snd_nxt is what was sent at most, it never goes back */
 	uint32_t iss, snd_una, snd_nxt;

@@ -8,6 +8,7 @@
 
 #include "../../eal.h"
 #include "raw.h"
+#include "tcp/tcp_pvt.h"
 
 static struct weir_ip peer;
 
@@ -69,11 +70,59 @@ static void user_without_buffers_hears_when_there_are_some(void **state)
 	sim_fini(&sim);
 }
 
+static uint32_t flying(void)
+{
+	struct tcp_info info;
+
+	tcp_get_info(users[0].c, &info);
+	return info.flying_bytes;
+}
+
+/*
+ * A peer without SACK, with tiny segments and a large window, has more of them in flight than duplicates can be counted.
+ * What it says beyond that means nothing: it does not begin to count anew.
+ */
+static void duplicates_beyond_the_count_mean_nothing(void **state)
+{
+	static const char block[50000];
+	struct tcp_config c = sim_config();
+	struct raw syn = raw_syn(4000, 1000);
+	uint32_t before, last;
+	struct raw r;
+
+	c.tx_buffer_bytes = 5000000;
+	c.tso_max_bytes = 60000; /* few records */
+	syn.mss = 64;
+	syn.wscale = 15;
+	syn.has_sack = false;
+	raw_start(3, &c);
+	r = raw_open(&peer, &syn);
+	users[0].c->cc.cwnd = c.tx_buffer_bytes;
+	for (unsigned i = 0; i < c.tx_buffer_bytes / sizeof(block); i++)
+		assert_int_equal(tcp_send(users[0].c, block, sizeof(block)), 0);
+	run_ms(1);
+	before = last = flying();
+	assert_int_equal(before, c.tx_buffer_bytes);
+	for (unsigned i = 0; i < 68; i++) {
+		for (unsigned k = 0; k < 1000; k++)
+			raw_send(&peer, &r);
+		run_ms(2);
+		if (flying() > last)
+			fail_msg("after %u duplicates %u bytes fly, before it was %u", (i + 1) * 1000, flying(), last);
+		last = flying();
+	}
+	assert_int_equal(counter_of(1, WEIR_C_TCP_DUP_ACKS), 68000);
+	assert_int_equal(counter_of(1, WEIR_C_TCP_RTO), 0);
+	assert_true(last < before - UINT16_MAX * 52u);
+	sim_fini(&sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes_that_come_backwards_share_buffers),
 		cmocka_unit_test(user_without_buffers_hears_when_there_are_some),
+		cmocka_unit_test(duplicates_beyond_the_count_mean_nothing),
 	};
 
 	test_eal_init();
