@@ -13,20 +13,21 @@ struct error {
 	uint32_t mtu;
 	uint32_t len;
 	unsigned quoted;
+	uint16_t local_port; /* 20001: worker 0 opened the connection; 80: a client did */
 	const char *local, *remote;
 };
 
 static struct error too_big(bool is4, uint32_t mtu, uint32_t len)
 {
 	return (struct error){.is4 = is4, .type = is4 ? 3 : 2, .code = is4 ? 4 : 0, .mtu = mtu, .len = len, .quoted = is4 ? 28 : 48,
-			      .local = is4 ? RIG_US4 : RIG_US6, .remote = is4 ? RIG_HIM4 : RIG_HIM6};
+			      .local_port = 20001, .local = is4 ? RIG_US4 : RIG_US6, .remote = is4 ? RIG_HIM4 : RIG_HIM6};
 }
 
 /* Its ICMP message; spoil (offset in the quote, or -1) is set to with. Returns its length. */
 static unsigned make(uint8_t *p, const struct error *e, int spoil, uint8_t with)
 {
 	uint8_t frame[200];
-	struct rig_segment s = {.src = e->local, .dst = e->remote, .sport = 20001, .dport = 80, .seq = 0x01020304, .flags = 0x10};
+	struct rig_segment s = {.src = e->local, .dst = e->remote, .sport = e->local_port, .dport = 80, .seq = 0x01020304, .flags = 0x10};
 	uint8_t *ip = frame + 14;
 
 	rig_build(frame, &s);
@@ -219,6 +220,88 @@ static void error_that_tcp_does_not_confirm_is_not_remembered(void **state)
 	assert_int_equal(mtu_for(RIG_HIM4, true), 1500);
 }
 
+/* An error about what a client's connection sent. */
+static struct error too_big_for_client(bool is4)
+{
+	struct error e = too_big(is4, 1400, 1500);
+
+	e.local_port = 80;
+	return e;
+}
+
+static void error_about_nothing_in_flight_is_counted_as_that(void **state)
+{
+	for (unsigned is4 = 0; is4 < 2; is4++) {
+		struct error unreachable = too_big(is4, 0, 60);
+		uint64_t before = rig_reason(WEIR_R_ICMP_NOT_IN_FLIGHT);
+
+		unreachable.type = is4 ? 3 : 1;
+		unreachable.code = 1;
+		rig.is_in_flight = true;
+		give(too_big(is4, 1400, 1500));
+		give(too_big_for_client(is4));
+		give(unreachable);
+		assert_int_equal(rig_reason(WEIR_R_ICMP_NOT_IN_FLIGHT), before);
+		rig.is_in_flight = false;
+		give(too_big(is4, 1400, 1500));
+		assert_int_equal(rig_reason(WEIR_R_ICMP_NOT_IN_FLIGHT), before + 1);
+		give(too_big_for_client(is4)); /* whichever worker owns it, it is counted once */
+		assert_int_equal(rig.n_icmp, 1);
+		assert_int_equal(rig_reason(WEIR_R_ICMP_NOT_IN_FLIGHT), before + 2);
+		give(unreachable);
+		assert_int_equal(rig_reason(WEIR_R_ICMP_NOT_IN_FLIGHT), before + 3);
+	}
+	assert_int_equal(rig_counter(WEIR_C_ICMP_ERRORS_RX), 12);
+}
+
+/* The device's hash of the error says nothing of the connection: each worker is asked, and most of them do not have it. */
+static void error_that_is_any_workers_is_not_counted_by_those_who_do_not_own_it(void **state)
+{
+	rig.port.caps.stable_rss = true;
+	rig.is_in_flight = false;
+	give(too_big_for_client(true));
+	assert_int_equal(rig.n_icmp, RIG_N);
+	assert_int_equal(rig_reason(WEIR_R_ICMP_NOT_IN_FLIGHT), 0);
+	give(too_big(true, 1400, 1500)); /* the port says who opened it */
+	assert_int_equal(rig.n_icmp, 1);
+	assert_int_equal(rig_reason(WEIR_R_ICMP_NOT_IN_FLIGHT), 1);
+	rig.net[0]->cfg.n_workers = 1; /* nobody else can have it */
+	give(too_big_for_client(true));
+	rig.net[0]->cfg.n_workers = RIG_N;
+	assert_int_equal(rig.n_icmp, 1);
+	assert_int_equal(rig_reason(WEIR_R_ICMP_NOT_IN_FLIGHT), 2);
+}
+
+/* Gives n errors at one moment that are any worker's; how many of them reached all workers. */
+static unsigned give_to_all(unsigned n)
+{
+	unsigned n_spread = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		give(too_big_for_client(i % 2));
+		assert_in_range(rig.n_icmp, 1, RIG_N); /* who received it looks at it in any case */
+		n_spread += rig.n_icmp == RIG_N;
+	}
+	return n_spread;
+}
+
+static void errors_are_shown_to_other_workers_at_a_rate(void **state)
+{
+	rig.port.caps.stable_rss = true;
+	assert_int_equal(give_to_all(1500), 1000);
+	assert_int_equal(rig_reason(WEIR_R_ICMP_SPREAD_RATE), 500);
+	assert_int_equal(rig_counter(WEIR_C_STEERED_OUT), 1000);
+	assert_int_equal(rig_counter(WEIR_C_ICMP_ERRORS_RX), 2500);
+	rig.now += US(1) / 10;
+	assert_int_equal(give_to_all(150), 100); /* a tenth of a second gives so many more */
+	assert_int_equal(rig_reason(WEIR_R_ICMP_SPREAD_RATE), 550);
+	rig.now += US(100);
+	assert_int_equal(give_to_all(1001), 1000); /* and a long time no more than a second's */
+	assert_int_equal(rig_reason(WEIR_R_ICMP_SPREAD_RATE), 551);
+	give(too_big(true, 1400, 1500)); /* what has an owner needs none of it */
+	assert_int_equal(rig_reason(WEIR_R_ICMP_SPREAD_RATE), 551);
+}
+
 static void path_table_is_bounded_and_forgets_the_oldest(void **state)
 {
 	unsigned n_known = 0;
@@ -311,6 +394,7 @@ static int setup(void **state)
 	int rc = rig_setup(state);
 
 	rig.now += US(10); /* the rates have their full burst */
+	rig.port.caps.stable_rss = false;
 	return rc;
 }
 
@@ -325,6 +409,9 @@ int main(void)
 		T(unreachable_is_told_without_an_mtu),
 		T(path_mtu_is_known_to_later_connections_for_ten_minutes),
 		T(error_that_tcp_does_not_confirm_is_not_remembered),
+		T(error_about_nothing_in_flight_is_counted_as_that),
+		T(error_that_is_any_workers_is_not_counted_by_those_who_do_not_own_it),
+		T(errors_are_shown_to_other_workers_at_a_rate),
 		T(path_table_is_bounded_and_forgets_the_oldest),
 		T(mss_clamp_bounds_what_is_announced_and_used),
 		T(unreachable_replies_have_a_rate),
