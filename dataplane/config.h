@@ -63,7 +63,7 @@ struct config {
 	uint32_t n_syn;
 	uint32_t n_time_wait; /* 0: n_connections */
 	uint32_t n_prefixes;
-	uint32_t n_requests;
+	uint32_t n_requests, n_mirrors;
 	uint32_t n_upstreams; /* connections to endpoints */
 	uint32_t n_backends, n_endpoints;
 	uint32_t n_tries;	  /* of one request */

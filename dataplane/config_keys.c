@@ -365,6 +365,7 @@ static const struct key pools_keys[] = {
 	    "Cells in which source prefixes are counted, where `limits` bounds them; rounded up to a power of two. Several times as "
 	    "many as there are prefixes at their bounds at one time keep these from being a burden to others."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
+	U32("mirrors", n_mirrors, 1, 65536, "256", "Mirrored requests in hand at one time, of a worker; more are not mirrored."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
 	U32("endpoints", n_endpoints, 16, 8388608, "32768", "Endpoints of all backends."),
 	U32("neighbours", n_neighbours, 16, 1048576, "1024", "Next hops whose link address is known or looked for."),

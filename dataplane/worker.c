@@ -48,8 +48,8 @@ enum {
 	KIND_NET = 0,
 	KIND_TCP = 1,
 	KIND_UPSTREAM = KIND_TCP + TCP_WHEEL_KINDS,
-	KIND_PROXY, /* and the next */
-	KIND_HOUSEKEEPING = KIND_PROXY + 2,
+	KIND_PROXY,
+	KIND_HOUSEKEEPING = KIND_PROXY + PROXY_WHEEL_KINDS,
 };
 
 struct worker {
@@ -329,9 +329,11 @@ static bool create_proxy(struct worker *w)
 		.wheel = &w->wheel,
 		.wheel_kind = KIND_PROXY,
 		.pool = w->wc.net.pool,
+		.clones = w->wc.clones,
 		.stats = w->stats,
 		.n_clients = c->n_connections,
 		.n_requests = c->n_requests,
+		.n_mirrors = c->n_mirrors,
 		.limits = {.line_bytes = c->line_bytes, .headers_bytes = c->headers_bytes, .n_fields = c->n_fields},
 		.header_timeout_ms = c->header_timeout_ms,
 		.body_timeout_ms = c->body_timeout_ms,

@@ -195,6 +195,32 @@ static bool read_rewrite(struct reader *r, const struct cursor *at, struct model
 	return read_hostname(r, at, f) && read_path(r, at, f);
 }
 
+/* ---- mirror ---- */
+
+/* A backend that is not there is left out, as the API has it: f->backend is -1 then, after a problem. */
+static bool read_mirror(struct reader *r, const struct cursor *at, struct model_filter *f)
+{
+	struct cursor ref = cursor_get(at, "backendRef");
+	struct cursor percent = cursor_get(at, "percent");
+	struct cursor fraction = cursor_get(at, "fraction");
+	struct cursor numerator = cursor_get(&fraction, "numerator");
+	struct cursor denominator = cursor_get(&fraction, "denominator");
+	int64_t of = 100;
+	int64_t n = 100;
+
+	if (percent.n && fraction.n)
+		return wrong(r, at, "InvalidValue", "either percent or fraction was expected, not both");
+	node_int(percent.n, 0, 100, &n);
+	node_int(numerator.n, 0, INT32_MAX, &n);
+	node_int(denominator.n, 1, INT32_MAX, &of);
+	if (n > of)
+		return wrong(r, &numerator, "InvalidValue", "at most the denominator was expected");
+	f->numerator = (uint32_t)n;
+	f->denominator = (uint32_t)of;
+	f->backend = route_backend(r->t, r->o, &ref);
+	return true;
+}
+
 /* ---- all of them ---- */
 
 static const struct {
@@ -206,7 +232,7 @@ static const struct {
     {"ResponseHeaderModifier", "responseHeaderModifier", WEIR_FILTER_RESPONSE_HEADERS, read_headers},
     {"RequestRedirect", "requestRedirect", WEIR_FILTER_REDIRECT, read_redirect},
     {"URLRewrite", "urlRewrite", WEIR_FILTER_REWRITE, read_rewrite},
-    {"RequestMirror", "requestMirror", 0, NULL},
+    {"RequestMirror", "requestMirror", WEIR_FILTER_MIRROR, read_mirror},
     {"CORS", "cors", 0, NULL},
     {"ExternalAuth", "externalAuth", 0, NULL},
     {"ExtensionRef", "extensionRef", 0, NULL},
@@ -270,6 +296,10 @@ static bool is_compatible(struct reader *r, const struct cursor *at, const struc
 	if ((is_redirect && filters_have(list, WEIR_FILTER_REWRITE)) ||
 	    (f->kind == WEIR_FILTER_REWRITE && filters_have(list, WEIR_FILTER_REDIRECT)))
 		return wrong(r, at, "IncompatibleFilters", "either RequestRedirect or URLRewrite was expected, not both");
+	if ((is_redirect && filters_have(list, WEIR_FILTER_MIRROR)) ||
+	    (f->kind == WEIR_FILTER_MIRROR && filters_have(list, WEIR_FILTER_REDIRECT)))
+		return wrong(r, at, "IncompatibleFilters",
+			     "either RequestRedirect or RequestMirror was expected, not both: what is redirected is not mirrored");
 	return true;
 }
 
@@ -284,11 +314,13 @@ bool filters_read(struct translation *t, const struct kube_object *o, const stru
 	*out = (struct model_filters){0, f};
 	for (size_t i = 0; i < n; i++) {
 		struct cursor at = cursor_at(list, i);
+		struct model_filter *next = &f[out->n];
 
-		if (!read_filter(&r, &at, &f[i]) || !is_compatible(&r, &at, out, &f[i]))
+		*next = (struct model_filter){0};
+		if (!read_filter(&r, &at, next) || !is_compatible(&r, &at, out, next))
 			return false;
-		bytes += bytes_of(&f[i]);
-		out->n++;
+		bytes += bytes_of(next);
+		out->n += next->kind != WEIR_FILTER_MIRROR || next->backend >= 0;
 	}
 	if (bytes > WEIR_MAX_FILTER_BYTES) {
 		report(t, o, list, true, "TooLarge", "at most %u bytes of names, values and paths were expected in all, not %zu",

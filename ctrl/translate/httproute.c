@@ -221,8 +221,7 @@ static bool is_granted(const struct translation *t, const char *from_ns, const c
 	return false;
 }
 
-/* The backend that a reference names, or -1 after a problem. */
-static int32_t find_backend(struct route *r, const struct cursor *ref)
+int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref)
 {
 	struct cursor group = cursor_get(ref, "group");
 	struct cursor kind = cursor_get(ref, "kind");
@@ -230,24 +229,24 @@ static int32_t find_backend(struct route *r, const struct cursor *ref)
 	struct cursor name = cursor_get(ref, "name");
 	struct cursor port = cursor_get(ref, "port");
 	const char *service = cursor_str(&name, "");
-	const char *service_ns = cursor_str(&ns, r->o->ns);
+	const char *service_ns = cursor_str(&ns, o->ns);
 	int64_t number = 0;
 
 	if (*cursor_str(&group, "") || strcmp(cursor_str(&kind, "Service"), "Service") != 0) {
-		report(r->t, r->o, &kind, true, "InvalidKind", "a Service was expected");
+		report(t, o, &kind, true, "InvalidKind", "a Service was expected");
 		return -1;
 	}
 	if (!node_int(port.n, 1, 65535, &number)) {
-		report(r->t, r->o, &port, true, "MissingField", "the port of the Service was expected");
+		report(t, o, &port, true, "MissingField", "the port of the Service was expected");
 		return -1;
 	}
-	if (strcmp(service_ns, r->o->ns) != 0 && !is_granted(r->t, r->o->ns, service_ns, service)) {
-		report(r->t, r->o, &ns, true, "RefNotPermitted",
+	if (strcmp(service_ns, o->ns) != 0 && !is_granted(t, o->ns, service_ns, service)) {
+		report(t, o, &ns, true, "RefNotPermitted",
 		       "a ReferenceGrant in namespace %.63s was expected, from HTTPRoutes of %s to Service %.63s",
-		       service_ns, r->o->ns, service);
+		       service_ns, o->ns, service);
 		return -1;
 	}
-	return backend_find(r->t, r->o, &name, service_ns, service, (uint16_t)number, "");
+	return backend_find(t, o, &name, service_ns, service, (uint16_t)number, "");
 }
 
 /* True if the rule has exactly one match, and that is of type PathPrefix, as it is where nothing is said. */
@@ -261,7 +260,8 @@ static bool has_one_prefix(const struct cursor *rule)
 	return cursor_count(&matches) <= 1 && strcmp(cursor_str(&type, "PathPrefix"), "PathPrefix") == 0;
 }
 
-static void read_split(struct route *r, const struct cursor *ref, bool has_prefix, struct model_split *out)
+static void read_split(struct route *r, const struct cursor *ref, bool has_prefix, const struct model_filters *rule,
+		       struct model_split *out)
 {
 	struct cursor weight = cursor_get(ref, "weight");
 	struct cursor filters = cursor_get(ref, "filters");
@@ -269,9 +269,14 @@ static void read_split(struct route *r, const struct cursor *ref, bool has_prefi
 
 	node_int(weight.n, 0, 1000000, &w);
 	out->weight = (uint32_t)w;
-	out->backend = find_backend(r, ref);
-	if (!filters_read(r->t, r->o, &filters, has_prefix, &out->filters))
+	out->backend = route_backend(r->t, r->o, ref);
+	if (!filters_read(r->t, r->o, &filters, has_prefix, &out->filters)) {
 		out->backend = -1;
+	} else if (filters_have(&out->filters, WEIR_FILTER_REDIRECT) && filters_have(rule, WEIR_FILTER_MIRROR)) {
+		report(r->t, r->o, &filters, true, "IncompatibleFilters",
+		       "no RequestRedirect was expected in a rule with RequestMirror: what is redirected is not mirrored");
+		out->backend = -1;
+	}
 	if (out->backend < 0)
 		out->filters.n = 0;
 }
@@ -298,7 +303,7 @@ static void read_backends(struct route *r, const struct cursor *rule, struct mod
 	for (size_t i = 0; i < n; i++) {
 		struct cursor ref = cursor_at(&refs, i);
 
-		read_split(r, &ref, has_one_prefix(rule), &out->splits[out->n_splits++]);
+		read_split(r, &ref, has_one_prefix(rule), &out->filters, &out->splits[out->n_splits++]);
 	}
 }
 

@@ -110,9 +110,16 @@ static const struct field redirect_filter[] = {
 	F("statusCode", INT, .lo = 0, .hi = 999), {0}};
 static const struct field rewrite_filter[] = {
 	F("hostname", STRING), F("path", OBJECT, .sub = path_modifier), {0}};
+static const struct field mirror_ref[] = {
+	F("group", STRING), F("kind", STRING), F("namespace", STRING), F("name", STRING, REQUIRED), F("port", INT, PORT_RANGE), {0}};
+static const struct field fraction[] = {
+	F("numerator", INT, REQUIRED, .lo = 0, .hi = INT32_MAX), F("denominator", INT, .lo = 1, .hi = INT32_MAX), {0}};
+static const struct field mirror_filter[] = {
+	F("backendRef", OBJECT, REQUIRED, .sub = mirror_ref), F("percent", INT, .lo = 0, .hi = 100),
+	F("fraction", OBJECT, .sub = fraction), {0}};
 static const struct field route_filter[] = {
 	F("type", STRING, REQUIRED), F("requestHeaderModifier", OBJECT, .sub = header_filter),
-	F("responseHeaderModifier", OBJECT, .sub = header_filter), F("requestMirror", ANY),
+	F("responseHeaderModifier", OBJECT, .sub = header_filter), F("requestMirror", OBJECT, .sub = mirror_filter),
 	F("requestRedirect", OBJECT, .sub = redirect_filter), F("urlRewrite", OBJECT, .sub = rewrite_filter), F("cors", ANY),
 	F("externalAuth", ANY), F("extensionRef", ANY), {0}};
 static const struct field backend_ref[] = {

@@ -82,6 +82,8 @@ void endpoints_check_slices(struct translation *t);
 /* Sets the endpoints of the backends that m names. Returns how many changed. */
 size_t endpoints_fill(struct translation *t, struct model *m);
 
+/* httproute.c: the backend that a reference names, or -1 after a problem. */
+int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref);
 /*
  * filters.c: the filters of a rule or of a backendRef. has_prefix: the rule has
  * exactly one match, of type PathPrefix. False, after a problem: whatever has

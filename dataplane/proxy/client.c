@@ -49,6 +49,8 @@ static void release(struct client *c, uint64_t now_us)
 	c->next = p->free_clients;
 	p->free_clients = c;
 	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, --p->n_clients);
+	if (p->is_draining && p->n_clients == 0) /* nobody but they would hold it up */
+		mirrors_end(p, now_us);
 }
 
 void client_end(struct client *c, bool abort, uint64_t now_us)

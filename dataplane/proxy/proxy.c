@@ -29,7 +29,9 @@ static bool allocate(struct proxy *p)
 	p->requests = rte_calloc("proxy", p->cfg.n_requests, sizeof(*p->requests), RTE_CACHE_LINE_SIZE);
 	p->buffers = rte_malloc("proxy", p->cfg.n_requests * each, RTE_CACHE_LINE_SIZE);
 	p->scratch = rte_malloc("proxy", p->scratch_size, RTE_CACHE_LINE_SIZE);
-	if (!p->clients || !p->requests || !p->buffers || !p->scratch)
+	p->mirrors = rte_calloc("proxy", p->cfg.n_mirrors, sizeof(*p->mirrors), RTE_CACHE_LINE_SIZE);
+	p->mirror_buffers = rte_malloc("proxy", (size_t)p->cfg.n_mirrors * n, RTE_CACHE_LINE_SIZE);
+	if (!p->clients || !p->requests || !p->buffers || !p->scratch || !p->mirrors || !p->mirror_buffers)
 		return false;
 	for (uint32_t i = p->cfg.n_requests; i-- > 0;) {
 		struct request *rq = &p->requests[i];
@@ -49,6 +51,8 @@ static void release(struct proxy *p)
 	rte_free(p->requests);
 	rte_free(p->buffers);
 	rte_free(p->scratch);
+	rte_free(p->mirrors);
+	rte_free(p->mirror_buffers);
 	rte_free(p);
 }
 
@@ -87,6 +91,7 @@ struct proxy *proxy_create(const struct proxy_config *config)
 	}
 	wheel_handle(config->wheel, config->wheel_kind, client_on_timer, p);
 	wheel_handle(config->wheel, config->wheel_kind + 1, on_drain_timer, p);
+	wheel_handle(config->wheel, config->wheel_kind + 2, mirror_on_timer, p);
 	return p;
 }
 
@@ -96,6 +101,7 @@ void proxy_destroy(struct proxy *p, uint64_t now_us)
 	for (uint32_t i = 0; i < p->n_fresh_clients; i++)
 		if (p->clients[i].state != CLIENT_FREE)
 			client_end(&p->clients[i], true, now_us);
+	mirrors_end(p, now_us);
 	for (unsigned i = 0; i < p->n_listening; i++)
 		tcp_unlisten(p->listening[i].l, now_us);
 	if (p->current)
@@ -191,6 +197,8 @@ void proxy_drain(struct proxy *p, uint64_t now_us)
 		return;
 	p->is_draining = true;
 	drain_slice(p, now_us);
+	if (p->n_clients == 0)
+		mirrors_end(p, now_us);
 	upstream_drain(p->cfg.upstream, now_us);
 }
 

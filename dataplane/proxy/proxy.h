@@ -16,6 +16,8 @@
 #include "upstream/upstream.h"
 #include "weir/snapshot.h"
 
+#define PROXY_WHEEL_KINDS 3
+
 struct proxy;
 struct rte_mempool;
 
@@ -23,11 +25,13 @@ struct proxy_config {
 	struct tcp_stack *tcp;
 	struct upstream *upstream;
 	struct wheel *wheel;
-	unsigned wheel_kind; /* registers wheel_kind and wheel_kind + 1 */
-	struct rte_mempool *pool;
+	unsigned wheel_kind; /* registers wheel_kind .. wheel_kind + PROXY_WHEEL_KINDS - 1 */
+	struct rte_mempool *pool;   /* as of the stack's environment: for mirrors */
+	struct rte_mempool *clones; /* likewise */
 	struct weir_worker_stats *stats;
 	uint32_t n_clients;  /* client connection objects; their memory is first touched when they are first used */
 	uint32_t n_requests; /* request objects */
+	uint32_t n_mirrors;  /* mirrored requests in hand; more are dropped and counted */
 	struct http1_limits limits;
 	uint32_t header_timeout_ms; /* from a request's first byte to its whole head */
 	uint32_t body_timeout_ms;   /* between two reads or writes of a body */

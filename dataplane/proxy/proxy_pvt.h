@@ -52,10 +52,31 @@ struct client {
 
 static_assert(sizeof(struct client) == 64, "an idle client is one cache line");
 
+/* A copy of a request, on its way to another backend. */
+struct mirror {
+	struct wheel_timer timer; /* once its request is complete */
+	struct proxy *p;
+	struct mirror *next; /* of its request, or of the free list */
+	struct request *rq;  /* NULL: all of the request was given, or is in waiting */
+	struct upstream_conn *uc; /* NULL: free */
+	struct rte_mbuf *waiting, *waiting_tail; /* what the connection has not taken yet, single mbufs */
+	uint32_t waiting_bytes;
+	uint32_t held_bytes; /* of it and of what is not acknowledged, as counted in the proxy's mirror_bytes */
+	bool is_connected;
+	bool has_response; /* its head is complete */
+	uint8_t n_interim;
+	uint8_t method; /* enum http_method */
+	char *buf;
+	struct http1_parser parser;
+	struct http1_body body;
+	struct http_head response;
+};
+
 struct request {
 	struct request *next; /* free list */
 	struct client *client;
 	struct upstream_conn *uc; /* NULL: no try under way */
+	struct mirror *mirrors;	  /* those that its body still goes to */
 	struct upstream_tried tried;
 	uint64_t backend_id;
 	uint64_t start_us;
@@ -108,6 +129,11 @@ struct proxy {
 	char *scratch; /* for heads that are being written */
 	size_t scratch_size;
 	uint32_t n_clients, n_requests;
+	struct mirror *mirrors, *free_mirrors;
+	char *mirror_buffers;
+	uint32_t n_fresh_mirrors; /* as n_fresh_clients */
+	uint32_t n_mirrors;
+	uint64_t mirror_bytes; /* in their queues; no less than there are */
 	uint64_t prng;
 	bool is_draining;
 	const struct weir_snapshot *current; /* NULL: none yet */
@@ -167,6 +193,25 @@ struct filter_source {
  */
 bool filters_take(struct request *rq, const struct filter_source *from, uint64_t now_us);
 
+/*
+ * mirror.c. Copies of a request that goes to a backend, as the filters say: of
+ * its head at once, of its body as mirrors_copy() and mirrors_share() are told
+ * of the bytes that go to the backend. None of these can fail for the request.
+ */
+void mirrors_start(struct request *rq, const struct filter_source *from, uint64_t now_us);
+void mirrors_copy(struct request *rq, const void *data, size_t n, uint64_t now_us);
+/* References to the chain, which stays the caller's; its bytes are not changed any more by anybody. */
+void mirrors_share(struct request *rq, struct rte_mbuf *chain, uint64_t now_us);
+/* The whole body has gone by. */
+void mirrors_complete(struct request *rq, uint64_t now_us);
+/* The request ends before its body did. */
+void mirrors_cut(struct request *rq, uint64_t now_us);
+/* Ends all of the worker. */
+void mirrors_end(struct proxy *p, uint64_t now_us);
+void mirror_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us);
+
+/* relay.c: the head for the backend. */
+void request_write_head(const struct request *rq, struct buf *out);
 /* relay.c: true if something moved. Errors are answered or end the client: then c->rq is NULL or c is free. */
 bool relay_request(struct request *rq, uint64_t now_us);
 bool relay_response(struct request *rq, uint64_t now_us);

@@ -18,42 +18,60 @@ enum relayed {
 	RELAYED_FAILED, /* the receiving side does not take it */
 };
 
-/* n payload bytes from the head of from's queue; they lie in one piece. Room was checked. */
-static bool pass_on(struct tcp_conn *from, struct tcp_conn *to, size_t n)
-{
-	if (n > SMALL_RUN) {
-		struct rte_mbuf *m = tcp_recv(from, n);
+/* A body on its way. */
+struct flow {
+	struct tcp_conn *from, *to;
+	struct request *mirrored; /* whose mirrors get the same; NULL: nobody does */
+	uint64_t now_us;
+	bool chunked;
+};
 
-		if (m)
-			return m->pkt_len == n && tcp_send_mbufs(to, m) == 0;
-	}
-	if (tcp_send(to, tcp_peek(from).p, n) != 0)
+static bool send_bytes(const struct flow *w, const void *data, size_t n)
+{
+	if (tcp_send(w->to, data, n) != 0)
 		return false;
-	tcp_consume(from, n);
+	if (w->mirrored)
+		mirrors_copy(w->mirrored, data, n, w->now_us);
 	return true;
 }
 
-static bool pass_run(struct tcp_conn *from, struct tcp_conn *to, size_t n, bool chunked)
+/* n payload bytes from the head of from's queue; they lie in one piece. Room was checked. */
+static bool pass_on(const struct flow *w, size_t n)
+{
+	if (n > SMALL_RUN) {
+		struct rte_mbuf *m = tcp_recv(w->from, n);
+
+		if (m && w->mirrored)
+			mirrors_share(w->mirrored, m, w->now_us);
+		if (m)
+			return m->pkt_len == n && tcp_send_mbufs(w->to, m) == 0;
+	}
+	if (!send_bytes(w, tcp_peek(w->from).p, n))
+		return false;
+	tcp_consume(w->from, n);
+	return true;
+}
+
+static bool pass_run(const struct flow *w, size_t n)
 {
 	char mem[CHUNK_ROOM];
 	struct buf b;
 
-	if (!chunked)
-		return pass_on(from, to, n);
+	if (!w->chunked)
+		return pass_on(w, n);
 	buf_init(&b, mem, sizeof(mem));
 	http1_write_chunk_size(&b, n);
-	return tcp_send(to, b.p, b.n) == 0 && pass_on(from, to, n) && tcp_send(to, "\r\n", 2) == 0;
+	return send_bytes(w, b.p, b.n) && pass_on(w, n) && send_bytes(w, "\r\n", 2);
 }
 
 /* Relays what there is and what there is room for. *bytes: payload passed on. bad: what was wrong. */
-static enum relayed relay_body(struct http1_body *body, struct tcp_conn *from, struct tcp_conn *to, bool chunked,
-			       uint64_t *bytes, enum http1_outcome *bad)
+static enum relayed relay_body(struct http1_body *body, const struct flow *w, uint64_t *bytes, enum http1_outcome *bad)
 {
 	enum relayed result = RELAYED_NOTHING;
 
 	for (;;) {
-		struct slice s = tcp_peek(from);
-		size_t room = tcp_send_room(to);
+		struct slice s = tcp_peek(w->from);
+		size_t room = tcp_send_room(w->to);
 		struct http1_run run;
 		enum http1_outcome o;
 
@@ -61,8 +79,8 @@ static enum relayed relay_body(struct http1_body *body, struct tcp_conn *from, s
 			return result;
 		room -= CHUNK_ROOM;
 		o = http1_body_scan(body, s.p, s.n < room ? s.n : room, &run);
-		tcp_consume(from, run.skip);
-		if (run.data && !pass_run(from, to, run.data, chunked))
+		tcp_consume(w->from, run.skip);
+		if (run.data && !pass_run(w, run.data))
 			return RELAYED_FAILED;
 		*bytes += run.data;
 		result = RELAYED_SOME;
@@ -71,7 +89,7 @@ static enum relayed relay_body(struct http1_body *body, struct tcp_conn *from, s
 		*bad = o;
 		if (o != HTTP1_DONE)
 			return RELAYED_BAD;
-		if (chunked && tcp_send(to, "0\r\n\r\n", 5) != 0)
+		if (w->chunked && !send_bytes(w, "0\r\n\r\n", 5))
 			return RELAYED_FAILED;
 		return RELAYED_ALL;
 	}
@@ -79,11 +97,8 @@ static enum relayed relay_body(struct http1_body *body, struct tcp_conn *from, s
 
 /* -- to the endpoint */
 
-/* False: not now; the try may have failed. */
-static bool send_head(struct request *rq, uint64_t now_us)
+void request_write_head(const struct request *rq, struct buf *out)
 {
-	struct client *c = rq->client;
-	struct proxy *p = c->p;
 	char ip[IP_TEXT_MAX];
 	struct http1_forward f = {
 		.proto = SLICE("http"),
@@ -94,13 +109,21 @@ static bool send_head(struct request *rq, uint64_t now_us)
 		.path_head = rq->path_head,
 		.path_tail = rq->path_tail,
 	};
+
+	f.client_ip = slice_str(ip_format(&tcp_flow(rq->client->tcp)->remote, ip));
+	http1_write_request_head(out, &rq->head, &f);
+	assert(!out->overflow);
+}
+
+/* False: not now; the try may have failed. */
+static bool send_head(struct request *rq, uint64_t now_us)
+{
+	struct proxy *p = rq->client->p;
 	struct buf b;
 	int rc;
 
-	f.client_ip = slice_str(ip_format(&tcp_flow(c->tcp)->remote, ip));
 	buf_init(&b, p->scratch, p->scratch_size);
-	http1_write_request_head(&b, &rq->head, &f);
-	assert(!b.overflow);
+	request_write_head(rq, &b);
 	rc = tcp_send(upstream_tcp(rq->uc), b.p, b.n);
 	if (rc == 0) {
 		rq->head_sent = true;
@@ -130,7 +153,8 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	struct proxy *p = c->p;
 	uint64_t bytes = 0;
 	enum http1_outcome bad = HTTP1_DONE;
-	enum relayed r = relay_body(&rq->body, c->tcp, upstream_tcp(rq->uc), rq->head.body == HTTP_BODY_CHUNKED, &bytes, &bad);
+	const struct flow w = {c->tcp, upstream_tcp(rq->uc), rq->mirrors ? rq : NULL, now_us, rq->head.body == HTTP_BODY_CHUNKED};
+	enum relayed r = relay_body(&rq->body, &w, &bytes, &bad);
 
 	stat_add(p->stats, WEIR_C_BODY_BYTES_UP, bytes);
 	if (bytes || r == RELAYED_ALL || r == RELAYED_FAILED)
@@ -142,6 +166,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	case RELAYED_ALL:
 		rq->body_sent = true;
 		rq->sent_us = now_us;
+		mirrors_complete(rq, now_us);
 		return true;
 	case RELAYED_BAD:
 		rq->keep = false;
@@ -318,7 +343,8 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 	struct tcp_conn *down = rq->client->tcp;
 	enum http1_outcome bad = HTTP1_DONE;
 	uint64_t bytes = 0;
-	enum relayed r = relay_body(&rq->response_body, up, down, rq->to_chunked, &bytes, &bad);
+	const struct flow w = {up, down, NULL, now_us, rq->to_chunked};
+	enum relayed r = relay_body(&rq->response_body, &w, &bytes, &bad);
 
 	stat_add(rq->client->p->stats, WEIR_C_BODY_BYTES_DOWN, bytes);
 	switch (r) {

@@ -42,6 +42,7 @@ void request_free(struct request *rq, uint64_t now_us)
 	struct client *c = rq->client;
 	struct proxy *p = c->p;
 
+	mirrors_cut(rq, now_us);
 	if (rq->uc)
 		upstream_discard(p->cfg.upstream, rq->uc, true, now_us);
 	c->rq = NULL;
@@ -165,6 +166,7 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
 	from->split = split;
 	if (!filters_take(rq, from, now_us))
 		return;
+	mirrors_start(rq, from, now_us);
 	rq->backend_id = snapshot_backend(s, split->backend)->id;
 	rq->request_timeout_ms = rule->request_timeout_ms;
 	rq->backend_timeout_ms = rule->backend_timeout_ms;

@@ -101,7 +101,8 @@
 	X(RESPONSES_5XX, "http_responses_5xx", "responses sent with a 5xx status") \
 	X(BODY_BYTES_UP, "http_body_bytes_up", "body bytes relayed to backends") \
 	X(BODY_BYTES_DOWN, "http_body_bytes_down", "body bytes relayed to clients") \
-	X(REDIRECTS, "http_redirects", "requests that a filter of their route answered by a redirect")
+	X(REDIRECTS, "http_redirects", "requests that a filter of their route answered by a redirect") \
+	X(MIRRORED, "http_mirrored", "copies of requests begun to be sent to a mirror; those that were cut have a reason")
 
 #define WEIR_COUNTERS_UPSTREAM(X) \
 	X(UPSTREAM_CONNECTS, "upstream_connects", "connections begun to endpoints") \
@@ -137,7 +138,9 @@ enum weir_counter {
 	X(LISTENERS, "listeners", "addresses and ports that the worker listens on") \
 	X(TCP_SYN_RECEIVED, "tcp_syn_received", "handshakes of peers that are not complete") \
 	X(TCP_TIME_WAIT, "tcp_time_wait", "connections in TIME-WAIT") \
-	X(TCP_HELD, "tcp_mbufs_held", "packet buffers in send and receive queues")
+	X(TCP_HELD, "tcp_mbufs_held", "packet buffers in send and receive queues") \
+	X(MIRRORS, "http_mirrors", "mirrored requests in hand") \
+	X(MIRROR_BYTES, "http_mirror_bytes", "bytes in the queues of mirrored requests; what was acknowledged since one was last looked at counts still")
 
 enum weir_gauge {
 #define X(name, str, help) WEIR_G_##name,
@@ -253,7 +256,14 @@ enum weir_reason_kind {
 	X(REQ_NO_SNAPSHOT, "req_no_snapshot", "503: no routes yet") \
 	X(REQ_CLIENT_GONE, "req_client_gone", "the client went away before its answer was complete") \
 	X(REQ_METHOD, "req_method", "501 or 405: CONNECT, or a method that cannot be carried") \
-	X(REQ_NO_MEMORY, "req_no_memory", "503: queues hold so many packet buffers that work in hand needs the rest")
+	X(REQ_NO_MEMORY, "req_no_memory", "503: queues hold so many packet buffers that work in hand needs the rest") \
+	X(MIRROR_POOL_EMPTY, "mirror_pool_empty", "not mirrored: as many mirrored requests are in hand as the worker has room for") \
+	X(MIRROR_NO_MEMORY, "mirror_no_memory", "not mirrored, or the copy cut: no packet buffers to spare") \
+	X(MIRROR_NO_ENDPOINT, "mirror_no_endpoint", "not mirrored: no endpoint of the mirror's backend is ready, or none more can be connected to") \
+	X(MIRROR_SLOW, "mirror_slow", "mirrored request cut: its endpoint takes the body more slowly than the client sends it") \
+	X(MIRROR_FAILED, "mirror_failed", "mirrored request cut: its endpoint refused, closed or broke the connection, or answered no HTTP/1.1") \
+	X(MIRROR_TIMEOUT, "mirror_timeout", "mirrored request cut: no answer of its endpoint in time") \
+	X(MIRROR_CUT, "mirror_cut", "mirrored request cut: the request itself ended before its body was complete, or the dataplane drains")
 
 #define WEIR_REASONS(X) \
 	WEIR_REASONS_PACKET(X) \

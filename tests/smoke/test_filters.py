@@ -243,3 +243,91 @@ def test_a_wrong_filter_answers_500_and_is_reported(make):
             expect(f"HTTPRoute demo/wrong {part}" in text, f"{part} in {text}")
         p = rig.run([rig.build / "ctrl/weirctl", "check", rig.dir / "manifests"], check=False)
         expect(p.returncode == 1 and b"HTTPRoute demo/wrong spec.rules[1].filters[0]: UnsupportedFilter" in p.stdout, p.stdout)
+
+
+MIRROR = "{type: RequestMirror, requestMirror: {backendRef: {name: second, port: 80}%s}}"
+MIRRORS = route("mirrors", f"""
+  - filters:
+    - {MIRROR % ''}
+    - {{type: RequestHeaderModifier, requestHeaderModifier: {{set: [{{name: X-Set, value: rule}}]}}}}
+    backendRefs: [{{name: first, port: 80}}]
+  - matches: [{{path: {{value: /none}}}}]
+    filters: [{MIRROR % ', percent: 0'}]
+    backendRefs: [{{name: first, port: 80}}]
+  - matches: [{{path: {{value: /half}}}}]
+    filters: [{MIRROR % ', fraction: {numerator: 1, denominator: 2}'}]
+    backendRefs: [{{name: first, port: 80}}]
+  - matches: [{{path: {{value: /twice}}}}]
+    filters: [{MIRROR % ', percent: 100'}]
+    backendRefs: [{{name: first, port: 80, filters: [{MIRROR % ''}]}}]""")
+
+
+def mirrors_are_done(rig):
+    return rig.metric_sum("weir_http_mirrors") == 0
+
+
+def test_mirrors_get_copies_and_their_answers_go_nowhere(make):
+    with make(manifests=manifests(MIRRORS)) as rig, recorders(rig, FIRST, SECOND) as (first, second):
+        (rig.dir / "body").write_bytes(bytes(range(256)) * 3000)  # less than a mirror may lag behind
+        args = {"plain": ["-T", rig.dir / "body"], "chunked": ["-T", rig.dir / "body", "-H", "Transfer-Encoding: chunked"],
+                "small": ["-d", "hello"], "get": []}
+        for name, more in args.items():
+            status, headers, body = rig.curl(f"/{name}?q", host="mirrors.example.com", args=more)
+            expect_eq((status, json.loads(body)), (200, first.seen()[-1]), f"the answer of the backend, {name}")
+        wait_until("all are mirrored", lambda: len(second.seen()) == len(args))
+        expect_eq(second.seen(), first.seen(), "what the mirror got is what the backend got")
+        expect_eq(values(second.seen()[0], "x-set"), ["rule"], "filters included")
+        expect_eq([s["length"] for s in second.seen()], [768000, 768000, 5, 0], "bodies")
+        wait_until("no mirror is left", lambda: mirrors_are_done(rig))
+        expect_eq(rig.metric_sum("weir_http_mirrored_total"), len(args), "counted")
+        expect_eq(rig.metric_sum("weir_drops_total", 'reason="mirror'), 0, "none dropped")
+
+
+def test_share_of_requests_is_mirrored(make):
+    n = 200
+    with make(manifests=manifests(MIRRORS)) as rig, recorders(rig, FIRST, SECOND) as (first, second):
+        for path, least, most in (("/none", 0, 0), ("/half", 60, 140), ("/twice", 2 * n, 2 * n)):
+            second.path.write_text("")
+            before = len(first.seen())
+            rig.run(["h2load", "--h1", "-n", str(n), "-c", "4", f"--connect-to={WEIR4}:80", f"http://mirrors.example.com{path}"])
+            expect_eq(len(first.seen()) - before, n, "requests of the clients")
+            wait_until("no mirror is left", lambda: mirrors_are_done(rig))
+            got = len(second.seen())
+            expect(least <= got <= most, f"{got} of {n} mirrored for {path}")
+            expect_eq(rig.metric_sum("weir_drops_total", 'reason="mirror'), 0, "none dropped")
+
+
+STALLED = r"""
+import socket, sys
+s = socket.create_server(('', int(sys.argv[1])), backlog=512)
+held = []
+while True:
+    c, _ = s.accept()
+    held.append(c)
+"""
+
+
+def test_a_mirror_that_stalls_disturbs_nobody(make):
+    n = 1000
+    with make(manifests=manifests(MIRRORS)) as rig, recorders(rig, FIRST):
+        stalled = rig.spawn(["python3", "-c", STALLED, str(SECOND)])
+        try:
+            wait_until("the stalled one listens", lambda: rig.run(
+                ["sh", "-c", f"ss -Hltn sport = :{SECOND} | grep -q ."], check=False).returncode == 0)
+            (rig.dir / "body").write_bytes(b"x" * (16 << 20))
+            for _ in range(4):
+                status, _, body = rig.curl("/up", host="mirrors.example.com", args=["-T", rig.dir / "body"])
+                expect_eq((status, json.loads(body)["length"]), (200, 16 << 20), "an upload beside it")
+            expect_eq(rig.metric_sum("weir_drops_total", 'reason="mirror_slow"'), 4, "mirrors that were cut")
+            p = rig.run(["h2load", "--h1", "-n", str(n), "-c", "8", f"--connect-to={WEIR4}:80", "http://mirrors.example.com/x"])
+            expect(f"{n} succeeded, 0 failed" in p.stdout.decode(), p.stdout.decode()[-600:])
+            full = rig.metric_sum("weir_drops_total", 'reason="mirror_pool_empty"')
+            expect(0 < full < n, f"{full} found no room")
+            expect_eq(full + rig.metric_sum("weir_http_mirrors"), n, "the others wait for an answer")
+            expect("mirror_slow" in rig.weirctl("drops"), "weirctl names them")
+            expect_eq(rig.metric_sum("weir_http_responses_5xx_total"), 0, "and no client sees anything of it")
+        finally:
+            stalled.kill()
+            stalled.wait()
+        wait_until("their connections end", lambda: mirrors_are_done(rig))
+        expect_eq(rig.curl("/none", host="mirrors.example.com")[0], 200, "afterwards")

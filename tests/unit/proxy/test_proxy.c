@@ -25,7 +25,9 @@
 #define MAX_BODY 60000
 #define DRAIN_SLICE 128 /* as in proxy_pvt.h */
 #define N_REQUESTS 1000
+#define N_MIRRORS 8
 #define LARGE_BODY 400000
+#define MANY_BYTES 1000000 /* of a body: less than one mirror may lag behind, more than eight of them may together */
 #define STR(x) STR_(x)
 #define STR_(x) #x
 
@@ -46,7 +48,7 @@ bool net_source_for(const struct net *n, const struct weir_ip *remote, struct we
 /* One end of an HTTP connection: reads messages, writes what is in out. */
 struct peer {
 	struct tcp_conn *c;
-	bool is_client, is_closed;
+	bool is_client, is_closed, is_mirror;
 	struct http1_parser parser;
 	struct http1_body scan;
 	struct http_head head;
@@ -65,11 +67,19 @@ struct peer {
 	unsigned status;
 };
 
-enum origin_mode { ORIGIN_ECHO, ORIGIN_CLOSE_EACH, ORIGIN_CUT, ORIGIN_SILENT, ORIGIN_GARBAGE };
+enum origin_mode { ORIGIN_ECHO, ORIGIN_CLOSE_EACH, ORIGIN_CUT, ORIGIN_SILENT, ORIGIN_GARBAGE, ORIGIN_SINK };
 static enum origin_mode mode;
 static unsigned n_origin_requests;
 static struct peer clients[8], origins[64];
 static unsigned n_origins;
+/* The mirror's endpoint is an origin of its own; it keeps what it got. */
+enum mirror_mode { MIRROR_ECHO, MIRROR_DEAF, MIRROR_SILENT, MIRROR_CLOSE, MIRROR_GARBAGE };
+static enum mirror_mode mirror_mode;
+static struct peer mirrors[64];
+static unsigned n_mirrors, n_mirrored;
+static char mirrored[2048], mirrored_body[MAX_BODY + 1];
+static size_t n_mirrored_body;
+static unsigned n_mirror_backends; /* in the next snapshot */
 
 static char seen[2048], got[2048]; /* the last heads that an origin and a client read, as text */
 
@@ -144,8 +154,35 @@ static void put_body(struct peer *p, const char *body, size_t n, bool chunked)
 	put_str(p, "0\r\n\r\n");
 }
 
+static void mirror_answer(struct peer *p)
+{
+	n_mirrored++;
+	head_text(mirrored, sizeof(mirrored), &p->head, false);
+	memcpy(mirrored_body, p->body, p->n_body);
+	n_mirrored_body = p->n_body;
+	switch (mirror_mode) {
+	case MIRROR_ECHO:
+		put_str(p, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n");
+		put_body(p, p->body, p->n_body, n_mirrored % 2);
+		break;
+	case MIRROR_GARBAGE:
+		put_str(p, "ICY 200 OK\r\n\r\n");
+		break;
+	case MIRROR_CLOSE:
+		p->closes = true;
+		break;
+	case MIRROR_SILENT:
+	case MIRROR_DEAF:
+		break;
+	}
+}
+
 static void origin_answer(struct peer *p)
 {
+	if (p->is_mirror) {
+		mirror_answer(p);
+		return;
+	}
 	n_origin_requests++;
 	head_text(seen, sizeof(seen), &p->head, false);
 	if (slice_eq(p->head.path, SLICE("/large"))) {
@@ -166,6 +203,9 @@ static void origin_answer(struct peer *p)
 		break;
 	case ORIGIN_GARBAGE:
 		put_str(p, "ICY 200 OK\r\n\r\n");
+		break;
+	case ORIGIN_SINK:
+		put_str(p, "HTTP/1.1 204 No Content\r\n\r\n");
 		break;
 	case ORIGIN_SILENT:
 		break;
@@ -212,7 +252,7 @@ static void write_out(struct peer *p)
 
 static void read_in(struct peer *p)
 {
-	while (tcp_readable(p->c)) {
+	while (!(p->is_mirror && mirror_mode == MIRROR_DEAF) && tcp_readable(p->c)) {
 		struct slice s = tcp_peek(p->c);
 		struct http1_run run;
 		size_t used;
@@ -227,9 +267,11 @@ static void read_in(struct peer *p)
 				http1_body_init(&p->scan, &p->head, p->is_client);
 		} else {
 			assert_false(http1_is_bad(http1_body_scan(&p->scan, s.p, s.n, &run)));
-			assert_true(p->n_body + run.data <= MAX_BODY);
-			memcpy(p->body + p->n_body, s.p + run.skip, run.data);
-			p->n_body += run.data;
+			if (mode != ORIGIN_SINK || p->is_client) {
+				assert_true(p->n_body + run.data <= MAX_BODY);
+				memcpy(p->body + p->n_body, s.p + run.skip, run.data);
+				p->n_body += run.data;
+			}
 			tcp_consume(p->c, run.skip + run.data);
 		}
 		if (p->has_head && http1_body_is_done(&p->scan)) {
@@ -267,6 +309,18 @@ static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now)
 	memset(p, 0, offsetof(struct peer, body));
 	p->n_out = p->n_sent = p->n_stream = 0;
 	p->closes = false;
+	p->c = c;
+	init_parser(p);
+	*user = p;
+	return 0;
+}
+
+static int on_accept_mirror(void *ctx, struct tcp_conn *c, void **user, uint64_t now)
+{
+	struct peer *p = &mirrors[n_mirrors++ % 64];
+
+	memset(p, 0, sizeof(*p));
+	p->is_mirror = true;
 	p->c = c;
 	init_parser(p);
 	*user = p;
@@ -317,6 +371,8 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	model_init(&m);
 	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l"};
 	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = 1, .endpoints = &ep};
+	if (n_mirror_backends)
+		*model_add_backend(&m) = (struct model_backend){.name = "n/m:80", .proto = WEIR_PROTO_HTTP};
 	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
 						    .action = route.action ? route.action : WEIR_ACTION_FORWARD,
 						    .n_splits = !route.action, .splits = &split, .filters = route.rule,
@@ -329,6 +385,19 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	return blob;
 }
 
+/* The endpoint of the mirror's backend; port 0: it has none. */
+static void set_mirror_endpoint(uint16_t port)
+{
+	struct weir_endpoint ep = {.addr = sim.host[0].ip, .port = port, .flags = WEIR_EP_READY, .weight = 1};
+	const struct model_backend b = {.name = "n/m:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = port != 0, .endpoints = &ep};
+	void *eps;
+	size_t n;
+
+	assert_int_equal(compile_endpoints(&b, 1, &eps, &n), 0);
+	assert_int_equal(upstream_set_endpoints(upstream, eps, sim.now_us), 0);
+	free(eps);
+}
+
 static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, const struct tcp_config *tcp)
 {
 	const struct tcp_listen listen_args = {.port = 8080, .accept = on_accept, .event = on_event};
@@ -336,7 +405,8 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	const struct tcp_config outside = sim_config();
 	struct upstream_config uc = {.n_conns = 64, .n_endpoints = 8, .n_backends = 8, .max_per_endpoint = 64,
 				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 8};
-	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .limits = limits, .header_timeout_ms = 5000,
+	const struct tcp_listen mirror_args = {.port = 8081, .accept = on_accept_mirror, .event = on_event};
+	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .n_mirrors = N_MIRRORS, .limits = limits, .header_timeout_ms = 5000,
 				  .body_timeout_ms = 8000, .idle_timeout_ms = 20000, .response_timeout_ms = 4000, .n_tries = 3,
 				  .release = release, .seed = 1};
 	struct weir_endpoint_set *set;
@@ -349,11 +419,15 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	mode = ORIGIN_ECHO;
 	n_origin_requests = n_origins = n_released = 0;
 	memset(clients, 0, sizeof(clients));
+	mirror_mode = MIRROR_ECHO;
+	n_mirrors = n_mirrored = 0;
 	assert_int_equal(tcp_listen(sim.host[0].tcp, &listen_args, &l), 0);
+	assert_int_equal(tcp_listen(sim.host[0].tcp, &mirror_args, &l), 0);
 	uc.tcp = pc.tcp = sim.host[1].tcp;
 	uc.wheel = pc.wheel = &sim.host[1].wheel;
 	uc.stats = pc.stats = stats;
 	pc.pool = sim.pool;
+	pc.clones = sim.clones;
 	upstream = upstream_create(&uc);
 	pc.upstream = upstream;
 	proxy = proxy_create(&pc);
@@ -361,6 +435,8 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	proxy_set_snapshot(proxy, make_snapshot(1, &set), sim.now_us);
 	assert_int_equal(upstream_set_endpoints(upstream, set, sim.now_us), 0);
 	free(set);
+	if (n_mirror_backends)
+		set_mirror_endpoint(8081);
 }
 
 static void start_for(uint64_t seed, uint32_t n_clients)
@@ -378,9 +454,12 @@ static void start(uint64_t seed)
 static void end(void)
 {
 	assert_int_equal(stats->gauge[WEIR_G_REQUESTS_ACTIVE], 0);
+	if (stats->gauge[WEIR_G_MIRRORS] == 0)
+		assert_int_equal(stats->gauge[WEIR_G_MIRROR_BYTES], 0);
 	proxy_destroy(proxy, sim.now_us);
 	upstream_destroy(upstream, sim.now_us);
 	memset(&route, 0, sizeof(route));
+	n_mirror_backends = 0;
 	assert_int_equal(n_released, 1);
 	sim_fini(&sim);
 }
@@ -671,6 +750,240 @@ static void redirects_are_answered_without_a_backend(void **state)
 	end();
 }
 
+/* -- mirrors */
+
+static const struct model_filter mirror_all[] = {{.kind = WEIR_FILTER_MIRROR, .backend = 1, .numerator = 1, .denominator = 1},
+						 {.kind = WEIR_FILTER_MIRROR, .backend = 1, .numerator = 1, .denominator = 1}};
+static const struct model_filter mirror_some[] = {{.kind = WEIR_FILTER_MIRROR, .backend = 1, .numerator = 1, .denominator = 4}};
+static const struct model_filter mirror_none[] = {{.kind = WEIR_FILTER_MIRROR, .backend = 1, .denominator = 1}};
+
+static void start_mirrored(uint64_t seed, const struct model_filter *f, size_t n)
+{
+	route.rule = (struct model_filters){n, f};
+	n_mirror_backends = 1;
+	start(seed);
+}
+
+static bool no_mirror_is_left(void *ctx)
+{
+	return stats->gauge[WEIR_G_MIRRORS] == 0;
+}
+
+static uint64_t mirrors_dropped(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned r = WEIR_R_MIRROR_POOL_EMPTY; r <= WEIR_R_MIRROR_CUT; r++)
+		n += stats->reason[r];
+	return n;
+}
+
+/* Over a bad link, with every size of body, chunked and not: the mirror gets each request whole, and gives it an answer that nobody sees. */
+static void mirrored_requests_arrive_whole_and_connections_are_reused(void **state)
+{
+	unsigned each = 50;
+
+	for (uint64_t seed = 31; seed <= 33; seed++) {
+		start_mirrored(seed, mirror_all, 1);
+		sim.link.loss_ppm = 5000;
+		sim.link.jitter_us = 300;
+		for (int i = 0; i < 4; i++)
+			start_client(&clients[i], each);
+		assert_true(sim_run(&sim, 3600000000, all_done, &each));
+		assert_true(sim_run(&sim, 60000000, no_mirror_is_left, NULL));
+		for (int i = 0; i < 4; i++)
+			assert_int_equal(clients[i].n_done, each);
+		assert_int_equal(n_origin_requests, 4 * each);
+		assert_int_equal(stats->counter[WEIR_C_MIRRORED] + stats->reason[WEIR_R_MIRROR_POOL_EMPTY], 4 * each);
+		assert_int_equal(n_mirrored + mirrors_dropped(), 4 * each);
+		assert_true(n_mirrored > 3 * each); /* the pool is small, and loss makes some wait */
+		assert_true(n_mirrors < n_mirrored / 2);
+		end();
+	}
+}
+
+static void mirror_gets_what_the_backend_gets(void **state)
+{
+	static const struct model_filter f[] = {
+		{.kind = WEIR_FILTER_REQUEST_HEADERS, .n_ops = 3, .ops = request_ops},
+		{.kind = WEIR_FILTER_REWRITE, .host = "in.example", .path_change = WEIR_PATH_REPLACE_PREFIX, .path = "/new"},
+		{.kind = WEIR_FILTER_MIRROR, .backend = 1, .numerator = 1, .denominator = 1},
+	};
+	unsigned one = 1;
+
+	start_mirrored(34, f, 3);
+	send_raw(&clients[0], filtered_request);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_true(sim_run(&sim, 60000000, no_mirror_is_left, NULL));
+	assert_string_equal(mirrored, seen);
+	assert_has(mirrored, "/new/x/y?q=1\n");
+	start_client(&clients[1], 1);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_true(sim_run(&sim, 60000000, no_mirror_is_left, NULL));
+	assert_int_equal(n_mirrored_body, clients[1].n_want);
+	assert_memory_equal(mirrored_body, clients[1].want, n_mirrored_body);
+	assert_int_equal(n_mirrored, 2);
+	assert_int_equal(mirrors_dropped(), 0);
+	end();
+}
+
+static void share_of_requests_is_mirrored(void **state)
+{
+	static const struct {
+		const struct model_filter *f;
+		size_t n;
+		unsigned least, most;
+	} cases[] = {{mirror_none, 1, 0, 0}, {mirror_some, 1, 60, 140}, {mirror_all, 1, 400, 400}, {mirror_all, 2, 800, 800}};
+	unsigned each = 400;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		start_mirrored(35 + i, cases[i].f, cases[i].n);
+		start_client(&clients[0], 0);
+		for (unsigned k = 0; k < each; k++)
+			put_str(&clients[0], "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+		assert_true(sim_run(&sim, 600000000, all_done, &each));
+		assert_true(sim_run(&sim, 60000000, no_mirror_is_left, NULL));
+		assert_int_equal(mirrors_dropped(), 0);
+		assert_in_range(n_mirrored, cases[i].least, cases[i].most);
+		assert_int_equal(stats->counter[WEIR_C_MIRRORED], n_mirrored);
+		end();
+	}
+}
+
+/* Endpoints of mirrors that fail in each way: the client sees nothing of it, and each has its reason. */
+static void failing_mirrors_disturb_nobody(void **state)
+{
+	static const struct {
+		enum mirror_mode mode;
+		uint16_t port; /* 0: no endpoint */
+		enum weir_reason why;
+	} cases[] = {
+		{MIRROR_ECHO, 0, WEIR_R_MIRROR_NO_ENDPOINT},   {MIRROR_ECHO, 9, WEIR_R_MIRROR_FAILED},
+		{MIRROR_SILENT, 8081, WEIR_R_MIRROR_TIMEOUT},  {MIRROR_CLOSE, 8081, WEIR_R_MIRROR_FAILED},
+		{MIRROR_GARBAGE, 8081, WEIR_R_MIRROR_FAILED},
+	};
+	unsigned each = 5;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		start_mirrored(40 + i, mirror_all, 1);
+		mirror_mode = cases[i].mode;
+		set_mirror_endpoint(cases[i].port);
+		start_client(&clients[0], each);
+		assert_true(sim_run(&sim, 60000000, all_done, &each));
+		assert_int_equal(clients[0].n_done, each);
+		assert_int_equal(clients[0].status, 200);
+		assert_true(sim_run(&sim, 60000000, no_mirror_is_left, NULL));
+		if (stats->reason[cases[i].why] != each)
+			fail_msg("case %zu: %u of %u", i, (unsigned)stats->reason[cases[i].why], each);
+		end();
+	}
+}
+
+static bool mirror_is_slow(void *ctx)
+{
+	return stats->reason[WEIR_R_MIRROR_SLOW] > 0;
+}
+
+/* An endpoint that takes nothing: its mirror is cut at its bound, and the client goes on to its end as without it. */
+static void mirror_that_takes_nothing_is_cut_and_holds_nothing_up(void **state)
+{
+	uint64_t times[2];
+
+	for (int i = 0; i < 2; i++) {
+		char line[128];
+		unsigned one = 1;
+		uint64_t began;
+
+		start_mirrored(50, i ? mirror_all : mirror_none, 1);
+		mirror_mode = MIRROR_DEAF;
+		mode = ORIGIN_SINK;
+		start_client(&clients[0], 0);
+		snprintf(line, sizeof(line), "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %u\r\n\r\n", 8 * LARGE_BODY);
+		put_str(&clients[0], line);
+		clients[0].n_stream = 8 * LARGE_BODY;
+		began = sim.now_us;
+		assert_true(sim_run(&sim, 60000000, all_done, &one));
+		times[i] = sim.now_us - began;
+		assert_int_equal(clients[0].status, 204);
+		assert_int_equal(mirror_is_slow(NULL), i);
+		assert_int_equal(stats->gauge[WEIR_G_MIRRORS], 0);
+		sim_run(&sim, 60000000, NULL, NULL);
+		end();
+	}
+	assert_in_range(times[1], times[0] / 2, times[0] * 3 / 2);
+}
+
+static bool watch_mirror_bytes(void *ctx)
+{
+	uint64_t *most = ctx;
+	unsigned one = 1;
+
+	if (stats->gauge[WEIR_G_MIRROR_BYTES] > *most)
+		*most = stats->gauge[WEIR_G_MIRROR_BYTES];
+	return all_done(&one);
+}
+
+/* Each of them alone would stay below its bound; together they would hold too much of the pool. */
+static void mirrors_together_hold_a_part_of_the_pool_at_most(void **state)
+{
+	const uint64_t allowed = SIM_N_MBUFS * 256;
+	uint64_t most = 0;
+	char line[128];
+
+	start_mirrored(53, mirror_all, 1);
+	mirror_mode = MIRROR_DEAF;
+	mode = ORIGIN_SINK;
+	for (int i = 0; i < N_MIRRORS; i++) {
+		start_client(&clients[i], 0);
+		snprintf(line, sizeof(line), "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %u\r\n\r\n", MANY_BYTES);
+		put_str(&clients[i], line);
+		clients[i].n_stream = MANY_BYTES;
+	}
+	assert_true(sim_run(&sim, 60000000, watch_mirror_bytes, &most));
+	for (int i = 0; i < N_MIRRORS; i++)
+		assert_int_equal(clients[i].status, 204);
+	assert_in_range(most, allowed * 3 / 4, allowed + 65536);
+	assert_in_range(stats->reason[WEIR_R_MIRROR_SLOW], 1, N_MIRRORS - 2);
+	assert_int_equal(mirrors_dropped(), stats->reason[WEIR_R_MIRROR_SLOW]);
+	assert_true(sim_run(&sim, 60000000, no_mirror_is_left, NULL));
+	end();
+}
+
+static void mirror_of_a_request_that_is_cut_is_cut_too(void **state)
+{
+	unsigned one = 1;
+
+	start_mirrored(51, mirror_all, 1);
+	send_raw(&clients[0], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	assert_int_equal(clients[0].status, 408);
+	assert_int_equal(stats->reason[WEIR_R_MIRROR_CUT], 1);
+	assert_int_equal(stats->gauge[WEIR_G_MIRRORS], 0);
+	assert_int_equal(n_mirrored, 0);
+	sim_run(&sim, 60000000, NULL, NULL);
+	end();
+}
+
+static void mirrors_beyond_the_pool_are_dropped_and_drain_ends_those_in_hand(void **state)
+{
+	unsigned each = 2 * N_MIRRORS;
+
+	start_mirrored(52, mirror_all, 1);
+	mirror_mode = MIRROR_SILENT;
+	start_client(&clients[0], 0);
+	for (unsigned k = 0; k < each; k++)
+		put_str(&clients[0], "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+	assert_true(sim_run(&sim, 2000000, all_done, &each)); /* sooner than mirrors time out */
+	assert_int_equal(stats->reason[WEIR_R_MIRROR_POOL_EMPTY], N_MIRRORS);
+	assert_int_equal(stats->gauge[WEIR_G_MIRRORS], N_MIRRORS);
+	proxy_drain(proxy, sim.now_us);
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_true(proxy_is_idle(proxy));
+	assert_int_equal(stats->gauge[WEIR_G_MIRRORS], 0);
+	assert_int_equal(stats->reason[WEIR_R_MIRROR_CUT], N_MIRRORS);
+	end();
+}
+
 static unsigned n_ended;
 
 static void on_idle_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
@@ -848,6 +1161,14 @@ int main(void)
 		cmocka_unit_test(filters_of_rule_and_backend_change_both_heads),
 		cmocka_unit_test(filters_of_a_request_outlive_their_snapshot),
 		cmocka_unit_test(redirects_are_answered_without_a_backend),
+		cmocka_unit_test(mirrored_requests_arrive_whole_and_connections_are_reused),
+		cmocka_unit_test(mirror_gets_what_the_backend_gets),
+		cmocka_unit_test(share_of_requests_is_mirrored),
+		cmocka_unit_test(failing_mirrors_disturb_nobody),
+		cmocka_unit_test(mirror_that_takes_nothing_is_cut_and_holds_nothing_up),
+		cmocka_unit_test(mirrors_together_hold_a_part_of_the_pool_at_most),
+		cmocka_unit_test(mirror_of_a_request_that_is_cut_is_cut_too),
+		cmocka_unit_test(mirrors_beyond_the_pool_are_dropped_and_drain_ends_those_in_hand),
 		cmocka_unit_test(bodies_come_back_unchanged_over_a_bad_link),
 	};
 
