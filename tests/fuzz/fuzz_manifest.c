@@ -39,7 +39,7 @@ static void check(const struct store *s)
 
 		assert(x->listener < m.n_listeners);
 		assert(x->path[0] == '/');
-		assert(x->action == WEIR_ACTION_STATUS || x->n_splits > 0);
+		assert(x->action != WEIR_ACTION_FORWARD || x->n_splits > 0);
 		for (size_t j = 0; j < x->n_splits; j++)
 			assert(x->splits[j].backend >= -1 && x->splits[j].backend < (int32_t)m.n_backends);
 	}
