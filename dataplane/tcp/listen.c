@@ -16,6 +16,7 @@
 #define MSS_MIN 64
 #define MSS_DEFAULT4 536  /* RFC 9293 3.7.1 */
 #define MSS_DEFAULT6 1220
+#define FORGET_SLICE 64	  /* handshakes of closed listeners in an iteration: some 20 us, where all of them would hold up the others */
 #define OLD_SEQUENCE_GAP 0x10000 /* beyond the numbers of a connection in TIME-WAIT, and what it might have sent */
 
 /* -- listeners */
@@ -62,7 +63,7 @@ bool listen_create(struct tcp_stack *s)
 void listen_destroy(struct tcp_stack *s)
 {
 	for (unsigned i = 0; s->listen.pool && i < TCP_MAX_LISTENERS; i++)
-		synq_drop_all(s, &s->listen.pool[i], WEIR_R_CLOSE_SHUTDOWN);
+		synq_drop_some(s, &s->listen.pool[i], UINT32_MAX, WEIR_R_CLOSE_SHUTDOWN);
 	synq_destroy(s);
 	timewait_destroy(s);
 	limit_destroy(s);
@@ -72,11 +73,14 @@ void listen_destroy(struct tcp_stack *s)
 
 int tcp_listen(struct tcp_stack *s, const struct tcp_listen *args, struct tcp_listener **out)
 {
-	struct tcp_listener *l = s->listen.free;
 	struct tcp_listener **head = head_of(s, &args->addr, args->port);
+	struct tcp_listener *l;
 
 	if (find_exact(s, &args->addr, args->port))
 		return -EADDRINUSE;
+	while (!s->listen.free && s->listen.closed) /* rare enough to be worth the wait */
+		listen_forget(s);
+	l = s->listen.free;
 	if (!l)
 		return -ENOMEM;
 	s->listen.free = l->next;
@@ -117,13 +121,29 @@ void tcp_unlisten(struct tcp_listener *l, uint64_t now_us)
 
 	s->now_us = now_us;
 	reset_unaccepted(s, l);
-	synq_drop_all(s, l, WEIR_R_CLOSE_ABORTED);
 	while (*p != l)
 		p = &(*p)->next;
 	*p = l->next;
 	l->generation++;
-	l->next = s->listen.free;
-	s->listen.free = l;
+	l->is_closed = true;
+	l->next = s->listen.closed;
+	s->listen.closed = l;
+}
+
+unsigned listen_forget(struct tcp_stack *s)
+{
+	struct tcp_listener *l;
+	unsigned n = 0;
+
+	while ((l = s->listen.closed) != NULL) {
+		n += synq_drop_some(s, l, FORGET_SLICE - n, WEIR_R_CLOSE_ABORTED);
+		if (l->syns)
+			break;
+		s->listen.closed = l->next;
+		l->next = s->listen.free;
+		s->listen.free = l;
+	}
+	return n;
 }
 
 void tcp_set_draining(struct tcp_stack *s, bool draining)
@@ -448,8 +468,14 @@ struct tcp_conn *listen_input(struct tcp_stack *s, const struct ip_flow *flow, c
 			      const struct tcp_segment *seg)
 {
 	struct tcp_listener *l;
+	struct flow_hit after;
 	struct handshake h;
 
+	if (hit->syn && synq_is_orphan(s, hit->syn)) {
+		synq_forget(s, hit->syn);
+		table_lookup(s, flow, &after);
+		hit = &after;
+	}
 	if (hit->syn)
 		return synq_input(s, hit, seg);
 	l = listener_find(s, &flow->local, flow->local_port);

@@ -43,9 +43,10 @@ struct tcp_listener {
 	uint32_t n_connections;
 	struct rate accepts;
 	uint32_t syns; /* its struct syn, linked by next */
+	bool is_closed; /* what is left in syns is forgotten bit by bit; then it is free */
 	bool has_sent_cookie;
 	uint64_t cookie_us;	   /* when it last sent one */
-	struct tcp_listener *next; /* in its bucket, or free */
+	struct tcp_listener *next; /* in its bucket, closed or free */
 };
 
 /* The two SYNs of a handshake: what a connection is made from. */
@@ -118,6 +119,7 @@ struct limit_cell {
 struct listen_side {
 	struct tcp_listener *pool; /* [TCP_MAX_LISTENERS] */
 	struct tcp_listener *free;
+	struct tcp_listener *closed; /* those that still have handshakes in hand */
 	struct tcp_listener **heads; /* [LISTENER_HEADS], by address and port */
 	struct synq synq;
 	struct timewait timewait;
@@ -140,6 +142,8 @@ bool listen_create(struct tcp_stack *s);
 /* Forgets everything; frees what listen_create() made, also if it failed half-way. */
 void listen_destroy(struct tcp_stack *s);
 struct tcp_listener *listener_find(const struct tcp_stack *s, const struct weir_ip *addr, uint16_t port);
+/* Forgets a slice of the handshakes whose listeners are closed. Returns how many. */
+unsigned listen_forget(struct tcp_stack *s);
 /*
  * A segment whose tuple has no connection (hit->conn is NULL). Returns the
  * connection that it establishes, for which it is then worked through as any
@@ -181,8 +185,12 @@ void synq_add(struct tcp_stack *s, struct tcp_listener *l, const struct ip_flow 
 	      const struct handshake *h);
 /* A segment for an entry; as listen_input(). */
 struct tcp_conn *synq_input(struct tcp_stack *s, const struct flow_hit *hit, const struct tcp_segment *seg);
-/* Forgets what a listener has in hand. */
-void synq_drop_all(struct tcp_stack *s, struct tcp_listener *l, enum weir_reason why);
+/* Forgets up to max of what a listener has in hand. Returns how many. */
+unsigned synq_drop_some(struct tcp_stack *s, struct tcp_listener *l, uint32_t max, enum weir_reason why);
+/* The entry's listener is closed: it is only there until its turn comes to be forgotten. */
+bool synq_is_orphan(const struct tcp_stack *s, const struct syn *y);
+/* Its turn has come. */
+void synq_forget(struct tcp_stack *s, struct syn *y);
 /* A connection has its place in the flow table now. */
 void synq_free(struct tcp_stack *s, struct syn *y);
 

@@ -89,6 +89,16 @@ static void drop(struct tcp_stack *s, struct syn *y, enum weir_reason why)
 	release(s, y);
 }
 
+bool synq_is_orphan(const struct tcp_stack *s, const struct syn *y)
+{
+	return s->listen.pool[y->listener].is_closed;
+}
+
+void synq_forget(struct tcp_stack *s, struct syn *y)
+{
+	drop(s, y, WEIR_R_CLOSE_ABORTED);
+}
+
 static void on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 {
 	struct tcp_stack *s = ctx;
@@ -96,6 +106,10 @@ static void on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 	bool is_crowded = s->listen.synq.n > s->cfg.n_syn / 2;
 
 	s->now_us = now_us;
+	if (synq_is_orphan(s, y)) {
+		synq_forget(s, y);
+		return;
+	}
 	if (y->n_timeouts >= (is_crowded ? SYN_ACK_RETRIES_CROWDED : SYN_ACK_RETRIES)) {
 		drop(s, y, WEIR_R_CLOSE_SYN_TIMEOUT);
 		return;
@@ -154,10 +168,13 @@ void synq_add(struct tcp_stack *s, struct tcp_listener *l, const struct ip_flow 
 	arm(s, y);
 }
 
-void synq_drop_all(struct tcp_stack *s, struct tcp_listener *l, enum weir_reason why)
+unsigned synq_drop_some(struct tcp_stack *s, struct tcp_listener *l, uint32_t max, enum weir_reason why)
 {
-	while (l->syns)
+	unsigned n = 0;
+
+	for (; l->syns && n < max; n++)
 		drop(s, syn_at(s, l->syns), why);
+	return n;
 }
 
 /* RFC 9293 3.10.7.4, RFC 5961: an ACK that sets the real peer right; a bounded number of them. */

@@ -196,6 +196,8 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 	unsigned n = 0;
 
 	s->now_us = now_us;
+	if (s->listen.closed)
+		n += listen_forget(s);
 	take_pressure(s);
 	while (s->ready) {
 		struct tcp_conn *c = s->ready;

@@ -179,7 +179,7 @@ enum tcp_icmp { TCP_ICMP_UNREACHABLE, TCP_ICMP_TOO_BIG };
 bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us);
 
-/* Delivers events, then sends. Once per iteration. Returns the number of connections it served. */
+/* Delivers events, then sends. Once per iteration. Returns the number of connections that it had work with. */
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us);
 
 /* True if the stack has this connection, whatever its state, SYN-RECEIVED and TIME-WAIT included. */
@@ -200,9 +200,10 @@ struct tcp_listen {
 int tcp_listen(struct tcp_stack *s, const struct tcp_listen *args, struct tcp_listener **out);
 
 /*
- * Stops listening: handshakes in hand are forgotten (the peer's next segment
+ * Stops listening: handshakes in hand come to nothing (the peer's next segment
  * is answered by RST), what was established and never accepted is reset,
- * accepted ones live on.
+ * accepted ones live on. Many handshakes are forgotten a slice at a time, by
+ * tcp_run(); until then they count in tcp_n_connections().
  */
 void tcp_unlisten(struct tcp_listener *l, uint64_t now_us);
 

@@ -404,12 +404,125 @@ static void unlisten_forgets_handshakes_and_resets_the_unaccepted(void **state)
 	}
 	assert_int_equal(n_live(), 1);
 	tcp_unlisten(l, sim.now_us);
+	sim_run(&sim, 0, NULL, NULL);
 	assert_int_equal(tcp_n_connections(sim.host[1].tcp), 0);
 	run_ms(5);
 	assert_int_equal(n_users, 0);
 	assert_int_equal(raw_n, 1);
 	assert_int_equal(raw_log[0].flags, RST | ACK);
 	assert_int_equal(raw_ask(&peer, &ack)->flags, RST);
+	sim_fini(&sim);
+}
+
+/* A stack whose listener has n handshakes in hand; *first is the peer's SYN of the oldest, from port 1000. */
+static struct tcp_listener *listen_with_crowd(uint64_t seed, unsigned n, struct raw *first)
+{
+	struct tcp_config c = sim_config();
+	struct tcp_listener *l;
+
+	c.n_syn = n + 8;
+	l = raw_start(seed, &c);
+	*first = raw_syn(1000, 100);
+	for (unsigned i = 0; i < n; i++) {
+		struct raw syn = raw_syn((uint16_t)(1000 + i), 100);
+
+		raw_send(&peer, &syn);
+	}
+	run_ms(10);
+	assert_int_equal(tcp_n_syn_received(sim.host[1].tcp), n);
+	assert_int_equal(raw_n, n);
+	return l;
+}
+
+static const struct tcp_listen again = {.port = 80, .accept = user_accept, .event = user_event};
+
+/* Where all at once would hold up whoever else is served. */
+static void crowd_of_a_closed_listener_is_forgotten_in_slices(void **state)
+{
+	struct tcp_listen args = again;
+	struct tcp_listener *l, *other;
+	struct raw syn, stays = raw_syn(9000, 100);
+	unsigned n_runs = 0;
+
+	l = listen_with_crowd(23, 2000, &syn);
+	args.port = 81;
+	assert_int_equal(tcp_listen(sim.host[1].tcp, &args, &other), 0);
+	stays.to_port = 81;
+	assert_int_equal(raw_ask(&peer, &stays)->flags, SYN | ACK);
+	tcp_unlisten(l, sim.now_us);
+	for (uint32_t left = 2001; left > 1; n_runs++) {
+		uint32_t before = left;
+
+		assert_true(tcp_run(sim.host[1].tcp, sim.now_us) > 0); /* it is work: the worker does not rest */
+		left = tcp_n_syn_received(sim.host[1].tcp);
+		assert_in_range(before - left, 1, 64);
+	}
+	assert_in_range(n_runs, 2000 / 64, 2000 / 64 + 1);
+	assert_int_equal(tcp_run(sim.host[1].tcp, sim.now_us), 0);
+	assert_int_equal(reason_of(1, WEIR_R_CLOSE_ABORTED), 2000);
+	assert_int_equal(tcp_n_syn_received(sim.host[1].tcp), 1);
+	stays = raw_ack_of(&stays, &raw_log[0]);
+	raw_ask(&peer, &stays);
+	assert_int_equal(n_users, 1);
+	sim_fini(&sim);
+}
+
+/* Nobody outside sees that it is still there. */
+static void handshake_of_a_closed_listener_comes_to_nothing_at_once(void **state)
+{
+	struct tcp_listener *l;
+	struct raw syn, ack;
+
+	l = listen_with_crowd(24, 2000, &syn);
+	ack = raw_ack_of(&syn, &raw_log[0]);
+	tcp_unlisten(l, sim.now_us);
+	assert_int_equal(raw_ask(&peer, &ack)->flags, RST);
+	assert_int_equal(reason_of(1, WEIR_R_TCP_NO_CONNECTION), 1);
+	syn = raw_syn(1001, 100);
+	assert_int_equal(raw_ask(&peer, &syn)->flags, RST | ACK);
+	assert_int_equal(reason_of(1, WEIR_R_TCP_NO_LISTENER), 1);
+	assert_true(tcp_n_syn_received(sim.host[1].tcp) > 500); /* or it would be about nothing */
+	raw_n = 0;
+	run_ms(3000);
+	assert_int_equal(raw_n, 0); /* no SYN-ACK again */
+	assert_int_equal(counter_of(1, WEIR_C_TCP_SYN_ACK_RETRANSMITS), 0);
+	assert_int_equal(tcp_n_syn_received(sim.host[1].tcp), 0);
+	assert_int_equal(n_users, 0);
+	sim_fini(&sim);
+}
+
+static void listener_of_the_same_port_begins_with_nothing(void **state)
+{
+	struct tcp_listener *l;
+	struct raw syn, ack;
+
+	l = listen_with_crowd(25, 2000, &syn);
+	ack = raw_ack_of(&syn, &raw_log[0]);
+	tcp_unlisten(l, sim.now_us);
+	assert_int_equal(tcp_listen(sim.host[1].tcp, &again, &l), 0);
+	assert_int_equal(raw_ask(&peer, &ack)->flags, RST); /* that handshake was the other one's */
+	syn = raw_syn(1001, 777);
+	raw_open(&peer, &syn); /* the SYN begins anew */
+	assert_true(tcp_n_syn_received(sim.host[1].tcp) > 500);
+	assert_int_equal(n_users, 1);
+	sim_fini(&sim);
+}
+
+static void listener_that_is_needed_waits_for_no_slices(void **state)
+{
+	static struct tcp_listener *l[1024];
+	struct tcp_listen args = again;
+	struct raw syn;
+
+	l[0] = listen_with_crowd(26, 2000, &syn);
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = round == 0; i < 1024; i++) {
+			args.port = (uint16_t)(80 + i);
+			assert_int_equal(tcp_listen(sim.host[1].tcp, &args, &l[i]), 0);
+		}
+		for (unsigned i = 0; i < 1024; i++)
+			tcp_unlisten(l[i], sim.now_us);
+	}
 	sim_fini(&sim);
 }
 
@@ -571,6 +684,10 @@ int main(void)
 		cmocka_unit_test(full_table_keeps_the_handshake_until_there_is_room),
 		cmocka_unit_test(ecn_is_accepted_where_the_configuration_has_it),
 		cmocka_unit_test(unlisten_forgets_handshakes_and_resets_the_unaccepted),
+		cmocka_unit_test(crowd_of_a_closed_listener_is_forgotten_in_slices),
+		cmocka_unit_test(handshake_of_a_closed_listener_comes_to_nothing_at_once),
+		cmocka_unit_test(listener_of_the_same_port_begins_with_nothing),
+		cmocka_unit_test(listener_that_is_needed_waits_for_no_slices),
 		cmocka_unit_test(each_of_1024_listeners_is_found),
 		cmocka_unit_test(random_segments_leave_nothing),
 	};

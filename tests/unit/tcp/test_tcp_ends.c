@@ -284,6 +284,7 @@ static void unlisten_ends_half_open_connections(void **state)
 	sim_run(&sim, 150000, NULL, NULL);
 	assert_int_equal(tcp_n_connections(sim.host[1].tcp), 1);
 	tcp_unlisten(l, sim.now_us);
+	sim_run(&sim, 0, NULL, NULL);
 	assert_int_equal(tcp_n_connections(sim.host[1].tcp), 0);
 	sim_run(&sim, 1000000, NULL, NULL);
 	assert_true(a.closed);
