@@ -134,7 +134,7 @@ enum weir_counter {
 	X(UPSTREAM_IDLE, "upstream_idle", "idle connections to endpoints") \
 	X(MBUFS_USED, "mbufs_used", "packet buffers in use, of the worker's pool") \
 	X(NEIGHBOURS, "neighbours", "entries of the next-hop table") \
-	X(TCP_PRESSURE, "tcp_memory_pressure", "0: none; n: receive windows and send buffers are divided by 2^n") \
+	X(TCP_PRESSURE, "tcp_memory_pressure", "0: none; n: receive windows are divided by 2^n") \
 	X(LISTENERS, "listeners", "addresses and ports that the worker listens on") \
 	X(TCP_SYN_RECEIVED, "tcp_syn_received", "handshakes of peers that are not complete") \
 	X(TCP_TIME_WAIT, "tcp_time_wait", "connections in TIME-WAIT") \
