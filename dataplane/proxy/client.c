@@ -19,11 +19,8 @@ static struct client *take(struct proxy *p)
 int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
 {
 	struct proxy *p = ctx;
-	struct client *c;
+	struct client *c = take(p);
 
-	if (p->is_draining)
-		return -ESHUTDOWN;
-	c = take(p);
 	if (!c)
 		return -ENOBUFS;
 	memset(c, 0, sizeof(*c));
@@ -31,7 +28,8 @@ int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
 	c->tcp = tcp;
 	c->state = CLIENT_IDLE;
 	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, ++p->n_clients);
-	client_arm(c, now_us + (uint64_t)p->cfg.idle_timeout_ms * 1000);
+	/* Its handshake may have begun before a drain: the client believes itself served, and its request may be on the way. */
+	client_arm(c, now_us + (uint64_t)(p->is_draining ? DRAIN_LATE_MS : p->cfg.idle_timeout_ms) * 1000);
 	*user = c;
 	return 0;
 }

@@ -26,6 +26,7 @@
 #define ANSWER_ROOM 4096	  /* a request is begun only if this much of an answer fits */
 #define DRAIN_SLICE 128		  /* clients that the drain looks at in one go */
 #define DRAIN_EVERY_US 1000
+#define DRAIN_LATE_MS 1000	  /* for the first request of a client whose handshake was under way when the drain began */
 /* What a request takes along of its filters: those of its rule and those of its split. */
 #define FILTER_ROOM (2 * WEIR_MAX_FILTER_BYTES)
 

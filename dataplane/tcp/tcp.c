@@ -134,13 +134,11 @@ void conn_fini_cc(struct tcp_conn *c)
 static bool offer(struct tcp_conn *c)
 {
 	struct tcp_listener *l = c->listener;
-	int rc;
 
 	c->wants_accept = false;
-	rc = l->accept(l->ctx, c, &c->user, c->stack->now_us);
-	if (rc == 0)
+	if (l->accept(l->ctx, c, &c->user, c->stack->now_us) == 0)
 		return true;
-	stat_reason(c->stack->stats, rc == -ESHUTDOWN ? WEIR_R_RX_DROPPED_BY_DRAIN : WEIR_R_TCP_REFUSED);
+	stat_reason(c->stack->stats, WEIR_R_TCP_REFUSED);
 	conn_send_reset(c);
 	c->is_detached = true;
 	conn_drop(c, WEIR_R_CLOSE_ABORTED);

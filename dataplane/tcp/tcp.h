@@ -147,8 +147,7 @@ typedef void tcp_event_fn(struct tcp_conn *c, void *user, unsigned events, uint6
 
 /*
  * A connection was established by a peer. Sets *user for its events. Returns
- * 0, or -errno to refuse it (it is reset and no event follows): -ESHUTDOWN
- * counts as refused because of a drain.
+ * 0, or -errno to refuse it (it is reset and no event follows).
  */
 typedef int tcp_accept_fn(void *listener_ctx, struct tcp_conn *c, void **user, uint64_t now_us);
 

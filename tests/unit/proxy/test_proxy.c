@@ -150,6 +150,11 @@ static void changed_snapshot_keeps_pools_and_drain_ends_all(void **state)
 	end();
 }
 
+static bool is_syn_received(void *ctx)
+{
+	return tcp_n_syn_received(sim.host[1].tcp) == 1;
+}
+
 static unsigned n_ended;
 
 static void on_idle_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
@@ -181,6 +186,45 @@ static void drain_of_many_clients_is_done_in_slices(void **state)
 	sim_run(&sim, 100000, NULL, NULL);
 	assert_true(proxy_is_idle(proxy));
 	assert_int_equal(n_ended, n);
+	end();
+}
+
+/* From its own side its connection stood when the drain began; its ACK, and its request, were still under way. */
+static void drain_serves_who_was_connecting_and_closes_in_order(void **state)
+{
+	unsigned one = 1;
+
+	start(19);
+	start_client(&clients[0], 1);
+	assert_true(sim_run(&sim, 60000000, is_syn_received, NULL));
+	tcp_set_draining(sim.host[1].tcp, true);
+	proxy_drain(proxy, sim.now_us);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	sim_run(&sim, 5000000, NULL, NULL);
+	assert_true(proxy_is_idle(proxy));
+	assert_int_equal(stats->reason[WEIR_R_TCP_REFUSED], 0);
+	assert_int_equal(stats->reason[WEIR_R_RX_DROPPED_BY_DRAIN], 0);
+	end();
+}
+
+/* One that sends nothing is waited for a moment only, and not reset. */
+static void drain_closes_who_was_connecting_and_says_nothing(void **state)
+{
+	struct tcp_connect a = {.timeout_ms = 30000, .remote_port = 80, .event = on_idle_event};
+	enum weir_reason why;
+
+	start_for(20, 2);
+	a.local = sim.host[0].ip;
+	a.remote = sim.host[1].ip;
+	assert_non_null(tcp_connect(sim.host[0].tcp, &a, sim.now_us, &why));
+	assert_true(sim_run(&sim, 60000000, is_syn_received, NULL));
+	n_ended = 0;
+	tcp_set_draining(sim.host[1].tcp, true);
+	proxy_drain(proxy, sim.now_us);
+	sim_run(&sim, 3000000, NULL, NULL);
+	assert_true(proxy_is_idle(proxy));
+	assert_int_equal(n_ended, 1);
+	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RST_RX], 0);
 	end();
 }
 
@@ -322,6 +366,8 @@ int main(void)
 		cmocka_unit_test(pipelined_answers_that_nobody_reads_hold_nothing_up),
 		cmocka_unit_test(changed_snapshot_keeps_pools_and_drain_ends_all),
 		cmocka_unit_test(drain_of_many_clients_is_done_in_slices),
+		cmocka_unit_test(drain_serves_who_was_connecting_and_closes_in_order),
+		cmocka_unit_test(drain_closes_who_was_connecting_and_says_nothing),
 		cmocka_unit_test(many_slow_readers_fill_no_pool_and_hold_up_nobody),
 		cmocka_unit_test(request_for_which_no_memory_is_left_is_answered_503),
 		cmocka_unit_test(bodies_come_back_unchanged_over_a_bad_link),
