@@ -151,3 +151,202 @@ class Backend:
             await writer.drain()
             if closes:
                 return
+
+
+class Client:
+    """One run of a case; cuts: where its bytes are sent apart."""
+
+    def __init__(self, slot, address, port, case, cuts):
+        self.slot, self.address, self.port, self.case, self.cuts = slot, address, port, case, cuts
+
+    async def send(self, data):
+        """The pieces between the cuts, each time with a moment in which Weir reads what it has."""
+        at = [0, *[c for c in self.cuts if self.sent < c < self.sent + len(data)], len(data)]
+        at[1:-1] = [c - self.sent for c in at[1:-1]]
+        for a, b in zip(at, at[1:]):
+            self.writer.write(data[a:b])
+            await self.writer.drain()
+            if b < len(data):
+                await asyncio.sleep(0.001)
+        self.sent += len(data)
+
+    async def send_all(self):
+        for piece in self.case.client:
+            if isinstance(piece, bytes):
+                try:
+                    await self.send(piece)
+                except ConnectionError:
+                    return  # refused before its end; the answer says so
+                continue
+            m = await read_head(self.reader, STATUS_LINE)
+            if not m or int(m.first[1]) != piece[1]:
+                self.slot.problems.append(f"waited for {piece[1]}, got {m and m.first[0]!r}")
+                return
+
+    async def read_response(self, is_head, interims):
+        """The next final response; interim ones before it are added to interims. None at an orderly end."""
+        while True:
+            m = await read_head(self.reader, STATUS_LINE)
+            if not m:
+                return None
+            status = int(m.first[1])
+            if 100 <= status < 200:
+                interims.append(m)
+                continue
+            if not is_head and status not in (204, 304):
+                await read_body(self.reader, m, True)
+            return m
+
+    async def run(self):
+        self.sent = 0
+        self.slot.begin(self.case)
+        self.reader, self.writer = await asyncio.open_connection(self.address, self.port, limit=1 << 20,
+                                                                 local_addr=(self.slot.address, 0))
+        try:
+            sending = asyncio.ensure_future(self.send_all())
+            if any(not isinstance(p, bytes) for p in self.case.client):
+                await sending  # it reads too
+            await asyncio.wait_for(self.compare(sending), WAIT)
+        except asyncio.TimeoutError:
+            self.slot.problems.append("nothing more came")
+        except (Bad, Cut) as e:
+            self.slot.problems.append(f"the client got {type(e).__name__}: {e}")
+        finally:
+            self.writer.close()
+        return self.slot.problems
+
+    async def compare(self, sending):
+        case, problems, n_forwarded = self.case, self.slot.problems, 0
+        interims = []
+        for e in case.expected:
+            if e.kind == "interim":
+                continue
+            if e.kind in ("nothing", "cut"):
+                await self.expect_no_more(e, sending)
+                continue
+            is_head = e.args[0] == "HEAD" or (e.kind != "forwarded" and case.bytes().startswith(b"HEAD "))
+            m = await self.read_response(is_head, interims)
+            if not m:
+                problems.append(f"{e.kind} {' '.join(e.args)} was expected, but the connection ended")
+                return
+            if e.kind == "forwarded":
+                problems += compare_request(e, self.slot.seen[n_forwarded:n_forwarded + 1], m)
+                n_forwarded += 1
+            else:
+                problems += compare_answer(e, m)
+        wanted = [e.args[0] for e in case.expected if e.kind == "interim"]
+        if wanted and wanted != [i.first[1].decode() for i in interims]:
+            problems.append(f"interim responses: {[i.first[0] for i in interims]}, wanted {wanted}")
+        await self.compare_end()
+        if len(self.slot.seen) != n_forwarded and not case.server:
+            problems.append(f"the backend saw {len(self.slot.seen)} requests, wanted {n_forwarded}: "
+                            f"{[m.first[0] for m in self.slot.seen]}")
+
+    async def expect_no_more(self, e, sending):
+        """No answer, or no whole one."""
+        await sending
+        if not self.case.server:
+            self.writer.write_eof()
+        try:
+            m = await self.read_response(False, [])
+        except Cut:
+            if e.kind == "nothing":
+                self.slot.problems.append("part of an answer")
+            return
+        if m:
+            self.slot.problems.append(f"an answer: {m.first[0]!r} {m.body[:80]!r}")
+
+    async def compare_end(self):
+        """A connection that was kept serves the next request, in its own framing; one that was closed has ended."""
+        try:
+            if self.case.end() == "kept":
+                self.writer.write(PROBE)
+            m = await self.read_response(False, [])
+        except (Cut, ConnectionError) as e:
+            self.slot.problems.append(f"behind the answers: {e}")
+            return
+        if self.case.end() == "kept" and (not m or m.first[1] != b"200" or m.body != b"ok"):
+            self.slot.problems.append(f"the connection should go on, but {m and (m.first[0], m.body[:80])}")
+        if self.case.end() == "closed" and m:
+            self.slot.problems.append(f"the connection should end, but {m.first[0]!r} {m.body[:80]!r}")
+
+
+def compare_conditions(e, m):
+    problems, body = [], b""
+    for kind, text in e.conditions:
+        name, colon, value = text.partition(b":")
+        got = m.values(name.strip().lower())
+        if kind == "body":
+            body = text
+        elif kind == "-" and got:
+            problems.append(f"{name.decode()} should be absent, is {got}")
+        elif kind == "+" and colon and got != [value.strip()]:
+            problems.append(f"{name.decode()} is {got}, wanted {value.strip()}")
+        elif kind == "+" and not got:
+            problems.append(f"{name.decode()} is absent")
+    return problems, body
+
+
+def compare_request(e, seen, answer):
+    if not seen:
+        return [f"not forwarded; {answer.first[0]!r} {answer.body[:80]!r}"]
+    m = seen[0]
+    got = (m.first[1].decode("latin1"), m.first[2].decode("latin1"))
+    problems, body = compare_conditions(e, m)
+    if got != (e.args[0], e.args[1]):
+        problems.append(f"forwarded as {got}")
+    if m.body != body:
+        problems.append(f"forwarded with the body {m.body[:80]!r} ({len(m.body)}), wanted {body[:80]!r}")
+    return problems
+
+
+def compare_answer(e, m):
+    problems, body = compare_conditions(e, m)
+    if m.first[1].decode() != e.args[0]:
+        problems.append(f"answered {m.first[0]!r} {m.body[:80]!r}, wanted {' '.join(e.args)}")
+    elif len(e.args) > 1 and not m.body.endswith(b": " + e.args[1].encode() + b"\n") and m.body:
+        problems.append(f"answered {m.body[:80]!r}, wanted {e.args[1]}")
+    if any(k == "body" for k, _ in e.conditions) and m.body != body:
+        problems.append(f"answered with {m.body[:80]!r}, wanted {body[:80]!r}")
+    return problems
+
+
+def runs_of(case, i):
+    """How a case's bytes are cut: whole; every third short case byte by byte; the others in two at five places."""
+    n = len(case.bytes())
+    rnd = random.Random(case.name)
+    whole = [("whole", [])]
+    if n < 2:
+        return whole
+    if i % 3 == 0 and n <= 400:
+        return whole + [("byte by byte", list(range(1, n)))]
+    return whole + [(f"cut at {c}", [c]) for c in sorted(rnd.sample(range(1, n), min(5, n - 1)))]
+
+
+async def work(slot, queue, address, port, failures):
+    while queue:
+        case, how, cuts = queue.pop()
+        problems = await Client(slot, address, port, case, cuts).run()
+        for p in problems:
+            failures.setdefault(case.name, []).append(f"{how}: {p}")
+
+
+async def main(spec):
+    cases = corpus.read_all(pathlib.Path(spec["corpus"]))
+    slots = {}
+    for address in spec["clients"]:
+        slots[address] = Slot()
+        slots[address].address = address
+    backend = Backend(slots)
+    server = await asyncio.start_server(backend.serve, *spec["backend"], limit=1 << 20)
+    queue = [(case, how, cuts) for i, case in enumerate(cases) for how, cuts in runs_of(case, i)]
+    n_runs, failures = len(queue), {}
+    queue.reverse()
+    await asyncio.gather(*(work(s, queue, *spec["weir"], failures) for s in slots.values()))
+    server.close()
+    print(json.dumps({"cases": len(cases), "names": [c.name for c in cases], "runs": n_runs, "failures": failures,
+                      "strays": backend.strays}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))
