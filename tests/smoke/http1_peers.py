@@ -205,7 +205,7 @@ class Client:
         try:
             sending = asyncio.ensure_future(self.send_all())
             if any(not isinstance(p, bytes) for p in self.case.client):
-                await sending  # it reads too
+                await asyncio.wait_for(sending, WAIT)  # it reads too
             await asyncio.wait_for(self.compare(sending), WAIT)
         except asyncio.TimeoutError:
             self.slot.problems.append("nothing more came")
