@@ -226,6 +226,7 @@ void request_route(struct request *rq, uint64_t now_us)
 	rq->progress_us = now_us;
 	take_request_id(rq);
 	if (rq->head.method == HTTP_METHOD_CONNECT) {
+		rq->keep = false; /* what follows may be meant for the tunnel: nobody may take it for a request */
 		reply_error(rq, WEIR_R_REQ_METHOD, 501, SLICE("CONNECT is not served"), now_us);
 		return;
 	}
