@@ -243,6 +243,7 @@ void dataplane_update_ports(struct dataplane *d)
 	for (unsigned i = 0; i < d->n_ports; i++) {
 		struct weir_port_info *p = &s->port[i];
 
+		port_look(&d->ports[i]);
 		snprintf(p->name, sizeof(p->name), "%s", d->ports[i].name);
 		memcpy(p->mac, d->ports[i].mac, sizeof(p->mac));
 		p->mtu = d->ports[i].mtu;

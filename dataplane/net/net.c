@@ -119,8 +119,12 @@ unsigned net_poll(struct net *n, uint64_t now_us)
 	if (n->cfg.worker == 0 && n->n_announced < N_ANNOUNCEMENTS && now_us >= n->announce_us)
 		announce(n, now_us);
 	for (uint16_t i = 0; i < n->cfg.n_ports; i++) {
-		uint16_t k = rte_eth_rx_burst(n->cfg.ports[i].port_id, n->cfg.worker, pkts, NET_BURST);
+		const struct net_port *port = &n->cfg.ports[i];
+		uint16_t k;
 
+		if (unlikely(port_is_shut(port)))
+			continue;
+		k = rte_eth_rx_burst(port->port_id, n->cfg.worker, pkts, NET_BURST);
 		if (k)
 			net_input(n, i, pkts, k, now_us);
 		total += k;

@@ -84,6 +84,8 @@ struct net_port {
 	struct net_port_caps caps;
 	enum steer_way steer; /* set by steer_start() */
 	char name[32];
+	bool is_memif;
+	bool is_shut; /* main: w, workers: r. Neither receive nor send: see port_look() */
 };
 
 /* Probes, configures and starts a port. 0 or -errno; the log says what failed. */
@@ -91,6 +93,18 @@ int port_start(const struct net_port_config *config, struct net_port *out);
 /* Stops and closes it. */
 void port_stop(struct net_port *p);
 bool port_is_link_up(const struct net_port *p);
+/*
+ * Sees whether the workers may use the port: main calls it at the start and
+ * then regularly. DPDK's memif takes the address of a ring before it looks
+ * whether its peer is connected; a worker that polls it just then reads where
+ * nothing is. So it is left alone until its link is up.
+ */
+void port_look(struct net_port *p);
+
+static inline bool port_is_shut(const struct net_port *p)
+{
+	return __atomic_load_n(&p->is_shut, __ATOMIC_ACQUIRE);
+}
 
 struct net_config {
 	uint16_t worker;    /* this worker's number = its queue on every port */

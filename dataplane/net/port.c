@@ -115,6 +115,7 @@ static int configure(const struct net_port_config *config, uint16_t id, struct n
 		out->caps.stable_rss = !is_virtual(config->device);
 	}
 	out->mtu = (uint16_t)conf.rxmode.mtu;
+	out->is_memif = strcmp(info.driver_name, "net_memif") == 0;
 	return rte_eth_dev_configure(id, config->n_queues, config->n_queues, &conf);
 }
 
@@ -168,6 +169,7 @@ int port_start(const struct net_port_config *config, struct net_port *out)
 	}
 	memcpy(out->mac, mac.addr_bytes, 6);
 	set_modes(config, id);
+	port_look(out);
 	log_info("port %s: MTU %u, %u queues, checksums rx %s tx %s, long segments %s, mbufs of a packet %s", out->name, out->mtu,
 		 out->n_queues, out->caps.rx_csum_l4 ? "device" : "software", out->caps.tx_csum_l4 ? "device" : "software",
 		 out->caps.tx_tso ? "device" : "software", out->caps.tx_multi_seg ? "several" : "one");
@@ -189,6 +191,12 @@ bool port_is_link_up(const struct net_port *p)
 	struct rte_eth_link link;
 
 	return rte_eth_link_get_nowait(p->port_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void port_look(struct net_port *p)
+{
+	if (p->is_memif)
+		__atomic_store_n(&p->is_shut, !port_is_link_up(p), __ATOMIC_RELEASE);
 }
 
 /* Lets the driver finish the headers for its device (RTE_MBUF_F_TX_TCP_SEG, checksums). What it refuses is dropped. */
@@ -214,7 +222,9 @@ void port_flush(struct net *n)
 		uint64_t bytes = 0;
 		uint16_t sent;
 
-		if (tx->n && port->caps.tx_csum_l4)
+		if (!tx->n || unlikely(port_is_shut(port))) /* what finds no room any more is dropped as TX_FULL */
+			continue;
+		if (port->caps.tx_csum_l4)
 			prepare(n, port, tx);
 		if (!tx->n)
 			continue;

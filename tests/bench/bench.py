@@ -28,9 +28,6 @@ from rig import Failure, expect, ingress, resident_kb, service, wait_until  # no
 WEIR, GATEWAY, ORIGIN, ORIGIN_PORT = "10.1.0.1", "10.1.0.254", "10.1.0.16", 8080
 HOST = "blast.example.com"
 counter = itertools.count()
-# DPDK's memif takes a ring's address before it looks whether the peer is connected. A worker that loses its core between
-# the two, as the peer connects, reads at that address: no fault of Weir's, and one start in twenty where weir-blast has a worker's core.
-N_STARTS = 4
 
 
 def free_port():
@@ -83,16 +80,6 @@ class Bench:
     # -- start and stop
 
     def __enter__(self):
-        for _ in range(N_STARTS - 1):
-            if self._start():
-                return self
-            print("the dataplane was killed by memif's race (see N_STARTS), so another start", file=sys.stderr, flush=True)
-            self._clean()
-        expect(self._start(), f"the dataplane was killed at {N_STARTS} starts, as the memif connected")
-        return self
-
-    def _start(self):
-        """False: the dataplane died of what N_STARTS is for."""
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"weir-bench{os.getpid()}-{next(counter)}-"))
         self.dir.chmod(0o755)
         try:
@@ -106,11 +93,12 @@ class Bench:
                                  self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
             wait_until("weir-ctrl serves", self._is_live, 30)
             self._start_blast()
-            return self._is_connected()
+            self._wait_for_connection()
         except BaseException:
             show_logs(self.dir, file=sys.stderr)
             self._clean()
             raise
+        return self
 
     def __exit__(self, kind, value, tb):
         problems = []
@@ -170,17 +158,14 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                               "--idle-us", self.idle_us,
                               *self.blast_args], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def _is_connected(self):
-        """Waits for weir-blast's first answer, or for the end of the dataplane."""
+    def _wait_for_connection(self):
+        """Until weir-blast's first answer."""
         p = self.procs["blast"]
         p.stdin.write(b"hold seconds=0\n")
         p.stdin.flush()
         wait_until("weir-blast reaches Weir", lambda: select.select([p.stdout], [], [], 0.05)[0] or self.has_ended("dataplane"), 60)
-        if self.has_ended("dataplane"):
-            expect(self.procs["dataplane"].returncode == -signal.SIGSEGV and len(self.workers) > 1, "the dataplane ended at the start")
-            return False
+        expect(not self.has_ended("dataplane"), "the dataplane ended at the start")
         expect(p.stdout.readline(), "weir-blast ended at the start")
-        return True
 
     def has_ended(self, name):
         return self.procs[name].poll() is not None
