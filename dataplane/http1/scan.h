@@ -59,40 +59,6 @@ static inline uint32_t scan_outside(__m256i v, __m256i by_low)
 	return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(low, high), _mm256_setzero_si256()));
 }
 
-static inline size_t scan_in_set(const char *p, size_t n, const struct scan_set *set, unsigned class)
-{
-	__m256i by_low = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)set->by_low));
-
-	for (size_t i = 0; i < n; i += 32) {
-		uint32_t outside;
-
-		if (scan_is_near_page_end(p + i)) {
-			size_t left = n - i < 32 ? n - i : 32;
-			size_t k = scan_scalar(p + i, left, class);
-
-			if (k < left)
-				return i + k;
-			continue;
-		}
-		outside = scan_outside(scan_load(p + i), by_low);
-		if (outside) {
-			i += (size_t)__builtin_ctz(outside);
-			return i < n ? i : n;
-		}
-	}
-	return n;
-}
-
-static inline size_t scan_token(const char *p, size_t n)
-{
-	return scan_in_set(p, n, &scan_set_token, CLASS_TOKEN);
-}
-
-static inline size_t scan_target(const char *p, size_t n)
-{
-	return scan_in_set(p, n, &scan_set_target, CLASS_TARGET);
-}
-
 /* A bit for each control byte, but for HTAB. */
 static inline uint32_t scan_controls(__m256i v)
 {
@@ -103,26 +69,45 @@ static inline uint32_t scan_controls(__m256i v)
 	return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(_mm256_andnot_si256(tab, low), del));
 }
 
-static inline size_t scan_value(const char *p, size_t n)
+/* set: of the class; NULL: CLASS_VALUE, all but control bytes. Both are constants where it is inlined. */
+static inline __attribute__((always_inline)) size_t scan_while(const char *p, size_t n, unsigned class, const struct scan_set *set)
 {
+	__m256i by_low = set ? _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)set->by_low))
+			     : _mm256_setzero_si256();
+
 	for (size_t i = 0; i < n; i += 32) {
-		uint32_t controls;
+		uint32_t others;
 
 		if (scan_is_near_page_end(p + i)) {
 			size_t left = n - i < 32 ? n - i : 32;
-			size_t k = scan_scalar(p + i, left, CLASS_VALUE);
+			size_t k = scan_scalar(p + i, left, class);
 
 			if (k < left)
 				return i + k;
 			continue;
 		}
-		controls = scan_controls(scan_load(p + i));
-		if (controls) {
-			i += (size_t)__builtin_ctz(controls);
+		others = set ? scan_outside(scan_load(p + i), by_low) : scan_controls(scan_load(p + i));
+		if (others) {
+			i += (size_t)__builtin_ctz(others);
 			return i < n ? i : n;
 		}
 	}
 	return n;
+}
+
+static inline size_t scan_token(const char *p, size_t n)
+{
+	return scan_while(p, n, CLASS_TOKEN, &scan_set_token);
+}
+
+static inline size_t scan_target(const char *p, size_t n)
+{
+	return scan_while(p, n, CLASS_TARGET, &scan_set_target);
+}
+
+static inline size_t scan_value(const char *p, size_t n)
+{
+	return scan_while(p, n, CLASS_VALUE, NULL);
 }
 
 #endif
