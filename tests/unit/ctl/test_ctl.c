@@ -147,18 +147,6 @@ static void impossible_index_ends_the_connection(void **state)
 	publish_destroy(p);
 }
 
-static unsigned n_open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 /* A greeting that promises nothing usable, with that many descriptors. */
 static void greet(int fd, unsigned n_fds)
 {
@@ -206,12 +194,12 @@ static void more_descriptors_than_are_known_harm_nothing(void **state)
 			usleep(1000);
 		}
 		assert_true(fd >= 0);
-		before = n_open_fds();
+		before = count_fds();
 		greet(fd, n_fds);
 		publish_poll(p);
 		publish_status(p, &st);
 		assert_false(st.is_connected);
-		assert_int_equal(n_open_fds(), before - 1); /* its socket; of the descriptors none is left */
+		assert_int_equal(count_fds(), before - 1); /* its socket; of the descriptors none is left */
 		publish_destroy(p);
 		close(fd);
 		close(listener);
