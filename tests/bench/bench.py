@@ -207,13 +207,15 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         return self.report(line)
 
     def begin_phase(self, line):
-        """The same without its end: report() waits for that."""
+        """The same without its end: report() waits for that. With tell=1 it has begun afterwards."""
         p = self.procs["blast"]
         try:
             p.stdin.write(line.encode() + b"\n")
             p.stdin.flush()
         except BrokenPipeError:
             raise BlastEnded(f"weir-blast ended before: {line}") from None
+        if "tell=1" in line:
+            expect(self.report(line)["begun"], "a phase that tells of its beginning")
 
     def report(self, line):
         """Of the phase that was begun with this line."""

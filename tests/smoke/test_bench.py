@@ -77,7 +77,7 @@ def drain_once(make, n):
     from bench import BlastEnded
     with bench(make, timeouts={"drain_ms": 20000}) as b:
         expect_eq(b.phase(f"connect n={n}")["connections"], n, "connections")
-        hold = "hold seconds=30 n=0"
+        hold = "hold seconds=30 n=0 tell=1"
         b.begin_phase(hold)
         b.terminate("dataplane")
         try:

@@ -140,6 +140,8 @@ static int run_phase(struct blast *b, const char *line)
 		fprintf(stderr, "weir-blast: %s\n", why);
 		return rc;
 	}
+	if (p.tell)
+		print_report(b, json_pack("{s:b}", "begun", 1));
 	do
 		iterate(b);
 	while (!phase_step(b, &p) && !is_ended);

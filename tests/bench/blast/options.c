@@ -14,7 +14,7 @@ static const char usage[] =
 	"Clients and an origin in one process; the proxy is between them, or nothing.\n"
 	"A PHASE is one argument; its report is printed when it has ended:\n"
 	"  'connect n=N [rate=PER_SECOND] [opening=N] [owner=WORKER] [seconds=AT_MOST]'\n"
-	"  'hold seconds=S [n=LEFT]'\n"
+	"  'hold seconds=S [n=LEFT] [tell=0|1]'\n"
 	"  'load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]\n"
 	"        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [owner=WORKER]\n"
 	"        [timeout=S] [burst=N] [scatter=0|1]'\n"

@@ -26,6 +26,7 @@ struct arg {
 static const struct arg args[] = {
 	ARG("seconds", SECONDS, seconds, ~0u),
 	ARG("n", COUNT, n, IN(CONNECT) | IN(HOLD) | IN(CLOSE)),
+	ARG("tell", COUNT, tell, IN(HOLD)),
 	ARG("opening", COUNT, opening, IN(CONNECT)),
 	ARG("rate", RATE, rate, IN(CONNECT) | IN(LOAD)),
 	ARG("warmup", SECONDS, warmup, IN(LOAD)),

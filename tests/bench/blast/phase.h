@@ -3,7 +3,8 @@
  * Phases: one line says what is done, one JSON object says what came of it.
  *
  *   connect n=N [rate=PER_SECOND] [opening=N] [owner=WORKER] [seconds=AT_MOST]
- *   hold seconds=S [n=LEFT]                  ends early when no more than LEFT connections are left
+ *   hold seconds=S [n=LEFT] [tell=0|1]       ends early when no more than LEFT connections are left; tell=1: an object
+ *                                            of its own says that it has begun
  *   load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]
  *        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [owner=WORKER]
  *        [timeout=S] [burst=N] [scatter=0|1]
@@ -23,6 +24,7 @@ struct phase {
 	double seconds, warmup, rate, new_rate, timeout;
 	uint32_t n, active, opening, shots, n_opened_before, owner, scatter, burst;
 	bool has_n;	   /* n was given */
+	uint32_t tell;	   /* not 0: a line says that it has begun */
 	bool is_idle_load; /* load without requests of the pool: active=0 */
 	bool has_flood, has_flood_rate;
 	struct schedule flood;
