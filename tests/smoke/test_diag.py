@@ -62,8 +62,10 @@ class Capture:
 
 
 def slow_download(rig, addr=WEIR4, rate="100k"):
-    """A request whose answer takes a while; the rig has a file of that name."""
-    (rig.dir / "www/slow.bin").write_bytes(os.urandom(3 << 20))
+    """A request whose answer takes a while. The file is written once: nginx may be sending it already."""
+    path = rig.dir / "www/slow.bin"
+    if not path.exists():
+        path.write_bytes(os.urandom(3 << 20))
     a = f"[{addr}]" if ":" in addr else addr
     return rig.spawn(["curl", "-sSg", "-m", "60", "--limit-rate", rate, "-o", "/dev/null", "-H", "Host: shop.example.com",
                       f"http://{a}/files/slow.bin"])
