@@ -103,9 +103,14 @@ static int configure(const struct net_port_config *config, uint16_t id, struct n
 			  info.max_rx_queues, info.max_tx_queues, config->n_queues);
 		return -EINVAL;
 	}
+	out->is_memif = strcmp(info.driver_name, "net_memif") == 0;
 	conf.rxmode.mtu = config->mtu;
 	if (info.max_mtu && conf.rxmode.mtu > info.max_mtu)
 		conf.rxmode.mtu = info.max_mtu;
+	out->mtu = (uint16_t)conf.rxmode.mtu;
+	/* A memif says that it takes no larger frames, but puts any into a chain of buffers, as its peer does. */
+	if (out->is_memif && conf.rxmode.mtu > RTE_ETHER_MTU)
+		conf.rxmode.mtu = RTE_ETHER_MTU;
 	choose_offloads(config, &info, &conf, &out->caps);
 	rss &= info.flow_type_rss_offloads;
 	if (config->n_queues > 1 && rss && (config->wants_rss || !is_virtual(config->device))) {
@@ -114,8 +119,6 @@ static int configure(const struct net_port_config *config, uint16_t id, struct n
 		out->caps.has_rss = true;
 		out->caps.stable_rss = !is_virtual(config->device);
 	}
-	out->mtu = (uint16_t)conf.rxmode.mtu;
-	out->is_memif = strcmp(info.driver_name, "net_memif") == 0;
 	return rte_eth_dev_configure(id, config->n_queues, config->n_queues, &conf);
 }
 

@@ -61,18 +61,19 @@ class Bench:
     pools, limits, timeouts   more keys of these sections of weir.yaml
     slots        connections that weir-blast can have
     core         weir-blast's
+    mtu          of the port between them
     blast        more arguments for weir-blast
     idle_us      what all of them sleep at a time without work; 0: they poll, as for figures they must
     sanitizers   the build has them: everything is slower
     """
 
     def __init__(self, build, workers=(0,), origins=1, connections=16384, pools=None, limits=None, timeouts=None,
-                 slots=65536, core=1, blast=(), idle_us=0, sanitizers=False):
+                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.origins, self.connections = list(workers), origins, connections
         self.pools, self.limits, self.timeouts = dict(pools or {}), dict(limits or {}), dict(timeouts or {})
         self.slots, self.core, self.blast_args, self.sanitizers = slots, core, list(blast), sanitizers
-        self.idle_us = idle_us
+        self.idle_us, self.mtu = idle_us, mtu
         self.dir = None
         self.procs = {}
         self.admin = f"127.0.0.1:{free_port()}"
@@ -131,6 +132,7 @@ class Bench:
     addresses: [{WEIR}/24]
     gateways: [{GATEWAY}]
     descriptors: 2048
+    mtu: {self.mtu}
 workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
 memory: {{hugepages: false, arena_mb: 8}}
 pools: {self._section(pools)}
@@ -151,8 +153,10 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
 
     def _start_blast(self):
         n = len(self.workers)
-        self._spawn("blast", [self.build / "tests/bench/blast/weir-blast", "-i", "-o", "json",
-                              "--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11", "--descriptors", 2048,
+        # A frame in one buffer: DPDK 22.11 overwrites what it puts together from several.
+        buffers = f",bsize={-(-(self.mtu + 18) // 1024) * 1024}" if self.mtu > 1500 else ""
+        self._spawn("blast", [self.build / "tests/bench/blast/weir-blast", "-i", "-o", "json", "--mtu", self.mtu,
+                              "--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11{buffers}", "--descriptors", 2048,
                               "--queues", n, "--core", self.core, "--target", f"{WEIR}:80", "--origin", f"{ORIGIN}:{ORIGIN_PORT}",
                               "--origins", self.origins, "--gateway", GATEWAY, "--host", HOST, "--slots", self.slots,
                               "--idle-us", self.idle_us,

@@ -29,7 +29,7 @@
 #define MAX_QUEUES 8
 #define TX_QUEUE 512	/* frames that wait for a queue of a port */
 #define BURST 64
-#define MSS 1448	/* of payload, with time stamps in the header */
+#define MTU_MAX 9000
 #define WSCALE 7
 #define CLIENT_PORT 32768u /* first local port of clients */
 #define NO_PARTIAL UINT16_MAX
@@ -131,6 +131,7 @@ struct options {
 	unsigned port_bits; /* log2 of the ports of a client address */
 	uint32_t n_slots;
 	const char *host;
+	uint32_t mtu;
 	uint32_t window; /* bytes */
 	uint32_t ack_ms; /* acknowledgements are delayed by so much */
 	uint32_t drop_ppm;
@@ -172,6 +173,12 @@ static inline uint64_t blast_random(struct blast *b)
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
 	return z ^ (z >> 31);
+}
+
+/* What we announce, and use at most: payload and options of a segment (RFC 6691). */
+static inline uint16_t blast_mss(const struct blast *b)
+{
+	return (uint16_t)(b->o.mtu - 40);
 }
 
 static inline void count_error(struct blast *b, enum blast_error e)

@@ -19,7 +19,7 @@ unsigned flood_send(struct blast *b, unsigned n)
 		.dst_port = b->o.target_port,
 		.flags = SYN,
 		.wnd = UINT16_MAX,
-		.mss = MSS + 12,
+		.mss = blast_mss(b),
 		.has_ts = b->o.timestamps,
 		.has_wscale = true,
 		.wscale = WSCALE,

@@ -46,6 +46,7 @@ static const char usage[] =
 	"How:\n"
 	"  --core N                (1)        --memory MB             (512)\n"
 	"  --descriptors N         (1024)     --file-prefix NAME      (blast-PID)\n"
+	"  --mtu BYTES             of the ports: frames of so many bytes of IP (1500)\n"
 	"  --window BYTES          receive window (262144)\n"
 	"  --ack-ms N              delay of acknowledgements that nothing carries (20)\n"
 	"  --idle-us N             sleep so long when there is nothing to do; 0: never, for a core of its own (0)\n"
@@ -57,7 +58,7 @@ static const char usage[] =
 
 enum {
 	OPT_PORT = 256, OPT_QUEUES, OPT_TARGET, OPT_ORIGIN, OPT_ORIGINS, OPT_GATEWAY, OPT_CLIENTS, OPT_PORTS_PER, OPT_SLOTS,
-	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_WINDOW, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_STEERED, OPT_NO_TS, OPT_NO_VERIFY,
+	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_MTU, OPT_WINDOW, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_STEERED, OPT_NO_TS, OPT_NO_VERIFY,
 	OPT_CONNECTIONS, OPT_ACTIVE, OPT_SECONDS, OPT_RATE, OPT_SIZE, OPT_FLOOD, OPT_NEW, OPT_HELP,
 };
 
@@ -76,6 +77,7 @@ static const struct option long_options[] = {
 	{"memory", required_argument, NULL, OPT_MEMORY},
 	{"descriptors", required_argument, NULL, OPT_DESC},
 	{"file-prefix", required_argument, NULL, OPT_PREFIX},
+	{"mtu", required_argument, NULL, OPT_MTU},
 	{"window", required_argument, NULL, OPT_WINDOW},
 	{"ack-ms", required_argument, NULL, OPT_ACK},
 	{"idle-us", required_argument, NULL, OPT_IDLE},
@@ -227,6 +229,8 @@ static bool take(struct command_line *c, int opt)
 		return read_u32(optarg, 64, 65536, &o->memory_mb);
 	case OPT_DESC:
 		return read_u32(optarg, 64, 16384, &o->n_desc);
+	case OPT_MTU:
+		return read_u32(optarg, 576, MTU_MAX, &o->mtu);
 	case OPT_WINDOW:
 		return read_u32(optarg, 4096, 8u << 20, &o->window);
 	case OPT_ACK:
@@ -259,6 +263,7 @@ int options_parse(int argc, char **argv, struct command_line *c)
 		.port_bits = 4,
 		.n_slots = 1u << 20,
 		.host = "blast.example.com",
+		.mtu = 1500,
 		.window = 256u << 10,
 		.ack_ms = 20,
 		.timestamps = true,

@@ -75,6 +75,14 @@ static int open_port(struct blast *b, const char *device, struct port *p)
 	return 0;
 }
 
+/* A frame lies in one packet buffer. */
+static uint16_t buffer_bytes(const struct options *o)
+{
+	uint32_t n = RTE_PKTMBUF_HEADROOM + RTE_ALIGN_CEIL(o->mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN, 128);
+
+	return (uint16_t)(n > RTE_MBUF_DEFAULT_BUF_SIZE ? n : RTE_MBUF_DEFAULT_BUF_SIZE);
+}
+
 int port_open_all(struct blast *b)
 {
 	int rc = start_eal(&b->o);
@@ -83,7 +91,7 @@ int port_open_all(struct blast *b)
 		fprintf(stderr, "weir-blast: DPDK does not start: %s\n", strerror(-rc));
 		return rc;
 	}
-	b->pool = rte_pktmbuf_pool_create("blast", N_MBUFS, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	b->pool = rte_pktmbuf_pool_create("blast", b->o.mtu > 1500 ? N_MBUFS / 4 : N_MBUFS, 512, 0, buffer_bytes(&b->o), SOCKET_ID_ANY);
 	if (!b->pool) {
 		fprintf(stderr, "weir-blast: no memory for packet buffers: %s\n", rte_strerror(rte_errno));
 		return -ENOMEM;

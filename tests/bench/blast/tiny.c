@@ -125,7 +125,7 @@ static bool send_segment(struct blast *b, struct end *e, uint32_t index, uint8_t
 		.has_ts = c->has_ts,
 		.ts_val = b->now_ms,
 		.ts_ecr = c->ts_recent,
-		.mss = MSS + 12,
+		.mss = blast_mss(b),
 		.has_wscale = c->has_wscale,
 		.wscale = WSCALE,
 	};
@@ -353,7 +353,7 @@ void tiny_abort(struct blast *b, struct end *e, uint32_t index)
 
 static void take_options(const struct blast *b, struct tconn *c, const struct segment *s)
 {
-	c->mss = s->mss && s->mss < MSS + 12 ? s->mss : MSS + 12;
+	c->mss = s->mss && s->mss < blast_mss(b) ? s->mss : blast_mss(b);
 	c->has_ts = b->o.timestamps && s->has_ts;
 	if (c->has_ts)
 		c->mss -= 12;
