@@ -90,6 +90,7 @@ struct http_head {
 	struct slice host;   /* lower case, without port and trailing dot; IPv6 literals with brackets */
 	struct slice authority; /* Host (or the absolute-form's authority) with port, lower case */
 	bool expect_continue;
+	bool is_https; /* absolute-form of an https URI */
 	/* responses */
 	uint16_t status;
 	struct slice reason;

@@ -14,7 +14,9 @@
 enum {
 	SIZE_FIRST, /* the first digit */
 	SIZE,
-	EXT_END,        /* behind the size or a whole extension: ';', white space or CR */
+	SIZE_BLANK,	/* white space behind the size: more of it, or ';' */
+	EXT_END,	/* behind a quoted value: ';', white space or CR */
+	EXT_BLANK,	/* white space behind a whole extension: more of it, or ';' */
 	EXT_NAME_FIRST, /* behind ';' */
 	EXT_NAME,
 	EXT_NAME_END,    /* white space behind the name: '=', ';' or CR */
@@ -53,15 +55,19 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* The byte behind the size or a whole extension. */
+/* The byte behind the size or a whole extension, or behind white space there: that stands before ';' only (RFC 9112 7.1.1). */
 static enum http1_outcome ext_end(struct http1_body *b, char c)
 {
+	bool is_behind_blank = b->state == SIZE_BLANK || b->state == EXT_BLANK || b->state == EXT_NAME_END;
+
 	if (c == ';')
 		b->state = EXT_NAME_FIRST;
 	else if (is_blank(c))
-		b->state = EXT_END;
-	else if (c == '\r')
+		b->state = b->state == SIZE || b->state == SIZE_BLANK ? SIZE_BLANK : EXT_BLANK;
+	else if (c == '\r' && !is_behind_blank)
 		b->state = SIZE_LF;
+	else if (c == '\r' && b->state == SIZE_BLANK)
+		return HTTP1_BAD_CHUNK_SIZE;
 	else
 		return HTTP1_BAD_CHUNK_EXTENSION;
 	return HTTP1_MORE;
@@ -99,7 +105,7 @@ static enum http1_outcome quoted_byte(struct http1_body *b, char c)
 /*
  * Extensions are read and dropped (RFC 9112 7.1.1), but to the letter: what
  * another reader could take for the end of the line, or for more of the size,
- * is refused. White space before CR is taken: senders pad the size with it.
+ * is refused.
  */
 static enum http1_outcome ext_byte(struct http1_body *b, char c)
 {
@@ -130,7 +136,9 @@ static enum http1_outcome ext_byte(struct http1_body *b, char c)
 		return HTTP1_MORE;
 	case EXT_VALUE:
 		return is_token ? HTTP1_MORE : ext_end(b, c);
+	case SIZE_BLANK:
 	case EXT_END:
+	case EXT_BLANK:
 		return ext_end(b, c);
 	default: /* EXT_QUOTED, EXT_ESCAPED */
 		return quoted_byte(b, c);
@@ -173,7 +181,9 @@ static enum http1_outcome framing_byte(struct http1_body *b, char c)
 	case SIZE_FIRST:
 	case SIZE:
 		return size_byte(b, c);
+	case SIZE_BLANK:
 	case EXT_END:
+	case EXT_BLANK:
 	case EXT_NAME_FIRST:
 	case EXT_NAME:
 	case EXT_NAME_END:

@@ -6,19 +6,18 @@
  * A target may also have '^', '`', '{', '|' and '}', which RFC 3986 wants
  * encoded and browsers send as they are; no reader takes them for anything else.
  *
- * A host name may have letters, digits, '-', '.' and '_' (which DNS names in
- * clusters have): fewer than a reg-name of RFC 3986, whose other characters
- * no name that can be routed has.
+ * A host may have what a reg-name of RFC 3986 3.2.2 has, but for ',': who
+ * merges two Host lines makes a list of them, and it is read in two ways.
  */
 const uint8_t http1_class[256] = {
 	 0,  0,  0,  0,  0,  0,  0,  0,  0,  2,  0,  0,  0,  0,  0,  0,
 	 0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
-	 2,  7,  2,  3,  7,  7,  7,  7,  6,  6,  7,  7,  6, 15, 15,  6,
-	63, 63, 63, 63, 63, 63, 63, 63, 63, 63,  6,  6,  2,  6,  2,  6,
+	 2, 15,  2,  3, 15, 15, 15, 15, 14, 14, 15, 15,  6, 15, 15,  6,
+	63, 63, 63, 63, 63, 63, 63, 63, 63, 63,  6, 14,  2, 14,  2,  6,
 	 6, 31, 31, 31, 31, 31, 31, 15, 15, 15, 15, 15, 15, 15, 15, 15,
 	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  2,  6,  7, 15,
 	 7, 31, 31, 31, 31, 31, 31, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  7,  6,  7,  0,
+	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  7,  6, 15,  0,
 	 2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,
 	 2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,
 	 2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,

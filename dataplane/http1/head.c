@@ -12,7 +12,7 @@ static bool has(const struct http_head *h, enum http_field_id id)
 }
 
 /* Calls fn for each element of a comma separated list; empty ones are skipped (RFC 9110 5.6.1.2). False ends it. */
-static bool each_element(struct slice list, bool (*fn)(struct http_head *h, struct slice e), struct http_head *h)
+static bool each_element(struct slice list, bool (*fn)(void *ctx, struct slice e), void *ctx)
 {
 	size_t i = 0;
 
@@ -28,7 +28,7 @@ static bool each_element(struct slice list, bool (*fn)(struct http_head *h, stru
 		end = i;
 		while (end > start && (list.p[end - 1] == ' ' || list.p[end - 1] == '\t'))
 			end--;
-		if (end > start && !fn(h, slice_of(list.p + start, end - start)))
+		if (end > start && !fn(ctx, slice_of(list.p + start, end - start)))
 			return false;
 	}
 	return true;
@@ -52,8 +52,10 @@ static bool is_protected(enum http_field_id id)
 	}
 }
 
-static bool take_connection_option(struct http_head *h, struct slice e)
+static bool take_connection_option(void *ctx, struct slice e)
 {
+	struct http_head *h = ctx;
+
 	if (!is_all(e, CLASS_TOKEN) || is_protected(http_field_find(e)))
 		return false;
 	if (slice_eq_nocase(e, SLICE("close"))) {
@@ -68,9 +70,9 @@ static bool take_connection_option(struct http_head *h, struct slice e)
 	return true;
 }
 
-static bool is_keep_alive_option(struct http_head *h, struct slice e)
+static bool is_keep_alive_option(void *ctx, struct slice e)
 {
-	(void)h;
+	(void)ctx;
 	return !slice_eq_nocase(e, SLICE("keep-alive")); /* false ends the search: found */
 }
 
@@ -103,6 +105,36 @@ static bool parse_length(struct slice s, uint64_t *out)
 	return true;
 }
 
+struct codings {
+	struct slice last;
+	bool has_others; /* than chunked, before the last one */
+};
+
+static bool take_coding(void *ctx, struct slice e)
+{
+	struct codings *c = ctx;
+
+	c->has_others |= c->last.n && !slice_eq_nocase(c->last, SLICE("chunked"));
+	c->last = e;
+	return true;
+}
+
+/*
+ * Transfer-Encoding is something else than "chunked" alone. If chunked ends
+ * it, the body's length could be known to who knows the other codings: 501
+ * (RFC 9112 6.1). Else it is known to nobody: 400 (6.3). So is chunked twice,
+ * and beside empty elements, which nobody sends and not all readers skip.
+ */
+static enum http1_outcome refuse_codings(const struct http_head *h)
+{
+	struct codings c = {0};
+
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (h->fields[i].id == HTTP_FIELD_TRANSFER_ENCODING)
+			each_element(h->fields[i].value, take_coding, &c);
+	return c.has_others && slice_eq_nocase(c.last, SLICE("chunked")) ? HTTP1_BAD_TRANSFER_CODING : HTTP1_BAD_TRANSFER_ENCODING;
+}
+
 /* Content-Length and Transfer-Encoding, each at most once and never together. */
 static enum http1_outcome finish_framing(struct http_head *h, bool *is_chunked)
 {
@@ -120,7 +152,7 @@ static enum http1_outcome finish_framing(struct http_head *h, bool *is_chunked)
 			h->has_length = true;
 		} else if (f->id == HTTP_FIELD_TRANSFER_ENCODING) {
 			if (te || !slice_eq_nocase(f->value, SLICE("chunked")))
-				return HTTP1_BAD_TRANSFER_ENCODING;
+				return refuse_codings(h);
 			te = f;
 		}
 	}
@@ -148,7 +180,7 @@ static enum http1_outcome finish_host(struct http_head *h)
 	o = authority_parse(host->value, &name);
 	if (o != HTTP1_DONE)
 		return o;
-	if (is_absolute && !slice_eq_nocase(host->value, h->authority))
+	if (is_absolute && !authority_eq(host->value, h->authority, h->is_https ? 443 : 80))
 		return HTTP1_BAD_HOST_MISMATCH;
 	h->host = name;
 	h->authority = host->value;

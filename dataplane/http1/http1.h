@@ -28,7 +28,8 @@
 	X(HOST_MISMATCH, 400, "bad_host_mismatch", "Host differs from the authority of the request target") \
 	X(LENGTH, 400, "bad_length", "Content-Length is not a number, or there are several that differ") \
 	X(LENGTH_AND_CHUNKED, 400, "bad_length_and_chunked", "both Content-Length and Transfer-Encoding") \
-	X(TRANSFER_ENCODING, 501, "bad_transfer_encoding", "a transfer coding other than chunked alone") \
+	X(TRANSFER_ENCODING, 400, "bad_transfer_encoding", "the last transfer coding is not chunked, or chunked is not there just once") \
+	X(TRANSFER_CODING, 501, "bad_transfer_coding", "a transfer coding other than chunked") \
 	X(TRANSFER_ENCODING_1_0, 400, "bad_transfer_encoding_1_0", "Transfer-Encoding in HTTP/1.0") \
 	X(CONNECTION, 400, "bad_connection", "Connection is not a list of tokens") \
 	X(EXPECT, 417, "bad_expect", "an expectation other than 100-continue") \

@@ -10,7 +10,7 @@ enum {
 	CLASS_TOKEN = 1,  /* tchar, RFC 9110 5.6.2 */
 	CLASS_VALUE = 2,  /* field-vchar, obs-text, SP, HTAB */
 	CLASS_TARGET = 4, /* visible ASCII that may stand in a request target; no '#' */
-	CLASS_HOST = 8,	  /* reg-name without percent-encoding, and '_' */
+	CLASS_HOST = 8,	  /* reg-name with the percent sign of its encodings, without ',' */
 	CLASS_HEX = 16,
 	CLASS_DIGIT = 32,
 };
@@ -40,12 +40,14 @@ static inline unsigned hex_value(char c)
 enum http1_outcome target_parse(struct http_head *h);
 /* A Host value, or an authority: sets host (lower-cased in place in mutable memory) and checks the port. */
 enum http1_outcome authority_parse(struct slice authority, struct slice *host);
+/* True if two authorities, both parsed, name the same host and port (RFC 9110 4.2.3). */
+bool authority_eq(struct slice a, struct slice b, uint16_t default_port);
 
 /* line.c: one line without its CRLF. DONE or BAD_*. */
 enum http1_outcome line_request(struct http_head *h, struct slice line);
 enum http1_outcome line_status(struct http_head *h, struct slice line);
 /* A field line becomes h's next field: there is room for it. */
-enum http1_outcome line_field(struct http_head *h, struct slice line);
+enum http1_outcome line_field(struct http_head *h, struct slice line, bool is_response);
 /*
  * The same for a line of the usual form ("name: value" CRLF, no control byte),
  * of which n bytes are there or not. Its length with the CRLF, or 0: it is not

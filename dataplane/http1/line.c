@@ -2,15 +2,19 @@
 /* One line at a time: request line, status line, field line (RFC 9112 3, 4, 5). */
 #include "http1/scan.h"
 
-/* "HTTP/1.0", "HTTP/1.1": DONE. Another version that is well formed is told apart from what is none. */
+/*
+ * "HTTP/1.0", "HTTP/1.1": DONE. A higher minor version is 1.1, with what we do
+ * not know of it (RFC 9110 2.5). Another version that is well formed is told
+ * apart from what is none.
+ */
 static enum http1_outcome parse_version(struct slice v, uint8_t *minor)
 {
 	if (v.n != 8 || memcmp(v.p, "HTTP/", 5) != 0 || !is_class(v.p[5], CLASS_DIGIT) || v.p[6] != '.' ||
 	    !is_class(v.p[7], CLASS_DIGIT))
 		return HTTP1_BAD_VERSION;
-	if (v.p[5] != '1' || v.p[7] > '1')
+	if (v.p[5] != '1')
 		return HTTP1_BAD_VERSION_UNSUPPORTED;
-	*minor = (uint8_t)(v.p[7] - '0');
+	*minor = v.p[7] != '0';
 	return HTTP1_DONE;
 }
 
@@ -89,19 +93,26 @@ static void add_field(struct http_head *h, struct slice name, struct slice value
 	f->hop_by_hop = (bit & HOP_BY_HOP) != 0;
 }
 
-enum http1_outcome line_field(struct http_head *h, struct slice line)
+/*
+ * White space before the colon is refused in requests; in responses it is left
+ * out, as RFC 9112 5.1 has a proxy do.
+ */
+enum http1_outcome line_field(struct http_head *h, struct slice line, bool is_response)
 {
-	size_t i = 0;
+	size_t i = 0, n_name;
 
 	if (line.p[0] == ' ' || line.p[0] == '\t')
 		return HTTP1_BAD_OBS_FOLD;
 	while (i < line.n && is_class(line.p[i], CLASS_TOKEN))
 		i++;
-	if (i == 0 || i == line.n || line.p[i] != ':')
+	n_name = i;
+	while (is_response && i < line.n && is_blank(line.p[i]))
+		i++;
+	if (n_name == 0 || i == line.n || line.p[i] != ':')
 		return HTTP1_BAD_FIELD_NAME;
 	if (!is_all(slice_of(line.p + i + 1, line.n - i - 1), CLASS_VALUE))
 		return HTTP1_BAD_FIELD_VALUE;
-	add_field(h, slice_of(line.p, i), slice_of(line.p + i + 1, line.n - i - 1));
+	add_field(h, slice_of(line.p, n_name), slice_of(line.p + i + 1, line.n - i - 1));
 	return HTTP1_DONE;
 }
 

@@ -126,7 +126,7 @@ static enum http1_outcome field(struct http1_parser *p, struct slice line)
 
 	if (p->head->n_fields >= p->limits.n_fields)
 		return HTTP1_BAD_TOO_MANY_FIELDS;
-	o = line_field(p->head, line);
+	o = line_field(p->head, line, p->is_response);
 	return o == HTTP1_DONE ? HTTP1_MORE : o;
 }
 

@@ -3,6 +3,7 @@
  * The request target (RFC 9112 3.2) and the authority: origin-form,
  * absolute-form, asterisk-form with OPTIONS, authority-form with CONNECT.
  */
+#include "base/ip.h"
 #include "http1/scan.h"
 
 /* Well-formed percent-encodings only, and none of NUL. */
@@ -36,10 +37,13 @@ static enum http1_outcome parse_path(struct http_head *h, struct slice s)
 	return HTTP1_DONE;
 }
 
-/* "http://authority/path?query" */
+/*
+ * "http://authority/path?query". Where there is neither path nor query, the
+ * path is "/"; with OPTIONS it is "*", for who answers in the end (RFC 9112 3.2.4).
+ */
 static enum http1_outcome parse_absolute(struct http_head *h)
 {
-	static const struct slice root = {"/", 1};
+	static const struct slice root = {"/", 1}, asterisk = {"*", 1};
 	struct slice t = h->target;
 	size_t skip = slice_eq_nocase(slice_of(t.p, t.n < 7 ? t.n : 7), SLICE("http://"))    ? 7
 		      : slice_eq_nocase(slice_of(t.p, t.n < 8 ? t.n : 8), SLICE("https://")) ? 8
@@ -49,6 +53,7 @@ static enum http1_outcome parse_absolute(struct http_head *h)
 
 	if (!skip)
 		return HTTP1_BAD_TARGET;
+	h->is_https = skip == 8;
 	while (end < t.n && t.p[end] != '/' && t.p[end] != '?')
 		end++;
 	h->authority = slice_of(t.p + skip, end - skip);
@@ -56,7 +61,7 @@ static enum http1_outcome parse_absolute(struct http_head *h)
 	if (o != HTTP1_DONE)
 		return HTTP1_BAD_TARGET;
 	if (end == t.n) {
-		h->path = root;
+		h->path = h->method == HTTP_METHOD_OPTIONS ? asterisk : root;
 		return HTTP1_DONE;
 	}
 	if (t.p[end] == '?') {
@@ -98,16 +103,14 @@ static bool is_port(struct slice s)
 	return v <= 65535;
 }
 
-/* "[...]": hexadecimal digits, colons and dots, as an address has. */
+/* "[...]": an IPv6 address. 0: it is none (IPvFuture, zones and IPv4 among them). */
 static size_t bracketed_length(struct slice a)
 {
 	const char *end = memchr(a.p, ']', a.n);
+	struct weir_ip ip;
 
-	if (!end || end - a.p < 3)
+	if (!end || !memchr(a.p, ':', (size_t)(end - a.p)) || ip_parse(a.p + 1, (size_t)(end - a.p) - 1, &ip) != 0)
 		return 0;
-	for (const char *p = a.p + 1; p < end; p++)
-		if (!is_class(*p, CLASS_HEX) && *p != ':' && *p != '.')
-			return 0;
 	return (size_t)(end - a.p) + 1;
 }
 
@@ -131,7 +134,8 @@ enum http1_outcome authority_parse(struct slice a, struct slice *host)
 		while (n < a.n && is_class(a.p[n], CLASS_HOST))
 			n++;
 	}
-	if (n == 0 || n > 255 || (n < a.n && (a.p[n] != ':' || !is_port(slice_of(a.p + n + 1, a.n - n - 1)))))
+	if (n == 0 || n > 255 || !is_encoding_good(slice_of(a.p, n)) ||
+	    (n < a.n && (a.p[n] != ':' || !is_port(slice_of(a.p + n + 1, a.n - n - 1)))))
 		return HTTP1_BAD_HOST;
 	*host = slice_of(a.p, n);
 	if (n > 1 && a.p[n - 1] == '.') /* the root label of an absolute name */
@@ -139,4 +143,31 @@ enum http1_outcome authority_parse(struct slice a, struct slice *host)
 	if (host->p[0] == '.' || has_empty_label(*host))
 		return HTTP1_BAD_HOST;
 	return HTTP1_DONE;
+}
+
+/* What stands before the port. */
+static struct slice authority_host(struct slice a, uint16_t default_port, uint16_t *port)
+{
+	const char *from = a.n && a.p[0] == '[' ? memchr(a.p, ']', a.n) : a.p;
+	const char *colon = memchr(from, ':', (size_t)(a.p + a.n - from));
+	unsigned v = 0;
+
+	*port = default_port;
+	if (!colon)
+		return a;
+	for (const char *p = colon + 1; p < a.p + a.n; p++)
+		v = v * 10 + (unsigned)(*p - '0');
+	if (colon + 1 < a.p + a.n)
+		*port = (uint16_t)v;
+	return slice_of(a.p, (size_t)(colon - a.p));
+}
+
+bool authority_eq(struct slice a, struct slice b, uint16_t default_port)
+{
+	uint16_t ports[2];
+
+	if (slice_eq_nocase(a, b))
+		return true;
+	return slice_eq_nocase(authority_host(a, default_port, &ports[0]), authority_host(b, default_port, &ports[1])) &&
+	       ports[0] == ports[1];
 }

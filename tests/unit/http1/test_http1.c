@@ -97,6 +97,14 @@ static const struct {
 	{"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", "bad_host"},
 	{"GET / HTTP/1.1\r\nHost: a:8a\r\n\r\n", "bad_host"},
 	{"GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: a!$&'()*+;=~_b%4A\r\n\r\n", "done"},
+	{"GET / HTTP/1.1\r\nHost: a%4\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: a%00\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: [1::2::3]\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: [10.0.0.1]\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: [::ffff:10.0.0.1]\r\n\r\n", "done"},
+	{"GET / HTTP/1.1\r\nHost: [v1.a:b]\r\n\r\n", "bad_host"},
+	{"GET / HTTP/1.1\r\nHost: []\r\n\r\n", "bad_host"},
 	{"GET / HTTP/1.1\r\nHost: .\r\n\r\n", "bad_host"},
 	{"GET / HTTP/1.1\r\nHost: a..b\r\n\r\n", "bad_host"},
 	{"GET / HTTP/1.1\r\nHost: a..\r\n\r\n", "bad_host"},
@@ -117,7 +125,8 @@ static const struct {
 	{"GET / HTTP/1.1 \r\n" H "\r\n", "bad_version"},
 	{"GET /\r\n" H "\r\n", "bad_version"},
 	{"GET / http/1.1\r\n" H "\r\n", "bad_version"},
-	{"GET / HTTP/1.2\r\n" H "\r\n", "bad_version_unsupported"},
+	{"GET / HTTP/1.2\r\n" H "\r\n", "done"},
+	{"GET / HTTP/1.9\r\n\r\n", "bad_host_missing"},
 	{"GET / HTTP/2.0\r\n" H "\r\n", "bad_version_unsupported"},
 	{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "bad_version_unsupported"},
 	{"GET / HTTP/11\r\n" H "\r\n", "bad_version"},
@@ -139,6 +148,13 @@ static const struct {
 	{"GET http://a.example HTTP/1.1\r\n" H "\r\n", "done"},
 	{"GET http://a.example?q HTTP/1.1\r\n" H "\r\n", "done"},
 	{"GET http://b.example/ HTTP/1.1\r\n" H "\r\n", "bad_host_mismatch"},
+	{"GET http://a.example:80/ HTTP/1.1\r\n" H "\r\n", "done"},
+	{"GET http://a.example:/ HTTP/1.1\r\n" H "\r\n", "done"},
+	{"GET http://a.example:443/ HTTP/1.1\r\n" H "\r\n", "bad_host_mismatch"},
+	{"GET https://a.example/ HTTP/1.1\r\nHost: A.Example:443\r\n\r\n", "done"},
+	{"GET https://a.example:80/ HTTP/1.1\r\n" H "\r\n", "bad_host_mismatch"},
+	{"GET http://[::1]:80/ HTTP/1.1\r\nHost: [::1]\r\n\r\n", "done"},
+	{"OPTIONS http://a.example HTTP/1.1\r\n" H "\r\n", "done"},
 	{"GET http://u@a.example/ HTTP/1.1\r\n" H "\r\n", "bad_target"},
 	{"GET ftp://a.example/ HTTP/1.1\r\n" H "\r\n", "bad_target"},
 	{"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", "done"},
@@ -161,7 +177,11 @@ static const struct {
 	{"POST / HTTP/1.1\r\n" H "Content-Length: 99999999999999999999\r\n\r\n", "bad_length"},
 	{"POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_length_and_chunked"},
 	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n", "done"},
-	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n", "bad_transfer_encoding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n", "bad_transfer_coding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_transfer_coding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, gzip\r\n\r\n", "bad_transfer_encoding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, chunked\r\n\r\n", "bad_transfer_encoding"},
+	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: , chunked\r\n\r\n", "bad_transfer_encoding"},
 	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked, identity\r\n\r\n", "bad_transfer_encoding"},
 	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n", "bad_transfer_encoding"},
 	{"POST / HTTP/1.1\r\n" H "Transfer-Encoding:\r\n\r\n", "bad_transfer_encoding"},
@@ -190,6 +210,11 @@ static const struct {
 	{"HTTP/1.1 200 \r\n\r\n", "done"},
 	{"HTTP/1.1 200\r\n\r\n", "done"},
 	{"HTTP/1.0 200 OK fine\r\nA: b\r\n\r\n", "done"},
+	{"HTTP/1.2 200 OK\r\n\r\n", "done"},
+	{"HTTP/1.1 200 OK\r\nA : b\r\nC\t \t:d\r\n\r\n", "done"},
+	{"HTTP/1.1 200 OK\r\nA b: c\r\n\r\n", "bad_field_name"},
+	{"HTTP/1.1 200 OK\r\n : c\r\n\r\n", "bad_obs_fold"},
+	{"HTTP/1.1 200 OK\r\nA \r\n\r\n", "bad_field_name"},
 	{"HTTP/1.1 99 OK\r\n\r\n", "bad_status_line"},
 	{"HTTP/1.1 600 OK\r\n\r\n", "bad_status_line"},
 	{"HTTP/1.1 2000 OK\r\n\r\n", "bad_status_line"},
@@ -266,6 +291,44 @@ static void head_says_what_the_message_is(void **state)
 	assert_true(r.h.expect_continue);
 	assert_true(r.h.fields[2].hop_by_hop); /* named in Connection */
 	assert_false(r.h.fields[0].hop_by_hop);
+}
+
+static void white_space_before_the_colon_of_a_response_is_left_out(void **state)
+{
+	static struct parsed r;
+	const char *t = "HTTP/1.1 200 OK\r\nContent-Length \t: 5\r\nX : y\r\n\r\n";
+	const struct http1_forward f = {0};
+	char mem[256];
+	struct buf b;
+
+	feed(&r, t, strlen(t), 0, 0, true);
+	assert_int_equal(r.o, HTTP1_DONE);
+	assert_int_equal(r.h.body, HTTP_BODY_LENGTH);
+	assert_int_equal(r.h.content_length, 5);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_response_head(&b, &r.h, &f);
+	assert_text(buf_get(&b), "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 5\r\n\r\n");
+}
+
+static void absolute_form_says_scheme_and_options_of_the_server(void **state)
+{
+	static const struct {
+		const char *text, *path;
+		bool is_https;
+	} cases[] = {
+		{"GET https://a.example HTTP/1.1\r\n" H "\r\n", "/", true},
+		{"OPTIONS http://a.example HTTP/1.1\r\n" H "\r\n", "*", false},
+		{"OPTIONS http://a.example/ HTTP/1.1\r\n" H "\r\n", "/", false},
+		{"OPTIONS http://a.example?q HTTP/1.1\r\n" H "\r\n", "/", false},
+	};
+	static struct parsed r;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		feed(&r, cases[i].text, strlen(cases[i].text), 0, 0, false);
+		assert_int_equal(r.o, HTTP1_DONE);
+		assert_text(r.h.path, cases[i].path);
+		assert_int_equal(r.h.is_https, cases[i].is_https);
+	}
 }
 
 static void keep_alive_follows_version_and_connection(void **state)
@@ -353,7 +416,13 @@ static void chunked_bodies_are_read_or_refused_whatever_the_split(void **state)
 		{"5\r\nhello\r\n0\r\n\r\nGET", "done", "hello"},
 		{"5\r\nhello\r\n00a\r\n0123456789\r\n000\r\n\r\n", "done", "hello0123456789"},
 		{"5;a=b;c=\"d\\\"e\"\r\nhello\r\n0;x\r\nT: v\r\nU:\r\n\r\n", "done", "hello"},
-		{"5 \r\nhello\r\n0\r\n\r\n", "done", "hello"},
+		{"5 ;a\r\nhello\r\n0\r\n\r\n", "done", "hello"},
+		{"5 \r\nhello\r\n0\r\n\r\n", "bad_chunk_size", ""},
+		{"5\t \r\nhello\r\n0\r\n\r\n", "bad_chunk_size", ""},
+		{"5;a \r\nhello\r\n0\r\n\r\n", "bad_chunk_extension", ""},
+		{"5;a=b \r\nhello\r\n0\r\n\r\n", "bad_chunk_extension", ""},
+		{"5;a=\"b\" \r\nhello\r\n0\r\n\r\n", "bad_chunk_extension", ""},
+		{"5;a=\"b\" ;c\r\nhello\r\n0\r\n\r\n", "done", "hello"},
 		{"A\r\n0123456789\r\n0\r\n\r\n", "done", "0123456789"},
 		{"\r\n", "bad_chunk_size", ""},
 		{"x\r\n", "bad_chunk_size", ""},
@@ -584,6 +653,8 @@ int main(void)
 		cmocka_unit_test(responses_are_taken_or_refused_by_name_whatever_the_split),
 		cmocka_unit_test(every_refusal_has_a_status_for_the_client),
 		cmocka_unit_test(head_says_what_the_message_is),
+		cmocka_unit_test(white_space_before_the_colon_of_a_response_is_left_out),
+		cmocka_unit_test(absolute_form_says_scheme_and_options_of_the_server),
 		cmocka_unit_test(keep_alive_follows_version_and_connection),
 		cmocka_unit_test(response_body_follows_method_status_and_framing),
 		cmocka_unit_test(chunked_bodies_are_read_or_refused_whatever_the_split),
