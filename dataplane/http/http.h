@@ -115,6 +115,9 @@ enum http_field_id http_field_find(struct slice name);
 const struct http_field *http_head_get(const struct http_head *h, enum http_field_id id);
 /* RFC 9110 9.2.2. */
 bool http_method_is_idempotent(enum http_method m);
+/* "Sun, 06 Nov 1994 08:49:37 GMT", without NUL, of seconds since 1970-01-01; years up to 9999 (RFC 9110 5.6.7, IMF-fixdate). */
+#define HTTP_DATE_LEN 29
+void http_date_format(char out[HTTP_DATE_LEN], uint64_t unix_s);
 /* The registered reason phrase, or "". */
 const char *http_status_reason(unsigned status);
 

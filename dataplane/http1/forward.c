@@ -162,8 +162,10 @@ void http1_write_response_head(struct buf *out, const struct http_head *h, const
 			buf_str(out, "Transfer-Encoding: chunked\r\n");
 		else if (h->has_length && h->status != 204)
 			write_framing(out, h);
-		if (f->request_id.n && !http_head_get(h, HTTP_FIELD_X_REQUEST_ID))
-			changes_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
+		if (!(h->seen & http_field_bit(HTTP_FIELD_DATE)))
+			own_write_field(out, f->changes, SLICE("Date"), f->date);
+		if (!(h->seen & http_field_bit(HTTP_FIELD_X_REQUEST_ID)))
+			own_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
 		changes_write(out, f->changes);
 		if (f->close)
 			buf_str(out, "Connection: close\r\n");

@@ -170,6 +170,7 @@ struct http1_forward {
 	struct slice client_ip;	 /* requests: appended to X-Forwarded-For */
 	struct slice proto;	 /* requests: X-Forwarded-Proto */
 	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
+	struct slice date;	 /* final responses: Date, where absent and if not empty (RFC 9110 6.6.1) */
 	bool chunked;		 /* responses: the body will be sent chunked */
 	bool close;		 /* Connection: close */
 	bool keep_alive;	 /* responses to HTTP/1.0: Connection: keep-alive */
@@ -191,12 +192,20 @@ void http1_write_response_head(struct buf *out, const struct http_head *h, const
 bool http1_is_request_id(struct slice id);
 
 /*
- * A response of Weir's own, complete: status line, Date-less minimal headers
- * (Content-Type: text/plain, Content-Length, X-Request-Id, Connection as
- * given; is_old: to HTTP/1.0; 405: Allow) and a one-line body "status reason: detail\n" (no body for HEAD).
+ * A response of Weir's own, complete: status line, minimal headers (Date,
+ * Content-Type: text/plain, Content-Length, X-Request-Id, Connection as
+ * given; 405: Allow) and a one-line body "status reason: detail\n" (no body for HEAD).
  */
-void http1_write_error(struct buf *out, unsigned status, struct slice detail, struct slice request_id, bool keep_alive,
-		       bool is_old, bool is_head);
+struct http1_error {
+	unsigned status;
+	struct slice detail;
+	struct slice request_id, date; /* empty: none */
+	bool keep_alive;
+	bool is_old; /* to HTTP/1.0 */
+	bool is_head;
+};
+
+void http1_write_error(struct buf *out, const struct http1_error *e);
 
 /* A redirect of Weir's own (RFC 9110 15.4), without a body. */
 struct http1_redirect {
@@ -206,8 +215,8 @@ struct http1_redirect {
 	struct slice path_head, path_tail; /* both empty: "/" */
 	struct slice query;		   /* without '?'; p NULL: none */
 	struct slice changes;		   /* of the answer's fields */
-	struct slice request_id;
-	bool keep_alive, is_old; /* as of http1_write_error() */
+	struct slice request_id, date; /* here and below as of http1_write_error() */
+	bool keep_alive, is_old;
 };
 
 void http1_write_redirect(struct buf *out, const struct http1_redirect *r);

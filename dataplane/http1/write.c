@@ -16,6 +16,12 @@ void http1_write_field(struct buf *out, struct slice name, struct slice value)
 	buf_str(out, "\r\n");
 }
 
+void own_write_field(struct buf *out, struct slice changes, struct slice name, struct slice value)
+{
+	if (value.n)
+		changes_write_field(out, changes, name, value);
+}
+
 void path_write(struct buf *out, struct slice head, struct slice tail)
 {
 	if (head.n + tail.n == 0)
@@ -52,8 +58,8 @@ void http1_write_redirect(struct buf *out, const struct http1_redirect *r)
 	if (!changes_take_place_of(r->changes, SLICE("Location")))
 		write_location(out, r);
 	buf_str(out, "Content-Length: 0\r\n");
-	if (r->request_id.n)
-		changes_write_field(out, r->changes, SLICE("X-Request-Id"), r->request_id);
+	own_write_field(out, r->changes, SLICE("Date"), r->date);
+	own_write_field(out, r->changes, SLICE("X-Request-Id"), r->request_id);
 	changes_write(out, r->changes);
 	if (!r->keep_alive)
 		buf_str(out, "Connection: close\r\n");
@@ -62,35 +68,36 @@ void http1_write_redirect(struct buf *out, const struct http1_redirect *r)
 	buf_str(out, "\r\n");
 }
 
-void http1_write_error(struct buf *out, unsigned status, struct slice detail, struct slice request_id, bool keep_alive,
-		       bool is_old, bool is_head)
+void http1_write_error(struct buf *out, const struct http1_error *e)
 {
-	const char *reason = http_status_reason(status);
+	static const struct slice unchanged = {NULL, 0};
+	const char *reason = http_status_reason(e->status);
 	/* "status reason: detail\n" */
-	size_t n = 3 + 1 + strlen(reason) + 2 + detail.n + 1;
+	size_t n = 3 + 1 + strlen(reason) + 2 + e->detail.n + 1;
 
 	buf_str(out, "HTTP/1.1 ");
-	buf_uint(out, status, 10);
+	buf_uint(out, e->status, 10);
 	buf_char(out, ' ');
 	buf_str(out, reason);
-	buf_str(out, "\r\nContent-Type: text/plain\r\nContent-Length: ");
+	buf_str(out, "\r\n");
+	own_write_field(out, unchanged, SLICE("Date"), e->date);
+	buf_str(out, "Content-Type: text/plain\r\nContent-Length: ");
 	buf_uint(out, n, 10);
 	buf_str(out, "\r\n");
-	if (request_id.n)
-		http1_write_field(out, SLICE("X-Request-Id"), request_id);
-	if (status == 405)
+	own_write_field(out, unchanged, SLICE("X-Request-Id"), e->request_id);
+	if (e->status == 405)
 		buf_str(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
-	if (!keep_alive)
+	if (!e->keep_alive)
 		buf_str(out, "Connection: close\r\n");
-	else if (is_old)
+	else if (e->is_old)
 		buf_str(out, "Connection: keep-alive\r\n");
 	buf_str(out, "\r\n");
-	if (is_head)
+	if (e->is_head)
 		return;
-	buf_uint(out, status, 10);
+	buf_uint(out, e->status, 10);
 	buf_char(out, ' ');
 	buf_str(out, reason);
 	buf_str(out, ": ");
-	buf_slice(out, detail);
+	buf_slice(out, e->detail);
 	buf_char(out, '\n');
 }

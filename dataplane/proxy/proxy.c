@@ -19,6 +19,24 @@ uint64_t proxy_random(struct proxy *p)
 	return z ^ (z >> 31);
 }
 
+/* Made anew when a second has passed, and when the wall clock was moved. */
+struct slice proxy_date(struct proxy *p, uint64_t now_us)
+{
+	if (now_us - p->date_from_us >= 1000000) {
+		uint64_t unix_s = (now_us + p->unix_offset_us) / 1000000;
+
+		http_date_format(p->date, unix_s);
+		p->date_from_us = unix_s * 1000000 - p->unix_offset_us;
+	}
+	return slice_of(p->date, sizeof(p->date));
+}
+
+void proxy_set_clock(struct proxy *p, uint64_t unix_offset_us)
+{
+	p->date_from_us -= unix_offset_us - p->unix_offset_us;
+	p->unix_offset_us = unix_offset_us;
+}
+
 static bool allocate(struct proxy *p)
 {
 	uint32_t n = p->cfg.limits.headers_bytes;
@@ -85,6 +103,8 @@ struct proxy *proxy_create(const struct proxy_config *config)
 	p->cfg = *config;
 	p->stats = config->stats;
 	p->prng = config->seed;
+	p->unix_offset_us = config->unix_offset_us;
+	p->date_from_us = UINT64_MAX / 2; /* none yet */
 	if (!allocate(p)) {
 		release(p);
 		return NULL;

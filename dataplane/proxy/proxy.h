@@ -45,6 +45,7 @@ struct proxy_config {
 	const void *listener_cc_ctx;
 	uint16_t worker;
 	uint64_t seed; /* for request ids and splits */
+	uint64_t unix_offset_us; /* as of proxy_set_clock() */
 	/* A snapshot copy that is not used any more goes back through this. */
 	void (*release)(void *ctx, const struct weir_snapshot *s);
 	void *release_ctx;
@@ -58,6 +59,9 @@ void proxy_destroy(struct proxy *p, uint64_t now_us);
  * difference, tells upstream which backends to keep, releases the old one.
  */
 void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
+
+/* What added to now_us is the wall clock's time, in microseconds since 1970: for Date. Cheap; to be called now and then. */
+void proxy_set_clock(struct proxy *p, uint64_t unix_offset_us);
 
 /*
  * No new connections; idle ones are closed, a slice of them at a time, busy

@@ -136,6 +136,9 @@ struct proxy {
 	uint32_t n_mirrors;
 	uint64_t mirror_bytes; /* in their queues; no less than there are */
 	uint64_t prng;
+	uint64_t unix_offset_us;
+	uint64_t date_from_us; /* date is right for a second from here on */
+	char date[HTTP_DATE_LEN];
 	bool is_draining;
 	const struct weir_snapshot *current; /* NULL: none yet */
 	unsigned n_listening;
@@ -144,6 +147,8 @@ struct proxy {
 
 /* proxy.c */
 uint64_t proxy_random(struct proxy *p);
+/* The value of Date; good until the next call. */
+struct slice proxy_date(struct proxy *p, uint64_t now_us);
 /* Opens and closes listeners so that they fit the snapshot. */
 void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
 

@@ -317,6 +317,7 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 	struct http1_forward f = {0};
 
 	choose_framing(rq, &f);
+	f.date = proxy_date(rq->client->p, now_us);
 	if (!write_response_head(rq, &f)) {
 		if (tcp_send_room(rq->client->tcp) > rq->client->p->scratch_size) { /* not room: mbufs, or closed */
 			stat_reason(rq->client->p->stats, WEIR_R_REQ_CLIENT_GONE);

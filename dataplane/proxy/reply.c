@@ -44,8 +44,15 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 	if (!rq->body_sent)
 		rq->keep = false;
 	buf_init(&b, p->scratch, p->scratch_size);
-	http1_write_error(&b, status, detail, rq->request_id, rq->keep && !p->is_draining, rq->head.minor == 0,
-			  rq->head.method == HTTP_METHOD_HEAD);
+	http1_write_error(&b, &(struct http1_error){
+				      .status = status,
+				      .detail = detail,
+				      .request_id = rq->request_id,
+				      .date = proxy_date(p, now_us),
+				      .keep_alive = rq->keep && !p->is_draining,
+				      .is_old = rq->head.minor == 0,
+				      .is_head = rq->head.method == HTTP_METHOD_HEAD,
+			      });
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
 		client_end(c, true, now_us);
 		return;
@@ -63,6 +70,7 @@ void reply_redirect(struct request *rq, struct http1_redirect *r, uint64_t now_u
 	if (!rq->body_sent)
 		rq->keep = false;
 	r->request_id = rq->request_id;
+	r->date = proxy_date(p, now_us);
 	r->keep_alive = rq->keep && !p->is_draining;
 	r->is_old = rq->head.minor == 0;
 	buf_init(&b, p->scratch, p->scratch_size);
@@ -85,6 +93,7 @@ void reply_options(struct request *rq, uint64_t now_us)
 
 	buf_init(&b, p->scratch, p->scratch_size);
 	buf_str(&b, "HTTP/1.1 204 No Content\r\n");
+	http1_write_field(&b, SLICE("Date"), proxy_date(p, now_us));
 	http1_write_field(&b, SLICE("X-Request-Id"), rq->request_id);
 	if (!rq->keep || !rq->body_sent)
 		buf_str(&b, "Connection: close\r\n");
@@ -104,7 +113,8 @@ void reply_busy(struct client *c, enum weir_reason why, uint64_t now_us)
 
 	stat_reason(p->stats, why);
 	buf_init(&b, p->scratch, p->scratch_size);
-	http1_write_error(&b, 503, SLICE("too many requests in hand"), slice_of("", 0), false, false, false);
+	http1_write_error(&b, &(struct http1_error){
+				      .status = 503, .detail = SLICE("too many requests in hand"), .date = proxy_date(p, now_us)});
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
 		client_end(c, true, now_us);
 		return;

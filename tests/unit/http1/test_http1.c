@@ -531,6 +531,35 @@ static void response_is_rebuilt_for_the_client(void **state)
 	assert_text(buf_get(&b), "HTTP/1.1 404 Gone away\r\nX-Request-Id: theirs\r\nContent-Length: 7\r\nConnection: close\r\n\r\n");
 }
 
+static void response_gets_a_date_where_it_has_none(void **state)
+{
+	static struct parsed r;
+	struct http1_forward f = {.date = SLICE("then")};
+	static const char *const texts[][2] = {
+		{"HTTP/1.1 204 No\r\nA: b\r\n\r\n", "HTTP/1.1 204 No\r\nA: b\r\nDate: then\r\n\r\n"},
+		{"HTTP/1.1 204 No\r\nDate: now\r\n\r\n", "HTTP/1.1 204 No\r\nDate: now\r\n\r\n"},
+		{"HTTP/1.1 103 Early\r\nA: b\r\n\r\n", "HTTP/1.1 103 Early\r\nA: b\r\n\r\n"},
+	};
+	char mem[256];
+	char list_mem[64];
+	struct buf list;
+	struct buf b;
+
+	for (size_t i = 0; i < 3; i++) {
+		feed(&r, texts[i][0], strlen(texts[i][0]), 0, 0, true);
+		buf_init(&b, mem, sizeof(mem));
+		http1_write_response_head(&b, &r.h, &f);
+		assert_text(buf_get(&b), texts[i][1]);
+	}
+	buf_init(&list, list_mem, sizeof(list_mem));
+	http1_change_add(&list, HTTP1_CHANGE_REMOVE, SLICE("date"), SLICE(""));
+	f.changes = buf_get(&list);
+	feed(&r, texts[0][0], strlen(texts[0][0]), 0, 0, true);
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_response_head(&b, &r.h, &f);
+	assert_text(buf_get(&b), "HTTP/1.1 204 No\r\nA: b\r\n\r\n");
+}
+
 static void change(struct buf *list, enum http1_change_kind kind, const char *name, const char *value)
 {
 	http1_change_add(list, kind, slice_str(name), slice_str(value));
@@ -641,9 +670,14 @@ static void own_error_is_complete(void **state)
 	struct buf b;
 
 	buf_init(&b, mem, sizeof(mem));
-	http1_write_error(&b, 404, SLICE("no route"), SLICE("id1"), false, false, false);
+	http1_write_error(&b, &(struct http1_error){.status = 404, .detail = SLICE("no route"), .request_id = SLICE("id1")});
 	assert_text(buf_get(&b), "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 24\r\n"
 				 "X-Request-Id: id1\r\nConnection: close\r\n\r\n404 Not Found: no route\n");
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_error(&b, &(struct http1_error){.status = 405, .detail = SLICE("no"), .date = SLICE("then"), .keep_alive = true,
+						    .is_old = true, .is_head = true});
+	assert_text(buf_get(&b), "HTTP/1.1 405 Method Not Allowed\r\nDate: then\r\nContent-Type: text/plain\r\nContent-Length: 27\r\n"
+				 "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\nConnection: keep-alive\r\n\r\n");
 }
 
 int main(void)
@@ -661,6 +695,7 @@ int main(void)
 		cmocka_unit_test(long_extensions_and_trailers_are_bounded),
 		cmocka_unit_test(request_is_rebuilt_for_the_backend),
 		cmocka_unit_test(response_is_rebuilt_for_the_client),
+		cmocka_unit_test(response_gets_a_date_where_it_has_none),
 		cmocka_unit_test(changed_request_has_each_field_as_the_last_change_says),
 		cmocka_unit_test(changed_path_keeps_the_query_and_is_never_empty),
 		cmocka_unit_test(changed_response_keeps_its_framing_and_interim_ones_stay),
