@@ -346,6 +346,7 @@ int config_parse(const char *name, const char *data, size_t n, struct config *ou
 	memset(out, 0, sizeof(*out));
 	out->main_core = -1;
 	set_defaults(config_keys, out);
+	config_forwarding_init(out);
 	if (!yaml_parser_initialize(&y))
 		return -ENOMEM;
 	yaml_parser_set_input_string(&y, (const unsigned char *)data, n);

@@ -100,6 +100,9 @@ struct config {
 	uint32_t line_bytes, headers_bytes;
 	uint16_t n_fields;
 
+	/* forwarding */
+	char via[64]; /* pseudonym in Via; empty: none */
+
 	/* times */
 	uint32_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
 	uint32_t connect_timeout_ms, response_timeout_ms, upstream_idle_ms;

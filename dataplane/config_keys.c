@@ -447,6 +447,8 @@ const struct key config_keys[] = {
 	 .help = "Sizes fixed at start. What does not fit is refused and counted, never a reason to stop."},
 	{.name = "limits", .type = KEY_SECTION, .keys = limits_keys, .help = "Bounds of messages, buffers and connections."},
 	{.name = "tcp", .type = KEY_SECTION, .keys = config_tcp_keys, .help = "How TCP behaves."},
+	{.name = "forwarding", .type = KEY_SECTION, .keys = config_forwarding_keys,
+	 .help = "What requests say of their way, and whom Weir believes of it."},
 	{.name = "timeouts", .type = KEY_SECTION, .keys = timeouts_keys, .help = "All in milliseconds."},
 	{.name = "control", .type = KEY_SECTION, .keys = control_keys, .help = "The way to weir-ctrl."},
 	{0},

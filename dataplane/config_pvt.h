@@ -37,6 +37,7 @@ struct key {
 
 extern const struct key config_keys[];
 extern const struct key config_tcp_keys[]; /* config_tcp.c */
+extern const struct key config_forwarding_keys[]; /* config_forwarding.c */
 
 struct parse {
 	const char *name;
@@ -51,6 +52,8 @@ struct parse {
 	const yaml_node_t *ports_at, *pools_at, *limits_at;
 };
 
+/* Defaults of the section forwarding that the table does not set. */
+void config_forwarding_init(struct config *c);
 /* What spans the keys of the section tcp. */
 void config_check_tcp(struct parse *p);
 

@@ -357,6 +357,7 @@ static bool create_proxy(struct worker *w)
 		.worker = w->wc.id,
 		.seed = w->wc.seed ^ 0x9e3779b97f4a7c15ull,
 		.unix_offset_us = unix_offset_us(now_us(w, rte_rdtsc())),
+		.forwarding = {.via = c->via},
 		.release = release_snapshot,
 		.release_ctx = w,
 	};

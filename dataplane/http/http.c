@@ -48,7 +48,7 @@ static enum http_field_id candidate(struct slice name)
 	case 10:
 		return ascii_lower(name.p[0]) == 'c' ? HTTP_FIELD_CONNECTION : HTTP_FIELD_KEEP_ALIVE;
 	case 12:
-		return HTTP_FIELD_X_REQUEST_ID;
+		return ascii_lower(name.p[0]) == 'm' ? HTTP_FIELD_MAX_FORWARDS : HTTP_FIELD_X_REQUEST_ID;
 	case 14:
 		return HTTP_FIELD_CONTENT_LENGTH;
 	case 15:

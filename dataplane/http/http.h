@@ -41,6 +41,7 @@ enum http_method {
 	X(DATE, "date") \
 	X(SERVER, "server") \
 	X(VIA, "via") \
+	X(MAX_FORWARDS, "max-forwards") \
 	X(FORWARDED, "forwarded") \
 	X(X_FORWARDED_FOR, "x-forwarded-for") \
 	X(X_FORWARDED_PROTO, "x-forwarded-proto") \
@@ -91,6 +92,9 @@ struct http_head {
 	struct slice authority; /* Host (or the absolute-form's authority) with port, lower case */
 	bool expect_continue;
 	bool is_https; /* absolute-form of an https URI */
+	bool takes_trailers; /* TE: trailers (RFC 9110 10.1.4) */
+	bool has_max_forwards; /* OPTIONS and TRACE only (RFC 9110 7.6.2); its field counts as hop_by_hop then */
+	uint32_t max_forwards;
 	/* responses */
 	uint16_t status;
 	struct slice reason;

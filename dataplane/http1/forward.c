@@ -72,6 +72,7 @@ static bool is_dropped_from_request(const struct http_field *f)
 	case HTTP_FIELD_X_FORWARDED_PROTO:
 	case HTTP_FIELD_X_FORWARDED_HOST:
 	case HTTP_FIELD_X_REQUEST_ID:
+	case HTTP_FIELD_VIA:
 		return true;
 	default:
 		return f->hop_by_hop;
@@ -89,29 +90,55 @@ static void write_framing(struct buf *out, const struct http_head *h)
 	}
 }
 
-static void write_forwarded_for(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+/* The values of all fields of this kind as one list, and value at its end, if it is one. */
+static void write_list(struct buf *out, const struct http_head *h, struct slice changes, enum http_field_id id, struct slice name,
+		       struct slice value)
 {
-	buf_str(out, "X-Forwarded-For: ");
-	for (unsigned i = 0; i < h->n_fields; i++) {
-		if (h->fields[i].id != HTTP_FIELD_X_FORWARDED_FOR || h->fields[i].value.n == 0)
-			continue;
-		buf_slice(out, h->fields[i].value);
-		buf_str(out, ", ");
+	bool is_first = true;
+
+	if (!(h->seen & http_field_bit(id))) {
+		own_write_field(out, changes, name, value);
+		return;
 	}
-	buf_slice(out, f->client_ip);
+	if (changes_take_place_of(changes, name))
+		return;
+	buf_slice(out, name);
+	buf_str(out, ": ");
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		if (h->fields[i].id != id || h->fields[i].value.n == 0 || h->fields[i].hop_by_hop)
+			continue;
+		buf_str(out, is_first ? "" : ", ");
+		buf_slice(out, h->fields[i].value);
+		is_first = false;
+	}
+	if (value.n)
+		buf_str(out, is_first ? "" : ", ");
+	buf_slice(out, value);
 	buf_str(out, "\r\n");
 }
 
 static void write_forwarded(struct buf *out, const struct http_head *h, const struct http1_forward *f)
 {
-	if (!changes_take_place_of(f->changes, SLICE("X-Forwarded-For")))
-		write_forwarded_for(out, h, f);
-	changes_write_field(out, f->changes, SLICE("X-Forwarded-Proto"), f->proto);
-	if (h->authority.n)
-		changes_write_field(out, f->changes, SLICE("X-Forwarded-Host"), h->authority);
-	if (f->request_id.n)
-		changes_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
+	write_list(out, h, f->changes, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), f->client_ip);
+	own_write_field(out, f->changes, SLICE("X-Forwarded-Proto"), f->proto);
+	own_write_field(out, f->changes, SLICE("X-Forwarded-Host"), h->authority);
+	own_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
+	write_list(out, h, f->changes, HTTP_FIELD_VIA, SLICE("Via"), f->via);
 	changes_write(out, f->changes);
+	if (h->has_max_forwards) {
+		buf_str(out, "Max-Forwards: ");
+		buf_uint(out, h->max_forwards ? h->max_forwards - 1 : 0, 10);
+		buf_str(out, "\r\n");
+	}
+}
+
+/* What is of the connection to the backend: the options of Connection, and the fields that they name. */
+static void write_connection(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+{
+	if (h->takes_trailers) /* the backend may send some: they are passed on */
+		buf_str(out, f->close ? "TE: trailers\r\nConnection: close, TE\r\n" : "TE: trailers\r\nConnection: TE\r\n");
+	else if (f->close)
+		buf_str(out, "Connection: close\r\n");
 }
 
 static void write_target(struct buf *out, const struct http_head *h, const struct http1_forward *f)
@@ -136,8 +163,7 @@ void http1_write_request_head(struct buf *out, const struct http_head *h, const 
 	write_fields(out, h, f->changes, is_dropped_from_request);
 	write_framing(out, h);
 	write_forwarded(out, h, f);
-	if (f->close)
-		buf_str(out, "Connection: close\r\n");
+	write_connection(out, h, f);
 	buf_str(out, "\r\n");
 }
 

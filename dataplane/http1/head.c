@@ -187,6 +187,43 @@ static enum http1_outcome finish_host(struct http_head *h)
 	return HTTP1_DONE;
 }
 
+static bool take_te(void *ctx, struct slice e)
+{
+	struct http_head *h = ctx;
+
+	h->takes_trailers |= slice_eq_nocase(e, SLICE("trailers"));
+	return true;
+}
+
+/* Who speaks HTTP/1.0 gets no chunked body, and so no trailers. */
+static void finish_te(struct http_head *h)
+{
+	if (!has(h, HTTP_FIELD_TE) || h->minor == 0)
+		return;
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (h->fields[i].id == HTTP_FIELD_TE)
+			each_element(h->fields[i].value, take_te, h);
+}
+
+/* RFC 9110 7.6.2. It is counted for these two methods; in others it is a field as any other. */
+static enum http1_outcome finish_max_forwards(struct http_head *h)
+{
+	uint64_t n;
+
+	if (!has(h, HTTP_FIELD_MAX_FORWARDS) || (h->method != HTTP_METHOD_OPTIONS && h->method != HTTP_METHOD_TRACE))
+		return HTTP1_DONE;
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		if (h->fields[i].id != HTTP_FIELD_MAX_FORWARDS)
+			continue;
+		if (h->has_max_forwards || !parse_length(h->fields[i].value, &n))
+			return HTTP1_BAD_MAX_FORWARDS;
+		h->fields[i].hop_by_hop = true;
+		h->has_max_forwards = true;
+		h->max_forwards = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+	}
+	return HTTP1_DONE;
+}
+
 static enum http1_outcome finish_expect(struct http_head *h)
 {
 	if (!has(h, HTTP_FIELD_EXPECT))
@@ -233,5 +270,8 @@ enum http1_outcome head_finish(struct http_head *h, bool is_response, enum http_
 	o = finish_host(h);
 	if (o == HTTP1_DONE)
 		o = finish_expect(h);
+	if (o == HTTP1_DONE)
+		o = finish_max_forwards(h);
+	finish_te(h);
 	return o;
 }

@@ -32,6 +32,7 @@
 	X(TRANSFER_CODING, 501, "bad_transfer_coding", "a transfer coding other than chunked") \
 	X(TRANSFER_ENCODING_1_0, 400, "bad_transfer_encoding_1_0", "Transfer-Encoding in HTTP/1.0") \
 	X(CONNECTION, 400, "bad_connection", "Connection is not a list of tokens") \
+	X(MAX_FORWARDS, 400, "bad_max_forwards", "Max-Forwards of OPTIONS or TRACE is not a number, or is there twice") \
 	X(EXPECT, 417, "bad_expect", "an expectation other than 100-continue") \
 	X(STATUS_LINE, 502, "bad_status_line", "response status line is malformed") \
 	X(CHUNK_SIZE, 400, "bad_chunk_size", "chunk size is not a hexadecimal number, or overflows") \
@@ -169,6 +170,7 @@ struct http1_forward {
 	struct slice path_head, path_tail;
 	struct slice client_ip;	 /* requests: appended to X-Forwarded-For */
 	struct slice proto;	 /* requests: X-Forwarded-Proto */
+	struct slice via;	 /* requests: appended to Via, if not empty */
 	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
 	struct slice date;	 /* final responses: Date, where absent and if not empty (RFC 9110 6.6.1) */
 	bool chunked;		 /* responses: the body will be sent chunked */
@@ -181,7 +183,7 @@ struct http1_forward {
  * Expect, Host, Content-Length, Transfer-Encoding and X-Forwarded-* as
  * received are left out; Host, framing and forwarding fields are written
  * anew. X-Forwarded-For keeps what the client said and appends to it; -Proto
- * and -Host are replaced.
+ * and -Host are replaced. Max-Forwards is one less, where it is counted.
  */
 void http1_write_request_head(struct buf *out, const struct http_head *h, const struct http1_forward *f);
 

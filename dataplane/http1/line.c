@@ -61,11 +61,14 @@ enum http1_outcome line_status(struct http_head *h, struct slice line)
 	return is_all(h->reason, CLASS_VALUE) ? HTTP1_DONE : HTTP1_BAD_STATUS_LINE;
 }
 
-/* Fields that concern one connection only, by their kind (RFC 9110 7.6.1). */
+/*
+ * Fields that concern one connection only, by their kind (RFC 9110 7.6.1), or
+ * the next proxy only (11.7), which Weir is none of. Trailer is not among them
+ * (6.6.2): it tells who gets the message what to expect, or what was lost.
+ */
 #define HOP_BY_HOP \
 	(1u << HTTP_FIELD_CONNECTION | 1u << HTTP_FIELD_KEEP_ALIVE | 1u << HTTP_FIELD_PROXY_CONNECTION | 1u << HTTP_FIELD_TE | \
-	 1u << HTTP_FIELD_TRAILER | 1u << HTTP_FIELD_TRANSFER_ENCODING | 1u << HTTP_FIELD_UPGRADE | \
-	 1u << HTTP_FIELD_PROXY_AUTHENTICATE | 1u << HTTP_FIELD_PROXY_AUTHORIZATION)
+	 1u << HTTP_FIELD_TRANSFER_ENCODING | 1u << HTTP_FIELD_UPGRADE | 1u << HTTP_FIELD_PROXY_AUTHENTICATE | 1u << HTTP_FIELD_PROXY_AUTHORIZATION)
 
 static bool is_blank(char c)
 {

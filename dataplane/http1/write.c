@@ -10,15 +10,26 @@ void http1_write_chunk_size(struct buf *out, size_t n)
 
 void http1_write_field(struct buf *out, struct slice name, struct slice value)
 {
-	buf_slice(out, name);
-	buf_str(out, ": ");
-	buf_slice(out, value);
-	buf_str(out, "\r\n");
+	size_t n = name.n + value.n + 4;
+	char *p = out->p + out->n;
+
+	if (n > out->cap - out->n) {
+		out->overflow = true;
+		return;
+	}
+	memcpy(p, name.p, name.n);
+	memcpy(p + name.n, ": ", 2);
+	if (value.n)
+		memcpy(p + name.n + 2, value.p, value.n);
+	memcpy(p + n - 2, "\r\n", 2);
+	out->n += n;
 }
 
 void own_write_field(struct buf *out, struct slice changes, struct slice name, struct slice value)
 {
-	if (value.n)
+	if (value.n && !changes.n)
+		http1_write_field(out, name, value);
+	else if (value.n)
 		changes_write_field(out, changes, name, value);
 }
 

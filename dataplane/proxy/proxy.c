@@ -63,6 +63,21 @@ static bool allocate(struct proxy *p)
 	return true;
 }
 
+static void make_via(struct proxy *p)
+{
+	const char *name = p->cfg.forwarding.via;
+
+	for (unsigned minor = 0; name && *name && minor < 2; minor++) {
+		struct buf b;
+
+		buf_init(&b, p->via_text[minor], sizeof(p->via_text[minor]));
+		buf_str(&b, minor ? "1.1 " : "1.0 ");
+		buf_str(&b, name);
+		assert(!b.overflow);
+		p->via[minor] = buf_get(&b);
+	}
+}
+
 static void release(struct proxy *p)
 {
 	rte_free(p->clients);
@@ -105,6 +120,7 @@ struct proxy *proxy_create(const struct proxy_config *config)
 	p->prng = config->seed;
 	p->unix_offset_us = config->unix_offset_us;
 	p->date_from_us = UINT64_MAX / 2; /* none yet */
+	make_via(p);
 	if (!allocate(p)) {
 		release(p);
 		return NULL;

@@ -17,9 +17,15 @@
 #include "weir/snapshot.h"
 
 #define PROXY_WHEEL_KINDS 3
+#define PROXY_MAX_VIA 64
 
 struct proxy;
 struct rte_mempool;
+
+/* What the proxy says of itself. */
+struct proxy_forwarding {
+	const char *via; /* pseudonym in Via (RFC 9110 7.6.3), shorter than PROXY_MAX_VIA; NULL or "": none */
+};
 
 struct proxy_config {
 	struct tcp_stack *tcp;
@@ -46,6 +52,7 @@ struct proxy_config {
 	uint16_t worker;
 	uint64_t seed; /* for request ids and splits */
 	uint64_t unix_offset_us; /* as of proxy_set_clock() */
+	struct proxy_forwarding forwarding;
 	/* A snapshot copy that is not used any more goes back through this. */
 	void (*release)(void *ctx, const struct weir_snapshot *s);
 	void *release_ctx;

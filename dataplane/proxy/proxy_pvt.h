@@ -139,6 +139,8 @@ struct proxy {
 	uint64_t unix_offset_us;
 	uint64_t date_from_us; /* date is right for a second from here on */
 	char date[HTTP_DATE_LEN];
+	char via_text[2][PROXY_MAX_VIA + 4];
+	struct slice via[2]; /* what is appended to Via, by the minor version that the request came with */
 	bool is_draining;
 	const struct weir_snapshot *current; /* NULL: none yet */
 	unsigned n_listening;
@@ -229,7 +231,7 @@ bool relay_response(struct request *rq, uint64_t now_us);
 void reply_error(struct request *rq, enum weir_reason why, unsigned status, struct slice detail, uint64_t now_us);
 /* A redirect of the route's, counted; frees the request. */
 void reply_redirect(struct request *rq, struct http1_redirect *r, uint64_t now_us);
-/* "204 No Content" to OPTIONS *. */
+/* "204 No Content" to OPTIONS of Weir itself, or that goes no further (RFC 9110 7.6.2). */
 void reply_options(struct request *rq, uint64_t now_us);
 void reply_count(struct proxy *p, unsigned status);
 /* 503 without a request object: there is none, or no memory for one more. */

@@ -102,6 +102,7 @@ void request_write_head(const struct request *rq, struct buf *out)
 	char ip[IP_TEXT_MAX];
 	struct http1_forward f = {
 		.proto = SLICE("http"),
+		.via = rq->client->p->via[rq->head.minor],
 		.request_id = rq->request_id,
 		.changes = rq->changes,
 		.host = rq->host,

@@ -234,7 +234,11 @@ void request_route(struct request *rq, uint64_t now_us)
 		reply_error(rq, WEIR_R_REQ_METHOD, 405, SLICE("TRACE is not served"), now_us);
 		return;
 	}
-	if (rq->head.path.p[0] == '*') {
+	if (rq->head.is_https) { /* RFC 9110 7.4: it may be answered over TLS only */
+		reply_error(rq, WEIR_R_REQ_MISDIRECTED, 421, SLICE("an https URI over a connection without TLS"), now_us);
+		return;
+	}
+	if (rq->head.path.p[0] == '*' || (rq->head.has_max_forwards && rq->head.max_forwards == 0)) {
 		reply_options(rq, now_us);
 		return;
 	}

@@ -263,7 +263,8 @@ enum weir_reason_kind {
 	X(MIRROR_SLOW, "mirror_slow", "mirrored request cut: its endpoint takes the body more slowly than the client sends it") \
 	X(MIRROR_FAILED, "mirror_failed", "mirrored request cut: its endpoint refused, closed or broke the connection, or answered no HTTP/1.1") \
 	X(MIRROR_TIMEOUT, "mirror_timeout", "mirrored request cut: no answer of its endpoint in time") \
-	X(MIRROR_CUT, "mirror_cut", "mirrored request cut: the request itself ended before its body was complete, or the dataplane drains")
+	X(MIRROR_CUT, "mirror_cut", "mirrored request cut: the request itself ended before its body was complete, or the dataplane drains") \
+	X(REQ_MISDIRECTED, "req_misdirected", "421: an https URI over a connection without TLS")
 
 #define WEIR_REASONS(X) \
 	WEIR_REASONS_PACKET(X) \

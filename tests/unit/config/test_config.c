@@ -55,6 +55,7 @@ static void full_file_fills_the_structure(void **state)
 			       "  ecn: false\n"
 			       "  listeners: [{port: 443, address: 192.0.2.10, congestion_control: bbr}]\n"
 			       "  backends: [{name: 'default/api:80', congestion_control: cubic}]\n"
+			       "forwarding: {via: 'gate:80'}\n"
 			       "control: {socket: /tmp/x.sock, user: 65534}\n",
 			       &c),
 			 0);
@@ -78,6 +79,7 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.main_core, 1);
 	assert_int_equal(c.memory_mb, 512);
 	assert_int_equal(c.n_connections, 1000);
+	assert_string_equal(c.via, "gate:80");
 	assert_int_equal(c.cc, TCP_CC_NEWRENO);
 	assert_int_equal(c.upstream_cc, TCP_CC_BBR);
 	assert_int_equal(config_n_bbr(&c), 1000); /* chosen somewhere: room for all connections */
@@ -122,6 +124,9 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_true(c.device_offloads && c.gro);
 	assert_int_equal(c.tso_bytes, NET_TSO_MAX);
 	assert_int_equal(config_n_bbr(&c), 0);
+	assert_string_equal(c.via, "weir");
+	assert_int_equal(parse(PORT "forwarding: {via: ''}\n", &c), 0);
+	assert_string_equal(c.via, "");
 }
 
 static void every_way_of_steering_has_a_name(void **state)
@@ -177,6 +182,8 @@ static const struct {
 	{PORT "tcp: {listeners: [{port: 80}]}\n", "weir.yaml:4:19: tcp.listeners: expected port and congestion_control"},
 	{PORT "tcp: {backends: [{name: api, congestion_control: bbr}]}\n", "weir.yaml:4:25: name: expected namespace/service:port"},
 	{PORT "tcp: {backends: [{congestion_control: bbr}]}\n", "weir.yaml:4:18: tcp.backends: expected name"},
+	{PORT "forwarding: {via: a b}\n", "weir.yaml:4:19: via: expected a word"},
+	{PORT "forwarding: {via: 'a:0'}\n", "weir.yaml:4:19: via: expected a word"},
 	{PORT "---\na: b\n", "weir.yaml:5:1: a second document"},
 	{"ports: []\n", "ports: missing"},
 	{"ports: [{mtu: 1500}]\n", "port 0 has no device"},

@@ -193,6 +193,11 @@ static const struct {
 	{"GET / HTTP/1.1\r\n" H "Connection: content-length\r\n\r\n", "bad_connection"},
 	{"GET / HTTP/1.1\r\n" H "Expect: 100-Continue\r\n\r\n", "done"},
 	{"GET / HTTP/1.1\r\n" H "Expect: 200\r\n\r\n", "bad_expect"},
+	{"OPTIONS / HTTP/1.1\r\n" H "Max-Forwards: 1\r\n\r\n", "done"},
+	{"OPTIONS / HTTP/1.1\r\n" H "Max-Forwards: -1\r\n\r\n", "bad_max_forwards"},
+	{"TRACE / HTTP/1.1\r\n" H "Max-Forwards:\r\n\r\n", "bad_max_forwards"},
+	{"OPTIONS / HTTP/1.1\r\n" H "Max-Forwards: 1\r\nmax-forwards: 1\r\n\r\n", "bad_max_forwards"},
+	{"GET / HTTP/1.1\r\n" H "Max-Forwards: x\r\n\r\n", "done"},
 	{"GET /" LONG50 LONG50 LONG50 LONG50 " HTTP/1.1\r\n" H "\r\n", "bad_line_too_long"},
 	{"GET / HTTP/1.1\r\n" H F F F F F F F F F "\r\n", "done"},
 	{"GET / HTTP/1.1\r\n" H F F F F F F F F F F "\r\n", "bad_too_many_fields"},
@@ -565,6 +570,73 @@ static void change(struct buf *list, enum http1_change_kind kind, const char *na
 	http1_change_add(list, kind, slice_str(name), slice_str(value));
 }
 
+/* What is written of a request, from its fields on. */
+static void assert_rebuilt(const char *text, const struct http1_forward *f, const char *want)
+{
+	static struct parsed r;
+	char mem[1024];
+	struct buf b;
+	const char *fields;
+
+	feed(&r, text, strlen(text), 0, 0, false);
+	assert_int_equal(r.o, HTTP1_DONE);
+	buf_init(&b, mem, sizeof(mem) - 1);
+	http1_write_request_head(&b, &r.h, f);
+	assert_false(b.overflow);
+	mem[b.n] = 0;
+	fields = strstr(mem, "\r\n") + 2;
+	assert_text(slice_str(fields), want);
+}
+
+static void via_is_appended_to_what_there_is(void **state)
+{
+	static const struct http1_forward f = {.via = {"1.1 weir", 8}};
+	static const struct http1_forward none = {0};
+#define OF_A "X-Forwarded-Host: a\r\n"
+
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &f, "Host: a\r\n" OF_A "Via: 1.1 weir\r\n\r\n");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 x, 1.1 y\r\nvia: 2 z\r\nVia:\r\n\r\n", &f,
+		       "Host: a\r\n" OF_A "Via: 1.0 x, 1.1 y, 2 z, 1.1 weir\r\n\r\n");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 x\r\nConnection: via\r\n\r\n", &f,
+		       "Host: a\r\n" OF_A "Via: 1.1 weir\r\n\r\n");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 x\r\n\r\n", &none, "Host: a\r\n" OF_A "Via: 1.0 x\r\n\r\n");
+}
+
+static void max_forwards_is_one_less_where_it_is_counted(void **state)
+{
+	static const struct http1_forward f = {0};
+
+	assert_rebuilt("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n", &f, "Host: a\r\n" OF_A "Max-Forwards: 9\r\n\r\n");
+	assert_rebuilt("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 99999999999\r\n\r\n", &f,
+		       "Host: a\r\n" OF_A "Max-Forwards: 4294967294\r\n\r\n");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n", &f, "Host: a\r\nMax-Forwards: 10\r\n" OF_A "\r\n");
+}
+
+static void backend_learns_that_the_client_takes_trailers(void **state)
+{
+	static const struct http1_forward f = {0}, closes = {.close = true};
+	static const struct {
+		const char *te, *want;
+	} cases[] = {
+		{"TE: trailers\r\n", "TE: trailers\r\nConnection: TE\r\n"},
+		{"TE: gzip;q=0.5, Trailers\r\nConnection: TE\r\n", "TE: trailers\r\nConnection: TE\r\n"},
+		{"TE: deflate\r\nTE: trailers\r\n", "TE: trailers\r\nConnection: TE\r\n"},
+		{"TE: trailers;q=1\r\n", ""},
+		{"TE: gzip\r\nConnection: TE\r\n", ""},
+		{"TE:\r\n", ""},
+	};
+	char text[256], want[256];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", cases[i].te);
+		snprintf(want, sizeof(want), "Host: a\r\n" OF_A "%s\r\n", cases[i].want);
+		assert_rebuilt(text, &f, want);
+	}
+	assert_rebuilt("GET / HTTP/1.0\r\nHost: a\r\nTE: trailers\r\n\r\n", &f, "Host: a\r\n" OF_A "\r\n");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n", &closes,
+		       "Host: a\r\n" OF_A "TE: trailers\r\nConnection: close, TE\r\n\r\n");
+}
+
 static void changed_request_has_each_field_as_the_last_change_says(void **state)
 {
 	static struct parsed r;
@@ -696,6 +768,9 @@ int main(void)
 		cmocka_unit_test(request_is_rebuilt_for_the_backend),
 		cmocka_unit_test(response_is_rebuilt_for_the_client),
 		cmocka_unit_test(response_gets_a_date_where_it_has_none),
+		cmocka_unit_test(via_is_appended_to_what_there_is),
+		cmocka_unit_test(max_forwards_is_one_less_where_it_is_counted),
+		cmocka_unit_test(backend_learns_that_the_client_takes_trailers),
 		cmocka_unit_test(changed_request_has_each_field_as_the_last_change_says),
 		cmocka_unit_test(changed_path_keeps_the_query_and_is_never_empty),
 		cmocka_unit_test(changed_response_keeps_its_framing_and_interim_ones_stay),

@@ -39,6 +39,7 @@ static struct upstream *upstream;
 static struct proxy *proxy;
 static struct weir_worker_stats *stats;
 static unsigned n_released;
+static struct proxy_forwarding forwarding; /* of the next proxy */
 static const struct http1_limits limits = {.line_bytes = 1000, .headers_bytes = 4000, .n_fields = 50};
 
 /* The proxy's layers ask this of net/, which is not here. */
@@ -411,7 +412,7 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	const struct tcp_listen mirror_args = {.port = 8081, .accept = on_accept_mirror, .event = on_event};
 	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .n_mirrors = N_MIRRORS, .limits = limits, .header_timeout_ms = 5000,
 				  .body_timeout_ms = 8000, .idle_timeout_ms = 20000, .response_timeout_ms = 4000, .n_tries = 3,
-				  .release = release, .seed = 1};
+				  .release = release, .seed = 1, .forwarding = forwarding};
 	struct weir_endpoint_set *set;
 	struct tcp_listener *l;
 
@@ -462,6 +463,7 @@ static void end(void)
 	proxy_destroy(proxy, sim.now_us);
 	upstream_destroy(upstream, sim.now_us);
 	memset(&route, 0, sizeof(route));
+	memset(&forwarding, 0, sizeof(forwarding));
 	n_mirror_backends = 0;
 	assert_int_equal(n_released, 1);
 	sim_fini(&sim);

@@ -39,10 +39,51 @@ static void date_is_that_of_the_wall_clock_wherever_it_is_moved(void **state)
 	end();
 }
 
+static void via_names_the_version_that_the_client_spoke(void **state)
+{
+	forwarding.via = "gate:8080";
+	start(42);
+	mode = ORIGIN_SINK;
+	exchange("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 x\r\n\r\n");
+	assert_non_null(strstr(seen, "\nVia: 1.0 x, 1.1 gate:8080\n"));
+	exchange("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+	assert_non_null(strstr(seen, "\nVia: 1.0 gate:8080\n"));
+	assert_null(strstr(got, "Via"));
+	end();
+}
+
+static void options_goes_as_far_as_max_forwards_says(void **state)
+{
+	start(43);
+	mode = ORIGIN_SINK;
+	exchange("OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
+	assert_int_equal(n_origin_requests, 0);
+	assert_int_equal(clients[0].status, 204);
+	exchange("TRACE /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
+	assert_int_equal(clients[0].status, 405);
+	exchange("OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\n\r\n");
+	assert_int_equal(n_origin_requests, 1);
+	assert_non_null(strstr(seen, "\nMax-Forwards: 0\n"));
+	end();
+}
+
+static void https_uri_is_not_served_without_tls(void **state)
+{
+	start(44);
+	exchange("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n");
+	assert_int_equal(clients[0].status, 421);
+	assert_int_equal(stats->reason[WEIR_R_REQ_MISDIRECTED], 1);
+	assert_int_equal(n_origin_requests, 0);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(date_is_that_of_the_wall_clock_wherever_it_is_moved),
+		cmocka_unit_test(via_names_the_version_that_the_client_spoke),
+		cmocka_unit_test(options_goes_as_far_as_max_forwards_says),
+		cmocka_unit_test(https_uri_is_not_served_without_tls),
 	};
 
 	test_eal_init();
