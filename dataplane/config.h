@@ -15,6 +15,7 @@
 #include "tcp/tcp.h"
 
 #define CONFIG_MAX_LISTEN 64
+#define CONFIG_MAX_TRUSTED 64
 
 struct config_port {
 	char device[256]; /* PCI address, or vdev with arguments */
@@ -102,6 +103,10 @@ struct config {
 
 	/* forwarding */
 	char via[64]; /* pseudonym in Via; empty: none */
+	bool add_forwarded;
+	uint32_t trusted_hops;
+	unsigned n_trusted_prefixes;
+	struct ip_prefix trusted_prefixes[CONFIG_MAX_TRUSTED];
 
 	/* times */
 	uint32_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;

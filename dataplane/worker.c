@@ -357,7 +357,11 @@ static bool create_proxy(struct worker *w)
 		.worker = w->wc.id,
 		.seed = w->wc.seed ^ 0x9e3779b97f4a7c15ull,
 		.unix_offset_us = unix_offset_us(now_us(w, rte_rdtsc())),
-		.forwarding = {.via = c->via},
+		.forwarding = {.via = c->via,
+			       .add_forwarded = c->add_forwarded,
+			       .trusted_hops = c->trusted_hops,
+			       .n_trusted_prefixes = c->n_trusted_prefixes,
+			       .trusted_prefixes = c->trusted_prefixes},
 		.release = release_snapshot,
 		.release_ctx = w,
 	};

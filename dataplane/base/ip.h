@@ -29,6 +29,12 @@ struct ip_flow {
 	uint16_t remote_port;
 };
 
+/* Addresses that agree in the first len bits, which count in the address's own family (0-32 or 0-128). */
+struct ip_prefix {
+	struct weir_ip ip;
+	uint8_t len;
+};
+
 static inline bool ip_eq(const struct weir_ip *a, const struct weir_ip *b)
 {
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;

@@ -54,7 +54,9 @@ static enum http_field_id candidate(struct slice name)
 	case 15:
 		return HTTP_FIELD_X_FORWARDED_FOR;
 	case 16:
-		return ascii_lower(name.p[0]) == 'x' ? HTTP_FIELD_X_FORWARDED_HOST : HTTP_FIELD_PROXY_CONNECTION;
+		return ascii_lower(name.p[0]) != 'x'	? HTTP_FIELD_PROXY_CONNECTION
+		       : ascii_lower(name.p[12]) == 'h' ? HTTP_FIELD_X_FORWARDED_HOST
+							: HTTP_FIELD_X_FORWARDED_PORT;
 	case 17:
 		return ascii_lower(name.p[0]) == 'x' ? HTTP_FIELD_X_FORWARDED_PROTO : HTTP_FIELD_TRANSFER_ENCODING;
 	case 18:

@@ -46,6 +46,7 @@ enum http_method {
 	X(X_FORWARDED_FOR, "x-forwarded-for") \
 	X(X_FORWARDED_PROTO, "x-forwarded-proto") \
 	X(X_FORWARDED_HOST, "x-forwarded-host") \
+	X(X_FORWARDED_PORT, "x-forwarded-port") \
 	X(X_REQUEST_ID, "x-request-id") \
 	X(PROXY_AUTHENTICATE, "proxy-authenticate") \
 	X(PROXY_AUTHORIZATION, "proxy-authorization") \

@@ -71,6 +71,8 @@ static bool is_dropped_from_request(const struct http_field *f)
 	case HTTP_FIELD_X_FORWARDED_FOR:
 	case HTTP_FIELD_X_FORWARDED_PROTO:
 	case HTTP_FIELD_X_FORWARDED_HOST:
+	case HTTP_FIELD_X_FORWARDED_PORT:
+	case HTTP_FIELD_FORWARDED:
 	case HTTP_FIELD_X_REQUEST_ID:
 	case HTTP_FIELD_VIA:
 		return true;
@@ -90,18 +92,11 @@ static void write_framing(struct buf *out, const struct http_head *h)
 	}
 }
 
-/* The values of all fields of this kind as one list, and value at its end, if it is one. */
-static void write_list(struct buf *out, const struct http_head *h, struct slice changes, enum http_field_id id, struct slice name,
-		       struct slice value)
+/* "Name: one, two", what was received of this kind, and a comma if more is to follow; its caller ends the line. */
+static void begin_list(struct buf *out, const struct http_head *h, enum http_field_id id, struct slice name, bool has_more)
 {
 	bool is_first = true;
 
-	if (!(h->seen & http_field_bit(id))) {
-		own_write_field(out, changes, name, value);
-		return;
-	}
-	if (changes_take_place_of(changes, name))
-		return;
 	buf_slice(out, name);
 	buf_str(out, ": ");
 	for (unsigned i = 0; i < h->n_fields; i++) {
@@ -111,19 +106,46 @@ static void write_list(struct buf *out, const struct http_head *h, struct slice 
 		buf_slice(out, h->fields[i].value);
 		is_first = false;
 	}
-	if (value.n)
-		buf_str(out, is_first ? "" : ", ");
+	buf_str(out, has_more && !is_first ? ", " : "");
+}
+
+/* The values of all fields of this kind, if they are kept, and value at the end, if it is one. */
+static void write_list(struct buf *out, const struct http_head *h, struct slice changes, enum http_field_id id, struct slice name,
+		       bool is_kept, struct slice value)
+{
+	if (!is_kept || !(h->seen & http_field_bit(id))) {
+		own_write_field(out, changes, name, value);
+		return;
+	}
+	if (changes_take_place_of(changes, name))
+		return;
+	begin_list(out, h, id, name, value.n != 0);
 	buf_slice(out, value);
+	buf_str(out, "\r\n");
+}
+
+/* RFC 7239. */
+static void write_forwarded_elements(struct buf *out, const struct http_head *h, const struct http1_forward *f)
+{
+	static const struct slice name = {"Forwarded", 9};
+
+	if ((!f->keep_forwarded && !f->add_forwarded) || changes_take_place_of(f->changes, name))
+		return;
+	begin_list(out, h, f->keep_forwarded ? HTTP_FIELD_FORWARDED : HTTP_N_FIELD_IDS, name, f->add_forwarded);
+	if (f->add_forwarded)
+		forwarded_write_element(out, f->client_ip, f->scheme, h->authority);
 	buf_str(out, "\r\n");
 }
 
 static void write_forwarded(struct buf *out, const struct http_head *h, const struct http1_forward *f)
 {
-	write_list(out, h, f->changes, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), f->client_ip);
-	own_write_field(out, f->changes, SLICE("X-Forwarded-Proto"), f->proto);
-	own_write_field(out, f->changes, SLICE("X-Forwarded-Host"), h->authority);
+	write_list(out, h, f->changes, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), f->keep_forwarded_for, f->client_ip);
+	own_write_field(out, f->changes, SLICE("X-Forwarded-Proto"), f->forwarded_proto);
+	own_write_field(out, f->changes, SLICE("X-Forwarded-Host"), f->forwarded_host);
+	own_write_field(out, f->changes, SLICE("X-Forwarded-Port"), f->forwarded_port);
+	write_forwarded_elements(out, h, f);
 	own_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
-	write_list(out, h, f->changes, HTTP_FIELD_VIA, SLICE("Via"), f->via);
+	write_list(out, h, f->changes, HTTP_FIELD_VIA, SLICE("Via"), true, f->via);
 	changes_write(out, f->changes);
 	if (h->has_max_forwards) {
 		buf_str(out, "Max-Forwards: ");

@@ -45,6 +45,7 @@ static bool is_protected(enum http_field_id id)
 	case HTTP_FIELD_FORWARDED:
 	case HTTP_FIELD_X_FORWARDED_FOR:
 	case HTTP_FIELD_X_FORWARDED_HOST:
+	case HTTP_FIELD_X_FORWARDED_PORT:
 	case HTTP_FIELD_X_FORWARDED_PROTO:
 		return true;
 	default:

@@ -168,8 +168,13 @@ struct http1_forward {
 	struct slice host;	 /* requests: Host, if not empty */
 	bool has_path;		 /* requests: the path becomes path_head and path_tail; both empty: "/" */
 	struct slice path_head, path_tail;
-	struct slice client_ip;	 /* requests: appended to X-Forwarded-For */
-	struct slice proto;	 /* requests: X-Forwarded-Proto */
+	/* requests: where they came from; what is empty is not written */
+	struct slice client_ip;	 /* appended to X-Forwarded-For */
+	struct slice forwarded_proto, forwarded_host, forwarded_port; /* X-Forwarded-* */
+	struct slice scheme;	 /* of this connection, for Forwarded */
+	bool keep_forwarded_for; /* X-Forwarded-For as received stays, before client_ip */
+	bool keep_forwarded;	 /* Forwarded as received stays; http1_is_forwarded() */
+	bool add_forwarded;	 /* and an element is appended: client_ip, scheme, the authority (RFC 7239) */
 	struct slice via;	 /* requests: appended to Via, if not empty */
 	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
 	struct slice date;	 /* final responses: Date, where absent and if not empty (RFC 9110 6.6.1) */
@@ -180,15 +185,19 @@ struct http1_forward {
 
 /*
  * The request for a backend, rebuilt from what was parsed: hop-by-hop fields,
- * Expect, Host, Content-Length, Transfer-Encoding and X-Forwarded-* as
- * received are left out; Host, framing and forwarding fields are written
- * anew. X-Forwarded-For keeps what the client said and appends to it; -Proto
- * and -Host are replaced. Max-Forwards is one less, where it is counted.
+ * Expect, Host, Content-Length, Transfer-Encoding, X-Forwarded-* and
+ * Forwarded as received are left out, but for what is to be kept; Host, framing
+ * and forwarding fields are written anew. Max-Forwards is one less, where it is counted.
  */
 void http1_write_request_head(struct buf *out, const struct http_head *h, const struct http1_forward *f);
 
 /* The response for a client, likewise. 1xx heads are written without framing fields. */
 void http1_write_response_head(struct buf *out, const struct http_head *h, const struct http1_forward *f);
+
+/* True for a value of Forwarded that is one (RFC 7239 4). Its nodes are not looked at. */
+bool http1_is_forwarded(struct slice value);
+/* True for a host, with a port or without, as Host may have it. */
+bool http1_is_authority(struct slice value);
 
 /* True for a request id that a client may bring along: 1 to 128 visible ASCII characters. */
 bool http1_is_request_id(struct slice id);

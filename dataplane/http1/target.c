@@ -145,6 +145,13 @@ enum http1_outcome authority_parse(struct slice a, struct slice *host)
 	return HTTP1_DONE;
 }
 
+bool http1_is_authority(struct slice value)
+{
+	struct slice host;
+
+	return authority_parse(value, &host) == HTTP1_DONE;
+}
+
 /* What stands before the port. */
 static struct slice authority_host(struct slice a, uint16_t default_port, uint16_t *port)
 {

@@ -11,6 +11,7 @@
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
 
+#include "base/ip.h"
 #include "http1/http1.h"
 #include "tcp/tcp.h"
 #include "upstream/upstream.h"
@@ -22,9 +23,21 @@
 struct proxy;
 struct rte_mempool;
 
-/* What the proxy says of itself. */
+/* What the proxy says of itself and of where a request came from, and whom it believes (RFC 7239 8.1). */
 struct proxy_forwarding {
 	const char *via; /* pseudonym in Via (RFC 9110 7.6.3), shorter than PROXY_MAX_VIA; NULL or "": none */
+	bool add_forwarded; /* an element of Forwarded */
+	/*
+	 * A connection comes from a trusted hop if it comes from a trusted prefix;
+	 * if there are none of these, if trusted_hops is not 0. Then the request's
+	 * client is the trusted_hops-th address of X-Forwarded-For from the right
+	 * (the leftmost, if there are fewer); if that is 0, the first from the right
+	 * that is in no trusted prefix. A malformed entry ends the search: the
+	 * client is what was found before it, at last the connection's peer.
+	 */
+	uint32_t trusted_hops;
+	unsigned n_trusted_prefixes;
+	const struct ip_prefix *trusted_prefixes;
 };
 
 struct proxy_config {

@@ -80,6 +80,8 @@ struct request {
 	struct mirror *mirrors;	  /* those that its body still goes to */
 	struct upstream_tried tried;
 	uint64_t backend_id;
+	struct weir_ip client_addr; /* the connection's peer; from the complete head on whom trusted hops say it is */
+	uint32_t believed;	    /* fields of a trusted hop that are taken over: http_field_bit() */
 	uint64_t start_us;
 	uint64_t sent_us;     /* the whole request went to the endpoint */
 	uint64_t progress_us; /* last movement of anything */
@@ -98,6 +100,7 @@ struct request {
 	bool response_done : 1;
 	bool keep : 1;		 /* the client's connection goes on afterwards */
 	bool to_chunked : 1;	 /* the client gets the body chunked */
+	bool is_trusted : 1;	 /* it came from a trusted hop */
 	bool has_path : 1;	 /* path_head and path_tail take the place of the head's path */
 	char id[REQUEST_ID_LEN];
 	struct slice request_id;
@@ -141,6 +144,9 @@ struct proxy {
 	char date[HTTP_DATE_LEN];
 	char via_text[2][PROXY_MAX_VIA + 4];
 	struct slice via[2]; /* what is appended to Via, by the minor version that the request came with */
+	char port_text[5]; /* of port */
+	uint16_t port;
+	size_t n_port_text;
 	bool is_draining;
 	const struct weir_snapshot *current; /* NULL: none yet */
 	unsigned n_listening;
@@ -185,6 +191,11 @@ void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, ui
 uint64_t request_deadline(const struct request *rq);
 /* The deadline has passed. May end the client. */
 void request_on_deadline(struct request *rq, uint64_t now_us);
+
+/* forwarded.c: the head is complete: sets client_addr, is_trusted and believed. */
+void forwarded_take(struct request *rq);
+/* forwarded.c: what a backend is told of a request's way. ip_text: IP_TEXT_MAX bytes that f points into. */
+void forwarded_fill(const struct request *rq, struct http1_forward *f, char *ip_text);
 
 /* filters.c: what a request takes along of the filters of its rule and of its split (NULL: there is none). */
 struct filter_source {

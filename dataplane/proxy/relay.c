@@ -101,8 +101,6 @@ void request_write_head(const struct request *rq, struct buf *out)
 {
 	char ip[IP_TEXT_MAX];
 	struct http1_forward f = {
-		.proto = SLICE("http"),
-		.via = rq->client->p->via[rq->head.minor],
 		.request_id = rq->request_id,
 		.changes = rq->changes,
 		.host = rq->host,
@@ -111,7 +109,7 @@ void request_write_head(const struct request *rq, struct buf *out)
 		.path_tail = rq->path_tail,
 	};
 
-	f.client_ip = slice_str(ip_format(&tcp_flow(rq->client->tcp)->remote, ip));
+	forwarded_fill(rq, &f, ip);
 	http1_write_request_head(out, &rq->head, &f);
 	assert(!out->overflow);
 }

@@ -110,6 +110,7 @@ struct request *request_create(struct client *c, uint64_t now_us)
 	rq->filter_mem = filter_mem;
 	rq->client = c;
 	rq->start_us = rq->progress_us = now_us;
+	rq->client_addr = tcp_flow(c->tcp)->remote;
 	rq->keep = true;
 	make_request_id(rq);
 	http1_request_init(&rq->parser, &rq->head, rq->buf, &p->cfg.limits);
@@ -225,6 +226,7 @@ void request_route(struct request *rq, uint64_t now_us)
 	rq->keep = rq->head.keep_alive && !p->is_draining;
 	rq->progress_us = now_us;
 	take_request_id(rq);
+	forwarded_take(rq);
 	if (rq->head.method == HTTP_METHOD_CONNECT) {
 		rq->keep = false; /* what follows may be meant for the tunnel: nobody may take it for a request */
 		reply_error(rq, WEIR_R_REQ_METHOD, 501, SLICE("CONNECT is not served"), now_us);
@@ -234,7 +236,7 @@ void request_route(struct request *rq, uint64_t now_us)
 		reply_error(rq, WEIR_R_REQ_METHOD, 405, SLICE("TRACE is not served"), now_us);
 		return;
 	}
-	if (rq->head.is_https) { /* RFC 9110 7.4: it may be answered over TLS only */
+	if (rq->head.is_https && !rq->is_trusted) { /* RFC 9110 7.4: over TLS only, or by a gateway that is trusted */
 		reply_error(rq, WEIR_R_REQ_MISDIRECTED, 421, SLICE("an https URI over a connection without TLS"), now_us);
 		return;
 	}

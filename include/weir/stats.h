@@ -101,6 +101,8 @@
 	X(RESPONSES_5XX, "http_responses_5xx", "responses sent with a 5xx status") \
 	X(BODY_BYTES_UP, "http_body_bytes_up", "body bytes relayed to backends") \
 	X(BODY_BYTES_DOWN, "http_body_bytes_down", "body bytes relayed to clients") \
+	X(FORWARDED_BAD, "http_forwarded_bad", "forwarding fields of a trusted hop that were not believed: malformed, or too many entries") \
+	X(TRAILERS_DROPPED, "http_trailer_fields_dropped", "trailer fields not passed on: such as no trailer may have, or to a client that takes none") \
 	X(REDIRECTS, "http_redirects", "requests that a filter of their route answered by a redirect") \
 	X(MIRRORED, "http_mirrored", "copies of requests begun to be sent to a mirror; those that were cut have a reason")
 

@@ -51,7 +51,7 @@ static void feed(struct parsed *r, const char *s, size_t n, size_t piece, bool i
 static void check_inside(const struct parsed *r, struct slice s)
 {
 	CHECK(s.n == 0 || s.n <= sizeof(r->buf));
-	if (s.n && !(s.n == 1 && *s.p == '/'))
+	if (s.n && !(s.n == 1 && (*s.p == '/' || *s.p == '*')))
 		CHECK(s.p >= r->buf && s.p + s.n <= r->buf + sizeof(r->buf));
 }
 
@@ -62,6 +62,8 @@ static void check_same_head(const struct http_head *a, const struct http_head *b
 	CHECK(slice_eq(a->query, b->query) && slice_eq(a->host, b->host) && slice_eq(a->authority, b->authority));
 	CHECK(slice_eq(a->reason, b->reason) && a->method == b->method && a->status == b->status && a->minor == b->minor);
 	CHECK(a->body == b->body && a->content_length == b->content_length && a->has_length == b->has_length);
+	CHECK(a->is_https == b->is_https && a->takes_trailers == b->takes_trailers);
+	CHECK(a->has_max_forwards == b->has_max_forwards && a->max_forwards == b->max_forwards);
 	CHECK(a->keep_alive == b->keep_alive && a->has_upgrade == b->has_upgrade && a->expect_continue == b->expect_continue);
 	CHECK(a->n_fields == b->n_fields && a->seen == b->seen && a->seen_again == b->seen_again);
 	for (unsigned i = 0; i < a->n_fields; i++) {
@@ -139,9 +141,20 @@ static void check_changed(const struct parsed *r, const struct http1_forward *pl
 	CHECK(n_set == 1);
 }
 
+/* Our own element stands for itself behind whatever a good Forwarded says, and Via is one field. */
+static void check_forwarded(const struct http_head *h)
+{
+	const struct http_field *f = http_head_get(h, HTTP_FIELD_FORWARDED);
+
+	CHECK(f && http1_is_forwarded(f->value) && !(h->seen_again & http_field_bit(HTTP_FIELD_FORWARDED)));
+	CHECK((h->seen & http_field_bit(HTTP_FIELD_VIA)) && !(h->seen_again & http_field_bit(HTTP_FIELD_VIA)));
+}
+
 static void check_rebuilt(const struct parsed *r)
 {
-	static const struct http1_forward f = {.client_ip = {"10.0.0.1", 8}, .proto = {"http", 4}, .request_id = {"i", 1}};
+	static const struct http1_forward f = {.client_ip = {"fd00::1", 7}, .forwarded_proto = {"http", 4}, .forwarded_host = {"a", 1},
+					       .forwarded_port = {"80", 2}, .scheme = {"http", 4}, .request_id = {"i", 1},
+					       .via = {"1.1 weir", 8}, .keep_forwarded_for = true, .add_forwarded = true};
 	static struct parsed again;
 	static char mem[8192];
 	static const struct http1_limits wide = {.line_bytes = 4000, .headers_bytes = 8000, .n_fields = 100};
@@ -163,6 +176,8 @@ static void check_rebuilt(const struct parsed *r)
 	CHECK(slice_eq(again.h.authority, r->h.authority));
 	CHECK(slice_eq(again.h.host, r->h.host));
 	CHECK(again.h.body == r->h.body && again.h.content_length == r->h.content_length);
+	check_forwarded(&again.h);
+	CHECK(again.h.takes_trailers == r->h.takes_trailers && again.h.has_max_forwards == r->h.has_max_forwards);
 	check_changed(r, &f);
 }
 

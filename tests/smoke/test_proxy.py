@@ -89,7 +89,17 @@ def test_forwarding_headers_are_set(make):
         expect_eq(headers["x-request-id"], seen[3], "the client gets the same one")
         _, headers, _ = rig.curl("/echo", args=["-H", "X-Request-Id: mine-1", "-H", "X-Forwarded-For: 203.0.113.9",
                                                 "-H", "X-Forwarded-Proto: https", "-H", "Connection: x-hop", "-H", "X-Hop: 1"])
-        expect_eq(headers["x-seen"].split("|")[:4], [f"203.0.113.9, {PEER4}", "http", "shop.example.com", "mine-1"], "kept id")
+        expect_eq(headers["x-seen"].split("|")[:4], [PEER4, "http", "shop.example.com", "mine-1"], "kept id, nothing else believed")
+
+
+def test_trusted_proxy_is_believed_others_are_not(make):
+    fields = ["-H", "X-Forwarded-For: 192.0.2.1, 203.0.113.9", "-H", "X-Forwarded-Proto: https", "-H", "X-Forwarded-Host: shop"]
+    for prefix, seen in ((PEER4 + "/32", [f"192.0.2.1, 203.0.113.9, {PEER4}", "https", "shop"]),
+                         ("198.51.100.0/24", [PEER4, "http", "shop.example.com"])):
+        with make(extra="forwarding: {trusted_prefixes: [" + prefix + "], forwarded: true, via: gate}") as rig:
+            _, headers, _ = rig.curl("/echo", args=fields)
+            expect_eq(headers["x-seen"].split("|")[:3], seen, f"trusting {prefix}")
+            expect("date" in rig.curl("/no-such", host="no.example")[1], "Date in an answer of Weir's own")
 
 
 def test_methods_and_bodies(make):

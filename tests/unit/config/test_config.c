@@ -55,7 +55,7 @@ static void full_file_fills_the_structure(void **state)
 			       "  ecn: false\n"
 			       "  listeners: [{port: 443, address: 192.0.2.10, congestion_control: bbr}]\n"
 			       "  backends: [{name: 'default/api:80', congestion_control: cubic}]\n"
-			       "forwarding: {via: 'gate:80'}\n"
+			       "forwarding: {via: 'gate:80', forwarded: true, trusted_hops: 2, trusted_prefixes: [10.0.0.0/8, '::/0']}\n"
 			       "control: {socket: /tmp/x.sock, user: 65534}\n",
 			       &c),
 			 0);
@@ -80,6 +80,10 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.memory_mb, 512);
 	assert_int_equal(c.n_connections, 1000);
 	assert_string_equal(c.via, "gate:80");
+	assert_true(c.add_forwarded);
+	assert_int_equal(c.trusted_hops, 2);
+	assert_int_equal(c.n_trusted_prefixes, 2);
+	assert_int_equal(c.trusted_prefixes[0].len, 8);
 	assert_int_equal(c.cc, TCP_CC_NEWRENO);
 	assert_int_equal(c.upstream_cc, TCP_CC_BBR);
 	assert_int_equal(config_n_bbr(&c), 1000); /* chosen somewhere: room for all connections */
@@ -182,6 +186,10 @@ static const struct {
 	{PORT "tcp: {listeners: [{port: 80}]}\n", "weir.yaml:4:19: tcp.listeners: expected port and congestion_control"},
 	{PORT "tcp: {backends: [{name: api, congestion_control: bbr}]}\n", "weir.yaml:4:25: name: expected namespace/service:port"},
 	{PORT "tcp: {backends: [{congestion_control: bbr}]}\n", "weir.yaml:4:18: tcp.backends: expected name"},
+	{PORT "forwarding: {trusted_hops: 33}\n", "trusted_hops: expected a number from 0 to 32"},
+	{PORT "forwarding: {trusted_prefixes: [10.0.0.0]}\n", "weir.yaml:4:33: trusted_prefixes: expected a prefix"},
+	{PORT "forwarding: {trusted_prefixes: [10.0.0.0/33]}\n", "weir.yaml:4:33: trusted_prefixes: expected a prefix"},
+	{PORT "forwarding: {trusted_prefixes: 10.0.0.0/8}\n", "trusted_prefixes: expected a list of prefixes"},
 	{PORT "forwarding: {via: a b}\n", "weir.yaml:4:19: via: expected a word"},
 	{PORT "forwarding: {via: 'a:0'}\n", "weir.yaml:4:19: via: expected a word"},
 	{PORT "---\na: b\n", "weir.yaml:5:1: a second document"},

@@ -497,10 +497,11 @@ static void long_extensions_and_trailers_are_bounded(void **state)
 static void request_is_rebuilt_for_the_backend(void **state)
 {
 	static struct parsed r;
-	static const struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .proto = {"http", 4}, .request_id = {"id1", 3}};
+	static const struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .forwarded_proto = {"http", 4}, .request_id = {"id1", 3},
+					       .forwarded_host = {"a.example:81", 12}, .forwarded_port = {"80", 2}};
 	const char *t = "GET http://A.example:81/x?y=1 HTTP/1.0\r\nHost: a.example:81\r\nConnection: X-Hop\r\n"
-			"X-Hop: 1\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-For: 10.0.0.2\r\n"
-			"X-Forwarded-Host: evil\r\nX-Request-Id: theirs\r\nTE: trailers\r\nAccept:  */* \r\n"
+			"X-Hop: 1\r\nX-Forwarded-For: 10.0.0.1\r\n"
+			"X-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\nForwarded: for=evil\r\nX-Request-Id: theirs\r\nAccept:  */* \r\n"
 			"Content-Length: 3\r\n\r\n";
 	char mem[1024];
 	struct buf b;
@@ -510,8 +511,8 @@ static void request_is_rebuilt_for_the_backend(void **state)
 	buf_init(&b, mem, sizeof(mem));
 	http1_write_request_head(&b, &r.h, &f);
 	assert_text(buf_get(&b), "GET /x?y=1 HTTP/1.1\r\nHost: a.example:81\r\nAccept: */*\r\nContent-Length: 3\r\n"
-				 "X-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
-				 "X-Forwarded-Host: a.example:81\r\nX-Request-Id: id1\r\n\r\n");
+				 "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
+				 "X-Forwarded-Host: a.example:81\r\nX-Forwarded-Port: 80\r\nX-Request-Id: id1\r\n\r\n");
 }
 
 static void response_is_rebuilt_for_the_client(void **state)
@@ -592,24 +593,53 @@ static void via_is_appended_to_what_there_is(void **state)
 {
 	static const struct http1_forward f = {.via = {"1.1 weir", 8}};
 	static const struct http1_forward none = {0};
-#define OF_A "X-Forwarded-Host: a\r\n"
 
-	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &f, "Host: a\r\n" OF_A "Via: 1.1 weir\r\n\r\n");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &f, "Host: a\r\nVia: 1.1 weir\r\n\r\n");
 	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 x, 1.1 y\r\nvia: 2 z\r\nVia:\r\n\r\n", &f,
-		       "Host: a\r\n" OF_A "Via: 1.0 x, 1.1 y, 2 z, 1.1 weir\r\n\r\n");
+		       "Host: a\r\nVia: 1.0 x, 1.1 y, 2 z, 1.1 weir\r\n\r\n");
 	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 x\r\nConnection: via\r\n\r\n", &f,
-		       "Host: a\r\n" OF_A "Via: 1.1 weir\r\n\r\n");
-	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 x\r\n\r\n", &none, "Host: a\r\n" OF_A "Via: 1.0 x\r\n\r\n");
+		       "Host: a\r\nVia: 1.1 weir\r\n\r\n");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 x\r\n\r\n", &none, "Host: a\r\nVia: 1.0 x\r\n\r\n");
+}
+
+static void what_a_trusted_hop_said_is_kept_and_extended(void **state)
+{
+	struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .scheme = {"http", 4}, .keep_forwarded_for = true, .keep_forwarded = true};
+	const char *t = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\nForwarded: for=x\r\nX-Forwarded-For: 10.0.0.2\r\n"
+			"Forwarded: for=y;by=z\r\n\r\n";
+
+	assert_rebuilt(t, &f, "Host: a\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\r\nForwarded: for=x, for=y;by=z\r\n\r\n");
+	f.add_forwarded = true;
+	assert_rebuilt(t, &f, "Host: a\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\r\n"
+			      "Forwarded: for=x, for=y;by=z, for=192.0.2.7;proto=http;host=a\r\n\r\n");
+	f.keep_forwarded_for = f.keep_forwarded = false;
+	assert_rebuilt(t, &f, "Host: a\r\nX-Forwarded-For: 192.0.2.7\r\nForwarded: for=192.0.2.7;proto=http;host=a\r\n\r\n");
+	f.client_ip = slice_str("fd00::1");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a:81\r\n\r\n", &f,
+		       "Host: a:81\r\nX-Forwarded-For: fd00::1\r\nForwarded: for=\"[fd00::1]\";proto=http;host=\"a:81\"\r\n\r\n");
+}
+
+static void forwarded_is_told_from_what_is_none(void **state)
+{
+	static const char *const good[] = {"for=1.2.3.4", "for=\"[::1]:80\"; proto=http;by=_x , for=unknown", "a=\"\\\",\\;\"", ",for=a,,", ";;a=b;"};
+	static const char *const bad[] = {"", ",", "for", "for=", "=a", "for=a b", "for=\"a", "for=\"a\\", "for=[::1]", "for=\"a\"b", "for = a", "a=b;c"};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		if (!http1_is_forwarded(slice_str(good[i])))
+			fail_msg("%s was refused", good[i]);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		if (http1_is_forwarded(slice_str(bad[i])))
+			fail_msg("%s was taken", bad[i]);
 }
 
 static void max_forwards_is_one_less_where_it_is_counted(void **state)
 {
 	static const struct http1_forward f = {0};
 
-	assert_rebuilt("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n", &f, "Host: a\r\n" OF_A "Max-Forwards: 9\r\n\r\n");
+	assert_rebuilt("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n", &f, "Host: a\r\nMax-Forwards: 9\r\n\r\n");
 	assert_rebuilt("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 99999999999\r\n\r\n", &f,
-		       "Host: a\r\n" OF_A "Max-Forwards: 4294967294\r\n\r\n");
-	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n", &f, "Host: a\r\nMax-Forwards: 10\r\n" OF_A "\r\n");
+		       "Host: a\r\nMax-Forwards: 4294967294\r\n\r\n");
+	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n", &f, "Host: a\r\nMax-Forwards: 10\r\n\r\n");
 }
 
 static void backend_learns_that_the_client_takes_trailers(void **state)
@@ -629,18 +659,19 @@ static void backend_learns_that_the_client_takes_trailers(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", cases[i].te);
-		snprintf(want, sizeof(want), "Host: a\r\n" OF_A "%s\r\n", cases[i].want);
+		snprintf(want, sizeof(want), "Host: a\r\n%s\r\n", cases[i].want);
 		assert_rebuilt(text, &f, want);
 	}
-	assert_rebuilt("GET / HTTP/1.0\r\nHost: a\r\nTE: trailers\r\n\r\n", &f, "Host: a\r\n" OF_A "\r\n");
+	assert_rebuilt("GET / HTTP/1.0\r\nHost: a\r\nTE: trailers\r\n\r\n", &f, "Host: a\r\n\r\n");
 	assert_rebuilt("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n", &closes,
-		       "Host: a\r\n" OF_A "TE: trailers\r\nConnection: close, TE\r\n\r\n");
+		       "Host: a\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n");
 }
 
 static void changed_request_has_each_field_as_the_last_change_says(void **state)
 {
 	static struct parsed r;
-	struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .proto = {"http", 4}, .request_id = {"id1", 3}, .host = {"b.example", 9}};
+	struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .forwarded_proto = {"http", 4}, .request_id = {"id1", 3}, .host = {"b.example", 9},
+				  .forwarded_host = {"a", 1}};
 	const char *t = "POST /x?y=1 HTTP/1.1\r\nHost: a\r\nX-Set: 1\r\nx-set: 2\r\nX-Add: 1\r\nX-GONE: 1\r\nX-Keep: 1\r\n"
 			"Content-Length: 3\r\n\r\n";
 	char mem[1024];
@@ -674,7 +705,7 @@ static void changed_request_has_each_field_as_the_last_change_says(void **state)
 static void changed_path_keeps_the_query_and_is_never_empty(void **state)
 {
 	static struct parsed r;
-	struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .proto = {"http", 4}, .has_path = true};
+	struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .forwarded_proto = {"http", 4}, .has_path = true};
 	const char *t = "GET /a/b?y=1 HTTP/1.1\r\nHost: a\r\n\r\n";
 	char mem[1024];
 	struct buf b;
@@ -769,6 +800,8 @@ int main(void)
 		cmocka_unit_test(response_is_rebuilt_for_the_client),
 		cmocka_unit_test(response_gets_a_date_where_it_has_none),
 		cmocka_unit_test(via_is_appended_to_what_there_is),
+		cmocka_unit_test(what_a_trusted_hop_said_is_kept_and_extended),
+		cmocka_unit_test(forwarded_is_told_from_what_is_none),
 		cmocka_unit_test(max_forwards_is_one_less_where_it_is_counted),
 		cmocka_unit_test(backend_learns_that_the_client_takes_trailers),
 		cmocka_unit_test(changed_request_has_each_field_as_the_last_change_says),

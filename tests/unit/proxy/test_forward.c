@@ -2,6 +2,8 @@
 /* What the proxy adds to and takes from a message on its way (RFC 9110 6.6, 7.6; RFC 7239): end to end in virtual time (rig.h). */
 #include "rig.h"
 
+#include "proxy/proxy_pvt.h"
+
 /* One request to the origin and its answer; seen and got tell of them. */
 static void exchange(const char *text)
 {
@@ -77,6 +79,154 @@ static void https_uri_is_not_served_without_tls(void **state)
 	end();
 }
 
+/* What the origin sees of a field; "": it is not there. Good until the next call. */
+static const char *seen_field(const char *name)
+{
+	static char value[512];
+	char want[64];
+	const char *at;
+
+	snprintf(want, sizeof(want), "\n%s: ", name);
+	at = strstr(seen, want);
+	value[0] = 0;
+	if (at)
+		snprintf(value, sizeof(value), "%.*s", (int)strcspn(at + strlen(want), "\n"), at + strlen(want));
+	return value;
+}
+
+/* A request with these fields; the peer's address stands for PEER in what is wanted of X-Forwarded-For. */
+static void assert_for(const char *fields, const char *want)
+{
+	char text[2048], peer[IP_TEXT_MAX], all[1024];
+
+	snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", fields);
+	snprintf(all, sizeof(all), "%s%s", want, ip_format(&sim.host[0].ip, peer));
+	exchange(text);
+	assert_string_equal(seen_field("X-Forwarded-For"), all);
+}
+
+#define SPOOFED \
+	"X-Forwarded-For: 192.0.2.1, 10.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Port: 443\r\n" \
+	"Forwarded: for=192.0.2.1\r\n"
+
+static void nobody_is_believed_unless_told_so(void **state)
+{
+	struct ip_prefix other = {.len = 32};
+
+	for (unsigned i = 0; i < 2; i++) {
+		ip_parse("203.0.113.9", 11, &other.ip);
+		forwarding.trusted_prefixes = &other;
+		forwarding.n_trusted_prefixes = i; /* the client is in none */
+		forwarding.trusted_hops = i;
+		start(45);
+		mode = ORIGIN_SINK;
+		assert_for(SPOOFED, "");
+		assert_string_equal(seen_field("X-Forwarded-Proto"), "http");
+		assert_string_equal(seen_field("X-Forwarded-Host"), "a");
+		assert_string_equal(seen_field("X-Forwarded-Port"), "80");
+		assert_string_equal(seen_field("Forwarded"), "");
+		assert_int_equal(stats->counter[WEIR_C_FORWARDED_BAD], 0);
+		end();
+	}
+}
+
+static void trusted_hop_is_believed(void **state)
+{
+	forwarding.trusted_hops = 1;
+	start(46);
+	mode = ORIGIN_SINK;
+	assert_for(SPOOFED, "192.0.2.1, 10.1.1.1, ");
+	assert_string_equal(seen_field("X-Forwarded-Proto"), "https");
+	assert_string_equal(seen_field("X-Forwarded-Host"), "evil");
+	assert_string_equal(seen_field("X-Forwarded-Port"), "443");
+	assert_string_equal(seen_field("Forwarded"), "for=192.0.2.1");
+	exchange("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n"); /* RFC 9110 7.4 */
+	assert_int_equal(clients[0].status, 204);
+	end();
+}
+
+static void malformed_fields_of_a_trusted_hop_are_not_believed(void **state)
+{
+	forwarding.trusted_hops = 1;
+	forwarding.add_forwarded = true;
+	start(47);
+	mode = ORIGIN_SINK;
+	assert_for("X-Forwarded-Proto: https, http\r\nX-Forwarded-Host: a b\r\nX-Forwarded-Port: 0\r\nForwarded: for=\"x\r\n", "");
+	assert_string_equal(seen_field("X-Forwarded-Proto"), "http");
+	assert_string_equal(seen_field("X-Forwarded-Host"), "a");
+	assert_string_equal(seen_field("X-Forwarded-Port"), "80");
+	assert_true(strncmp(seen_field("Forwarded"), "for=", 4) == 0);
+	assert_null(strchr(seen_field("Forwarded"), ','));
+	assert_int_equal(stats->counter[WEIR_C_FORWARDED_BAD], 4);
+	assert_for("X-Forwarded-Port: 443\r\nX-Forwarded-Port: 443\r\n", "");
+	assert_string_equal(seen_field("X-Forwarded-Port"), "80");
+	end();
+}
+
+/* A request with this X-Forwarded-For: who is its client; "peer": who sent it. While it is answered, its object is there to be asked. */
+static void assert_client(const char *list, const char *want)
+{
+	char text[2048], ip[IP_TEXT_MAX];
+	struct client *c = NULL;
+
+	snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: %s\r\n\r\n", list);
+	send_raw(&clients[0], text);
+	sim_run(&sim, 100000, NULL, NULL);
+	for (uint32_t i = 0; i < proxy->n_fresh_clients; i++)
+		if (proxy->clients[i].state == CLIENT_BUSY)
+			c = &proxy->clients[i];
+	assert_non_null(c);
+	if (strcmp(want, "peer") == 0)
+		want = ip_format(&sim.host[0].ip, text);
+	assert_string_equal(ip_format(&c->rq->client_addr, ip), want);
+	tcp_abort(clients[0].c, WEIR_R_CLOSE_ABORTED, sim.now_us);
+	sim_run(&sim, 100000, NULL, NULL);
+}
+
+static void client_is_the_nth_address_from_the_right(void **state)
+{
+	forwarding.trusted_hops = 2;
+	start(48);
+	mode = ORIGIN_SILENT;
+	assert_client("192.0.2.1, 192.0.2.2, 192.0.2.3", "192.0.2.2");
+	assert_client("192.0.2.1,192.0.2.2\r\nX-Forwarded-For: 192.0.2.3", "192.0.2.2");
+	assert_client("evil, 192.0.2.2 ,, 192.0.2.3, ", "192.0.2.2");
+	assert_client("192.0.2.3", "192.0.2.3");
+	assert_client("", "peer");
+	assert_client("2001:db8::1, fd00::2", "2001:db8::1");
+	assert_client("[2001:db8::1]:443, 192.0.2.3:1", "2001:db8::1");
+	assert_int_equal(stats->counter[WEIR_C_FORWARDED_BAD], 0);
+	assert_client("192.0.2.1, evil, 192.0.2.3", "192.0.2.3");
+	assert_client("192.0.2.1, evil", "peer");
+	assert_client("192.0.2.1, [2001:db8::1", "peer");
+	assert_client("192.0.2.1, [192.0.2.2]", "peer");
+	assert_client("192.0.2.1, 192.0.2.2:x", "peer");
+	assert_client("192.0.2.1, 192.0.2.2:0", "peer");
+	assert_client("192.0.2.1, [::1]80", "peer");
+	assert_client("192.0.2.1, \"192.0.2.2\"", "peer");
+	assert_client("192.0.2.1, 0.0.0.0", "peer");
+	assert_int_equal(stats->counter[WEIR_C_FORWARDED_BAD], 9);
+	end();
+}
+
+static void client_is_the_first_from_the_right_that_is_no_proxy(void **state)
+{
+	struct ip_prefix trusted[2] = {{.ip = {{0}}, .len = 8}, {.ip = {{0}}, .len = 0}};
+
+	ip_parse("192.0.0.0", 9, &trusted[0].ip);
+	forwarding.trusted_prefixes = trusted;
+	forwarding.n_trusted_prefixes = 2;
+	start(49);
+	trusted[1].ip = sim.host[0].ip;
+	trusted[1].len = ip_is4(&sim.host[0].ip) ? 32 : 128;
+	mode = ORIGIN_SILENT;
+	assert_client("203.0.113.1, 203.0.113.2, 192.0.2.3, 192.0.2.4", "203.0.113.2");
+	assert_client("192.0.2.3, 192.0.2.4", "192.0.2.3");
+	assert_client("203.0.113.1, evil, 192.0.2.4", "192.0.2.4");
+	assert_int_equal(stats->counter[WEIR_C_FORWARDED_BAD], 1);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -84,6 +234,11 @@ int main(void)
 		cmocka_unit_test(via_names_the_version_that_the_client_spoke),
 		cmocka_unit_test(options_goes_as_far_as_max_forwards_says),
 		cmocka_unit_test(https_uri_is_not_served_without_tls),
+		cmocka_unit_test(nobody_is_believed_unless_told_so),
+		cmocka_unit_test(trusted_hop_is_believed),
+		cmocka_unit_test(malformed_fields_of_a_trusted_hop_are_not_believed),
+		cmocka_unit_test(client_is_the_nth_address_from_the_right),
+		cmocka_unit_test(client_is_the_first_from_the_right_that_is_no_proxy),
 	};
 
 	test_eal_init();
