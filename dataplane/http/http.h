@@ -103,6 +103,7 @@ struct http_head {
 	uint8_t minor; /* HTTP/1.minor */
 	bool keep_alive; /* what the message says of its connection (version and Connection) */
 	bool has_upgrade; /* Upgrade, named in Connection */
+	bool names_fields; /* Connection may name fields: their like is not passed on as a trailer either (RFC 9110 7.6.1) */
 	uint8_t body;	 /* enum http_body_kind, by RFC 9112 6.3 */
 	uint64_t content_length; /* body LENGTH; also of HEAD and 304 answers where has_length */
 	bool has_length;

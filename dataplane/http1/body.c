@@ -45,6 +45,11 @@ void http1_body_init(struct http1_body *b, const struct http_head *head, bool is
 		b->state = ENDED;
 }
 
+void http1_body_keep_trailers(struct http1_body *b, char *mem, size_t n)
+{
+	buf_init(&b->trailers, mem, n);
+}
+
 bool http1_body_is_done(const struct http1_body *b)
 {
 	return b->state == ENDED;
@@ -145,9 +150,40 @@ static enum http1_outcome ext_byte(struct http1_body *b, char c)
 	}
 }
 
+/* A byte of a trailer line, of which nothing is judged but whether it fits. False: it does not. */
+static bool keep_byte(struct http1_body *b, char c)
+{
+	if (b->trailers.p)
+		buf_char(&b->trailers, c);
+	return !b->trailers.overflow;
+}
+
+/* The line is whole: it stays, or goes. */
+static enum http1_outcome end_trailer(struct http1_body *b)
+{
+	struct buf *t = &b->trailers;
+
+	if (++b->n_trailers > HTTP_MAX_FIELDS)
+		return HTTP1_BAD_TRAILER;
+	if (t->p) {
+		const char *line = t->p + b->trailer_at;
+		const char *colon = memchr(line, ':', t->n - b->trailer_at);
+
+		if (!trailer_is_forbidden(slice_of(line, (size_t)(colon - line)))) {
+			b->trailer_at = (uint32_t)t->n;
+			return HTTP1_MORE;
+		}
+		t->n = b->trailer_at;
+	}
+	b->n_trailers_dropped++;
+	return HTTP1_MORE;
+}
+
 static enum http1_outcome trailer_byte(struct http1_body *b, char c)
 {
-	if (b->line_bytes > MAX_TRAILERS)
+	bool is_end = b->state == TRAILER_START && c == '\r';
+
+	if (b->line_bytes > MAX_TRAILERS || (!is_end && !keep_byte(b, c)))
 		return HTTP1_BAD_TRAILER;
 	switch (b->state) {
 	case TRAILER_START:
@@ -207,7 +243,9 @@ static enum http1_outcome framing_byte(struct http1_body *b, char c)
 		return c == '\n' ? HTTP1_MORE : HTTP1_BAD_CHUNK_END;
 	case TRAILER_LF:
 		b->state = TRAILER_START;
-		return c == '\n' ? HTTP1_MORE : HTTP1_BAD_BARE_CR;
+		if (c != '\n')
+			return HTTP1_BAD_BARE_CR;
+		return keep_byte(b, c) ? end_trailer(b) : HTTP1_BAD_TRAILER;
 	case END_LF:
 		b->state = ENDED;
 		return c == '\n' ? HTTP1_DONE : HTTP1_BAD_BARE_CR;

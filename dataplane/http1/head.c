@@ -65,6 +65,8 @@ static bool take_connection_option(void *ctx, struct slice e)
 	}
 	if (slice_eq_nocase(e, SLICE("upgrade")))
 		h->has_upgrade = http_head_get(h, HTTP_FIELD_UPGRADE) != NULL;
+	else
+		h->names_fields |= !slice_eq_nocase(e, SLICE("keep-alive")) && !slice_eq_nocase(e, SLICE("te"));
 	for (unsigned i = 0; i < h->n_fields; i++)
 		if (slice_eq_nocase(h->fields[i].name, e))
 			h->fields[i].hop_by_hop = true;

@@ -109,6 +109,9 @@ bool http1_is_in_place(const struct http1_parser *p);
 /* Copies a head that was parsed in place into buf: the bytes may go. */
 void http1_keep(struct http1_parser *p);
 
+/* What a whole head left of buf: *n bytes, of any content. */
+char *http1_rest(const struct http1_parser *p, size_t *n);
+
 /* True if at least one byte of a message has been taken: an end of the connection now is not an orderly one. */
 bool http1_has_begun(const struct http1_parser *p);
 
@@ -119,6 +122,10 @@ struct http1_body {
 	bool is_response;
 	uint32_t line_bytes; /* of a chunk line or of the trailers, against the limit */
 	uint64_t remaining;  /* of the body, or of the chunk in work */
+	/* trailer fields */
+	uint16_t n_trailers, n_trailers_dropped;
+	uint32_t trailer_at; /* in trailers: the line in work */
+	struct buf trailers; /* as http1_body_keep_trailers() has it; no memory: none is kept */
 };
 
 /* One step of a body: skip framing bytes, then data payload bytes, in the bytes that were given. */
@@ -130,10 +137,22 @@ struct http1_run {
 void http1_body_init(struct http1_body *b, const struct http_head *head, bool is_response);
 
 /*
+ * Trailer fields are to be kept, in n bytes at mem: more is BAD_TRAILER. Those
+ * that no trailer may have are dropped (RFC 9110 6.5.1). Once the body is DONE,
+ * http1_body_trailers() are the lines that are left, each with its CRLF.
+ */
+void http1_body_keep_trailers(struct http1_body *b, char *mem, size_t n);
+
+static inline struct slice http1_body_trailers(const struct http1_body *b)
+{
+	return buf_get(&b->trailers);
+}
+
+/*
  * Looks at n bytes and takes run->skip + run->data of them. MORE: go on with
  * the bytes behind them (or with the next ones). DONE: the body ended behind
  * them. UNTIL_CLOSE is never DONE: the connection's end is. NONE is DONE at
- * once with n = 0. Trailers are read, checked and dropped.
+ * once with n = 0. Trailers are read and checked, and dropped if they are not to be kept.
  */
 enum http1_outcome http1_body_scan(struct http1_body *b, const char *data, size_t n, struct http1_run *run);
 

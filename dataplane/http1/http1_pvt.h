@@ -65,6 +65,9 @@ void changes_write_field(struct buf *out, struct slice changes, struct slice nam
 /* What the changes set and add. */
 void changes_write(struct buf *out, struct slice changes);
 
+/* trailer.c: true if no trailer field may have this name. */
+bool trailer_is_forbidden(struct slice name);
+
 /* forwarded.c: an element of Forwarded; ip as text without brackets, host as of an authority that was parsed, or empty. */
 void forwarded_write_element(struct buf *out, struct slice ip, struct slice proto, struct slice host);
 /* write.c: a field of our own, if it has a value, as it is after the changes. */

@@ -292,6 +292,12 @@ void http1_keep(struct http1_parser *p)
 	lower_authority(p);
 }
 
+char *http1_rest(const struct http1_parser *p, size_t *n)
+{
+	*n = p->limits.headers_bytes - p->n; /* in place, an authority in lower case takes less than p->n */
+	return p->buf + p->n;
+}
+
 bool http1_has_begun(const struct http1_parser *p)
 {
 	return p->n > 0 || p->n_empty > 0;

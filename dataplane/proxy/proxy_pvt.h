@@ -21,6 +21,7 @@
 #define LINGER_BYTES (256u << 10) /* what it may still send meanwhile */
 #define SMALL_RUN 512		  /* body pieces up to this are copied, larger ones handed over */
 #define CHUNK_ROOM 32		  /* framing around a chunk */
+#define LAST_CHUNK 5		  /* "0", CRLF, CRLF */
 #define REQUEST_ID_LEN 32
 #define MAX_INTERIM 16		  /* 1xx responses to one request */
 #define ANSWER_ROOM 4096	  /* a request is begun only if this much of an answer fits */
@@ -180,6 +181,8 @@ struct request *request_create(struct client *c, uint64_t now_us);
  */
 enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held);
 void request_let_go(struct request *rq, struct rte_mbuf **held);
+/* The trailer fields of this body are to be passed on; they are kept in what the head left of its buffer. */
+void request_keep_trailers(struct http1_body *body, const struct http_head *head, const struct http1_parser *parser);
 /* Frees it; the upstream connection, if any, is aborted. */
 void request_free(struct request *rq, uint64_t now_us);
 /* The head is complete: finds the route and begins the first try, or answers. */

@@ -20,6 +20,7 @@ enum relayed {
 
 /* A body on its way. */
 struct flow {
+	struct proxy *p;
 	struct tcp_conn *from, *to;
 	struct request *mirrored; /* whose mirrors get the same; NULL: nobody does */
 	uint64_t now_us;
@@ -64,6 +65,21 @@ static bool pass_run(const struct flow *w, size_t n)
 	return send_bytes(w, b.p, b.n) && pass_on(w, n) && send_bytes(w, "\r\n", 2);
 }
 
+/* What ends a chunked body, once there is room for its trailers; so_far: what was relayed before that. */
+static enum relayed end_body(const struct http1_body *body, const struct flow *w, enum relayed so_far)
+{
+	struct slice trailers = http1_body_trailers(body);
+	struct buf b;
+
+	if (tcp_send_room(w->to) < trailers.n + LAST_CHUNK)
+		return so_far;
+	buf_init(&b, w->p->scratch, w->p->scratch_size);
+	buf_str(&b, "0\r\n");
+	buf_slice(&b, trailers);
+	buf_str(&b, "\r\n");
+	return send_bytes(w, b.p, b.n) ? RELAYED_ALL : RELAYED_FAILED;
+}
+
 /* Relays what there is and what there is room for. *bytes: payload passed on. bad: what was wrong. */
 static enum relayed relay_body(struct http1_body *body, const struct flow *w, uint64_t *bytes, enum http1_outcome *bad)
 {
@@ -75,6 +91,8 @@ static enum relayed relay_body(struct http1_body *body, const struct flow *w, ui
 		struct http1_run run;
 		enum http1_outcome o;
 
+		if (w->chunked && http1_body_is_done(body))
+			return end_body(body, w, result);
 		if (s.n == 0 || room <= CHUNK_ROOM)
 			return result;
 		room -= CHUNK_ROOM;
@@ -89,9 +107,9 @@ static enum relayed relay_body(struct http1_body *body, const struct flow *w, ui
 		*bad = o;
 		if (o != HTTP1_DONE)
 			return RELAYED_BAD;
-		if (w->chunked && !send_bytes(w, "0\r\n\r\n", 5))
-			return RELAYED_FAILED;
-		return RELAYED_ALL;
+		stat_add(w->p->stats, WEIR_C_TRAILERS_DROPPED, body->n_trailers_dropped);
+		if (!w->chunked)
+			return RELAYED_ALL;
 	}
 }
 
@@ -152,7 +170,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	struct proxy *p = c->p;
 	uint64_t bytes = 0;
 	enum http1_outcome bad = HTTP1_DONE;
-	const struct flow w = {c->tcp, upstream_tcp(rq->uc), rq->mirrors ? rq : NULL, now_us, rq->head.body == HTTP_BODY_CHUNKED};
+	const struct flow w = {p, c->tcp, upstream_tcp(rq->uc), rq->mirrors ? rq : NULL, now_us, rq->head.body == HTTP_BODY_CHUNKED};
 	enum relayed r = relay_body(&rq->body, &w, &bytes, &bad);
 
 	stat_add(p->stats, WEIR_C_BODY_BYTES_UP, bytes);
@@ -183,7 +201,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 			request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed the connection", now_us);
 		return false;
 	}
-	if (tcp_is_eof(c->tcp) && r == RELAYED_NOTHING) { /* the body can never be complete */
+	if (tcp_is_eof(c->tcp) && r == RELAYED_NOTHING && !http1_body_is_done(&rq->body)) { /* it can never be complete */
 		stat_reason(p->stats, WEIR_R_REQ_CLIENT_GONE);
 		client_end(c, true, now_us);
 		return false;
@@ -308,6 +326,8 @@ static bool read_head(struct request *rq, uint64_t now_us)
 		return take_interim(rq, now_us);
 	rq->has_response = true;
 	http1_body_init(&rq->response_body, &rq->response, true);
+	if (rq->head.takes_trailers) /* to others they would be no use: who does not say so may drop them (RFC 9110 6.5.1) */
+		request_keep_trailers(&rq->response_body, &rq->response, &rq->response_parser);
 	return true;
 }
 
@@ -343,7 +363,7 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 	struct tcp_conn *down = rq->client->tcp;
 	enum http1_outcome bad = HTTP1_DONE;
 	uint64_t bytes = 0;
-	const struct flow w = {up, down, NULL, now_us, rq->to_chunked};
+	const struct flow w = {rq->client->p, up, down, NULL, now_us, rq->to_chunked};
 	enum relayed r = relay_body(&rq->response_body, &w, &bytes, &bad);
 
 	stat_add(rq->client->p->stats, WEIR_C_BODY_BYTES_DOWN, bytes);
@@ -361,7 +381,7 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 	case RELAYED_SOME:
 		break;
 	}
-	if (!tcp_is_eof(up))
+	if (!tcp_is_eof(up) || http1_body_is_done(&rq->response_body))
 		return r == RELAYED_SOME;
 	if (rq->response_body.kind != HTTP_BODY_UNTIL_CLOSE) {
 		truncated(rq, WEIR_R_REQ_UPSTREAM_TRUNCATED, now_us);

@@ -37,6 +37,15 @@ enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c
 	return o;
 }
 
+void request_keep_trailers(struct http1_body *body, const struct http_head *head, const struct http1_parser *parser)
+{
+	size_t n;
+	char *mem = http1_rest(parser, &n);
+
+	if (head->body == HTTP_BODY_CHUNKED && !head->names_fields)
+		http1_body_keep_trailers(body, mem, n);
+}
+
 void request_free(struct request *rq, uint64_t now_us)
 {
 	struct client *c = rq->client;
@@ -222,6 +231,7 @@ void request_route(struct request *rq, uint64_t now_us)
 	struct proxy *p = rq->client->p;
 
 	http1_body_init(&rq->body, &rq->head, false);
+	request_keep_trailers(&rq->body, &rq->head, &rq->parser);
 	rq->body_sent = http1_body_is_done(&rq->body);
 	rq->keep = rq->head.keep_alive && !p->is_draining;
 	rq->progress_us = now_us;

@@ -34,10 +34,11 @@ class Cut(Exception):
 
 
 class Message:
-    """A message that was read: first (a match), fields [(name in lower case, value)], body."""
+    """A message that was read: first (a match), fields and trailers [(name in lower case, value)], body."""
 
     def __init__(self, first, fields):
         self.first, self.fields, self.body = first, fields, b""
+        self.trailers = []
 
     def values(self, name):
         return [v for n, v in self.fields if n == name]
@@ -61,6 +62,16 @@ async def read_head(reader, first_line):
     return Message(first, [(f[1].lower(), f[2]) for f in fields])
 
 
+async def read_trailers(reader):
+    trailers = []
+    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+        field = FIELD.fullmatch(line[:-2])
+        if not field:
+            raise Bad(f"trailer {line!r}")
+        trailers.append((field[1].lower(), field[2]))
+    return trailers
+
+
 async def read_chunked(reader):
     body = b""
     while True:
@@ -69,9 +80,7 @@ async def read_chunked(reader):
             raise Bad(f"chunk size {line!r}")
         n = int(line, 16)
         if n == 0:
-            if await reader.readexactly(2) != b"\r\n":
-                raise Bad("trailers, which Weir drops")
-            return body
+            return body, await read_trailers(reader)
         body += await reader.readexactly(n)
         if await reader.readexactly(2) != b"\r\n":
             raise Bad("no CRLF behind a chunk")
@@ -85,7 +94,7 @@ async def read_body(reader, m, is_response):
         if codings:
             if codings != [b"chunked"]:
                 raise Bad(f"Transfer-Encoding {codings}")
-            m.body = await read_chunked(reader)
+            m.body, m.trailers = await read_chunked(reader)
         elif lengths:
             if not lengths[0].isdigit():
                 raise Bad(f"Content-Length {lengths}")
@@ -272,18 +281,22 @@ class Client:
 
 
 def compare_conditions(e, m):
-    problems, body = [], b""
+    problems, body, trailers = [], b"", []
     for kind, text in e.conditions:
         name, colon, value = text.partition(b":")
         got = m.values(name.strip().lower())
         if kind == "body":
             body = text
+        elif kind == "trailer":
+            trailers.append((name.strip().lower(), value.strip()))
         elif kind == "-" and got:
             problems.append(f"{name.decode()} should be absent, is {got}")
         elif kind == "+" and colon and got != [value.strip()]:
             problems.append(f"{name.decode()} is {got}, wanted {value.strip()}")
         elif kind == "+" and not got:
             problems.append(f"{name.decode()} is absent")
+    if m.trailers != trailers:
+        problems.append(f"trailers {m.trailers}, wanted {trailers}")
     return problems, body
 
 

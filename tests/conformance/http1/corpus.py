@@ -13,7 +13,7 @@ class Malformed(Exception):
 
 
 class Expected:
-    """One '=' line and the conditions under it: (kind, text) with kind '+', '-', 'body'."""
+    """One '=' line and the conditions under it: (kind, text) with kind '+', '-', 'body', 'trailer'."""
 
     def __init__(self, kind, args):
         self.kind, self.args, self.conditions = kind, args, []
@@ -83,7 +83,7 @@ def read_line(case, line):
             case.expected.append(Expected(kind, [unescape(a).decode("latin1") for a in args]))
     elif line.startswith("  ") and case.expected:
         kind, _, text = line.strip().partition(" ")
-        if kind not in ("+", "-", "body"):
+        if kind not in ("+", "-", "body", "trailer"):
             raise Malformed("unknown condition")
         case.expected[-1].conditions.append((kind, unescape(text)))
     else:

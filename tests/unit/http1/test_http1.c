@@ -479,6 +479,58 @@ static void chunked_bodies_are_read_or_refused_whatever_the_split(void **state)
 	}
 }
 
+/* The trailers that are left of a body, in pieces; NULL: it is refused. */
+static const char *trailers_of(const char *text, size_t piece, size_t cap, unsigned *n_dropped)
+{
+	static char mem[4000];
+	struct http_head h = {.body = HTTP_BODY_CHUNKED};
+	struct http1_body b;
+	enum http1_outcome o = HTTP1_MORE;
+	size_t n = strlen(text), i = 0;
+
+	http1_body_init(&b, &h, false);
+	http1_body_keep_trailers(&b, mem, cap);
+	while (i < n && o == HTTP1_MORE) {
+		struct http1_run run;
+
+		o = http1_body_scan(&b, text + i, piece < n - i ? piece : n - i, &run);
+		i += run.skip + run.data;
+	}
+	*n_dropped = b.n_trailers_dropped;
+	if (o != HTTP1_DONE) {
+		assert_int_equal(o, HTTP1_BAD_TRAILER);
+		return NULL;
+	}
+	mem[http1_body_trailers(&b).n] = 0;
+	return mem;
+}
+
+static void trailers_are_kept_but_for_those_that_none_may_have(void **state)
+{
+	static const struct {
+		const char *text, *kept;
+		unsigned n_dropped;
+	} cases[] = {
+		{"0\r\n\r\n", "", 0},
+		{"0\r\nA: b\r\n\r\n", "A: b\r\n", 0},
+		{"3\r\nabc\r\n0\r\nA:b\r\nX-Sum: 1 \r\nB:\r\n\r\n", "A:b\r\nX-Sum: 1 \r\nB:\r\n", 0},
+		{"0\r\nContent-Length: 5\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n", "A: b\r\n", 2},
+		{"0\r\nhost: b\r\nAUTHORIZATION: b\r\nset-cookie: a\r\nX-Forwarded-Ssl: on\r\nTrailer: x\r\nconnection: x\r\n\r\n", "", 6},
+		{"0\r\nContent-Type: a\r\nContent-Digest: b\r\nContent-Md5: c\r\n\r\n", "Content-Digest: b\r\n", 2},
+		{"0\r\nContents: a\r\nAge: 1\r\n\r\n", "Contents: a\r\n", 1},
+	};
+	unsigned n_dropped;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		for (size_t piece = 1; piece < 100; piece++) {
+			assert_string_equal(trailers_of(cases[i].text, piece, 1000, &n_dropped), cases[i].kept);
+			assert_int_equal(n_dropped, cases[i].n_dropped);
+		}
+	assert_string_equal(trailers_of("0\r\nA: b\r\n\r\n", 1000, 6, &n_dropped), "A: b\r\n");
+	assert_null(trailers_of("0\r\nA: b\r\n\r\n", 1000, 5, &n_dropped));
+	assert_null(trailers_of("0\r\nA: b\r\n\r\n", 1, 0, &n_dropped));
+}
+
 static void long_extensions_and_trailers_are_bounded(void **state)
 {
 	static char text[40000];
@@ -795,6 +847,7 @@ int main(void)
 		cmocka_unit_test(keep_alive_follows_version_and_connection),
 		cmocka_unit_test(response_body_follows_method_status_and_framing),
 		cmocka_unit_test(chunked_bodies_are_read_or_refused_whatever_the_split),
+		cmocka_unit_test(trailers_are_kept_but_for_those_that_none_may_have),
 		cmocka_unit_test(long_extensions_and_trailers_are_bounded),
 		cmocka_unit_test(request_is_rebuilt_for_the_backend),
 		cmocka_unit_test(response_is_rebuilt_for_the_client),

@@ -64,6 +64,8 @@ struct peer {
 	size_t n_out, n_sent;
 	size_t n_stream; /* more bytes of a body, behind what is in out */
 	bool closes; /* after what is in out */
+	char trailers[4000];
+	bool has_asked_for_trailers; /* client */
 	/* client */
 	char want[MAX_BODY + 1];
 	size_t n_want;
@@ -131,10 +133,11 @@ static void put_str(struct peer *p, const char *text)
 	put(p, text, strlen(text));
 }
 
-/* A body with a length, or in chunks of random sizes. */
+/* A body with a length, or in chunks of random sizes and with trailers that say its length, some of them long. */
 static void put_body(struct peer *p, const char *body, size_t n, bool chunked)
 {
 	char line[64];
+	size_t n_all = n;
 
 	if (!chunked) {
 		snprintf(line, sizeof(line), "Content-Length: %zu\r\n\r\n", n);
@@ -155,7 +158,23 @@ static void put_body(struct peer *p, const char *body, size_t n, bool chunked)
 		body += k;
 		n -= k;
 	}
-	put_str(p, "0\r\n\r\n");
+	snprintf(line, sizeof(line), "0\r\nX-Sum: %zu\r\nX-Fill:", n_all);
+	put_str(p, line);
+	for (unsigned i = sim_random(&sim) % 2 * (sim_random(&sim) % 1500); i-- > 0;)
+		put_str(p, "x");
+	put_str(p, "\r\nContent-Type: none\r\n\r\n");
+}
+
+/* The trailers of put_body() came along with it, where they had to. */
+static void check_trailers(struct peer *p)
+{
+	char want[64];
+
+	if (p->head.body != HTTP_BODY_CHUNKED || (p->is_client ? !p->has_asked_for_trailers : !p->head.takes_trailers))
+		return;
+	snprintf(want, sizeof(want), "X-Sum: %zu\r\nX-Fill:", p->n_body);
+	assert_true(slice_has_prefix(http1_body_trailers(&p->scan), slice_str(want)));
+	assert_int_equal(p->scan.n_trailers, 2);
 }
 
 static void mirror_answer(struct peer *p)
@@ -269,6 +288,8 @@ static void read_in(struct peer *p)
 			p->has_head = o == HTTP1_DONE;
 			if (p->has_head)
 				http1_body_init(&p->scan, &p->head, p->is_client);
+			if (p->has_head)
+				http1_body_keep_trailers(&p->scan, p->trailers, sizeof(p->trailers));
 		} else {
 			assert_false(http1_is_bad(http1_body_scan(&p->scan, s.p, s.n, &run)));
 			if (mode != ORIGIN_SINK || p->is_client) {
@@ -279,6 +300,8 @@ static void read_in(struct peer *p)
 			tcp_consume(p->c, run.skip + run.data);
 		}
 		if (p->has_head && http1_body_is_done(&p->scan)) {
+			if (mode != ORIGIN_SINK)
+				check_trailers(p);
 			if (p->is_client)
 				client_take(p);
 			else
@@ -337,7 +360,8 @@ static void next_request(struct peer *p)
 	p->n_want = sim_random(&sim) % 4 ? sim_random(&sim) % 2000 : sim_random(&sim) % MAX_BODY;
 	for (size_t i = 0; i < p->n_want; i++)
 		p->want[i] = (char)('a' + (i * 7 + p->n_left) % 26);
-	put_str(p, "POST /x HTTP/1.1\r\nHost: a\r\n");
+	p->has_asked_for_trailers = true;
+	put_str(p, "POST /x HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n");
 	put_body(p, p->want, p->n_want, p->n_left % 2);
 }
 
