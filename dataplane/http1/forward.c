@@ -137,6 +137,16 @@ static void write_forwarded_elements(struct buf *out, const struct http_head *h,
 	buf_str(out, "\r\n");
 }
 
+static void write_max_forwards(struct buf *out, const struct http_head *h, struct slice changes)
+{
+	char text[16];
+	struct buf b;
+
+	buf_init(&b, text, sizeof(text));
+	buf_uint(&b, h->max_forwards ? h->max_forwards - 1 : 0, 10);
+	own_write_field(out, changes, SLICE("Max-Forwards"), buf_get(&b));
+}
+
 static void write_forwarded(struct buf *out, const struct http_head *h, const struct http1_forward *f)
 {
 	write_list(out, h, f->changes, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), f->keep_forwarded_for, f->client_ip);
@@ -146,12 +156,9 @@ static void write_forwarded(struct buf *out, const struct http_head *h, const st
 	write_forwarded_elements(out, h, f);
 	own_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
 	write_list(out, h, f->changes, HTTP_FIELD_VIA, SLICE("Via"), true, f->via);
+	if (h->has_max_forwards)
+		write_max_forwards(out, h, f->changes);
 	changes_write(out, f->changes);
-	if (h->has_max_forwards) {
-		buf_str(out, "Max-Forwards: ");
-		buf_uint(out, h->max_forwards ? h->max_forwards - 1 : 0, 10);
-		buf_str(out, "\r\n");
-	}
 }
 
 /* What is of the connection to the backend: the options of Connection, and the fields that they name. */
