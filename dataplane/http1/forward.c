@@ -131,7 +131,10 @@ static void write_forwarded_elements(struct buf *out, const struct http_head *h,
 
 	if ((!f->keep_forwarded && !f->add_forwarded) || changes_take_place_of(f->changes, name))
 		return;
-	begin_list(out, h, f->keep_forwarded ? HTTP_FIELD_FORWARDED : HTTP_N_FIELD_IDS, name, f->add_forwarded);
+	if (f->keep_forwarded)
+		begin_list(out, h, HTTP_FIELD_FORWARDED, name, f->add_forwarded);
+	else
+		buf_str(out, "Forwarded: ");
 	if (f->add_forwarded)
 		forwarded_write_element(out, f->client_ip, f->scheme, h->authority);
 	buf_str(out, "\r\n");
