@@ -88,11 +88,23 @@ def run_corpus(rig, folder):
     return json.loads(out.stdout)
 
 
+def add_clients(rig):
+    for address in CLIENTS:
+        ip("-n", rig.ns, "addr", "add", address + "/24", "dev", "weir0")
+
+
+def test_http1_corpus_behind_a_trusted_proxy(make):
+    with make(manifests=MANIFESTS, extra="forwarding: {trusted_hops: 1, forwarded: true, via: gate}") as rig:
+        add_clients(rig)
+        got = run_corpus(rig, CORPUS / "trusted")
+    expect_eq(got["failures"], {}, "cases that failed")
+    expect(got["cases"] >= 12, "all cases were run")
+
+
 def test_http1_corpus(make):
     pending = corpus.read_pending()
     with make(manifests=MANIFESTS) as rig:
-        for address in CLIENTS:
-            ip("-n", rig.ns, "addr", "add", address + "/24", "dev", "weir0")
+        add_clients(rig)
         got = run_corpus(rig, CORPUS)
         wrong = rig.dir / "wrong"
         wrong.mkdir()
