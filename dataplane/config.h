@@ -64,7 +64,7 @@ struct config {
 	uint32_t n_syn;
 	uint32_t n_time_wait; /* 0: n_connections */
 	uint32_t n_prefixes;
-	uint32_t n_requests, n_mirrors;
+	uint32_t n_requests, n_mirrors, n_tunnels;
 	uint32_t n_upstreams; /* connections to endpoints */
 	uint32_t n_backends, n_endpoints;
 	uint32_t n_tries;	  /* of one request */
@@ -110,7 +110,10 @@ struct config {
 
 	/* times */
 	uint32_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
+	uint32_t body_bytes_per_s; /* 0: no bound */
+	uint32_t body_grace_ms;
 	uint32_t connect_timeout_ms, response_timeout_ms, upstream_idle_ms;
+	uint32_t request_timeout_ms, tunnel_idle_ms, tunnel_life_ms; /* 0: none */
 	uint32_t time_wait_ms, fin_timeout_ms, keepalive_ms, max_retransmit_ms;
 	uint32_t drain_ms; /* SIGTERM: at most this long until connections are cut */
 

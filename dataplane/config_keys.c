@@ -366,6 +366,8 @@ static const struct key pools_keys[] = {
 	    "many as there are prefixes at their bounds at one time keep these from being a burden to others."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("mirrors", n_mirrors, 1, 65536, "256", "Mirrored requests in hand at one time, of a worker; more are not mirrored."),
+	U32("tunnels", n_tunnels, 1, 8388608, "16384",
+	    "Tunnels (WebSocket and the like) of a worker, open or asked for; more are answered 503."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
 	U32("endpoints", n_endpoints, 16, 8388608, "32768", "Endpoints of all backends."),
 	U32("neighbours", n_neighbours, 16, 1048576, "1024", "Next hops whose link address is known or looked for."),
@@ -415,16 +417,25 @@ static const struct key limits_keys[] = {
 static const struct key timeouts_keys[] = {
 	U32("header_ms", header_timeout_ms, 10, 3600000, "10000", "From the first byte of a request to its whole head; then 408."),
 	U32("body_ms", body_timeout_ms, 10, 3600000, "30000", "Without any progress of a body, either way."),
+	U32("body_bytes_per_s", body_bytes_per_s, 0, 1000000000, "100",
+	    "What a client must send of a body at the least, or take of one; then 408, or a reset. Where the endpoint holds things up, "
+	    "no client is blamed. 0: no bound."),
+	U32("body_grace_ms", body_grace_ms, 100, 3600000, "20000",
+	    "The stretches of time over which that rate is taken: who begins slowly has as long to catch up."),
 	U32("idle_ms", idle_timeout_ms, 10, 86400000, "75000", "Keep-alive connection without a request."),
 	U32("connect_ms", connect_timeout_ms, 10, 3600000, "2000", "Opening a connection to an endpoint."),
 	U32("response_ms", response_timeout_ms, 10, 86400000, "60000",
 	    "From the end of a request to the head of its response; then 504."),
+	U32("request_ms", request_timeout_ms, 0, 86400000, "0",
+	    "A whole request, from its first byte to the end of its response; then 504, or a reset. 0: no bound."),
+	U32("tunnel_idle_ms", tunnel_idle_ms, 0, 604800000, "3600000", "A tunnel without a byte either way. 0: no bound."),
+	U32("tunnel_life_ms", tunnel_life_ms, 0, 604800000, "0", "A tunnel, from its opening. 0: no bound."),
 	U32("upstream_idle_ms", upstream_idle_ms, 10, 86400000, "50000", "Idle connection to an endpoint."),
 	U32("time_wait_ms", time_wait_ms, 10, 240000, "60000", "TIME-WAIT of a TCP connection (2 MSL)."),
 	U32("fin_ms", fin_timeout_ms, 10, 3600000, "60000", "A closed connection whose peer does not close."),
 	U32("keepalive_ms", keepalive_ms, 0, 86400000, "7200000", "TCP keep-alive of idle connections. 0: none."),
 	U32("retransmit_ms", max_retransmit_ms, 1000, 3600000, "100000", "Retransmitting without an answer; then the connection ends."),
-	U32("drain_ms", drain_ms, 0, 3600000, "30000", "SIGTERM: time for requests in hand until they are cut."),
+	U32("drain_ms", drain_ms, 0, 3600000, "30000", "SIGTERM: time for requests in hand until they are cut. Tunnels are closed a tenth of it before its end, or two seconds if that is less."),
 	{0},
 };
 
@@ -449,7 +460,11 @@ const struct key config_keys[] = {
 	{.name = "tcp", .type = KEY_SECTION, .keys = config_tcp_keys, .help = "How TCP behaves."},
 	{.name = "forwarding", .type = KEY_SECTION, .keys = config_forwarding_keys,
 	 .help = "What requests say of their way, and whom Weir believes of it."},
-	{.name = "timeouts", .type = KEY_SECTION, .keys = timeouts_keys, .help = "All in milliseconds."},
+	{.name = "timeouts", .type = KEY_SECTION, .keys = timeouts_keys,
+	 .help = "In milliseconds, but for rates. The first ten are the defaults of what Gateways, HTTPRoutes and Ingresses set by "
+		 "annotations: `weir.dev/header-timeout`, `idle-timeout`, `body-timeout`, `body-min-rate`, `connect-timeout`, "
+		 "`first-byte-timeout`, `request-timeout`, `tunnel-idle-timeout` and `tunnel-lifetime`, as durations such as `1m30s`, `0s` "
+		 "for none. A header timeout is the Gateway's alone."},
 	{.name = "control", .type = KEY_SECTION, .keys = control_keys, .help = "The way to weir-ctrl."},
 	{0},
 };

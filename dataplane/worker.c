@@ -330,6 +330,27 @@ static bool create_upstream(struct worker *w)
 	return w->upstream != NULL;
 }
 
+static uint32_t or_none(uint32_t v)
+{
+	return v ? v : WEIR_NO_LIMIT;
+}
+
+static struct weir_timeouts timeouts(const struct config *c)
+{
+	return (struct weir_timeouts){
+		.header_ms = c->header_timeout_ms,
+		.idle_ms = c->idle_timeout_ms,
+		.body_ms = c->body_timeout_ms,
+		.body_bytes_per_s = or_none(c->body_bytes_per_s),
+		.connect_ms = c->connect_timeout_ms,
+		.first_byte_ms = c->response_timeout_ms,
+		.request_ms = or_none(c->request_timeout_ms),
+		.backend_ms = WEIR_NO_LIMIT,
+		.tunnel_idle_ms = or_none(c->tunnel_idle_ms),
+		.tunnel_life_ms = or_none(c->tunnel_life_ms),
+	};
+}
+
 static bool create_proxy(struct worker *w)
 {
 	const struct config *c = w->wc.config;
@@ -344,11 +365,11 @@ static bool create_proxy(struct worker *w)
 		.n_clients = c->n_connections,
 		.n_requests = c->n_requests,
 		.n_mirrors = c->n_mirrors,
+		.n_tunnels = c->n_tunnels,
+		.drain_ms = c->drain_ms,
 		.limits = {.line_bytes = c->line_bytes, .headers_bytes = c->headers_bytes, .n_fields = c->n_fields},
-		.header_timeout_ms = c->header_timeout_ms,
-		.body_timeout_ms = c->body_timeout_ms,
-		.idle_timeout_ms = c->idle_timeout_ms,
-		.response_timeout_ms = c->response_timeout_ms,
+		.timeouts = timeouts(c),
+		.body_grace_ms = c->body_grace_ms,
 		.n_tries = c->n_tries,
 		.n_listen = c->n_listen,
 		.listen = c->listen,

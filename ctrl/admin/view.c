@@ -143,6 +143,21 @@ static json_t *conds(const struct weir_snapshot *s, const struct weir_rule *r)
 	return list;
 }
 
+/* The limits that the rule or its listener sets: in ms, of rates in bytes a second. */
+static json_t *limits(const struct view_place *at, const struct weir_rule *r)
+{
+	struct weir_timeouts t = {0};
+	json_t *o = json_object();
+
+	snapshot_timeouts(&t, &at->listener->timeouts, &r->timeouts);
+#define X(field, name) \
+	if (t.field) \
+		json_object_set_new(o, name, t.field == WEIR_NO_LIMIT ? json_string("none") : json_integer(t.field));
+	WEIR_TIMEOUTS(X)
+#undef X
+	return o;
+}
+
 json_t *view_rule(const struct weir_snapshot *s, const struct view_place *at, const struct weir_rule *r)
 {
 	const struct weir_route *o = snapshot_route(s, r->route);
@@ -153,13 +168,14 @@ json_t *view_rule(const struct weir_snapshot *s, const struct view_place *at, co
 
 	view_host(listener, sizeof(listener), s, at->listener->host_kind, at->listener->host);
 	view_host(host, sizeof(host), s, at->vhost->host_kind, at->vhost->host);
-	return json_pack("{s:s, s:i, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "address",
+	return json_pack("{s:s, s:i, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o}", "address",
 			 ip_is_any(&at->bind->addr) ? "*" : ip_format(&at->bind->addr, addr), "port", (int)at->bind->port,
 			 "listener_host", listener, "listener", view_str(s, at->listener->name), "host", host, "path_type",
 			 at->path->kind == WEIR_PATH_EXACT ? "Exact" : "Prefix", "path",
 			 path.n ? json_stringn(path.p, path.n) : json_string("/"), "method", view_str(s, r->method), "conditions",
 			 conds(s, r), "kind", view_str(s, o->kind), "namespace", view_str(s, o->ns), "name", view_str(s, o->name),
-			 "rule", (int)r->rule_index, "filters", view_filters(s, r->filters), "backends", view_splits(s, r));
+			 "rule", (int)r->rule_index, "filters", view_filters(s, r->filters), "backends", view_splits(s, r), "limits",
+			 limits(at, r));
 }
 
 static void add_path_rules(json_t *list, const struct weir_snapshot *s, const struct view_place *at)

@@ -204,6 +204,23 @@ static void add_filters(char *out, size_t cap, const json_t *list)
 	say_filters(&t, list);
 }
 
+/* "connect 2000 ms, body-rate 100 B/s, idle none" */
+static void add_limits(char *out, size_t cap, json_t *limits)
+{
+	struct text t = {.p = out, .cap = cap};
+	const char *name;
+	json_t *v;
+
+	out[0] = 0;
+	json_object_foreach(limits, name, v) {
+		say(&t, "%s%s ", t.n ? ", " : "", name);
+		if (json_is_integer(v))
+			say(&t, "%lld %s", (long long)json_integer_value(v), strcmp(name, "body-rate") == 0 ? "B/s" : "ms");
+		else
+			say(&t, "%s", json_string_value(v) ? json_string_value(v) : "?");
+	}
+}
+
 static void add_targets(char *out, size_t cap, const json_t *list)
 {
 	const json_t *b;
@@ -249,7 +266,7 @@ static void add_conditions(char *out, size_t cap, const json_t *r)
 
 void render_routes(FILE *f, const json_t *list)
 {
-	struct table t = {.n_columns = 8};
+	struct table t = {.n_columns = 9};
 	const json_t *r;
 	size_t i;
 
@@ -261,10 +278,12 @@ void render_routes(FILE *f, const json_t *list)
 	cell(&t, "TO");
 	cell(&t, "FROM");
 	cell(&t, "FILTERS");
+	cell(&t, "LIMITS");
 	json_array_foreach(list, i, r) {
 		char targets[4096];
 		char when[1200];
 		char filters[4096];
+		char limits[400];
 
 		add_targets(targets, sizeof(targets), json_object_get(r, "backends"));
 		add_conditions(when, sizeof(when), r);
@@ -277,6 +296,8 @@ void render_routes(FILE *f, const json_t *list)
 		cell(&t, "%s %s/%s rule %lld", str(r, "kind"), str(r, "namespace"), str(r, "name"), num(r, "rule"));
 		add_filters(filters, sizeof(filters), json_object_get(r, "filters"));
 		cell(&t, "%s", *filters ? filters : "-");
+		add_limits(limits, sizeof(limits), json_object_get(r, "limits"));
+		cell(&t, "%s", *limits ? limits : "-");
 	}
 	table_print(f, &t);
 }
@@ -388,6 +409,7 @@ static void render_hit(FILE *f, const json_t *o)
 	char when[1200];
 	char targets[4096];
 	char filters[4096];
+	char limits[400];
 	json_t *list;
 
 	add_conditions(when, sizeof(when), r);
@@ -401,6 +423,9 @@ static void render_hit(FILE *f, const json_t *o)
 	add_filters(filters, sizeof(filters), json_object_get(r, "filters"));
 	if (*filters)
 		fprintf(f, "filters      %s\n", filters);
+	add_limits(limits, sizeof(limits), json_object_get(r, "limits"));
+	if (*limits)
+		fprintf(f, "limits       %s\n", limits);
 	fprintf(f, "to           %s\n", targets);
 	json_object_foreach(endpoints, backend, list) {
 		const json_t *e;

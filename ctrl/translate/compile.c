@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/slice.h"
 #include "route/route.h"
+#include "snapshot/snapshot.h"
 
 /* A section while it grows. */
 struct section {
@@ -425,8 +426,7 @@ static void add_rule(struct compiler *c, const struct model_match *m)
 		.rule_index = m->rule_index,
 		.action = m->action,
 		.status = m->status,
-		.request_timeout_ms = m->request_timeout_ms,
-		.backend_timeout_ms = m->backend_timeout_ms,
+		.timeouts = m->timeouts,
 	};
 	static const struct model_filters none;
 	struct weir_rule *out;
@@ -536,6 +536,7 @@ static void add_listener(struct compiler *c, const struct model_listener *ml, si
 	l->host_kind = host_key(ml->host, false, &key);
 	l->host = intern(c, key.p, key.n);
 	l->name = intern_str(c, ml->name);
+	l->timeouts = ml->timeouts;
 	while (end < c->n_matches && compare_listeners(ml, &c->m->listeners[c->matches[end]->listener]) == 0)
 		end++;
 	while (*i < end && !c->no_memory)
@@ -582,6 +583,13 @@ static void choose_listeners(struct compiler *c, bool *is_out)
 	}
 }
 
+/* What counts before a request says which listener it means. */
+static void add_limits(struct weir_bind *b, const struct weir_timeouts *t)
+{
+	b->header_ms = snapshot_least_limit(b->header_ms, t->header_ms);
+	b->idle_ms = snapshot_least_limit(b->idle_ms, t->idle_ms);
+}
+
 static void add_tree(struct compiler *c)
 {
 	struct weir_bind *b = NULL;
@@ -603,6 +611,7 @@ static void add_tree(struct compiler *c)
 		if (!is_new && compare_listeners(c->listeners[i - 1], l) == 0)
 			continue; /* merged: its matches were taken with the first one */
 		add_listener(c, l, &next);
+		add_limits(b, &l->timeouts);
 		b->listeners.count = count(c, WEIR_SECT_LISTENERS) - b->listeners.first;
 	}
 }

@@ -96,6 +96,22 @@ static void dump_splits(FILE *f, const struct weir_snapshot *s, const struct wei
 	}
 }
 
+static void dump_limit(FILE *f, const char *name, uint32_t v)
+{
+	if (v == WEIR_NO_LIMIT)
+		fprintf(f, " %s none", name);
+	else if (v)
+		fprintf(f, " %s %u", name, v);
+}
+
+/* Milliseconds, or bytes a second. */
+static void dump_timeouts(FILE *f, const struct weir_timeouts *t)
+{
+#define X(field, name) dump_limit(f, name, t->field);
+	WEIR_TIMEOUTS(X)
+#undef X
+}
+
 static void dump_rule(FILE *f, const struct weir_snapshot *s, const struct weir_rule *r)
 {
 	const struct weir_route *o = snapshot_route(s, r->route);
@@ -119,10 +135,7 @@ static void dump_rule(FILE *f, const struct weir_snapshot *s, const struct weir_
 		fputc('=', f);
 		put(f, s, c->value);
 	}
-	if (r->request_timeout_ms)
-		fprintf(f, " timeout %u ms", r->request_timeout_ms);
-	if (r->backend_timeout_ms)
-		fprintf(f, " backend timeout %u ms", r->backend_timeout_ms);
+	dump_timeouts(f, &r->timeouts);
 	dump_filters(f, s, r->filters);
 	dump_splits(f, s, r);
 	fputc('\n', f);
@@ -148,8 +161,11 @@ static void dump_bind(FILE *f, const struct weir_snapshot *s, const struct weir_
 {
 	char text[IP_TEXT_MAX];
 
-	fprintf(f, "bind %s port %u %s\n", ip_is_any(&b->addr) ? "any" : ip_format(&b->addr, text), b->port,
+	fprintf(f, "bind %s port %u %s", ip_is_any(&b->addr) ? "any" : ip_format(&b->addr, text), b->port,
 		b->proto == WEIR_PROTO_HTTP ? "http" : "https");
+	dump_limit(f, "header", b->header_ms);
+	dump_limit(f, "idle", b->idle_ms);
+	fputc('\n', f);
 	for (uint32_t i = 0; i < b->listeners.count; i++) {
 		const struct weir_listener *l = snapshot_listener(s, b->listeners.first + i);
 
@@ -157,7 +173,9 @@ static void dump_bind(FILE *f, const struct weir_snapshot *s, const struct weir_
 		dump_host(f, s, l->host_kind, l->host);
 		fputs(" (", f);
 		put(f, s, l->name);
-		fputs(")\n", f);
+		fputc(')', f);
+		dump_timeouts(f, &l->timeouts);
+		fputc('\n', f);
 		for (uint32_t k = 0; k < l->vhosts.count; k++)
 			dump_vhost(f, s, snapshot_vhost(s, l->vhosts.first + k));
 	}

@@ -214,7 +214,7 @@ static bool read_section(struct translation *t, const struct gateway *g, const s
 }
 
 static void add_section(struct translation *t, const struct gateway *g, struct section *s, const struct weir_ip *addrs,
-			size_t n)
+			size_t n, const struct weir_timeouts *timeouts)
 {
 	s->first = (uint32_t)t->m->n_listeners;
 	s->count = (uint32_t)n;
@@ -226,6 +226,7 @@ static void add_section(struct translation *t, const struct gateway *g, struct s
 		l->proto = WEIR_PROTO_HTTP;
 		l->host = model_str(t->m, s->host);
 		l->name = model_printf(t->m, "Gateway %s/%s %s", g->o->ns, g->o->name, s->name);
+		l->timeouts = *timeouts;
 	}
 	t->sections = translate_grow(t->sections, t->n_sections, &t->cap_sections, sizeof(*t->sections));
 	t->sections[t->n_sections++] = *s;
@@ -243,7 +244,9 @@ static void add_gateway(struct translation *t, const struct kube_object *o, cons
 	struct weir_ip addrs[16]; /* as many as the schema lets through */
 	size_t n_addrs = read_addresses(t, o, spec, addrs);
 	size_t kept = 0;
+	struct weir_timeouts timeouts = {0};
 
+	timeouts_read(t, o, &timeouts);
 	qsort(addrs, n_addrs, sizeof(*addrs), compare_ips);
 	for (size_t i = 0; i < n_addrs; i++)
 		if (kept == 0 || !ip_eq(&addrs[kept - 1], &addrs[i]))
@@ -253,7 +256,7 @@ static void add_gateway(struct translation *t, const struct kube_object *o, cons
 		struct section s;
 
 		if (read_section(t, &g, &l, &s))
-			add_section(t, &g, &s, addrs, kept);
+			add_section(t, &g, &s, addrs, kept, &timeouts);
 	}
 	g.count = t->n_sections - g.first;
 	t->gateways = translate_grow(t->gateways, t->n_gateways, &t->cap_gateways, sizeof(*t->gateways));

@@ -15,7 +15,6 @@
 
 #define GATEWAY_GROUP "gateway.networking.k8s.io"
 #define MAX_MATCHES 16384u /* of one object, in the model */
-#define NO_TIMEOUT UINT32_MAX
 
 /* A listener of the model and a host name: one place where the route is served. */
 struct attachment {
@@ -307,33 +306,21 @@ static void read_backends(struct route *r, const struct cursor *rule, struct mod
 	}
 }
 
-/* A timeout in ms; 0 where absent or wrong. */
-static uint32_t read_timeout(struct route *r, const struct cursor *at)
-{
-	uint64_t ms;
-
-	if (!at->n)
-		return 0;
-	if (!names_parse_duration(cursor_str(at, ""), &ms)) {
-		report(r->t, r->o, at, true, "InvalidValue",
-		       "a duration such as 10s, 1m30s or 250ms was expected; the default is used");
-		return 0;
-	}
-	return ms == 0 || ms >= NO_TIMEOUT ? NO_TIMEOUT : (uint32_t)ms; /* 0s: none (GEP-1742) */
-}
-
+/* What the rule says comes before the annotations of its object, which are in out already. */
 static void read_timeouts(struct route *r, const struct cursor *rule, struct model_match *out)
 {
 	struct cursor timeouts = cursor_get(rule, "timeouts");
 	struct cursor request = cursor_get(&timeouts, "request");
 	struct cursor backend = cursor_get(&timeouts, "backendRequest");
+	uint32_t request_ms = timeout_read(r->t, r->o, &request);
 
-	out->request_timeout_ms = read_timeout(r, &request);
-	out->backend_timeout_ms = read_timeout(r, &backend);
-	if (out->request_timeout_ms && out->backend_timeout_ms && out->backend_timeout_ms > out->request_timeout_ms) {
+	out->timeouts.backend_ms = timeout_read(r->t, r->o, &backend);
+	if (request_ms)
+		out->timeouts.request_ms = request_ms;
+	if (request_ms && out->timeouts.backend_ms > request_ms) {
 		report(r->t, r->o, &backend, true, "InvalidValue",
 		       "at most the request's own timeout was expected; that is used for both");
-		out->backend_timeout_ms = out->request_timeout_ms;
+		out->timeouts.backend_ms = request_ms;
 	}
 }
 
@@ -518,6 +505,7 @@ static void read_route(struct translation *t, const struct kube_object *o)
 		return;
 	origin.ns = model_str(t->m, o->ns);
 	origin.name = model_str(t->m, o->name);
+	timeouts_read(t, o, &origin.timeouts);
 	rules = cursor_get(&r.spec, "rules");
 	n = cursor_count(&rules);
 	/* An attached route without rules matches all and has no backend. */

@@ -244,6 +244,7 @@ static void read_ingress(struct ingresses *in, const struct kube_object *o)
 	if (!backend.n && cursor_count(&rules) == 0)
 		report(in->t, o, &spec, true, "MissingField", "rules or a defaultBackend were expected");
 	check_tls(in, o, &spec);
+	timeouts_read(in->t, o, &proto.timeouts);
 	for (size_t i = 0; i < cursor_count(&rules); i++) {
 		struct cursor rule = cursor_at(&rules, i);
 

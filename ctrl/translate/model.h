@@ -27,6 +27,7 @@ struct model_listener {
 	uint8_t proto;	  /* enum weir_proto */
 	const char *host; /* of the Gateway's listener; "" for Ingress */
 	const char *name; /* for people: "Gateway ns/name listener", "Ingress" */
+	struct weir_timeouts timeouts; /* of several listeners of one address, port and host, those of the first by name count */
 };
 
 struct model_cond {
@@ -80,7 +81,7 @@ struct model_match {
 	uint16_t status; /* action STATUS */
 	size_t n_splits;
 	struct model_split *splits;
-	uint32_t request_timeout_ms, backend_timeout_ms; /* 0: default */
+	struct weir_timeouts timeouts;
 	struct model_filters filters; /* action STATUS: none; REDIRECT: one of them is */
 	/* where it comes from, which also is the order among equals */
 	const char *kind, *ns, *name;

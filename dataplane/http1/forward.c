@@ -167,7 +167,9 @@ static void write_forwarded(struct buf *out, const struct http_head *h, const st
 /* What is of the connection to the backend: the options of Connection, and the fields that they name. */
 static void write_connection(struct buf *out, const struct http_head *h, const struct http1_forward *f)
 {
-	if (h->takes_trailers) /* the backend may send some: they are passed on */
+	if (f->upgrade)
+		upgrade_write(out, h);
+	else if (h->takes_trailers) /* the backend may send some: they are passed on */
 		buf_str(out, f->close ? "TE: trailers\r\nConnection: close, TE\r\n" : "TE: trailers\r\nConnection: TE\r\n");
 	else if (f->close)
 		buf_str(out, "Connection: close\r\n");
@@ -215,6 +217,10 @@ void http1_write_response_head(struct buf *out, const struct http_head *h, const
 		buf_str(out, http_status_reason(h->status));
 	buf_str(out, "\r\n");
 	write_fields(out, h, f->changes, is_dropped_from_response);
+	if (f->upgrade) {
+		changes_write(out, f->changes);
+		upgrade_write(out, h);
+	}
 	if (h->status >= 200) {
 		if (f->chunked)
 			buf_str(out, "Transfer-Encoding: chunked\r\n");

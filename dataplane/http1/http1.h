@@ -198,6 +198,7 @@ struct http1_forward {
 	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
 	struct slice date;	 /* final responses: Date, where absent and if not empty (RFC 9110 6.6.1) */
 	bool chunked;		 /* responses: the body will be sent chunked */
+	bool upgrade;		 /* Connection: upgrade, and Upgrade: what the head asks for, or answers, of what may be asked for */
 	bool close;		 /* Connection: close */
 	bool keep_alive;	 /* responses to HTTP/1.0: Connection: keep-alive */
 };
@@ -217,6 +218,15 @@ void http1_write_response_head(struct buf *out, const struct http_head *h, const
 bool http1_is_forwarded(struct slice value);
 /* True for a host, with a port or without, as Host may have it. */
 bool http1_is_authority(struct slice value);
+/*
+ * RFC 9110 7.8. True if the request asks for another protocol in a way that is
+ * carried: HTTP/1.1, no body, Upgrade named in Connection and well-formed, a
+ * WebSocket by GET. Versions of HTTP are left out of what it asks for, as if
+ * they were not there: by them a request would get past whoever reads HTTP/1.1.
+ */
+bool http1_asks_upgrade(const struct http_head *request);
+/* True if a 101 names in its Upgrade only what the request asks for, and at least one of it. */
+bool http1_is_upgrade_of(const struct http_head *response, const struct http_head *request);
 
 /* True for a request id that a client may bring along: 1 to 128 visible ASCII characters. */
 bool http1_is_request_id(struct slice id);

@@ -72,6 +72,9 @@ bool trailer_is_forbidden(struct slice name);
 void forwarded_write_element(struct buf *out, struct slice ip, struct slice proto, struct slice host);
 /* write.c: a field of our own, if it has a value, as it is after the changes. */
 void own_write_field(struct buf *out, struct slice changes, struct slice name, struct slice value);
+/* upgrade.c: "Connection: upgrade", and Upgrade with the protocols of h that are carried. */
+void upgrade_write(struct buf *out, const struct http_head *h);
+
 /* write.c: a path in two parts; "/" if both are empty. */
 void path_write(struct buf *out, struct slice head, struct slice tail);
 

@@ -18,7 +18,8 @@ static struct client *take(struct proxy *p)
 
 int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
 {
-	struct proxy *p = ctx;
+	struct listening *l = ctx;
+	struct proxy *p = l->p;
 	struct client *c = take(p);
 
 	if (!c)
@@ -27,9 +28,14 @@ int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
 	c->p = p;
 	c->tcp = tcp;
 	c->state = CLIENT_IDLE;
+	c->listening = (uint16_t)(l - p->listening);
+	l->n_clients++;
 	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, ++p->n_clients);
 	/* Its handshake may have begun before a drain: the client believes itself served, and its request may be on the way. */
-	client_arm(c, now_us + (uint64_t)(p->is_draining ? DRAIN_LATE_MS : p->cfg.idle_timeout_ms) * 1000);
+	if (p->is_draining)
+		client_arm(c, now_us + DRAIN_LATE_MS * 1000);
+	else
+		limit_arm_idle(c, now_us);
 	*user = c;
 	return 0;
 }
@@ -39,9 +45,12 @@ static void release(struct client *c, uint64_t now_us)
 {
 	struct proxy *p = c->p;
 
+	if (c->state == CLIENT_TUNNEL)
+		tunnel_let_go(c, true, now_us);
 	if (c->rq)
 		request_free(c->rq, now_us);
 	wheel_cancel(p->cfg.wheel, &c->timer);
+	p->listening[c->listening].n_clients--;
 	c->state = CLIENT_FREE;
 	c->tcp = NULL;
 	c->next = p->free_clients;
@@ -62,7 +71,10 @@ void client_end(struct client *c, bool abort, uint64_t now_us)
 
 void client_arm(struct client *c, uint64_t at_us)
 {
-	wheel_arm(c->p->cfg.wheel, &c->timer, c->p->cfg.wheel_kind, at_us);
+	if (at_us == UINT64_MAX)
+		wheel_cancel(c->p->cfg.wheel, &c->timer);
+	else
+		wheel_arm(c->p->cfg.wheel, &c->timer, c->p->cfg.wheel_kind, at_us);
 }
 
 void client_linger(struct client *c, uint64_t now_us)
@@ -75,12 +87,24 @@ void client_linger(struct client *c, uint64_t now_us)
 	client_arm(c, now_us + LINGER_MS * 1000);
 }
 
+void client_go_on(struct client *c, bool keep, uint32_t idle_ms, uint64_t now_us)
+{
+	if (!keep || c->p->is_draining) {
+		client_linger(c, now_us);
+		return;
+	}
+	c->state = CLIENT_IDLE;
+	client_arm(c, limit_after(now_us, idle_ms));
+}
+
 void client_on_event(struct tcp_conn *tcp, void *user, unsigned events, uint64_t now_us)
 {
 	struct client *c = user;
 
 	if (events & TCP_EV_CLOSED) {
-		if (c->rq)
+		if (c->state == CLIENT_TUNNEL)
+			tunnel_on_client_closed(c, now_us);
+		else if (c->rq)
 			stat_reason(c->p->stats, WEIR_R_REQ_CLIENT_GONE);
 		release(c, now_us);
 		return;
@@ -106,7 +130,7 @@ static bool pump_idle(struct client *c, uint64_t now_us)
 		return c->state == CLIENT_LINGER;
 	}
 	c->state = CLIENT_HEAD;
-	client_arm(c, now_us + (uint64_t)c->p->cfg.header_timeout_ms * 1000);
+	limit_arm_header(c, now_us);
 	return true;
 }
 
@@ -148,7 +172,8 @@ static void finish(struct client *c, uint64_t now_us)
 {
 	struct request *rq = c->rq;
 	struct proxy *p = c->p;
-	bool keep = rq->keep && rq->body_sent && !p->is_draining && !rq->is_broken;
+	bool keep = rq->keep && rq->body_sent && !rq->is_broken && !tunnel_has_early_bytes(rq);
+	uint32_t idle_ms = rq->limits.idle_ms;
 
 	if (rq->uc) {
 		if (rq->body_sent && !rq->is_broken && rq->response.keep_alive && rq->response.body != HTTP_BODY_UNTIL_CLOSE)
@@ -158,12 +183,7 @@ static void finish(struct client *c, uint64_t now_us)
 		rq->uc = NULL;
 	}
 	request_free(rq, now_us);
-	if (!keep) {
-		client_linger(c, now_us);
-		return;
-	}
-	c->state = CLIENT_IDLE;
-	client_arm(c, now_us + (uint64_t)p->cfg.idle_timeout_ms * 1000);
+	client_go_on(c, keep, idle_ms, now_us);
 }
 
 static bool pump_busy(struct client *c, uint64_t now_us)
@@ -182,8 +202,7 @@ static bool pump_busy(struct client *c, uint64_t now_us)
 		c->rq->progress_us = now_us;
 		return true;
 	}
-	if (!wheel_is_armed(&c->timer) || c->timer.at * c->p->cfg.wheel->tick_us > request_deadline(c->rq))
-		client_arm(c, request_deadline(c->rq));
+	limit_arm_request(c->rq, now_us);
 	return false;
 }
 
@@ -215,6 +234,9 @@ void client_pump(struct client *c, uint64_t now_us)
 		case CLIENT_BUSY:
 			goes_on = pump_busy(c, now_us);
 			break;
+		case CLIENT_TUNNEL:
+			tunnel_pump(c, now_us);
+			return;
 		case CLIENT_LINGER:
 			goes_on = pump_linger(c, now_us);
 			break;
@@ -224,14 +246,28 @@ void client_pump(struct client *c, uint64_t now_us)
 	}
 }
 
+/*
+ * Our FIN and a request may cross on the way. If we were gone, that request
+ * would be answered by a RST; so the client sees a connection that ended in
+ * order before it answered, and can send it again (RFC 9112 9.3.1, 9.6).
+ */
+static void on_idle(struct client *c, uint64_t now_us)
+{
+	if (tcp_readable(c->tcp) && tcp_send_room(c->tcp) >= ANSWER_ROOM) { /* just come: its event is on the way */
+		client_pump(c, now_us);
+		return;
+	}
+	stat_reason(c->p->stats, WEIR_R_REQ_IDLE_TIMEOUT);
+	client_linger(c, now_us);
+}
+
 void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 {
 	struct client *c = (struct client *)(void *)t; /* its first field */
 
 	switch ((enum client_state)c->state) {
 	case CLIENT_IDLE:
-		stat_reason(c->p->stats, WEIR_R_REQ_IDLE_TIMEOUT);
-		client_end(c, false, now_us);
+		on_idle(c, now_us);
 		break;
 	case CLIENT_HEAD:
 		c->rq->keep = false;
@@ -239,17 +275,17 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 		client_pump(c, now_us);
 		break;
 	case CLIENT_BUSY:
-		if (request_deadline(c->rq) > now_us) {
-			client_arm(c, request_deadline(c->rq));
-			break;
-		}
-		request_on_deadline(c->rq, now_us);
+		if (limit_is_due(c->rq, now_us))
+			limit_on_deadline(c->rq, now_us);
 		client_pump(c, now_us);
+		break;
+	case CLIENT_TUNNEL:
+		tunnel_on_timer(c, now_us);
 		break;
 	case CLIENT_LINGER:
 		if (tcp_unacked(c->tcp) && tcp_unacked(c->tcp) != c->lingering_unacked) { /* it still reads */
 			c->lingering_unacked = (uint32_t)tcp_unacked(c->tcp);
-			client_arm(c, now_us + (uint64_t)c->p->cfg.body_timeout_ms * 1000);
+			client_arm(c, limit_after(now_us, c->p->cfg.timeouts.body_ms));
 			break;
 		}
 		client_end(c, tcp_unacked(c->tcp) > 0, now_us);

@@ -214,13 +214,18 @@ void mirrors_share(struct request *rq, struct rte_mbuf *chain, uint64_t now_us)
 	}
 }
 
-/* From here on it is on its own. */
-static void let_go(struct mirror *m, uint64_t now_us)
+static void arm(struct mirror *m, uint32_t ms, uint64_t now_us)
 {
 	const struct proxy_config *cfg = &m->p->cfg;
 
+	wheel_arm(cfg->wheel, &m->timer, cfg->wheel_kind + 2, now_us + (uint64_t)ms * 1000);
+}
+
+/* From here on it is on its own. */
+static void let_go(struct mirror *m, uint64_t now_us)
+{
 	unlink_from_request(m);
-	wheel_arm(cfg->wheel, &m->timer, cfg->wheel_kind + 2, now_us + (uint64_t)cfg->response_timeout_ms * 1000);
+	arm(m, m->p->cfg.timeouts.first_byte_ms, now_us);
 }
 
 void mirrors_complete(struct request *rq, uint64_t now_us)
@@ -300,8 +305,7 @@ static void drop_answer(struct mirror *m, uint64_t now_us)
 		else
 			cut(m, WEIR_R_MIRROR_FAILED, now_us);
 	} else if (has_moved && !m->rq) {
-		wheel_arm(m->p->cfg.wheel, &m->timer, m->p->cfg.wheel_kind + 2,
-			  now_us + (uint64_t)m->p->cfg.body_timeout_ms * 1000);
+		arm(m, m->p->cfg.timeouts.body_ms, now_us);
 	}
 }
 
@@ -351,8 +355,9 @@ static struct mirror *take(struct proxy *p)
 static bool connect_to(struct mirror *m, uint64_t backend_id, uint64_t now_us)
 {
 	struct upstream_tried tried = {0};
+	const struct upstream_args args = {.backend_id = backend_id, .tried = &tried, .event = on_event, .user = m};
 
-	switch (upstream_get(m->p->cfg.upstream, backend_id, false, &tried, on_event, m, now_us, &m->uc)) {
+	switch (upstream_get(m->p->cfg.upstream, &args, now_us, &m->uc)) {
 	case UPSTREAM_READY:
 		m->is_connected = true;
 		return true;
@@ -407,7 +412,7 @@ static void start_list(struct request *rq, const struct weir_snapshot *s, struct
 		if (f->kind != WEIR_FILTER_MIRROR || !is_chosen(p, f))
 			continue;
 		buf_init(&b, p->scratch, p->scratch_size);
-		request_write_head(rq, &b);
+		request_write_head(rq, false, &b);
 		start(rq, snapshot_backend(s, f->backend)->id, buf_get(&b), now_us);
 	}
 }

@@ -49,7 +49,8 @@ static bool allocate(struct proxy *p)
 	p->scratch = rte_malloc("proxy", p->scratch_size, RTE_CACHE_LINE_SIZE);
 	p->mirrors = rte_calloc("proxy", p->cfg.n_mirrors, sizeof(*p->mirrors), RTE_CACHE_LINE_SIZE);
 	p->mirror_buffers = rte_malloc("proxy", (size_t)p->cfg.n_mirrors * n, RTE_CACHE_LINE_SIZE);
-	if (!p->clients || !p->requests || !p->buffers || !p->scratch || !p->mirrors || !p->mirror_buffers)
+	p->tunnels = rte_calloc("proxy", p->cfg.n_tunnels, sizeof(*p->tunnels), RTE_CACHE_LINE_SIZE);
+	if (!p->tunnels || !p->clients || !p->requests || !p->buffers || !p->scratch || !p->mirrors || !p->mirror_buffers)
 		return false;
 	for (uint32_t i = p->cfg.n_requests; i-- > 0;) {
 		struct request *rq = &p->requests[i];
@@ -85,6 +86,7 @@ static void release(struct proxy *p)
 	rte_free(p->buffers);
 	rte_free(p->scratch);
 	rte_free(p->mirrors);
+	rte_free(p->tunnels);
 	rte_free(p->mirror_buffers);
 	rte_free(p);
 }
@@ -97,16 +99,27 @@ static void drain_slice(struct proxy *p, uint64_t now_us)
 
 		if (c->state == CLIENT_IDLE)
 			client_end(c, false, now_us);
-		else if (c->state != CLIENT_FREE && c->rq)
+		else if (c->state == CLIENT_TUNNEL && p->closes_tunnels)
+			tunnel_on_timer(c, now_us);
+		else if (c->state == CLIENT_HEAD || c->state == CLIENT_BUSY)
 			c->rq->keep = false;
 	}
 	if (p->drain_at < p->n_fresh_clients)
 		wheel_arm(p->cfg.wheel, &p->drain, p->cfg.wheel_kind + 1, now_us + DRAIN_EVERY_US);
+	else if (!p->closes_tunnels)
+		wheel_arm(p->cfg.wheel, &p->drain, p->cfg.wheel_kind + 1, p->tunnels_end_us);
 }
 
+/* Once the first round is done, the second one comes shortly before the end, for tunnels. */
 static void on_drain_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 {
-	drain_slice(ctx, now_us);
+	struct proxy *p = ctx;
+
+	if (!p->closes_tunnels && p->drain_at == p->n_fresh_clients) {
+		p->closes_tunnels = true;
+		p->drain_at = 0;
+	}
+	drain_slice(p, now_us);
 }
 
 struct proxy *proxy_create(const struct proxy_config *config)
@@ -139,7 +152,8 @@ void proxy_destroy(struct proxy *p, uint64_t now_us)
 			client_end(&p->clients[i], true, now_us);
 	mirrors_end(p, now_us);
 	for (unsigned i = 0; i < p->n_listening; i++)
-		tcp_unlisten(p->listening[i].l, now_us);
+		if (p->listening[i].l)
+			tcp_unlisten(p->listening[i].l, now_us);
 	if (p->current)
 		p->cfg.release(p->cfg.release_ctx, p->current);
 	release(p);
@@ -160,40 +174,45 @@ void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t
 
 /* -- listeners */
 
+/* The place of this address and port, else a free one; NULL: there is none. */
 static struct listening *find_listening(struct proxy *p, const struct weir_ip *addr, uint16_t port)
 {
-	for (unsigned i = 0; i < p->n_listening; i++)
-		if (p->listening[i].port == port && ip_eq(&p->listening[i].addr, addr))
-			return &p->listening[i];
-	return NULL;
+	struct listening *unused = NULL;
+
+	for (unsigned i = 0; i < p->n_listening; i++) {
+		struct listening *l = &p->listening[i];
+
+		if (l->port == port && ip_eq(&l->addr, addr))
+			return l;
+		if (!l->l && l->n_clients == 0)
+			unused = l;
+	}
+	if (!unused && p->n_listening < PROXY_MAX_LISTENERS)
+		unused = &p->listening[p->n_listening++];
+	if (unused)
+		*unused = (struct listening){.p = p, .addr = *addr, .port = port};
+	return unused;
 }
 
-static void want(struct proxy *p, const struct weir_ip *addr, uint16_t port)
+static void want(struct proxy *p, const struct weir_ip *addr, const struct weir_bind *b)
 {
+	struct listening *l = find_listening(p, addr, b->port);
 	const struct tcp_listen args = {
 		.addr = *addr,
-		.port = port,
-		.cc = p->cfg.listener_cc ? p->cfg.listener_cc(p->cfg.listener_cc_ctx, addr, port) : TCP_CC_DEFAULT,
+		.port = b->port,
+		.cc = p->cfg.listener_cc ? p->cfg.listener_cc(p->cfg.listener_cc_ctx, addr, b->port) : TCP_CC_DEFAULT,
 		.accept = client_accept,
 		.event = client_on_event,
-		.ctx = p,
+		.ctx = l,
 	};
-	struct listening *l = find_listening(p, addr, port);
 
-	if (l) {
-		l->is_wanted = true;
-		return;
-	}
-	l = &p->listening[p->n_listening];
-	if (p->n_listening == PROXY_MAX_LISTENERS ||
-	    tcp_listen(p->cfg.tcp, &args, &l->l) != 0) {
+	if (!l || (!l->l && tcp_listen(p->cfg.tcp, &args, &l->l) != 0)) {
 		stat_inc(p->stats, WEIR_C_LISTENERS_REFUSED);
 		return;
 	}
-	l->addr = *addr;
-	l->port = port;
+	l->header_ms = b->header_ms;
+	l->idle_ms = b->idle_ms;
 	l->is_wanted = true;
-	p->n_listening++;
 }
 
 static void want_bind(struct proxy *p, const struct weir_bind *b)
@@ -201,28 +220,32 @@ static void want_bind(struct proxy *p, const struct weir_bind *b)
 	if (b->proto != WEIR_PROTO_HTTP) /* nothing else is spoken */
 		return;
 	if (!ip_is_any(&b->addr) || p->cfg.n_listen == 0) {
-		want(p, &b->addr, b->port);
+		want(p, &b->addr, b);
 		return;
 	}
 	for (unsigned i = 0; i < p->cfg.n_listen; i++)
-		want(p, &p->cfg.listen[i], b->port);
+		want(p, &p->cfg.listen[i], b);
 }
 
 void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us)
 {
+	unsigned n = 0;
+
 	for (unsigned i = 0; i < p->n_listening; i++)
 		p->listening[i].is_wanted = false;
 	for (uint32_t i = 0; i < snapshot_count(s, BINDS); i++)
 		want_bind(p, snapshot_bind(s, i));
-	for (unsigned i = 0; i < p->n_listening;) {
-		if (p->listening[i].is_wanted) {
-			i++;
-			continue;
+	for (unsigned i = 0; i < p->n_listening; i++) {
+		struct listening *l = &p->listening[i];
+
+		if (l->l && !l->is_wanted) {
+			tcp_unlisten(l->l, now_us);
+			l->l = NULL;
+			l->header_ms = l->idle_ms = 0;
 		}
-		tcp_unlisten(p->listening[i].l, now_us);
-		p->listening[i] = p->listening[--p->n_listening];
+		n += l->l != NULL;
 	}
-	stat_set(p->stats, WEIR_G_LISTENERS, p->n_listening);
+	stat_set(p->stats, WEIR_G_LISTENERS, n);
 }
 
 /* -- drain */
@@ -232,6 +255,7 @@ void proxy_drain(struct proxy *p, uint64_t now_us)
 	if (p->is_draining)
 		return;
 	p->is_draining = true;
+	p->tunnels_end_us = now_us + (uint64_t)(p->cfg.drain_ms - RTE_MIN(p->cfg.drain_ms / 10, TUNNELS_END_MS)) * 1000;
 	drain_slice(p, now_us);
 	if (p->n_clients == 0)
 		mirrors_end(p, now_us);

@@ -51,11 +51,11 @@ struct proxy_config {
 	uint32_t n_clients;  /* client connection objects; their memory is first touched when they are first used */
 	uint32_t n_requests; /* request objects */
 	uint32_t n_mirrors;  /* mirrored requests in hand; more are dropped and counted */
+	uint32_t n_tunnels;  /* tunnels open or asked for; more are answered 503 */
 	struct http1_limits limits;
-	uint32_t header_timeout_ms; /* from a request's first byte to its whole head */
-	uint32_t body_timeout_ms;   /* between two reads or writes of a body */
-	uint32_t idle_timeout_ms;   /* keep-alive connection without a request */
-	uint32_t response_timeout_ms; /* from the request's end to the response head, if the route sets none */
+	struct weir_timeouts timeouts; /* all set: where neither route nor listener sets one */
+	uint32_t body_grace_ms;	       /* the stretches over which body_bytes_per_s is taken */
+	uint32_t drain_ms;	    /* what a drain takes at most; tunnels end before */
 	uint32_t n_tries;	    /* tries of one request in all */
 	unsigned n_listen;	    /* addresses to listen on for binds of the zero address */
 	const struct weir_ip *listen;

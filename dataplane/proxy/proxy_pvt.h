@@ -27,6 +27,7 @@
 #define ANSWER_ROOM 4096	  /* a request is begun only if this much of an answer fits */
 #define DRAIN_SLICE 128		  /* clients that the drain looks at in one go */
 #define DRAIN_EVERY_US 1000
+#define TUNNELS_END_MS 2000	  /* that long before its end, or a tenth of its time, a drain closes tunnels */
 #define DRAIN_LATE_MS 1000	  /* for the first request of a client whose handshake was under way when the drain began */
 /* What a request takes along of its filters: those of its rule and those of its split. */
 #define FILTER_ROOM (2 * WEIR_MAX_FILTER_BYTES)
@@ -36,6 +37,7 @@ enum client_state {
 	CLIENT_IDLE, /* between requests */
 	CLIENT_HEAD, /* a request's head arrives */
 	CLIENT_BUSY, /* a request is in hand */
+	CLIENT_TUNNEL, /* joined to an endpoint's connection; no requests any more */
 	CLIENT_LINGER, /* our side is closed; what still arrives is dropped */
 };
 
@@ -44,15 +46,32 @@ struct client {
 	struct proxy *p;
 	struct tcp_conn *tcp;
 	union {
-		struct request *rq;
-		struct client *next; /* FREE: of the free list */
+		struct request *rq;    /* HEAD, BUSY */
+		struct tunnel *tunnel; /* TUNNEL */
+		struct client *next;   /* FREE: of the free list */
 	};
 	uint32_t lingered;	    /* bytes dropped in LINGER */
 	uint32_t lingering_unacked; /* what the client had not acknowledged at the last look */
+	uint16_t listening;	    /* of the proxy: where it came in */
 	uint8_t state;
 };
 
 static_assert(sizeof(struct client) == 64, "an idle client is one cache line");
+
+/* A client's connection joined to an endpoint's. */
+struct tunnel {
+	union {
+		struct client *client;
+		struct tunnel *next; /* of the free list */
+	};
+	struct upstream_conn *uc;
+	uint64_t start_us;
+	uint64_t active_us; /* a byte, or an end, went one way or the other */
+	uint32_t idle_ms, life_ms;
+	bool is_client_done, is_endpoint_done; /* its end was passed on to the other side */
+};
+
+static_assert(sizeof(struct tunnel) <= 64, "as much as the start-up's estimate of memory has for it");
 
 /* A copy of a request, on its way to another backend. */
 struct mirror {
@@ -79,6 +98,7 @@ struct request {
 	struct client *client;
 	struct upstream_conn *uc; /* NULL: no try under way */
 	struct mirror *mirrors;	  /* those that its body still goes to */
+	struct tunnel *tunnel;	  /* kept for the case that its Upgrade is accepted; NULL: none is asked for */
 	struct upstream_tried tried;
 	uint64_t backend_id;
 	struct weir_ip client_addr; /* the connection's peer; from the complete head on whom trusted hops say it is */
@@ -86,7 +106,10 @@ struct request {
 	uint64_t start_us;
 	uint64_t sent_us;     /* the whole request went to the endpoint */
 	uint64_t progress_us; /* last movement of anything */
-	uint32_t request_timeout_ms, backend_timeout_ms;
+	uint64_t try_us;      /* beginning of the last try */
+	struct weir_timeouts limits; /* the worker's; from the route on, what counts for it */
+	/* The stretch over which rates are taken: its beginning (0: none), bytes of bodies in it, those the client had yet to acknowledge. */
+	uint64_t rate_us, rate_up, rate_down, rate_unacked;
 	uint8_t n_tries;
 	uint8_t n_interim; /* 1xx responses so far */
 	bool is_broken : 1;	 /* relaying failed midway: neither connection can go on */
@@ -102,6 +125,7 @@ struct request {
 	bool keep : 1;		 /* the client's connection goes on afterwards */
 	bool to_chunked : 1;	 /* the client gets the body chunked */
 	bool is_trusted : 1;	 /* it came from a trusted hop */
+	bool is_up_blocked : 1;	 /* in the stretch of rate_us the endpoint did not take all that the client had sent */
 	bool has_path : 1;	 /* path_head and path_tail take the place of the head's path */
 	char id[REQUEST_ID_LEN];
 	struct slice request_id;
@@ -115,11 +139,15 @@ struct request {
 	struct rte_mbuf *held, *response_held; /* in which the heads lie that were parsed in place */
 };
 
+/* Its place stays the same while it listens, and until the last client that came in here is gone. */
 struct listening {
+	struct proxy *p;
+	struct tcp_listener *l; /* NULL: closed */
+	uint32_t n_clients;
+	uint32_t header_ms, idle_ms; /* of the bind; 0: not set */
 	struct weir_ip addr;
 	uint16_t port;
 	bool is_wanted;
-	struct tcp_listener *l;
 };
 
 struct proxy {
@@ -139,6 +167,9 @@ struct proxy {
 	uint32_t n_fresh_mirrors; /* as n_fresh_clients */
 	uint32_t n_mirrors;
 	uint64_t mirror_bytes; /* in their queues; no less than there are */
+	struct tunnel *tunnels, *free_tunnels;
+	uint32_t n_fresh_tunnels; /* as n_fresh_clients */
+	uint32_t n_tunnels;	  /* open */
 	uint64_t prng;
 	uint64_t unix_offset_us;
 	uint64_t date_from_us; /* date is right for a second from here on */
@@ -149,8 +180,10 @@ struct proxy {
 	uint16_t port;
 	size_t n_port_text;
 	bool is_draining;
+	bool closes_tunnels;	 /* the drain's time is nearly up */
+	uint64_t tunnels_end_us; /* when that begins */
 	const struct weir_snapshot *current; /* NULL: none yet */
-	unsigned n_listening;
+	unsigned n_listening; /* places in use, or once used */
 	struct listening listening[PROXY_MAX_LISTENERS];
 };
 
@@ -171,7 +204,10 @@ void client_pump(struct client *c, uint64_t now_us);
 void client_end(struct client *c, bool abort, uint64_t now_us);
 /* No more requests: closes our side and drops what still comes, for a while. */
 void client_linger(struct client *c, uint64_t now_us);
+/* UINT64_MAX: never. */
 void client_arm(struct client *c, uint64_t at_us);
+/* The request is answered and gone: the next one, within idle_ms, or the end. */
+void client_go_on(struct client *c, bool keep, uint32_t idle_ms, uint64_t now_us);
 
 /* request.c */
 struct request *request_create(struct client *c, uint64_t now_us);
@@ -190,10 +226,18 @@ void request_route(struct request *rq, uint64_t now_us);
 /* The try failed: another one, or the answer. why, status: for the client if it is the last. */
 void request_try_failed(struct request *rq, enum weir_reason why, unsigned status, const char *detail, uint64_t now_us);
 void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, uint64_t now_us);
-/* When the request must be looked at again, if nothing happens until then. */
-uint64_t request_deadline(const struct request *rq);
-/* The deadline has passed. May end the client. */
-void request_on_deadline(struct request *rq, uint64_t now_us);
+
+/* limit.c: us and ms later; WEIR_NO_LIMIT: never, UINT64_MAX. */
+uint64_t limit_after(uint64_t us, uint32_t ms);
+void limit_arm_idle(struct client *c, uint64_t now_us);
+void limit_arm_header(struct client *c, uint64_t now_us);
+/* A body begins to go one way or the other: from here on its rate is taken. */
+void limit_begin_rate(struct request *rq, uint64_t now_us);
+/* The client's timer comes when one of the request's limits does, or before. */
+void limit_arm_request(struct request *rq, uint64_t now_us);
+bool limit_is_due(const struct request *rq, uint64_t now_us);
+/* A limit is due. May end the client. */
+void limit_on_deadline(struct request *rq, uint64_t now_us);
 
 /* forwarded.c: the head is complete: sets client_addr, is_trusted and believed. */
 void forwarded_take(struct request *rq);
@@ -232,8 +276,27 @@ void mirrors_cut(struct request *rq, uint64_t now_us);
 void mirrors_end(struct proxy *p, uint64_t now_us);
 void mirror_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us);
 
-/* relay.c: the head for the backend. */
-void request_write_head(const struct request *rq, struct buf *out);
+/* tunnel.c: keeps one for the request. False: the pool is empty. */
+bool tunnel_reserve(struct request *rq);
+void tunnel_put_back(struct proxy *p, struct tunnel *t);
+/*
+ * True if bytes came behind a request with Upgrade before its answer: they may
+ * be meant for the other protocol, so nobody may take them for a request.
+ */
+bool tunnel_has_early_bytes(const struct request *rq);
+/* The 101 was sent: the client has a tunnel in the place of its request, which is gone. */
+void tunnel_open(struct request *rq, uint64_t now_us);
+/* Does all that can be done. May end the client. */
+void tunnel_pump(struct client *c, uint64_t now_us);
+/* May end the client. */
+void tunnel_on_timer(struct client *c, uint64_t now_us);
+/* Ends the endpoint's side; the caller ends the client. */
+void tunnel_let_go(struct client *c, bool abort, uint64_t now_us);
+/* The client's connection has ended otherwise than in order. */
+void tunnel_on_client_closed(struct client *c, uint64_t now_us);
+
+/* relay.c: the head for the backend; upgrade: with the Upgrade of the request. */
+void request_write_head(const struct request *rq, bool upgrade, struct buf *out);
 /* relay.c: true if something moved. Errors are answered or end the client: then c->rq is NULL or c is free. */
 bool relay_request(struct request *rq, uint64_t now_us);
 bool relay_response(struct request *rq, uint64_t now_us);

@@ -115,7 +115,7 @@ static enum relayed relay_body(struct http1_body *body, const struct flow *w, ui
 
 /* -- to the endpoint */
 
-void request_write_head(const struct request *rq, struct buf *out)
+void request_write_head(const struct request *rq, bool upgrade, struct buf *out)
 {
 	char ip[IP_TEXT_MAX];
 	struct http1_forward f = {
@@ -125,6 +125,7 @@ void request_write_head(const struct request *rq, struct buf *out)
 		.has_path = rq->has_path,
 		.path_head = rq->path_head,
 		.path_tail = rq->path_tail,
+		.upgrade = upgrade,
 	};
 
 	forwarded_fill(rq, &f, ip);
@@ -140,11 +141,13 @@ static bool send_head(struct request *rq, uint64_t now_us)
 	int rc;
 
 	buf_init(&b, p->scratch, p->scratch_size);
-	request_write_head(rq, &b);
+	request_write_head(rq, rq->tunnel != NULL, &b);
 	rc = tcp_send(upstream_tcp(rq->uc), b.p, b.n);
 	if (rc == 0) {
 		rq->head_sent = true;
 		rq->sent_us = rq->progress_us = now_us;
+		if (!rq->body_sent)
+			limit_begin_rate(rq, now_us);
 		return true;
 	}
 	request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed the connection", now_us);
@@ -174,6 +177,9 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	enum relayed r = relay_body(&rq->body, &w, &bytes, &bad);
 
 	stat_add(p->stats, WEIR_C_BODY_BYTES_UP, bytes);
+	rq->rate_up += bytes;
+	if (tcp_readable(c->tcp))
+		rq->is_up_blocked = true;
 	if (bytes || r == RELAYED_ALL || r == RELAYED_FAILED)
 		rq->body_begun = true;
 	switch (r) {
@@ -183,6 +189,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	case RELAYED_ALL:
 		rq->body_sent = true;
 		rq->sent_us = now_us;
+		rq->rate_us = rq->response_sent ? rq->rate_us : 0;
 		mirrors_complete(rq, now_us);
 		return true;
 	case RELAYED_BAD:
@@ -239,7 +246,7 @@ static void choose_framing(struct request *rq, struct http1_forward *f)
 		rq->keep = false;
 	if (!rq->body_sent) /* answered before the request was complete: what is left of it is dropped */
 		rq->keep = false;
-	if (rq->client->p->is_draining)
+	if (rq->client->p->is_draining || tunnel_has_early_bytes(rq))
 		rq->keep = false;
 	f->chunked = rq->to_chunked;
 	f->close = !rq->keep;
@@ -263,6 +270,23 @@ static bool write_response_head(struct request *rq, const struct http1_forward *
 	return true;
 }
 
+/* A 101 makes a tunnel if the client asked for it, and is an error otherwise. */
+static void take_upgrade(struct request *rq, uint64_t now_us)
+{
+	const struct http1_forward f = {.upgrade = true, .changes = rq->response_changes};
+
+	if (!rq->tunnel || !http1_is_upgrade_of(&rq->response, &rq->head)) {
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "the endpoint switched protocols unasked", now_us);
+		return;
+	}
+	if (write_response_head(rq, &f)) {
+		tunnel_open(rq, now_us);
+		return;
+	}
+	stat_reason(rq->client->p->stats, WEIR_R_REQ_CLIENT_GONE);
+	client_end(rq->client, true, now_us);
+}
+
 /* An interim response: 100 is ours to say, others are passed on to who can read them. */
 static bool take_interim(struct request *rq, uint64_t now_us)
 {
@@ -272,8 +296,8 @@ static bool take_interim(struct request *rq, uint64_t now_us)
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "too many interim responses", now_us);
 		return true;
 	}
-	if (rq->response.status == 101) { /* Upgrade was not forwarded: nobody asked for it */
-		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "the endpoint switched protocols unasked", now_us);
+	if (rq->response.status == 101) {
+		take_upgrade(rq, now_us);
 		return true;
 	}
 	if (rq->response.status != 100 && rq->head.minor >= 1)
@@ -348,6 +372,8 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 	request_let_go(rq, &rq->response_held);
 	if (http1_body_is_done(&rq->response_body))
 		rq->response_done = true;
+	else
+		limit_begin_rate(rq, now_us);
 	return true;
 }
 
@@ -367,6 +393,7 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 	enum relayed r = relay_body(&rq->response_body, &w, &bytes, &bad);
 
 	stat_add(rq->client->p->stats, WEIR_C_BODY_BYTES_DOWN, bytes);
+	rq->rate_down += bytes;
 	switch (r) {
 	case RELAYED_ALL:
 		rq->response_done = true;

@@ -18,15 +18,11 @@ void reply_count(struct proxy *p, unsigned status)
 static void end_request(struct request *rq, uint64_t now_us)
 {
 	struct client *c = rq->client;
-	bool keep = rq->keep && rq->body_sent && !rq->is_broken && !c->p->is_draining;
+	bool keep = rq->keep && rq->body_sent && !rq->is_broken && !tunnel_has_early_bytes(rq);
+	uint32_t idle_ms = rq->limits.idle_ms;
 
 	request_free(rq, now_us);
-	if (!keep) {
-		client_linger(c, now_us);
-		return;
-	}
-	c->state = CLIENT_IDLE;
-	client_arm(c, now_us + (uint64_t)c->p->cfg.idle_timeout_ms * 1000);
+	client_go_on(c, keep, idle_ms, now_us);
 }
 
 void reply_error(struct request *rq, enum weir_reason why, unsigned status, struct slice detail, uint64_t now_us)

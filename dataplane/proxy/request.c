@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A request from its complete head on: its route, its tries at endpoints, its
- * time limits. What may be tried again: anything while nothing was sent
+ * A request from its complete head on: its route, its tries at endpoints. What may be tried again: anything while nothing was sent
  * (RFC 9110 9.2.2: a request that no server has seen), and idempotent requests without
  * a body while nothing was answered.
  */
@@ -54,6 +53,8 @@ void request_free(struct request *rq, uint64_t now_us)
 	mirrors_cut(rq, now_us);
 	if (rq->uc)
 		upstream_discard(p->cfg.upstream, rq->uc, true, now_us);
+	if (rq->tunnel)
+		tunnel_put_back(p, rq->tunnel);
 	c->rq = NULL;
 	request_let_go(rq, &rq->held);
 	request_let_go(rq, &rq->response_held);
@@ -120,6 +121,7 @@ struct request *request_create(struct client *c, uint64_t now_us)
 	rq->client = c;
 	rq->start_us = rq->progress_us = now_us;
 	rq->client_addr = tcp_flow(c->tcp)->remote;
+	rq->limits = p->cfg.timeouts;
 	rq->keep = true;
 	make_request_id(rq);
 	http1_request_init(&rq->parser, &rq->head, rq->buf, &p->cfg.limits);
@@ -131,11 +133,20 @@ static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsi
 		      uint64_t now_us)
 {
 	struct proxy *p = rq->client->p;
+	const struct upstream_args args = {
+		.backend_id = rq->backend_id,
+		.fresh = fresh,
+		.connect_ms = rq->limits.connect_ms,
+		.tried = &rq->tried,
+		.event = upstream_on_event,
+		.user = rq,
+	};
 	enum upstream_outcome o;
 
 	rq->is_connected = rq->head_sent = rq->response_begun = false;
 	rq->n_tries++;
-	o = upstream_get(p->cfg.upstream, rq->backend_id, fresh, &rq->tried, upstream_on_event, rq, now_us, &rq->uc);
+	rq->try_us = now_us;
+	o = upstream_get(p->cfg.upstream, &args, now_us, &rq->uc);
 	switch (o) {
 	case UPSTREAM_READY:
 		rq->is_connected = true;
@@ -176,10 +187,12 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
 	from->split = split;
 	if (!filters_take(rq, from, now_us))
 		return;
+	if (http1_asks_upgrade(&rq->head) && !tunnel_reserve(rq)) {
+		reply_error(rq, WEIR_R_TUNNEL_POOL_EMPTY, 503, SLICE("too many tunnels"), now_us);
+		return;
+	}
 	mirrors_start(rq, from, now_us);
 	rq->backend_id = snapshot_backend(s, split->backend)->id;
-	rq->request_timeout_ms = rule->request_timeout_ms;
-	rq->backend_timeout_ms = rule->backend_timeout_ms;
 	start_try(rq, false, WEIR_N_REASONS, 0, NULL, now_us);
 }
 
@@ -211,6 +224,7 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 	from.rule = snapshot_rule(s, r.rule);
 	from.bind = snapshot_bind(s, r.bind);
 	path = snapshot_path(s, r.path);
+	snapshot_timeouts(&rq->limits, &snapshot_listener(s, r.listener)->timeouts, &from.rule->timeouts);
 	from.n_prefix = path->kind == WEIR_PATH_PREFIX ? path->path.len : 0;
 	switch ((enum weir_action)from.rule->action) {
 	case WEIR_ACTION_STATUS:
@@ -233,7 +247,7 @@ void request_route(struct request *rq, uint64_t now_us)
 	http1_body_init(&rq->body, &rq->head, false);
 	request_keep_trailers(&rq->body, &rq->head, &rq->parser);
 	rq->body_sent = http1_body_is_done(&rq->body);
-	rq->keep = rq->head.keep_alive && !p->is_draining;
+	rq->keep = rq->head.keep_alive && !p->is_draining && !tunnel_has_early_bytes(rq);
 	rq->progress_us = now_us;
 	take_request_id(rq);
 	forwarded_take(rq);
@@ -324,44 +338,4 @@ void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, ui
 		upstream_closed(rq, upstream_close_reason(uc), now_us);
 	}
 	client_pump(c, now_us);
-}
-
-/* -- time */
-
-static uint64_t after(uint64_t us, uint32_t ms)
-{
-	return us + (uint64_t)ms * 1000;
-}
-
-uint64_t request_deadline(const struct request *rq)
-{
-	const struct proxy_config *cfg = &rq->client->p->cfg;
-	uint64_t at;
-
-	if (!rq->is_connected)
-		at = UINT64_MAX; /* TCP limits the connecting */
-	else if (rq->body_sent && !rq->has_response)
-		at = after(rq->sent_us, rq->backend_timeout_ms ? rq->backend_timeout_ms : cfg->response_timeout_ms);
-	else
-		at = after(rq->progress_us, cfg->body_timeout_ms);
-	if (rq->request_timeout_ms && after(rq->start_us, rq->request_timeout_ms) < at)
-		at = after(rq->start_us, rq->request_timeout_ms);
-	return at == UINT64_MAX ? after(rq->start_us, 3600000) : at;
-}
-
-void request_on_deadline(struct request *rq, uint64_t now_us)
-{
-	bool waits_for_client = rq->is_connected && !rq->body_sent && tcp_readable(rq->client->tcp) == 0;
-
-	rq->n_tries = UINT8_MAX; /* time is up for other endpoints too */
-	if (rq->request_timeout_ms && after(rq->start_us, rq->request_timeout_ms) <= now_us) {
-		reply_error(rq, WEIR_R_REQ_RESPONSE_TIMEOUT, 504, SLICE("the request took too long"), now_us);
-	} else if (rq->response_sent && tcp_unacked(rq->client->tcp)) {
-		reply_error(rq, WEIR_R_REQ_BODY_TIMEOUT, 408, SLICE("the client stopped reading"), now_us);
-	} else if (waits_for_client && !rq->has_response) {
-		rq->keep = false;
-		reply_error(rq, WEIR_R_REQ_BODY_TIMEOUT, 408, SLICE("the body stopped arriving"), now_us);
-	} else {
-		reply_error(rq, WEIR_R_REQ_RESPONSE_TIMEOUT, 504, SLICE("no answer of the endpoint in time"), now_us);
-	}
 }

@@ -276,6 +276,29 @@ static enum weir_refusal check_listeners(const struct check *c, uint64_t *slots)
 	return check_all_used(c, WEIR_SECT_VHOSTS, next);
 }
 
+/* A bind's own limits are the least of its listeners'. */
+static enum weir_refusal check_limits(const struct check *c)
+{
+	for (uint32_t i = 0; i < snapshot_count(c->s, BINDS); i++) {
+		const struct weir_bind *b = snapshot_bind(c->s, i);
+		uint32_t header_ms = 0;
+		uint32_t idle_ms = 0;
+
+		for (uint32_t k = b->listeners.first; k < b->listeners.first + b->listeners.count; k++) {
+			const struct weir_timeouts *t = &snapshot_listener(c->s, k)->timeouts;
+
+			header_ms = snapshot_least_limit(header_ms, t->header_ms);
+			idle_ms = snapshot_least_limit(idle_ms, t->idle_ms);
+			if (t->backend_ms)
+				return refuse(c, WEIR_REFUSED_BAD_VALUE, "listener %u limits a try", k);
+		}
+		if (b->header_ms != header_ms || b->idle_ms != idle_ms || b->reserved1)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has limits %u, %u, %u, its listeners %u, %u", i,
+				      b->header_ms, b->idle_ms, b->reserved1, header_ms, idle_ms);
+	}
+	return WEIR_REFUSED_OK;
+}
+
 static enum weir_refusal check_vhosts(const struct check *c, uint64_t *slots)
 {
 	uint64_t next = 0;
@@ -387,6 +410,8 @@ static enum weir_refusal check_rule(const struct check *c, const struct weir_rul
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u redirects and forwards", i);
 	if (r->action == WEIR_ACTION_STATUS && r->filters.count)
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers a status and has filters", i);
+	if (r->timeouts.header_ms)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u limits heads", i);
 	for (uint32_t k = 0; k < r->splits.count; k++)
 		total += snapshot_split(c->s, r->splits.first + k)->weight;
 	if (total != r->total_weight)
@@ -646,6 +671,7 @@ enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_err
 	TRY(check_sections(&c));
 	TRY(check_binds(&c, &slots));
 	TRY(check_listeners(&c, &slots));
+	TRY(check_limits(&c));
 	TRY(check_vhosts(&c, &slots));
 	TRY(check_paths(&c));
 	TRY(check_lengths(&c));

@@ -45,6 +45,18 @@ bool snapshot_is_host(struct slice host);
 /* Can stand as a request's path: begins with a slash; visible ASCII but '?' and '#'. */
 bool snapshot_is_target_path(struct slice path);
 
+/* The smaller of two limits, of which 0 is none set. */
+static inline uint32_t snapshot_least_limit(uint32_t a, uint32_t b)
+{
+	return a == 0 || (b && b < a) ? b : a;
+}
+
+/*
+ * The limits that count for a request: each the rule's, else the listener's,
+ * else what is in *t already. backend_ms of a rule is a limit of the first byte too, if it sets no other.
+ */
+void snapshot_timeouts(struct weir_timeouts *t, const struct weir_timeouts *listener, const struct weir_timeouts *rule);
+
 /* Entry i of a section: snapshot_at(s, RULES, struct weir_rule, i). */
 #define snapshot_at(s, section, type, i) \
 	((const type *)(const void *)((const char *)(s) + (s)->sect[WEIR_SECT_##section].off) + (i))

@@ -255,11 +255,13 @@ static struct upstream_conn *take_conn(struct upstream *u)
 	return uc;
 }
 
-static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, uint64_t now_us, struct upstream_conn **out)
+static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, uint32_t connect_ms, uint64_t now_us,
+				       struct upstream_conn **out)
 {
 	struct upstream_conn *uc;
 	struct tcp_conn *tcp;
-	struct tcp_connect args = {.remote = ep->addr, .remote_port = ep->port, .timeout_ms = u->cfg.connect_timeout_ms,
+	struct tcp_connect args = {.remote = ep->addr, .remote_port = ep->port,
+				   .timeout_ms = connect_ms ? connect_ms : u->cfg.connect_timeout_ms,
 				   .cc = (enum tcp_cc_kind)ep->cc};
 	enum weir_reason why;
 
@@ -288,10 +290,11 @@ static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, 
 	return UPSTREAM_CONNECTING;
 }
 
-enum upstream_outcome upstream_get(struct upstream *u, uint64_t backend_id, bool fresh, struct upstream_tried *tried,
-				   upstream_event_fn *event, void *user, uint64_t now_us, struct upstream_conn **out)
+enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_args *args, uint64_t now_us,
+				   struct upstream_conn **out)
 {
-	struct backend *b = find_backend(u, backend_id);
+	struct backend *b = find_backend(u, args->backend_id);
+	struct upstream_tried *tried = args->tried;
 	enum upstream_outcome o = UPSTREAM_NO_ENDPOINT;
 	bool is_full = false;
 
@@ -305,20 +308,26 @@ enum upstream_outcome upstream_get(struct upstream *u, uint64_t backend_id, bool
 			return is_full ? UPSTREAM_LIMIT : UPSTREAM_NO_ENDPOINT;
 		if (tried->n < UPSTREAM_MAX_TRIED)
 			tried->endpoint[tried->n++] = ep->id;
-		*out = fresh ? NULL : pool_take(u, ep, now_us);
+		*out = args->fresh ? NULL : pool_take(u, ep, now_us);
 		if (*out) {
 			stat_inc(u->stats, WEIR_C_UPSTREAM_REUSED);
 			o = UPSTREAM_READY;
 		} else {
-			o = open_conn(u, ep, now_us, out);
+			o = open_conn(u, ep, args->connect_ms, now_us, out);
 		}
 		is_full = o == UPSTREAM_LIMIT;
 	} while (is_full && tried->n < UPSTREAM_MAX_TRIED);
 	if (o == UPSTREAM_READY || o == UPSTREAM_CONNECTING) {
-		(*out)->event = event;
-		(*out)->user = user;
+		(*out)->event = args->event;
+		(*out)->user = args->user;
 	}
 	return o;
+}
+
+void upstream_hand_over(struct upstream_conn *uc, upstream_event_fn *event, void *user)
+{
+	uc->event = event;
+	uc->user = user;
 }
 
 struct tcp_conn *upstream_tcp(const struct upstream_conn *uc)

@@ -64,12 +64,21 @@ enum upstream_outcome {
 	UPSTREAM_UNREACHABLE, /* no address of ours leads there, or no local port */
 };
 
-/*
- * A connection to an endpoint of the backend: an idle one unless fresh is
- * set, else a new one. The endpoint is added to tried.
- */
-enum upstream_outcome upstream_get(struct upstream *u, uint64_t backend_id, bool fresh, struct upstream_tried *tried,
-				   upstream_event_fn *event, void *user, uint64_t now_us, struct upstream_conn **out);
+struct upstream_args {
+	uint64_t backend_id;
+	bool fresh;		      /* no idle connection */
+	uint32_t connect_ms;	      /* for a new one; 0: what the configuration says */
+	struct upstream_tried *tried; /* the endpoint is added */
+	upstream_event_fn *event;
+	void *user;
+};
+
+/* A connection to an endpoint of the backend: an idle one, unless fresh is set, else a new one. */
+enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_args *args, uint64_t now_us,
+				   struct upstream_conn **out);
+
+/* From now on its events go to another (a connection that becomes a tunnel). */
+void upstream_hand_over(struct upstream_conn *uc, upstream_event_fn *event, void *user);
 
 /* Its TCP connection; NULL once that has ended. */
 struct tcp_conn *upstream_tcp(const struct upstream_conn *uc);

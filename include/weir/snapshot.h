@@ -111,15 +111,42 @@ enum weir_proto {
 	WEIR_PROTO_HTTPS = 2,
 };
 
+/*
+ * Limits of time, X(field, name for people). In milliseconds, but for
+ * body_bytes_per_s. 0: not set, so that of the next wider one counts: the
+ * rule's, its listener's, the one of weir.yaml. WEIR_NO_LIMIT: none.
+ */
+#define WEIR_TIMEOUTS(X) \
+	X(header_ms, "header")		 /* from a request's first byte to its whole head; rules: 0, none is known yet */ \
+	X(idle_ms, "idle")		 /* keep-alive connection without a request */ \
+	X(body_ms, "body")		 /* a body, either way, without any progress */ \
+	X(body_bytes_per_s, "body-rate") /* what a client must send of a body, or take of it, at the least */ \
+	X(connect_ms, "connect")	 /* opening a connection to an endpoint */ \
+	X(first_byte_ms, "first-byte")	 /* from the end of the request to the head of its response */ \
+	X(request_ms, "request")	 /* the whole request, from its first byte to the end of its response */ \
+	X(backend_ms, "backend")	 /* one try, to the end of the response; listeners: 0 */ \
+	X(tunnel_idle_ms, "tunnel-idle") /* a tunnel without a byte either way */ \
+	X(tunnel_life_ms, "tunnel-life") /* a tunnel, from its opening */
+
+struct weir_timeouts {
+#define X(field, name) uint32_t field;
+	WEIR_TIMEOUTS(X)
+#undef X
+};
+
+#define WEIR_NO_LIMIT UINT32_MAX
+
 /* One address and port on which the workers listen. Sorted by (port, address); no two alike. */
 struct weir_bind {
 	struct weir_ip addr; /* zero: every address that weir.yaml lists under listen */
 	uint16_t port;
 	uint8_t proto; /* enum weir_proto */
 	uint8_t reserved0;
-	uint32_t reserved1;
+	uint32_t header_ms; /* while no request has said which listener it means: the least that one of them sets; 0: none does */
 	struct weir_range listeners; /* in LISTENERS */
 	struct weir_range slots;     /* in SLOTS: (kind, host) of listeners; count 0 or a power of two */
+	uint32_t idle_ms;	     /* likewise */
+	uint32_t reserved1;	     /* 0 */
 };
 
 /* Host names of listeners isolate (Gateway API): the most specific one that fits takes the request. */
@@ -130,6 +157,7 @@ struct weir_listener {
 	struct weir_str name;	  /* "Gateway ns/name listener", or "Ingress", for people */
 	struct weir_range vhosts; /* in VHOSTS */
 	struct weir_range slots;  /* in SLOTS: (kind, host) of vhosts */
+	struct weir_timeouts timeouts;
 };
 
 struct weir_vhost {
@@ -176,8 +204,7 @@ struct weir_rule {
 	uint8_t action;		   /* enum weir_action */
 	uint8_t reserved0;
 	uint16_t status;	   /* action STATUS */
-	uint32_t request_timeout_ms; /* whole request; 0: the dataplane's default */
-	uint32_t backend_timeout_ms; /* one try; 0: the dataplane's default */
+	struct weir_timeouts timeouts;
 	struct weir_range filters;   /* in FILTERS; action STATUS: none */
 	uint64_t reserved1[3];
 };

@@ -104,7 +104,10 @@
 	X(FORWARDED_BAD, "http_forwarded_bad", "forwarding fields of a trusted hop that were not believed: malformed, or too many entries") \
 	X(TRAILERS_DROPPED, "http_trailer_fields_dropped", "trailer fields not passed on: such as no trailer may have, or to a client that takes none") \
 	X(REDIRECTS, "http_redirects", "requests that a filter of their route answered by a redirect") \
-	X(MIRRORED, "http_mirrored", "copies of requests begun to be sent to a mirror; those that were cut have a reason")
+	X(MIRRORED, "http_mirrored", "copies of requests begun to be sent to a mirror; those that were cut have a reason") \
+	X(TUNNELS, "http_tunnels", "connections that became a tunnel to an endpoint, by Upgrade") \
+	X(TUNNEL_BYTES_UP, "http_tunnel_bytes_up", "bytes that tunnels brought to endpoints") \
+	X(TUNNEL_BYTES_DOWN, "http_tunnel_bytes_down", "bytes that tunnels brought to clients")
 
 #define WEIR_COUNTERS_UPSTREAM(X) \
 	X(UPSTREAM_CONNECTS, "upstream_connects", "connections begun to endpoints") \
@@ -142,7 +145,8 @@ enum weir_counter {
 	X(TCP_TIME_WAIT, "tcp_time_wait", "connections in TIME-WAIT") \
 	X(TCP_HELD, "tcp_mbufs_held", "packet buffers in send and receive queues") \
 	X(MIRRORS, "http_mirrors", "mirrored requests in hand") \
-	X(MIRROR_BYTES, "http_mirror_bytes", "bytes in the queues of mirrored requests; what was acknowledged since one was last looked at counts still")
+	X(MIRROR_BYTES, "http_mirror_bytes", "bytes in the queues of mirrored requests; what was acknowledged since one was last looked at counts still") \
+	X(TUNNELS, "http_tunnels_open", "tunnels that are open")
 
 enum weir_gauge {
 #define X(name, str, help) WEIR_G_##name,
@@ -242,6 +246,9 @@ enum weir_reason_kind {
 	X(REQ_TOO_LARGE, "req_too_large", "414 or 431: request line, headers or their count over the limit") \
 	X(REQ_HEADER_TIMEOUT, "req_header_timeout", "408: the head did not arrive in time") \
 	X(REQ_BODY_TIMEOUT, "req_body_timeout", "408: the body stopped arriving") \
+	X(REQ_BODY_SLOW, "req_body_slow", "408: the body arrived more slowly than it may") \
+	X(REQ_READ_SLOW, "req_read_slow", "the client read its response more slowly than it may, or not at all; reset") \
+	X(REQ_TIMEOUT, "req_timeout", "504: the whole request, or one try of it, took longer than it may") \
 	X(REQ_IDLE_TIMEOUT, "req_idle_timeout", "keep-alive connection idle too long; closed") \
 	X(REQ_NO_ROUTE, "req_no_route", "404: no route takes this host and path") \
 	X(REQ_BAD_BACKEND_REF, "req_bad_backend_ref", "500: the route refers to a backend that is not there") \
@@ -266,7 +273,14 @@ enum weir_reason_kind {
 	X(MIRROR_FAILED, "mirror_failed", "mirrored request cut: its endpoint refused, closed or broke the connection, or answered no HTTP/1.1") \
 	X(MIRROR_TIMEOUT, "mirror_timeout", "mirrored request cut: no answer of its endpoint in time") \
 	X(MIRROR_CUT, "mirror_cut", "mirrored request cut: the request itself ended before its body was complete, or the dataplane drains") \
-	X(REQ_MISDIRECTED, "req_misdirected", "421: an https URI over a connection without TLS")
+	X(REQ_MISDIRECTED, "req_misdirected", "421: an https URI over a connection without TLS") \
+	X(TUNNEL_POOL_EMPTY, "tunnel_pool_empty", "503: an Upgrade while as many tunnels are open, or asked for, as the worker has room for") \
+	X(TUNNEL_IDLE, "tunnel_idle", "tunnel without a byte for too long; closed") \
+	X(TUNNEL_LIFE, "tunnel_life", "tunnel open for as long as it may; closed") \
+	X(TUNNEL_CLIENT_GONE, "tunnel_client_gone", "the client reset the tunnel, or did not answer; the endpoint's connection reset") \
+	X(TUNNEL_ENDPOINT_GONE, "tunnel_endpoint_gone", "the endpoint reset the tunnel, or did not answer; the client's connection reset") \
+	X(TUNNEL_NO_MEMORY, "tunnel_no_memory", "tunnel cut: no packet buffers for what it carries") \
+	X(TUNNEL_DRAINED, "tunnel_drained", "tunnel closed because the dataplane drains and its time is up")
 
 #define WEIR_REASONS(X) \
 	WEIR_REASONS_PACKET(X) \

@@ -67,6 +67,18 @@ static void dump_splits(FILE *out, const struct model *m, const struct model_mat
 	}
 }
 
+/* Those that are set, as "name=value". */
+static void dump_timeouts(FILE *out, const char *before, const struct weir_timeouts *t)
+{
+#define X(field, name) \
+	if (t->field == WEIR_NO_LIMIT) \
+		fprintf(out, "%s%s=none", before, name); \
+	else if (t->field) \
+		fprintf(out, "%s%s=%u", before, name, t->field);
+	WEIR_TIMEOUTS(X)
+#undef X
+}
+
 void dump_matches(FILE *out, const struct model *m, const char *ns)
 {
 	for (size_t i = 0; i < m->n_matches; i++) {
@@ -84,8 +96,7 @@ void dump_matches(FILE *out, const struct model *m, const char *ns)
 		for (size_t j = 0; j < x->n_conds; j++)
 			fprintf(out, " %s %s=%s", x->conds[j].kind == WEIR_COND_HEADER ? "header" : "query",
 				x->conds[j].name, x->conds[j].value);
-		if (x->request_timeout_ms || x->backend_timeout_ms)
-			fprintf(out, " timeouts %u/%u", x->request_timeout_ms, x->backend_timeout_ms);
+		dump_timeouts(out, " ", &x->timeouts);
 		if (x->action == WEIR_ACTION_STATUS)
 			fprintf(out, " > status %u", x->status);
 		dump_splits(out, m, x);

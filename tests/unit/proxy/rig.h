@@ -30,6 +30,7 @@
 #define DRAIN_SLICE 128 /* as in proxy_pvt.h */
 #define N_REQUESTS 1000
 #define N_MIRRORS 8
+#define N_TUNNELS 8
 #define LARGE_BODY 400000
 #define STR(x) STR_(x)
 #define STR_(x) #x
@@ -434,8 +435,12 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	struct upstream_config uc = {.n_conns = 64, .n_endpoints = 8, .n_backends = 8, .max_per_endpoint = 64,
 				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 8};
 	const struct tcp_listen mirror_args = {.port = 8081, .accept = on_accept_mirror, .event = on_event};
-	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .n_mirrors = N_MIRRORS, .limits = limits, .header_timeout_ms = 5000,
-				  .body_timeout_ms = 8000, .idle_timeout_ms = 20000, .response_timeout_ms = 4000, .n_tries = 3,
+	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .n_mirrors = N_MIRRORS, .n_tunnels = N_TUNNELS, .drain_ms = 30000, .limits = limits,
+				  .timeouts = {.header_ms = 5000, .idle_ms = 20000, .body_ms = 8000, .body_bytes_per_s = 100,
+					       .connect_ms = 3000, .first_byte_ms = 4000, .request_ms = WEIR_NO_LIMIT,
+					       .backend_ms = WEIR_NO_LIMIT, .tunnel_idle_ms = 60000,
+					       .tunnel_life_ms = WEIR_NO_LIMIT},
+				  .body_grace_ms = 10000, .n_tries = 3,
 				  .release = release, .seed = 1, .forwarding = forwarding};
 	struct weir_endpoint_set *set;
 	struct tcp_listener *l;
