@@ -94,6 +94,7 @@ static char seen[2048], got[2048]; /* the last heads that an origin and a client
 static struct {
 	uint8_t action; /* 0: forward */
 	struct model_filters rule, split;
+	struct weir_timeouts limits, listener_limits;
 } route;
 
 static void next_request(struct peer *p);
@@ -398,13 +399,14 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	size_t n;
 
 	model_init(&m);
-	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l"};
+	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l",
+							 .timeouts = route.listener_limits};
 	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = 1, .endpoints = &ep};
 	if (n_mirror_backends)
 		*model_add_backend(&m) = (struct model_backend){.name = "n/m:80", .proto = WEIR_PROTO_HTTP};
 	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
 						    .action = route.action ? route.action : WEIR_ACTION_FORWARD,
-						    .n_splits = !route.action, .splits = &split, .filters = route.rule,
+						    .n_splits = !route.action, .splits = &split, .filters = route.rule, .timeouts = route.limits,
 						    .kind = "K", .ns = "n", .name = "r"};
 	assert_int_equal(compile_snapshot(&m, generation, &blob, &n), 0);
 	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);

@@ -77,6 +77,15 @@ static inline struct model_filters random_filters(struct model *m, struct prng *
 	return (struct model_filters){n, f};
 }
 
+/* Some of the limits that rules and listeners may both have; by a generator of its own, so that models stay what they are. */
+static inline struct weir_timeouts random_limits(struct prng at)
+{
+	struct prng *r = &at;
+
+	return (struct weir_timeouts){.idle_ms = pick(r, 3), .body_bytes_per_s = pick(r, 2) ? WEIR_NO_LIMIT : pick(r, 100),
+				      .first_byte_ms = pick(r, 2), .tunnel_life_ms = pick(r, 5)};
+}
+
 static inline void random_match(struct model *m, struct prng *r, uint32_t i)
 {
 	struct model_match *x = model_add_match(m);
@@ -114,6 +123,8 @@ static inline void random_match(struct model *m, struct prng *r, uint32_t i)
 	x->name = model_printf(m, "r%u", i);
 	x->created_s = (int64_t)pick(r, 3);
 	x->rule_index = i;
+	x->timeouts = random_limits(*r);
+	x->timeouts.backend_ms = i % 2;
 }
 
 static inline void random_model(struct model *m, struct prng *r, uint32_t n_matches)
@@ -126,6 +137,8 @@ static inline void random_model(struct model *m, struct prng *r, uint32_t n_matc
 		l->proto = WEIR_PROTO_HTTP;
 		l->host = model_listener_hosts[pick(r, COUNT(model_listener_hosts))];
 		l->name = model_printf(m, "l%u", i);
+		l->timeouts = random_limits(*r);
+		l->timeouts.header_ms = i;
 		if (i == 1 && pick(r, 2))
 			l->addr.b[15] = 1;
 	}

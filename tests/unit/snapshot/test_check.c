@@ -99,6 +99,11 @@ static void change_weight(struct weir_snapshot *s) { ENTRY(s, RULES, struct weir
 static void change_action(struct weir_snapshot *s) { ENTRY(s, RULES, struct weir_rule, 0)->action = 9; }
 static void change_proto(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_bind, 0)->proto = 0; }
 static void change_port(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_bind, 0)->port = 0; }
+static void change_bind_header(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_bind, 0)->header_ms ^= 1; }
+static void change_bind_idle(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_bind, 1)->idle_ms ^= 1; }
+static void change_bind_reserved(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_bind, 0)->reserved1 = 1; }
+static void change_try_limit(struct weir_snapshot *s) { ENTRY(s, LISTENERS, struct weir_listener, 0)->timeouts.backend_ms = 1; }
+static void change_head_limit(struct weir_snapshot *s) { ENTRY(s, RULES, struct weir_rule, 0)->timeouts.header_ms = 1; }
 static void change_kind(struct weir_snapshot *s) { ENTRY(s, PATHS, struct weir_path, 0)->kind = WEIR_PATH_REGEX; }
 static void change_host_kind(struct weir_snapshot *s) { ENTRY(s, VHOSTS, struct weir_vhost, 0)->host_kind = 0; }
 static void change_prefix_len(struct weir_snapshot *s)
@@ -286,6 +291,9 @@ static const struct {
 	change_fn *change;
 	enum weir_refusal why;
 } changes[] = {
+	{change_bind_header, WEIR_REFUSED_BAD_VALUE}, {change_bind_idle, WEIR_REFUSED_BAD_VALUE},
+	{change_bind_reserved, WEIR_REFUSED_BAD_VALUE}, {change_try_limit, WEIR_REFUSED_BAD_VALUE},
+	{change_head_limit, WEIR_REFUSED_BAD_VALUE},
 	{change_off, WEIR_REFUSED_BAD_SECTION},	      {change_overlap, WEIR_REFUSED_BAD_SECTION},
 	{change_count, WEIR_REFUSED_BAD_SECTION},     {change_head, WEIR_REFUSED_BAD_SECTION},
 	{change_unknown, WEIR_REFUSED_BAD_SECTION},   {change_str, WEIR_REFUSED_BAD_STRING},
