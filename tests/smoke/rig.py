@@ -68,17 +68,18 @@ class Rig:
     manifests  {file name: text}; MANIFESTS if not given
     extra      lines added to weir.yaml
     arena_mb   size of the area for routes
+    timeouts   keys of weir.yaml's timeouts
     nginx      more text for the http block of nginx
     """
 
     def __init__(self, build, workers=1, port="tap", manifests=None, extra="", nginx="", ctrl=True, sanitizers=False,
-                 arena_mb=16):
+                 arena_mb=16, timeouts="drain_ms: 3000"):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.port, self.extra, self.nginx_extra = workers, port, extra, nginx
         self.manifest_texts = MANIFESTS if manifests is None else manifests
         self.with_ctrl = ctrl
         self.sanitizers = sanitizers
-        self.arena_mb = arena_mb
+        self.arena_mb, self.timeouts = arena_mb, timeouts
         self.name = f"weir-t{os.getpid()}-{next(counter)}"
         self.ns = self.name  # of the peers
         self.ns_weir = self.name if port == "tap" else self.name + "w"
@@ -148,7 +149,7 @@ workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], id
 memory: {{hugepages: false, arena_mb: {self.arena_mb}}}
 pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192}}
 control: {{socket: {self.dir}/dataplane.sock, user: {NOBODY}}}
-timeouts: {{drain_ms: 3000}}
+timeouts: {{{self.timeouts}}}
 {self.extra}
 """)
         (self.dir / "manifests").mkdir()
