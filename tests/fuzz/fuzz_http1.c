@@ -150,6 +150,34 @@ static void check_forwarded(const struct http_head *h)
 	CHECK((h->seen & http_field_bit(HTTP_FIELD_VIA)) && !(h->seen_again & http_field_bit(HTTP_FIELD_VIA)));
 }
 
+/* What asks for another protocol asks for it still when it is rebuilt, by one field, and a 101 of that field answers both. */
+static void check_upgrade(const struct parsed *r, const struct http1_forward *plain)
+{
+	static const struct http1_limits wide = {.line_bytes = 4000, .headers_bytes = 8000, .n_fields = 110};
+	static struct parsed again, answer;
+	static char mem[8192], buf[8000], answer_mem[8192], answer_buf[8000];
+	const struct http_field *field;
+	struct http1_forward f = *plain;
+	struct http1_parser p;
+	struct buf b;
+	size_t used;
+
+	f.upgrade = true;
+	buf_init(&b, mem, sizeof(mem));
+	http1_write_request_head(&b, &r->h, &f);
+	http1_request_init(&p, &again.h, buf, &wide);
+	CHECK(!b.overflow && http1_parse(&p, b.p, b.n, &used) == HTTP1_DONE && used == b.n);
+	field = http_head_get(&again.h, HTTP_FIELD_UPGRADE);
+	CHECK(http1_asks_upgrade(&again.h) && !(again.h.seen_again & http_field_bit(HTTP_FIELD_UPGRADE)));
+	buf_init(&b, answer_mem, sizeof(answer_mem));
+	buf_str(&b, "HTTP/1.1 101 \r\nConnection: upgrade\r\n");
+	http1_write_field(&b, field->name, field->value);
+	buf_str(&b, "\r\n");
+	http1_response_init(&p, &answer.h, answer_buf, &wide, HTTP_METHOD_GET);
+	CHECK(http1_parse(&p, b.p, b.n, &used) == HTTP1_DONE);
+	CHECK(http1_is_upgrade_of(&answer.h, &r->h) && http1_is_upgrade_of(&answer.h, &again.h));
+}
+
 static void check_rebuilt(const struct parsed *r)
 {
 	static const struct http1_forward f = {.client_ip = {"fd00::1", 7}, .forwarded_proto = {"http", 4}, .forwarded_host = {"a", 1},
@@ -178,7 +206,10 @@ static void check_rebuilt(const struct parsed *r)
 	CHECK(again.h.body == r->h.body && again.h.content_length == r->h.content_length);
 	check_forwarded(&again.h);
 	CHECK(again.h.takes_trailers == r->h.takes_trailers && again.h.has_max_forwards == r->h.has_max_forwards);
+	CHECK(!again.h.has_upgrade);
 	check_changed(r, &f);
+	if (http1_asks_upgrade(&r->h))
+		check_upgrade(r, &f);
 }
 
 static void fuzz_head(const char *s, size_t n, size_t piece, bool is_response)
