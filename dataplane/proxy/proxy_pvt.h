@@ -108,7 +108,11 @@ struct request {
 	uint64_t progress_us; /* last movement of anything */
 	uint64_t try_us;      /* beginning of the last try */
 	struct weir_timeouts limits; /* the worker's; from the route on, what counts for it */
-	/* The stretch over which rates are taken: its beginning (0: none), bytes of bodies in it, those the client had yet to acknowledge. */
+	/*
+	 * The stretch over which rates are taken: its beginning (0: none), what the
+	 * endpoint was given in it of the body, and the client, and what that had
+	 * yet to acknowledge when it began.
+	 */
 	uint64_t rate_us, rate_up, rate_down, rate_unacked;
 	uint8_t n_tries;
 	uint8_t n_interim; /* 1xx responses so far */

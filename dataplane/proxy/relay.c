@@ -389,11 +389,12 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 	struct tcp_conn *down = rq->client->tcp;
 	enum http1_outcome bad = HTTP1_DONE;
 	uint64_t bytes = 0;
+	size_t unacked = tcp_unacked(down);
 	const struct flow w = {rq->client->p, up, down, NULL, now_us, rq->to_chunked};
 	enum relayed r = relay_body(&rq->response_body, &w, &bytes, &bad);
 
 	stat_add(rq->client->p->stats, WEIR_C_BODY_BYTES_DOWN, bytes);
-	rq->rate_down += bytes;
+	rq->rate_down += tcp_unacked(down) - unacked; /* framing included */
 	switch (r) {
 	case RELAYED_ALL:
 		rq->response_done = true;

@@ -95,6 +95,7 @@ static struct {
 	uint8_t action; /* 0: forward */
 	struct model_filters rule, split;
 	struct weir_timeouts limits, listener_limits;
+	uint16_t port; /* 0: 80 */
 } route;
 
 static void next_request(struct peer *p);
@@ -399,7 +400,7 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	size_t n;
 
 	model_init(&m);
-	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l",
+	*model_add_listener(&m) = (struct model_listener){.port = route.port ? route.port : 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l",
 							 .timeouts = route.listener_limits};
 	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = 1, .endpoints = &ep};
 	if (n_mirror_backends)

@@ -84,6 +84,42 @@ static void limits_of_a_bind_follow_the_snapshot(void **state)
 	finish();
 }
 
+static void serve_port(uint64_t generation, uint16_t port)
+{
+	struct weir_endpoint_set *set;
+
+	route.port = port;
+	proxy_set_snapshot(proxy, make_snapshot(generation, &set), sim.now_us);
+	free(set);
+	assert_int_equal(stats->gauge[WEIR_G_LISTENERS], 1);
+}
+
+/* Who came in where nobody listens any more has the worker's limits, and its place is nobody else's. */
+static void clients_of_a_closed_bind_have_no_limits_of_another(void **state)
+{
+	static struct raw other;
+
+	route.listener_limits.header_ms = 1000;
+	start(30);
+	raw_connect(&client);
+	serve_port(2, 81);
+	raw_say(&client, "GET / HTTP/1.1\r\nX: ");
+	assert_in_range(drip_ms(&client, 100, 100), 5000, 5300);
+	raw_connect(&other); /* refused */
+	run_ms(300);
+	assert_null(other.c);
+	serve_port(3, 80);
+	raw_close(&client);
+	raw_connect(&client);
+	raw_say(&client, "GET / HTTP/1.1\r\nX: ");
+	assert_in_range(drip_ms(&client, 100, 100), 1000, 1300);
+	for (unsigned i = 0; i < 2000; i++) /* places are used again */
+		serve_port(4 + i, (uint16_t)(81 + i % 1500));
+	assert_int_equal(stats->counter[WEIR_C_LISTENERS_REFUSED], 0);
+	n_released = 0;
+	finish();
+}
+
 static void idle_behind_a_request_is_what_its_route_says(void **state)
 {
 	route.limits.idle_ms = 500;
@@ -386,6 +422,7 @@ int main(void)
 		cmocka_unit_test(a_head_of_single_bytes_ends_by_408),
 		cmocka_unit_test(heads_and_idle_clients_have_the_limits_of_their_bind),
 		cmocka_unit_test(limits_of_a_bind_follow_the_snapshot),
+		cmocka_unit_test(clients_of_a_closed_bind_have_no_limits_of_another),
 		cmocka_unit_test(idle_behind_a_request_is_what_its_route_says),
 		cmocka_unit_test(a_request_that_crosses_the_end_of_an_idle_client_sees_no_reset),
 		cmocka_unit_test(a_body_below_the_rate_ends_by_408),
