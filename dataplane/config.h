@@ -55,6 +55,7 @@ struct config {
 
 	bool hugepages;
 	uint32_t memory_mb; /* DPDK's memory; 0: as much as the pools need */
+	bool stage_timers;
 	uint32_t idle_sleep_us; /* how long a worker without work sleeps at a time; 0: it spins */
 	char file_prefix[64];
 

@@ -324,6 +324,9 @@ static const struct key workers_keys[] = {
 	 .help = "Core of the main thread, which sleeps most of the time."},
 	U32("idle_sleep_us", idle_sleep_us, 0, 10000, "0",
 	    "How long a worker without work sleeps at a time. 0: it polls without rest, which is right for a core of its own."),
+	{.name = "stage_timers", .type = KEY_BOOL, .offset = OFF(stage_timers), .def = "false",
+	 .help = "Count the time stamp counter cycles that each stage of the work takes (`weirctl stages`). On, it costs some "
+		 "dozens of cycles at each change of stage."},
 	{.name = "steering", .type = KEY_CUSTOM, .set = set_steering, .def = "auto", .expect = "auto, flow, rss or redirect",
 	 .help = "How what backends answer comes to the worker that asked: by flow rules in the device, by its RSS, or redirected "
 		 "from worker to worker. `auto`: the first of these that the ports can do. What they cannot is always redirected."},

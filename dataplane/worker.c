@@ -24,7 +24,7 @@
 #include "net/capture.h"
 #include "net/steer.h"
 #include "proxy/proxy.h"
-#include "stats/stats.h"
+#include "stats/stage.h"
 #include "tcp/tcp.h"
 #include "upstream/upstream.h"
 #include "walk.h"
@@ -61,6 +61,8 @@ struct worker {
 	struct upstream *upstream;
 	struct proxy *proxy;
 	struct weir_worker_stats *stats;
+	struct stage_clock *stages; /* NULL: not wanted */
+	struct stage_clock stage_clock;
 	struct walk_job *walk; /* a list of connections that is being made, or NULL */
 	uint64_t tsc_start;
 	uint64_t tsc_mult; /* microseconds per cycle, times 2^32 */
@@ -288,6 +290,7 @@ static bool create_tcp(struct worker *w)
 		.wheel = &w->wheel,
 		.wheel_kind = KIND_TCP,
 		.stats = w->stats,
+		.stages = w->stages,
 	};
 
 	for (unsigned i = 0; i < w->wc.net.n_ifaces; i++)
@@ -362,6 +365,7 @@ static bool create_proxy(struct worker *w)
 		.pool = w->wc.net.pool,
 		.clones = w->wc.clones,
 		.stats = w->stats,
+		.stages = w->stages,
 		.n_clients = c->n_connections,
 		.n_requests = c->n_requests,
 		.n_mirrors = c->n_mirrors,
@@ -399,6 +403,7 @@ struct worker *worker_create(const struct worker_config *wc)
 		return NULL;
 	w->wc = *wc;
 	w->stats = wc->stats;
+	w->stages = wc->config->stage_timers ? &w->stage_clock : NULL;
 	w->tsc_start = rte_rdtsc();
 	w->tsc_mult = (uint64_t)(((__uint128_t)1000000 << 32) / rte_get_tsc_hz());
 	wheel_init(&w->wheel, TICK_US, now_us(w, w->tsc_start));
@@ -406,6 +411,7 @@ struct worker *worker_create(const struct worker_config *wc)
 	w->wc.net.wheel = &w->wheel;
 	w->wc.net.wheel_kind = KIND_NET;
 	w->wc.net.stats = w->stats;
+	w->wc.net.stages = w->stages;
 	w->net = net_create(&w->wc.net);
 	if (w->net && create_tcp(w)) {
 		net_set_tcp(w->net, w->tcp);
@@ -450,6 +456,28 @@ static void rest(const struct worker *w, unsigned n_idle)
 	}
 }
 
+/* All of an iteration: the number of things done. */
+static unsigned iterate(struct worker *w, uint64_t now)
+{
+	unsigned n = poll_messages(w, now);
+	unsigned n_rx;
+
+	stage_enter(w->stages, WEIR_STAGE_RX);
+	n_rx = net_poll(w->net, now);
+	n += n_rx;
+	stage_enter(w->stages, WEIR_STAGE_TIMERS);
+	n += wheel_run(&w->wheel, now, n_rx < NET_BURST ? TIMER_BUDGET : TIMER_BUDGET_BUSY);
+	stage_enter(w->stages, WEIR_STAGE_PROXY);
+	n += tcp_run(w->tcp, now);
+	stage_leave(w->stages, WEIR_STAGE_OTHER);
+	net_flush(w->net);
+	if (unlikely(w->walk)) {
+		walk(w);
+		n++;
+	}
+	return n;
+}
+
 int worker_run(void *arg)
 {
 	struct worker *w = arg;
@@ -458,18 +486,11 @@ int worker_run(void *arg)
 	wheel_arm(&w->wheel, &w->housekeeping, KIND_HOUSEKEEPING, now_us(w, rte_rdtsc()) + HOUSEKEEPING_US);
 	while (!w->is_stopped) {
 		uint64_t tsc = rte_rdtsc();
-		uint64_t now = now_us(w, tsc);
-		unsigned n = poll_messages(w, now);
-		unsigned n_rx = net_poll(w->net, now);
+		unsigned n;
 
-		n += n_rx;
-		n += wheel_run(&w->wheel, now, n_rx < NET_BURST ? TIMER_BUDGET : TIMER_BUDGET_BUSY);
-		n += tcp_run(w->tcp, now);
-		net_flush(w->net);
-		if (unlikely(w->walk)) {
-			walk(w);
-			n++;
-		}
+		if (unlikely(w->stages))
+			stage_begin(w->stages, WEIR_STAGE_OTHER, tsc);
+		n = iterate(w, now_us(w, tsc));
 		stat_inc(w->stats, WEIR_C_LOOPS);
 		if (n) {
 			n_idle = 0;
@@ -478,6 +499,8 @@ int worker_run(void *arg)
 		} else {
 			rest(w, ++n_idle);
 		}
+		if (unlikely(w->stages))
+			stage_end(w->stages, w->stats, n > 0, rte_rdtsc());
 		stat_add(w->stats, WEIR_C_TOTAL_CYCLES, rte_rdtsc() - tsc);
 	}
 	tell_main(w, WORKER_STOPPED, NULL, 0, 0);

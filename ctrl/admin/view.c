@@ -278,6 +278,36 @@ json_t *view_stats(const struct sync *s)
 	return o;
 }
 
+json_t *view_stages(const struct sync *s)
+{
+	static const struct {
+		const char *name, *help;
+		enum weir_counter cycles, entries;
+	} stages[] = {
+#define S(X, id, name, help) {name, help, WEIR_C_STAGE_##id##_CYCLES, WEIR_C_STAGE_##id##_ENTRIES},
+		WEIR_STAGES(S, 0)
+#undef S
+	};
+	const struct weir_stats_region *r = publish_stats(s->publish);
+	json_t *list = json_array();
+	uint64_t requests = 0;
+
+	for (unsigned w = 0; r && w < r->n_workers; w++)
+		requests += load(&publish_worker_stats(r, w)->counter[WEIR_C_REQUESTS]);
+	for (unsigned i = 0; r && i < WEIR_N_STAGES; i++) {
+		uint64_t cycles = 0, entries = 0;
+
+		for (unsigned w = 0; w < r->n_workers; w++) {
+			cycles += load(&publish_worker_stats(r, w)->counter[stages[i].cycles]);
+			entries += load(&publish_worker_stats(r, w)->counter[stages[i].entries]);
+		}
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:s}", "stage", stages[i].name, "cycles", (json_int_t)cycles,
+						      "entries", (json_int_t)entries, "requests", (json_int_t)requests, "help",
+						      stages[i].help));
+	}
+	return list;
+}
+
 json_t *view_drops(const struct sync *s)
 {
 	static const char *const kinds[] = {"packet", "connection", "request"};

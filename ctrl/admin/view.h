@@ -11,6 +11,7 @@ json_t *view_status(const struct sync *s);
 json_t *view_routes(const struct sync *s);
 json_t *view_backends(const struct sync *s);
 json_t *view_stats(const struct sync *s);
+json_t *view_stages(const struct sync *s);
 json_t *view_drops(const struct sync *s);
 
 /* A request as weirctl explain describes it. */

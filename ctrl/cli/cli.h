@@ -29,6 +29,7 @@ void render_status(FILE *f, const json_t *o);
 void render_routes(FILE *f, const json_t *list);
 void render_backends(FILE *f, const json_t *list);
 void render_stats(FILE *f, const json_t *o);
+void render_stages(FILE *f, const json_t *list);
 void render_drops(FILE *f, const json_t *list);
 void render_explain(FILE *f, const json_t *o);
 void render_connections(FILE *f, const json_t *o);

@@ -367,6 +367,44 @@ void render_stats(FILE *f, const json_t *o)
 	table_print(f, &t);
 }
 
+/* A share is of the time in which there was work. */
+void render_stages(FILE *f, const json_t *list)
+{
+	struct table t = {.n_columns = 5};
+	const json_t *e;
+	double busy = 0;
+	size_t i;
+
+	json_array_foreach(list, i, e)
+		if (strcmp(str(e, "stage"), "idle") != 0)
+			busy += (double)num(e, "cycles");
+	if (busy == 0) {
+		fputs("no stage timers: workers: stage_timers is off in weir.yaml, or there is no dataplane\n", f);
+		return;
+	}
+	cell(&t, "STAGE");
+	cell(&t, "CYCLES");
+	cell(&t, "A REQUEST");
+	cell(&t, "SHARE");
+	cell(&t, "MEANING");
+	json_array_foreach(list, i, e) {
+		double cycles = (double)num(e, "cycles");
+
+		cell(&t, "%s", str(e, "stage"));
+		cell(&t, "%lld", num(e, "cycles"));
+		if (num(e, "requests"))
+			cell(&t, "%.0f", cycles / (double)num(e, "requests"));
+		else
+			cell(&t, "-");
+		if (strcmp(str(e, "stage"), "idle") != 0)
+			cell(&t, "%.1f %%", 100 * cycles / busy);
+		else
+			cell(&t, "-");
+		cell(&t, "%s", str(e, "help"));
+	}
+	table_print(f, &t);
+}
+
 void render_drops(FILE *f, const json_t *list)
 {
 	struct table t = {.n_columns = 4};

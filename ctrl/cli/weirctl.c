@@ -53,6 +53,7 @@ static const char usage[] =
 	"  routes                      every rule, in the order in which it is looked for\n"
 	"  backends                    backends and their endpoints\n"
 	"  stats                       counters of the workers\n"
+	"  stages                      where the workers' time goes (weir.yaml: workers: stage_timers)\n"
 	"  drops                       why packets, connections and requests ended\n"
 	"  connections                 TCP connections as they are now\n"
 	"      --worker N --port P --peer PREFIX --state S[,S]...\n"
@@ -253,7 +254,8 @@ static const struct {
 } commands[] = {
 	{"status", "/api/v1/status", render_status},	   {"routes", "/api/v1/routes", render_routes},
 	{"backends", "/api/v1/backends", render_backends}, {"stats", "/api/v1/stats", render_stats},
-	{"drops", "/api/v1/drops", render_drops},	   {"explain", NULL, render_explain},
+	{"stages", "/api/v1/stages", render_stages},	   {"drops", "/api/v1/drops", render_drops},
+	{"explain", NULL, render_explain},
 };
 
 static int ask(const struct options *o, const char *path, void (*render)(FILE *f, const json_t *o))

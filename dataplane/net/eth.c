@@ -5,6 +5,7 @@
 #include <rte_byteorder.h>
 
 #include "net/net_pvt.h"
+#include "stats/stage.h"
 
 #define HEADERS_MAX 256 /* these bytes lie in one piece, or the packet is made so */
 
@@ -144,8 +145,12 @@ void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t
 	*p++ = (uint8_t)(ethertype >> 8);
 	*p = (uint8_t)ethertype;
 	m->l2_len = n_header;
-	if (tx->n == NET_TX_BUFFER)
+	if (tx->n == NET_TX_BUFFER) {
+		enum weir_stage former = stage_enter(n->cfg.stages, WEIR_STAGE_TX);
+
 		port_flush(n);
+		stage_leave(n->cfg.stages, former);
+	}
 	if (tx->n == NET_TX_BUFFER) {
 		net_drop(n, m, WEIR_R_TX_FULL);
 		return;

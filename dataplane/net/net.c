@@ -9,6 +9,7 @@
 #include <rte_ring.h>
 
 #include "net/net_pvt.h"
+#include "stats/stage.h"
 
 #define N_ANNOUNCEMENTS 3
 #define ANNOUNCE_US 1000000
@@ -61,6 +62,8 @@ static void handle(struct net *n, uint16_t port, struct rte_mbuf *m, bool is_red
 
 void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsigned n_pkts, uint64_t now_us)
 {
+	enum weir_stage former = stage_enter(n->cfg.stages, WEIR_STAGE_TCP_IN);
+
 	n->now_us = now_us;
 	if (unlikely(n->capture))
 		capture_burst(n, pkts, n_pkts, port_index, WEIR_CAPTURE_IN, now_us);
@@ -72,6 +75,7 @@ void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsig
 	}
 	gro_flush(n, now_us);
 	stat_add(n->stats, WEIR_C_RX_PACKETS, n_pkts);
+	stage_leave(n->cfg.stages, former);
 }
 
 static unsigned poll_redirects(struct net *n, uint64_t now_us)
@@ -80,14 +84,19 @@ static unsigned poll_redirects(struct net *n, uint64_t now_us)
 	unsigned total = 0;
 
 	for (unsigned w = 0; w < n->cfg.n_workers; w++) {
+		enum weir_stage former;
 		unsigned k;
 
 		if (w == n->cfg.worker)
 			continue;
 		k = rte_ring_sc_dequeue_burst(n->cfg.redirect_in[w], (void **)pkts, NET_BURST, NULL);
+		if (k == 0)
+			continue;
+		former = stage_enter(n->cfg.stages, WEIR_STAGE_TCP_IN);
 		for (unsigned i = 0; i < k; i++)
 			handle(n, pkts[i]->port, pkts[i], true, now_us);
 		gro_flush(n, now_us);
+		stage_leave(n->cfg.stages, former);
 		stat_add(n->stats, WEIR_C_STEERED_IN, k);
 		total += k;
 	}
@@ -136,7 +145,10 @@ unsigned net_poll(struct net *n, uint64_t now_us)
 
 void net_flush(struct net *n)
 {
+	enum weir_stage former = stage_enter(n->cfg.stages, WEIR_STAGE_TX);
+
 	port_flush(n);
 	if (n->cfg.n_workers > 1)
 		steer_flush(n);
+	stage_leave(n->cfg.stages, former);
 }

@@ -118,6 +118,7 @@ struct net_config {
 	struct wheel *wheel; /* net registers its kind wheel_kind */
 	unsigned wheel_kind;
 	struct weir_worker_stats *stats;
+	struct stage_clock *stages; /* NULL: not wanted */
 	struct rte_ring **redirect_in;	/* [n_workers]: ring from worker i to this one (own entry NULL) */
 	struct rte_ring **redirect_out; /* [n_workers]: ring from this worker to worker i */
 	uint32_t n_neighbours;		/* next-hop table size */

@@ -147,7 +147,7 @@ static void refuse_head(struct client *c, enum http1_outcome o, uint64_t now_us)
 static bool pump_head(struct client *c, uint64_t now_us)
 {
 	struct request *rq = c->rq;
-	enum http1_outcome o = request_parse(&rq->parser, c->tcp, &rq->held);
+	enum http1_outcome o = request_parse(&rq->parser, c->tcp, &rq->held, c->p->cfg.stages);
 
 	if (o == HTTP1_MORE) {
 		if (!tcp_is_eof(c->tcp))
@@ -176,10 +176,13 @@ static void finish(struct client *c, uint64_t now_us)
 	uint32_t idle_ms = rq->limits.idle_ms;
 
 	if (rq->uc) {
+		enum weir_stage former = stage_enter(p->cfg.stages, WEIR_STAGE_UPSTREAM);
+
 		if (rq->body_sent && !rq->is_broken && rq->response.keep_alive && rq->response.body != HTTP_BODY_UNTIL_CLOSE)
 			upstream_put(p->cfg.upstream, rq->uc, now_us);
 		else
 			upstream_discard(p->cfg.upstream, rq->uc, !rq->body_sent, now_us);
+		stage_leave(p->cfg.stages, former);
 		rq->uc = NULL;
 	}
 	request_free(rq, now_us);

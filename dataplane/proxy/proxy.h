@@ -48,6 +48,7 @@ struct proxy_config {
 	struct rte_mempool *pool;   /* as of the stack's environment: for mirrors */
 	struct rte_mempool *clones; /* likewise */
 	struct weir_worker_stats *stats;
+	struct stage_clock *stages; /* NULL: not wanted */
 	uint32_t n_clients;  /* client connection objects; their memory is first touched when they are first used */
 	uint32_t n_requests; /* request objects */
 	uint32_t n_mirrors;  /* mirrored requests in hand; more are dropped and counted */

@@ -14,7 +14,7 @@
 #include "base/wheel.h"
 #include "proxy/proxy.h"
 #include "route/route.h"
-#include "stats/stats.h"
+#include "stats/stage.h"
 
 #define PROXY_MAX_LISTENERS 1024
 #define LINGER_MS 2000		  /* after our last answer: time for the client to read it */
@@ -219,7 +219,8 @@ struct request *request_create(struct client *c, uint64_t now_us);
  * Parses what c has of a head: in place if it is whole; *held is then where it
  * lies, until request_let_go(). MORE: that was all.
  */
-enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held);
+enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held,
+				 struct stage_clock *stages);
 void request_let_go(struct request *rq, struct rte_mbuf **held);
 /* The trailer fields of this body are to be passed on; they are kept in what the head left of its buffer. */
 void request_keep_trailers(struct http1_body *body, const struct http_head *head, const struct http1_parser *parser);

@@ -335,7 +335,7 @@ static bool read_head(struct request *rq, uint64_t now_us)
 				    (enum http_method)rq->head.method);
 	}
 	has_moved = tcp_readable(up) != 0;
-	o = request_parse(&rq->response_parser, up, &rq->response_held);
+	o = request_parse(&rq->response_parser, up, &rq->response_held, rq->client->p->cfg.stages);
 	if (http1_is_bad(o)) {
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, http1_outcome_name(o), now_us);
 		return true;

@@ -17,8 +17,10 @@ void request_let_go(struct request *rq, struct rte_mbuf **held)
 	*held = NULL;
 }
 
-enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held)
+enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held,
+				 struct stage_clock *stages)
 {
+	enum weir_stage former = stage_enter(stages, WEIR_STAGE_PARSE);
 	enum http1_outcome o = HTTP1_MORE;
 
 	while (o == HTTP1_MORE) {
@@ -33,6 +35,7 @@ enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c
 		else
 			tcp_consume(c, used);
 	}
+	stage_leave(stages, former);
 	return o;
 }
 
@@ -142,11 +145,14 @@ static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsi
 		.user = rq,
 	};
 	enum upstream_outcome o;
+	enum weir_stage former;
 
 	rq->is_connected = rq->head_sent = rq->response_begun = false;
 	rq->n_tries++;
 	rq->try_us = now_us;
+	former = stage_enter(p->cfg.stages, WEIR_STAGE_UPSTREAM);
 	o = upstream_get(p->cfg.upstream, &args, now_us, &rq->uc);
+	stage_leave(p->cfg.stages, former);
 	switch (o) {
 	case UPSTREAM_READY:
 		rq->is_connected = true;
@@ -243,6 +249,7 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 void request_route(struct request *rq, uint64_t now_us)
 {
 	struct proxy *p = rq->client->p;
+	enum weir_stage former;
 
 	http1_body_init(&rq->body, &rq->head, false);
 	request_keep_trailers(&rq->body, &rq->head, &rq->parser);
@@ -272,7 +279,9 @@ void request_route(struct request *rq, uint64_t now_us)
 		reply_error(rq, WEIR_R_REQ_NO_SNAPSHOT, 503, SLICE("no routes yet"), now_us);
 		return;
 	}
+	former = stage_enter(p->cfg.stages, WEIR_STAGE_ROUTE);
 	match(rq, p->current, now_us);
+	stage_leave(p->cfg.stages, former);
 }
 
 /* -- tries */

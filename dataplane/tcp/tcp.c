@@ -7,6 +7,7 @@
 
 #include <rte_malloc.h>
 
+#include "stats/stage.h"
 #include "tcp/tcp_pvt.h"
 
 static bool is_config_sane(const struct tcp_config *c)
@@ -191,6 +192,7 @@ static void take_pressure(struct tcp_stack *s)
 
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 {
+	enum weir_stage former;
 	unsigned n = 0;
 
 	s->now_us = now_us;
@@ -207,6 +209,7 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 		deliver(c);
 		n++;
 	}
+	former = stage_enter(s->env.stages, WEIR_STAGE_TCP_OUT);
 	while (s->output) {
 		struct tcp_conn *c = s->output;
 
@@ -220,6 +223,7 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 	}
 	if (s->dead)
 		table_sweep(s);
+	stage_leave(s->env.stages, former);
 	return n;
 }
 

@@ -80,6 +80,7 @@ struct tcp_env {
 	struct wheel *wheel;	   /* the stack registers its kinds wheel_kind .. wheel_kind + TCP_WHEEL_KINDS - 1 */
 	unsigned wheel_kind;
 	struct weir_worker_stats *stats;
+	struct stage_clock *stages; /* NULL: not wanted */
 };
 
 /* Congestion control, X(enumerator, name). DEFAULT in a listener or a connect: what the stack's configuration says. */

@@ -116,12 +116,41 @@
 	X(UPSTREAM_SETS_NO_ROOM, "upstream_sets_no_room", "endpoint sets not taken: more backends or endpoints than the pools hold") \
 	X(UPSTREAM_EVICTED, "upstream_evicted", "idle connections closed by limit, age or removal of the endpoint")
 
+/*
+ * Where a worker's time goes (weir.yaml: stage_timers): each cycle of an
+ * iteration belongs to one stage. S(X, enumerator, name, help)
+ */
+#define WEIR_STAGES(S, X) \
+	S(X, RX, "rx", "packets out of the driver") \
+	S(X, TCP_IN, "tcp_in", "Ethernet, IP and TCP of what came in") \
+	S(X, TIMERS, "timers", "timers of all layers") \
+	S(X, PARSE, "parse", "heads of requests and responses read") \
+	S(X, ROUTE, "route", "routes looked up, filters and mirrors begun") \
+	S(X, UPSTREAM, "upstream", "endpoints chosen, connections taken from the pools and given back") \
+	S(X, PROXY, "proxy", "the rest of a request: heads written, bodies relayed, answers, states") \
+	S(X, TCP_OUT, "tcp_out", "TCP, IP and Ethernet of what goes out") \
+	S(X, TX, "tx", "packets into the driver, and to other workers") \
+	S(X, OTHER, "other", "messages of main, lists of connections, the loop itself") \
+	S(X, IDLE, "idle", "iterations that found no work, sleep included")
+
+#define WEIR_STAGE_COUNTERS(X, id, name, help) \
+	X(STAGE_##id##_CYCLES, "stage_" name "_cycles", "time stamp counter cycles, if stage_timers is on: " help) \
+	X(STAGE_##id##_ENTRIES, "stage_" name "_entries", "times that this stage was entered: " help)
+
+enum weir_stage {
+#define S(X, id, name, help) WEIR_STAGE_##id,
+	WEIR_STAGES(S, 0)
+#undef S
+		WEIR_N_STAGES
+};
+
 #define WEIR_COUNTERS(X) \
 	WEIR_COUNTERS_WORKER(X) \
 	WEIR_COUNTERS_NET(X) \
 	WEIR_COUNTERS_TCP(X) \
 	WEIR_COUNTERS_HTTP(X) \
-	WEIR_COUNTERS_UPSTREAM(X)
+	WEIR_COUNTERS_UPSTREAM(X) \
+	WEIR_STAGES(WEIR_STAGE_COUNTERS, X)
 
 enum weir_counter {
 #define X(name, str, help) WEIR_C_##name,

@@ -69,17 +69,20 @@ class Rig:
     extra      lines added to weir.yaml
     arena_mb   size of the area for routes
     timeouts   keys of weir.yaml's timeouts
+    yaml_workers, yaml_memory   added to these sections of weir.yaml, such as ', key: value'
+    ctrl_args  options of the weir-ctrl that is started with the rig
     nginx      more text for the http block of nginx
     """
 
     def __init__(self, build, workers=1, port="tap", manifests=None, extra="", nginx="", ctrl=True, sanitizers=False,
-                 arena_mb=16, timeouts="drain_ms: 3000"):
+                 arena_mb=16, timeouts="drain_ms: 3000", yaml_workers="", yaml_memory="", ctrl_args=()):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.port, self.extra, self.nginx_extra = workers, port, extra, nginx
         self.manifest_texts = MANIFESTS if manifests is None else manifests
         self.with_ctrl = ctrl
         self.sanitizers = sanitizers
         self.arena_mb, self.timeouts = arena_mb, timeouts
+        self.yaml_workers, self.yaml_memory, self.ctrl_args = yaml_workers, yaml_memory, ctrl_args
         self.name = f"weir-t{os.getpid()}-{next(counter)}"
         self.ns = self.name  # of the peers
         self.ns_weir = self.name if port == "tap" else self.name + "w"
@@ -98,7 +101,7 @@ class Rig:
             self.start_dataplane()
             self._start_nginx()
             if self.with_ctrl:
-                self.start_ctrl()
+                self.start_ctrl(*self.ctrl_args)
                 self.wait_healthy()
         except BaseException:
             self._show_logs()
@@ -145,8 +148,8 @@ class Rig:
     promiscuous: true
     addresses: [{WEIR4}/24, "{WEIR6}/64"]
     gateways: [{PEER4}, "{PEER6}"]
-workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle_sleep_us: 50}}
-memory: {{hugepages: false, arena_mb: {self.arena_mb}}}
+workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle_sleep_us: 50{self.yaml_workers}}}
+memory: {{hugepages: false, arena_mb: {self.arena_mb}{self.yaml_memory}}}
 pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192}}
 control: {{socket: {self.dir}/dataplane.sock, user: {NOBODY}}}
 timeouts: {{{self.timeouts}}}

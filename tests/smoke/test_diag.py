@@ -356,3 +356,22 @@ def test_load_is_served_while_everything_is_captured(make):
         expect_eq(sum(v for k, v in counted.items() if k.startswith("weir_capture_drops_total")), dropped, "dropped")
         status = json.loads(rig.weirctl("stats", "-o", "json"))
         expect(status["captured_packets"]["sum"] > 1000, "counters")
+
+
+def test_stage_timers_tell_where_the_time_goes(make):
+    with make() as rig:
+        expect("no stage timers" in rig.weirctl("stages"), "off by default, and weirctl says so")
+    with make(yaml_workers=", stage_timers: true") as rig:
+        for _ in range(20):
+            expect_eq(rig.curl("/")[0], 200, "a request")
+        stages = {s["stage"]: s for s in rig.weirctl_json("stages")}
+        for name in ("rx", "tcp_in", "timers", "parse", "route", "upstream", "proxy", "tcp_out", "tx", "other", "idle"):
+            expect(stages[name]["cycles"] > 0, f"cycles of {name}")
+            expect(rig.metric_sum(f"weir_stage_{name}_cycles_total") >= stages[name]["cycles"], f"metric of {name}")
+        expect(stages["parse"]["entries"] >= 40, "a request's head and a response's for each")
+        expect_eq(stages["route"]["entries"], 20, "a look-up for each")
+        stats = rig.weirctl_json("stats")
+        busy = sum(s["cycles"] for s in rig.weirctl_json("stages") if s["stage"] != "idle")
+        expect(stats["worker_busy_cycles"]["sum"] * 0.5 < busy < rig.metric_sum("weir_worker_busy_cycles_total") * 1.5,
+               "the stages add up to the time of iterations with work")
+        expect("A REQUEST" in rig.weirctl("stages"), "a table")
