@@ -77,6 +77,7 @@ struct config {
 	uint32_t rx_buffer_bytes, tx_buffer_bytes;
 	uint32_t arena_mb; /* of the region shared with weir-ctrl */
 	uint32_t capture_kb; /* of each worker's capture ring; 0: no captures */
+	uint32_t access_log_kb; /* of each worker's ring of the access log; 0: none */
 	uint16_t port_lo, port_hi;
 	enum steer_want steering;
 

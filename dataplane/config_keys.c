@@ -350,6 +350,9 @@ static const struct key memory_keys[] = {
 	U32("arena_mb", arena_mb, 1, 1024, "64", "Size in MiB of the area through which weir-ctrl hands over routes."),
 	U32("capture_kb", capture_kb, 0, 1048576, "1024",
 	    "Size in KiB of each worker's ring for `weirctl capture`, at least 256; taken when it is first used. 0: no captures."),
+	U32("access_log_kb", access_log_kb, 0, 1048576, "0",
+	    "Size in KiB of each worker's ring of the access log: so many requests until the oldest is overwritten, which weir-ctrl must "
+	    "have read by then (`--access-log`). 8192 is plenty. 0: no access log, and no cost."),
 	{.name = "file_prefix", .type = KEY_TEXT, .offset = OFF(file_prefix), .max = sizeof(((struct config *)0)->file_prefix),
 	 .def = "weir-PID", .help = "DPDK's file prefix, where several of its programs run on a host."},
 	{0},

@@ -181,7 +181,7 @@ static int send_hello(int fd, const struct weir_hello *hello, const int *fds, si
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)hello, .iov_len = sizeof(*hello)};
 	union {
 		struct cmsghdr head;
-		char bytes[CMSG_SPACE(3 * sizeof(int))];
+		char bytes[CMSG_SPACE(WEIR_HELLO_FDS * sizeof(int))];
 	} control = {.bytes = {0}};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
@@ -211,7 +211,8 @@ static void conn_open(struct ctl *c, int fd)
 	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
 	uint64_t epoch = c->conn.epoch + 1;
 	struct weir_hello hello;
-	int fds[3], err;
+	int fds[WEIR_HELLO_FDS], err;
+	size_t n_fds = 2;
 
 	memset(&c->conn, 0, offsetof(struct ctl_conn, acks));
 	c->conn.fd = -1;
@@ -223,14 +224,18 @@ static void conn_open(struct ctl *c, int fd)
 		return;
 	}
 	fds[1] = c->stats_fd;
-	fds[2] = c->diag.fd;
+	if (c->diag.region)
+		fds[n_fds++] = c->diag.fd;
+	if (c->log)
+		fds[n_fds++] = c->log_fd;
 	hello = (struct weir_hello){.magic = WEIR_REGION_MAGIC,
 				    .abi_major = WEIR_ABI_MAJOR,
 				    .abi_minor = WEIR_ABI_MINOR,
 				    .region_size = c->conn.region_size,
 				    .stats_size = c->stats->size,
-				    .diag_size = c->diag.region ? c->diag.region->size : 0};
-	err = send_hello(fd, &hello, fds, c->diag.region ? 3 : 2);
+				    .diag_size = c->diag.region ? c->diag.region->size : 0,
+				    .log_size = c->log ? c->log->size : 0};
+	err = send_hello(fd, &hello, fds, n_fds);
 	close(fds[0]);
 	if (err || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
 		ctl_region_destroy(&c->conn);
@@ -344,6 +349,8 @@ struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region
 	c->arena_size = (uint64_t)config->arena_mb << 20;
 	c->stats = stats;
 	c->stats_fd = stats_fd;
+	c->log = config->log;
+	c->log_fd = config->log_fd;
 	c->n_workers = config->n_workers;
 	TAILQ_INIT(&c->snapshots);
 	TAILQ_INIT(&c->sets);

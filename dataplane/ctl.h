@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "config.h"
+#include "weir/accesslog.h"
 #include "weir/diag.h"
 #include "worker.h"
 
@@ -24,6 +25,8 @@ struct ctl_config {
 	const struct worker_link *links; /* [n_workers] */
 	struct weir_diag_region *diag;	 /* NULL: no diagnostics */
 	int diag_fd;
+	struct weir_log_region *log; /* NULL: no access log */
+	int log_fd;
 };
 
 /*
@@ -42,6 +45,14 @@ struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned
  */
 struct weir_diag_region *ctl_diag_create(unsigned n_workers, uint32_t ring_kb, int *fd_ro);
 void ctl_diag_destroy(struct weir_diag_region *r, int fd_ro);
+
+/*
+ * Makes the access log's region (a memfd; no record yet) for n_workers with
+ * rings of ring_kb KiB, at least 1. *fd_ro as above. NULL and errno.
+ */
+struct weir_log_region *ctl_log_create(unsigned n_workers, uint32_t ring_kb, int *fd_ro);
+void ctl_log_destroy(struct weir_log_region *r, int fd_ro);
+struct weir_log_worker *ctl_log_worker(struct weir_log_region *r, unsigned i);
 
 /* Listens on the control socket. NULL after logging what failed. A stale socket file is replaced, a live one is not. */
 struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region *stats, int stats_fd);

@@ -98,7 +98,8 @@ struct ctl {
 	bool has_uid;
 	uint32_t uid;
 	uint64_t arena_size;
-	int listen_fd, epoll_fd, stats_fd;
+	int listen_fd, epoll_fd, stats_fd, log_fd;
+	const struct weir_log_region *log; /* NULL: none */
 	struct weir_stats_region *stats;
 	struct ctl_conn conn;
 	unsigned n_workers, n_drained, n_stopped;

@@ -121,6 +121,46 @@ void ctl_diag_destroy(struct weir_diag_region *r, int fd_ro)
 	close(fd_ro);
 }
 
+struct weir_log_region *ctl_log_create(unsigned n_workers, uint32_t ring_kb, int *fd_ro)
+{
+	uint32_t n_slots = (uint32_t)(((uint64_t)ring_kb << 10) / WEIR_LOG_RECORD);
+	uint64_t workers = round_up(sizeof(struct weir_log_region));
+	uint64_t records = round_up(workers + n_workers * sizeof(struct weir_log_worker));
+	uint64_t size = round_up(records + (uint64_t)n_workers * n_slots * WEIR_LOG_RECORD);
+	struct weir_log_region *r = memfd_map("weir-log", size, F_SEAL_FUTURE_WRITE, fd_ro);
+	struct timespec t;
+
+	if (!r)
+		return NULL;
+	clock_gettime(CLOCK_REALTIME, &t);
+	*r = (struct weir_log_region){
+	    .magic = WEIR_LOG_MAGIC,
+	    .abi_major = WEIR_ABI_MAJOR,
+	    .abi_minor = WEIR_ABI_MINOR,
+	    .n_workers = n_workers,
+	    .size = size,
+	    .workers_off = workers,
+	    .records_off = records,
+	    .n_slots = n_slots,
+	    .record_size = WEIR_LOG_RECORD,
+	    .instance = ((uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec) ^ (uint64_t)getpid() << 48,
+	};
+	return r;
+}
+
+void ctl_log_destroy(struct weir_log_region *r, int fd_ro)
+{
+	if (!r)
+		return;
+	munmap(r, r->size);
+	close(fd_ro);
+}
+
+struct weir_log_worker *ctl_log_worker(struct weir_log_region *r, unsigned i)
+{
+	return (struct weir_log_worker *)(void *)((char *)r + r->workers_off) + i;
+}
+
 int ctl_region_create(struct ctl_conn *conn, uint64_t arena_size, unsigned n_workers, int *fd)
 {
 	uint64_t down = round_up(sizeof(struct weir_region));

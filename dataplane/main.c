@@ -154,6 +154,7 @@ int main(int argc, char **argv)
 	while (n_signals == 0) {
 		ctl_poll(d.ctl, POLL_MS);
 		dataplane_update_ports(&d);
+		dataplane_update_clocks(&d);
 	}
 	drain(&d);
 	dataplane_stop(&d);

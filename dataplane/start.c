@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
@@ -72,6 +73,39 @@ static void stop_diag(struct dataplane *d)
 {
 	ctl_diag_destroy(d->diag, d->diag_fd);
 	d->diag = NULL;
+}
+
+static int start_log(struct dataplane *d)
+{
+	if (d->config.access_log_kb == 0)
+		return 0;
+	d->log = ctl_log_create(d->config.n_workers, d->config.access_log_kb, &d->log_fd);
+	if (!d->log) {
+		log_error("no memory for the access log: %s", strerror(errno));
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void stop_log(struct dataplane *d)
+{
+	ctl_log_destroy(d->log, d->log_fd);
+	d->log = NULL;
+}
+
+void dataplane_update_clocks(struct dataplane *d)
+{
+	struct timespec t;
+	uint64_t unix_us, tsc;
+
+	if (!d->log)
+		return;
+	clock_gettime(CLOCK_REALTIME, &t);
+	tsc = rte_rdtsc();
+	unix_us = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+	for (unsigned i = 0; i < d->config.n_workers; i++)
+		__atomic_store_n(&ctl_log_worker(d->log, i)->unix_offset_us, unix_us - worker_clock_us(d->workers[i], tsc),
+				 __ATOMIC_RELAXED);
 }
 
 static void stop_pools(struct dataplane *d)
@@ -293,6 +327,7 @@ static int start_workers(struct dataplane *d)
 			.clones = d->clones[i],
 			.link = d->links[i],
 			.stats = ctl_stats_worker(d->stats, i),
+			.log = d->log,
 			.socket = lcore_socket(i),
 		};
 
@@ -306,6 +341,7 @@ static int start_workers(struct dataplane *d)
 			return -ENOMEM;
 		}
 	}
+	dataplane_update_clocks(d);
 	return 0;
 }
 
@@ -320,6 +356,8 @@ static int start_ctl(struct dataplane *d)
 		.links = d->links,
 		.diag = d->diag,
 		.diag_fd = d->diag_fd,
+		.log = d->log,
+		.log_fd = d->log_fd,
 	};
 
 	d->ctl = ctl_create(&cc, d->stats, d->stats_fd);
@@ -362,6 +400,7 @@ static const struct step {
 	{"DPDK", start_eal, stop_eal},
 	{"statistics", start_stats, stop_stats},
 	{"diagnostics", start_diag, stop_diag},
+	{"access log", start_log, stop_log},
 	{"packet buffers", start_pools, stop_pools},
 	{"rings", start_rings, stop_rings},
 	{"ports", start_ports, stop_ports},

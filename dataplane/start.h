@@ -22,6 +22,8 @@ struct dataplane {
 	int stats_fd;
 	struct weir_diag_region *diag;
 	int diag_fd;
+	struct weir_log_region *log; /* NULL: no access log */
+	int log_fd;
 	struct rte_mempool *pools[WEIR_MAX_WORKERS];
 	struct rte_mempool *clones[WEIR_MAX_WORKERS];
 	struct rte_ring *redirect[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* [to * n_workers + from] */
@@ -43,6 +45,9 @@ void dataplane_stop(struct dataplane *d);
 
 /* Writes what the ports are and whether their links are up into the statistics. */
 void dataplane_update_ports(struct dataplane *d);
+
+/* Tells the access log what time it is: the workers' clocks drift against the wall clock, and that may be set. */
+void dataplane_update_clocks(struct dataplane *d);
 
 /* Starts DPDK for this configuration. 0 or -errno. */
 int eal_start(const struct config *c);

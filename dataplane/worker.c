@@ -79,6 +79,11 @@ static uint64_t now_us(const struct worker *w, uint64_t tsc)
 	return (uint64_t)(((__uint128_t)(tsc - w->tsc_start) * w->tsc_mult) >> 32) + 1000000;
 }
 
+uint64_t worker_clock_us(const struct worker *w, uint64_t tsc)
+{
+	return now_us(w, tsc);
+}
+
 /*
  * Main empties its ring at least once a millisecond while it waits for
  * answers, and sends no more than the ring holds: the outbox is for the case
@@ -366,6 +371,7 @@ static bool create_proxy(struct worker *w)
 		.clones = w->wc.clones,
 		.stats = w->stats,
 		.stages = w->stages,
+		.log = w->wc.log,
 		.n_clients = c->n_connections,
 		.n_requests = c->n_requests,
 		.n_mirrors = c->n_mirrors,

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "weir/accesslog.h"
 #include "weir/snapshot.h"
 
 struct rte_ring;
@@ -59,6 +60,7 @@ struct worker_config {
 	struct rte_mempool *clones;
 	struct worker_link link;
 	struct weir_worker_stats *stats;
+	struct weir_log_region *log; /* NULL: no access log */
 	int socket;	    /* NUMA node of its core */
 	uint8_t secret[16]; /* of its TCP */
 	uint64_t seed;	    /* for choices that need no secret */
@@ -66,6 +68,8 @@ struct worker_config {
 
 struct worker *worker_create(const struct worker_config *wc);
 void worker_destroy(struct worker *w);
+/* The worker's clock, which its now_us is, at this time stamp counter. Of any thread. */
+uint64_t worker_clock_us(const struct worker *w, uint64_t tsc);
 /* The loop (an lcore function); arg is the struct worker. Returns 0 after WORKER_STOP. */
 int worker_run(void *arg);
 

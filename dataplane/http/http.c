@@ -42,11 +42,15 @@ static enum http_field_id candidate(struct slice name)
 		       : ascii_lower(name.p[0]) == 's' ? HTTP_FIELD_SERVER
 						       : HTTP_FIELD_EXPECT;
 	case 7:
-		return ascii_lower(name.p[0]) == 't' ? HTTP_FIELD_TRAILER : HTTP_FIELD_UPGRADE;
+		return ascii_lower(name.p[0]) == 't'   ? HTTP_FIELD_TRAILER
+		       : ascii_lower(name.p[0]) == 'r' ? HTTP_FIELD_REFERER
+						       : HTTP_FIELD_UPGRADE;
 	case 9:
 		return HTTP_FIELD_FORWARDED;
 	case 10:
-		return ascii_lower(name.p[0]) == 'c' ? HTTP_FIELD_CONNECTION : HTTP_FIELD_KEEP_ALIVE;
+		return ascii_lower(name.p[0]) == 'c'   ? HTTP_FIELD_CONNECTION
+		       : ascii_lower(name.p[0]) == 'u' ? HTTP_FIELD_USER_AGENT
+						       : HTTP_FIELD_KEEP_ALIVE;
 	case 12:
 		return ascii_lower(name.p[0]) == 'm' ? HTTP_FIELD_MAX_FORWARDS : HTTP_FIELD_X_REQUEST_ID;
 	case 14:

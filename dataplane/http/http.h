@@ -50,7 +50,9 @@ enum http_method {
 	X(X_REQUEST_ID, "x-request-id") \
 	X(PROXY_AUTHENTICATE, "proxy-authenticate") \
 	X(PROXY_AUTHORIZATION, "proxy-authorization") \
-	X(COOKIE, "cookie")
+	X(COOKIE, "cookie") \
+	X(USER_AGENT, "user-agent") \
+	X(REFERER, "referer")
 
 enum http_field_id {
 	HTTP_FIELD_OTHER,

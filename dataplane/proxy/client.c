@@ -62,6 +62,8 @@ static void release(struct client *c, uint64_t now_us)
 
 void client_end(struct client *c, bool abort, uint64_t now_us)
 {
+	if (c->state != CLIENT_TUNNEL && c->rq) /* while it can still be said whose it was */
+		request_free(c->rq, now_us);
 	if (abort)
 		tcp_abort(c->tcp, WEIR_R_CLOSE_ABORTED, now_us);
 	else
@@ -105,7 +107,7 @@ void client_on_event(struct tcp_conn *tcp, void *user, unsigned events, uint64_t
 		if (c->state == CLIENT_TUNNEL)
 			tunnel_on_client_closed(c, now_us);
 		else if (c->rq)
-			stat_reason(c->p->stats, WEIR_R_REQ_CLIENT_GONE);
+			request_reason(c->rq, WEIR_R_REQ_CLIENT_GONE);
 		release(c, now_us);
 		return;
 	}
@@ -147,13 +149,13 @@ static void refuse_head(struct client *c, enum http1_outcome o, uint64_t now_us)
 static bool pump_head(struct client *c, uint64_t now_us)
 {
 	struct request *rq = c->rq;
-	enum http1_outcome o = request_parse(&rq->parser, c->tcp, &rq->held, c->p->cfg.stages);
+	enum http1_outcome o = request_parse(&rq->parser, c->tcp, &rq->held, c->p->cfg.stages, &rq->log.request_head_bytes);
 
 	if (o == HTTP1_MORE) {
 		if (!tcp_is_eof(c->tcp))
 			return false;
 		if (http1_has_begun(&rq->parser)) /* cut within its head */
-			stat_reason(c->p->stats, WEIR_R_REQ_CLIENT_GONE);
+			request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
 		client_end(c, false, now_us);
 		return false;
 	}
@@ -185,6 +187,9 @@ static void finish(struct client *c, uint64_t now_us)
 		stage_leave(p->cfg.stages, former);
 		rq->uc = NULL;
 	}
+	rq->log.is_whole = true;
+	if (keep)
+		rq->log.flags |= WEIR_LOG_KEEP_ALIVE_FLAG;
 	request_free(rq, now_us);
 	client_go_on(c, keep, idle_ms, now_us);
 }

@@ -392,6 +392,7 @@ static void start(struct request *rq, uint64_t backend_id, struct slice head, ui
 		return;
 	}
 	stat_inc(p->stats, WEIR_C_MIRRORED);
+	rq->log.flags |= WEIR_LOG_MIRRORED_FLAG;
 	flush(m, now_us);
 }
 

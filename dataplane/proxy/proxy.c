@@ -134,6 +134,7 @@ struct proxy *proxy_create(const struct proxy_config *config)
 	p->unix_offset_us = config->unix_offset_us;
 	p->date_from_us = UINT64_MAX / 2; /* none yet */
 	make_via(p);
+	record_init(&p->log, config->log, config->worker);
 	if (!allocate(p)) {
 		release(p);
 		return NULL;
@@ -148,8 +149,11 @@ void proxy_destroy(struct proxy *p, uint64_t now_us)
 {
 	wheel_cancel(p->cfg.wheel, &p->drain);
 	for (uint32_t i = 0; i < p->n_fresh_clients; i++)
-		if (p->clients[i].state != CLIENT_FREE)
+		if (p->clients[i].state != CLIENT_FREE) {
+			if (p->clients[i].state != CLIENT_TUNNEL && p->clients[i].rq) /* told, but not counted: its connection is */
+				p->clients[i].rq->log.reason_plus1 = WEIR_R_CLOSE_SHUTDOWN + 1;
 			client_end(&p->clients[i], true, now_us);
+		}
 	mirrors_end(p, now_us);
 	for (unsigned i = 0; i < p->n_listening; i++)
 		if (p->listening[i].l)

@@ -15,6 +15,7 @@
 #include "http1/http1.h"
 #include "tcp/tcp.h"
 #include "upstream/upstream.h"
+#include "weir/accesslog.h"
 #include "weir/snapshot.h"
 
 #define PROXY_WHEEL_KINDS 3
@@ -49,6 +50,7 @@ struct proxy_config {
 	struct rte_mempool *clones; /* likewise */
 	struct weir_worker_stats *stats;
 	struct stage_clock *stages; /* NULL: not wanted */
+	struct weir_log_region *log; /* NULL: no access log */
 	uint32_t n_clients;  /* client connection objects; their memory is first touched when they are first used */
 	uint32_t n_requests; /* request objects */
 	uint32_t n_mirrors;  /* mirrored requests in hand; more are dropped and counted */

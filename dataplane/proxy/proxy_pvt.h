@@ -93,6 +93,37 @@ struct mirror {
 	struct http_head response;
 };
 
+/* What the access log tells of a request besides what the request needs for itself. */
+struct request_log {
+	uint64_t head_us, connected_us, first_us; /* 0: not yet */
+	uint64_t generation;
+	uint64_t request_bytes, response_bytes; /* of bodies */
+	uint32_t request_head_bytes, response_head_bytes;
+	uint32_t rule;
+	uint32_t flags; /* enum weir_log_flag */
+	struct weir_ip endpoint;
+	uint16_t endpoint_port;
+	uint16_t status;
+	uint16_t reason_plus1;
+	uint8_t n_tries;
+	uint8_t n_kind, n_ns, n_name, n_backend; /* bytes in struct request_names */
+	bool is_whole; /* the client got all of its answer */
+	struct slice detail;
+};
+
+struct request_names {
+	char kind[WEIR_LOG_ROUTE_KIND_MAX], ns[WEIR_LOG_ROUTE_NS_MAX], name[WEIR_LOG_ROUTE_NAME_MAX], backend[WEIR_LOG_BACKEND_MAX];
+};
+
+/* The worker's ring of the access log. */
+struct access_log {
+	struct weir_log_worker *shared;
+	struct weir_log_record *records;
+	uint32_t n_slots; /* 0: there is none */
+	uint32_t slot;	  /* of the next record */
+	uint64_t n_written;
+};
+
 struct request {
 	struct request *next; /* free list */
 	struct client *client;
@@ -116,6 +147,7 @@ struct request {
 	uint64_t rate_us, rate_up, rate_down, rate_unacked;
 	uint8_t n_tries;
 	uint8_t n_interim; /* 1xx responses so far */
+	bool has_head : 1;	 /* its own head is complete */
 	bool is_broken : 1;	 /* relaying failed midway: neither connection can go on */
 	bool is_connected : 1;
 	bool head_sent : 1;	 /* to the endpoint */
@@ -136,10 +168,12 @@ struct request {
 	/* What its filters change: copies in filter_mem, but for path_tail, which is a part of the head's path. */
 	struct slice changes, response_changes; /* as http1_change_add() packs them */
 	struct slice host, path_head, path_tail;
+	struct request_log log;
 	struct http1_parser parser, response_parser;
 	struct http1_body body, response_body;
 	struct http_head head, response;
 	char *buf, *response_buf, *filter_mem;
+	struct request_names names;
 	struct rte_mbuf *held, *response_held; /* in which the heads lie that were parsed in place */
 };
 
@@ -186,6 +220,7 @@ struct proxy {
 	bool is_draining;
 	bool closes_tunnels;	 /* the drain's time is nearly up */
 	uint64_t tunnels_end_us; /* when that begins */
+	struct access_log log;
 	const struct weir_snapshot *current; /* NULL: none yet */
 	unsigned n_listening; /* places in use, or once used */
 	struct listening listening[PROXY_MAX_LISTENERS];
@@ -217,14 +252,16 @@ void client_go_on(struct client *c, bool keep, uint32_t idle_ms, uint64_t now_us
 struct request *request_create(struct client *c, uint64_t now_us);
 /*
  * Parses what c has of a head: in place if it is whole; *held is then where it
- * lies, until request_let_go(). MORE: that was all.
+ * lies, until request_let_go(). MORE: that was all. Adds to *bytes what it took.
  */
 enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held,
-				 struct stage_clock *stages);
+				 struct stage_clock *stages, uint32_t *bytes);
 void request_let_go(struct request *rq, struct rte_mbuf **held);
 /* The trailer fields of this body are to be passed on; they are kept in what the head left of its buffer. */
 void request_keep_trailers(struct http1_body *body, const struct http_head *head, const struct http1_parser *parser);
-/* Frees it; the upstream connection, if any, is aborted. */
+/* Why it ends, counted; the first reason is the one that the access log tells. */
+void request_reason(struct request *rq, enum weir_reason why);
+/* Frees it, after its record was written; the upstream connection, if any, is aborted. */
 void request_free(struct request *rq, uint64_t now_us);
 /* The head is complete: finds the route and begins the first try, or answers. */
 void request_route(struct request *rq, uint64_t now_us);
@@ -248,6 +285,19 @@ void limit_on_deadline(struct request *rq, uint64_t now_us);
 void forwarded_take(struct request *rq);
 /* forwarded.c: what a backend is told of a request's way. ip_text: IP_TEXT_MAX bytes that f points into. */
 void forwarded_fill(const struct request *rq, struct http1_forward *f, char *ip_text);
+
+/*
+ * record.c. The record of a request that ends now; of one that was answered
+ * 503 without a request object (n_sent: bytes of the answer, 0: it could not
+ * be sent). The others note what only they know: the route, the backend that a
+ * split chose, and that a try was begun.
+ */
+void record_init(struct access_log *l, struct weir_log_region *region, unsigned worker);
+void record_request(const struct request *rq, uint64_t now_us);
+void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint64_t now_us);
+void record_route(struct request *rq, const struct weir_snapshot *s, const struct weir_rule *rule);
+void record_backend(struct request *rq, const struct weir_snapshot *s, const struct weir_backend *b);
+void record_try(struct request *rq);
 
 /* filters.c: what a request takes along of the filters of its rule and of its split (NULL: there is none). */
 struct filter_source {

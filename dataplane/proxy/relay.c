@@ -163,6 +163,7 @@ static void send_continue(struct request *rq)
 		return;
 	if (tcp_send(rq->client->tcp, text, sizeof(text) - 1) == 0) {
 		rq->continue_sent = true;
+		rq->log.response_head_bytes += (uint32_t)sizeof(text) - 1;
 		reply_count(rq->client->p, 100);
 	}
 }
@@ -180,6 +181,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	rq->rate_up += bytes;
 	if (tcp_readable(c->tcp))
 		rq->is_up_blocked = true;
+	rq->log.request_bytes += bytes;
 	if (bytes || r == RELAYED_ALL || r == RELAYED_FAILED)
 		rq->body_begun = true;
 	switch (r) {
@@ -209,7 +211,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 		return false;
 	}
 	if (tcp_is_eof(c->tcp) && r == RELAYED_NOTHING && !http1_body_is_done(&rq->body)) { /* it can never be complete */
-		stat_reason(p->stats, WEIR_R_REQ_CLIENT_GONE);
+		request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
 		client_end(c, true, now_us);
 		return false;
 	}
@@ -267,6 +269,9 @@ static bool write_response_head(struct request *rq, const struct http1_forward *
 	if (tcp_send(c->tcp, b.p, b.n) != 0)
 		return false;
 	reply_count(p, rq->response.status);
+	rq->log.response_head_bytes += (uint32_t)b.n;
+	if (rq->response.status >= 200)
+		rq->log.status = rq->response.status;
 	return true;
 }
 
@@ -283,7 +288,7 @@ static void take_upgrade(struct request *rq, uint64_t now_us)
 		tunnel_open(rq, now_us);
 		return;
 	}
-	stat_reason(rq->client->p->stats, WEIR_R_REQ_CLIENT_GONE);
+	request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
 	client_end(rq->client, true, now_us);
 }
 
@@ -321,6 +326,7 @@ static bool read_head(struct request *rq, uint64_t now_us)
 {
 	struct tcp_conn *up = upstream_tcp(rq->uc);
 	enum http1_outcome o;
+	uint32_t ignored = 0; /* what counts is what the client is sent */
 	bool has_moved;
 
 	if (!rq->response_begun) {
@@ -331,11 +337,12 @@ static bool read_head(struct request *rq, uint64_t now_us)
 			return true;
 		}
 		rq->response_begun = true;
+		rq->log.first_us = now_us;
 		http1_response_init(&rq->response_parser, &rq->response, rq->response_buf, &rq->client->p->cfg.limits,
 				    (enum http_method)rq->head.method);
 	}
 	has_moved = tcp_readable(up) != 0;
-	o = request_parse(&rq->response_parser, up, &rq->response_held, rq->client->p->cfg.stages);
+	o = request_parse(&rq->response_parser, up, &rq->response_held, rq->client->p->cfg.stages, &ignored);
 	if (http1_is_bad(o)) {
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, http1_outcome_name(o), now_us);
 		return true;
@@ -363,7 +370,7 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 	f.date = proxy_date(rq->client->p, now_us);
 	if (!write_response_head(rq, &f)) {
 		if (tcp_send_room(rq->client->tcp) > rq->client->p->scratch_size) { /* not room: mbufs, or closed */
-			stat_reason(rq->client->p->stats, WEIR_R_REQ_CLIENT_GONE);
+			request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
 			client_end(rq->client, true, now_us);
 		}
 		return false;
@@ -379,7 +386,7 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 
 static void truncated(struct request *rq, enum weir_reason why, uint64_t now_us)
 {
-	stat_reason(rq->client->p->stats, why);
+	request_reason(rq, why);
 	client_end(rq->client, true, now_us);
 }
 
@@ -395,6 +402,7 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 
 	stat_add(rq->client->p->stats, WEIR_C_BODY_BYTES_DOWN, bytes);
 	rq->rate_down += tcp_unacked(down) - unacked; /* framing included */
+	rq->log.response_bytes += bytes;
 	switch (r) {
 	case RELAYED_ALL:
 		rq->response_done = true;

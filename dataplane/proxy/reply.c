@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Weir's own answers: a status, a reason in one line, and the request's id. */
+#include <string.h>
+
 #include "proxy/proxy_pvt.h"
 
 void reply_count(struct proxy *p, unsigned status)
@@ -9,6 +11,28 @@ void reply_count(struct proxy *p, unsigned status)
 
 	if (status >= 100 && status <= 599)
 		stat_inc(p->stats, by_class[status / 100 - 1]);
+}
+
+/* An answer of Weir's own could not be given to TCP: the client sees that it is cut. */
+static void cut(struct request *rq, uint64_t now_us)
+{
+	if (!rq->log.reason_plus1)
+		request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
+	client_end(rq->client, true, now_us);
+}
+
+/* Counts the answer in b. */
+static void answered(struct request *rq, unsigned status, const struct buf *b)
+{
+	const char *end = memmem(b->p, b->n, "\r\n\r\n", 4);
+	size_t n_head = end ? (size_t)(end - b->p) + 4 : b->n;
+
+	reply_count(rq->client->p, status);
+	rq->log.status = (uint16_t)status;
+	rq->log.flags |= WEIR_LOG_OWN_FLAG;
+	rq->log.response_head_bytes += (uint32_t)n_head;
+	rq->log.response_bytes += b->n - n_head;
+	rq->log.is_whole = true;
 }
 
 /*
@@ -21,6 +45,8 @@ static void end_request(struct request *rq, uint64_t now_us)
 	bool keep = rq->keep && rq->body_sent && !rq->is_broken && !tunnel_has_early_bytes(rq);
 	uint32_t idle_ms = rq->limits.idle_ms;
 
+	if (keep)
+		rq->log.flags |= WEIR_LOG_KEEP_ALIVE_FLAG;
 	request_free(rq, now_us);
 	client_go_on(c, keep, idle_ms, now_us);
 }
@@ -32,7 +58,8 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 	struct buf b;
 
 	if (why != WEIR_N_REASONS)
-		stat_reason(p->stats, why);
+		request_reason(rq, why);
+	rq->log.detail = detail;
 	if (rq->response_sent) { /* too late for words: the client must see that it is cut */
 		client_end(c, true, now_us);
 		return;
@@ -50,10 +77,10 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 				      .is_head = rq->head.method == HTTP_METHOD_HEAD,
 			      });
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
-		client_end(c, true, now_us);
+		cut(rq, now_us);
 		return;
 	}
-	reply_count(p, status);
+	answered(rq, status, &b);
 	end_request(rq, now_us);
 }
 
@@ -73,11 +100,12 @@ void reply_redirect(struct request *rq, struct http1_redirect *r, uint64_t now_u
 	http1_write_redirect(&b, r);
 	assert(!b.overflow);
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
-		client_end(c, true, now_us);
+		cut(rq, now_us);
 		return;
 	}
 	stat_inc(p->stats, WEIR_C_REDIRECTS);
-	reply_count(p, r->status);
+	rq->log.flags |= WEIR_LOG_REDIRECTED_FLAG;
+	answered(rq, r->status, &b);
 	end_request(rq, now_us);
 }
 
@@ -95,10 +123,10 @@ void reply_options(struct request *rq, uint64_t now_us)
 		buf_str(&b, "Connection: close\r\n");
 	buf_str(&b, "\r\n");
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
-		client_end(c, true, now_us);
+		cut(rq, now_us);
 		return;
 	}
-	reply_count(p, 204);
+	answered(rq, 204, &b);
 	end_request(rq, now_us);
 }
 
@@ -112,9 +140,11 @@ void reply_busy(struct client *c, enum weir_reason why, uint64_t now_us)
 	http1_write_error(&b, &(struct http1_error){
 				      .status = 503, .detail = SLICE("too many requests in hand"), .date = proxy_date(p, now_us)});
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+		record_busy(c, why, 0, now_us);
 		client_end(c, true, now_us);
 		return;
 	}
+	record_busy(c, why, (uint32_t)b.n, now_us);
 	reply_count(p, 503);
 	client_linger(c, now_us);
 }

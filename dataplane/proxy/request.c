@@ -18,7 +18,7 @@ void request_let_go(struct request *rq, struct rte_mbuf **held)
 }
 
 enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held,
-				 struct stage_clock *stages)
+				 struct stage_clock *stages, uint32_t *bytes)
 {
 	enum weir_stage former = stage_enter(stages, WEIR_STAGE_PARSE);
 	enum http1_outcome o = HTTP1_MORE;
@@ -34,6 +34,7 @@ enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c
 			*held = tcp_hold(c, used);
 		else
 			tcp_consume(c, used);
+		*bytes += (uint32_t)used;
 	}
 	stage_leave(stages, former);
 	return o;
@@ -48,11 +49,19 @@ void request_keep_trailers(struct http1_body *body, const struct http_head *head
 		http1_body_keep_trailers(body, mem, n);
 }
 
+void request_reason(struct request *rq, enum weir_reason why)
+{
+	stat_reason(rq->client->p->stats, why);
+	if (!rq->log.reason_plus1)
+		rq->log.reason_plus1 = (uint16_t)(why + 1);
+}
+
 void request_free(struct request *rq, uint64_t now_us)
 {
 	struct client *c = rq->client;
 	struct proxy *p = c->p;
 
+	record_request(rq, now_us);
 	mirrors_cut(rq, now_us);
 	if (rq->uc)
 		upstream_discard(p->cfg.upstream, rq->uc, true, now_us);
@@ -155,9 +164,12 @@ static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsi
 	stage_leave(p->cfg.stages, former);
 	switch (o) {
 	case UPSTREAM_READY:
+		record_try(rq);
 		rq->is_connected = true;
+		rq->log.connected_us = now_us;
 		return;
 	case UPSTREAM_CONNECTING:
+		record_try(rq);
 		return;
 	case UPSTREAM_NO_BACKEND:
 	case UPSTREAM_NO_ENDPOINT:
@@ -198,6 +210,7 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
 		return;
 	}
 	mirrors_start(rq, from, now_us);
+	record_backend(rq, s, snapshot_backend(s, split->backend));
 	rq->backend_id = snapshot_backend(s, split->backend)->id;
 	start_try(rq, false, WEIR_N_REASONS, 0, NULL, now_us);
 }
@@ -228,6 +241,7 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 		return;
 	}
 	from.rule = snapshot_rule(s, r.rule);
+	record_route(rq, s, from.rule);
 	from.bind = snapshot_bind(s, r.bind);
 	path = snapshot_path(s, r.path);
 	snapshot_timeouts(&rq->limits, &snapshot_listener(s, r.listener)->timeouts, &from.rule->timeouts);
@@ -251,6 +265,8 @@ void request_route(struct request *rq, uint64_t now_us)
 	struct proxy *p = rq->client->p;
 	enum weir_stage former;
 
+	rq->has_head = true;
+	rq->log.head_us = now_us;
 	http1_body_init(&rq->body, &rq->head, false);
 	request_keep_trailers(&rq->body, &rq->head, &rq->parser);
 	rq->body_sent = http1_body_is_done(&rq->body);
@@ -340,7 +356,7 @@ void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, ui
 	assert(rq->uc == uc);
 	if (events & TCP_EV_CONNECTED) {
 		rq->is_connected = true;
-		rq->progress_us = now_us;
+		rq->progress_us = rq->log.connected_us = now_us;
 	}
 	if (!upstream_tcp(uc)) {
 		/* The object outlives its connection for a moment; why it ended was kept for us. */

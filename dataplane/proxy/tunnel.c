@@ -195,6 +195,9 @@ void tunnel_open(struct request *rq, uint64_t now_us)
 	upstream_hand_over(t->uc, on_endpoint_event, t);
 	rq->uc = NULL;
 	rq->tunnel = NULL;
+	rq->log.status = 101; /* the request has ended; the tunnel's bytes and end are the counters' */
+	rq->log.flags |= WEIR_LOG_UPGRADED_FLAG;
+	rq->log.is_whole = true;
 	request_free(rq, now_us);
 	c->state = CLIENT_TUNNEL;
 	c->tunnel = t;

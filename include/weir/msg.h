@@ -4,11 +4,12 @@
  *
  * weir-ctrl connects to the dataplane's Unix socket (SOCK_SEQPACKET). The
  * dataplane checks the peer's uid (SO_PEERCRED) and answers with one struct
- * weir_hello that carries three descriptors (SCM_RIGHTS): the region of this
+ * weir_hello that carries descriptors (SCM_RIGHTS): the region of this
  * connection (read-write, sealed against resizing), the statistics (stats.h,
- * read-only) and the diagnostics (diag.h, read-only). Each connection gets a
- * region of its own, and it is gone when the socket closes, so neither side
- * ever resumes half a state.
+ * read-only), and those that the sizes in the hello tell to be there, in this order: the
+ * diagnostics (diag.h, read-only), the access log (accesslog.h, read-only).
+ * Each connection gets a region of its own, and it is gone when the socket
+ * closes, so neither side ever resumes half a state.
  *
  *   struct weir_region | to_dataplane ring | to_ctrl ring | arena
  *
@@ -132,7 +133,10 @@ struct weir_hello {
 	uint64_t region_size;
 	uint64_t stats_size;
 	uint64_t diag_size; /* from minor version 1 on */
+	uint64_t log_size;  /* 0: no access log */
 };
+
+#define WEIR_HELLO_FDS 4 /* at most */
 
 #define WEIR_HELLO_MIN 32u /* bytes: what minor version 0 sent */
 

@@ -107,7 +107,8 @@
 	X(MIRRORED, "http_mirrored", "copies of requests begun to be sent to a mirror; those that were cut have a reason") \
 	X(TUNNELS, "http_tunnels", "connections that became a tunnel to an endpoint, by Upgrade") \
 	X(TUNNEL_BYTES_UP, "http_tunnel_bytes_up", "bytes that tunnels brought to endpoints") \
-	X(TUNNEL_BYTES_DOWN, "http_tunnel_bytes_down", "bytes that tunnels brought to clients")
+	X(TUNNEL_BYTES_DOWN, "http_tunnel_bytes_down", "bytes that tunnels brought to clients") \
+	X(LOG_RECORDS, "access_log_records", "records written to the ring of the access log: one for each request that ended")
 
 #define WEIR_COUNTERS_UPSTREAM(X) \
 	X(UPSTREAM_CONNECTS, "upstream_connects", "connections begun to endpoints") \

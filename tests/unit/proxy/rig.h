@@ -23,6 +23,7 @@
 #include "proxy/proxy.h"
 #include "sim.h"
 #include "snapshot/snapshot.h"
+#include "stats/stats.h"
 #include "translate/compile.h"
 #include "upstream/upstream.h"
 
@@ -35,7 +36,16 @@
 #define STR(x) STR_(x)
 #define STR_(x) #x
 
+#define N_LOG 8192 /* records: more than the requests of any test */
+#define LOG_OFFSET_US 1700000000000000ull
+
 static struct sim sim;
+static uint32_t n_log_slots = N_LOG;
+static struct {
+	struct weir_log_region region;
+	struct weir_log_worker worker;
+	struct weir_log_record records[N_LOG];
+} access_log;
 static struct upstream *upstream;
 static struct proxy *proxy;
 static struct weir_worker_stats *stats;
@@ -462,6 +472,12 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	uc.tcp = pc.tcp = sim.host[1].tcp;
 	uc.wheel = pc.wheel = &sim.host[1].wheel;
 	uc.stats = pc.stats = stats;
+	memset(&access_log, 0, sizeof(access_log));
+	access_log.region.workers_off = offsetof(typeof(access_log), worker);
+	access_log.region.records_off = offsetof(typeof(access_log), records);
+	access_log.region.n_slots = n_log_slots;
+	access_log.worker.unix_offset_us = LOG_OFFSET_US;
+	pc.log = &access_log.region;
 	pc.pool = sim.pool;
 	pc.clones = sim.clones;
 	upstream = upstream_create(&uc);
@@ -487,9 +503,54 @@ static void start(uint64_t seed)
 	start_for(seed, 32);
 }
 
+/* Of requests; not of connections between them, nor of their mirrors, nor of what became a tunnel. */
+static bool has_record(unsigned reason)
+{
+	return stat_reason_kind((enum weir_reason)reason) == WEIR_KIND_REQUEST && reason != WEIR_R_REQ_IDLE_TIMEOUT &&
+	       strncmp(stat_reason_names[reason], "mirror", 6) != 0 &&
+	       (strncmp(stat_reason_names[reason], "tunnel", 6) != 0 || reason == WEIR_R_TUNNEL_POOL_EMPTY);
+}
+
+/* Each request has one record, however it ended: their sums are what the counters say. */
+static void records_agree(void)
+{
+	uint64_t n_heads = 0, up = 0, down = 0, n_redirects = 0, by_class[6] = {0};
+	static uint64_t by_reason[WEIR_N_REASONS];
+
+	memset(by_reason, 0, sizeof(by_reason));
+	assert_true(access_log.worker.head <= N_LOG);
+	assert_int_equal(access_log.worker.head, stats->counter[WEIR_C_LOG_RECORDS]);
+	for (uint64_t i = 0; i < access_log.worker.head; i++) {
+		const struct weir_log_record *r = &access_log.records[i];
+
+		assert_int_equal(r->seq, i + 1);
+		assert_true(r->start_us >= LOG_OFFSET_US && r->start_us + r->end_us <= LOG_OFFSET_US + sim.now_us);
+		n_heads += (r->flags & WEIR_LOG_HEAD_FLAG) != 0;
+		n_redirects += (r->flags & WEIR_LOG_REDIRECTED_FLAG) != 0;
+		by_class[r->status / 100]++;
+		up += r->request_bytes;
+		if (!(r->flags & WEIR_LOG_OWN_FLAG))
+			down += r->response_bytes;
+		if (r->reason_plus1)
+			by_reason[r->reason_plus1 - 1]++;
+		else
+			assert_false(r->flags & WEIR_LOG_CUT_FLAG); /* what is cut has a reason */
+	}
+	assert_int_equal(n_heads, stats->counter[WEIR_C_REQUESTS]);
+	assert_int_equal(n_redirects, stats->counter[WEIR_C_REDIRECTS]);
+	assert_int_equal(up, stats->counter[WEIR_C_BODY_BYTES_UP]);
+	assert_int_equal(down, stats->counter[WEIR_C_BODY_BYTES_DOWN]);
+	for (unsigned i = 2; i <= 5; i++)
+		assert_int_equal(by_class[i], stats->counter[WEIR_C_RESPONSES_1XX + i - 1]);
+	for (unsigned i = 0; i < WEIR_N_REASONS; i++)
+		if (has_record(i))
+			assert_int_equal(by_reason[i], stats->reason[i]);
+}
+
 static void end(void)
 {
 	assert_int_equal(stats->gauge[WEIR_G_REQUESTS_ACTIVE], 0);
+	records_agree();
 	if (stats->gauge[WEIR_G_MIRRORS] == 0)
 		assert_int_equal(stats->gauge[WEIR_G_MIRROR_BYTES], 0);
 	proxy_destroy(proxy, sim.now_us);
