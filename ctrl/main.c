@@ -13,8 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "access_log.h"
 #include "admin/admin.h"
 #include "base/log.h"
+#include "log_sink.h"
 #include "source_dir.h"
 #include "sync.h"
 #include "token.h"
@@ -23,6 +25,8 @@
 
 struct options {
 	const char *manifests, *socket, *admin, *user, *capture_token;
+	const char *access_log; /* NULL: off */
+	uint32_t access_log_sample;
 	bool remote_capture;
 	enum log_level level;
 };
@@ -35,6 +39,11 @@ static const char usage[] =
     "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
     "                       only (default capture.token in the folder of --socket)\n"
     "  --remote-capture     let other machines that send the token capture packets too\n"
+    "  --access-log FILE|-|off\n"
+    "                       write a line of JSON for each request to the file, or to standard output\n"
+    "                       (default off); SIGUSR1: the file was renamed, open it again\n"
+    "  --access-log-sample N\n"
+    "                       for one of N requests only (default 1: for each)\n"
     "  --user NAME          run as this user\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
     "  --version, --help\n";
@@ -61,6 +70,8 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {"admin", required_argument, NULL, 'a'},
 	    {"capture-token", required_argument, NULL, 't'},
 	    {"remote-capture", no_argument, NULL, 'r'},
+	    {"access-log", required_argument, NULL, 'o'},
+	    {"access-log-sample", required_argument, NULL, 'n'},
 	    {"user", required_argument, NULL, 'u'},
 	    {"log-level", required_argument, NULL, 'l'},
 	    {"version", no_argument, NULL, 'V'},
@@ -68,9 +79,11 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {NULL, 0, NULL, 0},
 	};
 	bool is_wrong = false;
+	char *end;
 	int c;
 
-	*o = (struct options){.socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .level = LOG_LEVEL_INFO};
+	*o = (struct options){
+	    .socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .access_log_sample = 1, .level = LOG_LEVEL_INFO};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm':
@@ -87,6 +100,13 @@ static void options_read(int argc, char **argv, struct options *o)
 			break;
 		case 'r':
 			o->remote_capture = true;
+			break;
+		case 'o':
+			o->access_log = strcmp(optarg, "off") == 0 ? NULL : optarg;
+			break;
+		case 'n':
+			o->access_log_sample = (uint32_t)strtoul(optarg, &end, 10);
+			is_wrong = is_wrong || *end || o->access_log_sample == 0;
 			break;
 		case 'u':
 			o->user = optarg;
@@ -142,6 +162,7 @@ static int signals_open(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -155,27 +176,44 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static int run(struct source_dir *dir, struct publish *p, struct admin *a, struct sync *s)
+/* True: the program is to end. */
+static bool signals_take(int fd, struct access_log *log)
 {
-	const int fds[] = {source_dir_fd(dir), publish_fd(p), admin_fd(a), signals_open()};
+	struct signalfd_siginfo info;
+	bool stops = false;
+
+	while (read(fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo != SIGUSR1)
+			stops = true;
+		else if (log)
+			access_log_reopen(log);
+	}
+	return stops;
+}
+
+static int run(struct source_dir *dir, struct publish *p, struct admin *a, struct sync *s, struct access_log *log)
+{
+	const int fds[] = {source_dir_fd(dir), publish_fd(p), admin_fd(a), signals_open(), log ? access_log_fd(log) : -1};
 	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), timeout_ms = 0, n, err = 0;
-	struct epoll_event ev[4];
+	struct epoll_event ev[5];
 	uint64_t tried_ms = 0; /* when what had failed was tried again last */
 	bool stops = false;
 
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < (log ? 5 : 4); i++)
 		err = err || epoll_fd < 0 || fds[i] < 0 || watch(epoll_fd, fds[i]) != 0;
 	if (err)
 		log_error("cannot wait for events: %s", strerror(errno));
 	while (!err && !stops) {
-		n = epoll_wait(epoll_fd, ev, 4, timeout_ms);
+		n = epoll_wait(epoll_fd, ev, 5, timeout_ms);
 		for (int i = 0; i < n; i++) {
 			if (ev[i].data.fd == fds[0])
 				sync_run(s, source_dir_poll(dir));
 			else if (ev[i].data.fd == fds[1])
 				publish_poll(p);
 			else if (ev[i].data.fd == fds[3])
-				stops = true;
+				stops = signals_take(fds[3], log);
+			else if (log && ev[i].data.fd == fds[4])
+				access_log_poll(log);
 		}
 		timeout_ms = admin_poll(a);
 		if (sync_wants_retry(s)) {
@@ -199,11 +237,12 @@ int main(int argc, char **argv)
 	struct source_dir *dir = NULL;
 	struct publish *p = NULL;
 	struct admin *a = NULL;
+	struct access_log *log = NULL;
 	struct store *store;
 	struct options o;
 	struct token token;
 	struct sync s;
-	int err = 1;
+	int err = 1, out = -1;
 
 	options_read(argc, argv, &o);
 	log_init("weir-ctrl", o.level);
@@ -211,6 +250,8 @@ int main(int argc, char **argv)
 	if (token_create(&token, o.capture_token, o.socket) != 0)
 		log_warn("captures are refused: cannot write the capture token to %s: %s", token.path ? token.path : "its file",
 			 strerror(-token.err));
+	if (o.access_log && strcmp(o.access_log, "-") == 0) /* this, too: the pipe is his */
+		out = log_sink_stdout();
 	if (o.user && become(o.user) != 0) {
 		token_destroy(&token);
 		return 1;
@@ -224,13 +265,16 @@ int main(int argc, char **argv)
 	}
 	sync_init(&s, store, p);
 	dir = source_dir_create(o.manifests, store);
-	if (dir)
-		a = admin_create(o.admin, &token, o.remote_capture, &s);
+	if (o.access_log)
+		log = access_log_create(p, strcmp(o.access_log, "-") == 0 ? NULL : o.access_log, out, o.access_log_sample);
+	if (dir && (log || !o.access_log))
+		a = admin_create(o.admin, &token, o.remote_capture, &s, log);
 	if (a) {
 		sync_run(&s, UINT64_MAX);
-		err = run(dir, p, a, &s);
+		err = run(dir, p, a, &s, log);
 	}
 	admin_destroy(a);
+	access_log_destroy(log);
 	if (dir)
 		source_dir_destroy(dir);
 	sync_fini(&s);

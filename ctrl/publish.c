@@ -46,9 +46,12 @@ struct publish {
 	struct weir_region *region;
 	const struct weir_stats_region *stats;
 	const struct weir_diag_region *diag;
-	size_t region_size, stats_size, diag_size;
+	const struct weir_log_region *log;
+	size_t region_size, stats_size, diag_size, log_size;
 	publish_answer_fn *on_answer;
 	void *answer_ctx;
+	publish_leave_fn *on_leave;
+	void *leave_ctx;
 	char *arena_base;
 	struct spsc tx, rx;
 	uint64_t tx_seq, rx_seq;
@@ -109,9 +112,12 @@ static void unmap_all(struct publish *p)
 		munmap((void *)(uintptr_t)p->stats, p->stats_size);
 	if (p->diag)
 		munmap((void *)(uintptr_t)p->diag, p->diag_size);
+	if (p->log)
+		munmap((void *)(uintptr_t)p->log, p->log_size);
 	p->region = NULL;
 	p->stats = NULL;
 	p->diag = NULL;
+	p->log = NULL;
 }
 
 /* Ends the connection, if there is one, and tries again a little later. */
@@ -123,6 +129,8 @@ static void disconnect(struct publish *p, const char *why)
 		log_warn("dataplane %s: %s; connecting again", p->addr.sun_path, why);
 	if (p->fd >= 0)
 		close(p->fd);
+	if (had_hello && p->log && p->on_leave)
+		p->on_leave(p->leave_ctx);
 	unmap_all(p);
 	p->fd = -1;
 	p->has_hello = p->is_away = p->is_timed = false;
@@ -184,6 +192,14 @@ static bool diag_is_sound(const struct weir_diag_region *r, uint64_t size)
 	       fits(r->rings_off, r->n_workers, r->ring_size, size);
 }
 
+static bool log_is_sound(const struct weir_log_region *r, uint64_t size)
+{
+	return r->magic == WEIR_LOG_MAGIC && r->abi_major == WEIR_ABI_MAJOR && r->n_workers <= WEIR_MAX_WORKERS &&
+	       r->n_slots >= 1 && r->record_size == sizeof(struct weir_log_record) && r->workers_off % 128 == 0 &&
+	       fits(r->workers_off, r->n_workers, sizeof(struct weir_log_worker), size) &&
+	       fits(r->records_off, (uint64_t)r->n_workers * r->n_slots, r->record_size, size);
+}
+
 static void *map_whole(int fd, uint64_t size, int prot)
 {
 	struct stat st;
@@ -200,6 +216,8 @@ static const char *take_hello(struct publish *p, const struct weir_hello *h, con
 {
 	if (h->region_size < sizeof(struct weir_region) || h->stats_size < sizeof(struct weir_stats_region))
 		return "regions are too small";
+	if (n_fds != 2u + (h->diag_size > 0) + (h->log_size > 0))
+		return "its descriptors are not those that its greeting tells";
 	p->region_size = h->region_size;
 	p->stats_size = h->stats_size;
 	p->region = map_whole(fds[0], h->region_size, PROT_READ | PROT_WRITE);
@@ -210,11 +228,17 @@ static const char *take_hello(struct publish *p, const struct weir_hello *h, con
 		return "the region is not of this version of the contract";
 	if (!stats_are_sound(p->stats, h->stats_size))
 		return "the statistics are not of this version of the contract";
-	if (n_fds > 2 && h->diag_size >= sizeof(struct weir_diag_region)) {
+	if (h->diag_size >= sizeof(struct weir_diag_region)) {
 		p->diag_size = h->diag_size;
 		p->diag = map_whole(fds[2], h->diag_size, PROT_READ);
 		if (!p->diag || !diag_is_sound(p->diag, h->diag_size))
 			return "the diagnostics are not of this version of the contract";
+	}
+	if (h->log_size >= sizeof(struct weir_log_region)) {
+		p->log_size = h->log_size;
+		p->log = map_whole(fds[n_fds - 1], h->log_size, PROT_READ);
+		if (!p->log || !log_is_sound(p->log, h->log_size))
+			return "the access log is not of this version of the contract";
 	}
 	spsc_init(&p->tx, (struct weir_ring *)(void *)((char *)p->region + p->region->to_dataplane_off));
 	spsc_init(&p->rx, (struct weir_ring *)(void *)((char *)p->region + p->region->to_ctrl_off));
@@ -236,15 +260,17 @@ static void read_hello(struct publish *p)
 	struct iovec iov = {.iov_base = &h, .iov_len = sizeof(h)};
 	union {
 		struct cmsghdr head;
-		char bytes[CMSG_SPACE(3 * sizeof(int))];
+		char bytes[CMSG_SPACE(WEIR_HELLO_FDS * sizeof(int))];
 	} control;
 	/* Not the whole of the aligned buffer: the kernel would fill it, with a descriptor more than there is room for in fds. */
-	struct msghdr msg = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(3 * sizeof(int))};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.bytes,
+			     .msg_controllen = CMSG_LEN(WEIR_HELLO_FDS * sizeof(int))};
 	ssize_t n = recvmsg(p->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	const char *wrong = "its greeting is malformed";
-	int fds[3];
+	int fds[WEIR_HELLO_FDS];
 	size_t n_fds = 0;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -671,6 +697,17 @@ const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_reg
 const struct weir_diag_region *publish_diag(const struct publish *p)
 {
 	return p->diag;
+}
+
+const struct weir_log_region *publish_log(const struct publish *p)
+{
+	return p->log;
+}
+
+void publish_on_leave(struct publish *p, publish_leave_fn *fn, void *ctx)
+{
+	p->on_leave = fn;
+	p->leave_ctx = ctx;
 }
 
 void publish_listen(struct publish *p, publish_answer_fn *fn, void *ctx)

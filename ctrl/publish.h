@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/accesslog.h"
 #include "weir/diag.h"
 #include "weir/msg.h"
 #include "weir/snapshot.h"
@@ -71,6 +72,12 @@ typedef void publish_answer_fn(void *ctx, const struct weir_msg *m);
 void publish_listen(struct publish *p, publish_answer_fn *fn, void *ctx);
 /* The dataplane's diagnostics, checked; NULL while there is no connection, or none in this dataplane. */
 const struct weir_diag_region *publish_diag(const struct publish *p);
+
+/* The dataplane's access log, checked; NULL while there is no connection, or none in this dataplane. */
+const struct weir_log_region *publish_log(const struct publish *p);
+/* Who hears that the connection has ended, while publish_log() can still be read. */
+typedef void publish_leave_fn(void *ctx);
+void publish_on_leave(struct publish *p, publish_leave_fn *fn, void *ctx);
 
 /* Names of enum weir_refusal. */
 const char *publish_refusal_name(uint32_t r);

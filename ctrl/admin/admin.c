@@ -24,6 +24,7 @@ struct admin {
 	struct diag *diag;
 	struct connections connections;
 	struct capturing capturing;
+	const struct access_log *access_log;
 };
 
 uint64_t admin_now_ms(void)
@@ -170,7 +171,7 @@ static bool render(const struct admin *a, struct MHD_Connection *c, const char *
 
 	*text = NULL;
 	if (strcmp(url, "/metrics") == 0) {
-		*text = admin_metrics(a->sync, &a->capturing.permit);
+		*text = admin_metrics(a->sync, &a->capturing.permit, a->access_log);
 		return true;
 	}
 	while (i < sizeof(views) / sizeof(*views) && strcmp(url, views[i].url) != 0)
@@ -239,7 +240,8 @@ static int resolve(const char *listen, struct addrinfo **out)
 	return getaddrinfo(host, colon + 1, &hints, out) == 0 ? 0 : -EINVAL;
 }
 
-struct admin *admin_create(const char *listen, const struct token *token, bool remote_capture, const struct sync *sync)
+struct admin *admin_create(const char *listen, const struct token *token, bool remote_capture, const struct sync *sync,
+			   const struct access_log *access_log)
 {
 	struct addrinfo *addr;
 	struct admin *a;
@@ -253,6 +255,7 @@ struct admin *admin_create(const char *listen, const struct token *token, bool r
 		a->diag = diag_create(sync->publish);
 	if (a && a->diag) {
 		a->sync = sync;
+		a->access_log = access_log;
 		a->connections.diag = a->capturing.diag = a->diag;
 		a->capturing.permit = (struct permit){.token = token, .is_remote_allowed = remote_capture};
 		a->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (addr->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL,

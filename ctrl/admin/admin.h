@@ -3,6 +3,7 @@
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
 
+#include "access_log.h"
 #include "sync.h"
 #include "token.h"
 
@@ -11,9 +12,11 @@ struct admin;
 /*
  * Listens on "ADDR:PORT" or "[ADDR6]:PORT". token, which outlives it: who
  * captures must send it; if there is none, nobody can. remote_capture: packets
- * may be captured over other than loopback connections too. NULL after logging.
+ * may be captured over other than loopback connections too. access_log (NULL:
+ * none) is for its counters. NULL after logging.
  */
-struct admin *admin_create(const char *listen, const struct token *token, bool remote_capture, const struct sync *sync);
+struct admin *admin_create(const char *listen, const struct token *token, bool remote_capture, const struct sync *sync,
+			   const struct access_log *access_log);
 void admin_destroy(struct admin *a);
 /* For epoll. */
 int admin_fd(const struct admin *a);

@@ -64,7 +64,7 @@ enum MHD_Result permit_reply(const struct permit *x, struct MHD_Connection *c, e
 const char *permit_name(enum permit_result why);
 
 /* The body of /metrics: malloc'd, NUL terminated, or NULL without memory. */
-char *admin_metrics(const struct sync *sync, const struct permit *permit);
+char *admin_metrics(const struct sync *sync, const struct permit *permit, const struct access_log *access_log);
 
 /* GET /api/v1/capture: a pcap file for as long as it runs. Its end and its drops stand in the trailer. */
 struct capturing {

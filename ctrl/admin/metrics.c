@@ -114,7 +114,24 @@ static void write_permit(FILE *f, const struct permit *p)
 			p->refused[i]);
 }
 
-char *admin_metrics(const struct sync *sync, const struct permit *permit)
+static void write_access_log(FILE *f, const struct access_log *a)
+{
+	struct access_log_status st;
+
+	access_log_status(a, &st);
+	write_one(f, "ctrl_access_log_lines_total", "counter", "lines of the access log written, or waiting to be", st.n_lines);
+	write_one(f, "ctrl_access_log_bytes_total", "counter", "bytes of the access log written", st.n_bytes);
+	write_one(f, "ctrl_access_log_sampled_out_total", "counter", "requests without a line because of --access-log-sample",
+		  st.n_sampled_out);
+	write_one(f, "ctrl_access_log_errors_total", "counter", "writes of the access log that failed", st.n_errors);
+	write_one(f, "ctrl_access_log_reopened_total", "counter", "times that the file was to be opened again", st.n_reopened);
+	write_head(f, "ctrl_access_log_dropped_total", "counter", "requests without a line in the access log for this reason");
+	for (unsigned i = 0; i < N_ACCESS_LOG_DROPS; i++)
+		fprintf(f, "weir_ctrl_access_log_dropped_total{reason=\"%s\"} %" PRIu64 "\n",
+			access_log_drop_name((enum access_log_drop)i), st.dropped[i]);
+}
+
+char *admin_metrics(const struct sync *sync, const struct permit *permit, const struct access_log *access_log)
 {
 	struct publish_status st;
 	char *text = NULL;
@@ -126,6 +143,8 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit)
 	publish_status(sync->publish, &st);
 	write_ctrl(f, sync, &st);
 	write_permit(f, permit);
+	if (access_log)
+		write_access_log(f, access_log);
 	if (publish_stats(sync->publish))
 		write_dataplane(f, publish_stats(sync->publish));
 	if (fclose(f) != 0) {

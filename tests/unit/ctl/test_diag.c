@@ -356,6 +356,24 @@ static void the_diagnostics_cannot_be_written_by_ctrl(void **state)
 	peer_close(&p);
 }
 
+static void the_access_log_has_a_ring_for_each_worker_and_can_only_be_read(void **state)
+{
+	int fd;
+	struct weir_log_region *r = ctl_log_create(3, 64, &fd);
+
+	assert_non_null(r);
+	assert_int_equal(r->magic, WEIR_LOG_MAGIC);
+	assert_int_equal(r->n_workers, 3);
+	assert_int_equal(r->n_slots, 64);
+	assert_int_equal(r->record_size, sizeof(struct weir_log_record));
+	assert_true(r->workers_off + 3 * sizeof(struct weir_log_worker) <= r->records_off);
+	assert_true(r->records_off + 3ull * 64 * WEIR_LOG_RECORD <= r->size);
+	assert_ptr_equal(ctl_log_worker(r, 1), (char *)r + r->workers_off + sizeof(struct weir_log_worker));
+	assert_ptr_equal(mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	ctl_log_destroy(r, fd);
+}
+
 /* It has room for two descriptors and for the 32 bytes of the hello that it knows. */
 static void a_ctrl_of_minor_version_0_is_served(void **state)
 {
@@ -430,6 +448,7 @@ int main(void)
 	    HAND(words_about_a_capture_that_is_over_mean_nothing),
 	    HAND(the_diagnostics_cannot_be_written_by_ctrl),
 	    HAND(a_ctrl_of_minor_version_0_is_served),
+	    cmocka_unit_test(the_access_log_has_a_ring_for_each_worker_and_can_only_be_read),
 	    cmocka_unit_test(switched_off_is_a_reason),
 	};
 #undef HAND
