@@ -155,6 +155,16 @@ static int watch(int epoll_fd, int fd)
 	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 }
 
+/* From the very start: who rotates files knows not how far we are, and it must not end us. */
+static void signals_prepare(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int signals_open(void)
 {
 	sigset_t set;
@@ -244,6 +254,7 @@ int main(int argc, char **argv)
 	struct sync s;
 	int err = 1, out = -1;
 
+	signals_prepare();
 	options_read(argc, argv, &o);
 	log_init("weir-ctrl", o.level);
 	/* First, and as who started us: the file is for him. */

@@ -93,16 +93,33 @@ static void stop_log(struct dataplane *d)
 	d->log = NULL;
 }
 
+/* Both at the same moment, as near as a thread that may be interrupted can tell: the closest of a few. */
+static void read_clocks(uint64_t *unix_us, uint64_t *tsc)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (int i = 0; i < 5; i++) {
+		struct timespec t;
+		uint64_t before = rte_rdtsc();
+		uint64_t took;
+
+		clock_gettime(CLOCK_REALTIME, &t);
+		took = rte_rdtsc() - before;
+		if (took >= best)
+			continue;
+		best = took;
+		*tsc = before + took / 2;
+		*unix_us = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+	}
+}
+
 void dataplane_update_clocks(struct dataplane *d)
 {
-	struct timespec t;
-	uint64_t unix_us, tsc;
+	uint64_t unix_us = 0, tsc = 0;
 
 	if (!d->log)
 		return;
-	clock_gettime(CLOCK_REALTIME, &t);
-	tsc = rte_rdtsc();
-	unix_us = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+	read_clocks(&unix_us, &tsc);
 	for (unsigned i = 0; i < d->config.n_workers; i++)
 		__atomic_store_n(&ctl_log_worker(d->log, i)->unix_offset_us, unix_us - worker_clock_us(d->workers[i], tsc),
 				 __ATOMIC_RELAXED);

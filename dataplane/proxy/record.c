@@ -34,6 +34,11 @@ static inline void put(struct texts *t, enum weir_log_text id, size_t max, struc
 	t->n += s.n;
 }
 
+static uint64_t unix_us(const struct proxy *p, uint64_t us)
+{
+	return us + __atomic_load_n(&p->log.shared->unix_offset_us, __ATOMIC_RELAXED);
+}
+
 /* The slot of the next record, marked as being written. */
 static struct weir_log_record *begin(struct access_log *l)
 {
@@ -114,7 +119,7 @@ void record_request(const struct request *rq, uint64_t now_us)
 	if (p->log.n_slots == 0 || (!rq->has_head && l->reason_plus1 == 0)) /* of the latter not a byte came */
 		return;
 	t.r = r = begin(&p->log);
-	r->start_us = rq->start_us + p->log.shared->unix_offset_us;
+	r->start_us = unix_us(p, rq->start_us);
 	r->generation = l->generation;
 	r->backend_id = rq->backend_id;
 	r->request_bytes = l->request_bytes;
@@ -153,7 +158,7 @@ void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint64
 		return;
 	r = begin(&p->log);
 	memset(&r->start_us, 0, offsetof(struct weir_log_record, text) - offsetof(struct weir_log_record, start_us));
-	r->start_us = now_us + p->log.shared->unix_offset_us;
+	r->start_us = unix_us(p, now_us);
 	r->head_us = r->connected_us = r->sent_us = r->first_us = WEIR_LOG_NEVER;
 	r->response_head_bytes = n_sent;
 	r->status = n_sent ? 503 : 0;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,7 +98,7 @@ static void a_file_that_cannot_be_opened_again_goes_on(void **state)
 }
 
 /* It fills up, then is refused line by line; what is read comes whole and in order. */
-static void a_pipe_that_nobody_reads_blocks_nothing(void **state)
+static void nobody_reads(int reader, int writer)
 {
 	static char text[1 << 16];
 	struct log_sink s;
@@ -105,12 +106,9 @@ static void a_pipe_that_nobody_reads_blocks_nothing(void **state)
 	unsigned n = 0;
 	unsigned expected = 0;
 	size_t kept = 0;
-	int fds[2];
 
-	assert_int_equal(pipe(fds), 0);
-	fcntl(fds[1], F_SETFL, O_NONBLOCK);
-	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	assert_int_equal(log_sink_open(&s, NULL, fds[1]), 0);
+	fcntl(reader, F_SETFL, O_NONBLOCK);
+	assert_int_equal(log_sink_open(&s, NULL, writer), 0);
 	for (;;) {
 		int len = snprintf(line, sizeof(line), "line %u, of some length\n", n);
 
@@ -124,7 +122,7 @@ static void a_pipe_that_nobody_reads_blocks_nothing(void **state)
 	assert_true(n > 100000);
 	assert_int_equal(s.error, 0);
 	while (expected < n) {
-		ssize_t got = read(fds[0], text + kept, sizeof(text) - 1 - kept);
+		ssize_t got = read(reader, text + kept, sizeof(text) - 1 - kept);
 		char *at = text;
 		char *end;
 
@@ -145,12 +143,30 @@ static void a_pipe_that_nobody_reads_blocks_nothing(void **state)
 		memmove(text, at, kept + 1);
 	}
 	assert_int_equal(s.n, 0);
-	close(fds[0]);
+	close(reader);
 	put(&s, "nobody\n");
 	log_sink_flush(&s);
 	assert_int_equal(s.error, EPIPE);
 	assert_int_equal(s.n_errors, 1);
 	log_sink_close(&s);
+}
+
+static void a_pipe_that_nobody_reads_blocks_nothing(void **state)
+{
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	fcntl(fds[1], F_SETFL, O_NONBLOCK);
+	nobody_reads(fds[0], fds[1]);
+}
+
+/* As systemd gives it; it stays as it is, and blocking, for others. */
+static void nor_does_a_socket(void **state)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	nobody_reads(fds[0], fds[1]);
 }
 
 static void a_full_disk_is_an_error_that_passes(void **state)
@@ -203,6 +219,7 @@ int main(void)
 		cmocka_unit_test(lines_are_appended_and_go_on_in_a_new_file),
 		cmocka_unit_test(a_file_that_cannot_be_opened_again_goes_on),
 		cmocka_unit_test(a_pipe_that_nobody_reads_blocks_nothing),
+		cmocka_unit_test(nor_does_a_socket),
 		cmocka_unit_test(a_full_disk_is_an_error_that_passes),
 		cmocka_unit_test(half_a_line_does_not_begin_a_file),
 	};

@@ -45,8 +45,8 @@ static void full_file_fills_the_structure(void **state)
 			       "      - id: 7\n"
 			       "        addresses: [10.7.0.1/16]\n"
 			       "listen: [192.0.2.10]\n"
-			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50}\n"
-			       "memory: {hugepages: true, mb: 512, arena_mb: 8}\n"
+			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50, stage_timers: true}\n"
+			       "memory: {hugepages: true, mb: 512, arena_mb: 8, access_log_kb: 64}\n"
 			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512}\n"
 			       "limits: {syn_cookies: always, prefix_connections: 20, prefix_length_ipv4: 24, resets_per_s: 5}\n"
 			       "tcp:\n"
@@ -78,6 +78,8 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.worker_cores[1], 3);
 	assert_int_equal(c.main_core, 1);
 	assert_int_equal(c.memory_mb, 512);
+	assert_int_equal(c.access_log_kb, 64);
+	assert_true(c.stage_timers);
 	assert_int_equal(c.n_connections, 1000);
 	assert_string_equal(c.via, "gate:80");
 	assert_true(c.add_forwarded);
@@ -126,6 +128,8 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_false(c.has_control_uid);
 	assert_int_equal(c.steering, STEER_WANT_AUTO);
 	assert_true(c.device_offloads && c.gro);
+	assert_int_equal(c.access_log_kb, 0);
+	assert_false(c.stage_timers);
 	assert_int_equal(c.tso_bytes, NET_TSO_MAX);
 	assert_int_equal(config_n_bbr(&c), 0);
 	assert_string_equal(c.via, "weir");
