@@ -22,6 +22,7 @@
 #include "token.h"
 
 #define RETRY_MS 1000 /* after a failure that may pass */
+#define SAMPLE_MAX 1000000u
 
 struct options {
 	const char *manifests, *socket, *admin, *user, *capture_token;
@@ -79,6 +80,7 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {NULL, 0, NULL, 0},
 	};
 	bool is_wrong = false;
+	unsigned long sample;
 	char *end;
 	int c;
 
@@ -105,8 +107,9 @@ static void options_read(int argc, char **argv, struct options *o)
 			o->access_log = strcmp(optarg, "off") == 0 ? NULL : optarg;
 			break;
 		case 'n':
-			o->access_log_sample = (uint32_t)strtoul(optarg, &end, 10);
-			is_wrong = is_wrong || *end || o->access_log_sample == 0;
+			sample = strtoul(optarg, &end, 10);
+			is_wrong = is_wrong || *end || sample == 0 || sample > SAMPLE_MAX;
+			o->access_log_sample = (uint32_t)sample;
 			break;
 		case 'u':
 			o->user = optarg;
