@@ -67,6 +67,8 @@ static enum http_field_id candidate(struct slice name)
 		return HTTP_FIELD_PROXY_AUTHENTICATE;
 	case 19:
 		return HTTP_FIELD_PROXY_AUTHORIZATION;
+	case 25:
+		return HTTP_FIELD_PROXY_AUTHENTICATION_INFO;
 	default:
 		return HTTP_FIELD_OTHER;
 	}

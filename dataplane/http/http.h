@@ -50,6 +50,7 @@ enum http_method {
 	X(X_REQUEST_ID, "x-request-id") \
 	X(PROXY_AUTHENTICATE, "proxy-authenticate") \
 	X(PROXY_AUTHORIZATION, "proxy-authorization") \
+	X(PROXY_AUTHENTICATION_INFO, "proxy-authentication-info") \
 	X(COOKIE, "cookie") \
 	X(USER_AGENT, "user-agent") \
 	X(REFERER, "referer")

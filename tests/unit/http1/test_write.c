@@ -210,6 +210,23 @@ static void changed_request_has_each_field_as_the_last_change_says(void **state)
 				 "x-forwarded-proto: https\r\nx-two: 1\r\nX-Add: 3\r\nX-Two: 2\r\nX-Gone: back\r\n\r\n");
 }
 
+static void fields_of_our_own_give_way_to_changes(void **state)
+{
+	struct http1_forward f = {.client_ip = {"192.0.2.7", 9}, .scheme = {"http", 4}, .add_forwarded = true, .via = {"1.1 weir", 8},
+				  .keep_forwarded_for = true};
+	char list_mem[256];
+	struct buf list;
+
+	buf_init(&list, list_mem, sizeof(list_mem));
+	change(&list, HTTP1_CHANGE_REMOVE, "via", "");
+	change(&list, HTTP1_CHANGE_REMOVE, "x-forwarded-for", "");
+	change(&list, HTTP1_CHANGE_SET, "Forwarded", "for=_gate");
+	change(&list, HTTP1_CHANGE_SET, "max-forwards", "5");
+	f.changes = buf_get(&list);
+	assert_rebuilt("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\nVia: 1.0 x\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n", &f,
+		       "Host: a\r\nForwarded: for=_gate\r\nmax-forwards: 5\r\n\r\n");
+}
+
 static void changed_path_keeps_the_query_and_is_never_empty(void **state)
 {
 	static struct parsed r;
@@ -302,6 +319,7 @@ int main(void)
 		cmocka_unit_test(max_forwards_is_one_less_where_it_is_counted),
 		cmocka_unit_test(backend_learns_that_the_client_takes_trailers),
 		cmocka_unit_test(changed_request_has_each_field_as_the_last_change_says),
+		cmocka_unit_test(fields_of_our_own_give_way_to_changes),
 		cmocka_unit_test(changed_path_keeps_the_query_and_is_never_empty),
 		cmocka_unit_test(changed_response_keeps_its_framing_and_interim_ones_stay),
 		cmocka_unit_test(redirect_is_complete),
