@@ -24,6 +24,8 @@ static bool is_encoding_good(struct slice s)
 	return true;
 }
 
+static const struct slice root = {"/", 1};
+
 /* "/path?query" */
 static enum http1_outcome parse_path(struct http_head *h, struct slice s)
 {
@@ -43,7 +45,7 @@ static enum http1_outcome parse_path(struct http_head *h, struct slice s)
  */
 static enum http1_outcome parse_absolute(struct http_head *h)
 {
-	static const struct slice root = {"/", 1}, asterisk = {"*", 1};
+	static const struct slice asterisk = {"*", 1};
 	struct slice t = h->target;
 	size_t skip = slice_eq_nocase(slice_of(t.p, t.n < 7 ? t.n : 7), SLICE("http://"))    ? 7
 		      : slice_eq_nocase(slice_of(t.p, t.n < 8 ? t.n : 8), SLICE("https://")) ? 8
@@ -80,7 +82,7 @@ enum http1_outcome target_parse(struct http_head *h)
 		return HTTP1_BAD_TARGET;
 	if (h->method == HTTP_METHOD_CONNECT) {
 		h->authority = t;
-		h->path = t;
+		h->path = root; /* it has none */
 		return authority_parse(t, &h->host) == HTTP1_DONE && memchr(t.p, ':', t.n) ? HTTP1_DONE : HTTP1_BAD_TARGET;
 	}
 	if (t.p[0] == '/')

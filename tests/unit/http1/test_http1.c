@@ -263,7 +263,7 @@ static void white_space_before_the_colon_of_a_response_is_left_out(void **state)
 	assert_text(buf_get(&b), "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 5\r\n\r\n");
 }
 
-static void absolute_form_says_scheme_and_options_of_the_server(void **state)
+static void path_of_other_forms_is_that_of_the_server(void **state)
 {
 	static const struct {
 		const char *text, *path;
@@ -273,6 +273,7 @@ static void absolute_form_says_scheme_and_options_of_the_server(void **state)
 		{"OPTIONS http://a.example HTTP/1.1\r\n" H "\r\n", "*", false},
 		{"OPTIONS http://a.example/ HTTP/1.1\r\n" H "\r\n", "/", false},
 		{"OPTIONS http://a.example?q HTTP/1.1\r\n" H "\r\n", "/", false},
+		{"CONNECT A:05 HTTP/1.0\r\n\r\n", "/", false},
 	};
 	static struct parsed r;
 
@@ -501,7 +502,7 @@ int main(void)
 		cmocka_unit_test(every_refusal_has_a_status_for_the_client),
 		cmocka_unit_test(head_says_what_the_message_is),
 		cmocka_unit_test(white_space_before_the_colon_of_a_response_is_left_out),
-		cmocka_unit_test(absolute_form_says_scheme_and_options_of_the_server),
+		cmocka_unit_test(path_of_other_forms_is_that_of_the_server),
 		cmocka_unit_test(keep_alive_follows_version_and_connection),
 		cmocka_unit_test(response_body_follows_method_status_and_framing),
 		cmocka_unit_test(chunked_bodies_are_read_or_refused_whatever_the_split),
