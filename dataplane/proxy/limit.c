@@ -61,9 +61,15 @@ static bool has_rate(const struct request *rq)
 	return rq->rate_us && rq->limits.body_bytes_per_s != WEIR_NO_LIMIT;
 }
 
+/* There is more to come of its body. A body that is complete may still wait for room at the endpoint, for its trailers. */
+static bool owes_body(const struct request *rq)
+{
+	return !rq->body_sent && !http1_body_is_done(&rq->body);
+}
+
 static bool sends_too_slowly(const struct request *rq)
 {
-	return !rq->body_sent && !rq->is_broken && !rq->is_up_blocked && rq->rate_up < least_bytes(rq);
+	return owes_body(rq) && !rq->is_broken && !rq->is_up_blocked && rq->rate_up < least_bytes(rq);
 }
 
 /* What lay there for it when the stretch began it could have taken, be the endpoint as slow as it likes. */
@@ -133,7 +139,7 @@ void limit_arm_request(struct request *rq, uint64_t now_us)
 
 void limit_on_deadline(struct request *rq, uint64_t now_us)
 {
-	bool waits_for_client = rq->is_connected && !rq->body_sent && tcp_readable(rq->client->tcp) == 0;
+	bool waits_for_client = rq->is_connected && owes_body(rq) && tcp_readable(rq->client->tcp) == 0;
 
 	if (whole_deadline(rq) > now_us && rate_deadline(rq) <= now_us && (judge_rate(rq, now_us) || !limit_is_due(rq, now_us)))
 		return;
