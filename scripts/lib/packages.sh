@@ -3,7 +3,7 @@
 
 PACKAGES_BUILD="gcc meson ninja-build pkg-config libdpdk-dev dpdk libssl-dev libyaml-dev libjansson-dev libcurl4-openssl-dev libmicrohttpd-dev libpcap-dev libcmocka-dev"
 PACKAGES_RUN="iproute2 curl ca-certificates nginx-light"
-PACKAGES_TEST="git qemu-user clang-14 libclang-rt-14-dev ethtool wrk nghttp2-client python3 python3-yaml procps iputils-ping openssl tcpdump"
+PACKAGES_TEST="git qemu-user clang-14 libclang-rt-14-dev ethtool wrk nghttp2-client python3 python3-yaml procps iputils-ping openssl tcpdump haproxy h2o varnish apache2 slowhttptest"
 
 # Debian 13 has newer compilers only.
 if [ -r /etc/os-release ] && grep -q '^VERSION_ID="13"' /etc/os-release; then

@@ -4,7 +4,7 @@ import pathlib
 import re
 
 HERE = pathlib.Path(__file__).resolve().parent
-PENDING = "pending.txt"
+PENDING, EXPLAINED = "pending.txt", "explained.txt"  # lists of names with reasons, not of cases
 VERDICTS = {"forwarded": 2, "refused": 2, "answered": 1, "interim": 1, "nothing": 0, "cut": 0, "kept": 0, "closed": 0}
 
 
@@ -114,7 +114,7 @@ def read_all(folder=HERE):
     """All cases. Two of one name, or of the same bytes both ways, are an error: each must test something of its own."""
     names, contents, out = {}, {}, []
     for path in sorted(folder.glob("*.txt")):
-        if path.name == PENDING:
+        if path.name in (PENDING, EXPLAINED):
             continue
         for case in read_text(path.read_text(), path.stem):
             content = (tuple(case.client), tuple(case.server), case.server_closes)
@@ -128,13 +128,17 @@ def read_all(folder=HERE):
     return out
 
 
-def read_pending(folder=HERE):
+def read_reasons(path):
     """{name: reason}"""
     out = {}
-    for line in (folder / PENDING).read_text().splitlines():
+    for line in path.read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             name, bar, reason = line.partition(" | ")
-            if not bar or not reason:
-                raise Malformed(f"{PENDING}: {line!r}")
+            if not bar or not reason or name in out:
+                raise Malformed(f"{path.name}: {line!r}")
             out[name] = reason
     return out
+
+
+def read_pending(folder=HERE):
+    return read_reasons(folder / PENDING)
