@@ -25,8 +25,8 @@ install_packages() {
 	fi
 	local rc=0
 	{
-		DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 update -qq &&
+			DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $missing
 	} >/tmp/weir-apt.$$ 2>&1 || rc=$?
 	[ -n "$made" ] && rm -f "$policy"
 	[ $rc -eq 0 ] || cat /tmp/weir-apt.$$ >&2
