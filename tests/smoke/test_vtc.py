@@ -8,7 +8,7 @@ from rig import PEER4, WEIR4, expect, expect_eq, service, slice_
 from test_filters import EDGE
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "conformance" / "vtc"
-FLOOR = 90
+FLOOR = 130
 PARALLEL = 4
 SERVERS = ("s1", "s2", "s3")
 FIRST_PORT = 24000
