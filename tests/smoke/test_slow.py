@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""slowhttptest in its four modes against Weir, while another client goes on: it must not notice."""
+import json
+import pathlib
+
+from rig import MANIFESTS, WEIR4, expect, expect_eq, wait_until
+
+SECONDS = 4  # of each mode
+CONNECTIONS = 150
+LIMITS = "timeouts: {drain_ms: 3000, header_ms: 1000, body_ms: 1000, idle_ms: 60000}"
+BIG_BYTES = 32 << 20
+
+# Each slow client asks for the host that its URL names.
+ROUTES = """apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: all, namespace: demo}
+spec:
+  rules:
+    - http:
+        paths:
+          - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+---
+"""
+
+# Requests one after the other, on a connection that stays and on new ones, until stdin ends.
+OTHER = r"""
+import http.client, json, sys, threading, time
+stop = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+out = {'ok': 0, 'failed': [], 'longest_ms': 0}
+kept = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
+def ask(c):
+    began = time.monotonic()
+    try:
+        c.request('GET', '/other', headers={'Host': 'shop.example.com'})
+        r = c.getresponse()
+        body = r.read()
+        assert r.status == 200 and body == b'web GET shop.example.com/other\n', (r.status, body[:100])
+        out['ok'] += 1
+    except Exception as e:
+        out['failed'].append(repr(e))
+        c.close()
+    out['longest_ms'] = max(out['longest_ms'], round((time.monotonic() - began) * 1000))
+while not stop.is_set():
+    ask(kept)
+    fresh = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
+    ask(fresh)
+    fresh.close()
+    time.sleep(0.005)
+print(json.dumps(out))
+"""
+
+# What slowhttptest does, and the reason under which Weir counts the end of it.
+MODES = {
+    "slow heads": ("/", ["-H", "-i", "10"], "req_header_timeout"),
+    "slow bodies": ("/up/slow", ["-B", "-t", "PUT", "-i", "10", "-s", "8192", "-x", "10"], "req_body_timeout"),
+    "ranges without end": ("/files/big", ["-R", "-a", "1", "-b", "4000"], "req_too_large"),
+    "slow readers": ("/files/big", ["-X", "-k", "1", "-n", "10", "-w", "512", "-y", "1024", "-z", "32"], "req_body_timeout"),
+}
+
+
+def run_mode(rig, path, args):
+    return rig.run(["slowhttptest", "-c", str(CONNECTIONS), "-r", str(CONNECTIONS), "-l", str(SECONDS), "-p", "3",
+                    "-u", f"http://{WEIR4}{path}", *args], check=False, timeout=60)
+
+
+def test_slow_clients_disturb_no_other(make):
+    with make(manifests={**MANIFESTS, "all.yaml": ROUTES}, extra=LIMITS) as rig:
+        with open(pathlib.Path(rig.dir) / "www/big", "wb") as f:
+            f.truncate(BIG_BYTES)
+        for name, (path, args, reason) in MODES.items():
+            def count(reason=reason):
+                return rig.metric_sum("weir_drops_total", f'reason="{reason}"')
+
+            before = count()
+            other = rig.spawn(["python3", "-c", OTHER, WEIR4], stdin=-1, stdout=-1)
+            try:
+                p = run_mode(rig, path, args)
+                # Those that are left when slowhttptest ends are the other reason's: they went away.
+                wait_until(f"{name}: {reason}", lambda: count() - before >= CONNECTIONS // 2, 10)
+            finally:
+                text, _ = other.communicate(timeout=60)
+            seen = json.loads(text)
+            print(f"     {name}: {count() - before:.0f} ended by {reason}; another client: {seen['ok']} requests, "
+                  f"{seen['longest_ms']} ms at most")
+            expect_eq(seen["failed"][:3], [], f"requests of the other client beside {name}")
+            expect(seen["ok"] > 20, f"only {seen['ok']} requests beside {name}")
+            expect(p.returncode in (0, 1), f"slowhttptest ended with {p.returncode}: {p.stdout[-500:]}")
+        wait_until("no connection is left", lambda: rig.metric_sum("weir_client_connections") == 0, 20)
