@@ -165,7 +165,8 @@ void conn_drop(struct tcp_conn *c, enum weir_reason why)
 		wheel_cancel(s->env.wheel, &c->timer[i]);
 	flight_close(c);
 	sndq_free(c);
-	rcvq_free(c);
+	if (c->is_passive || c->is_detached || why != WEIR_R_CLOSE_RESET_BY_PEER)
+		rcvq_free(c); /* else tcp_run() does: the last event may take what came before the RST */
 	conn_fini_cc(c);
 	c->state = TCP_CLOSED;
 	c->is_dead = true;

@@ -86,8 +86,12 @@ void tcp_destroy(struct tcp_stack *s, uint64_t now_us)
 	for (uint32_t i = 0; s->conns && i < s->cfg.n_connections; i++) {
 		struct tcp_conn *c = &s->conns[i];
 
-		if (!c->stack || c->is_dead)
+		if (!c->stack)
 			continue;
+		if (c->is_dead) {
+			rcvq_free(c);
+			continue;
+		}
 		if (!c->has_left && c->state != TCP_SYN_SENT)
 			conn_send_reset(c);
 		c->is_detached = true;
@@ -207,6 +211,8 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 			s->ready_tail = &s->ready;
 		c->in_ready = false;
 		deliver(c);
+		if (c->is_dead)
+			rcvq_free(c);
 		n++;
 	}
 	former = stage_enter(s->env.stages, WEIR_STAGE_TCP_OUT);

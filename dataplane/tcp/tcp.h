@@ -136,7 +136,12 @@ struct tcp_config {
 	uint8_t secret[16];	   /* for initial sequence numbers (RFC 6528), time stamps and ports (RFC 6056) */
 };
 
-/* Event bits of tcp_event_fn. CLOSED is the last event of a connection; its handle is dead after the call. */
+/*
+ * Event bits of tcp_event_fn. CLOSED is the last event of a connection; its
+ * handle is dead after the call. If the peer of a connection that we opened reset it, what
+ * it had sent before can be taken within that call: a server that answers
+ * early and closes sends RST right behind its answer (RFC 9112 9.6).
+ */
 enum tcp_event {
 	TCP_EV_CONNECTED = 1, /* tcp_connect() succeeded */
 	TCP_EV_READABLE = 2,  /* more data than at the last event, or the end of data */

@@ -62,11 +62,21 @@ static void evict(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 	conn_free(u, uc);
 }
 
+/* The endpoint's RST came with, or right behind, an answer: its user takes what there is first. */
+static void hand_over_rest(struct upstream_conn *uc, uint64_t now_us)
+{
+	if (uc->state == UC_BUSY && tcp_readable(uc->tcp) > 0)
+		uc->event(uc, uc->user, TCP_EV_READABLE, now_us);
+}
+
 void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us)
 {
 	struct upstream_conn *uc = user;
 
 	if (events & TCP_EV_CLOSED) {
+		hand_over_rest(uc, now_us);
+		if (uc->tcp != c) /* that was all of it */
+			return;
 		uc->close_reason = (uint16_t)tcp_close_reason(c);
 		uc->tcp = NULL;
 	}

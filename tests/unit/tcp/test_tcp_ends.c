@@ -115,6 +115,57 @@ static void close_with_unread_data_resets(void **state)
 	sim_fini(&sim);
 }
 
+/* What could be read in the last event, and half of it is. */
+struct last_event {
+	bool came;
+	size_t readable;
+};
+
+static void on_last_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
+{
+	struct last_event *e = user;
+
+	if (!(events & TCP_EV_CLOSED))
+		return;
+	e->came = true;
+	e->readable = tcp_readable(c);
+	assert_int_equal(tcp_close_reason(c), WEIR_R_CLOSE_RESET_BY_PEER);
+	assert_false(tcp_is_eof(c));
+	assert_int_equal(tcp_send(c, "x", 1), -EPIPE);
+	tcp_consume(c, e->readable / 2);
+}
+
+static void what_came_before_a_reset_can_be_taken_by_who_connected(void **state)
+{
+	struct last_event ends[2] = {0};
+
+	start(15);
+	peers_init(3000, 5000);
+	a.paused = b.paused = true;
+	a.shuts_down = b.shuts_down = false;
+	assert_true(connect_to(&a, 0, 80));
+	sim_run(&sim, 1000000, NULL, NULL);
+	tcp_set_user(a.c, on_last_event, &ends[0]);
+	tcp_abort(b.c, WEIR_R_CLOSE_ABORTED, sim.now_us);
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_true(ends[0].came);
+	assert_int_equal(ends[0].readable, 5000);
+	expect_empty_tables();
+
+	peers_init(3000, 5000);
+	a.paused = b.paused = true;
+	a.shuts_down = b.shuts_down = false;
+	assert_true(connect_to(&a, 0, 80));
+	sim_run(&sim, 1000000, NULL, NULL);
+	tcp_set_user(b.c, on_last_event, &ends[1]);
+	tcp_abort(a.c, WEIR_R_CLOSE_ABORTED, sim.now_us);
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_true(ends[1].came);
+	assert_int_equal(ends[1].readable, 0); /* a client that is gone wants no answer */
+	expect_empty_tables();
+	sim_fini(&sim);
+}
+
 static void data_after_close_reset(void **state)
 {
 	start(12);
@@ -301,6 +352,7 @@ int main(void)
 		cmocka_unit_test(listener_may_refuse),
 		cmocka_unit_test(draining_refuses_new_connections_only),
 		cmocka_unit_test(close_with_unread_data_resets),
+		cmocka_unit_test(what_came_before_a_reset_can_be_taken_by_who_connected),
 		cmocka_unit_test(data_after_close_reset),
 		cmocka_unit_test(user_may_end_its_connection_in_its_event),
 		cmocka_unit_test(full_table_refuses_and_recovers),
