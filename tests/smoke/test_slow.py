@@ -7,6 +7,7 @@ from rig import MANIFESTS, WEIR4, expect, expect_eq, wait_until
 
 SECONDS = 4  # of each mode
 CONNECTIONS = 150
+READERS = 40  # each holds packet buffers, of which the rig has 16,384: where they are short, new requests get 503 (req_no_memory)
 LIMITS = "timeouts: {drain_ms: 3000, header_ms: 1000, body_ms: 1000, idle_ms: 60000}"
 BIG_BYTES = 32 << 20
 
@@ -50,17 +51,17 @@ while not stop.is_set():
 print(json.dumps(out))
 """
 
-# What slowhttptest does, and the reason under which Weir counts the end of it.
+# How many connections, what slowhttptest does, and the reason under which Weir counts the end of it.
 MODES = {
-    "slow heads": ("/", ["-H", "-i", "10"], "req_header_timeout"),
-    "slow bodies": ("/up/slow", ["-B", "-t", "PUT", "-i", "10", "-s", "8192", "-x", "10"], "req_body_timeout"),
-    "ranges without end": ("/files/big", ["-R", "-a", "1", "-b", "4000"], "req_too_large"),
-    "slow readers": ("/files/big", ["-X", "-k", "1", "-n", "10", "-w", "512", "-y", "1024", "-z", "32"], "req_body_timeout"),
+    "slow heads": (CONNECTIONS, "/", ["-H", "-i", "10"], "req_header_timeout"),
+    "slow bodies": (CONNECTIONS, "/up/slow", ["-B", "-t", "PUT", "-i", "10", "-s", "8192", "-x", "10"], "req_body_timeout"),
+    "ranges without end": (CONNECTIONS, "/files/big", ["-R", "-a", "1", "-b", "4000"], "req_too_large"),
+    "slow readers": (READERS, "/files/big", ["-X", "-k", "1", "-n", "10", "-w", "512", "-y", "1024", "-z", "32"], "req_body_timeout"),
 }
 
 
-def run_mode(rig, path, args):
-    return rig.run(["slowhttptest", "-c", str(CONNECTIONS), "-r", str(CONNECTIONS), "-l", str(SECONDS), "-p", "3",
+def run_mode(rig, n, path, args):
+    return rig.run(["slowhttptest", "-c", str(n), "-r", str(n), "-l", str(SECONDS), "-p", "3",
                     "-u", f"http://{WEIR4}{path}", *args], check=False, timeout=60)
 
 
@@ -68,16 +69,16 @@ def test_slow_clients_disturb_no_other(make):
     with make(manifests={**MANIFESTS, "all.yaml": ROUTES}, extra=LIMITS) as rig:
         with open(pathlib.Path(rig.dir) / "www/big", "wb") as f:
             f.truncate(BIG_BYTES)
-        for name, (path, args, reason) in MODES.items():
+        for name, (n, path, args, reason) in MODES.items():
             def count(reason=reason):
                 return rig.metric_sum("weir_drops_total", f'reason="{reason}"')
 
             before = count()
             other = rig.spawn(["python3", "-c", OTHER, WEIR4], stdin=-1, stdout=-1)
             try:
-                p = run_mode(rig, path, args)
+                p = run_mode(rig, n, path, args)
                 # Those that are left when slowhttptest ends are the other reason's: they went away.
-                wait_until(f"{name}: {reason}", lambda: count() - before >= CONNECTIONS // 2, 10)
+                wait_until(f"{name}: {reason}", lambda: count() - before >= n // 2, 10)
             finally:
                 text, _ = other.communicate(timeout=60)
             seen = json.loads(text)
