@@ -24,7 +24,7 @@ from rig import PEER4, WEIR4, service, slice_  # noqa: E402
 TABLE = HERE / "compared.tsv"
 FIRST_PORT = 20000
 WEIR_PORT = 22000
-QUIET_S, LONG_QUIET_S = 0.4, 3.0  # a case in which neither the probe nor an end comes has ended; longer for what looks wrong
+QUIET_S, LONG_QUIET_S = 1.0, 5.0  # a case in which neither the probe nor an end comes has ended; longer for what looks wrong
 N_TRIES = 20  # for a difference that does not show each time
 NAMES = ["weir", *(p.name for p in proxies.ALL)]
 

@@ -21,6 +21,8 @@ PROBE_TARGET = b"/corpus-probe"
 PROBE = b"GET /corpus-probe HTTP/1.1\r\nHost: probe\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+TICKS = 10  # in which quiet is measured
+SETTLE_S = 0.03
 PATIENCE_S = 10.0  # for what must come; a peer that needs longer is broken
 REQUEST_LINE = re.compile(rb"([^ ]+) ([^ ]+) HTTP/1\.([01])")
 
@@ -46,6 +48,10 @@ class Lane:
 
     def stir(self):
         self.stirred.set()
+
+    def end(self):
+        self.ended.set()
+        self.stir()
 
     async def close_backend(self):
         """The proxy answers our FIN with its own: nothing of this case can reach the next."""
@@ -124,7 +130,7 @@ async def serve(lane, reader, writer):
             if not request:
                 return
             if request[1] == PROBE_TARGET:
-                lane.ended.set()
+                lane.end()
             else:
                 lane.seen.append([part.decode("latin1") for part in request])
             writer.write(OK_HEAD if request[0] == b"HEAD" else OK)
@@ -158,20 +164,25 @@ async def read_answers(lane, reader):
             lane.stir()
     except OSError:
         pass
-    lane.ended.set()
+    lane.end()
 
 
 async def is_quiet(lane, seconds):
-    """Waits for the end of the case; true if for so long nothing happened at all."""
-    while not lane.ended.is_set():
+    """
+    Waits for the end of the case; true if for so long nothing happened at all. A moment in which this program itself
+    got no time is none in which the others were silent.
+    """
+    loop, tick, n_calm = asyncio.get_running_loop(), seconds / TICKS, 0
+    last = loop.time() + 10 * seconds
+    while not lane.ended.is_set() and n_calm < TICKS and loop.time() < last:
         lane.stirred.clear()
-        waits = [asyncio.ensure_future(lane.stirred.wait()), asyncio.ensure_future(lane.ended.wait())]
-        done, pending = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for w in pending:
-            w.cancel()
-        if not done:
-            return True
-    return False
+        began = loop.time()
+        try:
+            await asyncio.wait_for(lane.stirred.wait(), tick)
+            n_calm = 0
+        except asyncio.TimeoutError:
+            n_calm += loop.time() - began < 1.2 * tick
+    return not lane.ended.is_set()
 
 
 async def run_case(lane, address, case, quiet_s):
@@ -188,7 +199,7 @@ async def run_case(lane, address, case, quiet_s):
     except OSError:
         pass  # refused before its end
     was_quiet = await is_quiet(lane, quiet_s)
-    await asyncio.sleep(quiet_s / 10)  # some answer while they still talk to the backend
+    await asyncio.sleep(SETTLE_S)  # some answer while they still talk to the backend
     reading.cancel()
     writer.transport.abort()
     await lane.close_backend()
