@@ -7,7 +7,7 @@ from rig import MANIFESTS, WEIR4, expect, expect_eq, wait_until
 SECONDS = 4  # of each mode
 CONNECTIONS = 150
 READERS = 40  # each holds packet buffers, of which the rig has 16,384: where they are short, new requests get 503 (req_no_memory)
-LIMITS = "timeouts: {drain_ms: 3000, header_ms: 1000, body_ms: 1000, idle_ms: 60000}"
+LIMITS = "drain_ms: 3000, header_ms: 1000, body_ms: 1000, idle_ms: 60000"
 BIG_BYTES = 32 << 20
 
 # Each slow client asks for the host that its URL names.
@@ -67,7 +67,7 @@ def run_mode(rig, n, path, args):
 
 
 def test_slow_clients_disturb_no_other(make):
-    with make(manifests={**MANIFESTS, "all.yaml": ROUTES}, extra=LIMITS) as rig:
+    with make(manifests={**MANIFESTS, "all.yaml": ROUTES}, timeouts=LIMITS) as rig:
         with open(rig.dir / "www/big", "wb") as f:
             f.truncate(BIG_BYTES)
         for name, (n, path, args, reason) in MODES.items():
