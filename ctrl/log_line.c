@@ -163,11 +163,16 @@ static void texts(struct buf *b, const struct weir_log_record *r)
 void log_line_write(struct buf *b, const struct weir_log_record *r, unsigned worker)
 {
 	static const struct weir_ip zero;
+	char text[IP_TEXT_MAX];
 
 	buf_char(b, '{');
 	time_stamp(b, r->start_us);
 	number(b, "worker", worker);
 	address(b, "client", "client_port", &r->client, r->client_port);
+	if (!ip_eq(&r->forwarded_client, &zero) && !ip_eq(&r->forwarded_client, &r->client)) {
+		key(b, "forwarded_client");
+		string(b, slice_str(ip_format(&r->forwarded_client, text)));
+	}
 	address(b, "local", "local_port", &r->local, r->local_port);
 	if (r->flags & WEIR_LOG_HEAD_FLAG) {
 		key(b, "protocol");

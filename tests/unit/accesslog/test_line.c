@@ -71,6 +71,7 @@ static void a_line_has_what_the_record_has_and_no_more(void **state)
 				    .end_us = 5,
 				    .reason_plus1 = WEIR_R_REQ_NO_ROUTE + 1,
 				    .flags = WEIR_LOG_HEAD_FLAG | WEIR_LOG_OWN_FLAG | WEIR_LOG_KEEP_ALIVE_FLAG};
+	json_t *o;
 
 	assert_int_equal(ip_parse("192.0.2.1", 9, &r.client), 0);
 	assert_int_equal(ip_parse("2001:db8::1", 11, &r.local), 0);
@@ -79,6 +80,14 @@ static void a_line_has_what_the_record_has_and_no_more(void **state)
 	add(&r, WEIR_LOG_TARGET, "/x?\"y\\", 6);
 	json_decref(write_and_load(&r));
 	assert_string_equal(line, want);
+	r.forwarded_client = r.client; /* nobody spoke for another */
+	json_decref(write_and_load(&r));
+	assert_string_equal(line, want);
+	r.forwarded_client = r.local;
+	o = write_and_load(&r);
+	assert_string_equal(json_string_value(json_object_get(o, "forwarded_client")), "2001:db8::1");
+	assert_string_equal(json_string_value(json_object_get(o, "client")), "192.0.2.1");
+	json_decref(o);
 }
 
 static const char *agent(const char *s, size_t n, json_t **o)

@@ -72,6 +72,18 @@ static void a_record_tells_what_the_request_was(void **state)
 	end();
 }
 
+static void the_client_is_who_trusted_hops_tell_beside_the_peer(void **state)
+{
+	forwarding.trusted_hops = 1;
+	start(36);
+	send_raw(&clients[0], "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.77\r\n\r\n");
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	sim_run(&sim, 100000, NULL, NULL);
+	assert_memory_equal(&last()->client, &sim.host[0].ip, sizeof(last()->client));
+	assert_memory_equal(last()->forwarded_client.b + 12, "\xc0\x00\x02\x4d", 4);
+	end();
+}
+
 static void what_is_too_long_is_cut_and_flagged(void **state)
 {
 	char text[2048];
@@ -160,6 +172,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_record_tells_what_the_request_was),
+		cmocka_unit_test(the_client_is_who_trusted_hops_tell_beside_the_peer),
 		cmocka_unit_test(what_is_too_long_is_cut_and_flagged),
 		cmocka_unit_test(a_bad_head_is_told_by_its_reason_alone),
 		cmocka_unit_test(whoever_goes_and_whenever_there_is_one_record_each),

@@ -25,6 +25,9 @@ static void open_tunnel(uint64_t seed)
 	assert_true(has_got(&client, "HTTP/1.1 101 Switching Protocols\r\n"));
 	assert_int_equal(stats->gauge[WEIR_G_TUNNELS], 1);
 	assert_int_equal(stats->gauge[WEIR_G_REQUESTS_ACTIVE], 0); /* it does without */
+	assert_int_equal(access_log.worker.head, 1);
+	assert_int_equal(access_log.records[0].status, 101);
+	assert_int_equal(access_log.records[0].flags, WEIR_LOG_HEAD_FLAG | WEIR_LOG_UPGRADED_FLAG);
 	client.n_in = endpoint->n_in = 0;
 }
 
