@@ -312,9 +312,9 @@ static void read_timeouts(struct route *r, const struct cursor *rule, struct mod
 	struct cursor timeouts = cursor_get(rule, "timeouts");
 	struct cursor request = cursor_get(&timeouts, "request");
 	struct cursor backend = cursor_get(&timeouts, "backendRequest");
-	uint32_t request_ms = timeout_read(r->t, r->o, &request);
+	uint32_t request_ms = timeout_read(r->t, r->o, &request, "InvalidValue");
 
-	out->timeouts.backend_ms = timeout_read(r->t, r->o, &backend);
+	out->timeouts.backend_ms = timeout_read(r->t, r->o, &backend, "InvalidValue");
 	if (request_ms)
 		out->timeouts.request_ms = request_ms;
 	if (request_ms && out->timeouts.backend_ms > request_ms) {

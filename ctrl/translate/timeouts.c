@@ -11,6 +11,7 @@
 #include "translate/translate_pvt.h"
 
 #define PREFIX "weir.dev/"
+#define INVALID "InvalidAnnotation"
 
 /* What its value is; HEADER counts before the route is known. */
 enum annotation_kind { DURATION, HEADER, RATE };
@@ -33,14 +34,14 @@ static const struct annotation {
 #undef A
 };
 
-uint32_t timeout_read(struct translation *t, const struct kube_object *o, const struct cursor *at)
+uint32_t timeout_read(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *reason)
 {
 	uint64_t ms;
 
 	if (!at->n)
 		return 0;
 	if (!names_parse_duration(cursor_str(at, ""), &ms)) {
-		report(t, o, at, true, "InvalidValue", "a duration such as 10s, 1m30s or 250ms was expected; the default is used");
+		report(t, o, at, true, reason, "a duration such as 10s, 1m30s or 250ms was expected; the default is used");
 		return 0;
 	}
 	return ms == 0 || ms >= WEIR_NO_LIMIT ? WEIR_NO_LIMIT : (uint32_t)ms; /* 0s: none (GEP-1742) */
@@ -55,12 +56,41 @@ static uint32_t read_rate(struct translation *t, const struct kube_object *o, co
 	if (!at->n)
 		return 0;
 	if (n == 0 || n > 9 || text[n]) {
-		report(t, o, at, true, "InvalidValue",
+		report(t, o, at, true, INVALID,
 		       "a number of bytes a second, at most 999999999, was expected; the default is used");
 		return 0;
 	}
 	v = strtoull(text, NULL, 10);
 	return v ? (uint32_t)v : WEIR_NO_LIMIT;
+}
+
+static const struct annotation *find_annotation(const char *name)
+{
+	for (size_t i = 0; i < sizeof(annotations) / sizeof(*annotations); i++)
+		if (strcmp(annotations[i].name, name) == 0)
+			return &annotations[i];
+	return NULL;
+}
+
+/* at: one of the object's annotations that are for us. */
+static void read_annotation(struct translation *t, const struct kube_object *o, const struct cursor *at,
+			    struct weir_timeouts *out)
+{
+	const struct annotation *a = find_annotation(at->key);
+	uint32_t v;
+
+	if (!a) {
+		report(t, o, at, false, "UnknownAnnotation", "ignored: a %s has no such annotation of Weir's",
+		       kube_kind_name(o->kind));
+		return;
+	}
+	if (a->kind == HEADER && o->kind != KUBE_GATEWAY) {
+		report(t, o, at, false, "UnsupportedAnnotation",
+		       "ignored: this limit counts before the route is known, and is set on a Gateway");
+		return;
+	}
+	v = a->kind == RATE ? read_rate(t, o, at) : timeout_read(t, o, at, INVALID);
+	memcpy((char *)out + a->offset, &v, sizeof(v));
 }
 
 void timeouts_read(struct translation *t, const struct kube_object *o, struct weir_timeouts *out)
@@ -69,17 +99,10 @@ void timeouts_read(struct translation *t, const struct kube_object *o, struct we
 	struct cursor metadata = cursor_get(&root, "metadata");
 	struct cursor list = cursor_get(&metadata, "annotations");
 
-	for (size_t i = 0; list.n && i < sizeof(annotations) / sizeof(*annotations); i++) {
-		const struct annotation *a = &annotations[i];
-		struct cursor at = cursor_get(&list, a->name);
-		uint32_t v;
+	for (size_t i = 0; list.n && i < list.n->n; i++) {
+		struct cursor at = cursor_get(&list, list.n->keys[i]);
 
-		if (at.n && a->kind == HEADER && o->kind != KUBE_GATEWAY) {
-			report(t, o, &at, false, "UnsupportedAnnotation",
-			       "ignored: this limit counts before the route is known, and is set on a Gateway");
-			continue;
-		}
-		v = a->kind == RATE ? read_rate(t, o, &at) : timeout_read(t, o, &at);
-		memcpy((char *)out + a->offset, &v, sizeof(v));
+		if (strncmp(at.key, PREFIX, strlen(PREFIX)) == 0)
+			read_annotation(t, o, &at, out);
 	}
 }

@@ -93,8 +93,8 @@ bool filters_read(struct translation *t, const struct kube_object *o, const stru
 		  struct model_filters *out);
 bool filters_have(const struct model_filters *list, uint8_t kind);
 
-/* timeouts.c: a duration in ms, WEIR_NO_LIMIT for 0s; 0 where it is absent or, after a problem, wrong. */
-uint32_t timeout_read(struct translation *t, const struct kube_object *o, const struct cursor *at);
+/* timeouts.c: a duration in ms, WEIR_NO_LIMIT for 0s; 0 where it is absent or, after a problem with this reason, wrong. */
+uint32_t timeout_read(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *reason);
 /* The limits that the annotations of a Gateway, an HTTPRoute or an Ingress set. What is wrong is a problem, and not set. */
 void timeouts_read(struct translation *t, const struct kube_object *o, struct weir_timeouts *out);
 

@@ -153,6 +153,6 @@ def test_limits_of_routes_follow_their_annotations(make):
         status, _, body = rig.curl("/", host="silent.example.com")
         expect_eq((status, "in time" in body), (504, True), "the first byte")
         problems = rig.weirctl_json("status")["problem_list"]
-        expect(any("silent.yaml" in p["file"] and p["name"] == "silent" and "request-timeout" in p["field"] and p["reason"] == "InvalidValue"
+        expect(any("silent.yaml" in p["file"] and p["name"] == "silent" and "request-timeout" in p["field"] and p["reason"] == "InvalidAnnotation"
                    for p in problems), f"problems {problems}")
         expect_eq(rig.curl("/")[0], 200, "other routes")

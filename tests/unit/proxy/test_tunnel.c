@@ -263,6 +263,27 @@ static void what_makes_no_tunnel(void **state)
 	}
 }
 
+static void filters_change_a_101_and_a_mirror_sees_no_upgrade(void **state)
+{
+	static const struct model_header_op ops[] = {{WEIR_HEADER_SET, "X-New", "1"}, {WEIR_HEADER_REMOVE, "Sec-WebSocket-Accept", NULL}};
+	static const struct model_filter filters[] = {
+		{.kind = WEIR_FILTER_RESPONSE_HEADERS, .n_ops = 2, .ops = ops},
+		{.kind = WEIR_FILTER_MIRROR, .backend = 1, .numerator = 1, .denominator = 1},
+	};
+
+	route.rule = (struct model_filters){2, filters};
+	n_mirror_backends = 1;
+	ask(49, ASK);
+	raw_say(endpoint, YES);
+	run_ms(300);
+	assert_true(has_got(&client, "HTTP/1.1 101 ") && has_got(&client, "\r\nX-New: 1\r\n"));
+	assert_false(has_got(&client, "Sec-WebSocket-Accept"));
+	assert_int_equal(n_mirrored, 1);
+	assert_non_null(strstr(mirrored, "Sec-WebSocket-Key"));
+	assert_null(strstr(mirrored, "pgrade"));
+	finish();
+}
+
 static void an_empty_pool_is_answered_503_before_anything_is_forwarded(void **state)
 {
 	static struct raw many[N_TUNNELS];
@@ -342,6 +363,7 @@ int main(void)
 		cmocka_unit_test(bytes_behind_a_refused_upgrade_are_no_request),
 		cmocka_unit_test(a_refused_upgrade_is_an_ordinary_response),
 		cmocka_unit_test(what_makes_no_tunnel),
+		cmocka_unit_test(filters_change_a_101_and_a_mirror_sees_no_upgrade),
 		cmocka_unit_test(an_empty_pool_is_answered_503_before_anything_is_forwarded),
 		cmocka_unit_test(routes_and_endpoints_change_and_tunnels_stay),
 		cmocka_unit_test(a_drain_closes_tunnels_shortly_before_its_end),
