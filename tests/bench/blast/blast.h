@@ -126,6 +126,7 @@ struct options {
 	const char *ports[2];
 	unsigned n_queues, core, memory_mb, n_desc;
 	uint32_t client_base, target, gateway, origin_base;
+	uint32_t source; /* the proxy's address at the origin's end */
 	uint16_t target_port, origin_port;
 	unsigned n_origins;
 	unsigned port_bits; /* log2 of the ports of a client address */
@@ -133,6 +134,7 @@ struct options {
 	const char *host;
 	uint32_t mtu;
 	uint32_t window; /* bytes */
+	uint32_t flight; /* bytes of a connection at most that are sent and not acknowledged */
 	uint32_t ack_ms; /* acknowledgements are delayed by so much */
 	uint32_t drop_ppm;
 	uint32_t idle_us; /* slept at a time without work; 0: not */

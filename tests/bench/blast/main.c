@@ -234,6 +234,8 @@ static int create(struct blast *b, const struct command_line *c)
 
 	b->o = c->o;
 	b->is_loop = b->o.target - b->o.origin_base < b->o.n_origins;
+	if (!b->o.source)
+		b->o.source = b->o.target;
 	b->prng = 1;
 	rc = content_init(&b->content, b->o.host);
 	if (rc)

@@ -37,6 +37,7 @@ static const char usage[] =
 	"  --target ADDR:PORT      the proxy, or the origin itself (10.1.0.1:80)\n"
 	"  --origin ADDR:PORT      first address of the origin (10.1.0.16:8080)\n"
 	"  --origins N             addresses of the origin (1)\n"
+	"  --source ADDR           address from which the proxy reaches the origin, where that is not the target's\n"
 	"  --gateway ADDR          our address through which clients are reached (10.1.0.254)\n"
 	"  --clients ADDR          first address of clients (10.64.0.0)\n"
 	"  --ports-per-client N    connections of an address, a power of two (16)\n"
@@ -48,6 +49,7 @@ static const char usage[] =
 	"  --descriptors N         (1024)     --file-prefix NAME      (blast-PID)\n"
 	"  --mtu BYTES             of the ports: frames of so many bytes of IP (1500)\n"
 	"  --window BYTES          receive window (262144)\n"
+	"  --flight BYTES          unacknowledged bytes of a connection, where the queues lose what is too much for them (any)\n"
 	"  --ack-ms N              delay of acknowledgements that nothing carries (20)\n"
 	"  --idle-us N             sleep so long when there is nothing to do; 0: never, for a core of its own (0)\n"
 	"  --drop PPM              lose so many of a million received frames (0)\n"
@@ -57,8 +59,8 @@ static const char usage[] =
 	"  --help\n";
 
 enum {
-	OPT_PORT = 256, OPT_QUEUES, OPT_TARGET, OPT_ORIGIN, OPT_ORIGINS, OPT_GATEWAY, OPT_CLIENTS, OPT_PORTS_PER, OPT_SLOTS,
-	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_MTU, OPT_WINDOW, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_STEERED, OPT_NO_TS, OPT_NO_VERIFY,
+	OPT_PORT = 256, OPT_QUEUES, OPT_TARGET, OPT_ORIGIN, OPT_ORIGINS, OPT_SOURCE, OPT_GATEWAY, OPT_CLIENTS, OPT_PORTS_PER, OPT_SLOTS,
+	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_MTU, OPT_WINDOW, OPT_FLIGHT, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_STEERED, OPT_NO_TS, OPT_NO_VERIFY,
 	OPT_CONNECTIONS, OPT_ACTIVE, OPT_SECONDS, OPT_RATE, OPT_SIZE, OPT_FLOOD, OPT_NEW, OPT_HELP,
 };
 
@@ -68,6 +70,7 @@ static const struct option long_options[] = {
 	{"target", required_argument, NULL, OPT_TARGET},
 	{"origin", required_argument, NULL, OPT_ORIGIN},
 	{"origins", required_argument, NULL, OPT_ORIGINS},
+	{"source", required_argument, NULL, OPT_SOURCE},
 	{"gateway", required_argument, NULL, OPT_GATEWAY},
 	{"clients", required_argument, NULL, OPT_CLIENTS},
 	{"ports-per-client", required_argument, NULL, OPT_PORTS_PER},
@@ -79,6 +82,7 @@ static const struct option long_options[] = {
 	{"file-prefix", required_argument, NULL, OPT_PREFIX},
 	{"mtu", required_argument, NULL, OPT_MTU},
 	{"window", required_argument, NULL, OPT_WINDOW},
+	{"flight", required_argument, NULL, OPT_FLIGHT},
 	{"ack-ms", required_argument, NULL, OPT_ACK},
 	{"idle-us", required_argument, NULL, OPT_IDLE},
 	{"drop", required_argument, NULL, OPT_DROP},
@@ -215,6 +219,8 @@ static bool take(struct command_line *c, int opt)
 		return read_addr_port(optarg, &o->origin_base, &o->origin_port);
 	case OPT_ORIGINS:
 		return read_u32(optarg, 1, 64, &o->n_origins);
+	case OPT_SOURCE:
+		return read_addr(optarg, &o->source);
 	case OPT_GATEWAY:
 		return read_addr(optarg, &o->gateway);
 	case OPT_CLIENTS:
@@ -233,6 +239,8 @@ static bool take(struct command_line *c, int opt)
 		return read_u32(optarg, 576, MTU_MAX, &o->mtu);
 	case OPT_WINDOW:
 		return read_u32(optarg, 4096, 8u << 20, &o->window);
+	case OPT_FLIGHT:
+		return read_u32(optarg, 4096, UINT32_MAX, &o->flight);
 	case OPT_ACK:
 		return read_u32(optarg, 0, 500, &o->ack_ms);
 	case OPT_IDLE:
@@ -265,6 +273,7 @@ int options_parse(int argc, char **argv, struct command_line *c)
 		.host = "blast.example.com",
 		.mtu = 1500,
 		.window = 256u << 10,
+		.flight = UINT32_MAX,
 		.ack_ms = 20,
 		.timestamps = true,
 		.verify = true,

@@ -83,6 +83,23 @@ static uint16_t buffer_bytes(const struct options *o)
 	return (uint16_t)(n > RTE_MBUF_DEFAULT_BUF_SIZE ? n : RTE_MBUF_DEFAULT_BUF_SIZE);
 }
 
+/* As rte_pktmbuf_pool_create(), without gaps up to the next page: net_af_xdp would take them for the pool's end. */
+static struct rte_mempool *create_pool(const struct options *o)
+{
+	struct rte_pktmbuf_pool_private priv = {.mbuf_data_room_size = buffer_bytes(o)};
+	struct rte_mempool *pool = rte_mempool_create_empty("blast", o->mtu > 1500 ? N_MBUFS / 4 : N_MBUFS,
+							    sizeof(struct rte_mbuf) + priv.mbuf_data_room_size, 512, sizeof(priv),
+							    SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+
+	if (!pool)
+		return NULL;
+	rte_pktmbuf_pool_init(pool, &priv);
+	if (rte_mempool_populate_default(pool) < 0)
+		return NULL; /* and the program ends */
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 int port_open_all(struct blast *b)
 {
 	int rc = start_eal(&b->o);
@@ -91,7 +108,7 @@ int port_open_all(struct blast *b)
 		fprintf(stderr, "weir-blast: DPDK does not start: %s\n", strerror(-rc));
 		return rc;
 	}
-	b->pool = rte_pktmbuf_pool_create("blast", b->o.mtu > 1500 ? N_MBUFS / 4 : N_MBUFS, 512, 0, buffer_bytes(&b->o), SOCKET_ID_ANY);
+	b->pool = create_pool(&b->o);
 	if (!b->pool) {
 		fprintf(stderr, "weir-blast: no memory for packet buffers: %s\n", rte_strerror(rte_errno));
 		return -ENOMEM;
@@ -111,7 +128,7 @@ int port_open_all(struct blast *b)
  */
 void port_close_all(struct blast *b)
 {
-	if (b->n_ports > 1)
+	if (b->n_ports > 1 && b->is_loop)
 		return;
 	for (unsigned i = 0; i < b->n_ports; i++)
 		if (rte_eth_dev_stop(b->ports[i].id) == 0)
@@ -172,12 +189,25 @@ static bool is_ours(const struct blast *b, uint32_t ip)
 
 static void take_arp(struct blast *b, struct port *p, const struct arp *a)
 {
-	if (!a->is_request || a->sender == b->o.target || b->is_loop) {
+	if (!a->is_request || a->sender == b->o.target || a->sender == b->o.source || b->is_loop) {
 		memcpy(p->peer_mac, a->mac, 6);
 		p->has_peer = true;
 	}
 	if (a->is_request && a->sender != a->target && is_ours(b, a->target))
 		send_arp(b, p, false, a->mac, a->target, a->sender);
+}
+
+/* Who has the address that frames of this port go to? */
+static void ask(struct blast *b, struct port *p)
+{
+	const struct options *o = &b->o;
+
+	if (b->n_ports == 1 || p != b->origin.port)
+		send_arp(b, p, true, NULL, o->gateway, o->target);
+	else if (b->is_loop) /* two ports that face each other */
+		send_arp(b, p, true, NULL, o->target, o->gateway);
+	else
+		send_arp(b, p, true, NULL, o->origin_base, o->source);
 }
 
 bool port_resolve(struct blast *b)
@@ -187,13 +217,12 @@ bool port_resolve(struct blast *b)
 
 	for (unsigned i = 0; i < b->n_ports; i++) {
 		struct port *p = &b->ports[i];
-		bool is_far = b->n_ports > 1 && p == b->origin.port; /* of two ports that face each other */
 
 		if (p->has_peer)
 			continue;
 		has_all = false;
 		if (is_due)
-			send_arp(b, p, true, NULL, is_far ? b->o.target : b->o.gateway, is_far ? b->o.gateway : b->o.target);
+			ask(b, p);
 	}
 	if (is_due)
 		b->asked_ms = b->now_ms;

@@ -51,7 +51,7 @@ int64_t end_find(const struct blast *b, const struct end *e, const struct segmen
 	uint64_t index;
 
 	if (e->is_origin && !b->is_loop)
-		return addr == o->target && s->dst_port == o->origin_port ? (int64_t)((s->dst - o->origin_base) << 16 | port) : -1;
+		return addr == o->source && s->dst_port == o->origin_port ? (int64_t)((s->dst - o->origin_base) << 16 | port) : -1;
 	if (addr < o->client_base || (port - CLIENT_PORT) >> o->port_bits)
 		return -1;
 	index = (uint64_t)(addr - o->client_base) << o->port_bits | (port - CLIENT_PORT);
@@ -68,7 +68,7 @@ static struct tuple tuple_of(const struct blast *b, const struct end *e, uint32_
 		return (struct tuple){client, o->target, client_port, o->target_port};
 	if (b->is_loop)
 		return (struct tuple){o->target, client, o->origin_port, client_port};
-	return (struct tuple){o->origin_base + (index >> 16), o->target, o->origin_port, (uint16_t)index};
+	return (struct tuple){o->origin_base + (index >> 16), o->source, o->origin_port, (uint16_t)index};
 }
 
 unsigned end_owner(const struct blast *b, const struct end *e, uint32_t index)
@@ -163,10 +163,11 @@ static void touch(struct end *e, uint32_t index)
 }
 
 /* Bytes of the message that may go now. */
-static uint32_t sendable(const struct tconn *c)
+static uint32_t sendable(const struct blast *b, const struct tconn *c)
 {
 	int32_t left = (int32_t)(c->out_base + c->out_len - c->snd_nxt); /* -1 behind a FIN */
-	int32_t room = (int32_t)(c->snd_una + c->snd_wnd - c->snd_nxt);
+	uint32_t wnd = c->snd_wnd < b->o.flight ? c->snd_wnd : b->o.flight;
+	int32_t room = (int32_t)(c->snd_una + wnd - c->snd_nxt);
 	uint32_t n = left < c->mss ? (uint32_t)left : c->mss;
 
 	if (room <= 0 || left <= 0)
@@ -201,7 +202,7 @@ static bool pump(struct blast *b, struct end *e, uint32_t index)
 	struct tconn *c = &e->conns[index];
 
 	for (unsigned i = 0; i < QUANTUM; i++) {
-		uint32_t n = c->state == T_OPEN ? sendable(c) : 0;
+		uint32_t n = c->state == T_OPEN ? sendable(b, c) : 0;
 		uint8_t flags = ACK;
 
 		if (c->out_base + c->out_len - c->snd_nxt == n) { /* all that is left of it */
@@ -216,7 +217,7 @@ static bool pump(struct blast *b, struct end *e, uint32_t index)
 			c->fin_sent = 1;
 		advance(b, e, index, n + !!(flags & FIN));
 	}
-	return !sendable(c);
+	return !sendable(b, c);
 }
 
 static void serve(struct blast *b, struct end *e, uint32_t index)
