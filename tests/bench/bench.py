@@ -67,6 +67,9 @@ class Bench:
     sanitizers   the build has them: everything is slower
     """
 
+    origin = ORIGIN
+    proxy = "dataplane" # the program between the two ends
+
     def __init__(self, build, workers=(0,), origins=1, connections=16384, pools=None, limits=None, timeouts=None,
                  slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False):
         self.build = pathlib.Path(build).resolve()
@@ -85,14 +88,7 @@ class Bench:
         self.dir.chmod(0o755)
         try:
             self._write_files()
-            began = time.monotonic()
-            self._spawn("dataplane", [self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"])
-            wait_until("control socket", lambda: self.has_ended("dataplane") or (self.dir / "dataplane.sock").exists(), 60)
-            expect(not self.has_ended("dataplane"), "the dataplane does not start")
-            self.start_seconds = time.monotonic() - began
-            self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--manifests", self.dir / "manifests", "--socket",
-                                 self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
-            wait_until("weir-ctrl serves", self._is_live, 30)
+            self._start_proxy()
             self._start_blast()
             self._wait_for_connection()
         except BaseException:
@@ -105,7 +101,7 @@ class Bench:
         problems = []
         if kind is None:
             self._quiet_blast()
-            for name in ("ctrl", "dataplane", "blast"):
+            for name in [n for n in ("ctrl", self.proxy, "blast") if n in self.procs]:
                 rc = self._stop(name)
                 if rc != 0 and not (name == "blast" and self.is_blast_alone):
                     problems.append(f"{name} ended with {rc}")
@@ -117,6 +113,38 @@ class Bench:
         if problems:
             raise Failure("; ".join(problems))
 
+    # what another place, another port or another proxy does otherwise
+
+    def _place(self, name):
+        """What goes before the command of a program, so that it runs where it has to."""
+        return []
+
+    def _ports(self):
+        """The lists of ports and workers in weir.yaml."""
+        return f"""ports:
+  - vdev: net_memif0,role=server,socket={self.dir}/memif.sock,rsize=11
+    addresses: [{WEIR}/24]
+    gateways: [{GATEWAY}]
+    descriptors: 2048
+    mtu: {self.mtu}
+workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
+"""
+
+    def _blast_ports(self):
+        # A frame in one buffer: DPDK 22.11 overwrites what it puts together from several.
+        buffers = f",bsize={-(-(self.mtu + 18) // 1024) * 1024}" if self.mtu > 1500 else ""
+        return ["--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11{buffers}"]
+
+    def _start_proxy(self):
+        began = time.monotonic()
+        self._spawn("dataplane", [self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"])
+        wait_until("control socket", lambda: self.has_ended("dataplane") or (self.dir / "dataplane.sock").exists(), 60)
+        expect(not self.has_ended("dataplane"), "the dataplane does not start")
+        self.start_seconds = time.monotonic() - began
+        self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--manifests", self.dir / "manifests", "--socket",
+                             self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
+        wait_until("weir-ctrl serves", self._is_live, 30)
+
     def _section(self, keys):
         return "{" + ", ".join(f"{k}: {v}" for k, v in keys.items()) + "}"
 
@@ -127,37 +155,28 @@ class Bench:
                     "drain_ms": 2000}
         pools.update(self.pools)
         timeouts.update(self.timeouts)
-        (self.dir / "weir.yaml").write_text(f"""ports:
-  - vdev: net_memif0,role=server,socket={self.dir}/memif.sock,rsize=11
-    addresses: [{WEIR}/24]
-    gateways: [{GATEWAY}]
-    descriptors: 2048
-    mtu: {self.mtu}
-workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
-memory: {{hugepages: false, arena_mb: 8}}
+        (self.dir / "weir.yaml").write_text(f"""{self._ports()}memory: {{hugepages: false, arena_mb: 8}}
 pools: {self._section(pools)}
 limits: {self._section(self.limits)}
 timeouts: {self._section(timeouts)}
 control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
 """)
         (self.dir / "manifests").mkdir()
-        first = ORIGIN.rsplit(".", 1)
+        first = self.origin.rsplit(".", 1)
         addrs = [f"{first[0]}.{int(first[1]) + i}" for i in range(self.origins)]
         (self.dir / "manifests/all.yaml").write_text(service("origin") + endpoint_slice("origin", addrs, ORIGIN_PORT) +
                                                       ingress("blast", HOST, [("/", "Prefix", "origin")]))
 
     def _spawn(self, name, argv, **kw):
         with open(self.dir / f"{name}.log", "ab") as log:
-            self.procs[name] = subprocess.Popen([str(a) for a in argv], stderr=log, env=sanitizer_env(),
+            self.procs[name] = subprocess.Popen([*self._place(name), *(str(a) for a in argv)], stderr=log, env=sanitizer_env(),
                                                 **{"stdout": log, "stdin": subprocess.DEVNULL, **kw})
 
     def _start_blast(self):
         n = len(self.workers)
-        # A frame in one buffer: DPDK 22.11 overwrites what it puts together from several.
-        buffers = f",bsize={-(-(self.mtu + 18) // 1024) * 1024}" if self.mtu > 1500 else ""
         self._spawn("blast", [self.build / "tests/bench/blast/weir-blast", "-i", "-o", "json", "--mtu", self.mtu,
-                              "--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11{buffers}", "--descriptors", 2048,
-                              "--queues", n, "--core", self.core, "--target", f"{WEIR}:80", "--origin", f"{ORIGIN}:{ORIGIN_PORT}",
+                              *self._blast_ports(), "--descriptors", 2048,
+                              "--queues", n, "--core", self.core, "--target", f"{WEIR}:80", "--origin", f"{self.origin}:{ORIGIN_PORT}",
                               "--origins", self.origins, "--gateway", GATEWAY, "--host", HOST, "--slots", self.slots,
                               "--idle-us", self.idle_us,
                               *self.blast_args], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -167,8 +186,8 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         p = self.procs["blast"]
         p.stdin.write(b"hold seconds=0\n")
         p.stdin.flush()
-        wait_until("weir-blast reaches Weir", lambda: select.select([p.stdout], [], [], 0.05)[0] or self.has_ended("dataplane"), 60)
-        expect(not self.has_ended("dataplane"), "the dataplane ended at the start")
+        wait_until("weir-blast reaches Weir", lambda: select.select([p.stdout], [], [], 0.05)[0] or self.has_ended(self.proxy), 60)
+        expect(not self.has_ended(self.proxy), f"the {self.proxy} ended at the start")
         expect(p.stdout.readline(), "weir-blast ended at the start")
 
     def has_ended(self, name):
@@ -177,7 +196,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
     def _quiet_blast(self):
         """It polls no more: when one end of a memif goes, DPDK unmaps the rings at the other, under whoever polls them."""
         p = self.procs["blast"]
-        self.is_blast_alone = self.has_ended("dataplane") # too late
+        self.is_blast_alone = self.has_ended(self.proxy) # too late
         if p.poll() is None:
             p.stdin.close()
             p.stdout.readline()
@@ -229,13 +248,13 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         return json.loads(out)
 
     def weirctl(self, command):
-        p = subprocess.run([self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", command], capture_output=True,
+        p = subprocess.run([*self._place("weirctl"), self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", command], capture_output=True,
                            timeout=30)
         expect(p.returncode == 0, f"weirctl {command}: {p.stderr.decode()}")
         return json.loads(p.stdout)
 
     def _is_live(self):
-        p = subprocess.run([self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", "status"], capture_output=True,
+        p = subprocess.run([*self._place("weirctl"), self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", "status"], capture_output=True,
                            timeout=30)
         return p.returncode == 0 and json.loads(p.stdout).get("live_generation", 0) > 0
 
@@ -255,8 +274,12 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         core that others use as well their time stamps run on while they wait.
         So: CPU time times the share of their waking cycles that found work.
         """
+        return self.measure_around(lambda: self.phase(line))
+
+    def measure_around(self, fn):
+        """The same for whatever gives a report."""
         cpu, before = self._worker_cpu_seconds(), self.weirctl("stats")
-        report = self.phase(line)
+        report = fn()
         after, cpu_after = self.weirctl("stats"), self._worker_cpu_seconds()
         moved = {k: after[k]["sum"] - before[k]["sum"] for k in after}
         busy, shares = [], []
@@ -265,7 +288,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                                      for k in ("worker_cycles", "worker_sleep_cycles", "worker_busy_cycles"))
             shares.append(worked / max(cycles - slept, 1))
             busy.append((seconds - cpu[i]) * shares[-1] * report["tsc_hz"])
-        report["weir"] = {"busy_cycles": busy, "busy_shares": shares,
+        report["weir"] = {"busy_cycles": busy, "cpu_seconds": [b - a for a, b in zip(cpu, cpu_after)], "busy_shares": shares,
                           "cycles_per_request": sum(busy) / moved["http_requests"] if moved["http_requests"] else None,
                           "counters": {k: v for k, v in moved.items() if v}, "memory_kb": self.memory_kb()}
         return report
