@@ -22,7 +22,7 @@ import signal
 import subprocess
 import time
 
-from bench import HOST, ORIGIN_PORT, Bench, Failure, end_process, expect, wait_until
+from bench import HOST, Bench, Failure, counter, end_process, expect, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 CLIENT_SIDE, GATEWAY, ORIGIN_SIDE, VETH_ORIGIN = "10.1.0.1", "10.1.0.254", "10.2.0.1", "10.2.0.16"
@@ -36,6 +36,7 @@ SLOTS = 1 << 19 # connections of one request each: an address and port comes aga
 # Neither queue of the veths may lose frames because too many are under way: 16 connections are 724 frames.
 FLIGHT = 65536
 WINDOW = 65536
+more_xdp = "" # arguments of all af_xdp ports, to be tried
 SYSCTLS = { # of the kernel's proxies, in a namespace of their own
     "net.core.somaxconn": "65535", # bursts of new connections
     "net.ipv4.tcp_max_syn_backlog": "65535", # likewise
@@ -148,9 +149,12 @@ class Veth(Contestant):
         self.load = load
         super().__init__(build, blast=["--source", ORIGIN_SIDE, "--flight", FLIGHT, "--window", WINDOW], **kw)
 
+    def _name_spaces(self):
+        name = f"weir-bench{os.getpid()}-{next(counter)}"
+        self.spaces = {"load": name + "-l", "proxy": name + "-p"}
+
     def __enter__(self):
-        self.ns = f"weir-bench{os.getpid()}-{id(self) & 0xffffff:x}"
-        self.spaces = {"load": self.ns + "-l", "proxy": self.ns + "-p"}
+        self._name_spaces()
         try:
             self._make_network()
         except BaseException:
@@ -243,7 +247,7 @@ class VethWeir(Veth):
         super().__init__(build, **kw)
 
     def _ports(self):
-        driver = "net_af_xdp{},iface={}" if self.label == AF_XDP else "net_af_packet{},iface={}"
+        driver = f"net_af_xdp{{}},iface={{}}{more_xdp}" if self.label == AF_XDP else "net_af_packet{},iface={}"
         ring = "    descriptors: 2048\n" if self.label == AF_XDP else ""
         text = "ports:\n"
         for i, (dev, addr, more) in enumerate((("client1", CLIENT_SIDE, f"    gateways: [{GATEWAY}]\n"), ("origin1", ORIGIN_SIDE, ""))):
