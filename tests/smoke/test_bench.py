@@ -98,3 +98,61 @@ def test_drain_of_thousands_of_idle_connections_closes_each_in_order(make):
     expect(r, "weir-blast did not see a drain from its beginning to its end, three times")
     expect_eq(r["errors"], {}, "connections that were not closed in order")
     expect_eq(r["connections"], 0, "connections that were not closed at all")
+
+
+def contest(make, label, **kw):
+    import contest as contests
+    return contests.contestant(make.args[0], label, idle_us=50, sanitizers=make.keywords["sanitizers"], **kw)
+
+
+def expect_all_right(b, line, at_least):
+    r = b.cost(line)
+    expect_eq(r["errors"], {}, f"{b.label}: errors of {line}")
+    expect(r["responses"] >= at_least, f"{b.label}: {r['responses']} answers to {line}")
+
+
+def test_every_proxy_of_the_comparison_answers_rightly_over_veth(make):
+    """weir-blast looks at status, length and each byte, whoever is between its ends."""
+    from contest import OVER_VETH
+    for label in OVER_VETH:
+        with contest(make, label) as b:
+            expect_eq(b.phase("connect n=16")["connections"], 16, f"{label}: connections")
+            for line in ("size=0 active=16", "size=128 active=0 shots=16", "size=65536 active=8", "size=1048576 active=4", "size=128 rate=200"):
+                expect_all_right(b, f"load seconds=0.3 warmup=0 timeout=20 {line}", 4)
+
+
+def test_wrk_and_its_origin_reach_every_proxy(make):
+    from contest import OVER_VETH
+    for label in OVER_VETH:
+        with contest(make, label, load="wrk") as b:
+            for is_shot in (False, True):
+                r = b.wrk(1, 8, is_shot)
+                expect("bad_status" not in r["errors"] and r["responses"] > 0, f"{label}: {r['wrk']}")
+
+
+def test_all_packet_buffers_can_be_sent_over_af_xdp(make):
+    """net_af_xdp must know of all of the pool: what lies behind what it knows of would be lost."""
+    n_mbufs = 8192
+    with contest(make, "Weir, af_xdp", pools={"mbufs": n_mbufs}) as b:
+        b.phase("connect n=8")
+        before, sent = b.weirctl("stats")["tx_packets"]["sum"], 0
+        for _ in range(30):
+            expect_all_right(b, "load seconds=0.5 warmup=0 timeout=20 size=65536 active=8", 8)
+            sent = b.weirctl("stats")["tx_packets"]["sum"] - before
+            if sent > 3 * n_mbufs:
+                break
+        expect(sent > 3 * n_mbufs, f"only {sent} frames in 30 tries")
+
+
+def test_comparison_in_small_writes_its_pages(make):
+    import tempfile
+    import xml.etree.ElementTree
+    with tempfile.TemporaryDirectory() as d:
+        p = subprocess.run([sys.executable, BENCH / "compare.py", "--build", make.args[0], "--small", "--only", "memif,latency", "--out", d],
+                           capture_output=True, text=True, timeout=400)
+        expect(p.returncode == 0, f"compare.py ended with {p.returncode}\n{p.stdout[-3000:]}\n{p.stderr[-6000:]}")
+        expect("## Targets" in (pathlib.Path(d) / "compare.md").read_text(), p.stdout)
+        plots = sorted(pathlib.Path(d).glob("*.svg"))
+        expect(len(plots) >= 3, f"plots: {plots}")
+        for plot in plots:
+            xml.etree.ElementTree.parse(plot)
