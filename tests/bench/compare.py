@@ -271,7 +271,9 @@ def parse_arguments():
 
 def main():
     args = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) # leaves the with-blocks
+    for sig in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, lambda n, _: sys.exit(128 + n)) # leaves the with-blocks
+    signal.signal(signal.SIGINT, signal.default_int_handler) # so does this, even if the shell had it ignored
     contest.more_xdp = f",{args.xdp}" if args.xdp else ""
     os.sched_setaffinity(0, {LOAD_CORE}) # this program, and what it starts unless it says otherwise, keeps off the proxy's core
     began, results = time.monotonic(), []

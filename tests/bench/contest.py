@@ -105,7 +105,8 @@ class Contestant(Bench):
 
     def __init__(self, build, idle_us=0, stage_timers=False, **kw):
         self.stage_timers = stage_timers
-        super().__init__(build, workers=[PROXY_CORE], core=LOAD_CORE, slots=SLOTS, idle_us=idle_us, **kw)
+        super().__init__(build, workers=[PROXY_CORE], core=LOAD_CORE, slots=SLOTS, idle_us=idle_us,
+                         timeouts={"drain_ms": 100}, **kw)
 
     def _place(self, name):
         """Pollers choose their cores themselves."""

@@ -303,7 +303,7 @@ def markdown(about, results, goals, files):
 def publish(args, about, results):
     """Prints and writes everything. The exit status: 0, or 1 if something failed or was answered wrongly."""
     goals = targets(results)
-    note = f"{about['cpu']}, Linux {about['kernel']}, {about['date']}; whiskers: quartiles of {about['rounds']} rounds"
+    note = f"{about['cpu']}, Linux {about['kernel']}, {about['date']}; medians{' and quartiles' * (about['rounds'] > 1)} of {about['rounds']} rounds"
     files = plots(results, note)
     whole = json.dumps({"about": about, "targets": goals, "irregular": irregular(results), "rows": results}, indent=1) + "\n"
     text = markdown(about, results, goals, files)

@@ -11,7 +11,8 @@ import math
 from xml.sax.saxutils import escape
 
 WIDTH, LEFT, RIGHT, BAR, GAP, GROUP = 860, 190, 90, 18, 4, 22
-COLOURS = ("#3b7dd8", "#d9822b", "#4f9d5b", "#b05cc2", "#8a8f98", "#c94f5d", "#2a9d9d", "#a58a2f")
+COLOURS = ("#3b7dd8", "#d9822b", "#4f9d5b", "#b05cc2", "#8a8f98", "#c94f5d", "#2a9d9d", "#a58a2f",
+           "#7a6ff0", "#e07a9b", "#6b8e23", "#b0733c")
 STYLE = """<style>
 .back { fill: #ffffff } .text { fill: #24292f } .faint { fill: #57606a } .line { stroke: #d0d7de }
 .whisker { stroke: #24292f }
@@ -116,7 +117,7 @@ def stack(title, unit, items, note=""):
         x += w
         row = 108 + 20 * i
         parts.append(f'<rect x="20" y="{row - 11}" width="12" height="12" fill="{COLOURS[i % len(COLOURS)]}"/>'
-                     + text(40, row, label) + text(330, row, f"{v:,.0f} {unit}", "text", "end") + text(400, row, f"{100 * v / total:.1f} %", "faint", "end"))
+                     + text(40, row, label.replace("_", " ")) + text(330, row, f"{v:,.0f} {unit}", "text", "end") + text(400, row, f"{100 * v / total:.1f} %", "faint", "end"))
     bottom = 108 + 20 * len(items)
     parts.append(text(330, bottom, f"{total:,.0f} {unit}", "text", "end") + text(40, bottom, "all"))
     if note:
