@@ -157,7 +157,8 @@ def latency_rates(args, results):
     """{shape: half of nginx's peak}, measured now if it was not before."""
     if not any(r["section"] == "veth" and r["proxy"] == NGINX and "rate" in r for r in results):
         veth_round(args, results, 0, (NGINX,), (KEEP_128, SHOTS))
-    return {s: outcome.median_of(results, "veth", s.name, NGINX, "rate") / 2 for s in (KEEP_128, SHOTS)}
+    peaks = {s: outcome.median_of(results, "veth", s.name, NGINX, "rate") for s in (KEEP_128, SHOTS)}
+    return {s: max(peak / 2, 1) for s, peak in peaks.items() if peak is not None}
 
 
 def latency_round(args, results, number, rates):

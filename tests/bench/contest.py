@@ -84,7 +84,8 @@ class CoreUse:
         after = core_times(self.core)
         self.seconds = time.monotonic() - self.began
         self.parts = {k: round(v - self.before[k], 3) for k, v in after.items()}
-        rest = sum(self.parts[k] for k in ("idle", "iowait", "steal", "nice")) # nice: others' work, at a low priority
+        others = () if os.nice(0) > 0 else ("nice",) # work at a low priority, unless that is ours
+        rest = sum(self.parts[k] for k in ("idle", "iowait", "steal", *others))
         self.used = min(max(self.seconds - rest, 1e-3), self.seconds)
 
 
@@ -136,7 +137,7 @@ class Contestant(Bench):
 
 
 def put_cost(r, use, load, used, more):
-    r["cost"] = {"used_seconds": used, "wall_seconds": use.seconds, "share": used / use.seconds, "generator_share": r["busy_share"],
+    r["cost"] = {"used_seconds": used, "wall_seconds": use.seconds, "share": min(used / r.get("seconds", use.seconds), 1.0), "generator_share": r["busy_share"],
                  "responses_per_used_second": r["responses"] / used, "core": use.parts, "load_core": load.parts, **more}
 
 
