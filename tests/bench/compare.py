@@ -78,11 +78,12 @@ def row_of(section, shape, label, number, report):
     new = report.get("new", {})
     keep = shape.kind == "keep" or "wrk" in report
     rate = report.get("requests_per_second" if keep else "none", new.get("good_per_second", 0.0)) or 0.0
+    latency = (report.get("latency_us") if keep else None) or new.get("latency_us") or {"n": 0}
     errors = dict(report["errors"])
     for k, v in new.get("errors", {}).items():
         errors[k] = max(errors.get(k, 0), v)
     return {"section": section, "shape": shape.name, "words": shape.words, "proxy": label, "round": number, "rate": rate,
-            "gbit_per_second": rate * shape.size * 8e-9, "latency_us": report.get("latency_us" if keep else "none") or new.get("latency_us"),
+            "gbit_per_second": rate * shape.size * 8e-9, "latency_us": latency if latency["n"] else None,
             "errors": errors, **report.get("cost", {}), "report": report}
 
 

@@ -126,7 +126,7 @@ def latency_table(results):
             if not of:
                 continue
             rows.append([words, proxy, f"{of[0]['rate_wanted']:,.0f}", shown([r["rate"] for r in of]),
-                         *(shown([r["latency_us"][p] for r in of], 0) for p in ("p50", "p99", "p99.9")),
+                         *(shown([r["latency_us"][p] for r in of if r["latency_us"]], 0) for p in ("p50", "p99", "p99.9")),
                          share(of, "share"), share(of, "generator_share"), errors_of(of)])
     return table(["work", "proxy", "requests/s wanted", "done", "p50 us", "p99 us", "p99.9 us", "core used", "generator", "errors"], rows)
 
@@ -195,7 +195,7 @@ def veth_targets(results, rows):
                 target(rows, f"veth, {words}: {AF_XDP}, to {peer}, a core", 2, figure, figure >= 2, "times")
     for peer in (NGINX, HAPROXY):
         for shape, words in (("keep-128", "keep-alive"), ("shots", "one request per connection")):
-            of = {p: [r["latency_us"]["p99"] for r in rows_of(results, "latency", shape, p)] for p in (AF_XDP, peer)}
+            of = {p: [r["latency_us"]["p99"] for r in rows_of(results, "latency", shape, p) if r["latency_us"]] for p in (AF_XDP, peer)}
             if all(of.values()):
                 own, theirs = (statistics.median(of[p]) for p in (AF_XDP, peer))
                 target(rows, f"veth, {words}, half of nginx's peak: p99 of {AF_XDP}, below {peer}'s", theirs, own, own < theirs, "us")
