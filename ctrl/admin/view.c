@@ -225,6 +225,31 @@ json_t *view_endpoints(const struct sync *s, uint64_t id)
 	return list;
 }
 
+/* How its endpoints are chosen and judged; numbers that are 0 say "not at all". */
+static json_t *settings(const struct weir_snapshot *s, const struct weir_backend *b)
+{
+	bool is_hash = b->balance == WEIR_BALANCE_MAGLEV || b->balance == WEIR_BALANCE_RING_HASH;
+	json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I}", "algorithm", snapshot_balance_name(b->balance), "slow_start_ms",
+			      (json_int_t)b->slow_start_ms, "max_connections", (json_int_t)b->max_connections, "max_requests",
+			      (json_int_t)b->max_requests, "eject_failures", (json_int_t)b->eject_failures);
+
+	if (is_hash)
+		json_object_set_new(o, "hash_key", json_string(snapshot_hash_on_name(b->hash_on)));
+	if (b->hash_name.len)
+		json_object_set_new(o, "hash_name", view_str(s, b->hash_name));
+	if (b->affinity == WEIR_AFFINITY_COOKIE)
+		json_object_set_new(o, "cookie", json_pack("{s:o, s:o, s:I}", "name", view_str(s, b->cookie_name), "path",
+							   view_str(s, b->cookie_path), "max_age_s", (json_int_t)b->cookie_max_age_s));
+	if (b->success_window_ms)
+		json_object_set_new(o, "success_rate",
+				    json_pack("{s:I, s:f, s:I}", "window_ms", (json_int_t)b->success_window_ms, "deviations",
+					      b->success_deviations / 1000.0, "requests", (json_int_t)b->success_requests));
+	if (b->eject_failures || b->success_window_ms)
+		json_object_set_new(o, "ejection", json_pack("{s:I, s:I, s:i}", "base_ms", (json_int_t)b->eject_base_ms, "max_ms",
+							     (json_int_t)b->eject_max_ms, "max_percent", b->max_ejected_percent));
+	return o;
+}
+
 json_t *view_backends(const struct sync *s)
 {
 	json_t *list = json_array();
@@ -235,8 +260,8 @@ json_t *view_backends(const struct sync *s)
 		char id[17];
 
 		snprintf(id, sizeof(id), "%016" PRIx64, b->id);
-		json_array_append_new(list, json_pack("{s:o, s:s, s:I, s:o}", "name", view_str(s->snapshot, b->name), "id", id,
-						      "version", (json_int_t)(set ? set->version : 0), "endpoints",
+		json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:I, s:o}", "name", view_str(s->snapshot, b->name), "id", id,
+						      "balance", settings(s->snapshot, b), "version", (json_int_t)(set ? set->version : 0), "endpoints",
 						      view_endpoints(s, b->id)));
 	}
 	return list;

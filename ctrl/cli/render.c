@@ -309,24 +309,62 @@ static const char *condition(const json_t *e)
 	return flag(e, "ready") ? "ready" : "not ready";
 }
 
+/* "maglev header:x-user, cookie weir-affinity, slow start 30 s, ..." */
+static void put_settings(char *out, size_t cap, const json_t *b)
+{
+	static const struct {
+		const char *key, *text;
+	} numbers[] = {
+		{"slow_start_ms", "slow start %lld ms"}, {"max_connections", "at most %lld connections"},
+		{"max_requests", "%lld requests a connection"}, {"eject_failures", "ejects after %lld failures"},
+	};
+	const json_t *s = json_object_get(b, "balance");
+	const json_t *rate = json_object_get(s, "success_rate");
+	const json_t *cookie = json_object_get(s, "cookie");
+	FILE *f = fmemopen(out, cap, "w");
+
+	if (!f)
+		return;
+	fputs(str(s, "algorithm"), f);
+	if (json_object_get(s, "hash_key"))
+		fprintf(f, " %s%s%s", str(s, "hash_key"), json_object_get(s, "hash_name") ? ":" : "",
+			json_object_get(s, "hash_name") ? str(s, "hash_name") : "");
+	if (cookie)
+		fprintf(f, ", cookie %s", str(cookie, "name"));
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		if (num(s, numbers[i].key) == 0)
+			continue;
+		fputs(", ", f);
+		fprintf(f, numbers[i].text, num(s, numbers[i].key));
+	}
+	if (rate)
+		fprintf(f, ", ejects by success rate");
+	fclose(f);
+}
+
 void render_backends(FILE *f, const json_t *list)
 {
-	struct table t = {.n_columns = 3};
+	struct table t = {.n_columns = 4};
 	const json_t *b;
 	size_t i;
 
 	cell(&t, "BACKEND");
 	cell(&t, "ENDPOINT");
 	cell(&t, "STATE");
+	cell(&t, "BALANCING");
 	json_array_foreach(list, i, b) {
 		const json_t *endpoints = json_object_get(b, "endpoints");
 		const json_t *e;
+		char settings[256] = "";
 		size_t k;
+
+		put_settings(settings, sizeof(settings), b);
 
 		if (json_array_size(endpoints) == 0) {
 			cell(&t, "%s", str(b, "name"));
 			cell(&t, "-");
 			cell(&t, "no endpoint");
+			cell(&t, "%s", settings);
 		}
 		json_array_foreach(endpoints, k, e) {
 			bool is_v6 = strchr(str(e, "address"), ':') != NULL;
@@ -334,6 +372,7 @@ void render_backends(FILE *f, const json_t *list)
 			cell(&t, "%s", k ? "" : str(b, "name"));
 			cell(&t, "%s%s%s:%lld", is_v6 ? "[" : "", str(e, "address"), is_v6 ? "]" : "", num(e, "port"));
 			cell(&t, "%s", condition(e));
+			cell(&t, "%s", k ? "" : settings);
 		}
 	}
 	table_print(f, &t);

@@ -306,9 +306,13 @@ static int add_backends(struct compiler *c)
 
 		if (!out)
 			break;
+		*out = b->balance.fixed;
 		out->id = compile_backend_id(b->name);
 		out->proto = b->proto;
 		out->name = intern_str(c, b->name);
+		out->hash_name = intern_str(c, b->balance.hash_name);
+		out->cookie_name = intern_str(c, b->balance.cookie_name);
+		out->cookie_path = intern_str(c, b->balance.cookie_path);
 		c->backend_order[order[i]] = i;
 		if (i && at(c, BACKENDS, struct weir_backend, i - 1)->id == out->id) {
 			struct model_problem *p = model_add_problem(m);

@@ -181,6 +181,50 @@ static void dump_bind(FILE *f, const struct weir_snapshot *s, const struct weir_
 	}
 }
 
+static void dump_number(FILE *f, const char *name, uint32_t v)
+{
+	if (v)
+		fprintf(f, " %s=%u", name, v);
+}
+
+static void dump_name(FILE *f, const struct weir_snapshot *s, const char *name, struct weir_str v)
+{
+	if (!v.len)
+		return;
+	fprintf(f, " %s=", name);
+	put(f, s, v);
+}
+
+/* Settings that are other than the defaults. */
+static void dump_backend(FILE *f, const struct weir_snapshot *s, const struct weir_backend *b)
+{
+	static const char *const sites[] = {"", "lax", "strict", "none"};
+	bool ejects = b->eject_failures || b->success_window_ms;
+
+	fputs("backend ", f);
+	put(f, s, b->name);
+	if (b->balance)
+		fprintf(f, " %s", snapshot_balance_name(b->balance));
+	if (b->balance == WEIR_BALANCE_MAGLEV || b->balance == WEIR_BALANCE_RING_HASH)
+		fprintf(f, " by %s", snapshot_hash_on_name(b->hash_on));
+	dump_name(f, s, "key", b->hash_name);
+	dump_number(f, "slow_start_ms", b->slow_start_ms);
+	dump_name(f, s, "cookie", b->cookie_name);
+	dump_name(f, s, "path", b->cookie_path);
+	dump_number(f, "max_age_s", b->cookie_max_age_s);
+	if (b->same_site)
+		fprintf(f, " same_site=%s", sites[b->same_site]);
+	dump_number(f, "max_connections", b->max_connections);
+	dump_number(f, "max_requests", b->max_requests);
+	dump_number(f, "eject_failures", b->eject_failures);
+	if (b->success_window_ms)
+		fprintf(f, " success_window_ms=%u deviations=%u requests=%u", b->success_window_ms, b->success_deviations,
+			b->success_requests);
+	if (ejects)
+		fprintf(f, " eject_ms=%u..%u at_most=%u%%", b->eject_base_ms, b->eject_max_ms, b->max_ejected_percent);
+	fputc('\n', f);
+}
+
 int compile_dump(const struct weir_snapshot *s, char **text)
 {
 	size_t n;
@@ -190,10 +234,7 @@ int compile_dump(const struct weir_snapshot *s, char **text)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < snapshot_count(s, BINDS); i++)
 		dump_bind(f, s, snapshot_bind(s, i));
-	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
-		fputs("backend ", f);
-		put(f, s, snapshot_backend(s, i)->name);
-		fputc('\n', f);
-	}
+	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++)
+		dump_backend(f, s, snapshot_backend(s, i));
 	return fclose(f) == 0 ? 0 : -ENOMEM;
 }

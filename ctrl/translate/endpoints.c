@@ -68,7 +68,7 @@ static void reserve_slots(struct translation *t)
 		*backend_slot(t, t->m->backends[i].name) = (uint32_t)i + 1;
 }
 
-static int32_t backend_get(struct translation *t, const char *name)
+static int32_t backend_get(struct translation *t, const struct kube_object *service, const char *name)
 {
 	struct model_backend *b;
 	uint32_t *slot;
@@ -80,6 +80,7 @@ static int32_t backend_get(struct translation *t, const char *name)
 	b = model_add_backend(t->m);
 	b->name = model_str(t->m, name);
 	b->proto = WEIR_PROTO_HTTP;
+	balance_read(t, service, &b->balance);
 	*slot = (uint32_t)t->m->n_backends;
 	return (int32_t)*slot - 1;
 }
@@ -127,7 +128,7 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 		       app_protocol);
 	node_int(node_get(found, "port"), 1, 65535, &number);
 	snprintf(name, sizeof(name), "%s/%s:%u", ns, service, (unsigned)number);
-	return backend_get(t, name);
+	return backend_get(t, s, name);
 }
 
 /* ---- slices ---- */

@@ -89,9 +89,16 @@ struct model_match {
 	uint32_t rule_index, match_index;
 };
 
+/* How a backend's endpoints are chosen and judged. */
+struct model_balance {
+	struct weir_backend fixed; /* without id, proto and the strings */
+	const char *hash_name, *cookie_name, *cookie_path; /* NULL: empty */
+};
+
 struct model_backend {
 	const char *name; /* "ns/service:port": its identity */
 	uint8_t proto;	  /* enum weir_proto */
+	struct model_balance balance;
 	size_t n_endpoints;
 	size_t cap_endpoints;		 /* translate_endpoints() reuses the memory */
 	struct weir_endpoint *endpoints; /* sorted by address, port; no two alike */

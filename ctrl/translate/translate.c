@@ -126,6 +126,7 @@ void translate(const struct store *s, const struct translate_options *options, s
 	ingress_translate(&t);
 	gateway_translate(&t);
 	httproute_translate(&t);
+	balance_check_services(&t);
 	check_kind(&t, KUBE_ENDPOINT_SLICE);
 	endpoints_check_slices(&t);
 	endpoints_fill(&t, m);

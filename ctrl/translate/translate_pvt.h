@@ -82,6 +82,10 @@ void endpoints_check_slices(struct translation *t);
 /* Sets the endpoints of the backends that m names. Returns how many changed. */
 size_t endpoints_fill(struct translation *t, struct model *m);
 
+/* balance.c: what the annotations of a Service say, without problems; and the problems that those of all Services have. */
+void balance_read(struct translation *t, const struct kube_object *service, struct model_balance *out);
+void balance_check_services(struct translation *t);
+
 /* httproute.c: the backend that a reference names, or -1 after a problem. */
 int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref);
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What strings of a snapshot may be: host names, header names and values, paths. For the checker and for weir-ctrl. */
+/* What strings of a snapshot may be: host names, header names and values, paths; and names of its values. For the checker and for weir-ctrl. */
 #include "snapshot/snapshot.h"
 
 static bool is_host_byte(char b)
@@ -62,4 +62,30 @@ bool snapshot_is_target_path(struct slice path)
 		if (path.p[i] < 0x21 || path.p[i] > 0x7e || path.p[i] == '?' || path.p[i] == '#')
 			return false;
 	return path.n > 0 && path.p[0] == '/';
+}
+
+bool snapshot_is_cookie_path(struct slice path)
+{
+	for (size_t i = 0; i < path.n; i++)
+		if (path.p[i] < 0x21 || path.p[i] > 0x7e || path.p[i] == ';')
+			return false;
+	return path.n > 0 && path.n <= WEIR_MAX_COOKIE_PATH && path.p[0] == '/';
+}
+
+const char *snapshot_balance_name(uint8_t balance)
+{
+	static const char *const names[] = {
+		[WEIR_BALANCE_ROUND_ROBIN] = "round-robin", [WEIR_BALANCE_LEAST_REQUEST] = "least-request",
+		[WEIR_BALANCE_RANDOM] = "random", [WEIR_BALANCE_MAGLEV] = "maglev", [WEIR_BALANCE_RING_HASH] = "ring-hash",
+	};
+
+	return names[balance];
+}
+
+const char *snapshot_hash_on_name(uint8_t hash_on)
+{
+	static const char *const names[] = {
+		[WEIR_HASH_SOURCE] = "source-address", [WEIR_HASH_HEADER] = "header", [WEIR_HASH_COOKIE] = "cookie"};
+
+	return names[hash_on];
 }

@@ -44,6 +44,12 @@ bool snapshot_is_field_value(struct slice value);
 bool snapshot_is_host(struct slice host);
 /* Can stand as a request's path: begins with a slash; visible ASCII but '?' and '#'. */
 bool snapshot_is_target_path(struct slice path);
+/* Can stand as the Path of a cookie (RFC 6265 4.1.1): begins with a slash; visible ASCII but ';'. */
+bool snapshot_is_cookie_path(struct slice path);
+
+/* Of a checked backend's fields, as annotations have them: "least-request", "source-address". */
+const char *snapshot_balance_name(uint8_t balance);
+const char *snapshot_hash_on_name(uint8_t hash_on);
 
 /* The smaller of two limits, of which 0 is none set. */
 static inline uint32_t snapshot_least_limit(uint32_t a, uint32_t b)

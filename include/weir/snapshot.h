@@ -289,13 +289,64 @@ struct weir_header_op {
 	struct weir_str value; /* empty for REMOVE, and for it alone */
 };
 
+/* How an endpoint is chosen. */
+enum weir_balance {
+	WEIR_BALANCE_ROUND_ROBIN = 0,
+	WEIR_BALANCE_LEAST_REQUEST = 1, /* the one of two with fewer requests in hand */
+	WEIR_BALANCE_RANDOM = 2,
+	WEIR_BALANCE_MAGLEV = 3,
+	WEIR_BALANCE_RING_HASH = 4,
+};
+
+/* What MAGLEV and RING_HASH hash. */
+enum weir_hash_on {
+	WEIR_HASH_SOURCE = 0, /* the client's address */
+	WEIR_HASH_HEADER = 1, /* the first field of that name */
+	WEIR_HASH_COOKIE = 2,
+};
+
+enum weir_affinity {
+	WEIR_AFFINITY_NONE = 0,
+	WEIR_AFFINITY_COOKIE = 1, /* a cookie of Weir's names the endpoint */
+};
+
+enum weir_same_site {
+	WEIR_SAME_SITE_UNSET = 0, /* no such attribute */
+	WEIR_SAME_SITE_LAX = 1,
+	WEIR_SAME_SITE_STRICT = 2,
+	WEIR_SAME_SITE_NONE = 3,
+};
+
+#define WEIR_MAX_COOKIE_NAME 64u  /* bytes of the name of a cookie, one of ours or one that is hashed */
+#define WEIR_MAX_COOKIE_PATH 256u /* bytes */
+#define WEIR_MAX_SLOW_START_MS 86400000u
+#define WEIR_MAX_EJECTION_MS 86400000u
+
 struct weir_backend {
 	uint64_t id;	      /* hash64() of name, seed 0: stable over restarts of weir-ctrl; never 0 */
 	struct weir_str name; /* "namespace/service:port" */
 	uint8_t proto;	      /* enum weir_proto */
-	uint8_t balance;      /* 0: weighted round robin */
-	uint8_t reserved0[6];
+	uint8_t balance;      /* enum weir_balance */
+	uint8_t hash_on;      /* enum weir_hash_on */
+	uint8_t affinity;     /* enum weir_affinity */
+	uint8_t same_site;    /* of the cookie: enum weir_same_site */
+	uint8_t max_ejected_percent; /* of the endpoints, at one time; 0 to 100 */
+	uint16_t reserved0;
 	uint32_t connect_timeout_ms; /* 0: the dataplane's default */
+	uint32_t slow_start_ms;	     /* of an endpoint that joins; 0: none */
+	struct weir_str hash_name;   /* HEADER: in lower case, or COOKIE; empty for SOURCE, and for it alone */
+	struct weir_str cookie_name; /* affinity: a token; else empty */
+	struct weir_str cookie_path; /* affinity: begins with a slash; else empty */
+	uint32_t cookie_max_age_s;   /* 0: until the browser ends */
+	uint32_t max_connections;    /* of all workers together; 0: no bound */
+	uint32_t max_requests;	     /* of one connection to an endpoint; 0: no bound */
+	/* Ejection: by failures on end, and by a share of successes that is far below the others'. */
+	uint32_t eject_failures;     /* on end; 0: not by these */
+	uint32_t eject_base_ms;	     /* the first time; n times as long the n-th time */
+	uint32_t eject_max_ms;	     /* at least eject_base_ms */
+	uint32_t success_window_ms;  /* in which successes are counted; 0: not by these */
+	uint32_t success_deviations; /* so many thousandths of a standard deviation below the mean */
+	uint32_t success_requests;   /* of an endpoint in a window, with which it is judged; at least 1 where there is a window */
 	uint32_t reserved1;
 };
 
