@@ -68,6 +68,8 @@ struct config {
 	uint32_t n_requests, n_mirrors, n_tunnels;
 	uint32_t n_upstreams; /* connections to endpoints */
 	uint32_t n_backends, n_endpoints;
+	uint32_t balance_kb; /* for tables by which endpoints are chosen */
+	char affinity_key_file[256]; /* "": a random key */
 	uint32_t n_tries;	  /* of one request */
 	uint32_t n_upstream_idle; /* idle connections kept, per endpoint */
 	uint32_t n_upstream_max;  /* connections per endpoint */

@@ -376,6 +376,10 @@ static const struct key pools_keys[] = {
 	    "Tunnels (WebSocket and the like) of a worker, open or asked for; more are answered 503."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
 	U32("endpoints", n_endpoints, 16, 8388608, "32768", "Endpoints of all backends."),
+	U32("balance_kb", balance_kb, 4, 4194304, "8192",
+	    "Memory in KiB of a worker's tables by which endpoints are chosen: about 70 for each backend with `maglev`, 1.3 for each "
+	    "endpoint with `ring-hash`, 16 bytes for each endpoint otherwise; none for round robin without slow start. A backend for "
+	    "which there is none gets plain round robin."),
 	U32("neighbours", n_neighbours, 16, 1048576, "1024", "Next hops whose link address is known or looked for."),
 	U32("neighbour_queue", neighbour_queue, 1, 1024, "32", "Packets that wait for the link address of one next hop."),
 	U32("redirect_ring", redirect_ring, 64, 65536, "2048",
@@ -453,6 +457,14 @@ static const struct key control_keys[] = {
 	{0},
 };
 
+static const struct key affinity_keys[] = {
+	{.name = "key_file", .type = KEY_TEXT, .offset = OFF(affinity_key_file),
+	 .max = sizeof(((struct config *)0)->affinity_key_file), .def = "none",
+	 .help = "File with 64 hex digits, the key of the cookies by which sessions keep to an endpoint. Nodes with the same key "
+		 "know each other's. Without it, a random key at each start."},
+	{0},
+};
+
 const struct key config_keys[] = {
 	{.name = "ports", .type = KEY_LIST, .keys = port_keys, .begin = begin_port, .help = "The ports that Weir owns. Required."},
 	{.name = "listen", .type = KEY_CUSTOM, .set = set_listen, .def = "all addresses of the ports",
@@ -471,6 +483,7 @@ const struct key config_keys[] = {
 		 "annotations: `weir.dev/header-timeout`, `idle-timeout`, `body-timeout`, `body-min-rate`, `connect-timeout`, "
 		 "`first-byte-timeout`, `request-timeout`, `tunnel-idle-timeout` and `tunnel-lifetime`, as durations such as `1m30s`, `0s` "
 		 "for none. A header timeout is the Gateway's alone."},
+	{.name = "affinity", .type = KEY_SECTION, .keys = affinity_keys, .help = "Sessions that keep to an endpoint by a cookie."},
 	{.name = "control", .type = KEY_SECTION, .keys = control_keys, .help = "The way to weir-ctrl."},
 	{0},
 };

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -22,9 +23,11 @@
 #include <rte_ring_elem.h>
 
 #include "base/log.h"
+#include "upstream/upstream.h"
 
 #define POOL_CACHE 256
 #define STOP_WAIT_MS 2000
+#define MAX_CAPS 8192 /* backends with a bound of connections, in the life of a dataplane: 2 MiB */
 
 static int lcore_socket(unsigned worker)
 {
@@ -327,6 +330,52 @@ void dataplane_update_ports(struct dataplane *d)
 	s->n_ports = d->n_ports;
 }
 
+/* 32 bytes as hex digits, and perhaps the end of a line. */
+static bool read_key(const char *path, uint8_t key[32])
+{
+	char text[66] = "";
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	if (!f)
+		return false;
+	errno = EINVAL; /* of a file that can be read, and is wrong */
+	n = fread(text, 1, sizeof(text), f);
+	fclose(f);
+	if (n == 65 && text[64] == '\n')
+		n--;
+	if (n != 64 || strspn(text, "0123456789abcdefABCDEF") != 64)
+		return false;
+	for (unsigned i = 0; i < 32; i++) {
+		const char pair[3] = {text[2 * i], text[2 * i + 1], 0};
+
+		key[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return true;
+}
+
+static int start_affinity(struct dataplane *d)
+{
+	const char *path = d->config.affinity_key_file;
+
+	if (*path && !read_key(path, d->affinity_key)) {
+		log_error("affinity: key_file: %s: %s; expected 64 hex digits (32 bytes)", path, strerror(errno));
+		return -EINVAL;
+	}
+	if (!*path) {
+		if (getrandom(d->affinity_key, sizeof(d->affinity_key), 0) != (ssize_t)sizeof(d->affinity_key))
+			return -EIO;
+		log_info("affinity: no key_file: cookies of sessions do not outlive this dataplane, and no other one knows them");
+	}
+	d->caps = upstream_caps_create(d->config.n_backends < MAX_CAPS ? d->config.n_backends : MAX_CAPS);
+	return d->caps ? 0 : -ENOMEM;
+}
+
+static void stop_affinity(struct dataplane *d)
+{
+	upstream_caps_destroy(d->caps);
+}
+
 static void stop_workers(struct dataplane *d)
 {
 	for (unsigned i = d->config.n_workers; i-- > 0;)
@@ -369,9 +418,11 @@ static int start_workers(struct dataplane *d)
 			.stats = ctl_stats_worker(d->stats, i),
 			.log = d->log,
 			.socket = lcore_socket(i),
+			.caps = d->caps,
 		};
 
 		memcpy(wc.secret, random.secret, sizeof(wc.secret));
+		memcpy(wc.affinity_key, d->affinity_key, sizeof(wc.affinity_key));
 		wc.seed = random.seed[i];
 		d->workers[i] = worker_create(&wc);
 		if (!d->workers[i]) {
@@ -446,6 +497,7 @@ static const struct step {
 	{"ports", start_ports, stop_ports},
 	{"steering", start_steering, stop_steering},
 	{"control socket", start_ctl, stop_ctl}, /* before the workers: at the end it frees what they give back */
+	{"affinity", start_affinity, stop_affinity},
 	{"workers", start_workers, stop_workers},
 	{"worker cores", start_lcores, stop_lcores},
 };

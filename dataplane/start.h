@@ -33,6 +33,8 @@ struct dataplane {
 	struct net_port ports[WEIR_MAX_PORTS];
 	struct net_iface ifaces[NET_MAX_IFACES];
 	struct steer steer;
+	uint8_t affinity_key[32];
+	struct upstream_caps *caps;
 	struct worker *workers[WEIR_MAX_WORKERS];
 	unsigned n_launched;
 	struct ctl *ctl;

@@ -316,7 +316,7 @@ static bool create_tcp(struct worker *w)
 static bool create_upstream(struct worker *w)
 {
 	const struct config *c = w->wc.config;
-	const struct upstream_config uc = {
+	struct upstream_config uc = {
 		.tcp = w->tcp,
 		.net = w->net,
 		.wheel = &w->wheel,
@@ -332,8 +332,12 @@ static bool create_upstream(struct worker *w)
 		.seed = w->wc.seed,
 		.backend_cc = backend_cc,
 		.backend_cc_ctx = c,
+		.n_table_pages = (uint32_t)((uint64_t)c->balance_kb * 1024 / 4096),
+		.caps = w->wc.caps,
+		.n_workers = w->wc.n_workers,
 	};
 
+	memcpy(uc.affinity_key, w->wc.affinity_key, sizeof(uc.affinity_key));
 	w->upstream = upstream_create(&uc);
 	return w->upstream != NULL;
 }

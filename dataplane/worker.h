@@ -14,6 +14,7 @@
 #include "weir/snapshot.h"
 
 struct rte_ring;
+struct upstream_caps;
 struct worker;
 
 enum worker_msg_type {
@@ -64,6 +65,8 @@ struct worker_config {
 	int socket;	    /* NUMA node of its core */
 	uint8_t secret[16]; /* of its TCP */
 	uint64_t seed;	    /* for choices that need no secret */
+	uint8_t affinity_key[32];   /* the same for all workers */
+	struct upstream_caps *caps; /* likewise */
 };
 
 struct worker *worker_create(const struct worker_config *wc);

@@ -217,6 +217,8 @@ void http1_write_response_head(struct buf *out, const struct http_head *h, const
 		buf_str(out, http_status_reason(h->status));
 	buf_str(out, "\r\n");
 	write_fields(out, h, f->changes, is_dropped_from_response);
+	if (f->set_cookie.n)
+		http1_write_field(out, SLICE("Set-Cookie"), f->set_cookie);
 	if (f->upgrade) {
 		changes_write(out, f->changes);
 		upgrade_write(out, h);

@@ -197,6 +197,7 @@ struct http1_forward {
 	struct slice via;	 /* requests: appended to Via, if not empty */
 	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
 	struct slice date;	 /* final responses: Date, where absent and if not empty (RFC 9110 6.6.1) */
+	struct slice set_cookie; /* responses: the value of one more Set-Cookie, which changes do not touch; empty: none */
 	bool chunked;		 /* responses: the body will be sent chunked */
 	bool upgrade;		 /* Connection: upgrade, and Upgrade: what the head asks for, or answers, of what may be asked for */
 	bool close;		 /* Connection: close */

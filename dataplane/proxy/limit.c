@@ -144,6 +144,8 @@ void limit_on_deadline(struct request *rq, uint64_t now_us)
 	if (whole_deadline(rq) > now_us && rate_deadline(rq) <= now_us && (judge_rate(rq, now_us) || !limit_is_due(rq, now_us)))
 		return;
 	rq->n_tries = UINT8_MAX; /* time is up for other endpoints too */
+	if (rq->uc && rq->is_connected && rq->body_sent && !rq->has_response)
+		upstream_result(rq->client->p->cfg.upstream, rq->uc, false, now_us);
 	if (whole_deadline(rq) <= now_us) {
 		reply_error(rq, WEIR_R_REQ_TIMEOUT, 504, SLICE("the request took too long"), now_us);
 	} else if (rq->response_sent && tcp_unacked(rq->client->tcp)) {

@@ -31,6 +31,7 @@
 #define DRAIN_LATE_MS 1000	  /* for the first request of a client whose handshake was under way when the drain began */
 /* What a request takes along of its filters: those of its rule and those of its split. */
 #define FILTER_ROOM (2 * WEIR_MAX_FILTER_BYTES)
+#define COOKIE_ROOM (WEIR_MAX_COOKIE_NAME + WEIR_MAX_COOKIE_PATH + 128) /* of affinity, with its attributes */
 
 enum client_state {
 	CLIENT_FREE,
@@ -131,6 +132,7 @@ struct request {
 	struct mirror *mirrors;	  /* those that its body still goes to */
 	struct tunnel *tunnel;	  /* kept for the case that its Upgrade is accepted; NULL: none is asked for */
 	struct upstream_tried tried;
+	struct upstream_want want;
 	uint64_t backend_id;
 	struct weir_ip client_addr; /* the connection's peer; from the complete head on whom trusted hops say it is */
 	uint32_t believed;	    /* fields of a trusted hop that are taken over: http_field_bit() */
@@ -148,6 +150,7 @@ struct request {
 	uint8_t n_tries;
 	uint8_t n_interim; /* 1xx responses so far */
 	bool has_head : 1;	 /* its own head is complete */
+	uint8_t cookie_token_at; /* in cookie */
 	bool is_broken : 1;	 /* relaying failed midway: neither connection can go on */
 	bool is_connected : 1;
 	bool head_sent : 1;	 /* to the endpoint */
@@ -169,6 +172,7 @@ struct request {
 	struct slice changes, response_changes; /* as http1_change_add() packs them */
 	struct slice host, path_head, path_tail;
 	struct request_log log;
+	struct slice cookie; /* behind them: what binds the client to its endpoint; empty: nothing does */
 	struct http1_parser parser, response_parser;
 	struct http1_body body, response_body;
 	struct http_head head, response;
@@ -313,6 +317,14 @@ struct filter_source {
  * that is among them. False: it did, and the request is gone.
  */
 bool filters_take(struct request *rq, const struct filter_source *from, uint64_t now_us);
+
+/*
+ * session.c: what of the request chooses an endpoint of the backend; and the
+ * value of Set-Cookie for its answer, once a response has come: empty if the client
+ * has that cookie already, or the backend has no affinity.
+ */
+void session_take(struct request *rq, const struct filter_source *from, const struct weir_backend *b);
+struct slice session_cookie(struct request *rq);
 
 /*
  * mirror.c. Copies of a request that goes to a backend, as the filters say: of

@@ -278,13 +278,16 @@ static bool write_response_head(struct request *rq, const struct http1_forward *
 /* A 101 makes a tunnel if the client asked for it, and is an error otherwise. */
 static void take_upgrade(struct request *rq, uint64_t now_us)
 {
-	const struct http1_forward f = {.upgrade = true, .changes = rq->response_changes};
+	const struct http1_forward f = {.upgrade = true, .changes = rq->response_changes, .set_cookie = session_cookie(rq)};
 
 	if (!rq->tunnel || !http1_is_upgrade_of(&rq->response, &rq->head)) {
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "the endpoint switched protocols unasked", now_us);
 		return;
 	}
 	if (write_response_head(rq, &f)) {
+		if (f.set_cookie.n)
+			stat_inc(rq->client->p->stats, WEIR_C_AFFINITY_SET);
+		upstream_result(rq->client->p->cfg.upstream, rq->uc, true, now_us);
 		tunnel_open(rq, now_us);
 		return;
 	}
@@ -356,6 +359,7 @@ static bool read_head(struct request *rq, uint64_t now_us)
 	if (rq->response.status < 200)
 		return take_interim(rq, now_us);
 	rq->has_response = true;
+	upstream_result(rq->client->p->cfg.upstream, rq->uc, rq->response.status < 502 || rq->response.status > 504, now_us);
 	http1_body_init(&rq->response_body, &rq->response, true);
 	if (rq->head.takes_trailers) /* to others they would be no use: who does not say so may drop them (RFC 9110 6.5.1) */
 		request_keep_trailers(&rq->response_body, &rq->response, &rq->response_parser);
@@ -368,6 +372,7 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 
 	choose_framing(rq, &f);
 	f.date = proxy_date(rq->client->p, now_us);
+	f.set_cookie = session_cookie(rq);
 	if (!write_response_head(rq, &f)) {
 		if (tcp_send_room(rq->client->tcp) > rq->client->p->scratch_size) { /* not room: mbufs, or closed */
 			request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
@@ -376,6 +381,8 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 		return false;
 	}
 	rq->response_sent = true;
+	if (f.set_cookie.n)
+		stat_inc(rq->client->p->stats, WEIR_C_AFFINITY_SET);
 	request_let_go(rq, &rq->response_held);
 	if (http1_body_is_done(&rq->response_body))
 		rq->response_done = true;
@@ -408,6 +415,7 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 		rq->response_done = true;
 		return true;
 	case RELAYED_BAD:
+		upstream_result(rq->client->p->cfg.upstream, rq->uc, false, now_us);
 		truncated(rq, WEIR_R_REQ_UPSTREAM_BAD, now_us);
 		return false;
 	case RELAYED_FAILED:
@@ -420,6 +428,7 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 	if (!tcp_is_eof(up) || http1_body_is_done(&rq->response_body))
 		return r == RELAYED_SOME;
 	if (rq->response_body.kind != HTTP_BODY_UNTIL_CLOSE) {
+		upstream_result(rq->client->p->cfg.upstream, rq->uc, false, now_us);
 		truncated(rq, WEIR_R_REQ_UPSTREAM_TRUNCATED, now_us);
 		return false;
 	}

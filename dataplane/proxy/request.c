@@ -150,6 +150,7 @@ static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsi
 		.fresh = fresh,
 		.connect_ms = rq->limits.connect_ms,
 		.tried = &rq->tried,
+		.want = &rq->want,
 		.event = upstream_on_event,
 		.user = rq,
 	};
@@ -196,6 +197,7 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
 	const struct weir_rule *rule = from->rule;
 	uint32_t i = route_pick_split(s, rule, (uint32_t)proxy_random(rq->client->p));
 	const struct weir_split *split = i == WEIR_NONE ? NULL : snapshot_split(s, i);
+	const struct weir_backend *b;
 
 	if (!split || split->backend == WEIR_NONE) {
 		reply_error(rq, WEIR_R_REQ_BAD_BACKEND_REF, split ? split->status : 500,
@@ -210,8 +212,10 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
 		return;
 	}
 	mirrors_start(rq, from, now_us);
-	record_backend(rq, s, snapshot_backend(s, split->backend));
-	rq->backend_id = snapshot_backend(s, split->backend)->id;
+	b = snapshot_backend(s, split->backend);
+	record_backend(rq, s, b);
+	rq->backend_id = b->id;
+	session_take(rq, from, b);
 	start_try(rq, false, WEIR_N_REASONS, 0, NULL, now_us);
 }
 
@@ -317,6 +321,8 @@ void request_try_failed(struct request *rq, enum weir_reason why, unsigned statu
 	struct proxy *p = rq->client->p;
 	bool was_stale = rq->uc && upstream_is_reused(rq->uc) && !rq->response_begun;
 
+	if (rq->uc && !was_stale)
+		upstream_result(p->cfg.upstream, rq->uc, false, now_us);
 	if (rq->uc)
 		upstream_discard(p->cfg.upstream, rq->uc, true, now_us);
 	rq->uc = NULL;

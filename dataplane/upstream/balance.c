@@ -1,12 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The choice of an endpoint: round robin, smooth and weighted where weights
- * differ. Ready ones; if there are none, those that still serve while they
- * terminate (as the Kubernetes proxies do, KEP-1669).
+ * What the algorithms share: who may be chosen at all, plain round robin,
+ * which needs no table, and the work on tables in slices.
+ *
+ * Healthy endpoints come first; then, only where all of these were tried,
+ * ejected ones; then those that still serve while they terminate (as the Kubernetes
+ * proxies do where nothing else is left, KEP-1669).
  */
+#include <string.h>
+
 #include "upstream/upstream_pvt.h"
 
-static bool is_tried(const struct endpoint *e, const struct upstream_tried *tried)
+#define FULL_SHARE 1000u
+#define FIRST_SHARE 100u /* of a new endpoint, when its slow start begins */
+
+uint64_t balance_random64(struct upstream *u)
+{
+	uint64_t x = u->prng; /* xorshift64*: Vigna, ACM TOMS 42, 2016 */
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	u->prng = x;
+	return x * 0x2545f4914f6cdd1dull;
+}
+
+/* -- who may be chosen */
+
+bool endpoint_is_tried(const struct endpoint *e, const struct upstream_tried *tried)
 {
 	for (unsigned i = 0; i < tried->n && i < UPSTREAM_MAX_TRIED; i++)
 		if (tried->endpoint[i] == e->id)
@@ -14,21 +35,43 @@ static bool is_tried(const struct endpoint *e, const struct upstream_tried *trie
 	return false;
 }
 
-static bool is_usable(const struct endpoint *e, bool last_resort)
+void endpoint_set_level(struct endpoint *e)
 {
-	if (last_resort)
-		return (e->flags & WEIR_EP_SERVING) != 0;
-	return (e->flags & WEIR_EP_READY) && !(e->flags & WEIR_EP_TERMINATING);
+	if ((e->flags & WEIR_EP_READY) && !(e->flags & WEIR_EP_TERMINATING))
+		e->level = e->is_ejected ? LEVEL_EJECTED : LEVEL_HEALTHY;
+	else
+		e->level = e->flags & WEIR_EP_SERVING ? LEVEL_LEAVING : LEVEL_UNUSABLE;
 }
 
-static struct endpoint *pick_plain(struct backend *b, const struct upstream_tried *tried, bool last_resort)
+struct endpoint *balance_at(struct upstream *u, const struct backend *b, const struct choice *c, uint32_t place)
+{
+	struct endpoint *e = &u->endpoints[place];
+
+	return e->backend == b && e->level == LEVEL_HEALTHY && !endpoint_is_tried(e, c->tried) ? e : NULL;
+}
+
+uint32_t balance_share(const struct backend *b, struct endpoint *e, uint64_t now_us)
+{
+	uint64_t all_us = (uint64_t)b->set.slow_start_ms * 1000;
+	uint64_t us = now_us - e->start_us;
+
+	if (!e->start_us || !all_us)
+		return FULL_SHARE;
+	if (us >= all_us) {
+		e->start_us = 0;
+		return FULL_SHARE;
+	}
+	return FIRST_SHARE + (uint32_t)((FULL_SHARE - FIRST_SHARE) * us / all_us);
+}
+
+static struct endpoint *pick_plain(struct backend *b, const struct upstream_tried *tried, enum endpoint_level level)
 {
 	struct endpoint *e = b->turn ? b->turn : b->endpoints;
 
 	for (uint32_t i = 0; i < b->n_endpoints; i++) {
 		struct endpoint *next = e->next ? e->next : b->endpoints;
 
-		if (is_usable(e, last_resort) && !is_tried(e, tried)) {
+		if (e->level <= level && !endpoint_is_tried(e, tried)) {
 			b->turn = next;
 			return e;
 		}
@@ -37,30 +80,192 @@ static struct endpoint *pick_plain(struct backend *b, const struct upstream_trie
 	return NULL;
 }
 
-/* Each gains its weight; the richest is taken and pays what all gained. */
-static struct endpoint *pick_weighted(struct backend *b, const struct upstream_tried *tried, bool last_resort)
-{
-	struct endpoint *best = NULL;
-	int64_t total = 0;
-
-	for (struct endpoint *e = b->endpoints; e; e = e->next) {
-		if (!is_usable(e, last_resort) || is_tried(e, tried))
-			continue;
-		e->current += e->weight;
-		total += e->weight;
-		if (!best || e->current > best->current)
-			best = e;
-	}
-	if (best)
-		best->current -= total;
-	return best;
-}
-
-struct endpoint *balance_pick(struct backend *b, const struct upstream_tried *tried)
+struct endpoint *balance_pick(struct upstream *u, struct backend *b, const struct choice *c)
 {
 	struct endpoint *e = NULL;
 
-	for (int last_resort = 0; last_resort < 2 && !e; last_resort++)
-		e = b->has_weights ? pick_weighted(b, tried, last_resort) : pick_plain(b, tried, last_resort);
+	if (b->table.algo)
+		e = b->table.algo->pick(u, b, c);
+	if (!e && b->n_ready)
+		e = pick_plain(b, c->tried, LEVEL_HEALTHY);
+	if (!e && b->n_ejected)
+		e = pick_plain(b, c->tried, LEVEL_EJECTED);
+	if (!e && b->n_leaving)
+		e = pick_plain(b, c->tried, LEVEL_LEAVING);
 	return e;
+}
+
+/* -- tables */
+
+static const struct balance_algo *algo_of(const struct backend *b)
+{
+	switch ((enum weir_balance)b->set.balance) {
+	case WEIR_BALANCE_ROUND_ROBIN:
+		return b->has_weights || b->set.slow_start_ms ? &balance_weighted : NULL;
+	case WEIR_BALANCE_LEAST_REQUEST:
+		return &balance_least;
+	case WEIR_BALANCE_RANDOM:
+		return &balance_random;
+	case WEIR_BALANCE_MAGLEV:
+		return &balance_maglev;
+	case WEIR_BALANCE_RING_HASH:
+		return &balance_ring;
+	}
+	return NULL;
+}
+
+static void table_free(struct upstream *u, struct table *t)
+{
+	paged_free(&u->pages, &t->e);
+	t->algo = NULL;
+}
+
+/* The build of this backend, if there is one, is of no use any more. */
+static void build_drop(struct upstream *u, struct backend *b)
+{
+	struct build *w = &u->build;
+
+	if (w->b != b)
+		return;
+	table_free(u, &w->table);
+	paged_free(&u->pages, &w->scratch);
+	w->b = NULL;
+}
+
+/* Candidates are the ready ones, be they ejected or not: ejections pass, and need no new table. */
+static bool is_candidate(const struct endpoint *e)
+{
+	return e->level <= LEVEL_EJECTED;
+}
+
+const struct endpoint *build_next(struct build *w)
+{
+	const struct endpoint *e = w->next;
+
+	while (e && !is_candidate(e))
+		e = e->next;
+	w->next = e ? e->next : NULL;
+	return e;
+}
+
+static bool build_begin(struct upstream *u, struct backend *b)
+{
+	struct build *w = &u->build;
+
+	*w = (struct build){.b = b, .algo = algo_of(b), .next = b->endpoints, .n = b->n_ready};
+	if (w->algo->begin(u, w))
+		return true;
+	build_drop(u, b);
+	return false;
+}
+
+static void build_done(struct upstream *u)
+{
+	struct build *w = &u->build;
+
+	table_free(u, &w->b->table);
+	paged_free(&u->pages, &w->scratch);
+	w->b->table = w->table;
+	w->b->table.algo = w->algo;
+	w->b = NULL;
+}
+
+/* Goes on with the backend's table. True: nothing is left to do for it. */
+static bool build_step(struct upstream *u, struct backend *b)
+{
+	if (u->build.b != b) {
+		if (!algo_of(b) || b->n_ready == 0) {
+			table_free(u, &b->table);
+			return true;
+		}
+		if (!build_begin(u, b)) {
+			table_free(u, &b->table); /* its pages may be what is missing */
+			if (!build_begin(u, b)) {
+				stat_inc(u->stats, WEIR_C_BALANCE_NO_ROOM);
+				return true;
+			}
+		}
+	}
+	if (!u->build.algo->step(u, &u->build))
+		return false;
+	build_done(u);
+	return true;
+}
+
+/* -- work in slices */
+
+void balance_queue(struct upstream *u, struct backend *b)
+{
+	if (b->is_queued)
+		return;
+	b->is_queued = true;
+	b->next_queued = NULL;
+	if (u->queue)
+		u->queue_tail->next_queued = b;
+	else
+		u->queue = b;
+	u->queue_tail = b;
+}
+
+void balance_work(struct upstream *u, unsigned n_steps, uint64_t now_us)
+{
+	while (u->queue && n_steps--) {
+		struct backend *b = u->queue;
+
+		if (b->needs_table)
+			b->needs_table = !build_step(u, b);
+		else if (b->needs_scan)
+			b->needs_scan = !outlier_scan(u, b, now_us);
+		if (b->needs_table || b->needs_scan)
+			continue;
+		b->is_queued = false;
+		u->queue = b->next_queued;
+	}
+	if (u->queue && !wheel_is_armed(&u->work))
+		wheel_arm(u->cfg.wheel, &u->work, u->cfg.wheel_kind, now_us + 1); /* the next tick, not this one */
+}
+
+/* Who changes again and again goes behind those who wait: else its table, never complete, would keep theirs back. */
+static void queue_last(struct upstream *u, struct backend *b)
+{
+	if (u->queue == b && b->next_queued) {
+		u->queue = b->next_queued;
+		b->is_queued = false;
+	}
+	balance_queue(u, b);
+}
+
+void balance_changed(struct upstream *u, struct backend *b, uint64_t now_us)
+{
+	build_drop(u, b);
+	if (b->table.algo && b->table.algo != algo_of(b))
+		table_free(u, &b->table);
+	b->needs_table = algo_of(b) != NULL;
+	if (!b->needs_table)
+		return;
+	queue_last(u, b);
+	if (!wheel_is_armed(&u->work))
+		wheel_arm(u->cfg.wheel, &u->work, u->cfg.wheel_kind, now_us + 1); /* the next tick, not this one */
+}
+
+void balance_forget(struct upstream *u, struct backend *b)
+{
+	struct backend **p = &u->queue;
+
+	build_drop(u, b);
+	table_free(u, &b->table);
+	if (u->scan.b == b)
+		u->scan.b = NULL;
+	if (!b->is_queued)
+		return;
+	u->queue_tail = NULL;
+	while (*p) {
+		if (*p == b)
+			*p = b->next_queued;
+		else {
+			u->queue_tail = *p;
+			p = &(*p)->next_queued;
+		}
+	}
+	b->is_queued = false;
 }

@@ -6,7 +6,8 @@
  */
 #include "upstream/upstream_pvt.h"
 
-#define HAND_STEPS 256 /* connections looked at for an idle one */
+#define HAND_STEPS 256 /* connections, or endpoints, looked at for an idle one */
+#define CAPPED_IDLE_MS 1000 /* of a backend with a bound: other workers may want to open theirs */
 
 static void set_idle_gauge(struct upstream *u, int change)
 {
@@ -32,7 +33,7 @@ static void unlink_idle(struct upstream *u, struct upstream_conn *uc)
 
 void endpoint_free(struct upstream *u, struct endpoint *ep)
 {
-	assert(ep->n_conns == 0 && !ep->idle);
+	assert(ep->n_conns == 0 && !ep->idle && !ep->is_ejected);
 	ep->next = u->free_endpoints;
 	u->free_endpoints = ep;
 	u->n_free_endpoints++;
@@ -48,7 +49,11 @@ void conn_free(struct upstream *u, struct upstream_conn *uc)
 	uc->next = u->free_conns;
 	u->free_conns = uc;
 	ep->n_conns--;
-	if (ep->is_gone && ep->n_conns == 0)
+	if (ep->backend)
+		ep->backend->n_conns--;
+	if (ep->cap)
+		cap_add(ep->cap, -1);
+	if (!ep->backend && ep->n_conns == 0)
 		endpoint_free(u, ep);
 }
 
@@ -90,12 +95,10 @@ void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now
 	uc->event(uc, uc->user, events, now_us);
 }
 
-void pool_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
+void pool_on_timer(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
-	struct upstream_conn *uc = (struct upstream_conn *)(void *)t; /* its first field */
-
 	assert(uc->state == UC_IDLE);
-	evict(ctx, uc, now_us);
+	evict(u, uc, now_us);
 }
 
 struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_t now_us)
@@ -118,6 +121,7 @@ struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_
 void pool_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
 	struct endpoint *ep = uc->ep;
+	uint32_t idle_ms = ep->cap && u->cfg.idle_ms > CAPPED_IDLE_MS ? CAPPED_IDLE_MS : u->cfg.idle_ms;
 
 	uc->state = UC_IDLE;
 	uc->event = NULL;
@@ -128,7 +132,7 @@ void pool_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 		uc->next->prev = uc;
 	ep->idle = uc;
 	ep->n_idle++;
-	wheel_arm(u->cfg.wheel, &uc->timer, u->cfg.wheel_kind, now_us + (uint64_t)u->cfg.idle_ms * 1000);
+	wheel_arm(u->cfg.wheel, &uc->timer, u->cfg.wheel_kind, now_us + (uint64_t)idle_ms * 1000);
 	set_idle_gauge(u, 1);
 }
 
@@ -153,4 +157,15 @@ void pool_close_any(struct upstream *u, uint64_t now_us)
 			return;
 		}
 	}
+}
+
+void pool_close_of(struct upstream *u, struct backend *b, uint64_t now_us)
+{
+	struct endpoint *e = b->endpoints;
+
+	for (unsigned i = 0; i < HAND_STEPS && e; i++, e = e->next)
+		if (e->idle) {
+			evict(u, e->idle, now_us);
+			return;
+		}
 }

@@ -13,13 +13,17 @@
 static bool allocate(struct upstream *u)
 {
 	uint32_t n_buckets = rte_align32pow2(u->cfg.n_backends);
+	uint32_t n_tokens = rte_align32pow2(u->cfg.n_endpoints);
 
 	u->bucket_mask = n_buckets - 1;
+	u->token_mask = n_tokens - 1;
+	u->tokens = rte_calloc("upstream", n_tokens, sizeof(*u->tokens), RTE_CACHE_LINE_SIZE);
 	u->conns = rte_calloc("upstream", u->cfg.n_conns, sizeof(*u->conns), RTE_CACHE_LINE_SIZE);
 	u->endpoints = rte_calloc("upstream", u->cfg.n_endpoints, sizeof(*u->endpoints), RTE_CACHE_LINE_SIZE);
 	u->backends = rte_calloc("upstream", u->cfg.n_backends, sizeof(*u->backends), RTE_CACHE_LINE_SIZE);
 	u->buckets = rte_calloc("upstream", n_buckets, sizeof(*u->buckets), RTE_CACHE_LINE_SIZE);
-	if (!u->conns || !u->endpoints || !u->backends || !u->buckets)
+	if (!u->conns || !u->endpoints || !u->backends || !u->buckets || !u->tokens ||
+	    pages_init(&u->pages, u->cfg.n_table_pages ? u->cfg.n_table_pages : 1) != 0)
 		return false;
 	for (uint32_t i = u->cfg.n_endpoints; i-- > 0;) {
 		u->endpoints[i].next = u->free_endpoints;
@@ -39,7 +43,23 @@ static void release(struct upstream *u)
 	rte_free(u->endpoints);
 	rte_free(u->backends);
 	rte_free(u->buckets);
+	rte_free(u->tokens);
+	pages_fini(&u->pages);
 	rte_free(u);
+}
+
+/* One kind of timer for all: what it is follows from where it lies. */
+static void on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
+{
+	struct upstream *u = ctx;
+	uintptr_t at = (uintptr_t)t;
+
+	if (t == &u->work)
+		balance_work(u, BUILD_STEPS, now_us);
+	else if (at >= (uintptr_t)u->conns && at < (uintptr_t)(u->conns + u->cfg.n_conns))
+		pool_on_timer(u, (struct upstream_conn *)(void *)t, now_us); /* its first field */
+	else
+		outlier_return(u, (struct endpoint *)(void *)t, now_us); /* likewise */
 }
 
 struct upstream *upstream_create(const struct upstream_config *config)
@@ -50,17 +70,21 @@ struct upstream *upstream_create(const struct upstream_config *config)
 		return NULL;
 	u->cfg = *config;
 	u->stats = config->stats;
+	u->prng = config->seed ? config->seed : 1;
 	if (!allocate(u)) {
 		release(u);
 		return NULL;
 	}
-	wheel_handle(config->wheel, config->wheel_kind, pool_on_timer, u);
+	wheel_handle(config->wheel, config->wheel_kind, on_timer, u);
 	return u;
 }
 
 void upstream_destroy(struct upstream *u, uint64_t now_us)
 {
 	upstream_drain(u, now_us);
+	wheel_cancel(u->cfg.wheel, &u->work);
+	for (uint32_t i = 0; i < u->cfg.n_endpoints && u->n_ejected; i++)
+		outlier_return(u, &u->endpoints[i], now_us);
 	release(u);
 }
 
@@ -100,23 +124,37 @@ static int compare(const struct endpoint *e, const struct weir_endpoint *w)
 /* No set lists it any more: idle connections go, busy ones finish. */
 static void let_go(struct upstream *u, struct endpoint *e, uint64_t now_us)
 {
-	e->is_gone = true;
+	affinity_remove(u, e);
+	outlier_return(u, e, now_us);
+	e->backend->n_conns -= e->n_conns;
+	e->backend = NULL;
 	if (e->n_conns == 0)
 		endpoint_free(u, e);
 	else
 		pool_close(u, e, UINT32_MAX, now_us);
 }
 
-static void set_values(struct backend *b, struct endpoint *e, const struct weir_endpoint *w)
+static void set_values(struct backend *b, struct endpoint *e, const struct weir_endpoint *w, uint64_t now_us)
 {
+	bool was_ready = e->level <= LEVEL_EJECTED;
+
 	e->flags = w->flags;
 	e->weight = w->weight;
 	e->cc = b->cc;
-	if (b->endpoints && b->endpoints->weight != w->weight)
+	endpoint_set_level(e);
+	if (b->endpoints->weight != w->weight)
 		b->has_weights = true;
+	b->n_leaving += e->level == LEVEL_LEAVING;
+	if (e->level > LEVEL_EJECTED)
+		return;
+	if (!was_ready && b->is_known)
+		e->start_us = now_us;
+	b->n_ready++;
+	if (w->weight > b->max_weight)
+		b->max_weight = w->weight;
 }
 
-static struct endpoint *make_endpoint(struct upstream *u, const struct weir_endpoint *w)
+static struct endpoint *make_endpoint(struct upstream *u, struct backend *b, const struct weir_endpoint *w)
 {
 	struct endpoint *e = u->free_endpoints;
 
@@ -126,6 +164,11 @@ static struct endpoint *make_endpoint(struct upstream *u, const struct weir_endp
 	e->addr = w->addr;
 	e->port = w->port;
 	e->id = ++u->next_id;
+	e->backend = b;
+	e->level = LEVEL_UNUSABLE;
+	e->rate = UINT32_MAX;
+	e->cap = b->cap;
+	affinity_add(u, e, b->id);
 	return e;
 }
 
@@ -151,6 +194,9 @@ static void merge(struct upstream *u, struct backend *b, const struct weir_endpo
 
 	b->has_weights = false;
 	b->turn = NULL;
+	b->n_ready = b->n_leaving = b->max_weight = 0;
+	if (u->scan.b == b)
+		u->scan.b = NULL;
 	for (uint32_t i = 0; i < set->n_endpoints; i++) {
 		const struct weir_endpoint *w = &set->ep[i];
 
@@ -161,12 +207,12 @@ static void merge(struct upstream *u, struct backend *b, const struct weir_endpo
 			let_go(u, gone, now_us);
 		}
 		if (!*p || compare(*p, w) != 0) {
-			struct endpoint *e = make_endpoint(u, w);
+			struct endpoint *e = make_endpoint(u, b, w);
 
 			e->next = *p;
 			*p = e;
 		}
-		set_values(b, *p, w);
+		set_values(b, *p, w, now_us);
 		p = &(*p)->next;
 	}
 	while (*p) {
@@ -176,6 +222,8 @@ static void merge(struct upstream *u, struct backend *b, const struct weir_endpo
 		let_go(u, gone, now_us);
 	}
 	b->n_endpoints = set->n_endpoints;
+	b->is_known = true;
+	balance_changed(u, b, now_us);
 }
 
 int upstream_set_endpoints(struct upstream *u, const struct weir_endpoint_set *set, uint64_t now_us)
@@ -189,11 +237,13 @@ int upstream_set_endpoints(struct upstream *u, const struct weir_endpoint_set *s
 		return -ENOMEM;
 	}
 	merge(u, b, set, now_us);
+	balance_work(u, SET_STEPS, now_us);
 	return 0;
 }
 
 static void drop_backend(struct upstream *u, struct backend *b, uint64_t now_us)
 {
+	balance_forget(u, b);
 	while (b->endpoints) {
 		struct endpoint *e = b->endpoints;
 
@@ -204,13 +254,64 @@ static void drop_backend(struct upstream *u, struct backend *b, uint64_t now_us)
 	u->free_backends = b;
 }
 
+/* Its connections are counted from now on, or not any more. */
+static void set_cap(struct upstream *u, struct backend *b, bool is_wanted)
+{
+	struct upstream_cap *cap = is_wanted && u->cfg.caps ? cap_find(u->cfg.caps, b->id) : NULL;
+
+	if (is_wanted && u->cfg.caps && !cap)
+		stat_inc(u->stats, WEIR_C_UPSTREAM_CAPS_FULL);
+	if (cap == b->cap)
+		return;
+	for (struct endpoint *e = b->endpoints; e; e = e->next) {
+		if (e->cap)
+			cap_add(e->cap, -(int32_t)e->n_conns);
+		if (cap)
+			cap_add(cap, (int32_t)e->n_conns);
+		e->cap = cap;
+	}
+	b->cap = cap;
+}
+
+static void take_settings(struct upstream *u, struct backend *b, const struct weir_backend *w, uint64_t now_us)
+{
+	const struct settings set = {
+		.balance = w->balance,
+		.affinity = w->affinity,
+		.max_ejected_percent = w->max_ejected_percent,
+		.slow_start_ms = w->slow_start_ms,
+		.max_connections = w->max_connections,
+		.max_requests = w->max_requests,
+		.eject_failures = w->eject_failures,
+		.eject_base_ms = w->eject_base_ms,
+		.eject_max_ms = w->eject_max_ms,
+		.success_window_ms = w->success_window_ms,
+		.success_deviations = w->success_deviations,
+		.success_requests = w->success_requests,
+	};
+	bool is_other = set.balance != b->set.balance || !set.slow_start_ms != !b->set.slow_start_ms;
+
+	if (memcmp(&set, &b->set, sizeof(set)) == 0)
+		return;
+	b->set = set;
+	set_cap(u, b, set.max_connections != 0);
+	if (!outlier_is_on(&set))
+		for (struct endpoint *e = b->endpoints; e && b->n_ejected; e = e->next)
+			outlier_return(u, e, now_us);
+	if (is_other)
+		balance_changed(u, b, now_us);
+}
+
 void upstream_retain(struct upstream *u, const struct weir_snapshot *s, uint64_t now_us)
 {
 	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
-		struct backend *b = find_backend(u, snapshot_backend(s, i)->id);
+		const struct weir_backend *w = snapshot_backend(s, i);
+		struct backend *b = find_backend(u, w->id);
 
-		if (b)
-			b->is_named = true;
+		if (!b)
+			continue;
+		b->is_named = true;
+		take_settings(u, b, w, now_us);
 	}
 	for (uint32_t i = 0; i <= u->bucket_mask; i++) {
 		struct backend **p = &u->buckets[i];
@@ -227,6 +328,7 @@ void upstream_retain(struct upstream *u, const struct weir_snapshot *s, uint64_t
 			drop_backend(u, b, now_us);
 		}
 	}
+	balance_work(u, BUILD_STEPS, now_us);
 }
 
 void upstream_drain(struct upstream *u, uint64_t now_us)
@@ -255,6 +357,32 @@ static struct upstream_conn *take_conn(struct upstream *u)
 	return uc;
 }
 
+/* Room for one more among those of all workers. */
+static bool take_cap(struct upstream *u, struct endpoint *ep, uint64_t now_us)
+{
+	struct backend *b = ep->backend;
+
+	if (cap_take(ep->cap, b->set.max_connections))
+		return true;
+	pool_close_of(u, b, now_us);
+	if (cap_take(ep->cap, b->set.max_connections))
+		return true;
+	if (b->n_conns == 0)
+		cap_want(ep->cap);
+	stat_inc(u->stats, WEIR_C_UPSTREAM_CAPPED);
+	return false;
+}
+
+/* Without a counter that all workers share, each has its part of the bound, for each endpoint alike. */
+static uint32_t max_conns(const struct upstream *u, const struct endpoint *ep)
+{
+	const struct backend *b = ep->backend;
+	uint32_t max = u->cfg.max_per_endpoint;
+	uint32_t n = b->n_endpoints * (u->cfg.n_workers ? u->cfg.n_workers : 1);
+
+	return b->set.max_connections && !ep->cap && b->set.max_connections / n < max ? b->set.max_connections / n : max;
+}
+
 static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, uint32_t connect_ms, uint64_t now_us,
 				       struct upstream_conn **out)
 {
@@ -265,17 +393,22 @@ static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, 
 				   .cc = (enum tcp_cc_kind)ep->cc};
 	enum weir_reason why;
 
-	if (ep->n_conns >= u->cfg.max_per_endpoint && ep->n_idle)
+	if (ep->n_conns >= max_conns(u, ep) && ep->n_idle)
 		pool_close(u, ep, 1, now_us);
 	if (!has_conn(u))
 		pool_close_any(u, now_us);
-	if (!has_conn(u) || ep->n_conns >= u->cfg.max_per_endpoint)
+	if (!has_conn(u) || ep->n_conns >= max_conns(u, ep))
 		return UPSTREAM_LIMIT;
 	if (!net_source_for(u->cfg.net, &ep->addr, &args.local))
 		return UPSTREAM_UNREACHABLE;
+	if (ep->cap && !take_cap(u, ep, now_us))
+		return UPSTREAM_LIMIT;
 	tcp = tcp_connect(u->cfg.tcp, &args, now_us, &why);
-	if (!tcp)
+	if (!tcp) {
+		if (ep->cap)
+			cap_add(ep->cap, -1);
 		return UPSTREAM_UNREACHABLE;
+	}
 	uc = take_conn(u);
 	tcp_set_user(tcp, conn_on_event, uc);
 	uc->tcp = tcp;
@@ -284,15 +417,44 @@ static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, 
 	uc->ep = ep;
 	uc->state = UC_CONNECTING;
 	uc->is_reused = false;
+	uc->n_requests = 0;
 	ep->n_conns++;
+	ep->backend->n_conns++;
 	stat_inc(u->stats, WEIR_C_UPSTREAM_CONNECTS);
 	*out = uc;
 	return UPSTREAM_CONNECTING;
 }
 
+/* Who gets it: the endpoint that the client's token names, if it serves and is well, else whom the algorithm chooses. */
+static struct endpoint *choose(struct upstream *u, struct backend *b, const struct upstream_want *want,
+			       const struct upstream_tried *tried, uint64_t now_us)
+{
+	bool is_first = tried->n == 0;
+	struct choice c = {.tried = tried, .key = want->key, .now_us = now_us};
+
+	if (want->has_token && b->set.affinity) {
+		struct endpoint *e = affinity_find(u, b, &want->token);
+
+		if (e && (e->level == LEVEL_HEALTHY || e->level == LEVEL_LEAVING) && !endpoint_is_tried(e, tried)) {
+			stat_inc(u->stats, WEIR_C_AFFINITY_KEPT);
+			return e;
+		}
+		if (is_first)
+			stat_inc(u->stats, WEIR_C_AFFINITY_LOST);
+	}
+	if (b->set.balance >= WEIR_BALANCE_MAGLEV && !want->has_key) {
+		c.key = balance_random64(u);
+		if (is_first)
+			stat_inc(u->stats, WEIR_C_BALANCE_NO_KEY);
+	}
+	return balance_pick(u, b, &c);
+}
+
 enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_args *args, uint64_t now_us,
 				   struct upstream_conn **out)
 {
+	static const struct upstream_want any;
+	const struct upstream_want *want = args->want ? args->want : &any;
 	struct backend *b = find_backend(u, args->backend_id);
 	struct upstream_tried *tried = args->tried;
 	enum upstream_outcome o = UPSTREAM_NO_ENDPOINT;
@@ -302,7 +464,7 @@ enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_arg
 	if (!b)
 		return UPSTREAM_NO_BACKEND;
 	do { /* one at its limit gives way to the next */
-		struct endpoint *ep = balance_pick(b, tried);
+		struct endpoint *ep = choose(u, b, want, tried, now_us);
 
 		if (!ep)
 			return is_full ? UPSTREAM_LIMIT : UPSTREAM_NO_ENDPOINT;
@@ -320,6 +482,7 @@ enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_arg
 	if (o == UPSTREAM_READY || o == UPSTREAM_CONNECTING) {
 		(*out)->event = args->event;
 		(*out)->user = args->user;
+		(*out)->n_requests++;
 	}
 	return o;
 }
@@ -340,6 +503,22 @@ enum weir_reason upstream_close_reason(const struct upstream_conn *uc)
 	return (enum weir_reason)uc->close_reason;
 }
 
+bool upstream_session(const struct upstream_conn *uc, struct upstream_token *out)
+{
+	const struct endpoint *e = uc->ep;
+
+	*out = e->token;
+	return e->backend && e->backend->set.affinity == WEIR_AFFINITY_COOKIE && e->level <= LEVEL_EJECTED;
+}
+
+void upstream_result(struct upstream *u, const struct upstream_conn *uc, bool is_ok, uint64_t now_us)
+{
+	const struct backend *b = uc->ep->backend;
+
+	if (b && outlier_is_on(&b->set))
+		outlier_result(u, uc->ep, is_ok, now_us);
+}
+
 bool upstream_is_reused(const struct upstream_conn *uc)
 {
 	return uc->is_reused;
@@ -347,10 +526,14 @@ bool upstream_is_reused(const struct upstream_conn *uc)
 
 void upstream_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
-	bool is_usable = uc->tcp && uc->state == UC_BUSY && !uc->ep->is_gone && !u->is_draining &&
+	const struct backend *b = uc->ep->backend;
+	bool is_usable = uc->tcp && uc->state == UC_BUSY && b && !u->is_draining &&
 			 uc->ep->n_idle < u->cfg.max_idle_per_endpoint && !tcp_readable(uc->tcp) && !tcp_is_eof(uc->tcp);
+	bool is_worn = is_usable && b->set.max_requests && uc->n_requests >= b->set.max_requests;
 
-	if (is_usable)
+	if (is_worn)
+		stat_inc(u->stats, WEIR_C_UPSTREAM_WORN);
+	if (is_usable && !is_worn && !(uc->ep->cap && cap_is_wanted(uc->ep->cap)))
 		pool_put(u, uc, now_us);
 	else
 		upstream_discard(u, uc, false, now_us);

@@ -14,6 +14,7 @@
 #include "weir/snapshot.h"
 
 struct net;
+struct upstream_caps;
 struct wheel;
 struct upstream;
 struct upstream_conn;
@@ -32,6 +33,10 @@ struct upstream_config {
 	uint32_t idle_ms;
 	uint32_t connect_timeout_ms;
 	uint64_t seed; /* for random choices */
+	uint32_t n_table_pages; /* of 4 KiB, for the tables of all backends; 0: plain round robin for all */
+	uint8_t affinity_key[32]; /* of the tokens in cookies; the same for all workers, and for nodes that share clients */
+	struct upstream_caps *caps; /* of all workers; NULL: this one is alone */
+	uint16_t n_workers; /* share the bound of a backend for which caps has no room; 0: this one is alone */
 	/* Congestion control of a backend's connections; NULL: the stack's. */
 	enum tcp_cc_kind (*backend_cc)(const void *ctx, uint64_t backend);
 	const void *backend_cc_ctx;
@@ -40,9 +45,18 @@ struct upstream_config {
 struct upstream *upstream_create(const struct upstream_config *config);
 void upstream_destroy(struct upstream *u, uint64_t now_us);
 
+/*
+ * Connections to backends over all workers, for those that have a bound: a
+ * counter for each, made when it is first asked for and kept as long as the dataplane
+ * runs (so that no worker ever counts on one that is another's meanwhile). n: how
+ * many there can be. NULL: no memory.
+ */
+struct upstream_caps *upstream_caps_create(uint32_t n);
+void upstream_caps_destroy(struct upstream_caps *caps);
+
 /* Takes over what a checked set says; the set may be freed after the call. 0, or -ENOMEM (old set stays; counted). */
 int upstream_set_endpoints(struct upstream *u, const struct weir_endpoint_set *set, uint64_t now_us);
-/* After a snapshot swap: drops the sets of backends that s does not name. */
+/* After a snapshot swap: drops the sets of backends that s does not name, and takes over the settings of the others. */
 void upstream_retain(struct upstream *u, const struct weir_snapshot *s, uint64_t now_us);
 
 /* Endpoints already tried for a request, so that a retry takes another one. */
@@ -55,12 +69,25 @@ struct upstream_tried {
 /* Events of the connection once it is handed out: as tcp_event_fn, but for the user of the upstream connection. */
 typedef void upstream_event_fn(struct upstream_conn *uc, void *user, unsigned events, uint64_t now_us);
 
+/* Names an endpoint of a backend without telling anything of it: a keyed hash. */
+struct upstream_token {
+	uint64_t v[2];
+};
+
+/* What of a request chooses its endpoint. */
+struct upstream_want {
+	bool has_key;	/* for algorithms that hash */
+	bool has_token; /* as a client brought it */
+	uint64_t key;
+	struct upstream_token token;
+};
+
 enum upstream_outcome {
 	UPSTREAM_READY,	     /* *out is an idle connection, established */
 	UPSTREAM_CONNECTING, /* *out is being opened: TCP_EV_CONNECTED or TCP_EV_CLOSED follows */
 	UPSTREAM_NO_BACKEND, /* no set with this id has come */
 	UPSTREAM_NO_ENDPOINT, /* none ready, or all of them tried */
-	UPSTREAM_LIMIT,	     /* max_per_endpoint, or a pool is empty */
+	UPSTREAM_LIMIT,	     /* max_per_endpoint, the backend's own bound, or a pool is empty */
 	UPSTREAM_UNREACHABLE, /* no address of ours leads there, or no local port */
 };
 
@@ -69,16 +96,29 @@ struct upstream_args {
 	bool fresh;		      /* no idle connection */
 	uint32_t connect_ms;	      /* for a new one; 0: what the configuration says */
 	struct upstream_tried *tried; /* the endpoint is added */
+	const struct upstream_want *want; /* NULL: any endpoint */
 	upstream_event_fn *event;
 	void *user;
 };
 
-/* A connection to an endpoint of the backend: an idle one, unless fresh is set, else a new one. */
+/*
+ * A connection to an endpoint of the backend: an idle one, unless fresh is set,
+ * else a new one. The endpoint is the one that the token names if that still serves,
+ * else one that the backend's algorithm chooses.
+ */
 enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_args *args, uint64_t now_us,
 				   struct upstream_conn **out);
 
 /* From now on its events go to another (a connection that becomes a tunnel). */
 void upstream_hand_over(struct upstream_conn *uc, upstream_event_fn *event, void *user);
+/* True, and the token of its endpoint, if the backend has affinity and the endpoint takes new sessions. */
+bool upstream_session(const struct upstream_conn *uc, struct upstream_token *out);
+/*
+ * How its endpoint did: a failure is a connection that was refused, reset or
+ * timed out, an answer that broke off, made no sense or did not come in time, and
+ * 502, 503 and 504. Too many of them eject the endpoint for a while.
+ */
+void upstream_result(struct upstream *u, const struct upstream_conn *uc, bool is_ok, uint64_t now_us);
 
 /* Its TCP connection; NULL once that has ended. */
 struct tcp_conn *upstream_tcp(const struct upstream_conn *uc);

@@ -4,11 +4,18 @@
 #define UPSTREAM_UPSTREAM_PVT_H
 
 #include <assert.h>
+#include <stddef.h>
+
+#include <rte_common.h>
 
 #include "base/wheel.h"
 #include "net/net.h"
 #include "stats/stats.h"
+#include "upstream/balance.h"
 #include "upstream/upstream.h"
+
+#define BUILD_STEPS 512 /* of tables and scans, at one time: some microseconds */
+#define SET_STEPS 64	/* with each set, of which several may come at one time: enough for a small one */
 
 enum uc_state { UC_FREE, UC_CONNECTING, UC_BUSY, UC_IDLE };
 
@@ -23,33 +30,94 @@ struct upstream_conn {
 	uint8_t state;
 	bool is_reused;
 	uint16_t close_reason;
+	uint32_t n_requests; /* handed out so often */
 };
 
 static_assert(sizeof(struct upstream_conn) <= 128, "as much as the start-up's estimate of memory has for it");
 
+/* How good an endpoint is for a choice; less is better. */
+enum endpoint_level {
+	LEVEL_HEALTHY,
+	LEVEL_EJECTED,	 /* ready, but it failed too often */
+	LEVEL_LEAVING,	 /* terminating, and serving still */
+	LEVEL_UNUSABLE,
+};
+
 struct endpoint {
+	struct wheel_timer timer; /* an ejected one comes back */
 	struct endpoint *next; /* of its backend, by address and port; or of the free list */
+	struct backend *backend; /* NULL: no set lists it any more; freed with its last connection */
 	struct weir_ip addr;
 	uint16_t port;
 	uint8_t flags; /* enum weir_endpoint_flag */
-	bool is_gone;  /* no set lists it any more; freed with its last connection */
-	uint32_t id;   /* never used twice */
+	uint8_t level; /* enum endpoint_level */
 	uint8_t cc;    /* enum tcp_cc_kind */
+	bool is_ejected;
+	uint32_t id; /* never used twice */
 	uint32_t weight;
-	int64_t current; /* of smooth weighted round robin */
 	uint32_t n_conns, n_idle;
 	struct upstream_conn *idle; /* latest first */
+	struct upstream_cap *cap;   /* counts its connections; NULL: nobody does */
+	uint64_t start_us;	    /* it joined, or became ready; 0: long ago */
+	struct endpoint *same_bucket; /* of upstream.tokens */
+	struct upstream_token token;
+	/* outlier.c */
+	uint32_t failures; /* on end */
+	uint32_t n_ok, n_failed; /* in this window */
+	uint32_t rate;		 /* of successes in the last one, millionths; UINT32_MAX: not judged */
+	uint32_t n_ejections;
+	uint64_t returned_us; /* from its last ejection */
+};
+
+/* What the snapshot says of a backend, as far as upstream/ needs it. */
+struct settings {
+	uint8_t balance;  /* enum weir_balance */
+	uint8_t affinity; /* enum weir_affinity */
+	uint8_t max_ejected_percent;
+	uint8_t unused;
+	uint32_t slow_start_ms;
+	uint32_t max_connections, max_requests;
+	uint32_t eject_failures, eject_base_ms, eject_max_ms;
+	uint32_t success_window_ms, success_deviations, success_requests;
 };
 
 struct backend {
+	/* one cache line: all that a snapshot's swap reads of a backend that stays as it is */
 	struct backend *next; /* of its bucket, or of the free list */
 	uint64_t id;
-	struct endpoint *endpoints;
-	uint32_t n_endpoints;
+	bool is_named;	  /* by the snapshot, during upstream_retain() */
+	bool is_known;	  /* has had a set */
 	bool has_weights; /* they are not all alike */
-	uint8_t cc;	  /* enum tcp_cc_kind */
-	bool is_named;    /* by the snapshot, during upstream_retain() */
+	bool is_queued;	  /* for balance_work() */
+	bool needs_table, needs_scan;
+	uint8_t cc; /* enum tcp_cc_kind */
+	struct settings set;
+	/* what a choice reads */
+	struct endpoint *endpoints;
 	struct endpoint *turn; /* whose turn it is, of plain round robin */
+	struct table table;
+	uint32_t n_endpoints;
+	uint32_t n_ready;   /* ready and not terminating */
+	uint32_t n_leaving; /* LEVEL_LEAVING */
+	uint32_t n_ejected;
+	/* the rest */
+	uint32_t max_weight; /* of the candidates */
+	uint32_t n_conns;    /* of this worker, to endpoints that it has still */
+	uint64_t window_end_us;
+	struct upstream_cap *cap;
+	struct backend *next_queued;
+} __attribute__((aligned(RTE_CACHE_LINE_SIZE)));
+
+static_assert(offsetof(struct backend, endpoints) == RTE_CACHE_LINE_SIZE, "what a swap reads is one cache line");
+
+/* Of a scan over a backend's endpoints that judges them by their rates of success. */
+struct scan {
+	struct backend *b; /* NULL: none */
+	struct endpoint *next;
+	uint8_t phase;
+	uint32_t n;
+	uint64_t sum, squares;
+	uint64_t mean, limit;
 };
 
 struct upstream {
@@ -61,12 +129,24 @@ struct upstream {
 	struct backend *backends, *free_backends;
 	struct backend **buckets;
 	uint32_t bucket_mask;
+	struct endpoint **tokens; /* by token */
+	uint32_t token_mask;
 	uint32_t n_free_endpoints;
 	uint32_t next_id;
-	uint32_t n_idle;
+	uint32_t n_idle, n_ejected;
 	uint32_t hand; /* where the search for an idle connection goes on */
 	bool is_draining;
+	uint64_t prng;
+	struct pages pages;
+	struct wheel_timer work; /* balance_work() goes on */
+	struct backend *queue, *queue_tail;
+	struct build build;
+	struct scan scan;
 };
+
+/* balance.c: sets e->level from its flags, and whether it is ejected. */
+void endpoint_set_level(struct endpoint *e);
+bool endpoint_is_tried(const struct endpoint *e, const struct upstream_tried *tried);
 
 /* pool.c */
 /* The latest idle connection of ep that still can be used, out of the pool; NULL: none. */
@@ -76,13 +156,33 @@ void pool_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us);
 void pool_close(struct upstream *u, struct endpoint *ep, uint32_t max, uint64_t now_us);
 /* Closes some idle connection, whose ever it is: the pool of connections is empty. */
 void pool_close_any(struct upstream *u, uint64_t now_us);
-void pool_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us);
+/* Closes some idle connection to the backend: it has as many as it may. */
+void pool_close_of(struct upstream *u, struct backend *b, uint64_t now_us);
+void pool_on_timer(struct upstream *u, struct upstream_conn *uc, uint64_t now_us);
 /* Frees the object; the endpoint too if this was the last thing that held it. */
 void conn_free(struct upstream *u, struct upstream_conn *uc);
 void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us);
 void endpoint_free(struct upstream *u, struct endpoint *ep);
 
-/* balance.c: whose turn it is among those not tried; NULL: nobody's. */
-struct endpoint *balance_pick(struct backend *b, const struct upstream_tried *tried);
+/* affinity.c: an endpoint's token, and the way back from a token to it (NULL: the backend has none such). */
+void affinity_add(struct upstream *u, struct endpoint *e, uint64_t backend_id);
+void affinity_remove(struct upstream *u, struct endpoint *e);
+struct endpoint *affinity_find(const struct upstream *u, const struct backend *b, const struct upstream_token *t);
+
+/* cap.c: the counter of a backend's connections, made if it is not there; NULL: no room for one more. */
+struct upstream_cap *cap_find(struct upstream_caps *caps, uint64_t backend_id);
+/* One more, if that is not more than max. */
+bool cap_take(struct upstream_cap *c, uint32_t max);
+void cap_add(struct upstream_cap *c, int32_t change);
+/* A worker that has no connection at all finds it full: whoever has one to spare, and looks next, closes it. */
+void cap_want(struct upstream_cap *c);
+bool cap_is_wanted(struct upstream_cap *c);
+
+/* outlier.c */
+bool outlier_is_on(const struct settings *s);
+void outlier_result(struct upstream *u, struct endpoint *e, bool is_ok, uint64_t now_us);
+/* One step of the scan. True: it was the last one. */
+bool outlier_scan(struct upstream *u, struct backend *b, uint64_t now_us);
+void outlier_return(struct upstream *u, struct endpoint *e, uint64_t now_us);
 
 #endif

@@ -115,7 +115,18 @@
 	X(UPSTREAM_REUSED, "upstream_reused", "requests that took an idle connection") \
 	X(UPSTREAM_RETRIES, "upstream_retries", "requests tried again on another connection") \
 	X(UPSTREAM_SETS_NO_ROOM, "upstream_sets_no_room", "endpoint sets not taken: more backends or endpoints than the pools hold") \
-	X(UPSTREAM_EVICTED, "upstream_evicted", "idle connections closed by limit, age or removal of the endpoint")
+	X(UPSTREAM_EVICTED, "upstream_evicted", "idle connections closed by limit, age or removal of the endpoint") \
+	X(UPSTREAM_CAPPED, "upstream_capped", "connections not opened: the backend has as many as it may have over all workers") \
+	X(UPSTREAM_CAPS_FULL, "upstream_caps_full", "backends whose bound of connections is divided among workers: no counter is left that they could share") \
+	X(UPSTREAM_WORN, "upstream_worn", "connections closed because they had carried as many requests as they may") \
+	X(BALANCE_NO_KEY, "balance_no_key", "requests without the header or cookie that chooses an endpoint; one was chosen at random") \
+	X(BALANCE_NO_ROOM, "balance_no_room", "tables for the choice of an endpoint not made: pools.balance_kb is used up; plain round robin goes on") \
+	X(AFFINITY_KEPT, "affinity_kept", "requests that went to the endpoint that their cookie names") \
+	X(AFFINITY_LOST, "affinity_lost", "requests whose cookie names no endpoint, or one that is gone or ejected; another one was chosen") \
+	X(AFFINITY_SET, "affinity_set", "responses with a cookie that names the endpoint") \
+	X(EJECTIONS_BY_FAILURES, "ejections_by_failures", "endpoints ejected for failures on end") \
+	X(EJECTIONS_BY_RATE, "ejections_by_rate", "endpoints ejected for their rate of successes") \
+	X(EJECTIONS_WITHHELD, "ejections_withheld", "endpoints not ejected: too many are already, or it is the last one")
 
 /*
  * Where a worker's time goes (weir.yaml: stage_timers): each cycle of an
@@ -167,6 +178,7 @@ enum weir_counter {
 	X(CLIENT_CONNECTIONS, "client_connections", "client connections of the proxy") \
 	X(REQUESTS_ACTIVE, "http_requests_active", "requests in hand") \
 	X(UPSTREAM_IDLE, "upstream_idle", "idle connections to endpoints") \
+	X(UPSTREAM_EJECTED, "upstream_ejected", "endpoints that the worker has ejected and not taken back") \
 	X(MBUFS_USED, "mbufs_used", "packet buffers in use, of the worker's pool") \
 	X(NEIGHBOURS, "neighbours", "entries of the next-hop table") \
 	X(TCP_PRESSURE, "tcp_memory_pressure", "0: none; n: receive windows are divided by 2^n") \

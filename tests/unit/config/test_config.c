@@ -47,7 +47,8 @@ static void full_file_fills_the_structure(void **state)
 			       "listen: [192.0.2.10]\n"
 			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50, stage_timers: true}\n"
 			       "memory: {hugepages: true, mb: 512, arena_mb: 8, access_log_kb: 64}\n"
-			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512}\n"
+			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512, balance_kb: 64}\n"
+			       "affinity: {key_file: /etc/weir/affinity.key}\n"
 			       "limits: {syn_cookies: always, prefix_connections: 20, prefix_length_ipv4: 24, resets_per_s: 5}\n"
 			       "tcp:\n"
 			       "  congestion_control: newreno\n"
@@ -104,6 +105,8 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.prefix_len6, 64);
 	assert_int_equal(c.rst_per_s, 5);
 	assert_string_equal(c.control_socket, "/tmp/x.sock");
+	assert_int_equal(c.balance_kb, 64);
+	assert_string_equal(c.affinity_key_file, "/etc/weir/affinity.key");
 	assert_true(c.has_control_uid);
 	assert_int_equal(c.control_uid, 65534);
 }
@@ -125,6 +128,8 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c.rst_per_s, 1000);
 	assert_int_equal(c.port_hi, 65535);
 	assert_string_equal(c.control_socket, "/run/weir/dataplane.sock");
+	assert_int_equal(c.balance_kb, 8192);
+	assert_string_equal(c.affinity_key_file, "");
 	assert_false(c.has_control_uid);
 	assert_int_equal(c.steering, STEER_WANT_AUTO);
 	assert_true(c.device_offloads && c.gro);
@@ -185,6 +190,8 @@ static const struct {
 	{PORT "limits: {syn_cookies: perhaps}\n", "weir.yaml:4:23: syn_cookies: expected auto, always or off"},
 	{PORT "limits: {prefix_length_ipv4: 33}\n", "prefix_length_ipv4: expected a number from 8 to 32"},
 	{PORT "control: {user: nobody-of-that-name}\n", "weir.yaml:4:17: user: expected the name or number of a user"},
+	{PORT "affinity: {key_file: []}\n", "weir.yaml:4:22: key_file: expected a text"},
+	{PORT "pools: {balance_kb: 1}\n", "weir.yaml:4:21: balance_kb: expected a number from 4 to 4194304"},
 	{PORT "control: {socket: ''}\n", "weir.yaml:4:19: socket: expected a text"},
 	{PORT "tcp: {congestion_control: reno}\n", "weir.yaml:4:27: congestion_control: expected cubic, newreno or bbr"},
 	{PORT "tcp: {listeners: [{port: 80}]}\n", "weir.yaml:4:19: tcp.listeners: expected port and congestion_control"},

@@ -100,6 +100,8 @@ static unsigned n_mirror_backends; /* in the next snapshot */
 
 static char seen[2048], got[2048]; /* the last heads that an origin and a client read, as text */
 
+static struct model_balance balance; /* of the backend, in the next snapshot */
+
 /* What the routes of the next snapshot do besides forwarding. */
 static struct {
 	uint8_t action; /* 0: forward */
@@ -412,7 +414,7 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	model_init(&m);
 	*model_add_listener(&m) = (struct model_listener){.port = route.port ? route.port : 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l",
 							 .timeouts = route.listener_limits};
-	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = 1, .endpoints = &ep};
+	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .balance = balance, .n_endpoints = 1, .endpoints = &ep};
 	if (n_mirror_backends)
 		*model_add_backend(&m) = (struct model_backend){.name = "n/m:80", .proto = WEIR_PROTO_HTTP};
 	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
@@ -446,7 +448,8 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	struct tcp_config tc = *tcp;
 	const struct tcp_config outside = sim_config();
 	struct upstream_config uc = {.n_conns = 64, .n_endpoints = 8, .n_backends = 8, .max_per_endpoint = 64,
-				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 8};
+				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 8,
+				     .n_table_pages = 64};
 	const struct tcp_listen mirror_args = {.port = 8081, .accept = on_accept_mirror, .event = on_event};
 	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .n_mirrors = N_MIRRORS, .n_tunnels = N_TUNNELS, .drain_ms = 30000, .limits = limits,
 				  .timeouts = {.header_ms = 5000, .idle_ms = 20000, .body_ms = 8000, .body_bytes_per_s = 100,
@@ -456,6 +459,7 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 				  .body_grace_ms = 10000, .n_tries = 3,
 				  .release = release, .seed = 1, .forwarding = forwarding};
 	struct weir_endpoint_set *set;
+	struct weir_snapshot *first;
 	struct tcp_listener *l;
 
 	if (tc.n_connections < 2 * n_clients)
@@ -484,8 +488,9 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	pc.upstream = upstream;
 	proxy = proxy_create(&pc);
 	assert_non_null(proxy);
-	proxy_set_snapshot(proxy, make_snapshot(1, &set), sim.now_us);
-	assert_int_equal(upstream_set_endpoints(upstream, set, sim.now_us), 0);
+	first = make_snapshot(1, &set);
+	assert_int_equal(upstream_set_endpoints(upstream, set, sim.now_us), 0); /* sets come before the snapshot that names them */
+	proxy_set_snapshot(proxy, first, sim.now_us);
 	free(set);
 	if (n_mirror_backends)
 		set_mirror_endpoint(8081);
@@ -557,6 +562,7 @@ static void end(void)
 	upstream_destroy(upstream, sim.now_us);
 	memset(&route, 0, sizeof(route));
 	memset(&forwarding, 0, sizeof(forwarding));
+	memset(&balance, 0, sizeof(balance));
 	n_mirror_backends = 0;
 	assert_int_equal(n_released, 1);
 	sim_fini(&sim);

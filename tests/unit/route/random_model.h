@@ -129,6 +129,15 @@ static inline void random_match(struct model *m, struct prng *r, uint32_t i)
 
 static inline void random_model(struct model *m, struct prng *r, uint32_t n_matches)
 {
+	static const struct model_balance balances[3] = {
+		{.fixed = {.balance = WEIR_BALANCE_MAGLEV, .hash_on = WEIR_HASH_HEADER, .affinity = WEIR_AFFINITY_COOKIE,
+			   .same_site = WEIR_SAME_SITE_LAX, .cookie_max_age_s = 60, .max_connections = 5, .max_requests = 7},
+		 .hash_name = "x-user", .cookie_name = "node", .cookie_path = "/p"},
+		{.fixed = {.balance = WEIR_BALANCE_LEAST_REQUEST, .slow_start_ms = 30000, .max_ejected_percent = 50, .eject_failures = 5,
+			   .eject_base_ms = 1000, .eject_max_ms = 9000, .success_window_ms = 10000, .success_deviations = 1900,
+			   .success_requests = 100}},
+	};
+
 	model_init(m);
 	for (uint32_t i = 0; i < 3; i++) {
 		struct model_listener *l = model_add_listener(m);
@@ -147,6 +156,7 @@ static inline void random_model(struct model *m, struct prng *r, uint32_t n_matc
 
 		b->name = model_printf(m, "n/s%u:80", i);
 		b->proto = WEIR_PROTO_HTTP;
+		b->balance = balances[i];
 	}
 	for (uint32_t i = 0; i < n_matches; i++)
 		random_match(m, r, i);

@@ -161,6 +161,45 @@ static struct weir_rule *rule_with(struct weir_snapshot *s, uint8_t action)
 	return NULL;
 }
 
+/* The backend that hashes, and binds clients; and the one that ejects. */
+static struct weir_backend *backend_with(struct weir_snapshot *s, uint8_t balance)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++)
+		if (snapshot_backend(s, i)->balance == balance)
+			return ENTRY(s, BACKENDS, struct weir_backend, i);
+	fail_msg("no backend is balanced by %u", balance);
+	return NULL;
+}
+
+#define SESSIONS(s) backend_with(s, WEIR_BALANCE_MAGLEV)
+#define OUTLIER(s) backend_with(s, WEIR_BALANCE_LEAST_REQUEST)
+
+static void change_balance(struct weir_snapshot *s) { SESSIONS(s)->balance = WEIR_BALANCE_RING_HASH + 1; }
+static void change_hash_on(struct weir_snapshot *s) { SESSIONS(s)->hash_on = WEIR_HASH_COOKIE + 1; }
+static void change_hash_name(struct weir_snapshot *s) { SESSIONS(s)->hash_name.len = 0; }
+static void change_hash_no_name(struct weir_snapshot *s) { SESSIONS(s)->hash_on = WEIR_HASH_SOURCE; }
+static void change_hash_byte(struct weir_snapshot *s) { put_string(s, SESSIONS(s)->hash_name, ':'); }
+static void change_affinity(struct weir_snapshot *s) { SESSIONS(s)->affinity = WEIR_AFFINITY_COOKIE + 1; }
+static void change_no_affinity(struct weir_snapshot *s) { SESSIONS(s)->affinity = WEIR_AFFINITY_NONE; }
+static void change_same_site(struct weir_snapshot *s) { SESSIONS(s)->same_site = WEIR_SAME_SITE_NONE + 1; }
+static void change_cookie_name(struct weir_snapshot *s) { SESSIONS(s)->cookie_name.len = 0; }
+static void change_cookie_byte(struct weir_snapshot *s) { put_string(s, SESSIONS(s)->cookie_name, '='); }
+static void change_cookie_bounds(struct weir_snapshot *s) { SESSIONS(s)->cookie_path.off = UINT32_MAX; }
+static void change_cookie_path(struct weir_snapshot *s)
+{
+	put_string(s, (struct weir_str){SESSIONS(s)->cookie_path.off + 1, 1}, ';');
+}
+static void change_cookie_of_none(struct weir_snapshot *s) { OUTLIER(s)->cookie_max_age_s = 1; }
+static void change_slow_start(struct weir_snapshot *s) { OUTLIER(s)->slow_start_ms = WEIR_MAX_SLOW_START_MS + 1; }
+static void change_percent(struct weir_snapshot *s) { OUTLIER(s)->max_ejected_percent = 101; }
+static void change_eject_base(struct weir_snapshot *s) { OUTLIER(s)->eject_base_ms = 0; }
+static void change_eject_max(struct weir_snapshot *s) { OUTLIER(s)->eject_max_ms = OUTLIER(s)->eject_base_ms - 1; }
+static void change_eject_long(struct weir_snapshot *s) { OUTLIER(s)->eject_max_ms = WEIR_MAX_EJECTION_MS + 1; }
+static void change_window(struct weir_snapshot *s) { OUTLIER(s)->success_window_ms = WEIR_MAX_EJECTION_MS + 1; }
+static void change_requests(struct weir_snapshot *s) { OUTLIER(s)->success_requests = 0; }
+static void change_reserved0(struct weir_snapshot *s) { OUTLIER(s)->reserved0 = 1; }
+static void change_reserved1(struct weir_snapshot *s) { OUTLIER(s)->reserved1 = 1; }
+
 static void change_filter_range(struct weir_snapshot *s) { rule_with(s, WEIR_ACTION_REDIRECT)->filters.first++; }
 static void change_filter_count(struct weir_snapshot *s) { rule_with(s, WEIR_ACTION_REDIRECT)->filters.count = UINT32_MAX; }
 static void change_split_filters(struct weir_snapshot *s) { ENTRY(s, SPLITS, struct weir_split, 0)->filters.count++; }
@@ -294,6 +333,28 @@ static const struct {
 	{change_bind_header, WEIR_REFUSED_BAD_VALUE}, {change_bind_idle, WEIR_REFUSED_BAD_VALUE},
 	{change_bind_reserved, WEIR_REFUSED_BAD_VALUE}, {change_try_limit, WEIR_REFUSED_BAD_VALUE},
 	{change_head_limit, WEIR_REFUSED_BAD_VALUE},
+	{change_balance, WEIR_REFUSED_BAD_VALUE},
+	{change_hash_on, WEIR_REFUSED_BAD_VALUE},
+	{change_hash_name, WEIR_REFUSED_BAD_STRING},
+	{change_hash_no_name, WEIR_REFUSED_BAD_STRING},
+	{change_hash_byte, WEIR_REFUSED_BAD_STRING},
+	{change_affinity, WEIR_REFUSED_BAD_VALUE},
+	{change_no_affinity, WEIR_REFUSED_BAD_STRING},
+	{change_same_site, WEIR_REFUSED_BAD_VALUE},
+	{change_cookie_name, WEIR_REFUSED_BAD_STRING},
+	{change_cookie_byte, WEIR_REFUSED_BAD_STRING},
+	{change_cookie_bounds, WEIR_REFUSED_BAD_STRING},
+	{change_cookie_path, WEIR_REFUSED_BAD_STRING},
+	{change_cookie_of_none, WEIR_REFUSED_BAD_STRING},
+	{change_slow_start, WEIR_REFUSED_BAD_VALUE},
+	{change_percent, WEIR_REFUSED_BAD_VALUE},
+	{change_eject_base, WEIR_REFUSED_BAD_VALUE},
+	{change_eject_max, WEIR_REFUSED_BAD_VALUE},
+	{change_eject_long, WEIR_REFUSED_BAD_VALUE},
+	{change_window, WEIR_REFUSED_BAD_VALUE},
+	{change_requests, WEIR_REFUSED_BAD_VALUE},
+	{change_reserved0, WEIR_REFUSED_BAD_VALUE},
+	{change_reserved1, WEIR_REFUSED_BAD_VALUE},
 	{change_off, WEIR_REFUSED_BAD_SECTION},	      {change_overlap, WEIR_REFUSED_BAD_SECTION},
 	{change_count, WEIR_REFUSED_BAD_SECTION},     {change_head, WEIR_REFUSED_BAD_SECTION},
 	{change_unknown, WEIR_REFUSED_BAD_SECTION},   {change_str, WEIR_REFUSED_BAD_STRING},
