@@ -253,6 +253,10 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         expect(p.returncode == 0, f"weirctl {command}: {p.stderr.decode()}")
         return json.loads(p.stdout)
 
+    def weirctl_sums(self):
+        """{counter or gauge: its sum over the workers}"""
+        return {k: v["sum"] for k, v in self.weirctl("stats").items()}
+
     def _is_live(self):
         p = subprocess.run([*self._place("weirctl"), self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", "status"], capture_output=True,
                            timeout=30)

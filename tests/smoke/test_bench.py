@@ -28,6 +28,10 @@ def test_one_and_two_workers_one_and_two_endpoints_answer_all(make):
     run_small(make, "workers.py")
 
 
+def test_an_origin_that_fails_in_every_way_costs_no_wrong_byte(make):
+    run_small(make, "chaos.py")
+
+
 def bench(make, **kw):
     from bench import Bench
     return Bench(make.args[0], idle_us=50, sanitizers=make.keywords["sanitizers"], **kw)

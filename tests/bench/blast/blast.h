@@ -12,6 +12,7 @@
  *   tiny.c    TCP                       ends.c     HTTP of the client and the origin
  *   load.c    connections and requests  phase.c    what is done, one after the other; reports
  *   flood.c   SYNs from anywhere        owner.c    whose a connection is
+ *   chaos.c   a load with faults            plan.c     what becomes of a request there
  *   frame.c content.c hist.c due.h      bytes, numbers
  */
 #ifndef BLAST_BLAST_H
@@ -61,6 +62,7 @@ struct tconn {
 	uint32_t fin_wanted : 1, fin_sent : 1, fin_received : 1;
 	uint32_t awaits : 1;	    /* client: a response */
 	uint32_t has_head : 1;	    /* client: of the response */
+	uint32_t closes : 1;	    /* client: the response says so */
 	uint32_t has_ts : 1, has_wscale : 1, in_touched : 1, in_ack : 1, in_rto : 1, in_output : 1;
 };
 
@@ -72,6 +74,11 @@ _Static_assert(sizeof(struct tconn) == 64, "a connection is one cache line");
 	X(TIMEOUT, "timeout") /* nothing acknowledged for long */ \
 	X(EARLY_CLOSE, "early_close") X(BAD_STATUS, "bad_status") X(BAD_HEAD, "bad_head") X(BAD_LENGTH, "bad_length") \
 	X(WRONG_ID, "wrong_id") X(WRONG_BYTES, "wrong_bytes") X(UNASKED, "unasked_bytes") \
+	X(NOT_WHOLE, "not_whole") /* with faults: a whole answer that the origin never sent whole */ \
+	X(SENT_TWICE, "sent_twice") /* with faults: a POST */ \
+	X(AFTER_CLOSE, "after_close") /* with faults: a request behind an answer that said it was the last */ \
+	X(NOT_GIVEN_UP, "not_given_up") /* with faults: an answer that never came was waited for too long */ \
+	X(ORIGIN_WRONG_BYTES, "origin_wrong_bytes") \
 	X(NO_ANSWER, "no_answer") /* in the time that a shot has, or until the end */ \
 	X(ORIGIN_BAD_REQUEST, "origin_bad_request") X(BAD_FRAME, "bad_frame")
 
@@ -142,6 +149,7 @@ struct options {
 	const char *file_prefix;
 };
 
+struct chaos; /* chaos.c */
 struct load; /* load.c */
 struct phase; /* phase.c */
 
@@ -153,6 +161,7 @@ struct blast {
 	struct content content;
 	struct counts counts;
 	struct load *load;
+	struct chaos *chaos; /* NULL: no faults */
 	uint64_t tsc, tsc_hz; /* time of this iteration */
 	uint32_t now_ms;
 	uint32_t asked_ms; /* ARP */

@@ -55,6 +55,7 @@ int content_init(struct content *c, const char *host)
 	uint64_t x = 0;
 
 	memset(c, 0, sizeof(*c));
+	c->host = host;
 	c->head_size = UINT32_MAX;
 	c->n_request = write_request(c->request, host, "");
 	c->n_request_close = write_request(c->request_close, host, "Connection: close\r\n");
@@ -79,7 +80,7 @@ void content_fini(struct content *c)
 	free(c->pattern);
 }
 
-static const uint8_t *body_of(const struct content *c, uint32_t id)
+const uint8_t *content_body(const struct content *c, uint32_t id)
 {
 	return c->pattern + (id % N_STARTS) * START_STEP;
 }
@@ -135,12 +136,12 @@ void content_response(struct content *c, uint32_t id, uint32_t size, size_t off,
 		n -= k;
 	}
 	if (n)
-		memcpy(out, body_of(c, id) + (off - c->n_head), n);
+		memcpy(out, content_body(c, id) + (off - c->n_head), n);
 }
 
 int content_is_body(const struct content *c, uint32_t id, size_t off, const uint8_t *p, size_t n)
 {
-	return off + n <= BODY_MAX && memcmp(body_of(c, id) + off, p, n) == 0;
+	return off + n <= BODY_MAX && memcmp(content_body(c, id) + off, p, n) == 0;
 }
 
 static int is_end(const uint8_t *p)
@@ -180,6 +181,33 @@ long content_read_request(const uint8_t *p, size_t n, uint32_t *id, uint32_t *si
 	return (long)len;
 }
 
+/* The value of a field; NULL: it is not there. name: with what goes before and behind it. */
+static const char *find_field(const uint8_t *p, size_t n, const char *name)
+{
+	const char *at = memmem(p, n, name, strlen(name));
+
+	return at ? at + strlen(name) : NULL;
+}
+
+long content_read_any(const uint8_t *p, size_t n, struct request_head *out)
+{
+	size_t len = head_length(p, n);
+	size_t at = n && p[0] == 'P' ? 6 : 5;
+	const char *length;
+
+	if (!len)
+		return 0;
+	memset(out, 0, sizeof(*out));
+	out->is_post = at == 6;
+	if (len < 40 || memcmp(p, out->is_post ? "POST /" : "GET /", at) != 0 || !get_hex(p + at, &out->size) || p[at + 8] != '/' ||
+	    !get_hex(p + at + 9, &out->id) || memcmp(p + at + 17, " HTTP/1.1\r\n", 11) != 0 || out->size > BODY_MAX)
+		return -1;
+	length = find_field(p, len, "\r\nContent-Length: ");
+	out->length = length ? strtoull(length, NULL, 10) : 0;
+	out->is_chunked = find_field(p, len, "\r\nTransfer-Encoding: chunked\r\n") != NULL;
+	return out->is_chunked && length ? -1 : (long)len;
+}
+
 int content_is_last_request(const uint8_t *p, size_t n)
 {
 	return memmem(p, n, "\r\nConnection: close\r\n", 21) != NULL;
@@ -194,7 +222,7 @@ static int is_named(const uint8_t *line, size_t n, const char *name, size_t n_na
 
 static int read_field(const uint8_t *p, size_t n, struct response_head *out)
 {
-	if ((p[0] | 0x20) != 'c' && (p[0] | 0x20) != 'x') /* nothing that we look at */
+	if ((p[0] | 0x20) != 'c' && (p[0] | 0x20) != 'x' && (p[0] | 0x20) != 't') /* nothing that we look at */
 		return 1;
 	if (IS_NAMED(p, n, "content-length: ")) {
 		if (out->has_length || n == 16)
@@ -209,6 +237,8 @@ static int read_field(const uint8_t *p, size_t n, struct response_head *out)
 		out->has_id = n == 17 && get_hex(p + 9, &out->id);
 	} else if (IS_NAMED(p, n, "connection: close")) {
 		out->is_close = 1;
+	} else if (IS_NAMED(p, n, "transfer-encoding: chunked")) {
+		out->is_chunked = 1;
 	}
 	return 1;
 }

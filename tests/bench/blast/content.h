@@ -10,6 +10,7 @@
 #ifndef BLAST_CONTENT_H
 #define BLAST_CONTENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 #define CONTENT_HEAD_MAX 512
 
 struct content {
+	const char *host;
 	size_t n_request, n_request_close; /* lengths of the two kinds of request */
 	char request[CONTENT_HEAD_MAX], request_close[CONTENT_HEAD_MAX];
 	uint8_t *pattern; /* what bodies are cut out of */
@@ -39,17 +41,27 @@ size_t content_response_length(struct content *c, uint32_t size);
 void content_request(const struct content *c, int is_last, uint32_t id, uint32_t size, size_t off, size_t n, uint8_t *out);
 void content_response(struct content *c, uint32_t id, uint32_t size, size_t off, size_t n, uint8_t *out);
 
+/* The bytes of id's body, BODY_MAX of them. */
+const uint8_t *content_body(const struct content *c, uint32_t id);
 /* True if p[0 .. n - 1] are the bytes of id's body from off on. */
 int content_is_body(const struct content *c, uint32_t id, size_t off, const uint8_t *p, size_t n);
 
 /* A request's head, from its first byte. Its length; 0: not all there yet; -1: not what was sent. */
 long content_read_request(const uint8_t *p, size_t n, uint32_t *id, uint32_t *size);
+struct request_head {
+	uint32_t id, size;
+	uint64_t length; /* of the body, if it is not chunked */
+	bool is_post, is_chunked;
+};
+
+/* Likewise of a GET or POST. */
+long content_read_any(const uint8_t *p, size_t n, struct request_head *out);
 /* True if that head asks for the connection's end. */
 int content_is_last_request(const uint8_t *p, size_t n);
 
 struct response_head {
 	unsigned status;
-	int has_length, has_id, is_close;
+	int has_length, has_id, is_close, is_chunked;
 	uint64_t length;
 	uint32_t id;
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "blast.h"
+#include "chaos.h"
 
 #define N_PARTIALS 4096u /* heads in pieces at one time */
 #define PARTIAL_BYTES 4096u
@@ -54,6 +55,23 @@ static struct partial *keep(struct blast *b, struct tconn *c, const uint8_t *p, 
 	return k;
 }
 
+struct piece ends_keep(struct blast *b, struct tconn *c, const uint8_t *p, uint32_t n)
+{
+	const struct partial *k = keep(b, c, p, n);
+
+	return k ? (struct piece){k->data, k->n} : (struct piece){NULL, 0};
+}
+
+bool ends_has_kept(const struct tconn *c)
+{
+	return c->partial != NO_PARTIAL;
+}
+
+void ends_drop(struct blast *b, struct tconn *c)
+{
+	free_partial(b, c);
+}
+
 /* The request of this connection, if any, failed; nothing more is sent or taken on it. */
 static void fail(struct blast *b, uint32_t index, enum blast_error why)
 {
@@ -61,6 +79,11 @@ static void fail(struct blast *b, uint32_t index, enum blast_error why)
 	tiny_abort(b, &b->client, index);
 	free_partial(b, &b->client.conns[index]);
 	load_on_closed(b, index, why);
+}
+
+void ends_fail(struct blast *b, uint32_t index, enum blast_error why)
+{
+	fail(b, index, why);
 }
 
 /* -- client */
@@ -75,7 +98,12 @@ void client_request(struct blast *b, uint32_t index, uint32_t id, uint32_t size,
 	c->start = start;
 	c->awaits = 1;
 	c->has_head = 0;
+	c->closes = 0;
 	c->got = 0;
+	if (b->chaos) {
+		tiny_message(b, &b->client, index, chaos_ask(b, index));
+		return;
+	}
 	tiny_message(b, &b->client, index, (uint32_t)content_request_length(&b->content, is_last));
 }
 
@@ -188,13 +216,17 @@ static void origin_data(struct blast *b, uint32_t index, const uint8_t *p, uint3
 
 void end_on_open(struct blast *b, struct end *e, uint32_t index)
 {
+	if (b->chaos)
+		chaos_on_open(b, e, index);
 	if (!e->is_origin)
 		load_on_open(b, index);
 }
 
 void end_on_data(struct blast *b, struct end *e, uint32_t index, const uint8_t *p, uint32_t n)
 {
-	if (e->is_origin)
+	if (b->chaos)
+		chaos_data(b, e, index, p, n);
+	else if (e->is_origin)
 		origin_data(b, index, p, n);
 	else
 		client_data(b, index, p, n);
@@ -202,10 +234,25 @@ void end_on_data(struct blast *b, struct end *e, uint32_t index, const uint8_t *
 
 void end_on_fin(struct blast *b, struct end *e, uint32_t index)
 {
-	if (!e->is_origin && e->conns[index].awaits)
-		fail(b, index, E_EARLY_CLOSE);
-	else
+	if (e->is_origin || !e->conns[index].awaits) {
 		tiny_close(b, e, index);
+	} else if (b->chaos && chaos_is_right_cut(b, index, E_EARLY_CLOSE)) {
+		tiny_abort(b, e, index);
+		free_partial(b, &e->conns[index]);
+		load_on_closed(b, index, E_EARLY_CLOSE);
+	} else {
+		fail(b, index, E_EARLY_CLOSE);
+	}
+}
+
+/* With faults: a cut that is right, or the end of a connection whose last answer said so while the request still went out. */
+static bool is_expected(struct blast *b, uint32_t index, enum blast_error why)
+{
+	const struct tconn *c = &b->client.conns[index];
+
+	if (!b->chaos)
+		return false;
+	return c->awaits ? chaos_is_right_cut(b, index, why) : c->closes;
 }
 
 void end_on_closed(struct blast *b, struct end *e, uint32_t index, enum blast_error why)
@@ -217,7 +264,7 @@ void end_on_closed(struct blast *b, struct end *e, uint32_t index, enum blast_er
 		b->counts.origin_resets += why != N_ERRORS;
 		return;
 	}
-	if (why != N_ERRORS)
+	if (why != N_ERRORS && !is_expected(b, index, why))
 		count_error(b, why);
 	load_on_closed(b, index, why);
 }

@@ -82,6 +82,20 @@ static void open_pool(struct blast *b)
 	}
 }
 
+/* With faults: in the place of those that ended. */
+static void reopen(struct blast *b)
+{
+	struct load *l = b->load;
+	uint32_t index;
+
+	for (unsigned i = 0; i < STEP_MAX && l->n_reopen && has_room(b) && take_slot(b, &index); i++) {
+		tiny_connect(b, &b->client, index);
+		b->client.conns[index].group = GROUP_ACTIVE;
+		b->client.conns[index].start = b->tsc;
+		l->n_reopen--;
+	}
+}
+
 bool load_close_some(struct blast *b, uint32_t n, uint32_t max, uint32_t *at)
 {
 	while (max && b->load->n_pool > n && *at < b->o.n_slots) {
@@ -111,6 +125,11 @@ static uint32_t choose_size(struct blast *b)
 
 static void ask(struct blast *b, uint32_t index, uint64_t start)
 {
+	if (b->load->n_left != UINT64_MAX && b->load->n_left-- == 0) {
+		b->load->n_left = 0;
+		b->load->is_on = false;
+		return;
+	}
 	b->load->n_outstanding++;
 	client_request(b, index, b->next_id++, choose_size(b), false, start);
 }
@@ -143,7 +162,7 @@ void load_start(struct blast *b, double rate, uint32_t burst)
 
 	l->is_on = true;
 	l->is_open_loop = rate > 0;
-	l->n_outstanding = 0;
+	l->n_outstanding = l->n_reopen = 0;
 	l->idle_head = l->idle_tail = 0;
 	l->requests = (struct schedule){.start = b->tsc, .burst = burst, .interval = rate > 0 ? (double)b->tsc_hz / rate : 0};
 	for (uint32_t i = 0; i < l->n_active; i++) {
@@ -159,7 +178,7 @@ static void next_request(struct blast *b, uint32_t index)
 {
 	struct load *l = b->load;
 
-	if (!l->is_on)
+	if (!l->is_on || b->client.conns[index].closes)
 		return;
 	if (!l->is_open_loop) {
 		ask(b, index, b->tsc);
@@ -271,6 +290,9 @@ void load_on_open(struct blast *b, uint32_t index)
 		b->load->n_pool++;
 	} else if (c->group == GROUP_SHOT) {
 		client_request(b, index, c->id, choose_size(b), true, c->start);
+	} else if (c->group == GROUP_ACTIVE) {
+		b->load->n_pool++;
+		next_request(b, index);
 	}
 }
 
@@ -306,12 +328,14 @@ void load_on_closed(struct blast *b, uint32_t index, enum blast_error why)
 
 	if (c->group == GROUP_POOL && was_opening)
 		l->n_opening--;
-	else if (c->group == GROUP_POOL || c->group == GROUP_ACTIVE)
+	else if (c->group == GROUP_POOL || (c->group == GROUP_ACTIVE && !was_opening))
 		l->n_pool--;
 	else if (c->group == GROUP_SHOT && (c->awaits || was_opening))
 		shot_failed(b, why == N_ERRORS ? E_EARLY_CLOSE : why);
 	if (c->group == GROUP_ACTIVE && c->awaits)
 		l->n_outstanding--;
+	if (c->group == GROUP_ACTIVE && b->chaos && l->is_on)
+		l->n_reopen++;
 	c->awaits = 0;
 	free_slot(b, index);
 }
@@ -324,6 +348,8 @@ void load_step(struct blast *b)
 
 	if (l->n_pool + l->n_opening < l->pool_target)
 		open_pool(b);
+	if (l->is_on && l->n_reopen)
+		reopen(b);
 	if (l->is_on && l->is_open_loop)
 		ask_due(b);
 	if (l->shots.interval > 0 || l->shots_max)

@@ -42,6 +42,8 @@ struct load {
 	/* requests on connections of the pool */
 	bool is_on, is_open_loop;
 	uint32_t n_active, n_outstanding;
+	uint32_t n_reopen;   /* with faults: active connections that ended, to be opened anew */
+	uint64_t n_left;     /* requests of the closed loop still to be sent; UINT64_MAX: no bound */
 	uint32_t *active;
 	uint32_t *idle; /* open loop: active connections that wait for work, a ring */
 	uint32_t idle_mask, idle_head, idle_tail;

@@ -19,6 +19,7 @@
 #include <rte_cycles.h>
 #include <rte_errno.h>
 
+#include "chaos.h"
 #include "phase.h"
 
 #define RESOLVE_S 20	  /* until the proxy's link address must be known */
@@ -109,6 +110,8 @@ static void iterate(struct blast *b)
 		tiny_timers(b, &b->client);
 		tiny_timers(b, &b->origin);
 	}
+	if (b->chaos)
+		chaos_step(b);
 	tiny_flush(b, &b->client);
 	tiny_flush(b, &b->origin);
 	port_flush(b);

@@ -2,6 +2,8 @@
 /* Phases: read, begun, led to their end. Their reports are in report.c. */
 #include "phase.h"
 
+#include "chaos.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +40,10 @@ static const struct arg args[] = {
 	ARG("burst", COUNT, burst, IN(LOAD)),
 	ARG("owner", COUNT, owner, IN(CONNECT) | IN(LOAD)),
 	ARG("scatter", COUNT, scatter, IN(LOAD)),
+	ARG("requests", COUNT, requests, IN(LOAD)),
+	ARG("seed", COUNT, seed, IN(LOAD)),
+	ARG("faults", RATE, faults, IN(LOAD)),
+	ARG("posts", RATE, posts, IN(LOAD)),
 	ARG("timeout", SECONDS, timeout, IN(LOAD)),
 };
 
@@ -56,6 +62,7 @@ static bool read_sizes(struct phase *p, const char *text)
 	char *end;
 
 	p->n_sizes = 0;
+	p->has_size = true;
 	do {
 		unsigned long v = strtoul(text, &end, 10);
 
@@ -75,6 +82,7 @@ static bool read_arg(struct phase *p, const struct arg *a, const char *text)
 	switch (a->type) {
 	case ARG_SECONDS:
 	case ARG_RATE:
+		p->has_faults |= a->offset == offsetof(struct phase, faults);
 		return read_number(text, 1e9, (double *)(void *)field);
 	case ARG_COUNT:
 		if (!read_number(text, UINT32_MAX, &v))
@@ -154,12 +162,20 @@ static void begin_load(struct blast *b, struct phase *p)
 	l->shot_timeout_ms = (uint32_t)(p->timeout * 1000);
 	l->shots = (struct schedule){.start = b->tsc, .burst = p->burst, .interval = interval(b, p->new_rate)};
 	l->shots_max = p->new_rate > 0 ? 0 : p->shots;
+	l->n_left = p->requests ? p->requests : UINT64_MAX;
 	p->flood = (struct schedule){.start = b->tsc, .interval = interval(b, p->flood_rate)};
 	if (p->is_idle_load)
 		return;
 	load_choose(b, p->active);
 	p->active = l->n_active;
 	load_start(b, p->rate, p->burst);
+}
+
+static bool begin_faults(struct blast *b, const struct phase *p)
+{
+	const struct plan_rates r = {.faults = p->faults, .posts = p->posts, .seed = p->seed, .size = p->has_size ? p->sizes[0] : UINT32_MAX};
+
+	return !b->is_loop && p->faults <= 1 && p->posts <= 1 && chaos_begin(b, &r);
 }
 
 static void read_cpu_time(struct blast *b)
@@ -181,6 +197,10 @@ int phase_begin(struct blast *b, struct phase *p, const char *line, char *why, s
 		return rc;
 	if (p->owner != OWNER_ANY && p->owner >= b->o.n_queues) {
 		snprintf(why, n_why, "owner=%u: there are %u queues", p->owner, b->o.n_queues);
+		return -EINVAL;
+	}
+	if (p->has_faults && !begin_faults(b, p)) {
+		snprintf(why, n_why, "faults: there must be a proxy, shares of at most 1, and memory");
 		return -EINVAL;
 	}
 	b->load->owner = p->owner;
@@ -234,7 +254,7 @@ static bool step_load(struct blast *b, struct phase *p)
 	case STAGE_RUN:
 		if (p->has_flood)
 			flood(b, p);
-		if (b->tsc < p->until)
+		if (b->tsc < p->until && !(p->requests && !l->is_on && !l->n_outstanding))
 			break;
 		load_stop(b);
 		p->until = after(b, FINISH_S);

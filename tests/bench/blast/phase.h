@@ -7,7 +7,8 @@
  *                                            of its own says that it has begun
  *   load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]
  *        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [owner=WORKER]
- *        [timeout=S] [burst=N] [scatter=0|1]
+ *        [timeout=S] [burst=N] [scatter=0|1] [requests=N]
+ *        [faults=SHARE] [posts=SHARE] [seed=N]     from then on, see chaos.h; size=: of all bodies, else mixed
  *   close [n=LEFT] [seconds=AT_MOST]
  */
 #ifndef BLAST_PHASE_H
@@ -21,7 +22,9 @@ struct phase {
 	enum phase_kind { PHASE_CONNECT, PHASE_HOLD, PHASE_LOAD, PHASE_CLOSE } kind;
 	enum { STAGE_RUN, STAGE_FINISH, STAGE_DONE } stage;
 	/* arguments */
-	double seconds, warmup, rate, new_rate, timeout;
+	double seconds, warmup, rate, new_rate, timeout, faults, posts;
+	uint32_t requests, seed;
+	bool has_faults, has_size;
 	uint32_t n, active, opening, shots, n_opened_before, owner, scatter, burst;
 	bool has_n;	   /* n was given */
 	uint32_t tell;	   /* not 0: a line says that it has begun */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What came of a phase, as JSON. Zero counts of errors are left out. */
+#include "chaos.h"
 #include "phase.h"
 
 const char *const error_names[N_ERRORS] = {
@@ -83,6 +84,27 @@ static void report_load(const struct blast *b, const struct phase *p, json_t *o)
 	json_object_set_new(o, "new", shots);
 }
 
+/* Since the beginning of the first phase with faults. */
+static json_t *faults(const struct chaos_counts *n)
+{
+	json_t *o = json_object();
+	json_t *fired = json_object();
+
+	put(o, "posts", n->posts);
+	put(o, "status_502", n->bad_gateway);
+	put(o, "status_504", n->timeouts);
+	put(o, "cuts", n->cuts);
+	put(o, "by_refusal", n->by_refusal);
+	put(o, "unseen", n->unseen);
+	put(o, "seen_again", n->seen_again);
+	put(o, "stale", n->stale);
+	put(o, "refused_connections", n->refused_syns);
+	for (unsigned i = 0; i < N_FAULTS; i++)
+		put(fired, fault_names[i], n->fired[i]);
+	json_object_set_new(o, "fired", fired);
+	return o;
+}
+
 static void report_common(const struct blast *b, const struct phase *p, json_t *o)
 {
 	const struct counts *c = &b->counts;
@@ -106,6 +128,8 @@ static void report_common(const struct blast *b, const struct phase *p, json_t *
 	put(o, "dropped_on_purpose", c->dropped_on_purpose - was->dropped_on_purpose);
 	put_real(o, "busy_share", cycles ? (double)(c->busy_cycles - was->busy_cycles) / (double)cycles : 0);
 	put(o, "tsc_hz", b->tsc_hz);
+	if (b->chaos)
+		json_object_set_new(o, "faults", faults(&b->chaos->n));
 	json_object_set_new(o, "errors", errors(c->error, was->error));
 }
 

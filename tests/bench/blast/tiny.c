@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "blast.h"
+#include "chaos.h"
 #include "owner.h"
 
 #define CHECK_MS 100	/* how often what is unacknowledged is looked at */
@@ -92,7 +93,9 @@ static void fill_payload(void *ctx, uint8_t *out)
 	const struct fill *f = ctx;
 	const struct tconn *c = f->c;
 
-	if (f->e->is_origin)
+	if (f->b->chaos)
+		chaos_fill(f->b, f->e, c, f->off, f->len, out);
+	else if (f->e->is_origin)
 		content_response(&f->b->content, c->id, c->size, f->off, f->len, out);
 	else
 		content_request(&f->b->content, c->is_last, c->id, c->size, f->off, f->len, out);
@@ -204,7 +207,9 @@ static bool pump(struct blast *b, struct end *e, uint32_t index)
 	for (unsigned i = 0; i < QUANTUM; i++) {
 		uint32_t n = c->state == T_OPEN ? sendable(b, c) : 0;
 		uint8_t flags = ACK;
+		bool is_slow = n && b->chaos && chaos_is_slow(b, e, index);
 
+		n = is_slow ? 1 : n;
 		if (c->out_base + c->out_len - c->snd_nxt == n) { /* all that is left of it */
 			flags |= n ? PSH : 0;
 			flags |= c->fin_wanted && c->state == T_OPEN ? FIN : 0;
@@ -216,6 +221,8 @@ static bool pump(struct blast *b, struct end *e, uint32_t index)
 		if (flags & FIN)
 			c->fin_sent = 1;
 		advance(b, e, index, n + !!(flags & FIN));
+		if (is_slow)
+			return !sendable(b, c);
 	}
 	return !sendable(b, c);
 }
@@ -226,6 +233,8 @@ static void serve(struct blast *b, struct end *e, uint32_t index)
 
 	if (!pump(b, e, index) && !c->in_output)
 		c->in_output = due_push(&e->output, index, 0, 0);
+	if (b->chaos)
+		chaos_on_sent(b, e, index);
 	if (!c->ack_segs)
 		return;
 	if (c->ack_segs >= 2 || !b->o.ack_ms)
@@ -408,6 +417,10 @@ static void input_syn(struct blast *b, struct end *e, uint32_t index, const stru
 
 	if (c->state == T_OPEN || (c->state == T_SYN_RCVD && s->seq + 1 != c->rcv_nxt))
 		end_conn(b, e, index, N_ERRORS); /* the proxy forgot the old one */
+	if (c->state == T_CLOSED && b->chaos && chaos_refuses(b)) {
+		answer_stray(b, e, index, s);
+		return;
+	}
 	if (c->state == T_CLOSED)
 		begin(b, e, index, T_SYN_RCVD);
 	take_options(b, c, s);
@@ -432,7 +445,7 @@ static void take_ack(struct blast *b, struct end *e, uint32_t index, const struc
 		c->snd_nxt = c->snd_una;
 	}
 	c->snd_wnd = wnd;
-	if (c->out_base + c->out_len != c->snd_nxt || c->fin_wanted)
+	if (c->out_base + c->out_len != c->snd_nxt || c->fin_wanted || b->chaos)
 		touch(e, index);
 }
 
