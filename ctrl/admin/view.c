@@ -84,11 +84,11 @@ json_t *view_status(const struct sync *s)
 	json_t *o;
 
 	publish_status(s->publish, &st);
-	o = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:i, s:o}", "version", WEIR_VERSION, "connected",
+	o = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:i, s:o}", "version", WEIR_VERSION, "connected",
 		      (int)st.is_connected, "workers", (json_int_t)st.n_workers, "generation", (json_int_t)st.generation,
 		      "live_generation", (json_int_t)st.live_generation, "retired_generation", (json_int_t)st.retired_generation,
 		      "live_us", (json_int_t)st.live_t_us, "endpoint_sets", (json_int_t)st.n_sets, "endpoint_sets_waiting",
-		      (json_int_t)st.n_sets_waiting, "matches", (json_int_t)s->model.n_matches, "refused",
+		      (json_int_t)st.n_sets_waiting, "matches", (json_int_t)s->model.n_matches, "snapshot_bytes", (json_int_t)s->snapshot_size, "refused",
 		      (json_int_t)st.n_refused, "last_refusal", publish_refusal_name(st.refused), "problems",
 		      (int)json_array_size(list), "problem_list", list);
 	if (o && r)

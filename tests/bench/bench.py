@@ -65,18 +65,19 @@ class Bench:
     blast        more arguments for weir-blast
     idle_us      what all of them sleep at a time without work; 0: they poll, as for figures they must
     sanitizers   the build has them: everything is slower
+    arena_mb     of weir.yaml
     """
 
     origin = ORIGIN
     proxy = "dataplane" # the program between the two ends
 
     def __init__(self, build, workers=(0,), origins=1, connections=16384, pools=None, limits=None, timeouts=None,
-                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False):
+                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False, arena_mb=8):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.origins, self.connections = list(workers), origins, connections
         self.pools, self.limits, self.timeouts = dict(pools or {}), dict(limits or {}), dict(timeouts or {})
         self.slots, self.core, self.blast_args, self.sanitizers = slots, core, list(blast), sanitizers
-        self.idle_us, self.mtu = idle_us, mtu
+        self.idle_us, self.mtu, self.arena_mb = idle_us, mtu, arena_mb
         self.dir = None
         self.procs = {}
         self.admin = f"127.0.0.1:{free_port()}"
@@ -155,7 +156,7 @@ workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
                     "drain_ms": 2000}
         pools.update(self.pools)
         timeouts.update(self.timeouts)
-        (self.dir / "weir.yaml").write_text(f"""{self._ports()}memory: {{hugepages: false, arena_mb: 8}}
+        (self.dir / "weir.yaml").write_text(f"""{self._ports()}memory: {{hugepages: false, arena_mb: {self.arena_mb}}}
 pools: {self._section(pools)}
 limits: {self._section(self.limits)}
 timeouts: {self._section(timeouts)}
@@ -216,6 +217,16 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         shutil.rmtree(self.dir, ignore_errors=True)
 
     # -- doing things
+
+    def write_manifest(self, name, text):
+        """Whole, under another name, then renamed. text None: removes it."""
+        path = self.dir / "manifests" / name
+        if text is None:
+            path.unlink()
+            return
+        tmp = path.with_name(f".{name}.tmp")
+        tmp.write_text(text)
+        tmp.rename(path)
 
     def terminate(self, name):
         """Asks a program to end; how it ends is looked at when the with-block is left."""

@@ -10,8 +10,11 @@
 
 #include <immintrin.h>
 
-#define SIZE_AT 5 /* of the digits in a request */
-#define ID_AT 14
+#define SIZE_AT 5   /* of the digits in a request */
+#define ID_AT 9	    /* behind those of the size */
+#define SPREAD_AT 4 /* more where there is a path of its own before them */
+#define HOSTS_MAX 100000u
+#define PATHS_MAX 100u
 #define START_STEP 16 /* bodies begin at one of so many places of the pattern, by their id */
 #define N_STARTS 4096u
 
@@ -41,12 +44,36 @@ static int get_hex(const uint8_t *p, uint32_t *v)
 	return 1;
 }
 
-static size_t write_request(char *out, const char *host, const char *more)
+static void put_decimal(char *p, unsigned n_digits, uint32_t v)
+{
+	for (unsigned i = n_digits; i-- > 0; v /= 10)
+		p[i] = digits[v % 10];
+}
+
+static size_t write_request(char *out, const char *prefix, const char *host, const char *more)
 {
 	int n = snprintf(out, CONTENT_HEAD_MAX,
-			 "GET /00000000/00000000 HTTP/1.1\r\nHost: %s\r\nUser-Agent: weir-blast\r\nAccept: */*\r\n%s\r\n", host, more);
+			 "GET %s/00000000/00000000 HTTP/1.1\r\nHost: %s\r\nUser-Agent: weir-blast\r\nAccept: */*\r\n%s\r\n", prefix, host, more);
 
 	return n > 0 && n < CONTENT_HEAD_MAX ? (size_t)n : 0;
+}
+
+static int write_requests(struct content *c, const char *prefix, const char *host)
+{
+	c->n_request = write_request(c->request, prefix, host, "");
+	c->n_request_close = write_request(c->request_close, prefix, host, "Connection: close\r\n");
+	c->size_at = SIZE_AT + strlen(prefix);
+	c->host_at = c->size_at + strlen("00000000/00000000 HTTP/1.1\r\nHost: h");
+	return c->n_request && c->n_request_close ? 0 : -EINVAL;
+}
+
+int content_spread(struct content *c, uint32_t n_hosts, uint32_t n_paths)
+{
+	if (n_hosts > HOSTS_MAX || n_paths > PATHS_MAX || !n_hosts != !n_paths)
+		return -EINVAL;
+	c->n_hosts = n_hosts;
+	c->n_paths = n_paths;
+	return n_hosts ? write_requests(c, "/p00", "h00000.routes.example.com") : write_requests(c, "", c->host);
 }
 
 int content_init(struct content *c, const char *host)
@@ -57,9 +84,7 @@ int content_init(struct content *c, const char *host)
 	memset(c, 0, sizeof(*c));
 	c->host = host;
 	c->head_size = UINT32_MAX;
-	c->n_request = write_request(c->request, host, "");
-	c->n_request_close = write_request(c->request_close, host, "Connection: close\r\n");
-	if (!c->n_request || !c->n_request_close)
+	if (write_requests(c, "", host) != 0)
 		return -EINVAL;
 	c->pattern = malloc(n);
 	if (!c->pattern)
@@ -117,8 +142,14 @@ void content_request(const struct content *c, int is_last, uint32_t id, uint32_t
 	char *to = off == 0 && n == len ? (char *)out : text;
 
 	memcpy(to, is_last ? c->request_close : c->request, len);
-	put_hex(to + SIZE_AT, size);
-	put_hex(to + ID_AT, id);
+	put_hex(to + c->size_at, size);
+	put_hex(to + c->size_at + ID_AT, id);
+	if (c->n_hosts) {
+		uint64_t h = id * 0x9e3779b97f4a7c15ull;
+
+		put_decimal(to + SIZE_AT + 1, 2, (uint32_t)((h >> 16) % c->n_paths));
+		put_decimal(to + c->host_at, 5, (uint32_t)((h >> 32) % c->n_hosts));
+	}
 	if (to == text)
 		memcpy(out, text + off, n);
 }
@@ -172,11 +203,12 @@ static size_t head_length(const uint8_t *p, size_t n)
 long content_read_request(const uint8_t *p, size_t n, uint32_t *id, uint32_t *size)
 {
 	size_t len = head_length(p, n);
+	size_t at = n > SIZE_AT && p[SIZE_AT] == 'p' ? SIZE_AT + SPREAD_AT : SIZE_AT; /* no hexadecimal digit */
 
 	if (!len)
 		return 0;
-	if (len < 34 || memcmp(p, "GET /", 5) != 0 || !get_hex(p + SIZE_AT, size) || p[SIZE_AT + 8] != '/' ||
-	    !get_hex(p + ID_AT, id) || memcmp(p + ID_AT + 8, " HTTP/1.1\r\n", 11) != 0 || *size > BODY_MAX)
+	if (len < 38 || memcmp(p, "GET /", 5) != 0 || !get_hex(p + at, size) || p[at + 8] != '/' || !get_hex(p + at + ID_AT, id) ||
+	    memcmp(p + at + ID_AT + 8, " HTTP/1.1\r\n", 11) != 0 || *size > BODY_MAX)
 		return -1;
 	return (long)len;
 }

@@ -5,7 +5,8 @@
  * to another request is noticed, and each byte of a body can be checked where
  * it arrives.
  *
- *   GET /SSSSSSSS/IIIIIIII HTTP/1.1   size and id, in hexadecimal digits
+ *   GET /SSSSSSSS/IIIIIIII HTTP/1.1       size and id, in hexadecimal digits
+ *   GET /pNN/SSSSSSSS/IIIIIIII HTTP/1.1   the same spread over paths, with Host: hNNNNN.routes.example.com
  */
 #ifndef BLAST_CONTENT_H
 #define BLAST_CONTENT_H
@@ -19,6 +20,8 @@
 
 struct content {
 	const char *host;
+	uint32_t n_hosts, n_paths; /* that requests are spread over; 0: they are not */
+	size_t size_at, host_at;   /* of the digits in a request */
 	size_t n_request, n_request_close; /* lengths of the two kinds of request */
 	char request[CONTENT_HEAD_MAX], request_close[CONTENT_HEAD_MAX];
 	uint8_t *pattern; /* what bodies are cut out of */
@@ -30,6 +33,8 @@ struct content {
 
 /* host: of the Host field. 0, or -ENOMEM, or -EINVAL (host too long). */
 int content_init(struct content *c, const char *host);
+/* Spreads requests over so many hosts and paths by their ids; 0, 0: not any more. -EINVAL: too many. */
+int content_spread(struct content *c, uint32_t n_hosts, uint32_t n_paths);
 void content_fini(struct content *c);
 
 /* Length of a request; is_last: with "Connection: close". */

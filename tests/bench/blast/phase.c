@@ -40,6 +40,8 @@ static const struct arg args[] = {
 	ARG("burst", COUNT, burst, IN(LOAD)),
 	ARG("owner", COUNT, owner, IN(CONNECT) | IN(LOAD)),
 	ARG("scatter", COUNT, scatter, IN(LOAD)),
+	ARG("hosts", COUNT, hosts, IN(LOAD)),
+	ARG("paths", COUNT, paths, IN(LOAD)),
 	ARG("requests", COUNT, requests, IN(LOAD)),
 	ARG("seed", COUNT, seed, IN(LOAD)),
 	ARG("faults", RATE, faults, IN(LOAD)),
@@ -197,6 +199,10 @@ int phase_begin(struct blast *b, struct phase *p, const char *line, char *why, s
 		return rc;
 	if (p->owner != OWNER_ANY && p->owner >= b->o.n_queues) {
 		snprintf(why, n_why, "owner=%u: there are %u queues", p->owner, b->o.n_queues);
+		return -EINVAL;
+	}
+	if (content_spread(&b->content, p->hosts, p->paths) != 0) {
+		snprintf(why, n_why, "hosts=%u paths=%u cannot be", p->hosts, p->paths);
 		return -EINVAL;
 	}
 	if (p->has_faults && !begin_faults(b, p)) {

@@ -8,6 +8,7 @@
  *   load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]
  *        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [owner=WORKER]
  *        [timeout=S] [burst=N] [scatter=0|1] [requests=N]
+ *        [hosts=N paths=N]                         requests are spread over these, see content.h
  *        [faults=SHARE] [posts=SHARE] [seed=N]     from then on, see chaos.h; size=: of all bodies, else mixed
  *   close [n=LEFT] [seconds=AT_MOST]
  */
@@ -23,7 +24,7 @@ struct phase {
 	enum { STAGE_RUN, STAGE_FINISH, STAGE_DONE } stage;
 	/* arguments */
 	double seconds, warmup, rate, new_rate, timeout, faults, posts;
-	uint32_t requests, seed;
+	uint32_t requests, seed, hosts, paths;
 	bool has_faults, has_size;
 	uint32_t n, active, opening, shots, n_opened_before, owner, scatter, burst;
 	bool has_n;	   /* n was given */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,6 +145,36 @@ static void a_request_is_read_back_whole_and_in_pieces(void **state)
 	}
 }
 
+static void requests_are_spread_over_hosts_and_paths(void **state)
+{
+	bool hosts[50] = {false};
+	bool paths[4] = {false};
+	uint8_t p[CONTENT_HEAD_MAX];
+
+	assert_int_not_equal(content_spread(&content, 5, 0), 0);
+	assert_int_not_equal(content_spread(&content, 1000000, 1), 0);
+	assert_int_equal(content_spread(&content, 50, 4), 0);
+	for (uint32_t i = 0; i < 5000; i++) {
+		size_t n = content_request_length(&content, i & 1);
+		uint32_t id, size;
+		unsigned host, path;
+
+		content_request(&content, i & 1, i, 77, 0, n, p);
+		p[n] = 0;
+		assert_int_equal(content_read_request(p, n, &id, &size), n);
+		assert_int_equal(id, i);
+		assert_int_equal(size, 77);
+		assert_int_equal(sscanf((char *)p, "GET /p%2u/%*8x/%*8x HTTP/1.1\r\nHost: h%5u.routes.example.com", &path, &host), 2);
+		assert_true(host < 50 && path < 4);
+		hosts[host] = paths[path] = true;
+	}
+	for (unsigned i = 0; i < 50; i++)
+		assert_true(hosts[i] && paths[i % 4]);
+	assert_int_equal(content_spread(&content, 0, 0), 0);
+	content_request(&content, 0, 1, 2, 0, content_request_length(&content, 0), p);
+	assert_memory_equal(p, "GET /00000002/00000001 HTTP/1.1\r\nHost: blast", 44);
+}
+
 static void malformed_responses_are_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -228,6 +259,7 @@ int main(void)
 		cmocka_unit_test(any_piece_of_a_response_is_that_of_the_whole),
 		cmocka_unit_test(a_body_that_is_not_the_ids_is_noticed),
 		cmocka_unit_test(a_request_is_read_back_whole_and_in_pieces),
+		cmocka_unit_test(requests_are_spread_over_hosts_and_paths),
 		cmocka_unit_test(malformed_responses_are_refused),
 		cmocka_unit_test(a_segment_is_read_as_it_was_written_and_each_bit_counts),
 	};
