@@ -224,11 +224,12 @@ static const char *find_field(const uint8_t *p, size_t n, const char *name)
 long content_read_any(const uint8_t *p, size_t n, struct request_head *out)
 {
 	size_t len = head_length(p, n);
-	size_t at = n && p[0] == 'P' ? 6 : 5;
+	size_t at;
 	const char *length;
 
-	if (!len)
+	if (!p || !len)
 		return 0;
+	at = p[0] == 'P' ? 6 : 5;
 	memset(out, 0, sizeof(*out));
 	out->is_post = at == 6;
 	if (len < 40 || memcmp(p, out->is_post ? "POST /" : "GET /", at) != 0 || !get_hex(p + at, &out->size) || p[at + 8] != '/' ||
