@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/log.h"
 #include "ctl_pvt.h"
@@ -17,7 +18,18 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
+#define HUGE_PAGE (2u << 20)
 #define SET_MAX_BYTES (sizeof(struct weir_endpoint_set) + (uint64_t)WEIR_ENDPOINTS_MAX * sizeof(struct weir_endpoint))
+
+/* Large tables are read at random: with small pages each look-up would miss the TLB several times, too. In vain on hugepages. */
+static void advise_huge(void *p, size_t n)
+{
+	uintptr_t from = RTE_ALIGN_CEIL((uintptr_t)p, HUGE_PAGE);
+	uintptr_t to = RTE_ALIGN_FLOOR((uintptr_t)p + n, HUGE_PAGE);
+
+	if (from < to)
+		madvise((void *)from, to - from, MADV_HUGEPAGE);
+}
 
 /* Memory on the worker's node, or, where DPDK's is short (--no-huge), of the process. */
 static struct ctl_copy *copy_create(struct ctl *c, struct ctl_worker *w, struct ctl_blob *b, const void *bytes,
@@ -29,6 +41,7 @@ static struct ctl_copy *copy_create(struct ctl *c, struct ctl_worker *w, struct 
 
 	if (!copy && posix_memalign((void **)&copy, 64, sizeof(*copy) + n) != 0)
 		return NULL;
+	advise_huge(copy, sizeof(*copy) + n);
 	copy->is_rte = is_rte;
 	copy->blob = b;
 	memcpy(copy + 1, bytes, n);

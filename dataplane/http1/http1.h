@@ -228,6 +228,12 @@ bool http1_is_authority(struct slice value);
 bool http1_asks_upgrade(const struct http_head *request);
 /* True if a 101 names in its Upgrade only what the request asks for, and at least one of it. */
 bool http1_is_upgrade_of(const struct http_head *response, const struct http_head *request);
+/*
+ * A guess at a request's path and host from its first bytes, for who wants to
+ * fetch what they will need: nothing is checked, and a request whose first
+ * field is not Host is not understood (false). Both are parts of in.
+ */
+bool http1_glance(struct slice in, struct slice *path, struct slice *host);
 
 /* True for a request id that a client may bring along: 1 to 128 visible ASCII characters. */
 bool http1_is_request_id(struct slice id);

@@ -139,6 +139,7 @@ struct proxy *proxy_create(const struct proxy_config *config)
 		release(p);
 		return NULL;
 	}
+	tcp_on_ahead(config->tcp, proxy_look_ahead, p);
 	wheel_handle(config->wheel, config->wheel_kind, client_on_timer, p);
 	wheel_handle(config->wheel, config->wheel_kind + 1, on_drain_timer, p);
 	wheel_handle(config->wheel, config->wheel_kind + 2, mirror_on_timer, p);
@@ -147,6 +148,7 @@ struct proxy *proxy_create(const struct proxy_config *config)
 
 void proxy_destroy(struct proxy *p, uint64_t now_us)
 {
+	tcp_on_ahead(p->cfg.tcp, NULL, NULL);
 	wheel_cancel(p->cfg.wheel, &p->drain);
 	for (uint32_t i = 0; i < p->n_fresh_clients; i++)
 		if (p->clients[i].state != CLIENT_FREE) {

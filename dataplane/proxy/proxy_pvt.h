@@ -237,6 +237,9 @@ struct slice proxy_date(struct proxy *p, uint64_t now_us);
 /* Opens and closes listeners so that they fit the snapshot. */
 void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
 
+/* ahead.c: what tcp_run() tells before it delivers events of these connections */
+void proxy_look_ahead(void *ctx, struct tcp_conn *const *conns, unsigned n);
+
 /* client.c */
 int client_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us);
 void client_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us);

@@ -230,16 +230,34 @@ static void match_path(const struct weir_snapshot *s, const struct weir_vhost *v
 	}
 }
 
-struct route_result route_match(const struct weir_snapshot *s, const struct route_request *rq)
+static uint32_t find_any_bind(const struct weir_snapshot *s, const struct weir_ip *addr, uint16_t port)
 {
 	static const struct weir_ip any;
+	uint32_t i = find_bind(s, addr, port);
+
+	return i == WEIR_NONE ? find_bind(s, &any, port) : i;
+}
+
+const struct weir_listener *route_find_listener(const struct weir_snapshot *s, const struct weir_ip *local, uint16_t port,
+						struct slice host)
+{
+	uint32_t i = find_any_bind(s, local, port);
+	const struct weir_bind *b;
+
+	if (i == WEIR_NONE)
+		return NULL;
+	b = snapshot_bind(s, i);
+	i = b->listeners.count == 1 ? b->listeners.first : find_host(s, true, b->listeners, b->slots, host);
+	return i == WEIR_NONE ? NULL : snapshot_listener(s, i);
+}
+
+struct route_result route_match(const struct weir_snapshot *s, const struct route_request *rq)
+{
 	struct route_result out = {ROUTE_NO_BIND, WEIR_NONE, WEIR_NONE, WEIR_NONE, WEIR_NONE, WEIR_NONE};
 	const struct weir_bind *b;
 	const struct weir_listener *l;
 
-	out.bind = find_bind(s, &rq->local, rq->port);
-	if (out.bind == WEIR_NONE)
-		out.bind = find_bind(s, &any, rq->port);
+	out.bind = find_any_bind(s, &rq->local, rq->port);
 	if (out.bind == WEIR_NONE)
 		return out;
 	out.miss = ROUTE_NO_LISTENER;

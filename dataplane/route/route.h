@@ -46,6 +46,25 @@ struct route_result {
 struct route_result route_match(const struct weir_snapshot *s, const struct route_request *rq);
 const char *route_miss_name(enum route_miss m);
 
+/* The listener that takes a request's host; NULL: none does. */
+const struct weir_listener *route_find_listener(const struct weir_snapshot *s, const struct weir_ip *local, uint16_t port,
+						struct slice host);
+
+/* A request that will be matched soon, as far as it is known. Upper case in host only costs what looking ahead would save. */
+struct route_soon {
+	struct weir_ip local;
+	uint16_t port;
+	struct slice host, path;
+	/* route_look_ahead()'s own */
+	const struct weir_listener *listener;
+	uint32_t hash, index;
+};
+
+/* True if the routes are so many that it is worth while to look ahead. */
+bool route_is_large(const struct weir_snapshot *s);
+/* Has the memory fetched that matching these requests will need; changes q. */
+void route_look_ahead(const struct weir_snapshot *s, struct route_soon *q, unsigned n);
+
 /* The split that takes a request, for a random number r; index in SPLITS, or WEIR_NONE if total_weight is 0. */
 uint32_t route_pick_split(const struct weir_snapshot *s, const struct weir_rule *rule, uint32_t r);
 

@@ -194,9 +194,31 @@ static void take_pressure(struct tcp_stack *s)
 	stat_set(s->stats, WEIR_G_TCP_HELD, s->n_held);
 }
 
+void tcp_on_ahead(struct tcp_stack *s, tcp_ahead_fn *fn, void *ctx)
+{
+	s->ahead = fn;
+	s->ahead_ctx = ctx;
+}
+
+/* Tells of those that are ready now and have data. Returns how many places of the list that covers. */
+static unsigned look_ahead(struct tcp_stack *s)
+{
+	struct tcp_conn *conns[TCP_AHEAD];
+	unsigned n_seen = 0;
+	unsigned n = 0;
+
+	for (struct tcp_conn *c = s->ready; c && n_seen < TCP_AHEAD; c = c->ready_next, n_seen++)
+		if ((c->events & TCP_EV_READABLE) && !c->is_detached && !c->is_dead)
+			conns[n++] = c;
+	if (n > 1)
+		s->ahead(s->ahead_ctx, conns, n);
+	return n_seen;
+}
+
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 {
 	enum weir_stage former;
+	unsigned n_ahead = 0;
 	unsigned n = 0;
 
 	s->now_us = now_us;
@@ -206,6 +228,9 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 	while (s->ready) {
 		struct tcp_conn *c = s->ready;
 
+		if (n_ahead == 0)
+			n_ahead = s->ahead ? look_ahead(s) : UINT_MAX;
+		n_ahead--;
 		s->ready = c->ready_next;
 		if (!s->ready)
 			s->ready_tail = &s->ready;

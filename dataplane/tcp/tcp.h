@@ -184,6 +184,15 @@ enum tcp_icmp { TCP_ICMP_UNREACHABLE, TCP_ICMP_TOO_BIG };
 bool tcp_icmp_error(struct tcp_stack *s, const struct ip_flow *flow, uint32_t seq, enum tcp_icmp what, uint16_t mtu,
 		    uint64_t now_us);
 
+/*
+ * Connections whose events tcp_run() delivers next, told before the first of
+ * them is called: their memory can be fetched side by side. Nothing may be done to them.
+ */
+#define TCP_AHEAD 16
+typedef void tcp_ahead_fn(void *ctx, struct tcp_conn *const *conns, unsigned n);
+/* fn NULL: nobody is told. */
+void tcp_on_ahead(struct tcp_stack *s, tcp_ahead_fn *fn, void *ctx);
+
 /* Delivers events, then sends. Once per iteration. Returns the number of connections that it had work with. */
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us);
 

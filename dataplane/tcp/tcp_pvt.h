@@ -286,6 +286,8 @@ struct tcp_stack {
 	bool is_draining;
 	struct listen_side listen;
 	struct tcp_conn *ready, **ready_tail;
+	tcp_ahead_fn *ahead;
+	void *ahead_ctx;
 	struct tcp_conn *output, **output_tail;
 	struct tcp_conn *dead;
 	struct tcp_seg *segs, *seg_free;	/* [cfg.n_segments] */

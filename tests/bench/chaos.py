@@ -13,7 +13,6 @@ counters have to add up with what both ends saw, reason by reason.
 from bench import Bench, arguments, expect, expect_clean, main_of, print_table, write_json
 
 ORIGINS = 4
-TIMEOUTS = {"response_ms": 2000, "body_ms": 2000}
 # Reasons for a request to fail, and whatever else the origin's faults explain.
 FAILURES = ("req_upstream_refused", "req_upstream_closed", "req_upstream_bad", "req_upstream_truncated", "req_response_timeout")
 EXPLAINED = FAILURES + (
@@ -43,8 +42,9 @@ def check_counters(r, counters, drops):
 
 
 def run(args, workers, requests):
-    line = f"load seconds={args.seconds} warmup=0 active={args.active} requests={requests} faults={args.faults} posts=0.3 seed={workers}"
-    with Bench(args.build, workers=range(workers), origins=ORIGINS, idle_us=args.idle_us, timeouts=TIMEOUTS, slots=1 << 17,
+    line = f"load seconds={args.seconds} warmup=0 active={args.active} requests={requests} faults={args.faults} posts=0.3 seed={workers} stall={3 * args.patience}"
+    timeouts = {"response_ms": args.patience * 1000, "body_ms": args.patience * 1000, "connect_ms": args.patience * 2000}
+    with Bench(args.build, workers=range(workers), origins=ORIGINS, idle_us=args.idle_us, timeouts=timeouts, slots=1 << 17,
                blast=["--drop", str(args.drop)]) as b:
         b.phase(f"connect n={args.active}")
         r = b.measure(line)
@@ -63,10 +63,10 @@ def run(args, workers, requests):
 
 def main():
     args = arguments(__doc__, requests=(int, 10_000_000, "requests in all, half of them with one worker, half with two"),
-                     active=(int, 512, "connections in use"), drop=(int, 0, "frames lost of a million"), faults=(float, 0.08, "share of requests that meet a fault"),
+                     active=(int, 512, "connections in use"), drop=(int, 0, "frames lost of a million"), patience=(int, 20, "seconds that Weir waits for an origin; more where others use the cores too"), faults=(float, 0.08, "share of requests that meet a fault"),
                      seconds=(float, 7200, "at most, of each run"))
     if args.small:
-        args.requests, args.active = 20000, 64
+        args.requests, args.active, args.patience = 20000, 64, 4
     results = [run(args, n, args.requests // 2) for n in (1, 2)]
     kinds = list(results[0]["faults"]["fired"])
     print_table(["fault", "1 worker", "2 workers"], [[k, *(f"{r['faults']['fired'][k]:,}" for r in results)] for k in kinds])

@@ -97,7 +97,7 @@ class Table:
 
 
 def load(b, args, hosts, paths):
-    r = b.measure(f"load seconds={args.seconds} warmup={args.seconds / 4} active={args.active} rate={args.rate} hosts={hosts} paths={paths}")
+    r = b.measure(f"load seconds={args.seconds} warmup={args.seconds / 4} active={args.active} rate={args.rate} burst={args.burst} hosts={hosts} paths={paths}")
     expect_clean(r, f"requests over {hosts} hosts")
     expect(r["weir"]["counters"].get("http_responses_2xx") == r["weir"]["counters"]["http_requests"], f"not all were answered: {r['weir']}")
     return r
@@ -105,9 +105,9 @@ def load(b, args, hosts, paths):
 
 def main():
     args = arguments(__doc__, hosts=(int, 10_000, "hosts"), paths=(int, 10, "of each"), active=(int, 128, "connections in use"),
-                     rate=(int, 40_000, "requests a second"), seconds=(float, 2.0, "of each measurement"), rounds=(int, 5, "repetitions"))
+                     rate=(int, 40_000, "requests a second"), burst=(int, 32, "requests at a time"), seconds=(float, 2.0, "of each measurement"), rounds=(int, 5, "repetitions"))
     if args.small:
-        args.hosts, args.rate, args.seconds, args.rounds = 100, 500, 0.3, 1
+        args.hosts, args.rate, args.seconds, args.rounds = 200, 2000, 0.3, 1 # enough for looking ahead
     results = {"one": [], "all": [], "put": []}
     n = args.hosts * args.paths
     with Bench(args.build, idle_us=args.idle_us or 20, arena_mb=128) as b:

@@ -32,6 +32,10 @@ def test_an_origin_that_fails_in_every_way_costs_no_wrong_byte(make):
     run_small(make, "chaos.py")
 
 
+def test_thousands_of_routes_are_served_and_a_copy_takes_a_kibibyte_each_at_most(make):
+    run_small(make, "routes.py")
+
+
 def bench(make, **kw):
     from bench import Bench
     return Bench(make.args[0], idle_us=50, sanitizers=make.keywords["sanitizers"], **kw)

@@ -234,6 +234,8 @@ void tiny_connect(struct blast *b, struct end *e, uint32_t index);
 void tiny_message(struct blast *b, struct end *e, uint32_t index, uint32_t len);
 /* FIN behind what is being sent. */
 void tiny_close(struct blast *b, struct end *e, uint32_t index);
+/* Asks whether the peer still has the connection: it acknowledges, or resets. */
+void tiny_probe(struct blast *b, struct end *e, uint32_t index);
 /* RST, at once and silently. */
 void tiny_abort(struct blast *b, struct end *e, uint32_t index);
 

@@ -12,10 +12,13 @@
 #define TOLD_MAX 20
 #define ORIGIN_HEAD_MAX 4096 /* of a head with what came in one segment with its end */
 
-static const uint32_t delay_ms[N_DELAYS] = {1, 5, 40, 7000};
+#define WATCH_MS 5000	   /* between two looks at a client that waits */
+#define PROBES_MAX 24	   /* then it has waited for too long */
+
+static const uint32_t delay_ms[N_DELAYS - 1] = {1, 5, 40};
 #define DELAY_LONG (N_DELAYS - 1)
 
-bool chaos_begin(struct blast *b, const struct plan_rates *rates)
+bool chaos_begin(struct blast *b, const struct plan_rates *rates, double stall_s)
 {
 	struct chaos *x = b->chaos;
 
@@ -31,9 +34,12 @@ bool chaos_begin(struct blast *b, const struct plan_rates *rates)
 		for (unsigned i = 0; i < N_DELAYS; i++)
 			if (!due_init(&x->delay[i], b->origin.n))
 				return false;
+		if (!due_init(&x->watch, b->client.n))
+			return false;
 		b->chaos = x;
 	}
 	x->rates = *rates;
+	x->long_ms = (uint32_t)(stall_s * 1000);
 	return true;
 }
 
@@ -54,7 +60,10 @@ void chaos_on_open(struct blast *b, const struct end *e, uint32_t index)
 {
 	struct chaos_conn *k = e->is_origin ? &b->chaos->origin[index] : &b->chaos->client[index];
 
+	bool is_watched = k->is_watched;
+
 	memset(k, 0, sizeof(*k));
+	k->is_watched = is_watched;
 }
 
 void chaos_fill(const struct blast *b, const struct end *e, const struct tconn *c, uint32_t off, uint32_t n, uint8_t *out)
@@ -106,7 +115,9 @@ static void close_deaf(struct blast *b, uint32_t index)
 
 static void delay(struct blast *b, uint32_t index, unsigned which)
 {
-	due_push(&b->chaos->delay[which], index, b->origin.conns[index].id, b->now_ms + delay_ms[which]);
+	uint32_t ms = which == DELAY_LONG ? b->chaos->long_ms : delay_ms[which];
+
+	due_push(&b->chaos->delay[which], index, b->origin.conns[index].id, b->now_ms + ms);
 }
 
 /* What the record says of this answer, before the client can see any of it. */
@@ -191,10 +202,37 @@ static void answer(struct blast *b, uint32_t index)
 	delay(b, index, k->fault == F_STALL_LONG ? DELAY_LONG : c->id % DELAY_LONG);
 }
 
+/*
+ * A client that waits for long asks whether its connection is still there: the
+ * reset that ended it may have been lost, and then nothing would ever come.
+ */
+static void look_at(struct blast *b, uint32_t index)
+{
+	const struct tconn *c = &b->client.conns[index];
+	struct chaos_conn *k = &b->chaos->client[index];
+
+	k->is_watched = false;
+	if (c->state != T_OPEN || !c->awaits)
+		return;
+	k->n_probes = k->watched == c->id ? k->n_probes + 1 : 0;
+	k->watched = c->id;
+	if (k->n_probes > PROBES_MAX) {
+		tell(b, c, c->id, "no answer", 0);
+		ends_fail(b, index, E_NO_ANSWER);
+		return;
+	}
+	if (k->n_probes)
+		tiny_probe(b, &b->client, index);
+	k->is_watched = due_push(&b->chaos->watch, index, 0, b->now_ms + WATCH_MS);
+}
+
 void chaos_step(struct blast *b)
 {
 	struct chaos *x = b->chaos;
 	struct due_entry d;
+
+	while (due_pop(&x->watch, b->now_ms, &d))
+		look_at(b, d.index);
 
 	for (unsigned i = 0; i < N_DELAYS; i++)
 		while (due_pop(&x->delay[i], b->now_ms, &d)) {
@@ -365,6 +403,8 @@ uint32_t chaos_ask(struct blast *b, uint32_t index)
 	*record_of(x, c->id) = (struct chaos_record){.id = c->id};
 	c->size = p.size;
 	x->n.posts += p.is_post;
+	if (!x->client[index].is_watched)
+		x->client[index].is_watched = due_push(&x->watch, index, 0, b->now_ms + WATCH_MS);
 	return (uint32_t)plan_request(&b->content, &p, c->is_last, 0, 0, NULL);
 }
 

@@ -37,6 +37,9 @@ struct chaos_conn {
 	uint16_t status;       /* client */
 	uint8_t fault;	       /* origin: of the answer */
 	uint8_t doom;	       /* origin: F_STALE_RST, F_STALE_FIN: what the next request meets */
+	uint16_t n_probes;     /* client: without an answer to this request */
+	uint32_t watched;      /* client: the request at the last look */
+	bool is_watched : 1;   /* client: it is in the list of those looked at */
 	bool is_reading : 1;   /* origin: the body of a request */
 	bool is_deaf : 1;      /* origin: closed; what still comes is dropped */
 	bool is_waiting : 1;   /* origin: the answer is delayed */
@@ -59,12 +62,14 @@ struct chaos {
 	struct chaos_conn *client, *origin;
 	struct chaos_record *records;
 	struct due delay[N_DELAYS];
+	uint32_t long_ms; /* of the longest delay */
+	struct due watch; /* clients */
 	struct chaos_counts n;
 	unsigned n_told; /* errors explained on standard error */
 };
 
-/* Begins, or changes the rates. False: no memory. */
-bool chaos_begin(struct blast *b, const struct plan_rates *rates);
+/* Begins, or changes the rates. stall_s: of an answer that never comes. False: no memory. */
+bool chaos_begin(struct blast *b, const struct plan_rates *rates, double stall_s);
 /* Delayed answers and closes that are due. */
 void chaos_step(struct blast *b);
 

@@ -45,6 +45,7 @@ static const struct arg args[] = {
 	ARG("requests", COUNT, requests, IN(LOAD)),
 	ARG("seed", COUNT, seed, IN(LOAD)),
 	ARG("faults", RATE, faults, IN(LOAD)),
+	ARG("stall", SECONDS, stall, IN(LOAD)),
 	ARG("posts", RATE, posts, IN(LOAD)),
 	ARG("timeout", SECONDS, timeout, IN(LOAD)),
 };
@@ -126,7 +127,7 @@ static int parse(struct phase *p, char *line, char *why, size_t n_why)
 		return -EINVAL;
 	}
 	*p = (struct phase){.kind = (enum phase_kind)k, .seconds = k == PHASE_CONNECT || k == PHASE_CLOSE ? 120 : 1,
-			    .warmup = 0.5, .opening = 256, .timeout = 5, .owner = OWNER_ANY, .n_sizes = 1};
+			    .warmup = 0.5, .opening = 256, .timeout = 5, .stall = 7, .owner = OWNER_ANY, .n_sizes = 1};
 	while ((word = strtok_r(NULL, " \t\n", &save)) != NULL) {
 		char *value = strchr(word, '=');
 		const struct arg *a;
@@ -177,7 +178,7 @@ static bool begin_faults(struct blast *b, const struct phase *p)
 {
 	const struct plan_rates r = {.faults = p->faults, .posts = p->posts, .seed = p->seed, .size = p->has_size ? p->sizes[0] : UINT32_MAX};
 
-	return !b->is_loop && p->faults <= 1 && p->posts <= 1 && chaos_begin(b, &r);
+	return !b->is_loop && p->faults <= 1 && p->posts <= 1 && chaos_begin(b, &r, p->stall);
 }
 
 static void read_cpu_time(struct blast *b)

@@ -349,6 +349,11 @@ void tiny_close(struct blast *b, struct end *e, uint32_t index)
 	touch(e, index);
 }
 
+void tiny_probe(struct blast *b, struct end *e, uint32_t index)
+{
+	send_segment(b, e, index, ACK, e->conns[index].snd_una - 1, 0); /* RFC 9293 3.8.4 */
+}
+
 void tiny_abort(struct blast *b, struct end *e, uint32_t index)
 {
 	struct tconn *c = &e->conns[index];

@@ -494,6 +494,42 @@ static void long_extensions_and_trailers_are_bounded(void **state)
 	memcpy(text, "0\r\nT:", 5);
 	assert_int_equal(scan(text, sizeof(text), 0, out, &n_out, &used), HTTP1_BAD_TRAILER);
 }
+
+static void a_glance_finds_path_and_host_of_usual_requests_only(void **state)
+{
+	static const struct {
+		const char *in, *path, *host; /* NULL: not understood */
+	} cases[] = {
+		{"GET /a/b HTTP/1.1\r\nHost: h.example.com\r\n\r\n", "/a/b", "h.example.com"},
+		{"OPTIONS /a?b=/c HTTP/1.1\r\nhost: h:8080\r\n", "/a", "h"},
+		{"GET / HTTP/1.1\r\nHost: cut", "/", "cut"},
+		{"GET / HTTP/1.1\r\nHost: ", NULL, NULL},
+		{"GET / HTTP/1.1\r\nHost", NULL, NULL},
+		{"GET / HTTP/1.1", NULL, NULL},
+		{"GET /", NULL, NULL},
+		{"GET ", NULL, NULL},
+		{"", NULL, NULL},
+		{"GET / HTTP/1.1\r\nAccept: */*\r\nHost: h\r\n", NULL, NULL},
+		{"GET http://h/ HTTP/1.1\r\nHost: h\r\n", NULL, NULL},
+		{"HTTP/1.1 200 OK\r\nHost: h\r\n", NULL, NULL},
+		{"PROPPATCH / HTTP/1.1\r\nHost: h\r\n", NULL, NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		size_t n = strlen(cases[i].in);
+		char *in = malloc(n ? n : 1); /* exactly as long: for the sanitizer */
+		struct slice path, host;
+		bool is_seen;
+
+		memcpy(in, cases[i].in, n);
+		is_seen = http1_glance(slice_of(in, n), &path, &host);
+		assert_int_equal(is_seen, cases[i].path != NULL);
+		if (is_seen)
+			assert_true(slice_eq(path, slice_str(cases[i].path)) && slice_eq(host, slice_str(cases[i].host)));
+		free(in);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -508,6 +544,7 @@ int main(void)
 		cmocka_unit_test(chunked_bodies_are_read_or_refused_whatever_the_split),
 		cmocka_unit_test(trailers_are_kept_but_for_those_that_none_may_have),
 		cmocka_unit_test(long_extensions_and_trailers_are_bounded),
+		cmocka_unit_test(a_glance_finds_path_and_host_of_usual_requests_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -196,6 +196,18 @@ static const char *const hosts[] = {"a.example", "b.example", "c.example", "x.a.
 static const char *const paths[] = {"/", "/a", "/a/", "/a/b", "/a/bc", "/ab", "/a/b/c/d", "/b", "/c", "//a"};
 static const char *const queries[] = {"", "k=v", "k=w&j=v", "j=w", "k=w&k=v", "j"};
 
+/* The path that looking ahead comes to, or WEIR_NONE. */
+static uint32_t look_ahead(const struct weir_snapshot *s, const struct request *q)
+{
+	struct route_soon soon[2] = {{.local = q->local, .port = q->port, .host = slice_str(q->host), .path = slice_str(q->path)},
+				     {.local = q->local, .port = 1, .host = slice_str("no.such"), .path = slice_str("/")}};
+
+	soon[0].index = WEIR_NONE;
+	route_look_ahead(s, soon, 2);
+	assert_true(soon[0].index == WEIR_NONE || soon[0].index < snapshot_count(s, PATHS));
+	return soon[0].index;
+}
+
 static void compiled_routes_agree_with_the_text(void **state)
 {
 	unsigned n_hits = 0;
@@ -221,6 +233,7 @@ static void compiled_routes_agree_with_the_text(void **state)
 			struct route_result got;
 
 			q.local.b[15] = (uint8_t)(1 + pick(&r, 2));
+			look_ahead(blob, &q); /* must change nothing */
 			want = naive(&m, &q);
 			got = match(blob, &q);
 			if ((got.miss == ROUTE_HIT) != (want != NULL))
@@ -347,6 +360,7 @@ static void protocol_in_conflict_is_not_served(void **state)
 static void ten_thousand_hosts_are_all_found(void **state)
 {
 	struct prng r = {3};
+	unsigned n_ahead = 0;
 	struct model m;
 	void *blob;
 	size_t n;
@@ -366,12 +380,18 @@ static void ten_thousand_hosts_are_all_found(void **state)
 		char host[32];
 		struct request q = {.port = 80, .method = "GET", .host = host, .path = "/x", .query = ""};
 		struct route_result got;
+		uint32_t ahead;
 
 		snprintf(host, sizeof(host), "h%u.example", i);
 		got = match(blob, &q);
 		assert_int_equal(got.miss, ROUTE_HIT);
 		assert_int_equal(snapshot_rule(blob, got.rule)->rule_index, i);
+		ahead = look_ahead(blob, &q);
+		assert_true(ahead == got.path || ahead == WEIR_NONE);
+		n_ahead += ahead == got.path;
 	}
+	assert_true(route_is_large(blob));
+	assert_true(n_ahead > 9800); /* it gives up where many hosts share a place */
 	free(blob);
 	model_fini(&m);
 }
