@@ -222,7 +222,8 @@ static bool pump_linger(struct client *c, uint64_t now_us)
 		c->lingered += (uint32_t)n;
 		tcp_consume(c->tcp, n);
 	}
-	if (tcp_is_eof(c->tcp) || c->lingered > LINGER_BYTES)
+	/* More than it may send: but a reset before it has our answer would take that away from it (RFC 9112 9.6). */
+	if (tcp_is_eof(c->tcp) || (c->lingered > LINGER_BYTES && tcp_unacked(c->tcp) == 0))
 		client_end(c, !tcp_is_eof(c->tcp), now_us);
 	return false;
 }

@@ -18,7 +18,7 @@
 
 #define PROXY_MAX_LISTENERS 1024
 #define LINGER_MS 2000		  /* after our last answer: time for the client to read it */
-#define LINGER_BYTES (256u << 10) /* what it may still send meanwhile */
+#define LINGER_BYTES (256u << 10) /* what it may still send meanwhile, and after it has acknowledged our answer */
 #define SMALL_RUN 512		  /* body pieces up to this are copied, larger ones handed over */
 #define CHUNK_ROOM 32		  /* framing around a chunk */
 #define LAST_CHUNK 5		  /* "0", CRLF, CRLF */

@@ -142,9 +142,7 @@ workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
         wait_until("control socket", lambda: self.has_ended("dataplane") or (self.dir / "dataplane.sock").exists(), 60)
         expect(not self.has_ended("dataplane"), "the dataplane does not start")
         self.start_seconds = time.monotonic() - began
-        self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--manifests", self.dir / "manifests", "--socket",
-                             self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
-        wait_until("weir-ctrl serves", self._is_live, 30)
+        self.start_ctrl()
 
     def _section(self, keys):
         return "{" + ", ".join(f"{k}: {v}" for k, v in keys.items()) + "}"
@@ -172,6 +170,11 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         with open(self.dir / f"{name}.log", "ab") as log:
             self.procs[name] = subprocess.Popen([*self._place(name), *(str(a) for a in argv)], stderr=log, env=sanitizer_env(),
                                                 **{"stdout": log, "stdin": subprocess.DEVNULL, **kw})
+
+    def start_ctrl(self):
+        self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--manifests", self.dir / "manifests", "--socket",
+                             self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
+        wait_until("weir-ctrl serves", self._is_live, 30)
 
     def _start_blast(self):
         n = len(self.workers)

@@ -236,6 +236,8 @@ void tiny_message(struct blast *b, struct end *e, uint32_t index, uint32_t len);
 void tiny_close(struct blast *b, struct end *e, uint32_t index);
 /* Asks whether the peer still has the connection: it acknowledges, or resets. */
 void tiny_probe(struct blast *b, struct end *e, uint32_t index);
+/* Looks at the connection again when there is room to send. */
+void tiny_again(struct end *e, uint32_t index);
 /* RST, at once and silently. */
 void tiny_abort(struct blast *b, struct end *e, uint32_t index);
 

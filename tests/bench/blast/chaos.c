@@ -18,7 +18,7 @@
 static const uint32_t delay_ms[N_DELAYS - 1] = {1, 5, 40};
 #define DELAY_LONG (N_DELAYS - 1)
 
-bool chaos_begin(struct blast *b, const struct plan_rates *rates, double stall_s)
+bool chaos_begin(struct blast *b, const struct plan_rates *rates, double stall_s, bool has_mirror)
 {
 	struct chaos *x = b->chaos;
 
@@ -40,6 +40,7 @@ bool chaos_begin(struct blast *b, const struct plan_rates *rates, double stall_s
 	}
 	x->rates = *rates;
 	x->long_ms = (uint32_t)(stall_s * 1000);
+	x->has_mirror = has_mirror;
 	return true;
 }
 
@@ -257,8 +258,12 @@ void chaos_on_sent(struct blast *b, struct end *e, uint32_t index)
 
 	if (!e->is_origin || c->state != T_OPEN || !b->chaos->origin[index].wants_rst || c->snd_nxt != end)
 		return;
-	if (!b->chaos->origin[index].rst_late || c->snd_una == end)
+	if (b->chaos->origin[index].rst_late && c->snd_una != end)
+		return;
+	if (port_room(e->port, c->queue)) /* else it would be lost, and the peer none the wiser */
 		kill_conn(b, index);
+	else
+		tiny_again(e, index);
 }
 
 /* Why this head is not what the client sent, or comes where none may; N_ERRORS: it is right. */
@@ -362,6 +367,22 @@ static bool origin_head(struct blast *b, uint32_t index, struct piece *in)
 	return c->state == T_OPEN && !b->chaos->origin[index].is_deaf;
 }
 
+/* A mirror resets, closes, or listens without a word. */
+static void mirror_data(struct blast *b, uint32_t index)
+{
+	b->chaos->n.mirrored++;
+	switch (blast_random(b) % 4) {
+	case 0:
+		b->chaos->origin[index].is_deaf = true;
+		break;
+	case 1:
+		close_deaf(b, index);
+		break;
+	default:
+		kill_conn(b, index);
+	}
+}
+
 static void origin_data(struct blast *b, uint32_t index, struct piece in)
 {
 	struct chaos_conn *k = &b->chaos->origin[index];
@@ -370,6 +391,10 @@ static void origin_data(struct blast *b, uint32_t index, struct piece in)
 
 	if (k->is_deaf)
 		return;
+	if (b->chaos->has_mirror && index >> 16 == b->o.n_origins - 1) {
+		mirror_data(b, index);
+		return;
+	}
 	if (ends_has_kept(c)) { /* a head in pieces; what it is with what has come now */
 		struct piece whole = ends_keep(b, c, in.p, in.n);
 

@@ -52,6 +52,7 @@ struct chaos_counts {
 	uint64_t posts, bad_gateway, timeouts, cuts; /* outcomes that the origin explains */
 	uint64_t by_refusal;			     /* of the 502: refused connections explain them, with other failures or alone */
 	uint64_t refusals_used;
+	uint64_t mirrored; /* connections that brought something to the mirror */
 	uint64_t unseen; /* answered without having come to the origin */
 	uint64_t seen_again, stale, refused_syns;
 	uint64_t fired[N_FAULTS];
@@ -63,13 +64,14 @@ struct chaos {
 	struct chaos_record *records;
 	struct due delay[N_DELAYS];
 	uint32_t long_ms; /* of the longest delay */
+	bool has_mirror;  /* the last address of the origin is a mirror: nobody looks at what comes there */
 	struct due watch; /* clients */
 	struct chaos_counts n;
 	unsigned n_told; /* errors explained on standard error */
 };
 
 /* Begins, or changes the rates. stall_s: of an answer that never comes. False: no memory. */
-bool chaos_begin(struct blast *b, const struct plan_rates *rates, double stall_s);
+bool chaos_begin(struct blast *b, const struct plan_rates *rates, double stall_s, bool has_mirror);
 /* Delayed answers and closes that are due. */
 void chaos_step(struct blast *b);
 

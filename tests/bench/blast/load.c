@@ -142,7 +142,7 @@ void load_choose(struct blast *b, uint32_t n)
 	for (uint32_t i = 0; i < b->o.n_slots; i++) {
 		const struct tconn *c = &b->client.conns[i];
 
-		if (c->state == T_OPEN && c->group == GROUP_POOL && !c->fin_received)
+		if (c->state == T_OPEN && c->group == GROUP_POOL && !c->fin_received && !c->closes)
 			l->active[all++] = i;
 	}
 	l->n_active = n && n < all ? n : all;

@@ -18,7 +18,7 @@ static const char usage[] =
 	"  'load seconds=S [warmup=S] [active=N] [rate=PER_SECOND] [size=B[,B...]]\n"
 	"        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [owner=WORKER]\n"
 	"        [timeout=S] [burst=N] [scatter=0|1] [requests=N] [hosts=N paths=N]\n"
-	"        [faults=SHARE] [posts=SHARE] [seed=N] [stall=S]'\n"
+	"        [faults=SHARE] [posts=SHARE] [seed=N] [stall=S] [mirror=0|1]'\n"
 	"  'close [n=LEFT] [seconds=AT_MOST]'\n"
 	"\n"
 	"  burst: what comes at a rate comes so many at a time;\n"

@@ -45,6 +45,7 @@ static const struct arg args[] = {
 	ARG("requests", COUNT, requests, IN(LOAD)),
 	ARG("seed", COUNT, seed, IN(LOAD)),
 	ARG("faults", RATE, faults, IN(LOAD)),
+	ARG("mirror", COUNT, mirror, IN(LOAD)),
 	ARG("stall", SECONDS, stall, IN(LOAD)),
 	ARG("posts", RATE, posts, IN(LOAD)),
 	ARG("timeout", SECONDS, timeout, IN(LOAD)),
@@ -178,7 +179,7 @@ static bool begin_faults(struct blast *b, const struct phase *p)
 {
 	const struct plan_rates r = {.faults = p->faults, .posts = p->posts, .seed = p->seed, .size = p->has_size ? p->sizes[0] : UINT32_MAX};
 
-	return !b->is_loop && p->faults <= 1 && p->posts <= 1 && chaos_begin(b, &r, p->stall);
+	return !b->is_loop && p->faults <= 1 && p->posts <= 1 && chaos_begin(b, &r, p->stall, p->mirror != 0);
 }
 
 static void read_cpu_time(struct blast *b)

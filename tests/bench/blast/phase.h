@@ -9,7 +9,7 @@
  *        [flood=PER_SECOND|max] [new=PER_SECOND | shots=AT_ONE_TIME] [owner=WORKER]
  *        [timeout=S] [burst=N] [scatter=0|1] [requests=N]
  *        [hosts=N paths=N]                         requests are spread over these, see content.h
- *        [faults=SHARE] [posts=SHARE] [seed=N] [stall=S]   from then on, see chaos.h; size=: of all bodies, else mixed
+ *        [faults=SHARE] [posts=SHARE] [seed=N] [stall=S] [mirror=0|1]   from then on, see chaos.h; size=: of all bodies, else mixed
  *   close [n=LEFT] [seconds=AT_MOST]
  */
 #ifndef BLAST_PHASE_H
@@ -24,7 +24,7 @@ struct phase {
 	enum { STAGE_RUN, STAGE_FINISH, STAGE_DONE } stage;
 	/* arguments */
 	double seconds, warmup, rate, new_rate, timeout, faults, posts, stall;
-	uint32_t requests, seed, hosts, paths;
+	uint32_t requests, mirror, seed, hosts, paths;
 	bool has_faults, has_size;
 	uint32_t n, active, opening, shots, n_opened_before, owner, scatter, burst;
 	bool has_n;	   /* n was given */

@@ -95,6 +95,7 @@ static json_t *faults(const struct chaos_counts *n)
 	put(o, "status_504", n->timeouts);
 	put(o, "cuts", n->cuts);
 	put(o, "by_refusal", n->by_refusal);
+	put(o, "mirrored", n->mirrored);
 	put(o, "unseen", n->unseen);
 	put(o, "seen_again", n->seen_again);
 	put(o, "stale", n->stale);

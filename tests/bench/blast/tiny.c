@@ -150,6 +150,12 @@ static void arm_rto(struct blast *b, struct end *e, uint32_t index)
 		c->in_rto = due_push(&e->rto, index, 0, b->now_ms + CHECK_MS);
 }
 
+void tiny_again(struct end *e, uint32_t index)
+{
+	if (!e->conns[index].in_output)
+		e->conns[index].in_output = due_push(&e->output, index, 0, 0);
+}
+
 static void touch(struct end *e, uint32_t index)
 {
 	struct tconn *c = &e->conns[index];

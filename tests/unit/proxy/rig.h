@@ -84,7 +84,7 @@ struct peer {
 	unsigned status;
 };
 
-enum origin_mode { ORIGIN_ECHO, ORIGIN_CLOSE_EACH, ORIGIN_CUT, ORIGIN_SILENT, ORIGIN_GARBAGE, ORIGIN_SINK };
+enum origin_mode { ORIGIN_ECHO, ORIGIN_CLOSE_EACH, ORIGIN_CUT, ORIGIN_SILENT, ORIGIN_GARBAGE, ORIGIN_SINK, ORIGIN_DEAF };
 static enum origin_mode mode;
 static unsigned n_origin_requests;
 static struct peer clients[8], origins[64];
@@ -246,6 +246,7 @@ static void origin_answer(struct peer *p)
 		put_str(p, "HTTP/1.1 204 No Content\r\n\r\n");
 		break;
 	case ORIGIN_SILENT:
+	case ORIGIN_DEAF:
 		break;
 	}
 }
@@ -290,7 +291,9 @@ static void write_out(struct peer *p)
 
 static void read_in(struct peer *p)
 {
-	while (!(p->is_mirror && mirror_mode == MIRROR_DEAF) && tcp_readable(p->c)) {
+	bool is_deaf = p->is_mirror ? mirror_mode == MIRROR_DEAF : !p->is_client && mode == ORIGIN_DEAF;
+
+	while (!is_deaf && tcp_readable(p->c)) {
 		struct slice s = tcp_peek(p->c);
 		struct http1_run run;
 		size_t used;

@@ -91,6 +91,27 @@ static void slow_heads_bodies_and_idle_clients_are_ended_in_time(void **state)
 	end();
 }
 
+/* An answer that comes while more of the body waits than a lingering connection takes: reset at once, the client would never see it. */
+static void an_answer_amid_a_large_body_arrives_before_the_reset(void **state)
+{
+	struct tcp_config tcp = sim_config();
+	unsigned one = 1;
+
+	tcp.rx_buffer_bytes = tcp.tx_buffer_bytes = 1 << 20;
+	start_with(17, 8, 16, &tcp);
+	mode = ORIGIN_DEAF;
+	send_raw(&clients[0], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n");
+	clients[0].n_stream = 33554432;
+	sim_run(&sim, 2000000, NULL, NULL);
+	assert_int_equal(n_origins, 1);
+	tcp_abort(origins[0].c, WEIR_R_CLOSE_ABORTED, sim.now_us);
+	assert_true(sim_run(&sim, 20000000, all_done, &one));
+	assert_int_equal(clients[0].status, 502);
+	sim_run(&sim, 60000000, NULL, NULL);
+	assert_true(clients[0].is_closed);
+	end();
+}
+
 static void a_request_pool_that_is_empty_is_answered_503(void **state)
 {
 	static struct peer many[20];
@@ -362,6 +383,7 @@ int main(void)
 		cmocka_unit_test(cut_response_resets_the_client),
 		cmocka_unit_test(garbage_is_answered_502_and_silence_504),
 		cmocka_unit_test(slow_heads_bodies_and_idle_clients_are_ended_in_time),
+		cmocka_unit_test(an_answer_amid_a_large_body_arrives_before_the_reset),
 		cmocka_unit_test(a_request_pool_that_is_empty_is_answered_503),
 		cmocka_unit_test(pipelined_answers_that_nobody_reads_hold_nothing_up),
 		cmocka_unit_test(changed_snapshot_keeps_pools_and_drain_ends_all),
