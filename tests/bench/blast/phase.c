@@ -265,7 +265,7 @@ static bool step_load(struct blast *b, struct phase *p)
 		if (b->tsc < p->until && !(p->requests && !l->is_on && !l->n_outstanding))
 			break;
 		load_stop(b);
-		p->until = after(b, FINISH_S);
+		p->until = after(b, FINISH_S + (p->has_faults ? p->stall : 0)); /* some wait for an answer that never comes */
 		p->stage = STAGE_FINISH;
 		break;
 	case STAGE_FINISH:
