@@ -19,7 +19,7 @@
 #include "plan.h"
 
 #define CHAOS_TRIES 3 /* Weir's limits.tries */
-#define CHAOS_RECORDS (1u << 20) /* ids that may be in hand */
+#define CHAOS_RECORDS (1u << 23) /* ids from one that still waits to the latest: a minute of them and more */
 #define N_DELAYS 4
 
 /* What became of a request at the origin. */
