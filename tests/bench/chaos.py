@@ -42,7 +42,7 @@ def check_counters(r, counters, drops):
 
 
 def run(args, workers, requests):
-    line = f"load seconds={args.seconds} warmup=0 active={args.active} requests={requests} faults={args.faults} posts=0.3 seed={workers} stall={3 * args.patience}"
+    line = f"load seconds={args.seconds} warmup=0 active={args.active} requests={requests} faults={args.faults} posts=0.3 seed={args.seed + workers} stall={3 * args.patience}"
     timeouts = {"response_ms": args.patience * 1000, "body_ms": args.patience * 1000, "connect_ms": args.patience * 2000}
     with Bench(args.build, workers=range(workers), origins=ORIGINS, idle_us=args.idle_us, timeouts=timeouts, slots=1 << 17,
                blast=["--drop", str(args.drop)]) as b:
@@ -63,7 +63,7 @@ def run(args, workers, requests):
 
 def main():
     args = arguments(__doc__, requests=(int, 10_000_000, "requests in all, half of them with one worker, half with two"),
-                     active=(int, 512, "connections in use"), drop=(int, 0, "frames lost of a million"), patience=(int, 20, "seconds that Weir waits for an origin; more where others use the cores too"), faults=(float, 0.08, "share of requests that meet a fault"),
+                     active=(int, 512, "connections in use"), drop=(int, 0, "frames lost of a million"), seed=(int, 0, "of what happens to which request"), patience=(int, 20, "seconds that Weir waits for an origin; more where others use the cores too"), faults=(float, 0.08, "share of requests that meet a fault"),
                      seconds=(float, 7200, "at most, of each run"))
     if args.small:
         args.requests, args.active, args.patience = 20000, 64, 4

@@ -36,6 +36,10 @@ def test_thousands_of_routes_are_served_and_a_copy_takes_a_kibibyte_each_at_most
     run_small(make, "routes.py")
 
 
+def test_mixed_load_with_faults_loses_nothing_unexplained_while_all_changes(make):
+    run_small(make, "soak.py")
+
+
 def bench(make, **kw):
     from bench import Bench
     return Bench(make.args[0], idle_us=50, sanitizers=make.keywords["sanitizers"], **kw)
