@@ -17,7 +17,8 @@ ORIGINS = 4
 FAILURES = ("req_upstream_refused", "req_upstream_closed", "req_upstream_bad", "req_upstream_truncated", "req_response_timeout")
 EXPLAINED = FAILURES + (
     "close_normal", "close_reset_by_peer", "close_refused", "close_aborted", "close_data_after_close", "tcp_no_connection",
-    "tcp_no_connection_rate", "tcp_time_wait", "tcp_out_of_window", "tcp_refused")
+    "tcp_no_connection_rate", "tcp_time_wait", "tcp_out_of_window", "tcp_refused",
+    "tcp_syn_received", "tcp_paws", "tx_full") # what is late, and comes again, where somebody else has the core
 
 
 def check_counters(r, counters, drops):
