@@ -373,14 +373,14 @@ static bool take_cap(struct upstream *u, struct endpoint *ep, uint64_t now_us)
 	return false;
 }
 
-/* Without a counter that all workers share, each has its part of the bound, for each endpoint alike. */
+/* Without a counter that all workers share, each has its part of the bound, for each endpoint alike, and one at least. */
 static uint32_t max_conns(const struct upstream *u, const struct endpoint *ep)
 {
 	const struct backend *b = ep->backend;
-	uint32_t max = u->cfg.max_per_endpoint;
 	uint32_t n = b->n_endpoints * (u->cfg.n_workers ? u->cfg.n_workers : 1);
+	uint32_t share = b->set.max_connections / n ? b->set.max_connections / n : 1;
 
-	return b->set.max_connections && !ep->cap && b->set.max_connections / n < max ? b->set.max_connections / n : max;
+	return b->set.max_connections && !ep->cap && share < u->cfg.max_per_endpoint ? share : u->cfg.max_per_endpoint;
 }
 
 static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, uint32_t connect_ms, uint64_t now_us,
