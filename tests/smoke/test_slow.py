@@ -57,7 +57,7 @@ MODES = {
     "slow heads": (CONNECTIONS, "/", ["-H", "-i", "10"], "req_header_timeout"),
     "slow bodies": (CONNECTIONS, "/up/slow", ["-B", "-t", "PUT", "-i", "10", "-s", "8192", "-x", "10"], "req_body_timeout"),
     "ranges without end": (CONNECTIONS, "/files/big", ["-R", "-a", "1", "-b", "4000"], "req_too_large"),
-    "slow readers": (READERS, "/files/big", ["-X", "-k", "1", "-n", "10", "-w", "512", "-y", "1024", "-z", "32"], "req_body_timeout"),
+    "slow readers": (READERS, "/files/big", ["-X", "-k", "1", "-n", "10", "-w", "512", "-y", "1024", "-z", "32"], "req_read_slow"),
 }
 
 
