@@ -2,6 +2,7 @@
 /* Long segments: cut by the port, or in software; every piece whole, whatever the mbufs under it look like. */
 #include "rig.h"
 
+#include <rte_byteorder.h>
 #include <rte_ethdev.h>
 
 #include "../../eal.h"
@@ -348,10 +349,44 @@ static int start(void **state)
 	return rc;
 }
 
+/* Pieces of any length, odd ones too, of any bytes: also such as make the most carries. */
+static void checksum_of_any_chain_is_right(void **state)
+{
+	static uint8_t flat[4096];
+	const struct weir_ip ips[2][2] = {{rig_ip("10.9.8.7"), rig_ip("192.0.2.255")}, {rig_ip("fd00::1:ffff"), rig_ip("2001:db8::9")}};
+
+	for (unsigned round = 0; round < 2000; round++) {
+		const struct weir_ip *a = ips[round % 2];
+		unsigned k = round % 2 ? 16 : 4;
+		struct rte_mbuf *head = NULL, **tail = &head;
+		unsigned n = 0, off;
+
+		for (unsigned i = 0, n_pieces = 1 + (unsigned)rand() % 4; i < n_pieces; i++) {
+			unsigned len = (unsigned)rand() % (round % 3 ? 200 : 1000);
+			struct rte_mbuf *m = rte_pktmbuf_alloc(rig.pool);
+			uint8_t *p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)len);
+
+			for (unsigned j = 0; j < len; j++)
+				p[j] = round % 5 == 0 ? 0xff : round % 5 == 1 ? 0 : (uint8_t)rand();
+			memcpy(flat + n, p, len);
+			n += len;
+			*tail = m;
+			tail = &m->next;
+			head->pkt_len = n;
+			head->nb_segs = (uint16_t)(i + 1);
+		}
+		off = n ? (unsigned)rand() % n % 60 : 0;
+		assert_int_equal(rte_bswap16(l4_checksum(head, off, &a[0], &a[1], 6)),
+				 (uint16_t)~rig_sum(flat + off, n - off, rig_sum(a[0].b + 16 - k, k, rig_sum(a[1].b + 16 - k, k, 6 + n - off))));
+		rte_pktmbuf_free(head);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, rig_teardown)
 	const struct CMUnitTest tests[] = {
+		T(checksum_of_any_chain_is_right),
 		T(software_cuts_any_chain_right),
 		T(header_mbuf_with_several_pieces_of_payload_is_cut),
 		T(references_are_taken_only_at_cuts),
