@@ -48,6 +48,11 @@ endpoints: [{items}]
 """
 
 
+def frame_buffers(mtu):
+    """Of a memif's client: a frame in one buffer, since DPDK 22.11 overwrites what it puts together from several."""
+    return f",bsize={-(-(mtu + 18) // 1024) * 1024}" if mtu > 1500 else ""
+
+
 class BlastEnded(Failure):
     """weir-blast is not there any more."""
 
@@ -132,9 +137,7 @@ workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
 """
 
     def _blast_ports(self):
-        # A frame in one buffer: DPDK 22.11 overwrites what it puts together from several.
-        buffers = f",bsize={-(-(self.mtu + 18) // 1024) * 1024}" if self.mtu > 1500 else ""
-        return ["--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11{buffers}"]
+        return ["--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11{frame_buffers(self.mtu)}"]
 
     def _start_proxy(self):
         began = time.monotonic()

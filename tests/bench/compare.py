@@ -26,7 +26,7 @@ import time
 
 import contest
 import outcome
-from bench import ORIGIN, ORIGIN_PORT, Failure, expect
+from bench import ORIGIN, ORIGIN_PORT, Failure, expect, frame_buffers
 from contest import LOAD_CORE, MEMIF, NGINX, OVER_VETH, SLOTS, Contestant, contestant
 from limits import limits
 
@@ -104,7 +104,7 @@ def attempt(args, results, section, label, number, fn):
 def back_to_back(args, shapes, mtu):
     """The generator alone: its clients on one end of a memif, its origin on the other, all in one process on one core."""
     with tempfile.TemporaryDirectory(prefix=f"weir-bench{os.getpid()}-") as d:
-        more = f",bsize={-(-(mtu + 18) // 1024) * 1024}" if mtu > 1500 else ""
+        more = frame_buffers(mtu)
         p = subprocess.run([f"{args.build}/tests/bench/blast/weir-blast", "--core", str(LOAD_CORE), "-o", "json", "--slots", str(SLOTS),
                             "--descriptors", "2048", "--mtu", str(mtu), "--idle-us", str(args.idle_us),
                             "--port", f"net_memif0,role=server,socket={d}/s,rsize=11{more}",

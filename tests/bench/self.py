@@ -15,30 +15,32 @@ import os
 import subprocess
 import tempfile
 
-from bench import ORIGIN, ORIGIN_PORT, Bench, arguments, expect_clean, main_of, print_table, spread, write_json
+from bench import ORIGIN, ORIGIN_PORT, Bench, arguments, expect_clean, frame_buffers, main_of, print_table, spread, write_json
 
 
 def back_to_back(args, size):
     with tempfile.TemporaryDirectory(prefix=f"weir-bench{os.getpid()}-") as d:
         p = subprocess.run([f"{args.build}/tests/bench/blast/weir-blast", "--core", "1", "-o", "json", "--slots", "65536", "--descriptors", "2048",
-                            "--port", f"net_memif0,role=server,socket={d}/s,rsize=11", "--port", f"net_memif1,role=client,socket={d}/s,rsize=11",
+                            "--mtu", str(args.mtu),
+                            "--port", f"net_memif0,role=server,socket={d}/s,rsize=11", "--port", f"net_memif1,role=client,socket={d}/s,rsize=11{frame_buffers(args.mtu)}",
                             "--target", f"{ORIGIN}:{ORIGIN_PORT}", f"connect n={args.active}",
                             f"load seconds={args.seconds} active={args.active} size={size}"], capture_output=True, text=True, timeout=60, check=True)
     return json.loads(p.stdout.splitlines()[-1])
 
 
 def through_weir(args, size):
-    with Bench(args.build, idle_us=args.idle_us) as b:
+    with Bench(args.build, idle_us=args.idle_us, mtu=args.mtu) as b:
         b.phase(f"connect n={args.active}")
         return b.measure(f"load seconds={args.seconds} active={args.active} size={size}")
 
 
 def main():
-    args = arguments(__doc__, active=(int, 256, "connections in use"), seconds=(float, 2.0, "of each measurement"),
+    args = arguments(__doc__, active=(int, 256, "connections in use"), mtu=(int, 1500, "of the memif"),
+                     sizes=(str, "0,1024,65536", "bytes of bodies"), seconds=(float, 2.0, "of each measurement"),
                      rounds=(int, 3, "repetitions"))
     results = []
     rows = []
-    for size in (0, 1024, 65536):
+    for size in map(int, args.sizes.split(",")):
         own, with_weir = [], []
         for _ in range(args.rounds):
             own.append(back_to_back(args, size))
