@@ -301,12 +301,18 @@ def markdown(about, results, goals, files):
     return "\n".join(out)
 
 
+def as_json(head, rows):
+    """A measurement is a line."""
+    lines = ",\n".join(json.dumps(r, separators=(",", ":")) for r in rows)
+    return json.dumps(head, indent=1)[:-2] + f',\n "rows": [\n{lines}\n]}}\n'
+
+
 def publish(args, about, results):
     """Prints and writes everything. The exit status: 0, or 1 if something failed or was answered wrongly."""
     goals = targets(results)
     note = f"{about['cpu']}, Linux {about['kernel']}, {about['date']}; medians{' and quartiles' * (about['rounds'] > 1)} of {about['rounds']} rounds"
     files = plots(results, note)
-    whole = json.dumps({"about": about, "targets": goals, "irregular": irregular(results), "rows": results}, indent=1) + "\n"
+    whole = as_json({"about": about, "targets": goals, "irregular": irregular(results)}, results)
     text = markdown(about, results, goals, files)
     print(text, flush=True)
     if args.json:
