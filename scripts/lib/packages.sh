@@ -6,9 +6,10 @@ PACKAGES_RUN="iproute2 curl ca-certificates nginx-light"
 PACKAGES_TEST="git qemu-user clang-14 libclang-rt-14-dev ethtool wrk nghttp2-client python3 python3-yaml procps iputils-ping openssl tcpdump haproxy h2o varnish apache2 slowhttptest"
 PACKAGES_BENCH="git haproxy h2o wrk dpdk-dev ethtool python3 procps"
 
-# Debian 13 has newer compilers only.
+# Debian 13 has newer compilers only, and no h2o.
 if [ -r /etc/os-release ] && grep -q '^VERSION_ID="13"' /etc/os-release; then
-	PACKAGES_TEST=$(echo "$PACKAGES_TEST" | sed 's/clang-14/clang/; s/libclang-rt-14-dev/libclang-rt-dev/')
+	PACKAGES_TEST=$(echo "$PACKAGES_TEST" | sed 's/clang-14/clang/; s/libclang-rt-14-dev/libclang-rt-dev/; s/ h2o//')
+	PACKAGES_BENCH=$(echo "$PACKAGES_BENCH" | sed 's/ h2o//')
 fi
 
 # install_packages NAME...: installs what is missing; silent where nothing is.

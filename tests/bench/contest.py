@@ -23,6 +23,7 @@ import subprocess
 import time
 
 from bench import HOST, Bench, Failure, counter, end_process, expect, wait_until
+from procs import debian_has_h2o
 
 HERE = pathlib.Path(__file__).resolve().parent
 CLIENT_SIDE, GATEWAY, ORIGIN_SIDE, VETH_ORIGIN = "10.1.0.1", "10.1.0.254", "10.2.0.1", "10.2.0.16"
@@ -30,8 +31,8 @@ CLIENTS = "10.64.0.0/10"
 LOAD_CORE, PROXY_CORE = 0, min(1, (os.cpu_count() or 1) - 1)
 MEMIF, AF_XDP, AF_PACKET = "Weir, memif", "Weir, af_xdp", "Weir, af_packet"
 NGINX, HAPROXY, H2O = "nginx", "HAProxy", "h2o"
-PEERS = (NGINX, HAPROXY, H2O)
-OVER_VETH = (AF_XDP, NGINX, HAPROXY, H2O, AF_PACKET)
+PEERS = (NGINX, HAPROXY, H2O) if debian_has_h2o() else (NGINX, HAPROXY)
+OVER_VETH = (AF_XDP, *PEERS, AF_PACKET)
 SLOTS = 1 << 19 # connections of one request each: an address and port comes again after so many
 # Neither queue of the veths may lose frames because too many are under way: 16 connections are 724 frames.
 FLIGHT = 65536

@@ -8,6 +8,12 @@ import subprocess
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+def debian_has_h2o():
+    """Debian 12 has the package, Debian 13 has not."""
+    release = pathlib.Path("/etc/os-release")
+    return not release.exists() or 'VERSION_ID="13"' not in release.read_text()
+
+
 def sanitizer_env():
     """The environment of a program that may have been built with sanitizers: it ends at what they find."""
     return dict(os.environ, ASAN_OPTIONS="detect_leaks=1:halt_on_error=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",

@@ -12,6 +12,8 @@ import subprocess
 import threading
 import time
 
+from procs import debian_has_h2o
+
 N_LANES = 16
 
 
@@ -152,7 +154,7 @@ ProxyPreserveHost On
         return [["apache2", "-D", "FOREGROUND", "-f", conf]]
 
 
-ALL = (Nginx, Haproxy, H2o, Varnish, Apache)
+ALL = (Nginx, Haproxy, H2o, Varnish, Apache) if debian_has_h2o() else (Nginx, Haproxy, Varnish, Apache)
 
 
 def missing():
