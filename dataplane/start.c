@@ -120,12 +120,13 @@ void dataplane_update_clocks(struct dataplane *d)
 {
 	uint64_t unix_us = 0, tsc = 0;
 
-	if (!d->log)
-		return;
 	read_clocks(&unix_us, &tsc);
-	for (unsigned i = 0; i < d->config.n_workers; i++)
-		__atomic_store_n(&ctl_log_worker(d->log, i)->unix_offset_us, unix_us - worker_clock_us(d->workers[i], tsc),
-				 __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < d->config.n_workers; i++) {
+		uint64_t offset = worker_set_clock(d->workers[i], unix_us, tsc);
+
+		if (d->log)
+			__atomic_store_n(&ctl_log_worker(d->log, i)->unix_offset_us, offset, __ATOMIC_RELAXED);
+	}
 }
 
 static void stop_pools(struct dataplane *d)

@@ -48,7 +48,7 @@ void dataplane_stop(struct dataplane *d);
 /* Writes what the ports are and whether their links are up into the statistics. */
 void dataplane_update_ports(struct dataplane *d);
 
-/* Tells the access log what time it is: the workers' clocks drift against the wall clock, and that may be set. */
+/* Tells the workers and the access log what time it is: the workers' clocks drift against the wall clock, and that may be set. */
 void dataplane_update_clocks(struct dataplane *d);
 
 /* Starts DPDK for this configuration. 0 or -errno. */

@@ -66,6 +66,7 @@ struct worker {
 	struct walk_job *walk; /* a list of connections that is being made, or NULL */
 	uint64_t tsc_start;
 	uint64_t tsc_mult; /* microseconds per cycle, times 2^32 */
+	uint64_t unix_offset_us; /* main: w, worker: r. What added to its time is the wall clock's */
 	bool draining;
 	bool has_told_drained;
 	bool is_stopped;
@@ -79,9 +80,12 @@ static uint64_t now_us(const struct worker *w, uint64_t tsc)
 	return (uint64_t)(((__uint128_t)(tsc - w->tsc_start) * w->tsc_mult) >> 32) + 1000000;
 }
 
-uint64_t worker_clock_us(const struct worker *w, uint64_t tsc)
+uint64_t worker_set_clock(struct worker *w, uint64_t unix_us, uint64_t tsc)
 {
-	return now_us(w, tsc);
+	uint64_t offset = unix_us - now_us(w, tsc);
+
+	__atomic_store_n(&w->unix_offset_us, offset, __ATOMIC_RELAXED);
+	return offset;
 }
 
 /*
@@ -182,13 +186,9 @@ static unsigned poll_messages(struct worker *w, uint64_t now)
 	return n;
 }
 
-/* What added to the worker's time is the wall clock's. The vDSO reads it: no system call. */
-static uint64_t unix_offset_us(uint64_t now)
+static void take_clock(struct worker *w)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000 - now;
+	proxy_set_clock(w->proxy, __atomic_load_n(&w->unix_offset_us, __ATOMIC_RELAXED));
 }
 
 /* Ten times a second: gauges that cost something, the wall clock, and whether a drain is complete. */
@@ -200,7 +200,7 @@ static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 	stat_set(w->stats, WEIR_G_TCP_SYN_RECEIVED, tcp_n_syn_received(w->tcp));
 	stat_set(w->stats, WEIR_G_TCP_TIME_WAIT, tcp_n_time_wait(w->tcp));
 	stat_set(w->stats, WEIR_G_MBUFS_USED, rte_mempool_in_use_count(w->wc.net.pool));
-	proxy_set_clock(w->proxy, unix_offset_us(now));
+	take_clock(w);
 	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy) && tcp_n_open(w->tcp) == 0) {
 		w->has_told_drained = true;
 		tell_main(w, WORKER_DRAINED, NULL, 0, 0);
@@ -391,7 +391,6 @@ static bool create_proxy(struct worker *w)
 		.listener_cc_ctx = c,
 		.worker = w->wc.id,
 		.seed = w->wc.seed ^ 0x9e3779b97f4a7c15ull,
-		.unix_offset_us = unix_offset_us(now_us(w, rte_rdtsc())),
 		.forwarding = {.via = c->via,
 			       .add_forwarded = c->add_forwarded,
 			       .trusted_hops = c->trusted_hops,
@@ -493,6 +492,7 @@ int worker_run(void *arg)
 	struct worker *w = arg;
 	unsigned n_idle = 0;
 
+	take_clock(w);
 	wheel_arm(&w->wheel, &w->housekeeping, KIND_HOUSEKEEPING, now_us(w, rte_rdtsc()) + HOUSEKEEPING_US);
 	while (!w->is_stopped) {
 		uint64_t tsc = rte_rdtsc();

@@ -71,8 +71,8 @@ struct worker_config {
 
 struct worker *worker_create(const struct worker_config *wc);
 void worker_destroy(struct worker *w);
-/* The worker's clock, which its now_us is, at this time stamp counter. Of any thread. */
-uint64_t worker_clock_us(const struct worker *w, uint64_t tsc);
+/* The wall clock at this time stamp counter. Of main. Returns what added to the worker's now_us is the wall clock's. */
+uint64_t worker_set_clock(struct worker *w, uint64_t unix_us, uint64_t tsc);
 /* The loop (an lcore function); arg is the struct worker. Returns 0 after WORKER_STOP. */
 int worker_run(void *arg);
 

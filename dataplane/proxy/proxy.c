@@ -131,7 +131,6 @@ struct proxy *proxy_create(const struct proxy_config *config)
 	p->cfg = *config;
 	p->stats = config->stats;
 	p->prng = config->seed;
-	p->unix_offset_us = config->unix_offset_us;
 	p->date_from_us = UINT64_MAX / 2; /* none yet */
 	make_via(p);
 	record_init(&p->log, config->log, config->worker);

@@ -67,7 +67,6 @@ struct proxy_config {
 	const void *listener_cc_ctx;
 	uint16_t worker;
 	uint64_t seed; /* for request ids and splits */
-	uint64_t unix_offset_us; /* as of proxy_set_clock() */
 	struct proxy_forwarding forwarding;
 	/* A snapshot copy that is not used any more goes back through this. */
 	void (*release)(void *ctx, const struct weir_snapshot *s);
