@@ -23,7 +23,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "smoke"))
 from procs import end_process, sanitizer_env, sanitizer_reports, show_logs  # noqa: E402
-from rig import Failure, expect, ingress, resident_kb, service, wait_until  # noqa: E402
+from rig import Failure, expect, gateway, ingress, resident_kb, service, wait_until  # noqa: E402
 
 WEIR, GATEWAY, ORIGIN, ORIGIN_PORT = "10.1.0.1", "10.1.0.254", "10.1.0.16", 8080
 HOST = "blast.example.com"

@@ -17,21 +17,8 @@ dataplane's takes (one for main, one for each worker), and what weir-ctrl needs.
 import statistics
 import time
 
-from bench import Bench, arguments, expect, expect_clean, main_of, print_table, resident_kb, spread, wait_until, write_json
+from bench import Bench, arguments, expect, expect_clean, gateway, main_of, print_table, resident_kb, spread, wait_until, write_json
 
-GATEWAY = """apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: weir}
-spec: {controllerName: weir.dev/ingress-controller}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: edge, namespace: demo}
-spec:
-  gatewayClassName: weir
-  listeners: [{name: http, port: 80, protocol: HTTP}]
----
-"""
 HOSTS_A_FILE = 1000
 MOST_BYTES = 1024  # of a route in a copy
 MOST_COST = 1.15
@@ -111,7 +98,7 @@ def main():
     results = {"one": [], "all": [], "put": []}
     n = args.hosts * args.paths
     with Bench(args.build, idle_us=args.idle_us or 20, arena_mb=128) as b:
-        b.write_manifest("gateway.yaml", GATEWAY)
+        b.write_manifest("gateway.yaml", gateway())
         table = Table(b)
         b.phase(f"connect n={args.active}")
         before_kb = b.memory_kb(), resident_kb(b.procs["ctrl"].pid)

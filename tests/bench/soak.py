@@ -17,25 +17,12 @@ import statistics
 import threading
 import time
 
-from bench import ORIGIN, ORIGIN_PORT, Bench, arguments, endpoint_slice, expect, main_of, print_table, resident_kb, service, wait_until, write_json
+from bench import ORIGIN, ORIGIN_PORT, Bench, arguments, endpoint_slice, expect, gateway, main_of, print_table, resident_kb, service, wait_until, write_json
 from procs import end_process
 
 ORIGINS = 4 # behind them one more, which is the mirror's
 CTRL_EVERY_S = 23
 GAUGES = ("mbufs_used", "http_requests_active", "http_mirrors", "tcp_connections", "client_connections", "upstream_idle", "neighbours")
-EDGE = """apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: weir}
-spec: {controllerName: weir.dev/ingress-controller}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: edge, namespace: demo}
-spec:
-  gatewayClassName: weir
-  listeners: [{name: http, port: 80, protocol: HTTP}]
----
-"""
 
 
 def address(i):
@@ -89,7 +76,7 @@ class Changes(threading.Thread):
         addrs = [address(i) for i in range(ORIGINS) if i != gone]
         self.bench.write_manifest("origin.yaml", service("origin") + endpoint_slice("origin", addrs, ORIGIN_PORT) +
                                   service("mirror") + endpoint_slice("mirror", [address(ORIGINS)], ORIGIN_PORT))
-        self.bench.write_manifest("main.yaml", EDGE + main_route(value))
+        self.bench.write_manifest("main.yaml", gateway() + main_route(value))
 
     def change(self):
         kind = self.rnd.randrange(3)

@@ -318,6 +318,23 @@ endpoints: {endpoints}
 """
 
 
+def gateway(listeners="{name: http, port: 80, protocol: HTTP}"):
+    """A GatewayClass of Weir's and the Gateway demo/edge."""
+    return f"""apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{name: weir}}
+spec: {{controllerName: weir.dev/ingress-controller}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: demo}}
+spec:
+  gatewayClassName: weir
+  listeners: [{listeners}]
+---
+"""
+
+
 def ingress(name, host, paths, ns="demo"):
     """paths: [(path, type, service)]"""
     items = "\n".join(f"          - {{path: {p}, pathType: {t}, backend: {{service: {{name: {s}, port: {{number: 80}}}}}}}}"

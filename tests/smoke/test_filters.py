@@ -3,7 +3,7 @@
 import contextlib
 import json
 
-from rig import MANIFESTS, PEER4, WEIR4, expect, expect_eq, service, slice_, wait_until
+from rig import MANIFESTS, PEER4, WEIR4, expect, expect_eq, gateway, service, slice_, wait_until
 
 RECORDER = r"""
 import hashlib, http.server, json, sys
@@ -41,19 +41,7 @@ http.server.ThreadingHTTPServer.request_queue_size = 128
 http.server.ThreadingHTTPServer(('', int(sys.argv[1])), Handler).serve_forever()
 """
 
-EDGE = """apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: weir}
-spec: {controllerName: weir.dev/ingress-controller}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: edge, namespace: demo}
-spec:
-  gatewayClassName: weir
-  listeners: [{name: http, port: 80, protocol: HTTP}, {name: alt, port: 8080, protocol: HTTP}]
----
-"""
+EDGE = gateway("{name: http, port: 80, protocol: HTTP}, {name: alt, port: 8080, protocol: HTTP}")
 FIRST, SECOND = 8091, 8092  # ports of recorders
 
 
