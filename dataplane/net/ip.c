@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What both families of IP share: delivery upwards, routes, headers on the way out. */
-#include <immintrin.h>
 #include <string.h>
 
 #include <rte_byteorder.h>
@@ -107,87 +106,6 @@ bool net_source_for(const struct net *n, const struct weir_ip *remote, struct we
 	return true;
 }
 
-static uint32_t sum_bytes(const void *p, size_t n, uint32_t sum)
-{
-	return __rte_raw_cksum(p, n, sum);
-}
-
-/* A sum of 32-bit words is one of 16-bit words when its carries are folded (RFC 1071 2C). */
-static uint16_t fold(uint64_t sum)
-{
-	sum = (sum & UINT32_MAX) + (sum >> 32);
-	sum = (sum & UINT32_MAX) + (sum >> 32);
-	sum = (sum & UINT16_MAX) + (sum >> 16);
-	sum = (sum & UINT16_MAX) + (sum >> 16);
-	return (uint16_t)((sum & UINT16_MAX) + (sum >> 16));
-}
-
-/* As rte_raw_cksum(), 64 bytes at a time: it is what receiving and sending a body costs most, next to the copies of the driver. */
-static uint16_t sum_run(const uint8_t *p, size_t n)
-{
-	const __m256i low = _mm256_set1_epi64x(UINT32_MAX);
-	__m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
-	uint64_t lanes[4];
-
-	if (n < 64)
-		return rte_raw_cksum(p, n);
-	for (; n >= 64; p += 64, n -= 64) {
-		__m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
-		__m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
-
-		a = _mm256_add_epi64(a, _mm256_and_si256(v, low));
-		b = _mm256_add_epi64(b, _mm256_srli_epi64(v, 32));
-		c = _mm256_add_epi64(c, _mm256_and_si256(w, low));
-		d = _mm256_add_epi64(d, _mm256_srli_epi64(w, 32));
-	}
-	a = _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d));
-	_mm256_storeu_si256((__m256i *)(void *)lanes, a);
-	return fold(lanes[0] + lanes[1] + lanes[2] + lanes[3] + rte_raw_cksum(p, n));
-}
-
-/*
- * Sum over a chain from off to its end. Not rte_raw_cksum_mbuf(): DPDK 22.11
- * loses carries behind a segment of odd length.
- */
-static uint16_t sum_chain(const struct rte_mbuf *m, uint32_t off)
-{
-	uint32_t sum = 0;
-	bool is_odd = false;
-
-	for (; m; m = m->next) {
-		uint16_t part;
-
-		if (off >= m->data_len) {
-			off -= m->data_len;
-			continue;
-		}
-		part = sum_run(rte_pktmbuf_mtod_offset(m, const uint8_t *, off), m->data_len - off);
-		sum += is_odd ? rte_bswap16(part) : part;
-		is_odd ^= (m->data_len - off) & 1;
-		off = 0;
-	}
-	return __rte_raw_cksum_reduce(sum);
-}
-
-uint16_t l4_checksum(const struct rte_mbuf *m, uint32_t off, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto)
-{
-	uint32_t len = m->pkt_len - off;
-	uint32_t words[2] = {rte_cpu_to_be_32(len), rte_cpu_to_be_32(proto)};
-	size_t n_addr = ip_is4(src) ? 4 : 16;
-	uint32_t sum = 0;
-
-	sum = sum_bytes(src->b + 16 - n_addr, n_addr, sum);
-	sum = sum_bytes(dst->b + 16 - n_addr, n_addr, sum);
-	sum = sum_bytes(words, sizeof(words), sum);
-	sum += sum_chain(m, off);
-	return (uint16_t)~__rte_raw_cksum_reduce(sum);
-}
-
-uint16_t icmp4_checksum(const struct rte_mbuf *m, uint32_t off)
-{
-	return (uint16_t)~sum_chain(m, off);
-}
-
 static void deliver_tcp(struct net *n, struct rx *r)
 {
 	uint64_t hw = r->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
@@ -203,7 +121,7 @@ static void deliver_tcp(struct net *n, struct rx *r)
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
 	if (steer_redirect(n, r, &flow))
 		return;
-	if (hw != RTE_MBUF_F_RX_L4_CKSUM_GOOD && l4_checksum(r->m, r->l4, &r->src, &r->dst, PROTO_TCP) != 0) {
+	if (hw != RTE_MBUF_F_RX_L4_CKSUM_GOOD && !checksum_verify_tcp(r->m, r->l4, &r->src, &r->dst)) {
 		net_drop(n, r->m, WEIR_R_TCP_BAD_CHECKSUM);
 		return;
 	}
@@ -317,10 +235,10 @@ static uint16_t phdr_sum(const struct rte_mbuf *m, const struct ip_flow *flow)
 {
 	uint32_t words[2] = {m->tso_segsz ? 0 : rte_cpu_to_be_32(m->pkt_len), rte_cpu_to_be_32(PROTO_TCP)};
 	size_t n_addr = ip_is4(&flow->local) ? 4 : 16;
-	uint32_t sum = sum_bytes(flow->local.b + 16 - n_addr, n_addr, 0);
+	uint32_t sum = __rte_raw_cksum(flow->local.b + 16 - n_addr, n_addr, 0);
 
-	sum = sum_bytes(flow->remote.b + 16 - n_addr, n_addr, sum);
-	sum = sum_bytes(words, sizeof(words), sum);
+	sum = __rte_raw_cksum(flow->remote.b + 16 - n_addr, n_addr, sum);
+	sum = __rte_raw_cksum(words, sizeof(words), sum);
 	return __rte_raw_cksum_reduce(sum);
 }
 

@@ -24,7 +24,7 @@ struct net *net_create(const struct net_config *config)
 	n->stats = config->stats;
 	n->tx = rte_calloc("net-tx", config->n_ports, sizeof(*n->tx), RTE_CACHE_LINE_SIZE);
 	n->redirect = rte_calloc("net-redirect", config->n_workers, sizeof(*n->redirect), RTE_CACHE_LINE_SIZE);
-	if (!n->tx || !n->redirect || !neigh_create(n) || !pmtu_create(n)) {
+	if (!n->tx || !n->redirect || checksum_init() != 0 || !neigh_create(n) || !pmtu_create(n)) {
 		net_destroy(n);
 		return NULL;
 	}

@@ -196,10 +196,19 @@ bool iface_has_addr(const struct net_iface *f, const struct weir_ip *ip);
 int iface_with_addr(const struct net *n, const struct weir_ip *ip);
 /* An address of the interface in ip's prefix, or the first of its family; NULL: none. */
 const struct weir_ip *iface_source(const struct net *n, unsigned iface, const struct weir_ip *ip);
+
+/*
+ * checksum.c. What was summed to verify a TCP packet is remembered with each
+ * of its mbufs, and goes on with references to it: a payload that is relayed
+ * is read once, not twice, on ports without checksum offload.
+ */
+int checksum_init(void); /* once in a process; 0, or -errno: no room in mbufs */
 /* Internet checksum of the packet from off to its end, with the pseudo-header; 0 is correct on receive. */
 uint16_t l4_checksum(const struct rte_mbuf *m, uint32_t off, const struct weir_ip *src, const struct weir_ip *dst,
 		     uint8_t proto);
-/* The same without a pseudo-header, as ICMP for IPv4 has it. */
+/* A received packet whose TCP header begins at off, the fixed part of it in m: is the checksum right? */
+bool checksum_verify_tcp(struct rte_mbuf *m, uint32_t off, const struct weir_ip *src, const struct weir_ip *dst);
+/* As l4_checksum(), without a pseudo-header, as ICMP for IPv4 has it. */
 uint16_t icmp4_checksum(const struct rte_mbuf *m, uint32_t off);
 
 /* gso.c: a long segment in pieces. copies: the port takes a packet in one mbuf only. */

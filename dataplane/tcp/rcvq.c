@@ -43,6 +43,7 @@ static struct last_mbuf *range_last(struct rte_mbuf *r)
 static_assert(sizeof(((struct rte_mbuf *)0)->tx_offload) >= sizeof(void *), "a pointer fits");
 static_assert(sizeof(((struct rte_mbuf *)0)->hash) >= sizeof(void *), "a pointer fits");
 
+#define RX_FLAGS (RTE_MBUF_F_FIRST_FREE - 1) /* what drivers say of a received packet */
 #define RX_LEAST_BYTES 8192u /* under memory pressure */
 #define RX_FULL_BYTES 16384u /* while the stack's queues hold all they may: an initial window still fits (RFC 6928) */
 
@@ -86,7 +87,7 @@ static void append(struct tcp_conn *c, struct rte_mbuf *m, bool is_held)
 		m->next = NULL;
 		m->nb_segs = 1;
 		m->tx_offload = 0;
-		m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; /* what receiving said is used up */
+		m->ol_flags &= ~RX_FLAGS; /* what receiving said is used up */
 		if (m->data_len == 0 || coalesce(c->rcv.tail, m)) {
 			c->stack->n_held -= is_held;
 			rte_pktmbuf_free_seg(m);
@@ -255,7 +256,7 @@ static void new_range(struct tcp_conn *c, struct rte_mbuf **at, struct rte_mbuf 
 {
 	m->packet_type = seq;
 	m->pkt_len = len;
-	m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+	m->ol_flags &= ~RX_FLAGS;
 	*range_next(m) = *at;
 	range_last(m)->m = rte_pktmbuf_lastseg(m);
 	*at = m;
