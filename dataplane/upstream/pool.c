@@ -86,7 +86,8 @@ void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now
 		uc->tcp = NULL;
 	}
 	if (uc->state == UC_IDLE) {
-		if (events & (TCP_EV_READABLE | TCP_EV_CLOSED))
+		/* What is told may have been read before it went idle: only what is there now makes it unfit. */
+		if (!uc->tcp || tcp_readable(c) || tcp_is_eof(c))
 			evict(uc->u, uc, now_us);
 		return;
 	}
