@@ -3,6 +3,9 @@
  * Reads weir.yaml by the table in config_keys.c. Every error is reported, not
  * only the first; the checks that span keys come last.
  */
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
 #include "config.h"
 
 #include <errno.h>
@@ -353,6 +356,23 @@ int config_parse(const char *name, const char *data, size_t n, struct config *ou
 	parse_document(&p, &y);
 	yaml_parser_delete(&y);
 	return p.n_errors ? -EINVAL : 0;
+}
+
+uint32_t config_mbuf_bytes(const struct config *c)
+{
+	uint32_t n = RTE_MBUF_DEFAULT_DATAROOM;
+
+	if (c->mbuf_bytes)
+		return c->mbuf_bytes < RTE_MBUF_DEFAULT_DATAROOM ? RTE_MBUF_DEFAULT_DATAROOM : c->mbuf_bytes;
+	for (unsigned i = 0; i < c->n_ports; i++) {
+		uint32_t frame = RTE_ALIGN_CEIL(c->ports[i].mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN, RTE_CACHE_LINE_SIZE);
+
+		if (!c->ports[i].is_pci && strncmp(c->ports[i].device, "net_af_xdp", 10) == 0) /* a buffer lies in a page */
+			return RTE_MBUF_DEFAULT_DATAROOM;
+		if (frame > n)
+			n = frame;
+	}
+	return n;
 }
 
 int config_load(const char *path, struct config *out, FILE *err)

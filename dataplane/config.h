@@ -61,6 +61,7 @@ struct config {
 
 	/* pools and limits, per worker */
 	uint32_t n_mbufs;
+	uint32_t mbuf_bytes; /* 0: by the ports; see config_mbuf_bytes() */
 	uint32_t n_connections;
 	uint32_t n_syn;
 	uint32_t n_time_wait; /* 0: n_connections */
@@ -132,6 +133,8 @@ int config_load(const char *path, struct config *out, FILE *err);
 int config_parse(const char *name, const char *data, size_t n, struct config *out, FILE *err);
 /* Connections of a worker that BBR can carry: what the configuration says, or all, or none if it is chosen nowhere. */
 uint32_t config_n_bbr(const struct config *c);
+/* Data that a packet buffer holds: as configured, or what suits the ports. */
+uint32_t config_mbuf_bytes(const struct config *c);
 /* Writes the reference page (Markdown) from the table. */
 void config_write_reference(FILE *out);
 

@@ -360,6 +360,9 @@ static const struct key memory_keys[] = {
 
 static const struct key pools_keys[] = {
 	U32("mbufs", n_mbufs, 1024, 16777216, "32768", "Packet buffers of a worker."),
+	U32("mbuf_bytes", mbuf_bytes, 0, 16384, "0",
+	    "Data that a packet buffer holds. 0: a frame of the largest port's `mtu`, and 2048 at least (a port of net_af_xdp "
+	    "allows no more). Larger frames than that lie in several buffers, if the port can do so."),
 	U32("connections", n_connections, 64, 8388608, "16384", "TCP connections of a worker, those to backends included."),
 	U32("upstream_connections", n_upstreams, 16, 1048576, "16384",
 	    "Connections of a worker to endpoints, idle ones included. Not more than `connections` can be used."),

@@ -19,7 +19,7 @@
 #include "weir/snapshot.h"
 
 #define MAX_ARGS (32 + WEIR_MAX_PORTS * 2)
-#define MBUF_COST 2496	/* a packet buffer with its headers in the pool */
+#define MBUF_COST 448	/* a packet buffer's headers in the pool, without its data */
 #define CLONE_COST 256
 #define FLIGHT_COST 576	/* records of what is in flight, for each packet buffer */
 #define CONN_COST 640	/* TCP's object and its place in the table (576), the proxy's client (64) */
@@ -49,7 +49,7 @@ static void add(struct args *a, const char *fmt, ...)
 
 uint32_t eal_memory_mb(const struct config *c)
 {
-	uint64_t per_worker = (uint64_t)c->n_mbufs * MBUF_COST + (uint64_t)c->n_mbufs * CLONE_COST +
+	uint64_t per_worker = (uint64_t)c->n_mbufs * (MBUF_COST + config_mbuf_bytes(c)) + (uint64_t)c->n_mbufs * CLONE_COST +
 			      (uint64_t)c->n_mbufs * FLIGHT_COST +
 			      (uint64_t)c->n_connections * CONN_COST + (uint64_t)c->n_upstreams * UPSTREAM_COST +
 			      (uint64_t)config_n_bbr(c) * BBR_COST + (uint64_t)c->n_prefixes * PREFIX_COST +
@@ -95,10 +95,21 @@ static void add_lcores(struct args *a, const struct config *c)
 	add(a, "0");
 }
 
+/* A memif without copies hands its peer the packet buffers themselves: they must lie in one file. */
+static bool wants_one_file(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_ports; i++)
+		if (!c->ports[i].is_pci && strstr(c->ports[i].device, "zero-copy=yes"))
+			return true;
+	return false;
+}
+
 static void add_memory(struct args *a, const struct config *c)
 {
 	uint32_t mb = c->memory_mb ? c->memory_mb : eal_memory_mb(c);
 
+	if (wants_one_file(c))
+		add(a, "--single-file-segments");
 	if (c->hugepages) {
 		add(a, "--in-memory"); /* no file is left behind, however the process ends */
 		if (c->memory_mb) {

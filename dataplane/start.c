@@ -167,7 +167,7 @@ static int start_pools(struct dataplane *d)
 		unsigned n = d->config.n_mbufs;
 
 		snprintf(name, sizeof(name), "mbufs-%u", i);
-		d->pools[i] = create_pool(name, n, RTE_MBUF_DEFAULT_BUF_SIZE, lcore_socket(i));
+		d->pools[i] = create_pool(name, n, (uint16_t)(RTE_PKTMBUF_HEADROOM + config_mbuf_bytes(&d->config)), lcore_socket(i));
 		snprintf(name, sizeof(name), "clones-%u", i);
 		d->clones[i] = create_pool(name, n, 0, lcore_socket(i));
 		if (!d->pools[i] || !d->clones[i]) {

@@ -68,6 +68,7 @@ static void choose_transmit(const struct rte_eth_dev_info *info, struct net_port
 static void choose_offloads(const struct net_port_config *config, const struct rte_eth_dev_info *info,
 			    struct rte_eth_conf *conf, struct net_port_caps *caps)
 {
+	uint32_t room = rte_pktmbuf_data_room_size(config->pools[0]) - RTE_PKTMBUF_HEADROOM;
 	uint64_t rx = info->rx_offload_capa;
 
 	caps->tx_multi_seg = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
@@ -85,7 +86,7 @@ static void choose_offloads(const struct net_port_config *config, const struct r
 				(caps->tx_tso ? RTE_ETH_TX_OFFLOAD_TCP_TSO : 0) |
 				(caps->tx_multi_seg ? RTE_ETH_TX_OFFLOAD_MULTI_SEGS : 0);
 	/* Larger frames than an mbuf need scattered receive. */
-	if (conf->rxmode.mtu + RTE_ETHER_HDR_LEN + 4 > RTE_MBUF_DEFAULT_DATAROOM && (rx & RTE_ETH_RX_OFFLOAD_SCATTER))
+	if (conf->rxmode.mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN > room && (rx & RTE_ETH_RX_OFFLOAD_SCATTER))
 		conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
 }
 
@@ -217,6 +218,30 @@ static void prepare(struct net *n, const struct net_port *port, struct net_tx *t
 	}
 }
 
+/*
+ * net_memif without copies looks whether its ring has room once for four
+ * packets, if it gets more than that at a time: a full ring would be
+ * overwritten, and the frames there lost with their buffers.
+ */
+#define MEMIF_BURST 4
+
+static uint16_t transmit(const struct net_port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t done = 0, sent;
+
+	if (!p->is_memif)
+		return rte_eth_tx_burst(p->port_id, queue, pkts, n);
+	do {
+		uint16_t some = n - done < MEMIF_BURST ? (uint16_t)(n - done) : MEMIF_BURST;
+
+		sent = rte_eth_tx_burst(p->port_id, queue, pkts + done, some);
+		done = (uint16_t)(done + sent);
+		if (sent < some)
+			break;
+	} while (done < n);
+	return done;
+}
+
 void port_flush(struct net *n)
 {
 	for (unsigned i = 0; i < n->cfg.n_ports; i++) {
@@ -235,7 +260,7 @@ void port_flush(struct net *n)
 			capture_burst(n, tx->pkts + tx->n_seen, tx->n - tx->n_seen, i, WEIR_CAPTURE_OUT, n->now_us);
 		for (unsigned k = 0; k < tx->n; k++)
 			bytes += tx->pkts[k]->pkt_len;
-		sent = rte_eth_tx_burst(port->port_id, n->cfg.worker, tx->pkts, (uint16_t)tx->n);
+		sent = transmit(port, n->cfg.worker, tx->pkts, (uint16_t)tx->n);
 		for (unsigned k = sent; k < tx->n; k++)
 			bytes -= tx->pkts[k]->pkt_len;
 		stat_add(n->stats, WEIR_C_TX_PACKETS, sent);
