@@ -67,6 +67,7 @@ class Bench:
     slots        connections that weir-blast can have
     core         weir-blast's
     mtu          of the port between them
+    zero_copy    Weir is the memif's client and shows its packet buffers to weir-blast, which then makes all copies
     blast        more arguments for weir-blast
     idle_us      what all of them sleep at a time without work; 0: they poll, as for figures they must
     sanitizers   the build has them: everything is slower
@@ -77,12 +78,12 @@ class Bench:
     proxy = "dataplane" # the program between the two ends
 
     def __init__(self, build, workers=(0,), origins=1, connections=16384, pools=None, limits=None, timeouts=None,
-                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False, arena_mb=8):
+                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False, arena_mb=8, zero_copy=False):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.origins, self.connections = list(workers), origins, connections
         self.pools, self.limits, self.timeouts = dict(pools or {}), dict(limits or {}), dict(timeouts or {})
         self.slots, self.core, self.blast_args, self.sanitizers = slots, core, list(blast), sanitizers
-        self.idle_us, self.mtu, self.arena_mb = idle_us, mtu, arena_mb
+        self.idle_us, self.mtu, self.arena_mb, self.zero_copy = idle_us, mtu, arena_mb, zero_copy
         self.dir = None
         self.procs = {}
         self.admin = f"127.0.0.1:{free_port()}"
@@ -94,8 +95,8 @@ class Bench:
         self.dir.chmod(0o755)
         try:
             self._write_files()
-            self._start_proxy()
-            self._start_blast()
+            for start in (self._start_blast, self._start_proxy) if self.zero_copy else (self._start_proxy, self._start_blast):
+                start() # the memif's server first
             self._wait_for_connection()
         except BaseException:
             show_logs(self.dir, file=sys.stderr)
@@ -125,10 +126,16 @@ class Bench:
         """What goes before the command of a program, so that it runs where it has to."""
         return []
 
+    def _memif(self, is_server):
+        socket = f"socket={self.dir}/memif.sock"
+        if self.zero_copy: # a frame is two descriptors at least; few buffers in the ring stay in the cache
+            return f"role=server,{socket},rsize=10" if is_server else f"role=client,zero-copy=yes,{socket},rsize=10"
+        return f"role=server,{socket},rsize=11" if is_server else f"role=client,{socket},rsize=11{frame_buffers(self.mtu)}"
+
     def _ports(self):
         """The lists of ports and workers in weir.yaml."""
         return f"""ports:
-  - vdev: net_memif0,role=server,socket={self.dir}/memif.sock,rsize=11
+  - vdev: net_memif0,{self._memif(is_server=not self.zero_copy)}
     addresses: [{WEIR}/24]
     gateways: [{GATEWAY}]
     descriptors: 2048
@@ -137,7 +144,7 @@ workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
 """
 
     def _blast_ports(self):
-        return ["--port", f"net_memif0,role=client,socket={self.dir}/memif.sock,rsize=11{frame_buffers(self.mtu)}"]
+        return ["--port", f"net_memif0,{self._memif(is_server=self.zero_copy)}"]
 
     def _start_proxy(self):
         began = time.monotonic()
@@ -187,6 +194,13 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                               "--origins", self.origins, "--gateway", GATEWAY, "--host", HOST, "--slots", self.slots,
                               "--idle-us", self.idle_us,
                               *self.blast_args], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self.zero_copy:
+            wait_until("weir-blast has made the memif", lambda: self._has_memif() or self.has_ended("blast"), 60)
+            expect(not self.has_ended("blast"), "weir-blast does not start")
+
+    def _has_memif(self):
+        """Its socket has an abstract name."""
+        return f"@{self.dir}/memif.sock" in pathlib.Path("/proc/net/unix").read_text()
 
     def _wait_for_connection(self):
         """Until weir-blast's first answer."""

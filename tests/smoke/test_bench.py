@@ -62,11 +62,12 @@ def test_a_crowd_that_goes_idle_at_once_disturbs_nobody(make):
 def test_bodies_of_all_sizes_arrive_unchanged_over_memif(make):
     """Chains of packet buffers, partial segments, lost frames: the client looks at each byte."""
     sizes = "size=0,1,500,513,1447,1448,1449,3000,65536,1048576"
-    for mtu, drop in ((1500, 0), (1500, 1000), (9000, 1000)):
-        with bench(make, mtu=mtu, blast=["--drop", str(drop)]) as b:
+    for mtu, drop, zero_copy in ((1500, 0, False), (1500, 1000, False), (9000, 1000, False), (1500, 1000, True), (9000, 0, True)):
+        with bench(make, mtu=mtu, zero_copy=zero_copy, blast=["--drop", str(drop)]) as b:
             b.phase("connect n=24")
-            r = b.phase(f"load seconds=2 warmup=0 active=24 {sizes}")
-            expect_eq(r["errors"], {}, f"errors with {drop} lost of a million, MTU {mtu}")
+            r = b.measure(f"load seconds=2 warmup=0 active=24 {sizes}")
+            expect(r["weir"]["counters"].get("upstream_connects", 0) <= 24, "a connection was not used again behind a large body")
+            expect_eq(r["errors"], {}, f"errors with {drop} lost of a million, MTU {mtu}, zero-copy: {zero_copy}")
             expect(r["responses"] > 50, f"only {r['responses']} responses")
             expect_eq(r["requests_at_origin"], r["responses"], "requests at the origin")
 

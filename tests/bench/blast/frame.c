@@ -2,6 +2,7 @@
 /* Frames as bytes: see frame.h. */
 #include "frame.h"
 
+#include <immintrin.h>
 #include <string.h>
 
 #define ETH_LEN 14
@@ -36,18 +37,23 @@ static void store32(uint8_t *p, uint32_t v)
 
 uint64_t frame_sum(const void *data, size_t n, uint64_t sum)
 {
+	const __m256i low = _mm256_set1_epi64x(UINT32_MAX);
+	__m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
 	const uint8_t *p = data;
-	uint64_t a = 0;
-	uint64_t b = 0;
+	uint64_t lanes[4];
 
-	for (; n >= 16; n -= 16, p += 16) {
-		uint64_t v[2];
+	for (; n >= 64; n -= 64, p += 64) {
+		__m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
+		__m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
 
-		memcpy(v, p, 16);
-		a += (v[0] & UINT32_MAX) + (v[0] >> 32);
-		b += (v[1] & UINT32_MAX) + (v[1] >> 32);
+		a = _mm256_add_epi64(a, _mm256_and_si256(v, low));
+		b = _mm256_add_epi64(b, _mm256_srli_epi64(v, 32));
+		c = _mm256_add_epi64(c, _mm256_and_si256(w, low));
+		d = _mm256_add_epi64(d, _mm256_srli_epi64(w, 32));
 	}
-	sum += a + b;
+	_mm256_storeu_si256((__m256i *)(void *)lanes, _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d)));
+	for (int i = 0; i < 4; i++) /* so many carries that a sum of them all stays below 64 bits */
+		sum += (lanes[i] & UINT32_MAX) + (lanes[i] >> 32);
 	for (; n >= 4; n -= 4, p += 4) {
 		uint32_t v;
 
