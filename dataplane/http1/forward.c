@@ -201,6 +201,17 @@ void http1_write_request_head(struct buf *out, const struct http_head *h, const 
 	buf_str(out, "\r\n");
 }
 
+/* The endpoint's own goes on to the client: there is one, and Connection has not taken it away (RFC 9110 7.6.1). */
+static bool is_passed_on(const struct http_head *h, enum http_field_id id)
+{
+	if (!(h->seen & http_field_bit(id)))
+		return false;
+	for (unsigned i = 0; h->names_fields && i < h->n_fields; i++)
+		if (h->fields[i].id == id && h->fields[i].hop_by_hop)
+			return false;
+	return true;
+}
+
 static bool is_dropped_from_response(const struct http_field *f)
 {
 	return f->hop_by_hop || f->id == HTTP_FIELD_CONTENT_LENGTH || f->id == HTTP_FIELD_TRANSFER_ENCODING;
@@ -228,9 +239,9 @@ void http1_write_response_head(struct buf *out, const struct http_head *h, const
 			buf_str(out, "Transfer-Encoding: chunked\r\n");
 		else if (h->has_length && h->status != 204)
 			write_framing(out, h);
-		if (!(h->seen & http_field_bit(HTTP_FIELD_DATE)))
+		if (!is_passed_on(h, HTTP_FIELD_DATE)) /* RFC 9110 6.6.1 */
 			own_write_field(out, f->changes, SLICE("Date"), f->date);
-		if (!(h->seen & http_field_bit(HTTP_FIELD_X_REQUEST_ID)))
+		if (!is_passed_on(h, HTTP_FIELD_X_REQUEST_ID))
 			own_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
 		changes_write(out, f->changes);
 		if (f->close)

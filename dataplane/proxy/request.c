@@ -103,12 +103,12 @@ static void make_request_id(struct request *rq)
 	rq->request_id = slice_of(rq->id, REQUEST_ID_LEN);
 }
 
-/* The client's, if it brought a sane one. */
+/* The client's, if it brought a sane one that is not meant for Weir alone (RFC 9110 7.6.1). */
 static void take_request_id(struct request *rq)
 {
 	const struct http_field *f = http_head_get(&rq->head, HTTP_FIELD_X_REQUEST_ID);
 
-	if (f && http1_is_request_id(f->value))
+	if (f && !f->hop_by_hop && http1_is_request_id(f->value))
 		rq->request_id = f->value;
 }
 

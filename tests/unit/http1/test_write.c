@@ -74,6 +74,41 @@ static void response_gets_a_date_where_it_has_none(void **state)
 	assert_text(buf_get(&b), "HTTP/1.1 204 No\r\nA: b\r\n\r\n");
 }
 
+/* What the endpoint calls a matter of its own connection does not reach the client; what Weir makes of its own does. */
+static void what_connection_takes_away_of_a_response_is_made_anew(void **state)
+{
+	static struct parsed r;
+	static const struct http1_forward f = {.date = SLICE("then"), .request_id = SLICE("id1")};
+	static const char *const texts[][2] = {
+		{"HTTP/1.1 204 No\r\nDate: now\r\nConnection: date\r\n\r\n", "HTTP/1.1 204 No\r\nDate: then\r\nX-Request-Id: id1\r\n\r\n"},
+		{"HTTP/1.1 204 No\r\nConnection: x-request-id, DATE\r\nX-Request-Id: t\r\nDate: now\r\n\r\n",
+		 "HTTP/1.1 204 No\r\nDate: then\r\nX-Request-Id: id1\r\n\r\n"},
+		{"HTTP/1.1 204 No\r\nConnection: x-other\r\nX-Other: t\r\nDate: now\r\n\r\n",
+		 "HTTP/1.1 204 No\r\nDate: now\r\nX-Request-Id: id1\r\n\r\n"},
+	};
+	char mem[256];
+	struct buf b;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		feed(&r, texts[i][0], strlen(texts[i][0]), 0, 0, true);
+		assert_int_equal(r.o, HTTP1_DONE);
+		buf_init(&b, mem, sizeof(mem));
+		http1_write_response_head(&b, &r.h, &f);
+		assert_text(buf_get(&b), texts[i][1]);
+	}
+	/* What frames the message it cannot take away: that is refused, the same for a response as for a request. */
+	for (unsigned is_response = 0; is_response < 2; is_response++) {
+		char text[128];
+
+		for (unsigned chunked = 0; chunked < 2; chunked++) {
+			snprintf(text, sizeof(text), "%s\r\nHost: a\r\nConnection: %s\r\n%s\r\n\r\n", is_response ? "HTTP/1.1 200 OK" : "POST / HTTP/1.1",
+				 chunked ? "transfer-encoding" : "content-length", chunked ? "Transfer-Encoding: chunked" : "Content-Length: 3");
+			feed(&r, text, strlen(text), 0, 0, is_response);
+			assert_int_equal(r.o, HTTP1_BAD_CONNECTION);
+		}
+	}
+}
+
 static void change(struct buf *list, enum http1_change_kind kind, const char *name, const char *value)
 {
 	http1_change_add(list, kind, slice_str(name), slice_str(value));
@@ -313,6 +348,7 @@ int main(void)
 		cmocka_unit_test(request_is_rebuilt_for_the_backend),
 		cmocka_unit_test(response_is_rebuilt_for_the_client),
 		cmocka_unit_test(response_gets_a_date_where_it_has_none),
+		cmocka_unit_test(what_connection_takes_away_of_a_response_is_made_anew),
 		cmocka_unit_test(via_is_appended_to_what_there_is),
 		cmocka_unit_test(what_a_trusted_hop_said_is_kept_and_extended),
 		cmocka_unit_test(forwarded_is_told_from_what_is_none),

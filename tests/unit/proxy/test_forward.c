@@ -54,6 +54,19 @@ static void via_names_the_version_that_the_client_spoke(void **state)
 	end();
 }
 
+/* An id that the client calls a matter of its own connection is not passed on as the request's. */
+static void request_id_that_connection_takes_away_is_made_anew(void **state)
+{
+	start(44);
+	mode = ORIGIN_SINK;
+	exchange("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: theirs\r\n\r\n");
+	assert_non_null(strstr(seen, "\nX-Request-Id: theirs\n"));
+	exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: x-request-id\r\nX-Request-Id: theirs\r\n\r\n");
+	assert_non_null(strstr(seen, "\nX-Request-Id: "));
+	assert_null(strstr(seen, "theirs"));
+	end();
+}
+
 static void options_goes_as_far_as_max_forwards_says(void **state)
 {
 	start(43);
@@ -232,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(date_is_that_of_the_wall_clock_wherever_it_is_moved),
 		cmocka_unit_test(via_names_the_version_that_the_client_spoke),
+		cmocka_unit_test(request_id_that_connection_takes_away_is_made_anew),
 		cmocka_unit_test(options_goes_as_far_as_max_forwards_says),
 		cmocka_unit_test(https_uri_is_not_served_without_tls),
 		cmocka_unit_test(nobody_is_believed_unless_told_so),
