@@ -89,6 +89,26 @@ void client_linger(struct client *c, uint64_t now_us)
 	client_arm(c, now_us + LINGER_MS * 1000);
 }
 
+/* One has just come, and its event is on the way. */
+static bool has_request(struct client *c)
+{
+	return tcp_readable(c->tcp) && tcp_send_room(c->tcp) >= ANSWER_ROOM;
+}
+
+void client_drain(struct client *c, uint64_t now_us)
+{
+	uint64_t end_us = c->p->tunnels_end_us;
+
+	assert(c->state == CLIENT_IDLE);
+	if (has_request(c)) {
+		client_pump(c, now_us);
+		return;
+	}
+	client_linger(c, now_us);
+	if (now_us + LINGER_MS * 1000 > end_us)
+		client_arm(c, end_us > now_us ? end_us : now_us);
+}
+
 void client_go_on(struct client *c, bool keep, uint32_t idle_ms, uint64_t now_us)
 {
 	if (!keep || c->p->is_draining) {
@@ -119,8 +139,10 @@ void client_on_event(struct tcp_conn *tcp, void *user, unsigned events, uint64_t
 static bool pump_idle(struct client *c, uint64_t now_us)
 {
 	if (tcp_readable(c->tcp) == 0) {
-		if (tcp_is_eof(c->tcp) || c->p->is_draining)
+		if (tcp_is_eof(c->tcp))
 			client_end(c, false, now_us);
+		else if (c->p->is_draining)
+			client_drain(c, now_us);
 		return false;
 	}
 	/* Pipelined requests whose answers the client does not read wait in its receive queue. */
@@ -262,7 +284,7 @@ void client_pump(struct client *c, uint64_t now_us)
  */
 static void on_idle(struct client *c, uint64_t now_us)
 {
-	if (tcp_readable(c->tcp) && tcp_send_room(c->tcp) >= ANSWER_ROOM) { /* just come: its event is on the way */
+	if (has_request(c)) {
 		client_pump(c, now_us);
 		return;
 	}

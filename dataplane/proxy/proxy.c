@@ -98,7 +98,7 @@ static void drain_slice(struct proxy *p, uint64_t now_us)
 		struct client *c = &p->clients[p->drain_at++];
 
 		if (c->state == CLIENT_IDLE)
-			client_end(c, false, now_us);
+			client_drain(c, now_us);
 		else if (c->state == CLIENT_TUNNEL && p->closes_tunnels)
 			tunnel_on_timer(c, now_us);
 		else if (c->state == CLIENT_HEAD || c->state == CLIENT_BUSY)

@@ -250,6 +250,12 @@ void client_pump(struct client *c, uint64_t now_us);
 void client_end(struct client *c, bool abort, uint64_t now_us);
 /* No more requests: closes our side and drops what still comes, for a while. */
 void client_linger(struct client *c, uint64_t now_us);
+/*
+ * A drain closes this idle client. A request may cross our FIN on the way, and
+ * must not be answered by a RST (RFC 9112 9.6): so our side is closed, and what
+ * still comes dropped, for as long as the drain lets it. One that has just come is served.
+ */
+void client_drain(struct client *c, uint64_t now_us);
 /* UINT64_MAX: never. */
 void client_arm(struct client *c, uint64_t at_us);
 /* The request is answered and gone: the next one, within idle_ms, or the end. */

@@ -41,6 +41,7 @@
 
 static struct sim sim;
 static uint32_t n_log_slots = N_LOG;
+static uint32_t drain_ms = 30000; /* of the next proxy */
 static struct {
 	struct weir_log_region region;
 	struct weir_log_worker worker;
@@ -454,7 +455,7 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 				     .max_idle_per_endpoint = 8, .idle_ms = 5000, .connect_timeout_ms = 3000, .wheel_kind = 8,
 				     .n_table_pages = 64};
 	const struct tcp_listen mirror_args = {.port = 8081, .accept = on_accept_mirror, .event = on_event};
-	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .n_mirrors = N_MIRRORS, .n_tunnels = N_TUNNELS, .drain_ms = 30000, .limits = limits,
+	struct proxy_config pc = {.wheel_kind = 9, .n_clients = n_clients, .n_requests = n_requests, .n_mirrors = N_MIRRORS, .n_tunnels = N_TUNNELS, .drain_ms = drain_ms, .limits = limits,
 				  .timeouts = {.header_ms = 5000, .idle_ms = 20000, .body_ms = 8000, .body_bytes_per_s = 100,
 					       .connect_ms = 3000, .first_byte_ms = 4000, .request_ms = WEIR_NO_LIMIT,
 					       .backend_ms = WEIR_NO_LIMIT, .tunnel_idle_ms = 60000,

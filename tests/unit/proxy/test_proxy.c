@@ -176,6 +176,22 @@ static bool is_syn_received(void *ctx)
 	return tcp_n_syn_received(sim.host[1].tcp) == 1;
 }
 
+/* Data have come to the proxy's connection of a client, and lie there. */
+static void look_for_data(void *ctx, struct tcp_conn *c)
+{
+	*(bool *)ctx |= tcp_flow(c)->local_port == 80 && tcp_readable(c) > 0;
+}
+
+/* Between the segment's arrival and its event. */
+static void drain_beside_a_request(void *ctx, uint64_t now)
+{
+	bool found = false;
+
+	tcp_each(sim.host[1].tcp, look_for_data, &found);
+	assert_true(found);
+	proxy_drain(proxy, now);
+}
+
 static unsigned n_ended;
 
 static void on_idle_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
@@ -186,6 +202,16 @@ static void on_idle_event(struct tcp_conn *c, void *user, unsigned events, uint6
 		n_ended++;
 		tcp_close(c, now);
 	}
+}
+
+static unsigned n_closing;
+
+static void count_closing(void *ctx, struct tcp_conn *c)
+{
+	struct tcp_info info;
+
+	tcp_get_info(c, &info);
+	n_closing += info.state == TCP_FIN_WAIT_1;
 }
 
 static void drain_of_many_clients_is_done_in_slices(void **state)
@@ -203,7 +229,9 @@ static void drain_of_many_clients_is_done_in_slices(void **state)
 	assert_int_equal(stats->gauge[WEIR_G_CLIENT_CONNECTIONS], n);
 	n_ended = 0;
 	proxy_drain(proxy, sim.now_us);
-	assert_int_equal(stats->gauge[WEIR_G_CLIENT_CONNECTIONS], n - DRAIN_SLICE);
+	n_closing = 0;
+	tcp_each(sim.host[1].tcp, count_closing, NULL);
+	assert_int_equal(n_closing, DRAIN_SLICE);
 	sim_run(&sim, 100000, NULL, NULL);
 	assert_true(proxy_is_idle(proxy));
 	assert_int_equal(n_ended, n);
@@ -246,6 +274,90 @@ static void drain_closes_who_was_connecting_and_says_nothing(void **state)
 	assert_true(proxy_is_idle(proxy));
 	assert_int_equal(n_ended, 1);
 	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RST_RX], 0);
+	end();
+}
+
+/*
+ * A client sends its next request while our FIN is on the way to it. It must see
+ * an end in order, so that it may send the request again: a RST would tell it
+ * nothing, and could take the answer before away from it (RFC 9112 9.6).
+ */
+static void request_that_crosses_the_fin_of_a_drain_meets_no_reset(void **state)
+{
+	unsigned one = 1;
+
+	for (unsigned n_crossing = 1; n_crossing <= 3; n_crossing++) {
+		start(21);
+		start_client(&clients[0], 1);
+		assert_true(sim_run(&sim, 60000000, all_done, &one));
+		sim_run(&sim, 100000, NULL, NULL);
+		proxy_drain(proxy, sim.now_us);
+		for (unsigned i = 0; i < n_crossing; i++)
+			assert_int_equal(tcp_send(clients[0].c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27), 0);
+		sim_run(&sim, 5000000, NULL, NULL);
+		assert_true(clients[0].is_closed);
+		assert_int_equal(sim.host[0].stats.reason[WEIR_R_CLOSE_RESET_BY_PEER], 0);
+		assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RST_RX], 0);
+		assert_int_equal(n_origin_requests, 1); /* not served: who closes first decides */
+		assert_true(proxy_is_idle(proxy));
+		end();
+	}
+}
+
+/* A request that lies in the receive queue when the drain begins is answered, and told that it was the last one. */
+static void request_that_came_just_before_the_drain_is_answered(void **state)
+{
+	unsigned one = 1;
+
+	start(22);
+	start_client(&clients[0], 1);
+	assert_true(sim_run(&sim, 60000000, all_done, &one));
+	sim_run(&sim, 100000, NULL, NULL);
+	clients[0].n_done = 0;
+	clients[0].n_want = 0;
+	put_str(&clients[0], "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+	write_out(&clients[0]);
+	tcp_run(sim.host[0].tcp, sim.now_us);
+	sim_at(&sim, sim.now_us + sim.link.delay_us, drain_beside_a_request, NULL);
+	sim_run(&sim, 5000000, NULL, NULL);
+	assert_int_equal(clients[0].n_done, 1);
+	assert_int_equal(clients[0].status, 200);
+	assert_non_null(strcasestr(got, "\nConnection: close\n"));
+	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RST_RX], 0);
+	assert_true(proxy_is_idle(proxy));
+	end();
+}
+
+static void keep_open(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
+{
+	if (events & TCP_EV_CLOSED)
+		n_ended++;
+}
+
+/* Clients that neither send nor close are waited for as long as the drain has time, and not reset then. */
+static void drain_waits_for_idle_clients_no_longer_than_its_limit(void **state)
+{
+	struct tcp_connect a = {.timeout_ms = 30000, .remote_port = 80, .event = keep_open};
+	enum weir_reason why;
+	struct tcp_conn *c;
+
+	drain_ms = 1000;
+	start_for(23, 2);
+	drain_ms = 30000;
+	a.local = sim.host[0].ip;
+	a.remote = sim.host[1].ip;
+	c = tcp_connect(sim.host[0].tcp, &a, sim.now_us, &why);
+	sim_run(&sim, 100000, NULL, NULL);
+	n_ended = 0;
+	proxy_drain(proxy, sim.now_us);
+	sim_run(&sim, 500000, NULL, NULL);
+	assert_false(proxy_is_idle(proxy));
+	sim_run(&sim, 500000, NULL, NULL);
+	assert_true(proxy_is_idle(proxy));
+	assert_int_equal(n_ended, 0);
+	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RST_RX], 0);
+	tcp_close(c, sim.now_us);
+	sim_run(&sim, 10000000, NULL, NULL);
 	end();
 }
 
@@ -390,6 +502,9 @@ int main(void)
 		cmocka_unit_test(drain_of_many_clients_is_done_in_slices),
 		cmocka_unit_test(drain_serves_who_was_connecting_and_closes_in_order),
 		cmocka_unit_test(drain_closes_who_was_connecting_and_says_nothing),
+		cmocka_unit_test(request_that_crosses_the_fin_of_a_drain_meets_no_reset),
+		cmocka_unit_test(request_that_came_just_before_the_drain_is_answered),
+		cmocka_unit_test(drain_waits_for_idle_clients_no_longer_than_its_limit),
 		cmocka_unit_test(many_slow_readers_fill_no_pool_and_hold_up_nobody),
 		cmocka_unit_test(request_for_which_no_memory_is_left_is_answered_503),
 		cmocka_unit_test(bodies_come_back_unchanged_over_a_bad_link),
