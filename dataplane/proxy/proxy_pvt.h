@@ -230,6 +230,14 @@ struct proxy {
 	struct listening listening[PROXY_MAX_LISTENERS];
 };
 
+/* n_requests or n_tunnels has changed: each of them may hold data of one side that the other does not take. */
+static inline void proxy_count_relays(struct proxy *p)
+{
+	stat_set(p->stats, WEIR_G_REQUESTS_ACTIVE, p->n_requests);
+	stat_set(p->stats, WEIR_G_TUNNELS, p->n_tunnels);
+	tcp_set_relays(p->cfg.tcp, p->n_requests + p->n_tunnels);
+}
+
 /* proxy.c */
 uint64_t proxy_random(struct proxy *p);
 /* The value of Date; good until the next call. */

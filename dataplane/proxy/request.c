@@ -72,7 +72,8 @@ void request_free(struct request *rq, uint64_t now_us)
 	request_let_go(rq, &rq->response_held);
 	rq->next = p->free_requests;
 	p->free_requests = rq;
-	stat_set(p->stats, WEIR_G_REQUESTS_ACTIVE, --p->n_requests);
+	p->n_requests--;
+	proxy_count_relays(p);
 }
 
 /* -- route */
@@ -137,7 +138,8 @@ struct request *request_create(struct client *c, uint64_t now_us)
 	rq->keep = true;
 	make_request_id(rq);
 	http1_request_init(&rq->parser, &rq->head, rq->buf, &p->cfg.limits);
-	stat_set(p->stats, WEIR_G_REQUESTS_ACTIVE, ++p->n_requests);
+	p->n_requests++;
+	proxy_count_relays(p);
 	return rq;
 }
 

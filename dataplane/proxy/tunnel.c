@@ -46,7 +46,8 @@ void tunnel_let_go(struct client *c, bool abort, uint64_t now_us)
 	tunnel_put_back(p, t);
 	c->tunnel = NULL;
 	c->state = CLIENT_IDLE; /* for a moment: whoever calls this ends the client */
-	stat_set(p->stats, WEIR_G_TUNNELS, --p->n_tunnels);
+	p->n_tunnels--;
+	proxy_count_relays(p);
 }
 
 static void cut(struct client *c, enum weir_reason why, uint64_t now_us)
@@ -202,6 +203,7 @@ void tunnel_open(struct request *rq, uint64_t now_us)
 	c->state = CLIENT_TUNNEL;
 	c->tunnel = t;
 	stat_inc(p->stats, WEIR_C_TUNNELS);
-	stat_set(p->stats, WEIR_G_TUNNELS, ++p->n_tunnels);
+	p->n_tunnels++;
+	proxy_count_relays(p);
 	client_arm(c, p->closes_tunnels ? now_us : deadline(t));
 }

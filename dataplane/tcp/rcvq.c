@@ -49,7 +49,7 @@ static_assert(sizeof(((struct rte_mbuf *)0)->hash) >= sizeof(void *), "a pointer
 
 uint32_t conn_rx_size(const struct tcp_conn *c)
 {
-	uint32_t size = c->stack->cfg.rx_buffer_bytes;
+	uint32_t size = conn_share(c, c->stack->cfg.rx_buffer_bytes);
 	unsigned pressure = c->stack->pressure;
 
 	if (pressure && size > RX_LEAST_BYTES)
@@ -61,7 +61,11 @@ uint32_t conn_rx_size(const struct tcp_conn *c)
 
 bool rcvq_must_drop(const struct tcp_conn *c, uint32_t seq)
 {
-	return stack_is_full(c->stack) && (seq != c->rcv_nxt || c->rcv_bytes >= RX_FULL_BYTES);
+	const struct tcp_stack *s = c->stack;
+
+	if (stack_is_full(s))
+		return seq != c->rcv_nxt || c->rcv_bytes >= RX_FULL_BYTES;
+	return s->pressure && c->rcv_bytes >= RX_FULL_BYTES && c->rcv_bytes >= s->rx_share;
 }
 
 /* Copies m behind last if that one is ours alone and has the room. */

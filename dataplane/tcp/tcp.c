@@ -69,6 +69,8 @@ struct tcp_stack *tcp_create(const struct tcp_config *config, const struct tcp_e
 	s->stats = env->stats;
 	s->ready_tail = &s->ready;
 	s->output_tail = &s->output;
+	s->rx_share = UINT32_MAX;
+	share_update(s);
 	while (s->rcv_wscale < 14 && config->rx_buffer_bytes >> s->rcv_wscale > UINT16_MAX)
 		s->rcv_wscale++;
 	if (!table_create(s) || !ports_create(s) || !listen_create(s) || !flight_create(s) || !cc_states_create(s)) {
@@ -161,6 +163,8 @@ static void deliver(struct tcp_conn *c)
 		return;
 	events = c->events;
 	c->events = 0;
+	if (!c->has_earned)
+		share_note_taken(c);
 	if (events && c->event)
 		c->event(c, c->user, events, c->stack->now_us);
 }
@@ -191,6 +195,7 @@ static void take_pressure(struct tcp_stack *s)
 		stat_set(s->stats, WEIR_G_TCP_PRESSURE, pressure);
 	s->pressure = pressure;
 	s->tx_pressure = pressure_of(s->n_held_tx, s->cfg.n_held_max);
+	share_update(s);
 	stat_set(s->stats, WEIR_G_TCP_HELD, s->n_held);
 }
 

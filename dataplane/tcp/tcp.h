@@ -347,6 +347,12 @@ uint32_t tcp_each_from(struct tcp_stack *s, uint32_t from, uint32_t n, void (*fn
 void tcp_each_waiting(struct tcp_stack *s, void (*fn)(void *ctx, const struct tcp_info *info), void *ctx);
 /* All of them, SYN-RECEIVED and TIME-WAIT included. */
 uint32_t tcp_n_connections(const struct tcp_stack *s);
+/*
+ * How many users relay now: hold data of one connection while another one has
+ * no room for them. Where packet buffers are short each may have an equal share
+ * of them unread. Cheap; to be told whenever it changes. It counts only with config.n_held_max.
+ */
+void tcp_set_relays(struct tcp_stack *s, uint32_t n);
 /* False: the queues hold so much that new work is better refused than begun. */
 bool tcp_has_memory(const struct tcp_stack *s);
 /* Those that still have something to do: neither handshakes of peers in hand, nor what only waits in TIME-WAIT. */

@@ -115,6 +115,7 @@ struct tcp_conn {
 	bool has_early_fin : 1; /* FIN came, with data before it missing */
 	bool is_doubted : 1;	/* a black hole for large segments is suspected: mss is small until something arrives */
 	bool was_doubted : 1;	/* once before: the next time it stays small */
+	bool has_earned : 1;	/* its user has taken as much as a receive buffer holds: share.c */
 	uint8_t rtx_mode;	/* enum rtx_mode */
 	uint16_t close_reason;
 	uint16_t mss;		/* payload that we send at most, options not counted */
@@ -297,6 +298,8 @@ struct tcp_stack {
 	void *cc_state_free;
 	uint32_t n_held, n_held_tx; /* mbufs in send and receive queues, in send queues alone */
 	uint8_t pressure, tx_pressure; /* receive windows are divided by 2^pressure, send buffers by 2^tx_pressure */
+	uint32_t n_relays;	    /* as the user says */
+	uint32_t rx_first, rx_share; /* of each connection, in bytes; UINT32_MAX: no bound. See share.c */
 	struct tcp_ports *ports;
 	uint64_t now_us; /* of the call in work */
 };
@@ -494,9 +497,10 @@ unsigned rcvq_sack_blocks(const struct tcp_conn *c, uint32_t (*blocks)[2], unsig
 /* What a receive buffer may hold: less under memory pressure. */
 uint32_t conn_rx_size(const struct tcp_conn *c);
 /*
- * True if the queues hold all they may, and what has just arrived is to be
- * dropped: windows that were open before the pressure began cannot be taken
- * back. Who keeps up, with little unread and nothing missing, is not touched.
+ * True if what has just arrived is to be dropped: windows that were open before
+ * the pressure began cannot be taken back, so what goes beyond a share is not
+ * kept, and once the queues hold all they may hardly anything is. Who keeps up,
+ * with little unread and nothing missing, is not touched.
  */
 bool rcvq_must_drop(const struct tcp_conn *c, uint32_t seq);
 
@@ -520,6 +524,24 @@ void ports_destroy(struct tcp_stack *s);
 bool port_choose(struct tcp_stack *s, struct ip_flow *flow, uint32_t *min_iss);
 /* A connection that we opened is out of the table, or was not made after all. */
 void port_release(struct tcp_stack *s, const struct ip_flow *flow);
+
+/* share.c: what the shares are now, once an iteration; and whether c's user has taken so much that c needs no bound of its own. */
+void share_update(struct tcp_stack *s);
+void share_note_taken(struct tcp_conn *c);
+
+/* size, or less: what c may be offered, unread data included. Never less than what it was offered before, while the shares stay. */
+static inline uint32_t conn_share(const struct tcp_conn *c, uint32_t size)
+{
+	const struct tcp_stack *s = c->stack;
+
+	if (!c->has_earned && s->rx_first < size) {
+		uint32_t taken = c->rcv_nxt - c->irs - c->rcv_bytes;
+
+		if (taken < size - s->rx_first)
+			size = s->rx_first + taken;
+	}
+	return size < s->rx_share ? size : s->rx_share;
+}
 
 /* The queues hold as many mbufs as they may: no more for who holds some already. */
 static inline bool stack_is_full(const struct tcp_stack *s)

@@ -89,7 +89,8 @@
 	X(TCP_RST_WITHHELD, "tcp_rst_withheld", "RST replies withheld by their rate limit") \
 	X(TCP_ACK_WITHHELD, "tcp_ack_withheld", "ACKs of unacceptable segments withheld by their rate limit") \
 	X(TCP_TIME_WAIT_EVICTED, "tcp_time_wait_evicted", "TIME-WAITs that ended early because their pool was full") \
-	X(TCP_TIME_WAIT_REUSED, "tcp_time_wait_reused", "TIME-WAITs that ended early for a new connection of the same tuple")
+	X(TCP_TIME_WAIT_REUSED, "tcp_time_wait_reused", "TIME-WAITs that ended early for a new connection of the same tuple") \
+	X(TCP_SHARES, "tcp_memory_shares", "times that packet buffers became short, and receive windows were bounded by a fair share of them")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -188,7 +189,8 @@ enum weir_counter {
 	X(TCP_HELD, "tcp_mbufs_held", "packet buffers in send and receive queues") \
 	X(MIRRORS, "http_mirrors", "mirrored requests in hand") \
 	X(MIRROR_BYTES, "http_mirror_bytes", "bytes in the queues of mirrored requests; what was acknowledged since one was last looked at counts still") \
-	X(TUNNELS, "http_tunnels_open", "tunnels that are open")
+	X(TUNNELS, "http_tunnels_open", "tunnels that are open") \
+	X(TCP_SHARE, "tcp_memory_share_bytes", "the fair share of packet buffers by which receive windows are bounded now; 0: they are not")
 
 enum weir_gauge {
 #define X(name, str, help) WEIR_G_##name,

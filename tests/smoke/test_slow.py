@@ -6,7 +6,6 @@ from rig import MANIFESTS, WEIR4, expect, expect_eq, wait_until
 
 SECONDS = 4  # of each mode
 CONNECTIONS = 150
-READERS = 40  # each holds packet buffers, of which the rig has 16,384: where they are short, new requests get 503 (req_no_memory)
 LIMITS = "drain_ms: 3000, header_ms: 1000, body_ms: 1000, idle_ms: 60000"
 BIG_BYTES = 32 << 20
 
@@ -57,7 +56,7 @@ MODES = {
     "slow heads": (CONNECTIONS, "/", ["-H", "-i", "10"], "req_header_timeout"),
     "slow bodies": (CONNECTIONS, "/up/slow", ["-B", "-t", "PUT", "-i", "10", "-s", "8192", "-x", "10"], "req_body_timeout"),
     "ranges without end": (CONNECTIONS, "/files/big", ["-R", "-a", "1", "-b", "4000"], "req_too_large"),
-    "slow readers": (READERS, "/files/big", ["-X", "-k", "1", "-n", "10", "-w", "512", "-y", "1024", "-z", "32"], "req_read_slow"),
+    "slow readers": (CONNECTIONS, "/files/big", ["-X", "-k", "1", "-n", "10", "-w", "512", "-y", "1024", "-z", "32"], "req_read_slow"),
 }
 
 

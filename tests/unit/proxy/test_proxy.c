@@ -364,13 +364,14 @@ static void drain_waits_for_idle_clients_no_longer_than_its_limit(void **state)
 /* -- memory pressure */
 
 #define N_SLOW 40
+#define N_MANY 60
 #define POOL 4000 /* mbufs; three quarters may be held in queues, as in worker.c */
 
 static struct slow {
 	struct tcp_conn *c;
 	bool reads, is_closed;
 	size_t got;
-} slows[N_SLOW];
+} slows[N_MANY];
 
 static uint32_t most_held;
 
@@ -413,14 +414,14 @@ static bool slow_ones_have_all(void *ctx)
 	return n == N_SLOW;
 }
 
-static void start_slow_ones(void)
+static void start_slow_ones(unsigned n)
 {
 	struct tcp_connect a = {.local = sim.host[0].ip, .remote = sim.host[1].ip, .remote_port = 80, .timeout_ms = 30000,
 				.event = slow_event};
 	enum weir_reason why;
 
 	memset(slows, 0, sizeof(slows));
-	for (unsigned i = 0; i < N_SLOW; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		a.user = &slows[i];
 		slows[i].c = tcp_connect(sim.host[0].tcp, &a, sim.now_us, &why);
 		assert_non_null(slows[i].c);
@@ -441,7 +442,7 @@ static void many_slow_readers_fill_no_pool_and_hold_up_nobody(void **state)
 	tc.n_held_max = POOL / 4 * 3;
 	start_with(19, 64, 64, &tc);
 	most_held = 0;
-	start_slow_ones();
+	start_slow_ones(N_SLOW);
 	sim_run(&sim, 2000000, watch_held, NULL);
 	assert_true(most_held > POOL / 4); /* there is pressure, or this says nothing */
 	start_client(&clients[0], each);
@@ -465,6 +466,64 @@ static void many_slow_readers_fill_no_pool_and_hold_up_nobody(void **state)
 	end();
 }
 
+/*
+ * Each asks for far more than it could have, and reads nothing: what they hold
+ * is bounded by a share of the pool each, so that requests of others go through
+ * however long that lasts. warm: their backend connections come from a pool, and
+ * have offered large windows before.
+ */
+static void crowd_of_slow_readers(bool warm)
+{
+	struct tcp_config tc = sim_config();
+	unsigned each = 20;
+
+	tc.rx_buffer_bytes = 1 << 20;
+	tc.tx_buffer_bytes = 4 << 20;
+	tc.n_held_max = N_MANY * 45; /* what one of them would hold in its send queue alone */
+	start_with(24, 64, 80, &tc);
+	most_held = 0;
+	if (warm) {
+		start_slow_ones(8);
+		for (unsigned i = 0; i < 8; i++)
+			slows[i].reads = true;
+		sim_run(&sim, 3000000, NULL, NULL);
+		for (unsigned i = 0; i < 8; i++)
+			tcp_close(slows[i].c, sim.now_us);
+		sim_run(&sim, 1000000, NULL, NULL);
+		assert_int_equal(stats->gauge[WEIR_G_TCP_HELD], 0);
+	}
+	start_slow_ones(N_MANY);
+	sim_run(&sim, 5000000, watch_held, NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		start_client(&clients[i], each);
+		assert_true(sim_run(&sim, 4000000, watch_held, &each));
+		assert_int_equal(clients[i].n_done, each);
+		assert_int_equal(clients[i].status, 200);
+		assert_true(tcp_has_memory(sim.host[1].tcp));
+	}
+	assert_true(most_held < tc.n_held_max * 7 / 6); /* where new requests are refused */
+	assert_int_equal(stats->reason[WEIR_R_REQ_NO_MEMORY], 0);
+	assert_int_equal(stats->counter[WEIR_C_RESPONSES_5XX], 0);
+	assert_true(stats->counter[WEIR_C_TCP_SHARES] > 0);
+	assert_true(stats->gauge[WEIR_G_TCP_SHARE] > 0);
+	for (unsigned i = 0; i < N_MANY; i++)
+		tcp_close(slows[i].c, sim.now_us);
+	sim_run(&sim, 60000000, NULL, NULL);
+	assert_int_equal(stats->gauge[WEIR_G_TCP_HELD], 0);
+	assert_int_equal(stats->gauge[WEIR_G_TCP_SHARE], 0); /* there is plenty again */
+	end();
+}
+
+static void a_crowd_of_slow_readers_leaves_others_their_memory(void **state)
+{
+	crowd_of_slow_readers(false);
+}
+
+static void so_it_does_on_connections_that_were_read_well_before(void **state)
+{
+	crowd_of_slow_readers(true);
+}
+
 /* What is held by others leaves too little for one more. */
 static void request_for_which_no_memory_is_left_is_answered_503(void **state)
 {
@@ -473,7 +532,7 @@ static void request_for_which_no_memory_is_left_is_answered_503(void **state)
 
 	tc.n_held_max = 100; /* and one slow reader holds far more in the queue of its endpoint */
 	start_with(20, 64, 64, &tc);
-	start_slow_ones();
+	start_slow_ones(N_SLOW);
 	sim_run(&sim, 1000000, NULL, NULL);
 	assert_false(tcp_has_memory(sim.host[1].tcp));
 	start_client(&clients[0], 1);
@@ -506,6 +565,8 @@ int main(void)
 		cmocka_unit_test(request_that_came_just_before_the_drain_is_answered),
 		cmocka_unit_test(drain_waits_for_idle_clients_no_longer_than_its_limit),
 		cmocka_unit_test(many_slow_readers_fill_no_pool_and_hold_up_nobody),
+		cmocka_unit_test(a_crowd_of_slow_readers_leaves_others_their_memory),
+		cmocka_unit_test(so_it_does_on_connections_that_were_read_well_before),
 		cmocka_unit_test(request_for_which_no_memory_is_left_is_answered_503),
 		cmocka_unit_test(bodies_come_back_unchanged_over_a_bad_link),
 	};

@@ -112,11 +112,151 @@ static void who_asks_for_a_fixed_room_is_told_of_more(void **state)
 	sim_fini(&sim);
 }
 
+/* -- shares */
+
+#define RX_BYTES (1u << 20)
+
+static struct tcp_conn *reader; /* of host 0: what host 1 sends to it */
+static struct tcp_conn *sender;
+static size_t to_send;
+static bool reads;
+
+static void send_on(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
+{
+	static const char zeros[8192];
+
+	while (to_send && !(events & TCP_EV_CLOSED) && tcp_send_room(c) >= sizeof(zeros)) {
+		assert_int_equal(tcp_send(c, zeros, sizeof(zeros)), 0);
+		to_send -= to_send < sizeof(zeros) ? to_send : sizeof(zeros);
+	}
+}
+
+static int accept_sender(void *ctx, struct tcp_conn *c, void **user, uint64_t now)
+{
+	sender = c;
+	return 0;
+}
+
+static void read_on(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
+{
+	if (reads && !(events & TCP_EV_CLOSED))
+		tcp_consume(c, tcp_readable(c));
+}
+
+/* A connection whose receiver, host 0, may hold n_held_max mbufs, and says that so many relay. */
+static void start_reader(uint64_t seed, uint32_t n_held_max, uint32_t n_relays)
+{
+	const struct tcp_listen listen = {.port = 80, .accept = accept_sender, .event = send_on};
+	struct tcp_connect a = {.remote_port = 80, .timeout_ms = 9000, .event = read_on};
+	struct tcp_config here = sim_config();
+	struct tcp_config there = sim_config();
+	struct tcp_listener *l;
+	enum weir_reason why;
+
+	here.rx_buffer_bytes = RX_BYTES;
+	here.n_held_max = n_held_max;
+	there.tx_buffer_bytes = RX_BYTES;
+	sim_init(&sim, seed, &here, &there);
+	sim.link.rate_Bps = 125000000; /* or a whole window would come at once */
+	sim.link.queue_bytes = RX_BYTES;
+	assert_int_equal(tcp_listen(sim.host[1].tcp, &listen, &l), 0);
+	tcp_set_relays(sim.host[0].tcp, n_relays);
+	sim_run(&sim, 1000, NULL, NULL);
+	a.local = sim.host[0].ip;
+	a.remote = sim.host[1].ip;
+	reader = tcp_connect(sim.host[0].tcp, &a, sim.now_us, &why);
+	assert_non_null(reader);
+	sim_run(&sim, 100000, NULL, NULL);
+	assert_non_null(sender);
+	reads = true;
+}
+
+static void bring(size_t n)
+{
+	to_send = n;
+	send_on(sender, NULL, 0, sim.now_us);
+	sim_run(&sim, 5000000, NULL, NULL);
+	assert_int_equal(to_send, 0);
+}
+
+static uint32_t window(void)
+{
+	struct tcp_info info;
+
+	tcp_get_info(reader, &info);
+	return info.rcv_wnd;
+}
+
+/* Who reads nothing never held more than it was offered at first. */
+static void window_begins_small_and_grows_by_what_is_read(void **state)
+{
+	start_reader(3, 8000, 1);
+	assert_in_range(window(), 1, 65536 + 1); /* the SYN is taken, too */
+	bring(100000);
+	assert_in_range(window(), 150000, 65536 + 1 + 100000 + 8192);
+	bring(4 * RX_BYTES);
+	assert_in_range(window(), RX_BYTES - 8192, RX_BYTES);
+	sim_fini(&sim);
+	start_reader(4, 8000, 200); /* 2 MB for 200: an initial window at least */
+	assert_in_range(window(), 14600, 65535);
+	bring(400000);
+	assert_true(window() > 400000); /* one that reads earns as much as any */
+	reads = false;
+	to_send = 2 * RX_BYTES;
+	send_on(sender, NULL, 0, sim.now_us);
+	sim_run(&sim, 5000000, NULL, NULL);
+	assert_in_range(tcp_readable(reader), 400000, RX_BYTES);
+	sim_fini(&sim);
+	start_reader(5, 8000, 200);
+	reads = false;
+	to_send = 2 * RX_BYTES;
+	send_on(sender, NULL, 0, sim.now_us);
+	sim_run(&sim, 5000000, NULL, NULL);
+	assert_in_range(tcp_readable(reader), 1, 65535); /* what the SYN offered */
+	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_SHARES], 0);
+	sim_fini(&sim);
+}
+
+static void windows_are_a_fair_share_while_buffers_are_short(void **state)
+{
+	const uint32_t part = 800 / 4;
+	uint64_t n_before;
+
+	start_reader(6, 800, 10);
+	bring(3 * RX_BYTES); /* it has earned all there is */
+	assert_int_equal(sim.host[0].stats.gauge[WEIR_G_TCP_SHARE], 0);
+	assert_in_range(window(), RX_BYTES - 8192, RX_BYTES);
+	n_before = sim.host[0].stats.counter[WEIR_C_TCP_SHARES];
+	reads = false;
+	bring(300000); /* more than a quarter of 800 mbufs, less than half */
+	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_SHARES], n_before + 1);
+	assert_int_equal(sim.host[0].stats.gauge[WEIR_G_TCP_SHARE], part * 1024 / 10);
+	assert_int_equal(sim.host[0].stats.reason[WEIR_R_TCP_MEMORY], 0); /* what was offered is kept, so far */
+	to_send = RX_BYTES;
+	send_on(sender, NULL, 0, sim.now_us);
+	sim_run(&sim, 5000000, NULL, NULL);
+	assert_true(sim.host[0].stats.gauge[WEIR_G_TCP_HELD] < 800 * 9 / 16); /* half, and a burst */
+	assert_true(sim.host[0].stats.reason[WEIR_R_TCP_MEMORY] > 0);
+	tcp_set_relays(sim.host[0].tcp, 1000000);
+	sim_run(&sim, 1000, NULL, NULL);
+	assert_int_equal(sim.host[0].stats.gauge[WEIR_G_TCP_SHARE], 8192); /* never less */
+	reads = true;
+	read_on(reader, NULL, TCP_EV_READABLE, sim.now_us);
+	sim_run(&sim, 60000000, NULL, NULL);
+	assert_int_equal(to_send, 0);
+	assert_int_equal(tcp_readable(reader), 0);
+	assert_int_equal(sim.host[0].stats.gauge[WEIR_G_TCP_SHARE], 0);
+	assert_in_range(window(), RX_BYTES - 8192, RX_BYTES); /* as before */
+	sim_fini(&sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_queue_takes_a_message_that_has_no_room),
 		cmocka_unit_test(who_asks_for_a_fixed_room_is_told_of_more),
+		cmocka_unit_test(window_begins_small_and_grows_by_what_is_read),
+		cmocka_unit_test(windows_are_a_fair_share_while_buffers_are_short),
 	};
 
 	test_eal_init();

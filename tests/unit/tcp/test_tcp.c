@@ -183,7 +183,8 @@ static void recovery_runs_out_of_no_data(void **state)
 /* Virtual time that 4 MB take from host 0, which may hold data that its user does not read. */
 static uint64_t transfer_beside_held_data(size_t held_bytes)
 {
-	static struct peer reader, writer;
+	enum { N_READERS = 15 };
+	static struct peer readers[N_READERS], writers[N_READERS];
 	struct tcp_config narrow = sim_config(), wide = sim_config();
 	uint64_t began;
 
@@ -192,13 +193,21 @@ static uint64_t transfer_beside_held_data(size_t held_bytes)
 	wide.rx_buffer_bytes = 131072;
 	sim_init(&sim, 22, &narrow, &wide);
 	listen_on(1, 80);
-	reader = (struct peer){.sim = &sim, .salt = 5, .peer_salt = 6, .paused = true};
-	writer = (struct peer){.sim = &sim, .salt = 6, .peer_salt = 5, .to_send = held_bytes};
 	peers_init(4000000, 0);
-	next_accept = &writer;
-	assert_true(connect_to(&reader, 0, 80));
+	for (unsigned i = 0; i < N_READERS; i++) {
+		readers[i] = (struct peer){.sim = &sim, .salt = 5, .peer_salt = 6, .paused = true};
+		writers[i] = (struct peer){.sim = &sim, .salt = 6, .peer_salt = 5};
+		next_accept = &writers[i];
+		assert_true(connect_to(&readers[i], 0, 80));
+		sim_run(&sim, 20000000, NULL, NULL);
+	}
+	for (unsigned i = 0; i < N_READERS; i++) {
+		writers[i].to_send = held_bytes / N_READERS;
+		send_more(&writers[i]);
+	}
 	sim_run(&sim, 20000000, NULL, NULL);
-	assert_int_equal(tcp_readable(reader.c), held_bytes);
+	for (unsigned i = 0; i < N_READERS; i++)
+		assert_int_equal(tcp_readable(readers[i].c), held_bytes / N_READERS);
 	next_accept = &b;
 	sim.link.delay_us = 50000;
 	began = sim.now_us;
@@ -206,7 +215,7 @@ static uint64_t transfer_beside_held_data(size_t held_bytes)
 	assert_true(sim_run(&sim, 600000000, both_done, NULL));
 	expect_complete();
 	if (held_bytes)
-		assert_true(sim.host[0].stats.gauge[WEIR_G_TCP_PRESSURE] > 0);
+		assert_int_equal(sim.host[0].stats.gauge[WEIR_G_TCP_PRESSURE], 3);
 	began = sim.now_us - began;
 	sim_fini(&sim);
 	return began;
