@@ -137,7 +137,7 @@ static void flags(struct buf *b, uint32_t set)
 	key(b, "flags");
 	buf_char(b, '[');
 	for (size_t i = 0; i < sizeof(flag_names) / sizeof(*flag_names); i++) {
-		if (!(set & flag_names[i].value) || flag_names[i].value == WEIR_LOG_HEAD_FLAG)
+		if (!(set & flag_names[i].value & ~(uint32_t)(WEIR_LOG_HEAD_FLAG | WEIR_LOG_LONG_FLAG))) /* these say how to read the record */
 			continue;
 		if (!is_first)
 			buf_char(b, ',');
@@ -195,7 +195,10 @@ void log_line_write(struct buf *b, const struct weir_log_record *r, unsigned wor
 	duration(b, "connected_us", r->connected_us);
 	duration(b, "sent_us", r->sent_us);
 	duration(b, "first_us", r->first_us);
-	duration(b, "end_us", r->end_us);
+	if (r->flags & WEIR_LOG_LONG_FLAG)
+		number(b, "end_us", r->long_end_us);
+	else
+		duration(b, "end_us", r->end_us);
 	if (r->reason_plus1 && r->reason_plus1 <= WEIR_N_REASONS) {
 		key(b, "reason");
 		string(b, slice_str(stat_reason_names[r->reason_plus1 - 1]));

@@ -38,6 +38,12 @@ static size_t text_bytes(const struct weir_log_record *r)
 	return n;
 }
 
+/* What its texts may take: a long tunnel's end stands behind them. */
+static size_t text_room(const struct weir_log_record *r)
+{
+	return r->flags & WEIR_LOG_LONG_FLAG ? sizeof(r->text_if_long) : sizeof(r->text);
+}
+
 /* The lengths are read once, so what was checked is what is used. */
 static enum outcome copy(const struct weir_log_record *slot, uint64_t number, struct weir_log_record *out)
 {
@@ -46,9 +52,11 @@ static enum outcome copy(const struct weir_log_record *slot, uint64_t number, st
 	if (__atomic_load_n(&slot->seq, __ATOMIC_ACQUIRE) != number + 1)
 		return OVERWRITTEN;
 	memcpy(out, slot, offsetof(struct weir_log_record, text));
-	is_sound = text_bytes(out) <= sizeof(out->text);
+	is_sound = text_bytes(out) <= text_room(out);
 	if (is_sound)
 		memcpy(out->text, slot->text, text_bytes(out));
+	if (out->flags & WEIR_LOG_LONG_FLAG)
+		memcpy(&out->long_end_us, &slot->long_end_us, sizeof(out->long_end_us));
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (__atomic_load_n(&slot->seq, __ATOMIC_RELAXED) != number + 1)
 		return OVERWRITTEN;

@@ -376,7 +376,7 @@ static const struct key pools_keys[] = {
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("mirrors", n_mirrors, 1, 65536, "256", "Mirrored requests in hand at one time, of a worker; more are not mirrored."),
 	U32("tunnels", n_tunnels, 1, 8388608, "16384",
-	    "Tunnels (WebSocket and the like) of a worker, open or asked for; more are answered 503."),
+	    "Tunnels (WebSocket and the like) of a worker, open or asked for; more are answered 503. With an access log each takes 1 KiB more."),
 	U32("backends", n_backends, 16, 1048576, "8192", "Backends (a Service and port each)."),
 	U32("endpoints", n_endpoints, 16, 8388608, "32768", "Endpoints of all backends."),
 	U32("balance_kb", balance_kb, 4, 4194304, "8192",

@@ -56,7 +56,7 @@ uint32_t eal_memory_mb(const struct config *c)
 			      (uint64_t)c->n_neighbours * NEIGHBOUR_COST +
 			      ((uint64_t)c->n_syn + (c->n_time_wait ? c->n_time_wait : c->n_connections)) * WAITING_COST +
 			      (uint64_t)c->n_requests * (16384 + 2 * (uint64_t)c->headers_bytes + 2 * WEIR_MAX_FILTER_BYTES) +
-			      (uint64_t)c->n_tunnels * 64 +
+			      (uint64_t)c->n_tunnels * (64 + (c->access_log_kb ? WEIR_LOG_RECORD : 0)) +
 			      (uint64_t)c->n_mirrors * (8192 + (uint64_t)c->headers_bytes) +
 			      (uint64_t)c->n_endpoints * 512 + (uint64_t)c->n_backends * 512 + (uint64_t)c->balance_kb * 1024 +
 			      (uint64_t)c->n_workers * c->redirect_ring * 8 + (4u << 20);

@@ -45,8 +45,8 @@ static void release(struct client *c, uint64_t now_us)
 {
 	struct proxy *p = c->p;
 
-	if (c->state == CLIENT_TUNNEL)
-		tunnel_let_go(c, true, now_us);
+	if (c->state == CLIENT_TUNNEL) /* any other end of it comes by tunnel.c: told, but not counted */
+		tunnel_let_go(c, WEIR_R_CLOSE_SHUTDOWN, true, now_us);
 	if (c->rq)
 		request_free(c->rq, now_us);
 	wheel_cancel(p->cfg.wheel, &c->timer);

@@ -50,6 +50,11 @@ static bool allocate(struct proxy *p)
 	p->mirrors = rte_calloc("proxy", p->cfg.n_mirrors, sizeof(*p->mirrors), RTE_CACHE_LINE_SIZE);
 	p->mirror_buffers = rte_malloc("proxy", (size_t)p->cfg.n_mirrors * n, RTE_CACHE_LINE_SIZE);
 	p->tunnels = rte_calloc("proxy", p->cfg.n_tunnels, sizeof(*p->tunnels), RTE_CACHE_LINE_SIZE);
+	if (p->log.n_slots) {
+		p->tunnel_records = rte_malloc("proxy", p->cfg.n_tunnels * sizeof(*p->tunnel_records), RTE_CACHE_LINE_SIZE);
+		if (!p->tunnel_records)
+			return false;
+	}
 	if (!p->tunnels || !p->clients || !p->requests || !p->buffers || !p->scratch || !p->mirrors || !p->mirror_buffers)
 		return false;
 	for (uint32_t i = p->cfg.n_requests; i-- > 0;) {
@@ -87,6 +92,7 @@ static void release(struct proxy *p)
 	rte_free(p->scratch);
 	rte_free(p->mirrors);
 	rte_free(p->tunnels);
+	rte_free(p->tunnel_records);
 	rte_free(p->mirror_buffers);
 	rte_free(p);
 }

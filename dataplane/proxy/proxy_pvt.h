@@ -68,6 +68,7 @@ struct tunnel {
 	struct upstream_conn *uc;
 	uint64_t start_us;
 	uint64_t active_us; /* a byte, or an end, went one way or the other */
+	uint64_t bytes_up, bytes_down;
 	uint32_t idle_ms, life_ms;
 	bool is_client_done, is_endpoint_done; /* its end was passed on to the other side */
 };
@@ -109,6 +110,7 @@ struct request_log {
 	uint8_t n_tries;
 	uint8_t n_kind, n_ns, n_name, n_backend; /* bytes in struct request_names */
 	bool is_whole; /* the client got all of its answer */
+	bool is_tunnel; /* its record is kept, and written at the tunnel's end */
 	struct slice detail;
 };
 
@@ -210,6 +212,7 @@ struct proxy {
 	uint32_t n_mirrors;
 	uint64_t mirror_bytes; /* in their queues; no less than there are */
 	struct tunnel *tunnels, *free_tunnels;
+	struct weir_log_record *tunnel_records; /* of each of tunnels, to be written when it ends; NULL: there is no access log */
 	uint32_t n_fresh_tunnels; /* as n_fresh_clients */
 	uint32_t n_tunnels;	  /* open */
 	uint64_t prng;
@@ -315,6 +318,12 @@ void forwarded_fill(const struct request *rq, struct http1_forward *f, char *ip_
  */
 void record_init(struct access_log *l, struct weir_log_region *region, unsigned worker);
 void record_request(const struct request *rq, uint64_t now_us);
+/*
+ * The request becomes t: its record is kept. t ends, for this reason
+ * (WEIR_N_REASONS: both sides have closed); is_cut: by a reset.
+ */
+void record_tunnel_open(struct request *rq, const struct tunnel *t, uint64_t now_us);
+void record_tunnel_end(struct proxy *p, const struct tunnel *t, enum weir_reason why, bool is_cut, uint64_t now_us);
 void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint64_t now_us);
 void record_route(struct request *rq, const struct weir_snapshot *s, const struct weir_rule *rule);
 void record_backend(struct request *rq, const struct weir_snapshot *s, const struct weir_backend *b);
@@ -374,8 +383,8 @@ void tunnel_open(struct request *rq, uint64_t now_us);
 void tunnel_pump(struct client *c, uint64_t now_us);
 /* May end the client. */
 void tunnel_on_timer(struct client *c, uint64_t now_us);
-/* Ends the endpoint's side; the caller ends the client. */
-void tunnel_let_go(struct client *c, bool abort, uint64_t now_us);
+/* Ends the endpoint's side; the caller ends the client. why: for the record; WEIR_N_REASONS: both sides have closed. */
+void tunnel_let_go(struct client *c, enum weir_reason why, bool abort, uint64_t now_us);
 /* The client's connection has ended otherwise than in order. */
 void tunnel_on_client_closed(struct client *c, uint64_t now_us);
 

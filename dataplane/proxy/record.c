@@ -14,13 +14,13 @@ static_assert(sizeof(struct weir_log_record) == WEIR_LOG_RECORD, "a record fills
 /* A text on its way into a record. */
 struct texts {
 	struct weir_log_record *r;
-	size_t n;
+	size_t n, max;
 	uint32_t truncated;
 };
 
 static inline void put(struct texts *t, enum weir_log_text id, size_t max, struct slice s)
 {
-	size_t room = sizeof(t->r->text) - t->n;
+	size_t room = t->max - t->n;
 
 	if (max > room)
 		max = room;
@@ -109,17 +109,13 @@ static void put_rest(struct texts *t, const struct request *rq)
 	PUT(DETAIL, rq->log.detail);
 }
 
-void record_request(const struct request *rq, uint64_t now_us)
+/* All of r but seq. */
+static void fill(struct weir_log_record *r, const struct request *rq, uint64_t now_us)
 {
-	struct proxy *p = rq->client->p;
 	const struct request_log *l = &rq->log;
-	struct weir_log_record *r;
-	struct texts t = {0};
+	struct texts t = {.r = r, .max = l->is_tunnel ? sizeof(r->text_if_long) : sizeof(r->text)};
 
-	if (p->log.n_slots == 0 || (!rq->has_head && l->reason_plus1 == 0)) /* of the latter not a byte came */
-		return;
-	t.r = r = begin(&p->log);
-	r->start_us = unix_us(p, rq->start_us);
+	r->start_us = unix_us(rq->client->p, rq->start_us);
 	r->generation = l->generation;
 	r->backend_id = rq->backend_id;
 	r->request_bytes = l->request_bytes;
@@ -146,6 +142,64 @@ void record_request(const struct request *rq, uint64_t now_us)
 		put_rest(&t, rq);
 	r->flags = l->flags | t.truncated | (l->is_whole ? 0 : WEIR_LOG_CUT_FLAG) | (l->n_tries > 1 ? WEIR_LOG_RETRIED_FLAG : 0) |
 		   (rq->has_head ? WEIR_LOG_HEAD_FLAG : 0);
+}
+
+void record_request(const struct request *rq, uint64_t now_us)
+{
+	struct proxy *p = rq->client->p;
+	struct weir_log_record *r;
+
+	if (p->log.n_slots == 0 || rq->log.is_tunnel || (!rq->has_head && rq->log.reason_plus1 == 0)) /* of the latter not a byte came */
+		return;
+	r = begin(&p->log);
+	fill(r, rq, now_us);
+	commit(p, r);
+}
+
+/* -- tunnels */
+
+void record_tunnel_open(struct request *rq, const struct tunnel *t, uint64_t now_us)
+{
+	struct proxy *p = rq->client->p;
+
+	rq->log.is_tunnel = true;
+	if (p->log.n_slots)
+		fill(&p->tunnel_records[t - p->tunnels], rq, now_us);
+}
+
+static size_t text_bytes(const struct weir_log_record *r)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < WEIR_N_LOG_TEXTS; i++)
+		n += r->len[i];
+	return n;
+}
+
+void record_tunnel_end(struct proxy *p, const struct tunnel *t, enum weir_reason why, bool is_cut, uint64_t now_us)
+{
+	const size_t from = offsetof(struct weir_log_record, start_us);
+	const struct weir_log_record *kept;
+	struct weir_log_record *r;
+	uint64_t end_us;
+
+	if (p->log.n_slots == 0)
+		return;
+	kept = &p->tunnel_records[t - p->tunnels];
+	r = begin(&p->log);
+	memcpy((char *)r + from, (const char *)kept + from, offsetof(struct weir_log_record, text) + text_bytes(kept) - from);
+	r->request_bytes = t->bytes_up;
+	r->response_bytes = t->bytes_down;
+	end_us = kept->end_us + (now_us - t->start_us); /* what was before the tunnel, and its time */
+	if (end_us < WEIR_LOG_NEVER) {
+		r->end_us = (uint32_t)end_us;
+	} else {
+		r->end_us = WEIR_LOG_NEVER - 1;
+		r->long_end_us = end_us;
+		r->flags |= WEIR_LOG_LONG_FLAG;
+	}
+	r->reason_plus1 = why == WEIR_N_REASONS ? 0 : (uint16_t)(why + 1);
+	r->flags |= is_cut ? WEIR_LOG_CUT_FLAG : 0;
 	commit(p, r);
 }
 

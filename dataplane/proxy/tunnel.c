@@ -37,11 +37,12 @@ bool tunnel_has_early_bytes(const struct request *rq)
 
 /* -- its end */
 
-void tunnel_let_go(struct client *c, bool abort, uint64_t now_us)
+void tunnel_let_go(struct client *c, enum weir_reason why, bool abort, uint64_t now_us)
 {
 	struct proxy *p = c->p;
 	struct tunnel *t = c->tunnel;
 
+	record_tunnel_end(p, t, why, abort, now_us);
 	upstream_discard(p->cfg.upstream, t->uc, abort, now_us);
 	tunnel_put_back(p, t);
 	c->tunnel = NULL;
@@ -53,7 +54,7 @@ void tunnel_let_go(struct client *c, bool abort, uint64_t now_us)
 static void cut(struct client *c, enum weir_reason why, uint64_t now_us)
 {
 	stat_reason(c->p->stats, why);
-	tunnel_let_go(c, true, now_us);
+	tunnel_let_go(c, why, true, now_us);
 	client_end(c, true, now_us);
 }
 
@@ -61,14 +62,14 @@ static void cut(struct client *c, enum weir_reason why, uint64_t now_us)
 static void close_both(struct client *c, enum weir_reason why, uint64_t now_us)
 {
 	stat_reason(c->p->stats, why);
-	tunnel_let_go(c, false, now_us);
+	tunnel_let_go(c, why, false, now_us);
 	client_linger(c, now_us);
 }
 
 void tunnel_on_client_closed(struct client *c, uint64_t now_us)
 {
 	stat_reason(c->p->stats, WEIR_R_TUNNEL_CLIENT_GONE);
-	tunnel_let_go(c, true, now_us);
+	tunnel_let_go(c, WEIR_R_TUNNEL_CLIENT_GONE, true, now_us);
 }
 
 /* -- time */
@@ -152,6 +153,8 @@ void tunnel_pump(struct client *c, uint64_t now_us)
 
 	stat_add(c->p->stats, WEIR_C_TUNNEL_BYTES_UP, n_up);
 	stat_add(c->p->stats, WEIR_C_TUNNEL_BYTES_DOWN, n_down);
+	t->bytes_up += n_up;
+	t->bytes_down += n_down;
 	if (n_up || n_down)
 		t->active_us = now_us;
 	if (!is_right) {
@@ -161,7 +164,7 @@ void tunnel_pump(struct client *c, uint64_t now_us)
 	pass_end(t, c->tcp, up, &t->is_client_done, now_us);
 	pass_end(t, up, c->tcp, &t->is_endpoint_done, now_us);
 	if (t->is_client_done && t->is_endpoint_done) {
-		tunnel_let_go(c, false, now_us);
+		tunnel_let_go(c, WEIR_N_REASONS, false, now_us);
 		client_end(c, false, now_us);
 	}
 }
@@ -196,9 +199,10 @@ void tunnel_open(struct request *rq, uint64_t now_us)
 	upstream_hand_over(t->uc, on_endpoint_event, t);
 	rq->uc = NULL;
 	rq->tunnel = NULL;
-	rq->log.status = 101; /* the request has ended; the tunnel's bytes and end are the counters' */
+	rq->log.status = 101;
 	rq->log.flags |= WEIR_LOG_UPGRADED_FLAG;
 	rq->log.is_whole = true;
+	record_tunnel_open(rq, t, now_us);
 	request_free(rq, now_us);
 	c->state = CLIENT_TUNNEL;
 	c->tunnel = t;

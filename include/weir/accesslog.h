@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The access log: one record for each request, however it ended, in a ring of
- * each worker. The region is made by the dataplane at its start and mapped
+ * each worker; of one that became a tunnel, when that has ended. The region is made by the dataplane at its start and mapped
  * read-only by weir-ctrl, the same for all connections; there is none if
  * weir.yaml's memory: access_log_kb is 0.
  *
@@ -64,7 +64,7 @@ enum weir_log_text_max {
 /* X(enumerator, value, name) */
 #define WEIR_LOG_FLAGS(X) \
 	X(KEEP_ALIVE, 0x001, "keep_alive") /* the client's connection goes on */ \
-	X(UPGRADED, 0x002, "upgraded")	   /* the connection became a tunnel */ \
+	X(UPGRADED, 0x002, "upgraded")	   /* the connection became a tunnel; bytes and end are the tunnel's */ \
 	X(MIRRORED, 0x004, "mirrored")	   /* a copy was sent elsewhere */ \
 	X(REDIRECTED, 0x008, "redirected") /* a filter answered */ \
 	X(OWN, 0x010, "own")		   /* the answer is Weir's own */ \
@@ -72,7 +72,8 @@ enum weir_log_text_max {
 	X(REUSED, 0x040, "reused")	   /* the last try took an idle connection */ \
 	X(CUT, 0x080, "cut")		   /* the client did not get a whole answer */ \
 	X(TRUNCATED, 0x100, "truncated")   /* a text of this record is cut */ \
-	X(HEAD, 0x200, "head")		   /* the request's head was complete */
+	X(HEAD, 0x200, "head")		   /* the request's head was complete */ \
+	X(LONG, 0x400, "long")		   /* of a tunnel that was open for more than an hour: its end is long_end_us */
 
 enum weir_log_flag {
 #define X(name, value, str) WEIR_LOG_##name##_FLAG = value,
@@ -86,7 +87,7 @@ struct weir_log_record {
 	uint64_t start_us;   /* Unix time of the request's first byte */
 	uint64_t generation; /* of the snapshot that routed it; 0: none did */
 	uint64_t backend_id; /* 0: none */
-	uint64_t request_bytes, response_bytes; /* of bodies, relayed; without framing */
+	uint64_t request_bytes, response_bytes; /* of bodies, relayed; without framing. Of a tunnel: what it carried to the endpoint, and to the client */
 	uint32_t request_head_bytes, response_head_bytes;
 	/* microseconds since start, or WEIR_LOG_NEVER; a worker reads its clock once an iteration */
 	uint32_t head_us;      /* the head was complete, and a route was looked up */
@@ -105,7 +106,13 @@ struct weir_log_record {
 	uint16_t len[WEIR_N_LOG_TEXTS]; /* of each text */
 	uint16_t reserved0;
 	struct weir_ip forwarded_client; /* who the client is as trusted hops tell; else the same as client, or zero */
-	char text[WEIR_LOG_RECORD - 184];
+	union {
+		char text[WEIR_LOG_RECORD - 184];
+		struct {
+			char text_if_long[WEIR_LOG_RECORD - 192];
+			uint64_t long_end_us; /* with flag LONG, in the place of end_us */
+		};
+	};
 };
 
 /* worker: w but where it says otherwise, all others: r */

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 
+import test_access_log as access_log
 from rig import MANIFESTS, PEER4, WEIR4, expect_eq, ingress, service, slice_, wait_until
 
 PEERS = pathlib.Path(__file__).resolve().parent / "ws_peers.py"
@@ -125,3 +126,21 @@ def test_a_drain_closes_websockets_in_order(make):
         expect_eq(read(), {"open": 50}, "handshakes")
         expect_eq(rig.stop("dataplane", signal.SIGTERM), 0, "exit status")
         expect_eq(read(), {"end": 50}, "how they ended")
+
+
+def test_a_websocket_has_one_line_of_the_access_log_when_it_ends(make):
+    with make(manifests=manifests("weir.dev/tunnel-idle-timeout: 1s"), ctrl=False, yaml_memory=access_log.LOG) as rig, backend(rig):
+        log = access_log.start(rig)
+        with client(rig, "hold", WEIR4, 3, "/wait") as (_, read):
+            expect_eq(read(), {"open": 3}, "handshakes")
+            expect_eq([x for x in access_log.settled(rig, log) if x["status"] == 101], [], "lines of open tunnels")
+            expect_eq(read(), {"end": 3}, "how they ended")
+        expect_eq(run_client(rig, "bulk", WEIR4, 1 << 20), {"total": 1 << 20, "same": True}, "bytes that came back")
+        wait_until("no tunnel is left", lambda: open_tunnels(rig) == 0)
+        idle, bulk = [], []
+        for line in access_log.settled(rig, log):
+            if line["status"] == 101:
+                (idle if line["target"] == "/wait" else bulk).append(line)
+        expect_eq([(x["reason"], x["flags"], x["end_us"] >= 1000000, x["request_bytes"]) for x in idle],
+                  [("tunnel_idle", ["upgraded"], True, 0)] * 3, "of those that idled")
+        expect_eq([(x["request_bytes"], x["response_bytes"], x["flags"][0]) for x in bulk], [(1 << 20, 1 << 20, "upgraded")], "of the one that did not")

@@ -90,6 +90,23 @@ static void a_line_has_what_the_record_has_and_no_more(void **state)
 	json_decref(o);
 }
 
+/* Its times are not those of a request: bytes and duration are of what the request became. */
+static void the_line_of_a_long_tunnel_has_its_whole_duration(void **state)
+{
+	struct weir_log_record r = {.start_us = 1700000000000042ull, .status = 101, .request_bytes = 5, .response_bytes = 1ull << 40,
+				    .end_us = WEIR_LOG_NEVER - 1, .long_end_us = 259200000000ull, .minor = 1,
+				    .reason_plus1 = WEIR_R_TUNNEL_IDLE + 1,
+				    .flags = WEIR_LOG_HEAD_FLAG | WEIR_LOG_UPGRADED_FLAG | WEIR_LOG_LONG_FLAG};
+	json_t *o = write_and_load(&r);
+
+	assert_int_equal(json_integer_value(json_object_get(o, "end_us")), 259200000000ll);
+	assert_int_equal(json_integer_value(json_object_get(o, "response_bytes")), 1ll << 40);
+	assert_string_equal(json_string_value(json_object_get(o, "reason")), "tunnel_idle");
+	assert_int_equal(json_array_size(json_object_get(o, "flags")), 1);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(o, "flags"), 0)), "upgraded");
+	json_decref(o);
+}
+
 static const char *agent(const char *s, size_t n, json_t **o)
 {
 	struct weir_log_record r = {0};
@@ -147,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_has_what_the_record_has_and_no_more),
+		cmocka_unit_test(the_line_of_a_long_tunnel_has_its_whole_duration),
 		cmocka_unit_test(utf8_stays_and_other_bytes_stand_for_themselves),
 		cmocka_unit_test(any_record_is_a_line_of_json),
 	};

@@ -512,18 +512,18 @@ static void start(uint64_t seed)
 	start_for(seed, 32);
 }
 
-/* Of requests; not of connections between them, nor of their mirrors, nor of what became a tunnel. */
+/* Of requests, and of the tunnels that they became; not of connections between them, nor of their mirrors. */
 static bool has_record(unsigned reason)
 {
 	return stat_reason_kind((enum weir_reason)reason) == WEIR_KIND_REQUEST && reason != WEIR_R_REQ_IDLE_TIMEOUT &&
-	       strncmp(stat_reason_names[reason], "mirror", 6) != 0 &&
-	       (strncmp(stat_reason_names[reason], "tunnel", 6) != 0 || reason == WEIR_R_TUNNEL_POOL_EMPTY);
+	       strncmp(stat_reason_names[reason], "mirror", 6) != 0;
 }
 
 /* Each request has one record, however it ended: their sums are what the counters say. */
 static void records_agree(void)
 {
 	uint64_t n_heads = 0, up = 0, down = 0, n_redirects = 0, by_class[6] = {0};
+	uint64_t n_tunnels = 0, tunnel_up = 0, tunnel_down = 0;
 	static uint64_t by_reason[WEIR_N_REASONS];
 
 	memset(by_reason, 0, sizeof(by_reason));
@@ -537,9 +537,15 @@ static void records_agree(void)
 		n_heads += (r->flags & WEIR_LOG_HEAD_FLAG) != 0;
 		n_redirects += (r->flags & WEIR_LOG_REDIRECTED_FLAG) != 0;
 		by_class[r->status / 100]++;
-		up += r->request_bytes;
-		if (!(r->flags & WEIR_LOG_OWN_FLAG))
-			down += r->response_bytes;
+		if (r->flags & WEIR_LOG_UPGRADED_FLAG) {
+			n_tunnels++;
+			tunnel_up += r->request_bytes;
+			tunnel_down += r->response_bytes;
+		} else {
+			up += r->request_bytes;
+			if (!(r->flags & WEIR_LOG_OWN_FLAG))
+				down += r->response_bytes;
+		}
 		if (r->reason_plus1)
 			by_reason[r->reason_plus1 - 1]++;
 		else
@@ -547,6 +553,9 @@ static void records_agree(void)
 	}
 	assert_int_equal(n_heads, stats->counter[WEIR_C_REQUESTS]);
 	assert_int_equal(n_redirects, stats->counter[WEIR_C_REDIRECTS]);
+	assert_int_equal(n_tunnels, stats->counter[WEIR_C_TUNNELS]);
+	assert_int_equal(tunnel_up, stats->counter[WEIR_C_TUNNEL_BYTES_UP]);
+	assert_int_equal(tunnel_down, stats->counter[WEIR_C_TUNNEL_BYTES_DOWN]);
 	assert_int_equal(up, stats->counter[WEIR_C_BODY_BYTES_UP]);
 	assert_int_equal(down, stats->counter[WEIR_C_BODY_BYTES_DOWN]);
 	for (unsigned i = 2; i <= 5; i++)

@@ -25,9 +25,7 @@ static void open_tunnel(uint64_t seed)
 	assert_true(has_got(&client, "HTTP/1.1 101 Switching Protocols\r\n"));
 	assert_int_equal(stats->gauge[WEIR_G_TUNNELS], 1);
 	assert_int_equal(stats->gauge[WEIR_G_REQUESTS_ACTIVE], 0); /* it does without */
-	assert_int_equal(access_log.worker.head, 1);
-	assert_int_equal(access_log.records[0].status, 101);
-	assert_int_equal(access_log.records[0].flags, WEIR_LOG_HEAD_FLAG | WEIR_LOG_UPGRADED_FLAG);
+	assert_int_equal(access_log.worker.head, 0); /* until it ends */
 	client.n_in = endpoint->n_in = 0;
 }
 
@@ -65,6 +63,71 @@ static void heads_of_an_upgrade_are_carried_and_bytes_both_ways(void **state)
 	assert_int_equal(stats->counter[WEIR_C_TUNNEL_BYTES_UP], 40);
 	assert_int_equal(stats->counter[WEIR_C_TUNNEL_BYTES_DOWN], 45);
 	finish();
+}
+
+/* The one record of this test, of a tunnel that ended for this reason (WEIR_N_REASONS: none). */
+static const struct weir_log_record *the_record(enum weir_reason why, uint32_t flags)
+{
+	const struct weir_log_record *r = &access_log.records[0];
+
+	assert_int_equal(access_log.worker.head, 1);
+	assert_int_equal(r->status, 101);
+	assert_int_equal(r->reason_plus1, why == WEIR_N_REASONS ? 0 : why + 1);
+	assert_int_equal(r->flags, WEIR_LOG_HEAD_FLAG | WEIR_LOG_UPGRADED_FLAG | flags);
+	return r;
+}
+
+static void a_tunnel_has_its_record_when_it_ends(void **state)
+{
+	const struct weir_log_record *r;
+
+	open_tunnel(60);
+	raw_say(&client, "some");
+	raw_say(endpoint, "others");
+	run_ms(7000);
+	assert_int_equal(access_log.worker.head, 0);
+	tcp_shutdown(client.c);
+	tcp_shutdown(endpoint->c);
+	run_ms(300);
+	r = the_record(WEIR_N_REASONS, 0);
+	assert_int_equal(r->request_bytes, 4);
+	assert_int_equal(r->response_bytes, 6);
+	assert_true(r->response_head_bytes > 0);
+	assert_int_equal(r->n_tries, 1);
+	assert_memory_equal(r->text, "GETaKnrn/s:80", 13); /* what the request was, it is told by */
+	assert_true(r->head_us <= r->first_us && r->first_us < 500000);
+	assert_in_range(r->end_us, 7000000, 8000000); /* from the request's first byte to the tunnel's end */
+	assert_int_equal(r->endpoint_port, RAW_PORT);
+	finish();
+}
+
+/* In microseconds it does not fit into 32 bits. */
+static void a_tunnel_of_days_tells_how_long_it_was_open(void **state)
+{
+	const struct weir_log_record *r;
+	const uint64_t day_us = 86400000000ull;
+
+	route.limits.tunnel_idle_ms = WEIR_NO_LIMIT;
+	open_tunnel(61);
+	sim_run(&sim, 3 * day_us, NULL, NULL);
+	tcp_shutdown(client.c);
+	tcp_shutdown(endpoint->c);
+	run_ms(300);
+	r = the_record(WEIR_N_REASONS, WEIR_LOG_LONG_FLAG);
+	assert_in_range(r->long_end_us, 3 * day_us, 3 * day_us + 2000000);
+	assert_int_equal(r->end_us, WEIR_LOG_NEVER - 1);
+	finish();
+}
+
+static void a_tunnel_that_the_end_of_the_dataplane_cuts_has_a_record(void **state)
+{
+	open_tunnel(62);
+	raw_say(&client, "some");
+	run_ms(300);
+	proxy_destroy(proxy, sim.now_us);
+	assert_int_equal(the_record(WEIR_R_CLOSE_SHUTDOWN, WEIR_LOG_CUT_FLAG)->request_bytes, 4);
+	upstream_destroy(upstream, sim.now_us);
+	sim_fini(&sim);
 }
 
 /* More than all windows hold, while the receiver pauses. */
@@ -145,6 +208,7 @@ static void a_reset_is_passed_on(void **state)
 	run_ms(300);
 	assert_true(endpoint->is_reset);
 	assert_int_equal(stats->reason[WEIR_R_TUNNEL_CLIENT_GONE], 1);
+	the_record(WEIR_R_TUNNEL_CLIENT_GONE, WEIR_LOG_CUT_FLAG);
 	finish();
 	open_tunnel(6);
 	tcp_abort(endpoint->c, WEIR_R_CLOSE_ABORTED, sim.now_us);
@@ -152,6 +216,7 @@ static void a_reset_is_passed_on(void **state)
 	run_ms(300);
 	assert_true(client.is_reset);
 	assert_int_equal(stats->reason[WEIR_R_TUNNEL_ENDPOINT_GONE], 1);
+	the_record(WEIR_R_TUNNEL_ENDPOINT_GONE, WEIR_LOG_CUT_FLAG);
 	finish();
 }
 
@@ -167,6 +232,7 @@ static void an_idle_tunnel_is_closed_in_order(void **state)
 	run_ms(1500);
 	assert_true(client.is_eof && endpoint->is_eof);
 	assert_int_equal(stats->reason[WEIR_R_TUNNEL_IDLE], 1);
+	the_record(WEIR_R_TUNNEL_IDLE, 0);
 	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RST_RX], 0);
 	finish();
 }
@@ -183,6 +249,7 @@ static void a_tunnel_has_a_life_time(void **state)
 	run_ms(1500);
 	assert_true(client.is_eof && endpoint->is_eof);
 	assert_int_equal(stats->reason[WEIR_R_TUNNEL_LIFE], 1);
+	the_record(WEIR_R_TUNNEL_LIFE, 0);
 	finish();
 }
 
@@ -346,6 +413,7 @@ static void a_drain_closes_tunnels_shortly_before_its_end(void **state)
 	run_ms(500);
 	assert_true(proxy_is_idle(proxy));
 	assert_int_equal(stats->reason[WEIR_R_TUNNEL_DRAINED], 1);
+	the_record(WEIR_R_TUNNEL_DRAINED, 0);
 	assert_int_equal(sim.host[0].stats.counter[WEIR_C_TCP_RST_RX], 0);
 	finish();
 }
@@ -354,6 +422,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(heads_of_an_upgrade_are_carried_and_bytes_both_ways),
+		cmocka_unit_test(a_tunnel_has_its_record_when_it_ends),
+		cmocka_unit_test(a_tunnel_of_days_tells_how_long_it_was_open),
+		cmocka_unit_test(a_tunnel_that_the_end_of_the_dataplane_cuts_has_a_record),
 		cmocka_unit_test(much_goes_both_ways_over_a_bad_link),
 		cmocka_unit_test(the_end_of_one_side_is_passed_on_and_the_other_goes_on),
 		cmocka_unit_test(a_reset_is_passed_on),
