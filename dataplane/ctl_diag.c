@@ -77,7 +77,8 @@ static bool is_query_good(const struct ctl *c, const struct weir_conn_query *q)
 {
 	return (q->worker < c->n_workers || q->worker == WEIR_ALL_WORKERS) && q->states != 0 &&
 	       q->states < 1u << WEIR_N_CONN_STATES && q->sort < WEIR_N_CONN_SORTS && q->limit >= 1 &&
-	       q->limit <= WEIR_CONN_ROWS && q->peer_len <= (ip_is4(&q->peer) ? 32u : 128u) && q->reserved0 == 0 &&
+	       q->limit <= WEIR_CONN_ROWS && q->peer_len <= (ip_is4(&q->peer) ? 32u : 128u) &&
+	       q->protocols < 1u << WEIR_N_CONN_PROTOCOLS &&
 	       is_zero(q->reserved, 4);
 }
 

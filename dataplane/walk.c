@@ -39,9 +39,16 @@ void walk_destroy(struct walk_job *job)
 	free(job);
 }
 
+static enum weir_conn_protocol protocol_of(const struct tcp_info *i)
+{
+	if (i->is_tunnel)
+		return WEIR_CONN_PROTOCOL_TUNNEL;
+	return i->state == TCP_SYN_RECEIVED || i->state == TCP_TIME_WAIT ? WEIR_CONN_PROTOCOL_NONE : WEIR_CONN_PROTOCOL_HTTP;
+}
+
 static bool is_wanted(const struct weir_conn_query *q, const struct tcp_info *i)
 {
-	if (!(q->states & 1u << i->state))
+	if (!(q->states & 1u << i->state) || (q->protocols && !(q->protocols & 1u << protocol_of(i))))
 		return false;
 	if (q->port && q->port != i->flow.local_port && q->port != i->flow.remote_port)
 		return false;
@@ -87,6 +94,7 @@ static void write_row(struct weir_conn_row *r, const struct tcp_info *i)
 		.snd_wscale = i->snd_wscale,
 		.rcv_wscale = i->rcv_wscale,
 		.backoff = i->backoff,
+		.protocol = (uint8_t)protocol_of(i),
 		.mss = i->mss,
 		.retransmits = i->retransmits,
 		.srtt_us = i->srtt_us,

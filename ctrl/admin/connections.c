@@ -18,6 +18,12 @@ static const char *const sort_names[] = {
 #undef X
 };
 
+static const char *const protocol_names[] = {
+#define X(name, str) str,
+	WEIR_CONN_PROTOCOLS(X)
+#undef X
+};
+
 /* -- the query */
 
 struct args {
@@ -35,17 +41,17 @@ static bool find_name(const char *const *names, size_t n, const char *text, size
 	return false;
 }
 
-/* "established,close-wait" */
-static bool parse_states(const char *text, uint32_t *out)
+/* "established,close-wait": bits by the names' places. */
+static bool parse_set(const char *const *names, size_t n_names, const char *text, uint32_t *out)
 {
-	uint32_t state;
+	uint32_t i;
 
 	for (*out = 0;; text += strcspn(text, ",") + 1) {
 		size_t n = strcspn(text, ",");
 
-		if (!find_name(state_names, WEIR_N_CONN_STATES, text, n, &state))
+		if (!find_name(names, n_names, text, n, &i))
 			return false;
-		*out |= 1u << state;
+		*out |= 1u << i;
 		if (!text[n])
 			return true;
 	}
@@ -70,9 +76,16 @@ static bool parse_peer(const char *text, struct weir_conn_query *q)
 static bool take(struct weir_conn_query *q, const char *key, const char *value)
 {
 	uint64_t v;
+	uint32_t bits;
 
 	if (strcmp(key, "state") == 0)
-		return parse_states(value, &q->states);
+		return parse_set(state_names, WEIR_N_CONN_STATES, value, &q->states);
+	if (strcmp(key, "protocol") == 0) {
+		if (!parse_set(protocol_names, WEIR_N_CONN_PROTOCOLS, value, &bits))
+			return false;
+		q->protocols = (uint16_t)bits;
+		return true;
+	}
 	if (strcmp(key, "peer") == 0)
 		return parse_peer(value, q);
 	if (strcmp(key, "sort") == 0)
@@ -135,6 +148,7 @@ static json_t *row_of(const struct diag_row *d)
 		      ip_format(&r->remote, remote), "remote_port", (int)r->remote_port, "state",
 		      r->state < WEIR_N_CONN_STATES ? state_names[r->state] : "unknown", "cc", cc, "recovery", recovery, "flags",
 		      flags_of(r));
+	json_object_set_new(o, "protocol", json_string(r->protocol < WEIR_N_CONN_PROTOCOLS ? protocol_names[r->protocol] : "unknown"));
 	set(o, "rtt_us", r->srtt_us);
 	set(o, "rttvar_us", r->rttvar_us);
 	set(o, "min_rtt_us", r->min_rtt_us);

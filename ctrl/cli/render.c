@@ -594,6 +594,7 @@ static void cells_of_connection(struct table *t, const json_t *c)
 	cell_address(t, c, "local_address", "local_port");
 	cell_address(t, c, "remote_address", "remote_port");
 	cell(t, "%s", str(c, "state"));
+	cell(t, "%s", *str(c, "protocol") && strcmp(str(c, "protocol"), "none") != 0 ? str(c, "protocol") : "-");
 	cell(t, "%s", round_trip(a, sizeof(a), c));
 	cell(t, "%s", amount(a, sizeof(a), num(c, "cwnd")));
 	cell(t, "%s", num(c, "ssthresh") >= INT32_MAX ? "-" : amount(a, sizeof(a), num(c, "ssthresh")));
@@ -608,7 +609,7 @@ static void cells_of_connection(struct table *t, const json_t *c)
 
 void render_connections(FILE *f, const json_t *o)
 {
-	static const char *const heads[] = {"WORKER", "LOCAL",	  "REMOTE", "STATE",   "RTT/VAR/MIN ms", "CWND",  "SSTHRESH",
+	static const char *const heads[] = {"WORKER", "LOCAL",	  "REMOTE", "STATE", "PROTOCOL", "RTT/VAR/MIN ms", "CWND",  "SSTHRESH",
 					    "CC",     "RECOVERY", "RETR",   "UNACKED/UNSENT", "UNREAD",	 "FLAGS", "IDLE"};
 	const json_t *list = json_object_get(o, "connections");
 	struct table t = {.n_columns = sizeof(heads) / sizeof(*heads)};

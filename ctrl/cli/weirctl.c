@@ -22,6 +22,7 @@ static const struct {
 } params[] = {
 	{"--worker", "connections capture", "a number"},
 	{"--state", "connections", "states such as established,close-wait"},
+	{"--protocol", "connections", "http, tunnel or none"},
 	{"--port", "connections", "a port"},
 	{"--peer", "connections", "an address or prefix"},
 	{"--sort", "connections", "rtt, cwnd, retransmits, queue or idle"},
@@ -56,8 +57,9 @@ static const char usage[] =
 	"  stages                      where the workers' time goes (weir.yaml: workers: stage_timers)\n"
 	"  drops                       why packets, connections and requests ended\n"
 	"  connections                 TCP connections as they are now\n"
-	"      --worker N --port P --peer PREFIX --state S[,S]...\n"
-	"                              only those of this worker, port (either side's), peer, states\n"
+	"      --worker N --port P --peer PREFIX --state S[,S]... --protocol http|tunnel\n"
+	"                              only those of this worker, port (either side's), peer, states, and that carry\n"
+	"                              requests, or what a client has upgraded to\n"
 	"      --sort KEY --limit N    the N (100) largest by rtt, cwnd, retransmits, queue or idle\n"
 	"  capture [FILTER]            packets of running workers as a pcap file; FILTER is tcpdump's\n"
 	"      -w FILE                 where to (-: standard output, which a terminal must not be)\n"

@@ -196,6 +196,8 @@ void tunnel_open(struct request *rq, uint64_t now_us)
 		.idle_ms = rq->limits.tunnel_idle_ms,
 		.life_ms = rq->limits.tunnel_life_ms,
 	};
+	tcp_set_tunnel(c->tcp);
+	tcp_set_tunnel(upstream_tcp(t->uc));
 	upstream_hand_over(t->uc, on_endpoint_event, t);
 	rq->uc = NULL;
 	rq->tunnel = NULL;

@@ -329,6 +329,11 @@ void tcp_set_user(struct tcp_conn *c, tcp_event_fn *event, void *user)
 	c->user = user;
 }
 
+void tcp_set_tunnel(struct tcp_conn *c)
+{
+	c->is_tunnel = true;
+}
+
 enum weir_reason tcp_close_reason(const struct tcp_conn *c)
 {
 	return (enum weir_reason)c->close_reason;
@@ -417,6 +422,7 @@ void tcp_get_info(const struct tcp_conn *c, struct tcp_info *out)
 		.idle_us = c->stack->now_us - c->last_rx_us,
 		.backoff = c->backoff,
 		.has_ecn = c->has_ecn,
+		.is_tunnel = c->is_tunnel,
 		.cwnd = c->cc.cwnd,
 		.ssthresh = c->cc.ssthresh,
 		.snd_wnd = c->snd_wnd,

@@ -245,6 +245,8 @@ const struct ip_flow *tcp_flow(const struct tcp_conn *c);
 void *tcp_user(const struct tcp_conn *c);
 /* Changes who gets the events from now on (a connection that moves from a pool to a request). */
 void tcp_set_user(struct tcp_conn *c, tcp_event_fn *event, void *user);
+/* From now on it carries bytes of which nobody here knows the meaning: told by tcp_get_info(), and nothing else. */
+void tcp_set_tunnel(struct tcp_conn *c);
 enum weir_reason tcp_close_reason(const struct tcp_conn *c);
 
 /* Bytes received in order and not yet taken. */
@@ -324,6 +326,7 @@ struct tcp_info {
 	uint32_t retransmits;
 	uint16_t mss;
 	bool has_sack, has_timestamps, has_ecn;
+	bool is_tunnel;
 	uint8_t snd_wscale, rcv_wscale;
 };
 

@@ -115,6 +115,7 @@ struct tcp_conn {
 	bool has_early_fin : 1; /* FIN came, with data before it missing */
 	bool is_doubted : 1;	/* a black hole for large segments is suspected: mss is small until something arrives */
 	bool was_doubted : 1;	/* once before: the next time it stays small */
+	bool is_tunnel : 1;	/* the user says so */
 	bool has_earned : 1;	/* its user has taken as much as a receive buffer holds: share.c */
 	uint8_t rtx_mode;	/* enum rtx_mode */
 	uint16_t close_reason;

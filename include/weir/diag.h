@@ -46,6 +46,19 @@ enum weir_conn_state {
 		WEIR_N_CONN_STATES
 };
 
+/* What a connection carries, X(enumerator, name). NONE: nothing yet, or no more: SYN-RECEIVED, TIME-WAIT. */
+#define WEIR_CONN_PROTOCOLS(X) \
+	X(NONE, "none") \
+	X(HTTP, "http") \
+	X(TUNNEL, "tunnel") /* bytes of another protocol, after an Upgrade; of the client's connection and of the endpoint's */
+
+enum weir_conn_protocol {
+#define X(name, str) WEIR_CONN_PROTOCOL_##name,
+	WEIR_CONN_PROTOCOLS(X)
+#undef X
+		WEIR_N_CONN_PROTOCOLS
+};
+
 /* What the first rows are the largest of, X(enumerator, name). NONE: rows come as the table has them. */
 #define WEIR_CONN_SORTS(X) \
 	X(NONE, "none") \
@@ -71,7 +84,7 @@ struct weir_conn_query {
 	struct weir_ip peer;
 	uint32_t peer_len; /* of the prefix, in the address's own family; 0: any peer of any family */
 	uint16_t port;	   /* local or remote; 0: any */
-	uint16_t reserved0;
+	uint16_t protocols; /* bits 1 << enum weir_conn_protocol; 0: any */
 	uint64_t reserved[4]; /* 0 */
 };
 
@@ -87,7 +100,7 @@ struct weir_conn_row {
 	uint8_t flags;
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t backoff; /* timeouts in a row */
-	uint8_t reserved0;
+	uint8_t protocol; /* enum weir_conn_protocol */
 	uint16_t mss;
 	uint32_t retransmits;
 	char cc[12];	   /* names, NUL terminated; empty: not known */

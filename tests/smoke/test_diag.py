@@ -112,6 +112,7 @@ def test_wrong_questions_are_answered_with_the_reason(make):
             expect(p.returncode == status and words in p.stderr.decode(), (args, p.returncode, p.stderr))
 
         fails(1, "state=listening is not understood", "connections", "--state", "listening")
+        fails(1, "protocol=smtp is not understood", "connections", "--protocol", "smtp")
         fails(1, "peer=10.0.0.0/33 is not understood", "connections", "--peer", "10.0.0.0/33")
         fails(1, "limit=0 is not understood", "connections", "--limit", "0")
         fails(1, "sort=colour is not understood", "connections", "--sort", "colour")

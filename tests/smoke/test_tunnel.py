@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import test_access_log as access_log
-from rig import MANIFESTS, PEER4, WEIR4, expect_eq, ingress, service, slice_, wait_until
+from rig import MANIFESTS, PEER4, WEIR4, expect, expect_eq, ingress, service, slice_, wait_until
 
 PEERS = pathlib.Path(__file__).resolve().parent / "ws_peers.py"
 PORT = 8093
@@ -71,6 +71,9 @@ def test_a_thousand_websockets_stay_open_while_routes_and_endpoints_change(make)
         expect_eq(read(), {"echoed": 1000}, "messages")
         expect_eq(open_tunnels(rig), 1000, "open tunnels")
         expect_eq(rig.metric_sum("weir_http_requests_active"), 0, "requests in hand")
+        expect_eq(rig.weirctl_json("connections", "--protocol", "tunnel")["matched"], 2000, "connections of tunnels, on both sides")
+        text = rig.weirctl("connections", "--protocol", "tunnel", "--limit", "1")
+        expect("PROTOCOL" in text and " tunnel " in text, text)
         before = rig.live_generation()
         rig.write_manifest("more.yaml", ingress("more", "more.example.com", [("/", "Prefix", "web")]))
         wait_until("new routes", lambda: rig.live_generation() > before)

@@ -73,7 +73,7 @@ static void wrong_queries_are_refused_by_their_reason(void **state)
 	wrong[6].peer_len = 129;
 	assert_int_equal(ip_parse("10.0.0.1", 8, &wrong[7].peer), 0);
 	wrong[7].peer_len = 33;
-	wrong[8].reserved0 = 1;
+	wrong[8].protocols = 1u << WEIR_N_CONN_PROTOCOLS;
 	wrong[9].reserved[3] = 1;
 	wrong[10].worker = UINT32_MAX - 1;
 	peer_open(&p);

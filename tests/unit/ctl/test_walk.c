@@ -87,6 +87,7 @@ static void fill(uint64_t seed)
 				       .has_sack = pick(2),
 				       .has_timestamps = pick(2),
 				       .has_ecn = pick(2),
+				       .is_tunnel = pick(3) == 0,
 				       .snd_wscale = (uint8_t)pick(15),
 				       .rcv_wscale = (uint8_t)pick(15)};
 		t->flow.local = ip(pick(2) ? "10.0.0.2" : "fd00::2");
@@ -208,6 +209,7 @@ static void a_row_says_what_the_connection_is(void **state)
 		assert_int_equal(r->out_of_order, t->ooo_bytes);
 		assert_int_equal(r->pacing_Bps, t->pacing_Bps);
 		assert_int_equal(r->idle_us, t->idle_us);
+		assert_int_equal(r->protocol == WEIR_CONN_PROTOCOL_TUNNEL, t->is_tunnel);
 		assert_int_equal(strncmp(r->cc, t->cc ? t->cc : "", sizeof(r->cc) - 1), 0);
 		assert_int_equal(strncmp(r->recovery, t->recovery ? t->recovery : "", sizeof(r->recovery) - 1), 0);
 		assert_int_equal(r->cc[sizeof(r->cc) - 1], 0);
@@ -222,7 +224,7 @@ static void only_what_is_asked_for_is_matched(void **state)
 	static const uint32_t lens[] = {0, 16, 8, 16, 16, 0};
 
 	fill(6);
-	for (unsigned k = 0; k < 6 * 4 * 3; k++) {
+	for (unsigned k = 0; k < 6 * 4 * 3 * 3; k++) {
 		struct weir_conn_query q = all(WEIR_CONN_ROWS);
 		unsigned n = 0;
 
@@ -230,14 +232,18 @@ static void only_what_is_asked_for_is_matched(void **state)
 			q.peer = ip(peers[k % 6]);
 		q.peer_len = lens[k % 6];
 		q.port = (const uint16_t[]){0, 80, 7, 9999}[k / 6 % 4]; /* 7 is the remote port of one */
-		q.states = (const uint32_t[]){q.states, 1u << WEIR_CONN_ESTABLISHED, 1u << WEIR_CONN_TIME_WAIT | 1}[k / 24];
+		q.states = (const uint32_t[]){q.states, 1u << WEIR_CONN_ESTABLISHED, 1u << WEIR_CONN_TIME_WAIT | 1}[k / 24 % 3];
+		q.protocols = (const uint16_t[]){0, 1u << WEIR_CONN_PROTOCOL_TUNNEL, 1u << WEIR_CONN_PROTOCOL_HTTP}[k / 72];
 		walk(&q);
 		for (unsigned i = 0; i < N_PLACES; i++) {
 			const struct tcp_info *t = &places[i];
 			bool is_peer = !q.peer_len || ip_in_prefix(&t->flow.remote, &q.peer, q.peer_len);
 			bool is_port = !q.port || t->flow.local_port == q.port || t->flow.remote_port == q.port;
 
-			n += is_taken[i] && is_peer && is_port && (q.states >> t->state & 1);
+			bool waits = t->state == TCP_SYN_RECEIVED || t->state == TCP_TIME_WAIT;
+			bool is_protocol = !q.protocols || (k / 72 == 1 ? t->is_tunnel : !t->is_tunnel && !waits);
+
+			n += is_taken[i] && is_peer && is_port && is_protocol && (q.states >> t->state & 1);
 		}
 		assert_int_equal(out.n_matched, n);
 		assert_int_equal(out.n_rows, n);

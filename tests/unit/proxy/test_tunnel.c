@@ -17,6 +17,17 @@ static void ask(uint64_t seed, const char *request)
 	run_ms(200);
 }
 
+static unsigned n_marked, n_unmarked;
+
+static void count_marked(void *ctx, struct tcp_conn *c)
+{
+	struct tcp_info info;
+
+	tcp_get_info(c, &info);
+	n_marked += info.is_tunnel;
+	n_unmarked += !info.is_tunnel;
+}
+
 static void open_tunnel(uint64_t seed)
 {
 	ask(seed, ASK);
@@ -128,6 +139,20 @@ static void a_tunnel_that_the_end_of_the_dataplane_cuts_has_a_record(void **stat
 	assert_int_equal(the_record(WEIR_R_CLOSE_SHUTDOWN, WEIR_LOG_CUT_FLAG)->request_bytes, 4);
 	upstream_destroy(upstream, sim.now_us);
 	sim_fini(&sim);
+}
+
+static void both_connections_of_a_tunnel_are_known_as_such(void **state)
+{
+	static struct raw other;
+
+	open_tunnel(63);
+	raw_connect(&other); /* no tunnel */
+	n_marked = n_unmarked = 0;
+	tcp_each(sim.host[1].tcp, count_marked, NULL);
+	assert_int_equal(n_marked, 2);
+	assert_int_equal(n_unmarked, 1);
+	raw_close(&other);
+	finish();
 }
 
 /* More than all windows hold, while the receiver pauses. */
@@ -425,6 +450,7 @@ int main(void)
 		cmocka_unit_test(a_tunnel_has_its_record_when_it_ends),
 		cmocka_unit_test(a_tunnel_of_days_tells_how_long_it_was_open),
 		cmocka_unit_test(a_tunnel_that_the_end_of_the_dataplane_cuts_has_a_record),
+		cmocka_unit_test(both_connections_of_a_tunnel_are_known_as_such),
 		cmocka_unit_test(much_goes_both_ways_over_a_bad_link),
 		cmocka_unit_test(the_end_of_one_side_is_passed_on_and_the_other_goes_on),
 		cmocka_unit_test(a_reset_is_passed_on),
