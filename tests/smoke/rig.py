@@ -29,6 +29,10 @@ class Failure(Exception):
     """A test's expectation was not met."""
 
 
+class Skipped(Exception):
+    """What a test needs is not on this machine; it is counted as skipped."""
+
+
 def expect(condition, text):
     if not condition:
         raise Failure(text)

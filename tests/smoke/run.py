@@ -6,7 +6,7 @@
 
 A test takes a function rig(**options) that gives a Rig. One marked @not_sanitized
 is left out of sanitizer runs, one marked @long of all but --long runs; both
-are then not counted. The last line is "N passed, N failed, N skipped".
+are then not counted. One that raises Skipped is counted as such. The last line is "N passed, N failed, N skipped".
 """
 import argparse
 import functools
@@ -30,7 +30,7 @@ def main():
     parser.add_argument("--only", default="")
     args = parser.parse_args()
     make = functools.partial(rig_module.Rig, args.build, sanitizers=args.sanitizers)
-    passed = failed = 0
+    passed = failed = skipped = 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves the with-blocks: nothing stays behind
     for path in sorted(HERE.glob("test_*.py")):
         module = importlib.import_module(path.stem)
@@ -42,6 +42,9 @@ def main():
             began = time.monotonic()
             try:
                 fn(make)
+            except rig_module.Skipped as e:
+                skipped += 1
+                print(f"skip  {path.stem}.{name}: {e}", flush=True)
             except Exception:  # a test may fail in any way
                 failed += 1
                 traceback.print_exc(file=sys.stdout)
@@ -49,8 +52,8 @@ def main():
             else:
                 passed += 1
                 print(f"ok    {path.stem}.{name} ({time.monotonic() - began:.1f} s)", flush=True)
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 0 if failed == 0 and passed > 0 else 1
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 0 if failed == 0 and passed + skipped > 0 else 1
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Processes:
         return self.folder / f"{name}.log"
 
     def start(self, name, argv, env=None):
+        """Its output goes to its log."""
         with open(self.log(name), "ab") as log:
             p = subprocess.Popen([str(a) for a in argv], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env,
                                  start_new_session=True)

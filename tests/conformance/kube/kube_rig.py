@@ -11,6 +11,8 @@ for nodes and Pods. scripts/kube-rig is its command; tests use KubeRig.
 Tests reach Gateways on weir0. The dataplane reaches Pods by the gateway 10.90.0.1, as over a node's own interface.
 Nothing of it is connected to the host, so several rigs, with an id each, have the same addresses.
 """
+import atexit
+import functools
 import json
 import os
 import pathlib
@@ -32,11 +34,20 @@ CONTROLLERS = ("deployment-controller", "replicaset-controller", "statefulset-co
                "endpointslice-controller", "garbage-collector-controller", "namespace-controller")
 NOBODY = 65534  # whom weir-ctrl runs as
 TOOLS = ("ip", "ethtool", "openssl")
-__all__ = ["KubeRig", "RigError", "Missing"]
+__all__ = ["KubeRig", "Missing", "RigError", "shared"]
 
 
 class RigError(Exception):
     """A piece of the rig failed; the text says which, with the end of its log."""
+
+
+@functools.cache
+def shared():
+    """A rig for all tests of this process, which ends with it. Tests use namespaces of Kubernetes of their own."""
+    rig = KubeRig(f"t{os.getpid()}", say=lambda text: print(f"      kube-rig: {text}", flush=True))
+    rig.up()
+    atexit.register(rig.down)
+    return rig
 
 
 def ip(*args, check=True):
@@ -138,7 +149,7 @@ class KubeRig:
                              "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
                              "--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
                              "--initial-cluster=rig=http://127.0.0.1:2380", "--log-level=warn"])
-        self._wait("etcd", 60, lambda: self.run(["curl", "-sf", "-m", "2", "http://127.0.0.1:2379/health"], check=False).returncode == 0)
+        self.wait_for("etcd", 60, lambda: self.run(["curl", "-sf", "-m", "2", "http://127.0.0.1:2379/health"], check=False).returncode == 0)
 
     def start_apiserver(self):
         pki = self.dir / "pki"
@@ -150,14 +161,14 @@ class KubeRig:
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             "--service-cluster-ip-range=10.96.0.0/16,fd96::/112", "--kubelet-preferred-address-types=InternalIP",
             "--allow-privileged", "--profiling=false"])
-        self._wait("apiserver", 180, lambda: self.kubectl("get", "--raw=/readyz", check=False).returncode == 0)
+        self.wait_for("apiserver", 180, lambda: self.kubectl("get", "--raw=/readyz", check=False).returncode == 0)
 
     def start_manager(self):
         self._spawn("manager", [
             self.programs.path("kube-controller-manager"), f"--kubeconfig={self.admin}", f"--controllers={','.join(CONTROLLERS)}",
             "--leader-elect=false", f"--service-account-private-key-file={self.dir}/pki/sa.key", "--bind-address=127.0.0.1",
             "--secure-port=10257", "--profiling=false"])
-        self._wait("manager", 120, lambda: self.run(["curl", "-skf", "-m", "2", "https://127.0.0.1:10257/healthz"],
+        self.wait_for("manager", 120, lambda: self.run(["curl", "-skf", "-m", "2", "https://127.0.0.1:10257/healthz"],
                                                     check=False).returncode == 0)
 
     def start_kubelet(self):
@@ -166,7 +177,7 @@ class KubeRig:
         self._spawn("kubelet", [self.programs.kubelet, f"--kubeconfig={self.admin}", f"--dir={folder}",
                                 f"--programs={self.programs.folder}", "--bridge=pods", f"--pods-ipv4={PODS4}/16",
                                 f"--pods-ipv6={PODS6}/64", f"--listen={PODS4}:10250"])
-        self._wait("kubelet", 60, lambda: self.procs.tail("kubelet", 1000).count(" ready\n") or
+        self.wait_for("kubelet", 60, lambda: self.procs.tail("kubelet", 1000).count(" ready\n") or
                    self.procs.tail("kubelet", 1000).endswith(" ready"))
 
     def _apply_crds(self):
@@ -278,7 +289,8 @@ subjects:
     def _spawn(self, name, argv):
         self.procs.start(name, ["ip", "netns", "exec", self.ns, *argv])
 
-    def _wait(self, name, seconds, is_ready):
+    def wait_for(self, name, seconds, is_ready):
+        """Waits until a program of ours is ready; raises RigError with the end of its log."""
         end = time.monotonic() + seconds
         while not is_ready():
             if self.procs.pid(name) is None:

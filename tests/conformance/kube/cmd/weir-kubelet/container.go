@@ -44,11 +44,15 @@ func newContainer(p *pod, spec *corev1.Container) *container {
 func (c *container) run(policy corev1.RestartPolicy) {
 	backoff := firstBackoff
 	for !c.pod.isStopping() {
-		code := c.runOnce()
+		code, err := c.runOnce()
 		if c.pod.isStopping() || policy == corev1.RestartPolicyNever || policy == corev1.RestartPolicyOnFailure && code == 0 {
 			return
 		}
-		c.setWaiting("CrashLoopBackOff", fmt.Sprintf("back-off %v restarting failed container", backoff))
+		if err != nil {
+			c.setWaiting("RunContainerError", err.Error())
+		} else {
+			c.setWaiting("CrashLoopBackOff", fmt.Sprintf("back-off %v restarting failed container", backoff))
+		}
 		select {
 		case <-c.pod.stopping:
 			return
@@ -58,13 +62,12 @@ func (c *container) run(policy corev1.RestartPolicy) {
 	}
 }
 
-// runOnce starts the program and waits for its end. It gives the exit status, also if there was no start.
-func (c *container) runOnce() int {
+// runOnce starts the program and waits for its end. It gives the exit status, or why there was no start.
+func (c *container) runOnce() (int, error) {
 	cmd, out, err := c.start()
 	if err != nil {
 		log.Printf("%s: %s: %v", c.pod.name(), c.spec.Name, err)
-		c.setWaiting("RunContainerError", err.Error())
-		return 128
+		return 128, err
 	}
 	read := make(chan struct{})
 	go func() {
@@ -76,10 +79,10 @@ func (c *container) runOnce() int {
 	if c.spec.ReadinessProbe != nil {
 		go c.probe(probing)
 	}
-	err = cmd.Wait()
+	_ = cmd.Wait() // its state says how it ended
 	close(probing)
 	<-read
-	return c.setEnded(cmd.ProcessState)
+	return c.setEnded(cmd.ProcessState), nil
 }
 
 func (c *container) start() (*exec.Cmd, *os.File, error) {

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Kubernetes of tests (scripts/kube-rig) itself: what it does for Pods is what Weir's tests with it rely on."""
+import functools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from rig import Skipped, expect, expect_eq, gateway, ingress, service, slice_, wait_until
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "conformance/kube"))
+import kube_rig  # noqa: E402
+from kube_suite import parse_results  # noqa: E402
+from kube_weir import POOL, Weir  # noqa: E402
+
+
+def kube_test(fn):
+    """A test of the shared rig, in a Kubernetes namespace of its own: fn(make, rig, namespace)."""
+    @functools.wraps(fn)
+    def test(make):
+        try:
+            rig = kube_rig.shared()
+        except kube_rig.Missing as e:
+            raise Skipped(str(e)) from e
+        namespace = fn.__name__.replace("_", "-")[5:60].strip("-")
+        rig.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")
+        try:
+            fn(make, rig, namespace)
+        finally:
+            rig.kubectl("delete", "namespace", namespace, "--wait=false")
+    test.not_sanitized = True  # there is no C in it but what other tests have
+    return test
+
+
+def echo(namespace, replicas=3, stop_s=1):
+    """A Deployment of echo-basic, which serves while it is terminating, and its Service."""
+    return f"""apiVersion: v1
+kind: Service
+metadata: {{name: echo, namespace: {namespace}}}
+spec: {{selector: {{app: echo}}, ports: [{{name: http, port: 80, targetPort: 3000}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: echo, namespace: {namespace}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: echo}}}}
+  template:
+    metadata: {{labels: {{app: echo}}}}
+    spec:
+      containers:
+      - name: echo
+        image: registry.k8s.io/gateway-api/echo-basic:v1.5.1
+        env: [{{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}]
+        readinessProbe: {{httpGet: {{path: /health, port: 3000}}, periodSeconds: 1}}
+        lifecycle: {{preStop: {{sleep: {{seconds: {stop_s}}}}}}}
+"""
+
+
+def run_echo(rig, namespace, replicas=3, **kw):
+    """The addresses of its Pods, once all are ready endpoints."""
+    rig.apply(echo(namespace, replicas, **kw))
+    return wait_ready(rig, namespace, replicas)
+
+
+def wait_ready(rig, namespace, n):
+    def ready():
+        found = rig.endpoints("echo", namespace)
+        return len(found) == n and all(c.get("ready") for _, _, c in found) and sorted(a for a, _, _ in found)
+    return wait_until(f"{n} ready endpoints", ready, 90)
+
+
+def ask(rig, address, port=3000, *args, scheme="http"):
+    """The JSON that echo-basic answers."""
+    host = f"[{address}]" if ":" in address else address
+    return json.loads(rig.run(["curl", "-sSkgf", "-m", "10", *args, f"{scheme}://{host}:{port}/x"]).stdout)
+
+
+@kube_test
+def test_pods_of_a_deployment_are_ready_endpoints_that_answer(make, rig, ns):
+    addresses = run_echo(rig, ns)
+    names = {ask(rig, a)["pod"] for a in addresses}
+    pods = rig.get("pods", None, ns)
+    expect_eq(names, {p["metadata"]["name"] for p in pods}, "who answers")
+    for p in pods:
+        expect_eq(ask(rig, p["status"]["podIPs"][1]["ip"])["pod"], p["metadata"]["name"], "over IPv6")
+    expect(len({p["spec"]["nodeName"] for p in pods}) == 2, "they are spread over the nodes")
+
+
+@kube_test
+def test_pods_are_reached_from_the_dataplanes_side(make, rig, ns):
+    address = run_echo(rig, ns, 1)[0]
+    inside = ["ip", "netns", "exec", rig.ns_weir]
+    kube_rig.ip("-n", rig.ns_weir, "addr", "add", "10.90.0.250/24", "dev", "port0")
+    try:
+        kube_rig.ip("-n", rig.ns_weir, "route", "add", "10.91.0.0/16", "via", kube_rig.TEST4)
+        out = subprocess.run([*inside, "curl", "-sSf", "-m", "10", f"http://{address}:3000/"], capture_output=True, timeout=30)
+        expect_eq(out.returncode, 0, out.stderr.decode())
+    finally:
+        kube_rig.ip("-n", rig.ns_weir, "addr", "flush", "dev", "port0")
+
+
+@kube_test
+def test_requests_to_any_address_of_the_pool_reach_pods_through_weir(make, rig, ns):
+    pods = run_echo(rig, ns, 2)
+    slices = "".join(slice_(f"echo{i}", a, 3000) for i, a in enumerate(pods))
+    routes = "".join(service(f"echo{i}") + ingress(f"echo{i}", f"echo{i}.example.com", [("/", "Prefix", f"echo{i}")])
+                     for i in range(len(pods)))
+    with Weir(rig, make.args[0], manifests={"all.yaml": gateway() + slices + routes}) as weir:
+        wait_until("weir-ctrl is healthy", weir.is_healthy)
+        for address in (POOL[0], POOL[-1], kube_rig.WEIR6):
+            names = [ask(rig, address, 80, "-H", f"Host: echo{i}.example.com")["pod"] for i in range(len(pods))]
+            expect_eq(len(set(names)), 2, f"both Pods by {address}")
+
+
+@kube_test
+def test_deleted_pods_serve_while_they_are_terminating(make, rig, ns):
+    pods = run_echo(rig, ns, 3, stop_s=3)
+    rig.kubectl("scale", "deployment/echo", "-n", ns, "--replicas=0")
+
+    def terminating():
+        found = rig.endpoints("echo", ns)
+        return len(found) == 3 and all(c["terminating"] and c["serving"] and not c["ready"] for _, _, c in found)
+    wait_until("all endpoints are terminating", terminating)
+    for a in pods:
+        ask(rig, a)
+    wait_until("no endpoints", lambda: not rig.endpoints("echo", ns), 60)
+    wait_until("no Pods", lambda: not rig.get("pods", None, ns))
+    for a in pods:
+        expect(rig.run(["curl", "-s", "-m", "2", f"http://{a}:3000/"], check=False).returncode != 0, f"{a} is gone")
+
+
+@kube_test
+def test_rolling_restart_replaces_every_pod(make, rig, ns):
+    before = run_echo(rig, ns)
+    rig.kubectl("rollout", "restart", "deployment/echo", "-n", ns)
+    rig.kubectl("rollout", "status", "deployment/echo", "-n", ns, "--timeout=120s", timeout=150)
+    after = wait_ready(rig, ns, 3)
+    expect_eq(set(before) & set(after), set(), "addresses used again")
+    for a in after:
+        ask(rig, a)
+
+
+@kube_test
+def test_secrets_and_configmaps_are_mounted(make, rig, ns):
+    cert, key = rig.dir / "pki/server.crt", rig.dir / "pki/server.key"
+    rig.kubectl("create", "secret", "tls", "tls", "-n", ns, f"--cert={cert}", f"--key={key}")
+    rig.kubectl("create", "configmap", "words", "-n", ns, "--from-literal=word=sesame")
+    rig.apply(f"""apiVersion: v1
+kind: Pod
+metadata: {{name: tls, namespace: {ns}}}
+spec:
+  containers:
+  - name: echo
+    image: registry.k8s.io/gateway-api/echo-basic:v1.5.1
+    volumeMounts: [{{name: secret-volume, mountPath: /etc/secret-volume}}]
+    env:
+    - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
+    - {{name: TLS_SERVER_CERT, value: /etc/secret-volume/crt}}
+    - {{name: TLS_SERVER_PRIVKEY, value: /etc/secret-volume/key}}
+  - name: words
+    image: weir.test/host
+    command: [/bin/sh, -c, 'cat /etc/words/word; echo; id -u; ls /etc/passwd; exec sleep 1000']
+    volumeMounts: [{{name: words, mountPath: /etc/words}}]
+  volumes:
+  - {{name: secret-volume, secret: {{secretName: tls, items: [{{key: tls.crt, path: crt}}, {{key: tls.key, path: key}}]}}}}
+  - {{name: words, configMap: {{name: words}}}}
+""")
+    rig.kubectl("wait", "pod/tls", "-n", ns, "--for=condition=Ready", "--timeout=60s", timeout=90)
+    address = rig.get("pod", "tls", ns)["status"]["podIP"]
+    wait_until("HTTPS", lambda: rig.run(["curl", "-sk", "-m", "2", f"https://{address}:8443/"], check=False).returncode == 0)
+    expect_eq(ask(rig, address, 8443, scheme="https")["tls"]["version"], "TLSv1.3", "TLS of the Pod")
+    logs = wait_until("its log", lambda: rig.kubectl("logs", "tls", "-c", "words", "-n", ns).stdout)
+    expect_eq(logs.split(), ["sesame", "0", "/etc/passwd"], "what a container sees")
+    expect(not os.path.exists("/etc/words") and not os.path.exists("/etc/secret-volume"), "the host's own files are as before")
+
+
+@kube_test
+def test_logs_are_read_since_a_time(make, rig, ns):
+    address = run_echo(rig, ns, 1)[0]
+    ask(rig, address)
+    pod = rig.get("pods", None, ns)[0]["metadata"]["name"]
+    time.sleep(1.1)
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    expect("made to /x" in rig.kubectl("logs", pod, "-n", ns).stdout, "the request is in the log")
+    logs = rig.kubectl("logs", pod, "-n", ns, f"--since-time={since}").stdout
+    expect("made to /x" not in logs, f"older than asked for: {logs}")
+
+
+@kube_test
+def test_unknown_image_is_said_in_the_status(make, rig, ns):
+    rig.apply(f"""apiVersion: v1
+kind: Pod
+metadata: {{name: odd, namespace: {ns}}}
+spec: {{containers: [{{name: odd, image: example.com/odd:1}}]}}
+""")
+
+    def message():
+        statuses = rig.get("pod", "odd", ns)["status"].get("containerStatuses") or [{}]
+        return statuses[0].get("state", {}).get("waiting", {}).get("message", "")
+    wait_until("the reason in its status", lambda: "no program for the image" in message())
+
+
+@kube_test
+def test_dns_stand_in_answers_over_udp(make, rig, ns):
+    rig.apply(f"""apiVersion: v1
+kind: Pod
+metadata: {{name: dns, namespace: {ns}}}
+spec: {{containers: [{{name: dns, image: "registry.k8s.io/coredns/coredns:v1.12.2", args: [-conf, /root/Corefile]}}]}}
+""")
+    rig.kubectl("wait", "pod/dns", "-n", ns, "--for=condition=Ready", "--timeout=60s", timeout=90)
+    address = rig.get("pod", "dns", ns)["status"]["podIP"]
+    asked = ("import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1); s.connect((sys.argv[1], 53));"
+             "s.send(bytes.fromhex('1234010000010000000000000366 6f6f 0362 6172 00 0001 0001'.replace(' ', '')));"
+             "a = s.recv(512); print(a[:2].hex(), a[3] & 15, a[7])")
+    answer = wait_until("an answer", lambda: rig.run([sys.executable, "-c", asked, address], check=False).stdout.split())
+    expect_eq(answer, ["1234", "0", "1"], "id, rcode, answers")
+
+
+def processes_of(rig):
+    """Those with the rig's folder in their arguments, or among their mounts as Pods' programs have it."""
+    found = []
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if str(rig.dir) in (p / "cmdline").read_text() or str(rig.dir) in (p / "mountinfo").read_text():
+                found.append(int(p.name))
+        except OSError:
+            pass
+    return found
+
+
+@kube_test
+def test_programs_of_pods_do_not_outlive_the_kubelet(make, rig, ns):
+    address = run_echo(rig, ns, 2)[0]
+    of_pods = [p for p in pathlib.Path("/proc").glob("[0-9]*") if is_program(p, "/echo-basic") and address]
+    expect(len(of_pods) >= 2, f"{len(of_pods)} processes")
+    rig.procs.end("kubelet", 20, signal.SIGKILL)
+    wait_until("the Pods' processes are gone", lambda: not any(is_program(p, "/echo-basic") for p in of_pods))
+    rig.start_kubelet()
+    wait_ready(rig, ns, 2)
+
+
+def is_program(proc, name):
+    try:
+        return (proc / "cmdline").read_bytes().split(b"\0")[0] == name.encode()
+    except OSError:
+        return False
+
+
+@kube_test
+def test_objects_outlive_a_killed_api_server(make, rig, ns):
+    before = run_echo(rig, ns, 2)
+    rig.procs.end("apiserver", 20, signal.SIGKILL)
+    ask(rig, before[0])
+    rig.start_apiserver()
+    expect_eq(wait_ready(rig, ns, 2), before, "endpoints")
+    rig.kubectl("scale", "deployment/echo", "-n", ns, "--replicas=3")
+    wait_ready(rig, ns, 3)
+
+
+def test_down_leaves_nothing(make):
+    try:
+        rig = kube_rig.KubeRig(f"d{os.getpid()}", say=lambda text: None)
+        rig.up()
+    except kube_rig.Missing as e:
+        raise Skipped(str(e)) from e
+    try:
+        run_echo(rig, "default", 2)
+        expect(len(processes_of(rig)) >= 4, "its processes are found")
+        rig.up()  # again: nothing to do
+    finally:
+        rig.down()
+    expect_eq(processes_of(rig), [], "processes")
+    names = subprocess.run(["ip", "netns"], capture_output=True, text=True, timeout=30).stdout
+    expect(rig.ns not in names, names)
+    expect(str(rig.dir) not in pathlib.Path("/proc/mounts").read_text(), "mounts")
+    expect(not rig.dir.exists(), "its folder")
+
+
+test_down_leaves_nothing.not_sanitized = True
+
+
+def test_results_of_the_suite_are_read_from_its_output(make):
+    text = """=== RUN   TestConformance/A
+    conformance.go:56: Skipping B: suite does not support GatewayPort8080
+--- FAIL: TestConformance (9.1s)
+    --- PASS: TestConformance/A (1.50s)
+        --- FAIL: TestConformance/A/inner (1.50s)
+    --- SKIP: TestConformance/B (0.00s)
+    --- FAIL: TestConformance/C (2.00s)
+"""
+    expect_eq([(r.name, r.outcome, r.reason) for r in parse_results(text)],
+              [("A", "PASS", ""), ("B", "SKIP", "no GatewayPort8080"), ("C", "FAIL", "")], "results")
+
+
+test_results_of_the_suite_are_read_from_its_output.not_sanitized = True
