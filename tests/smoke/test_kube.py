@@ -234,18 +234,18 @@ def processes_of(rig):
 
 @kube_test
 def test_programs_of_pods_do_not_outlive_the_kubelet(make, rig, ns):
-    address = run_echo(rig, ns, 2)[0]
-    of_pods = [p for p in pathlib.Path("/proc").glob("[0-9]*") if is_program(p, "/echo-basic") and address]
+    run_echo(rig, ns, 2)
+    of_pods = [pid for pid in processes_of(rig) if is_program(pid, "/echo-basic")]
     expect(len(of_pods) >= 2, f"{len(of_pods)} processes")
     rig.procs.end("kubelet", 20, signal.SIGKILL)
-    wait_until("the Pods' processes are gone", lambda: not any(is_program(p, "/echo-basic") for p in of_pods))
+    wait_until("the Pods' processes are gone", lambda: not any(is_program(pid, "/echo-basic") for pid in of_pods))
     rig.start_kubelet()
     wait_ready(rig, ns, 2)
 
 
-def is_program(proc, name):
+def is_program(pid, name):
     try:
-        return (proc / "cmdline").read_bytes().split(b"\0")[0] == name.encode()
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == name.encode()
     except OSError:
         return False
 
@@ -281,6 +281,28 @@ def test_down_leaves_nothing(make):
 
 
 test_down_leaves_nothing.not_sanitized = True
+
+
+def test_failed_start_names_the_piece_and_leaves_only_its_logs(make):
+    class Broken(kube_rig.KubeRig):
+        def start_apiserver(self):
+            self._spawn("apiserver", ["sh", "-c", "echo no luck; exit 3"])
+            self.wait_for("apiserver", 10, lambda: False)
+    rig = Broken(f"f{os.getpid()}", say=lambda text: None)
+    try:
+        rig.up()
+        expect(False, "it is up")
+    except kube_rig.Missing as e:
+        raise Skipped(str(e)) from e
+    except kube_rig.RigError as e:
+        expect("apiserver" in str(e) and "no luck" in str(e), str(e))
+        expect_eq(processes_of(rig), [], "processes")
+        expect(rig.ns not in subprocess.run(["ip", "netns"], capture_output=True, text=True, timeout=30).stdout, "namespaces")
+    finally:
+        rig.down()
+
+
+test_failed_start_names_the_piece_and_leaves_only_its_logs.not_sanitized = True
 
 
 def test_results_of_the_suite_are_read_from_its_output(make):

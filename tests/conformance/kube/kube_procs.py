@@ -48,8 +48,10 @@ class Processes:
             known = json.loads(self._file(name).read_text())
         except (OSError, ValueError):
             return None
+        if known["begin"] is not None and begin_of(known["pid"]) == known["begin"]:
+            return known["pid"]
         self._reap(known["pid"])
-        return known["pid"] if known["begin"] is not None and begin_of(known["pid"]) == known["begin"] else None
+        return None
 
     def end(self, name, seconds=15, sig=signal.SIGTERM):
         """Ends a program and waits for that; SIGKILL if it stays longer.

@@ -12,7 +12,6 @@ Tests reach Gateways on weir0. The dataplane reaches Pods by the gateway 10.90.0
 Nothing of it is connected to the host, so several rigs, with an id each, have the same addresses.
 """
 import atexit
-import functools
 import json
 import os
 import pathlib
@@ -41,13 +40,23 @@ class RigError(Exception):
     """A piece of the rig failed; the text says which, with the end of its log."""
 
 
-@functools.cache
 def shared():
-    """A rig for all tests of this process, which ends with it. Tests use namespaces of Kubernetes of their own."""
-    rig = KubeRig(f"t{os.getpid()}", say=lambda text: print(f"      kube-rig: {text}", flush=True))
-    rig.up()
-    atexit.register(rig.down)
-    return rig
+    """A rig for all tests of this process, which ends with it. Tests use namespaces of Kubernetes of their own.
+    Raises Missing each time, once it has."""
+    if not _shared:
+        try:
+            rig = KubeRig(f"t{os.getpid()}", say=lambda text: print(f"      kube-rig: {text}", flush=True))
+            rig.up()
+            atexit.register(rig.down)
+            _shared.append(rig)
+        except Missing as e:
+            _shared.append(e)
+    if isinstance(_shared[0], Missing):
+        raise _shared[0]
+    return _shared[0]
+
+
+_shared = []
 
 
 def ip(*args, check=True):
@@ -244,6 +253,12 @@ subjects:
                 time.sleep(0.05)
 
     # -- use
+
+    def copy_logs(self, folder):
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for log in self.dir.glob("*.log"):
+            shutil.copyfile(log, folder / log.name)
 
     def run(self, argv, check=True, timeout=120, **kw):
         """Runs a command where the tests are: the API server is at 127.0.0.1, Gateways and Pods can be reached."""

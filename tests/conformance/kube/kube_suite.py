@@ -47,32 +47,40 @@ def print_table(results, file=sys.stdout):
     shown = [r for r in results if r.reason != "not asked for"]
     for r in sorted(shown, key=lambda r: (("FAIL", "PASS", "SKIP").index(r.outcome), r.name)):
         print(f"  {words[r.outcome]:8} {r.name:68} {r.reason or f'{r.seconds:.1f} s'}", file=file)
-    n = collections.Counter(r.outcome for r in results)
-    print(f"conformance: {n['PASS']} passed, {n['FAIL']} failed, {n['SKIP']} skipped", file=file)
+    n = collections.Counter(r.outcome for r in shown)
+    print(f"conformance: {n['PASS']} passed, {n['FAIL']} failed, {n['SKIP']} skipped, {len(results) - len(shown)} not asked for", file=file)
 
 
 def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), say=print):
-    """Gives the suite's exit status, which alone counts, and the Results."""
-    log = pathlib.Path(rig.dir / "conformance.log")
-    env = ["env", f"KUBECONFIG={rig.admin}"]
+    """Gives the suite's exit status, which alone counts, and the Results. A Weir that ends badly is a failure too."""
     rig.apply(GATEWAY_CLASS)
-    with Weir(rig, build, ctrl_args=ctrl_args) as weir:
+    weir = Weir(rig, build, ctrl_args=ctrl_args)
+    try:
+        weir.start()
         if not weir.follows_kubernetes():
             say("this weir-ctrl cannot follow Kubernetes (no --kubeconfig): the suite will find no controller")
-        argv = env + suite_argv(rig, tests, claimed_features() if features is None else features, more)
         began = time.monotonic()
-        with open(log, "wb") as out:
-            suite = subprocess.Popen(["ip", "netns", "exec", rig.ns, *map(str, argv)], stdout=out, stderr=subprocess.STDOUT,
-                                     stdin=subprocess.DEVNULL)
-            try:
-                status = suite.wait()
-            finally:
-                if suite.poll() is None:
-                    suite.terminate()
-                    suite.wait(30)
-    text = log.read_text(errors="replace")
+        status, text = _run_binary(rig, suite_argv(rig, tests, claimed_features() if features is None else features, more))
+        say(f"the suite took {time.monotonic() - began:.0f} s and ended with {status}")
+    finally:
+        problems = weir.stop()
+    for p in problems:
+        say(f"failed: {p}")
     results = parse_results(text)
     if not results:
         say("the suite ran no test; the end of its output:\n" + "\n".join(text.splitlines()[-15:]))
-    say(f"the suite took {time.monotonic() - began:.0f} s and ended with {status}; its output: {log}")
-    return status, results
+    return status or (1 if problems else 0), results
+
+
+def _run_binary(rig, argv):
+    log = rig.dir / "conformance.log"
+    with open(log, "wb") as out:
+        suite = subprocess.Popen(["ip", "netns", "exec", rig.ns, "env", f"KUBECONFIG={rig.admin}", *map(str, argv)], stdout=out,
+                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        try:
+            status = suite.wait()
+        finally:
+            if suite.poll() is None:
+                suite.terminate()
+                suite.wait(30)
+    return status, log.read_text(errors="replace")
