@@ -13,6 +13,7 @@ from rig import Skipped, expect, expect_eq, gateway, ingress, service, slice_, w
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "conformance/kube"))
 import kube_rig  # noqa: E402
+from kube_procs import begin_of  # noqa: E402
 from kube_suite import parse_results  # noqa: E402
 from kube_weir import POOL, Weir  # noqa: E402
 
@@ -221,24 +222,30 @@ spec: {{containers: [{{name: dns, image: "registry.k8s.io/coredns/coredns:v1.12.
 
 
 def processes_of(rig):
-    """Those with the rig's folder in their arguments, or among their mounts as Pods' programs have it."""
-    found = []
+    """{process: when it began} of the rig's programs, and of those that they started, such as the Pods'."""
+    parents = {}
     for p in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if str(rig.dir) in (p / "cmdline").read_text() or str(rig.dir) in (p / "mountinfo").read_text():
-                found.append(int(p.name))
+            parents[int(p.name)] = int((p / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             pass
-    return found
+    found = {rig.procs.pid(name) for name in rig.procs.names()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return {pid: begin_of(pid) for pid in found if pid}
+
+
+def still_running(processes):
+    return [pid for pid, begin in processes.items() if begin is not None and begin_of(pid) == begin]
 
 
 @kube_test
 def test_programs_of_pods_do_not_outlive_the_kubelet(make, rig, ns):
     run_echo(rig, ns, 2)
-    of_pods = [pid for pid in processes_of(rig) if is_program(pid, "/echo-basic")]
+    of_pods = {pid: begin for pid, begin in processes_of(rig).items() if is_program(pid, "/echo-basic")}
     expect(len(of_pods) >= 2, f"{len(of_pods)} processes")
     rig.procs.end("kubelet", 20, signal.SIGKILL)
-    wait_until("the Pods' processes are gone", lambda: not any(is_program(pid, "/echo-basic") for pid in of_pods))
+    wait_until("the Pods' processes are gone", lambda: not still_running(of_pods))
     rig.start_kubelet()
     wait_ready(rig, ns, 2)
 
@@ -261,6 +268,17 @@ def test_objects_outlive_a_killed_api_server(make, rig, ns):
     wait_ready(rig, ns, 3)
 
 
+@kube_test
+def test_watch_from_before_a_compaction_is_gone(make, rig, ns):
+    before = rig.get("namespace", ns)["metadata"]["resourceVersion"]
+    run_echo(rig, ns, 1)
+    rig.procs.end("apiserver", 20)
+    rig.compact()
+    rig.start_apiserver()
+    event = json.loads(rig.kubectl("get", "--raw", f"/api/v1/pods?watch=1&resourceVersion={before}&timeoutSeconds=5").stdout.splitlines()[0])
+    expect_eq((event["type"], event["object"]["code"]), ("ERROR", 410), "what the watch gives")
+
+
 def test_down_leaves_nothing(make):
     try:
         rig = kube_rig.KubeRig(f"d{os.getpid()}", say=lambda text: None)
@@ -269,11 +287,12 @@ def test_down_leaves_nothing(make):
         raise Skipped(str(e)) from e
     try:
         run_echo(rig, "default", 2)
-        expect(len(processes_of(rig)) >= 4, "its processes are found")
         rig.up()  # again: nothing to do
+        processes = processes_of(rig)
+        expect(len(processes) >= 6, f"etcd, API server, manager, kubelet and two Pods: {processes}")
     finally:
         rig.down()
-    expect_eq(processes_of(rig), [], "processes")
+    expect_eq(still_running(processes), [], "processes")
     names = subprocess.run(["ip", "netns"], capture_output=True, text=True, timeout=30).stdout
     expect(rig.ns not in names, names)
     expect(str(rig.dir) not in pathlib.Path("/proc/mounts").read_text(), "mounts")
@@ -284,8 +303,11 @@ test_down_leaves_nothing.not_sanitized = True
 
 
 def test_failed_start_names_the_piece_and_leaves_only_its_logs(make):
+    began = {}
+
     class Broken(kube_rig.KubeRig):
         def start_apiserver(self):
+            began.update(processes_of(self))
             self._spawn("apiserver", ["sh", "-c", "echo no luck; exit 3"])
             self.wait_for("apiserver", 10, lambda: False)
     rig = Broken(f"f{os.getpid()}", say=lambda text: None)
@@ -296,7 +318,8 @@ def test_failed_start_names_the_piece_and_leaves_only_its_logs(make):
         raise Skipped(str(e)) from e
     except kube_rig.RigError as e:
         expect("apiserver" in str(e) and "no luck" in str(e), str(e))
-        expect_eq(processes_of(rig), [], "processes")
+        expect(began, "etcd ran")
+        expect_eq(still_running(began), [], "processes")
         expect(rig.ns not in subprocess.run(["ip", "netns"], capture_output=True, text=True, timeout=30).stdout, "namespaces")
     finally:
         rig.down()

@@ -12,6 +12,7 @@ Tests reach Gateways on weir0. The dataplane reaches Pods by the gateway 10.90.0
 Nothing of it is connected to the host, so several rigs, with an id each, have the same addresses.
 """
 import atexit
+import base64
 import json
 import os
 import pathlib
@@ -300,6 +301,11 @@ subjects:
     def etcd(self, call, body):
         """A call of etcd's JSON gateway, such as ('kv/compaction', {'revision': 1000})."""
         return json.loads(self.run(["curl", "-sf", "-m", "30", "-d", json.dumps(body), f"http://127.0.0.1:2379/v3/{call}"]).stdout)
+
+    def compact(self):
+        """Lets etcd forget all history. An API server that starts afterwards answers 410 to watches from before."""
+        revision = self.etcd("kv/range", {"key": base64.b64encode(b"x").decode()})["header"]["revision"]
+        self.etcd("kv/compaction", {"revision": revision, "physical": True})
 
     def _spawn(self, name, argv):
         self.procs.start(name, ["ip", "netns", "exec", self.ns, *argv])

@@ -60,7 +60,7 @@ def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), say=pr
         if not weir.follows_kubernetes():
             say("this weir-ctrl cannot follow Kubernetes (no --kubeconfig): the suite will find no controller")
         began = time.monotonic()
-        status, text = _run_binary(rig, suite_argv(rig, tests, claimed_features() if features is None else features, more))
+        status, text = _run_binary(rig, suite_argv(rig, tests, claimed_features() if features is None else features, more), say)
         say(f"the suite took {time.monotonic() - began:.0f} s and ended with {status}")
     finally:
         problems = weir.stop()
@@ -72,8 +72,9 @@ def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), say=pr
     return status or (1 if problems else 0), results
 
 
-def _run_binary(rig, argv):
+def _run_binary(rig, argv, say):
     log = rig.dir / "conformance.log"
+    say(f"the suite writes to {log}")
     with open(log, "wb") as out:
         suite = subprocess.Popen(["ip", "netns", "exec", rig.ns, "env", f"KUBECONFIG={rig.admin}", *map(str, argv)], stdout=out,
                                  stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
