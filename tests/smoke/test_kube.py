@@ -205,6 +205,17 @@ spec: {{containers: [{{name: odd, image: example.com/odd:1}}]}}
     wait_until("the reason in its status", lambda: "no program for the image" in message())
 
 
+ASK_DNS = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(1)
+s.connect((sys.argv[1], 53))
+s.send(bytes.fromhex("12340100000100000000000003666f6f036261720000010001"))  # foo.bar. IN A
+a = s.recv(512)
+print(a[:2].hex(), a[3] & 15, a[7])
+"""
+
+
 @kube_test
 def test_dns_stand_in_answers_over_udp(make, rig, ns):
     rig.apply(f"""apiVersion: v1
@@ -214,10 +225,7 @@ spec: {{containers: [{{name: dns, image: "registry.k8s.io/coredns/coredns:v1.12.
 """)
     rig.kubectl("wait", "pod/dns", "-n", ns, "--for=condition=Ready", "--timeout=60s", timeout=90)
     address = rig.get("pod", "dns", ns)["status"]["podIP"]
-    asked = ("import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1); s.connect((sys.argv[1], 53));"
-             "s.send(bytes.fromhex('1234010000010000000000000366 6f6f 0362 6172 00 0001 0001'.replace(' ', '')));"
-             "a = s.recv(512); print(a[:2].hex(), a[3] & 15, a[7])")
-    answer = wait_until("an answer", lambda: rig.run([sys.executable, "-c", asked, address], check=False).stdout.split())
+    answer = wait_until("an answer", lambda: rig.run([sys.executable, "-c", ASK_DNS, address], check=False).stdout.split())
     expect_eq(answer, ["1234", "0", "1"], "id, rcode, answers")
 
 
@@ -275,7 +283,8 @@ def test_watch_from_before_a_compaction_is_gone(make, rig, ns):
     rig.procs.end("apiserver", 20)
     rig.compact()
     rig.start_apiserver()
-    event = json.loads(rig.kubectl("get", "--raw", f"/api/v1/pods?watch=1&resourceVersion={before}&timeoutSeconds=5").stdout.splitlines()[0])
+    watch = rig.kubectl("get", "--raw", f"/api/v1/pods?watch=1&resourceVersion={before}&timeoutSeconds=5").stdout
+    event = json.loads(watch.splitlines()[0])
     expect_eq((event["type"], event["object"]["code"]), ("ERROR", 410), "what the watch gives")
 
 

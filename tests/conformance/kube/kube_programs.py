@@ -50,9 +50,16 @@ def hash_of(paths):
 
 
 def programs_dir():
-    name = "-".join(["kubernetes", version_of("k8s.io/kubernetes"), "gateway-api", version_of("sigs.k8s.io/gateway-api/conformance"),
-                     hash_of([HERE / "go.mod", HERE / "go.sum"])])
-    return cache_dir() / name
+    kubernetes, gateway = version_of("k8s.io/kubernetes"), version_of("sigs.k8s.io/gateway-api/conformance")
+    return cache_dir() / f"kubernetes-{kubernetes}-gateway-api-{gateway}-{hash_of([HERE / 'go.mod', HERE / 'go.sum'])}"
+
+
+def suite_name():
+    return f"conformance-{hash_of(HERE.glob('*_test.go'))}.test"
+
+
+def kubelet_name():
+    return f"weir-kubelet-{hash_of((HERE / 'cmd/weir-kubelet').glob('*.go'))}"
 
 
 def go_env():
@@ -127,10 +134,8 @@ class Builder:
     def run(self):
         for name, package in PACKAGES.items():
             self.build(name, "build", "-p", "2", "-trimpath", "-ldflags", ld_flags(), "-o", "OUT", package)
-        self.build(f"conformance-{hash_of(HERE.glob('*_test.go'))}.test", "test", "-c", "-p", "2", "-trimpath", "-ldflags", "-s -w",
-                   "-o", "OUT", ".")
-        self.build(f"weir-kubelet-{hash_of((HERE / 'cmd/weir-kubelet').glob('*.go'))}", "build", "-p", "2", "-trimpath", "-o", "OUT",
-                   "./cmd/weir-kubelet")
+        self.build(suite_name(), "test", "-c", "-p", "2", "-trimpath", "-ldflags", "-s -w", "-o", "OUT", ".")
+        self.build(kubelet_name(), "build", "-p", "2", "-trimpath", "-ldflags", "-s -w", "-o", "OUT", "./cmd/weir-kubelet")
         self.copy_crds()
 
 
@@ -144,8 +149,7 @@ class Programs:
             fcntl.flock(lock, fcntl.LOCK_EX)  # one builds, the others wait and find it done
             Builder(self.folder, say).run()
         self.crds = self.folder / "crd"
-        self.suite = self.folder / f"conformance-{hash_of(HERE.glob('*_test.go'))}.test"
-        self.kubelet = self.folder / f"weir-kubelet-{hash_of((HERE / 'cmd/weir-kubelet').glob('*.go'))}"
+        self.suite, self.kubelet = self.folder / suite_name(), self.folder / kubelet_name()
 
     def path(self, name):
         return self.folder / name

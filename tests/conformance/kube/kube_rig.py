@@ -135,8 +135,8 @@ class KubeRig:
         ip("link", "add", "weir0", "netns", self.ns, "type", "veth", "peer", "name", "port0", "netns", self.ns_weir)
         for ns, dev in ((self.ns, "weir0"), (self.ns_weir, "port0")):
             # A DPDK port over af_packet gets frames as they are: checksummed, and no longer than the MTU.
-            subprocess.run(["ip", "netns", "exec", ns, "ethtool", "-K", dev, "tx", "off", "tso", "off", "gso", "off", "gro", "off"],
-                           check=True, capture_output=True, timeout=30)
+            subprocess.run(["ip", "netns", "exec", ns, "ethtool", "-K", dev, "tx", "off", "tso", "off", "gso", "off",
+                            "gro", "off"], check=True, capture_output=True, timeout=30)
             ip("-n", ns, "link", "set", dev, "up")
         ip("-n", self.ns, "link", "add", "pods", "type", "bridge")
         for dev, ip4, ip6 in (("weir0", TEST4 + "/24", TEST6 + "/64"), ("pods", PODS4 + "/16", PODS6 + "/64")):
@@ -147,8 +147,8 @@ class KubeRig:
             self.run(["sh", "-c", f"echo 1 >/proc/sys/net/{key}"])
 
     def _make_certificates(self):
-        names = ["DNS:localhost", "DNS:kubernetes", "DNS:kubernetes.default", "DNS:kubernetes.default.svc", "IP:127.0.0.1", "IP:::1",
-                 "IP:10.96.0.1", f"IP:{PODS4}", f"IP:{PODS6}", f"IP:{TEST4}"]
+        names = ["DNS:localhost", "DNS:kubernetes", "DNS:kubernetes.default", "DNS:kubernetes.default.svc"]
+        names += [f"IP:{a}" for a in ("127.0.0.1", "::1", "10.96.0.1", PODS4, PODS6, TEST4)]
         certs = self.dir / "pki"
         kube_certs.make_all(certs, names, {"admin": "/O=system:masters/CN=admin", "weir": "/CN=weir"})
         kube_certs.write_kubeconfig(self.admin, API, certs, "admin")
@@ -159,7 +159,7 @@ class KubeRig:
                              "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
                              "--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
                              "--initial-cluster=rig=http://127.0.0.1:2380", "--log-level=warn"])
-        self.wait_for("etcd", 60, lambda: self.run(["curl", "-sf", "-m", "2", "http://127.0.0.1:2379/health"], check=False).returncode == 0)
+        self.wait_for("etcd", 60, lambda: self._answers("http://127.0.0.1:2379/health"))
 
     def start_apiserver(self):
         pki = self.dir / "pki"
@@ -178,8 +178,10 @@ class KubeRig:
             self.programs.path("kube-controller-manager"), f"--kubeconfig={self.admin}", f"--controllers={','.join(CONTROLLERS)}",
             "--leader-elect=false", f"--service-account-private-key-file={self.dir}/pki/sa.key", "--bind-address=127.0.0.1",
             "--secure-port=10257", "--profiling=false"])
-        self.wait_for("manager", 120, lambda: self.run(["curl", "-skf", "-m", "2", "https://127.0.0.1:10257/healthz"],
-                                                    check=False).returncode == 0)
+        self.wait_for("manager", 120, lambda: self._answers("https://127.0.0.1:10257/healthz"))
+
+    def _answers(self, url):
+        return self.run(["curl", "-skf", "-m", "2", url], check=False).returncode == 0
 
     def start_kubelet(self):
         folder = self.dir / "pods"
@@ -263,7 +265,8 @@ subjects:
 
     def run(self, argv, check=True, timeout=120, **kw):
         """Runs a command where the tests are: the API server is at 127.0.0.1, Gateways and Pods can be reached."""
-        done = subprocess.run(["ip", "netns", "exec", self.ns, *map(str, argv)], capture_output=True, text=True, timeout=timeout, **kw)
+        done = subprocess.run(["ip", "netns", "exec", self.ns, *map(str, argv)], capture_output=True, text=True,
+                              timeout=timeout, **kw)
         if check and done.returncode != 0:
             raise RigError(f"{' '.join(map(str, argv))} ended with {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
         return done
@@ -314,8 +317,9 @@ subjects:
         """Waits until a program of ours is ready; raises RigError with the end of its log."""
         end = time.monotonic() + seconds
         while not is_ready():
+            log = f"the end of {self.procs.log(name)}:\n{self.procs.tail(name)}"
             if self.procs.pid(name) is None:
-                raise RigError(f"{name} ended; the end of {self.procs.log(name)}:\n{self.procs.tail(name)}")
+                raise RigError(f"{name} ended; {log}")
             if time.monotonic() > end:
-                raise RigError(f"{name} was not ready within {seconds} s; the end of {self.procs.log(name)}:\n{self.procs.tail(name)}")
+                raise RigError(f"{name} was not ready within {seconds} s; {log}")
             time.sleep(0.1)

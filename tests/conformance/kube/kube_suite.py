@@ -48,7 +48,8 @@ def print_table(results, file=sys.stdout):
     for r in sorted(shown, key=lambda r: (("FAIL", "PASS", "SKIP").index(r.outcome), r.name)):
         print(f"  {words[r.outcome]:8} {r.name:68} {r.reason or f'{r.seconds:.1f} s'}", file=file)
     n = collections.Counter(r.outcome for r in shown)
-    print(f"conformance: {n['PASS']} passed, {n['FAIL']} failed, {n['SKIP']} skipped, {len(results) - len(shown)} not asked for", file=file)
+    others = len(results) - len(shown)
+    print(f"conformance: {n['PASS']} passed, {n['FAIL']} failed, {n['SKIP']} skipped, {others} not asked for", file=file)
 
 
 def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), say=print):

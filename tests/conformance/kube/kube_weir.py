@@ -38,6 +38,8 @@ class Weir:
             raise RigError("; ".join(problems))
 
     def start(self):
+        """Ends a Weir that runs on the rig already."""
+        self.stop()
         self.start_dataplane()
         self.start_ctrl()
 
