@@ -3,7 +3,7 @@
  * The worker's loop, and how a worker is put together. Everything here runs
  * on the worker's own core; it meets the main lcore only at its two rings.
  *
- * One iteration: messages, packets in, timers, TCP (events, then segments),
+ * One iteration: a slice of what main asked for, packets in, timers, TCP (events, then segments),
  * packets out. The clock is read once, at its head.
  */
 #include "worker.h"
@@ -39,6 +39,7 @@
 #define TIMER_BUDGET 64
 #define TIMER_BUDGET_BUSY 8
 #define MSG_BUDGET 8	     /* messages per iteration */
+#define MSG_COST 16	     /* of a message, beside what is done in slices */
 #define HOUSEKEEPING_US 100000
 #define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
 #define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring */
@@ -64,6 +65,9 @@ struct worker {
 	struct stage_clock *stages; /* NULL: not wanted */
 	struct stage_clock stage_clock;
 	struct walk_job *walk; /* a list of connections that is being made, or NULL */
+	struct worker_msg task; /* the message that is being done, in slices; the next one waits */
+	bool has_task;
+	uint64_t worst_slice; /* cycles */
 	uint64_t tsc_start;
 	uint64_t tsc_mult; /* microseconds per cycle, times 2^32 */
 	uint64_t unix_offset_us; /* main: w, worker: r. What added to its time is the wall clock's */
@@ -133,19 +137,16 @@ static void walk(struct worker *w)
 	tell_main(w, WORKER_WALKED, job, job->id, 0);
 }
 
-static void on_message(struct worker *w, const struct worker_msg *m, uint64_t now)
+/* Begins what main asks for; task_done() when proxy_step() has said that nothing is left to do. */
+static void task_begin(struct worker *w, const struct worker_msg *m, uint64_t now)
 {
 	switch ((enum worker_msg_type)m->type) {
 	case WORKER_SNAPSHOT:
-		proxy_set_snapshot(w->proxy, m->ptr, now);
-		stat_inc(w->stats, WEIR_C_SNAPSHOT_SWAPS);
+		proxy_set_snapshot(w->proxy, m->ptr);
 		stat_set(w->stats, WEIR_G_SNAPSHOT_GENERATION, ((const struct weir_snapshot *)m->ptr)->generation);
-		tell_main(w, WORKER_SWAPPED, NULL, m->id, 0);
 		break;
 	case WORKER_ENDPOINTS:
 		upstream_set_endpoints(w->upstream, m->ptr, now);
-		stat_inc(w->stats, WEIR_C_ENDPOINT_SWAPS);
-		tell_main(w, WORKER_ENDPOINTS_TAKEN, m->ptr, m->id, m->version);
 		break;
 	case WORKER_DRAIN:
 		w->draining = true;
@@ -163,25 +164,77 @@ static void on_message(struct worker *w, const struct worker_msg *m, uint64_t no
 		break;
 	case WORKER_CAPTURE_STOP:
 		net_capture_stop(w->net);
-		tell_main(w, WORKER_CAPTURE_STOPPED, NULL, m->id, 0);
 		break;
 	default:
 		assert(!"message that main does not send");
 	}
 }
 
-static unsigned poll_messages(struct worker *w, uint64_t now)
+/* What main hears of it. */
+static void task_done(struct worker *w, const struct worker_msg *m)
 {
-	struct worker_msg m;
+	switch ((enum worker_msg_type)m->type) {
+	case WORKER_SNAPSHOT:
+		stat_inc(w->stats, WEIR_C_SNAPSHOT_SWAPS);
+		tell_main(w, WORKER_SWAPPED, NULL, m->id, 0);
+		break;
+	case WORKER_ENDPOINTS:
+		stat_inc(w->stats, WEIR_C_ENDPOINT_SWAPS);
+		tell_main(w, WORKER_ENDPOINTS_TAKEN, m->ptr, m->id, m->version);
+		break;
+	case WORKER_CAPTURE_STOP:
+		tell_main(w, WORKER_CAPTURE_STOPPED, NULL, m->id, 0);
+		break;
+	default:
+		break;
+	}
+}
+
+/* False: there is no message, or no room for what it is answered, so it waits. */
+static bool next_task(struct worker *w, uint64_t now)
+{
+	if (w->n_outbox >= OUTBOX_MAX / 2 || rte_ring_sc_dequeue_elem(w->wc.link.to_worker, &w->task, sizeof(w->task)) != 0)
+		return false;
+	w->has_task = true;
+	task_begin(w, &w->task, now);
+	return true;
+}
+
+/* Messages, in their order, each done before the next one begins; then balancers' tables. As far as the budget goes. */
+static unsigned run_slice(struct worker *w, uint64_t now)
+{
+	int budget = UPSTREAM_SLICE;
 	unsigned n = 0;
 
-	if (w->n_outbox)
-		flush_outbox(w);
-	/* An answer must fit: without room for it, the question waits. */
-	while (n < MSG_BUDGET && w->n_outbox < OUTBOX_MAX / 2 &&
-	       rte_ring_sc_dequeue_elem(w->wc.link.to_worker, &m, sizeof(m)) == 0) {
-		on_message(w, &m, now);
+	for (; n < MSG_BUDGET && budget > 0 && (w->has_task || next_task(w, now)); n++) {
+		budget -= MSG_COST;
+		if (!proxy_step(w->proxy, &budget, now))
+			return n + 1;
+		w->has_task = false;
+		task_done(w, &w->task);
+	}
+	if (budget > 0 && upstream_is_work_due(w->upstream, now)) {
+		upstream_work(w->upstream, &budget, now);
 		n++;
+	}
+	return n;
+}
+
+static unsigned serve_main(struct worker *w, uint64_t now)
+{
+	uint64_t tsc;
+	unsigned n;
+
+	if (unlikely(w->n_outbox))
+		flush_outbox(w);
+	if (likely(!w->has_task && rte_ring_empty(w->wc.link.to_worker) && !upstream_is_work_due(w->upstream, now)))
+		return 0;
+	tsc = rte_rdtsc();
+	n = run_slice(w, now);
+	tsc = rte_rdtsc() - tsc;
+	if (tsc > w->worst_slice) {
+		w->worst_slice = tsc;
+		stat_set(w->stats, WEIR_G_SLICE_MAX_US, (uint64_t)(((__uint128_t)tsc * w->tsc_mult) >> 32));
 	}
 	return n;
 }
@@ -468,7 +521,7 @@ static void rest(const struct worker *w, unsigned n_idle)
 /* All of an iteration: the number of things done. */
 static unsigned iterate(struct worker *w, uint64_t now)
 {
-	unsigned n = poll_messages(w, now);
+	unsigned n = serve_main(w, now);
 	unsigned n_rx;
 
 	stage_enter(w->stages, WEIR_STAGE_RX);

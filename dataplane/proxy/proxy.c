@@ -172,15 +172,20 @@ void proxy_destroy(struct proxy *p, uint64_t now_us)
 
 /* -- snapshots */
 
-void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us)
+void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s)
 {
 	const struct weir_snapshot *old = p->current;
 
 	p->current = s;
-	listeners_update(p, s, now_us);
-	upstream_retain(p->cfg.upstream, s, now_us);
+	listeners_begin(p);
+	upstream_retain(p->cfg.upstream, s);
 	if (old)
 		p->cfg.release(p->cfg.release_ctx, old);
+}
+
+bool proxy_step(struct proxy *p, int *budget, uint64_t now_us)
+{
+	return listeners_step(p, budget, now_us) && upstream_step(p->cfg.upstream, budget, now_us);
 }
 
 /* -- listeners */
@@ -223,40 +228,79 @@ static void want(struct proxy *p, const struct weir_ip *addr, const struct weir_
 	}
 	l->header_ms = b->header_ms;
 	l->idle_ms = b->idle_ms;
-	l->is_wanted = true;
+	l->mark = p->listen_mark;
 }
 
-static void want_bind(struct proxy *p, const struct weir_bind *b)
+/* The k-th address of a bind; of the zero address there are as many as weir.yaml lists. */
+static void want_bind(struct proxy *p, const struct weir_bind *b, unsigned k)
 {
 	if (b->proto != WEIR_PROTO_HTTP) /* nothing else is spoken */
 		return;
-	if (!ip_is_any(&b->addr) || p->cfg.n_listen == 0) {
+	if (ip_is_any(&b->addr) && p->cfg.n_listen)
+		want(p, &p->cfg.listen[k], b);
+	else if (k == 0)
 		want(p, &b->addr, b);
-		return;
-	}
-	for (unsigned i = 0; i < p->cfg.n_listen; i++)
-		want(p, &p->cfg.listen[i], b);
 }
 
-void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us)
+void listeners_begin(struct proxy *p)
+{
+	p->listen_phase = LISTEN_OPEN;
+	p->listen_at = 0;
+	p->listen_mark = !p->listen_mark;
+}
+
+/* True: all that the snapshot asks for are open. */
+static bool open_wanted(struct proxy *p, int *budget)
+{
+	unsigned n_each = p->cfg.n_listen ? p->cfg.n_listen : 1;
+
+	for (uint32_t n = snapshot_count(p->current, BINDS) * n_each; p->listen_at < n; p->listen_at++) {
+		if (*budget <= 0)
+			return false;
+		want_bind(p, snapshot_bind(p->current, p->listen_at / n_each), p->listen_at % n_each);
+		*budget -= (int)(COST_LISTEN + p->n_listening / 8); /* all places are looked through */
+	}
+	return true;
+}
+
+/* True: those that it does not ask for are closed. */
+static bool close_unwanted(struct proxy *p, int *budget, uint64_t now_us)
+{
+	for (; p->listen_at < p->n_listening; p->listen_at++) {
+		struct listening *l = &p->listening[p->listen_at];
+
+		if (*budget <= 0)
+			return false;
+		*budget -= 1;
+		if (!l->l || l->mark == p->listen_mark)
+			continue;
+		tcp_unlisten(l->l, now_us);
+		l->l = NULL;
+		l->header_ms = l->idle_ms = 0;
+		*budget -= COST_LISTEN;
+	}
+	return true;
+}
+
+bool listeners_step(struct proxy *p, int *budget, uint64_t now_us)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < p->n_listening; i++)
-		p->listening[i].is_wanted = false;
-	for (uint32_t i = 0; i < snapshot_count(s, BINDS); i++)
-		want_bind(p, snapshot_bind(s, i));
-	for (unsigned i = 0; i < p->n_listening; i++) {
-		struct listening *l = &p->listening[i];
-
-		if (l->l && !l->is_wanted) {
-			tcp_unlisten(l->l, now_us);
-			l->l = NULL;
-			l->header_ms = l->idle_ms = 0;
-		}
-		n += l->l != NULL;
+	if (p->listen_phase == LISTEN_DONE)
+		return true;
+	if (p->listen_phase == LISTEN_OPEN) {
+		if (!open_wanted(p, budget))
+			return false;
+		p->listen_phase = LISTEN_CLOSE;
+		p->listen_at = 0;
 	}
+	if (!close_unwanted(p, budget, now_us))
+		return false;
+	p->listen_phase = LISTEN_DONE;
+	for (unsigned i = 0; i < p->n_listening; i++)
+		n += p->listening[i].l != NULL;
 	stat_set(p->stats, WEIR_G_LISTENERS, n);
+	return true;
 }
 
 /* -- drain */
@@ -270,7 +314,7 @@ void proxy_drain(struct proxy *p, uint64_t now_us)
 	drain_slice(p, now_us);
 	if (p->n_clients == 0)
 		mirrors_end(p, now_us);
-	upstream_drain(p->cfg.upstream, now_us);
+	upstream_drain(p->cfg.upstream);
 }
 
 bool proxy_is_idle(const struct proxy *p)

@@ -77,10 +77,16 @@ struct proxy *proxy_create(const struct proxy_config *config);
 void proxy_destroy(struct proxy *p, uint64_t now_us);
 
 /*
- * Serves this snapshot from now on: opens and closes listeners by the
- * difference, tells upstream which backends to keep, releases the old one.
+ * Serves this snapshot from now on, and releases the old one. What follows from it, listeners
+ * that open and close, and upstream's backends, is proxy_step()'s; so it is with a drain.
  */
-void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
+void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s);
+
+/*
+ * Goes on with what proxy_set_snapshot(), proxy_drain() or upstream_set_endpoints() began, within a budget as upstream.h
+ * has it. True: it is done, or nothing was; none of them may be called before.
+ */
+bool proxy_step(struct proxy *p, int *budget, uint64_t now_us);
 
 /* What added to now_us is the wall clock's time, in microseconds since 1970: for Date. Cheap; to be called now and then. */
 void proxy_set_clock(struct proxy *p, uint64_t unix_offset_us);

@@ -25,8 +25,9 @@
 #define REQUEST_ID_LEN 32
 #define MAX_INTERIM 16		  /* 1xx responses to one request */
 #define ANSWER_ROOM 4096	  /* a request is begun only if this much of an answer fits */
-#define DRAIN_SLICE 128		  /* clients that the drain looks at in one go */
-#define DRAIN_EVERY_US 1000
+#define DRAIN_SLICE 32		  /* clients that the drain looks at in one go: each may send a segment */
+#define DRAIN_EVERY_US 250
+#define COST_LISTEN 16 /* to open or close a listener, in the units of a budget (upstream.h) */
 #define TUNNELS_END_MS 2000	  /* that long before its end, or a tenth of its time, a drain closes tunnels */
 #define DRAIN_LATE_MS 1000	  /* for the first request of a client whose handshake was under way when the drain began */
 /* What a request takes along of its filters: those of its rule and those of its split. */
@@ -191,8 +192,10 @@ struct listening {
 	uint32_t header_ms, idle_ms; /* of the bind; 0: not set */
 	struct weir_ip addr;
 	uint16_t port;
-	bool is_wanted;
+	uint8_t mark; /* as proxy.listen_mark: the snapshot asks for it */
 };
+
+enum listen_phase { LISTEN_DONE, LISTEN_OPEN, LISTEN_CLOSE };
 
 struct proxy {
 	struct proxy_config cfg;
@@ -229,6 +232,8 @@ struct proxy {
 	uint64_t tunnels_end_us; /* when that begins */
 	struct access_log log;
 	const struct weir_snapshot *current; /* NULL: none yet */
+	uint8_t listen_phase, listen_mark; /* of listeners_step() */
+	uint32_t listen_at;
 	unsigned n_listening; /* places in use, or once used */
 	struct listening listening[PROXY_MAX_LISTENERS];
 };
@@ -245,8 +250,9 @@ static inline void proxy_count_relays(struct proxy *p)
 uint64_t proxy_random(struct proxy *p);
 /* The value of Date; good until the next call. */
 struct slice proxy_date(struct proxy *p, uint64_t now_us);
-/* Opens and closes listeners so that they fit the snapshot. */
-void listeners_update(struct proxy *p, const struct weir_snapshot *s, uint64_t now_us);
+/* Opens and closes listeners so that they fit the snapshot, in slices; see proxy_step(). */
+void listeners_begin(struct proxy *p);
+bool listeners_step(struct proxy *p, int *budget, uint64_t now_us);
 
 /* ahead.c: what tcp_run() tells before it delivers events of these connections */
 void proxy_look_ahead(void *ctx, struct tcp_conn *const *conns, unsigned n);

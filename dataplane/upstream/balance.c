@@ -35,19 +35,24 @@ bool endpoint_is_tried(const struct endpoint *e, const struct upstream_tried *tr
 	return false;
 }
 
+enum endpoint_level endpoint_level(uint8_t flags, bool is_ejected)
+{
+	if ((flags & WEIR_EP_READY) && !(flags & WEIR_EP_TERMINATING))
+		return is_ejected ? LEVEL_EJECTED : LEVEL_HEALTHY;
+	return flags & WEIR_EP_SERVING ? LEVEL_LEAVING : LEVEL_UNUSABLE;
+}
+
 void endpoint_set_level(struct endpoint *e)
 {
-	if ((e->flags & WEIR_EP_READY) && !(e->flags & WEIR_EP_TERMINATING))
-		e->level = e->is_ejected ? LEVEL_EJECTED : LEVEL_HEALTHY;
-	else
-		e->level = e->flags & WEIR_EP_SERVING ? LEVEL_LEAVING : LEVEL_UNUSABLE;
+	for (unsigned i = 0; i < 2; i++)
+		e->in[i].level = endpoint_level(e->in[i].flags, e->is_ejected);
 }
 
 struct endpoint *balance_at(struct upstream *u, const struct backend *b, const struct choice *c, uint32_t place)
 {
 	struct endpoint *e = &u->endpoints[place];
 
-	return e->backend == b && e->level == LEVEL_HEALTHY && !endpoint_is_tried(e, c->tried) ? e : NULL;
+	return e->backend == b && listed(b, e)->level == LEVEL_HEALTHY && !endpoint_is_tried(e, c->tried) ? e : NULL;
 }
 
 uint32_t balance_share(const struct backend *b, struct endpoint *e, uint64_t now_us)
@@ -66,12 +71,13 @@ uint32_t balance_share(const struct backend *b, struct endpoint *e, uint64_t now
 
 static struct endpoint *pick_plain(struct backend *b, const struct upstream_tried *tried, enum endpoint_level level)
 {
-	struct endpoint *e = b->turn ? b->turn : b->endpoints;
+	struct endpoint *e = b->turn ? b->turn : b->list.first;
 
-	for (uint32_t i = 0; i < b->n_endpoints; i++) {
-		struct endpoint *next = e->next ? e->next : b->endpoints;
+	for (uint32_t i = 0; i < b->list.n; i++) {
+		const struct listed *l = listed(b, e);
+		struct endpoint *next = l->next ? l->next : b->list.first;
 
-		if (e->level <= level && !endpoint_is_tried(e, tried)) {
+		if (l->level <= level && !endpoint_is_tried(e, tried)) {
 			b->turn = next;
 			return e;
 		}
@@ -86,11 +92,11 @@ struct endpoint *balance_pick(struct upstream *u, struct backend *b, const struc
 
 	if (b->table.algo)
 		e = b->table.algo->pick(u, b, c);
-	if (!e && b->n_ready)
+	if (!e && b->list.n_ready)
 		e = pick_plain(b, c->tried, LEVEL_HEALTHY);
 	if (!e && b->n_ejected)
 		e = pick_plain(b, c->tried, LEVEL_EJECTED);
-	if (!e && b->n_leaving)
+	if (!e && b->list.n_leaving)
 		e = pick_plain(b, c->tried, LEVEL_LEAVING);
 	return e;
 }
@@ -101,7 +107,7 @@ static const struct balance_algo *algo_of(const struct backend *b)
 {
 	switch ((enum weir_balance)b->set.balance) {
 	case WEIR_BALANCE_ROUND_ROBIN:
-		return b->has_weights || b->set.slow_start_ms ? &balance_weighted : NULL;
+		return b->list.has_weights || b->set.slow_start_ms ? &balance_weighted : NULL;
 	case WEIR_BALANCE_LEAST_REQUEST:
 		return &balance_least;
 	case WEIR_BALANCE_RANDOM:
@@ -133,26 +139,21 @@ static void build_drop(struct upstream *u, struct backend *b)
 }
 
 /* Candidates are the ready ones, be they ejected or not: ejections pass, and need no new table. */
-static bool is_candidate(const struct endpoint *e)
-{
-	return e->level <= LEVEL_EJECTED;
-}
-
 const struct endpoint *build_next(struct build *w)
 {
 	const struct endpoint *e = w->next;
+	const struct listed *l = listed(w->b, e);
 
-	while (e && !is_candidate(e))
-		e = e->next;
-	w->next = e ? e->next : NULL;
-	return e;
+	w->next = l->next;
+	__builtin_prefetch(l->next);
+	return l->level <= LEVEL_EJECTED ? e : NULL;
 }
 
 static bool build_begin(struct upstream *u, struct backend *b)
 {
 	struct build *w = &u->build;
 
-	*w = (struct build){.b = b, .algo = algo_of(b), .next = b->endpoints, .n = b->n_ready};
+	*w = (struct build){.b = b, .algo = algo_of(b), .next = b->list.first, .n = b->list.n_ready};
 	if (w->algo->begin(u, w))
 		return true;
 	build_drop(u, b);
@@ -171,10 +172,11 @@ static void build_done(struct upstream *u)
 }
 
 /* Goes on with the backend's table. True: nothing is left to do for it. */
-static bool build_step(struct upstream *u, struct backend *b)
+static bool build_step(struct upstream *u, struct backend *b, int *budget)
 {
 	if (u->build.b != b) {
-		if (!algo_of(b) || b->n_ready == 0) {
+		*budget -= COST_TABLE;
+		if (!algo_of(b) || b->list.n_ready == 0) {
 			table_free(u, &b->table);
 			return true;
 		}
@@ -186,55 +188,58 @@ static bool build_step(struct upstream *u, struct backend *b)
 			}
 		}
 	}
+	*budget -= u->build.algo->cost;
 	if (!u->build.algo->step(u, &u->build))
 		return false;
+	*budget -= COST_TABLE;
 	build_done(u);
 	return true;
 }
 
 /* -- work in slices */
 
-void balance_queue(struct upstream *u, struct backend *b)
+/* It is due at once: a small table is ready in the iteration that found it missing. */
+void balance_queue(struct upstream *u, struct backend *b, uint64_t now_us)
 {
+	if (u->work_at_us == NEVER)
+		u->work_at_us = now_us;
 	if (b->is_queued)
 		return;
 	b->is_queued = true;
-	b->next_queued = NULL;
-	if (u->queue)
-		u->queue_tail->next_queued = b;
-	else
-		u->queue = b;
-	u->queue_tail = b;
+	TAILQ_INSERT_TAIL(&u->queue, b, queued);
 }
 
-void balance_work(struct upstream *u, unsigned n_steps, uint64_t now_us)
+static void unqueue(struct upstream *u, struct backend *b)
 {
-	while (u->queue && n_steps--) {
-		struct backend *b = u->queue;
+	if (b->is_queued)
+		TAILQ_REMOVE(&u->queue, b, queued);
+	b->is_queued = false;
+}
 
-		if (b->needs_table)
-			b->needs_table = !build_step(u, b);
-		else if (b->needs_scan)
+bool upstream_is_work_due(const struct upstream *u, uint64_t now_us)
+{
+	return u->work_at_us <= now_us;
+}
+
+void upstream_work(struct upstream *u, int *budget, uint64_t now_us)
+{
+	struct backend *b;
+
+	while (*budget > 0 && (b = TAILQ_FIRST(&u->queue)) != NULL) {
+		*budget -= COST_LOOK;
+		if (b->needs_table) {
+			b->needs_table = !build_step(u, b, budget);
+		} else if (b->needs_scan) {
 			b->needs_scan = !outlier_scan(u, b, now_us);
-		if (b->needs_table || b->needs_scan)
-			continue;
-		b->is_queued = false;
-		u->queue = b->next_queued;
+			*budget -= COST_LOOK;
+		}
+		if (!b->needs_table && !b->needs_scan)
+			unqueue(u, b);
 	}
-	if (u->queue && !wheel_is_armed(&u->work))
-		wheel_arm(u->cfg.wheel, &u->work, u->cfg.wheel_kind, now_us + 1); /* the next tick, not this one */
+	u->work_at_us = TAILQ_EMPTY(&u->queue) ? NEVER : now_us + WORK_EVERY_US;
 }
 
 /* Who changes again and again goes behind those who wait: else its table, never complete, would keep theirs back. */
-static void queue_last(struct upstream *u, struct backend *b)
-{
-	if (u->queue == b && b->next_queued) {
-		u->queue = b->next_queued;
-		b->is_queued = false;
-	}
-	balance_queue(u, b);
-}
-
 void balance_changed(struct upstream *u, struct backend *b, uint64_t now_us)
 {
 	build_drop(u, b);
@@ -243,29 +248,16 @@ void balance_changed(struct upstream *u, struct backend *b, uint64_t now_us)
 	b->needs_table = algo_of(b) != NULL;
 	if (!b->needs_table)
 		return;
-	queue_last(u, b);
-	if (!wheel_is_armed(&u->work))
-		wheel_arm(u->cfg.wheel, &u->work, u->cfg.wheel_kind, now_us + 1); /* the next tick, not this one */
+	if (TAILQ_FIRST(&u->queue) == b)
+		unqueue(u, b);
+	balance_queue(u, b, now_us);
 }
 
 void balance_forget(struct upstream *u, struct backend *b)
 {
-	struct backend **p = &u->queue;
-
 	build_drop(u, b);
 	table_free(u, &b->table);
 	if (u->scan.b == b)
 		u->scan.b = NULL;
-	if (!b->is_queued)
-		return;
-	u->queue_tail = NULL;
-	while (*p) {
-		if (*p == b)
-			*p = b->next_queued;
-		else {
-			u->queue_tail = *p;
-			p = &(*p)->next_queued;
-		}
-	}
-	b->is_queued = false;
+	unqueue(u, b);
 }

@@ -4,8 +4,8 @@
  * costs the same for two endpoints and for thousands, from a table, and the
  * steps that build the table.
  *
- * A table is built in small steps, a few of them at once and the rest from a
- * timer, so that no set, however large, stalls the worker. Until it is
+ * A table is built in small steps, slice by slice (upstream_work()), so that
+ * no set, however large, stalls the worker. Until it is
  * complete the one before it serves, or, if there is none, plain round robin, which
  * needs none. A table names endpoints by their place among all of the worker's; whoever
  * reads it asks whether that one still belongs to the backend.
@@ -31,10 +31,11 @@ struct choice {
 struct balance_algo {
 	/* Takes the memory for a table of the build's candidates. False: there is not enough. */
 	bool (*begin)(struct upstream *u, struct build *w);
-	/* One step, some tens of nanoseconds. True: it was the last one. */
+	/* One step. True: it was the last one. */
 	bool (*step)(struct upstream *u, struct build *w);
 	/* An endpoint of the backend's table that is healthy and was not tried; NULL: none was found in a bounded number of looks. */
 	struct endpoint *(*pick)(struct upstream *u, struct backend *b, const struct choice *c);
+	int cost; /* of a step, in the units of a budget */
 };
 
 struct table {
@@ -49,7 +50,7 @@ struct build {
 	const struct balance_algo *algo;
 	struct table table;
 	struct paged scratch;
-	const struct endpoint *next; /* of the backend's list */
+	const struct endpoint *next; /* of the backend's list; NULL: it has ended */
 	uint32_t n;		     /* candidates */
 	uint8_t phase;
 	uint32_t i, j, k; /* what the phases count */
@@ -64,13 +65,12 @@ struct endpoint *balance_pick(struct upstream *u, struct backend *b, const struc
 void balance_changed(struct upstream *u, struct backend *b, uint64_t now_us);
 /* The backend goes. */
 void balance_forget(struct upstream *u, struct backend *b);
-/* Something waits for balance_work(), which goes on with it a little; now or from its timer. */
-void balance_queue(struct upstream *u, struct backend *b);
-void balance_work(struct upstream *u, unsigned n_steps, uint64_t now_us);
+/* The backend needs a table or a scan, which upstream_work() makes. */
+void balance_queue(struct upstream *u, struct backend *b, uint64_t now_us);
 
 /* For the algorithms. */
 uint64_t balance_random64(struct upstream *u);
-/* The next candidate of the build; NULL: all were met. */
+/* The next endpoint of the build's list (while next is not NULL: else all were met); NULL: it is no candidate. */
 const struct endpoint *build_next(struct build *w);
 /* The endpoint at a place if it is the backend's, healthy and not tried; else NULL. */
 struct endpoint *balance_at(struct upstream *u, const struct backend *b, const struct choice *c, uint32_t place);

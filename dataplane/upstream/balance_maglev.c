@@ -15,6 +15,7 @@
 #define NONE UINT32_MAX
 #define FULL_WEIGHT 65535u
 #define FILL_AT_ONCE 16
+#define TAKE_AT_ONCE 8
 
 struct turn {
 	uint32_t place, slot, skip;
@@ -49,13 +50,16 @@ static bool clear(struct build *w)
 /* One more endpoint. True: that was all. */
 static bool line_up(struct upstream *u, struct build *w)
 {
-	const struct endpoint *e = build_next(w);
+	const struct endpoint *e;
 	struct turn *t;
 	uint64_t weight;
 
-	if (!e)
+	if (!w->next)
 		return true;
-	weight = (uint64_t)e->weight * FULL_WEIGHT / w->b->max_weight;
+	e = build_next(w);
+	if (!e)
+		return false;
+	weight = (uint64_t)listed(w->b, e)->weight * FULL_WEIGHT / w->b->list.max_weight;
 	t = paged_at(&w->scratch, w->i++, sizeof(*t));
 	*t = (struct turn){.place = (uint32_t)(e - u->endpoints), .weight = (uint16_t)(weight ? weight : 1)};
 	t->slot = (uint32_t)(endpoint_hash(e, 1) % w->table.n);
@@ -87,9 +91,17 @@ static bool take(struct build *w)
 	return false;
 }
 
+static bool take_some(struct build *w)
+{
+	for (unsigned k = 0; k < TAKE_AT_ONCE; k++)
+		if (take(w))
+			return true;
+	return false;
+}
+
 static bool step(struct upstream *u, struct build *w)
 {
-	bool is_done = w->phase == 0 ? clear(w) : w->phase == 1 ? line_up(u, w) : take(w);
+	bool is_done = w->phase == 0 ? clear(w) : w->phase == 1 ? line_up(u, w) : take_some(w);
 
 	if (!is_done)
 		return false;
@@ -111,4 +123,4 @@ static struct endpoint *pick(struct upstream *u, struct backend *b, const struct
 	return NULL;
 }
 
-const struct balance_algo balance_maglev = {begin, step, pick};
+const struct balance_algo balance_maglev = {begin, step, pick, 4};

@@ -32,11 +32,13 @@ static bool begin(struct upstream *u, struct build *w)
 /* Weights, and their sum: the mean weight times n, as which each entry counts when it is full. */
 static bool fill(struct upstream *u, struct build *w)
 {
-	const struct endpoint *e = build_next(w);
+	if (w->next) {
+		const struct endpoint *e = build_next(w);
+		uint64_t weight = e ? listed(w->b, e)->weight : 0;
 
-	if (e) {
-		w->sum += e->weight;
-		*at(&w->table, w->i++) = (struct entry){(uint64_t)e->weight * w->n, (uint32_t)(e - u->endpoints), NO_ALIAS};
+		w->sum += weight;
+		if (e)
+			*at(&w->table, w->i++) = (struct entry){weight * w->n, (uint32_t)(e - u->endpoints), NO_ALIAS};
 		return false;
 	}
 	w->phase++;
@@ -129,8 +131,8 @@ static struct endpoint *pick_least(struct upstream *u, struct backend *b, const 
 
 	if (!y)
 		return x;
-	return (uint64_t)(y->n_conns - y->n_idle) * x->weight < (uint64_t)(x->n_conns - x->n_idle) * y->weight ? y : x;
+	return (uint64_t)(y->n_conns - y->n_idle) * listed(b, x)->weight < (uint64_t)(x->n_conns - x->n_idle) * listed(b, y)->weight ? y : x;
 }
 
-const struct balance_algo balance_random = {begin, step, pick};
-const struct balance_algo balance_least = {begin, step, pick_least};
+const struct balance_algo balance_random = {begin, step, pick, 1};
+const struct balance_algo balance_least = {begin, step, pick_least, 1};

@@ -42,11 +42,13 @@ static bool add(struct upstream *u, struct build *w)
 	const struct endpoint *e;
 
 	if (w->j == 0) {
+		if (!w->next)
+			return true;
 		e = build_next(w);
 		if (!e)
-			return true;
+			return false;
 		w->k = (uint32_t)(e - u->endpoints);
-		w->j = (uint32_t)((uint64_t)e->weight * w->sum / w->b->max_weight);
+		w->j = (uint32_t)((uint64_t)listed(w->b, e)->weight * w->sum / w->b->list.max_weight);
 		w->j = w->j ? w->j : 1;
 	}
 	e = &u->endpoints[w->k];
@@ -123,4 +125,4 @@ static struct endpoint *pick(struct upstream *u, struct backend *b, const struct
 	return NULL;
 }
 
-const struct balance_algo balance_ring = {begin, step, pick};
+const struct balance_algo balance_ring = {begin, step, pick, 3};

@@ -31,7 +31,7 @@ static bool is_before(uint64_t a, uint64_t b)
 
 static uint64_t stride(const struct backend *b, struct endpoint *e, uint64_t now_us)
 {
-	uint64_t n = STRIDE_ONE / ((uint64_t)e->weight * balance_share(b, e, now_us));
+	uint64_t n = STRIDE_ONE / ((uint64_t)listed(b, e)->weight * balance_share(b, e, now_us));
 
 	return n ? n : 1;
 }
@@ -73,12 +73,15 @@ static bool begin(struct upstream *u, struct build *w)
 
 static bool step(struct upstream *u, struct build *w)
 {
-	const struct endpoint *e = build_next(w);
+	const struct endpoint *e;
 
-	if (!e)
+	if (!w->next)
 		return true;
+	e = build_next(w);
+	if (!e)
+		return false;
 	push(&w->table, (struct entry){.place = (uint32_t)(e - u->endpoints),
-				       .deadline = balance_random64(u) % (STRIDE_ONE / ((uint64_t)e->weight * 1000) + 1)});
+				       .deadline = balance_random64(u) % (STRIDE_ONE / ((uint64_t)listed(w->b, e)->weight * 1000) + 1)});
 	return false;
 }
 
@@ -90,7 +93,7 @@ static struct endpoint *pick(struct upstream *u, struct backend *b, const struct
 		struct endpoint *who = &u->endpoints[top.place];
 
 		/* who cannot serve now pays for its turn, too: it will not claim all of them at once */
-		top.deadline += who->backend == b ? stride(b, who, c->now_us) : STRIDE_ONE / 1000;
+		top.deadline += who->backend == b && listed(b, who)->is_in ? stride(b, who, c->now_us) : STRIDE_ONE / 1000;
 		sift_down(&b->table, top);
 		if (e)
 			return e;
@@ -98,4 +101,4 @@ static struct endpoint *pick(struct upstream *u, struct backend *b, const struct
 	return NULL;
 }
 
-const struct balance_algo balance_weighted = {begin, step, pick};
+const struct balance_algo balance_weighted = {begin, step, pick, 4};

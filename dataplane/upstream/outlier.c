@@ -11,6 +11,7 @@
 #include "upstream/upstream_pvt.h"
 
 #define MILLION 1000000u
+#define RETURNING 255 /* the phase of a scan without settings to judge by */
 #define LEAST_JUDGED 5 /* endpoints with enough requests: a mean of fewer says nothing */
 
 bool outlier_is_on(const struct settings *s)
@@ -46,9 +47,9 @@ static void eject(struct upstream *u, struct endpoint *e, enum weir_counter coun
 	uint64_t us;
 
 	e->failures = 0;
-	if (e->level != LEVEL_HEALTHY)
+	if (listed(b, e)->level != LEVEL_HEALTHY)
 		return;
-	if (b->n_ejected + 1 >= b->n_ready || (uint64_t)(b->n_ejected + 1) * 100 > (uint64_t)b->n_ready * b->set.max_ejected_percent) {
+	if (b->n_ejected + 1 >= b->list.n_ready || (uint64_t)(b->n_ejected + 1) * 100 > (uint64_t)b->list.n_ready * b->set.max_ejected_percent) {
 		stat_inc(u->stats, WEIR_C_EJECTIONS_WITHHELD);
 		return;
 	}
@@ -74,19 +75,18 @@ void outlier_result(struct upstream *u, struct endpoint *e, bool is_ok, uint64_t
 		return;
 	if (b->window_end_us) {
 		b->needs_scan = true;
-		balance_queue(u, b);
-		balance_work(u, 0, now_us);
+		balance_queue(u, b, now_us);
 	}
 	b->window_end_us = now_us + (uint64_t)b->set.success_window_ms * 1000;
 }
 
 /* The first phase: how each did in the window that has ended. */
-static void count(struct scan *s, struct endpoint *e, uint32_t least_requests)
+static void count(struct scan *s, const struct backend *b, struct endpoint *e)
 {
 	uint64_t n = (uint64_t)e->n_ok + e->n_failed;
 
 	e->rate = UINT32_MAX;
-	if (n >= least_requests && e->level == LEVEL_HEALTHY) {
+	if (n >= b->set.success_requests && listed(b, e)->level == LEVEL_HEALTHY) {
 		e->rate = (uint32_t)((uint64_t)e->n_ok * MILLION / n);
 		s->n++;
 		s->sum += e->rate;
@@ -110,29 +110,47 @@ static bool is_outlier(const struct scan *s, uint32_t rate)
 	return rate < s->mean && (s->mean - rate) * (s->mean - rate) > s->limit;
 }
 
-bool outlier_scan(struct upstream *u, struct backend *b, uint64_t now_us)
+/* Nobody judges any more: those who are ejected come back. */
+static bool return_all(struct upstream *u, struct backend *b, uint64_t now_us)
 {
 	struct scan *s = &u->scan;
+	struct endpoint *e = s->next;
 
-	if (!outlier_is_on(&b->set)) { /* not any more */
+	if (!e || !b->n_ejected) {
 		s->b = NULL;
 		return true;
 	}
-	if (s->b != b)
-		*s = (struct scan){.b = b, .next = b->endpoints};
+	s->next = listed(b, e)->next;
+	outlier_return(u, e, now_us);
+	return false;
+}
+
+bool outlier_scan(struct upstream *u, struct backend *b, uint64_t now_us)
+{
+	struct scan *s = &u->scan;
+	bool is_on = outlier_is_on(&b->set);
+
+	if (s->b != b || (s->phase == RETURNING) == is_on)
+		*s = (struct scan){.b = b, .next = b->list.first, .phase = is_on ? 0 : RETURNING};
+	if (!is_on)
+		return return_all(u, b, now_us);
+	if (!b->set.success_window_ms) { /* not by rates any more */
+		s->b = NULL;
+		return true;
+	}
 	if (s->next) {
 		struct endpoint *e = s->next;
 
-		s->next = e->next;
+		s->next = listed(b, e)->next;
 		if (s->phase == 0)
-			count(s, e, b->set.success_requests);
+			count(s, b, e);
 		else if (is_outlier(s, e->rate))
 			eject(u, e, WEIR_C_EJECTIONS_BY_RATE, now_us);
 		return false;
 	}
 	if (s->phase++ == 0 && s->n >= LEAST_JUDGED) {
 		set_bounds(s, b->set.success_deviations);
-		s->next = b->endpoints;
+		s->next = b->list.first;
 		return false;
 	}
 	s->b = NULL;

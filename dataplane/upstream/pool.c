@@ -34,7 +34,7 @@ static void unlink_idle(struct upstream *u, struct upstream_conn *uc)
 void endpoint_free(struct upstream *u, struct endpoint *ep)
 {
 	assert(ep->n_conns == 0 && !ep->idle && !ep->is_ejected);
-	ep->next = u->free_endpoints;
+	ep->in[0].next = u->free_endpoints;
 	u->free_endpoints = ep;
 	u->n_free_endpoints++;
 }
@@ -51,14 +51,13 @@ void conn_free(struct upstream *u, struct upstream_conn *uc)
 	ep->n_conns--;
 	if (ep->backend)
 		ep->backend->n_conns--;
-	if (ep->cap)
-		cap_add(ep->cap, -1);
+	if (endpoint_cap(ep))
+		cap_add(endpoint_cap(ep), -1);
 	if (!ep->backend && ep->n_conns == 0)
 		endpoint_free(u, ep);
 }
 
-/* An idle connection ends. */
-static void evict(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
+void pool_evict(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
 	unlink_idle(u, uc);
 	stat_inc(u->stats, WEIR_C_UPSTREAM_EVICTED);
@@ -88,7 +87,7 @@ void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now
 	if (uc->state == UC_IDLE) {
 		/* What is told may have been read before it went idle: only what is there now makes it unfit. */
 		if (!uc->tcp || tcp_readable(c) || tcp_is_eof(c))
-			evict(uc->u, uc, now_us);
+			pool_evict(uc->u, uc, now_us);
 		return;
 	}
 	if (events & TCP_EV_CONNECTED)
@@ -99,7 +98,7 @@ void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now
 void pool_on_timer(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
 	assert(uc->state == UC_IDLE);
-	evict(u, uc, now_us);
+	pool_evict(u, uc, now_us);
 }
 
 struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_t now_us)
@@ -108,7 +107,7 @@ struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_
 		struct upstream_conn *uc = ep->idle;
 
 		if (tcp_readable(uc->tcp) || tcp_is_eof(uc->tcp)) { /* its event is on the way */
-			evict(u, uc, now_us);
+			pool_evict(u, uc, now_us);
 			continue;
 		}
 		unlink_idle(u, uc);
@@ -122,7 +121,7 @@ struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_
 void pool_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
 	struct endpoint *ep = uc->ep;
-	uint32_t idle_ms = ep->cap && u->cfg.idle_ms > CAPPED_IDLE_MS ? CAPPED_IDLE_MS : u->cfg.idle_ms;
+	uint32_t idle_ms = endpoint_cap(ep) && u->cfg.idle_ms > CAPPED_IDLE_MS ? CAPPED_IDLE_MS : u->cfg.idle_ms;
 
 	uc->state = UC_IDLE;
 	uc->event = NULL;
@@ -140,9 +139,9 @@ void pool_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 void pool_close(struct upstream *u, struct endpoint *ep, uint32_t max, uint64_t now_us)
 {
 	while (ep->idle && max--) {
-		bool is_last = ep->n_conns == 1; /* evict() may free ep with it */
+		bool is_last = ep->n_conns == 1; /* pool_evict() may free ep with it */
 
-		evict(u, ep->idle, now_us);
+		pool_evict(u, ep->idle, now_us);
 		if (is_last)
 			return;
 	}
@@ -154,7 +153,7 @@ void pool_close_any(struct upstream *u, uint64_t now_us)
 		struct upstream_conn *uc = &u->conns[u->hand++ % u->n_fresh_conns];
 
 		if (uc->state == UC_IDLE) {
-			evict(u, uc, now_us);
+			pool_evict(u, uc, now_us);
 			return;
 		}
 	}
@@ -162,11 +161,11 @@ void pool_close_any(struct upstream *u, uint64_t now_us)
 
 void pool_close_of(struct upstream *u, struct backend *b, uint64_t now_us)
 {
-	struct endpoint *e = b->endpoints;
+	struct endpoint *e = b->list.first;
 
-	for (unsigned i = 0; i < HAND_STEPS && e; i++, e = e->next)
+	for (unsigned i = 0; i < HAND_STEPS && e; i++, e = listed(b, e)->next)
 		if (e->idle) {
-			evict(u, e->idle, now_us);
+			pool_evict(u, e->idle, now_us);
 			return;
 		}
 }

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Backends by id, their endpoints, and connections handed out. All memory is taken at the start. */
+/* Backends by id, and connections handed out. All memory is taken at the start. */
 #include "upstream/upstream.h"
-
-#include <errno.h>
-#include <string.h>
 
 #include <rte_malloc.h>
 
-#include "snapshot/snapshot.h"
 #include "upstream/upstream_pvt.h"
 
 static bool allocate(struct upstream *u)
@@ -26,7 +22,7 @@ static bool allocate(struct upstream *u)
 	    pages_init(&u->pages, u->cfg.n_table_pages ? u->cfg.n_table_pages : 1) != 0)
 		return false;
 	for (uint32_t i = u->cfg.n_endpoints; i-- > 0;) {
-		u->endpoints[i].next = u->free_endpoints;
+		u->endpoints[i].in[0].next = u->free_endpoints;
 		u->free_endpoints = &u->endpoints[i];
 	}
 	for (uint32_t i = u->cfg.n_backends; i-- > 0;) {
@@ -54,9 +50,7 @@ static void on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 	struct upstream *u = ctx;
 	uintptr_t at = (uintptr_t)t;
 
-	if (t == &u->work)
-		balance_work(u, BUILD_STEPS, now_us);
-	else if (at >= (uintptr_t)u->conns && at < (uintptr_t)(u->conns + u->cfg.n_conns))
+	if (at >= (uintptr_t)u->conns && at < (uintptr_t)(u->conns + u->cfg.n_conns))
 		pool_on_timer(u, (struct upstream_conn *)(void *)t, now_us); /* its first field */
 	else
 		outlier_return(u, (struct endpoint *)(void *)t, now_us); /* likewise */
@@ -71,6 +65,8 @@ struct upstream *upstream_create(const struct upstream_config *config)
 	u->cfg = *config;
 	u->stats = config->stats;
 	u->prng = config->seed ? config->seed : 1;
+	u->work_at_us = NEVER;
+	TAILQ_INIT(&u->queue);
 	if (!allocate(u)) {
 		release(u);
 		return NULL;
@@ -81,263 +77,22 @@ struct upstream *upstream_create(const struct upstream_config *config)
 
 void upstream_destroy(struct upstream *u, uint64_t now_us)
 {
-	upstream_drain(u, now_us);
-	wheel_cancel(u->cfg.wheel, &u->work);
+	u->is_draining = true;
+	for (uint32_t i = 0; i < u->n_fresh_conns; i++)
+		if (u->conns[i].state == UC_IDLE)
+			pool_evict(u, &u->conns[i], now_us);
 	for (uint32_t i = 0; i < u->cfg.n_endpoints && u->n_ejected; i++)
 		outlier_return(u, &u->endpoints[i], now_us);
 	release(u);
 }
 
-/* -- backends and endpoints */
-
-static struct backend *find_backend(const struct upstream *u, uint64_t id)
+struct backend *backend_find(const struct upstream *u, uint64_t id)
 {
 	struct backend *b = u->buckets[id & u->bucket_mask];
 
 	while (b && b->id != id)
 		b = b->next;
 	return b;
-}
-
-static struct backend *add_backend(struct upstream *u, uint64_t id)
-{
-	struct backend *b = u->free_backends;
-
-	if (!b)
-		return NULL;
-	u->free_backends = b->next;
-	memset(b, 0, sizeof(*b));
-	b->id = id;
-	b->cc = u->cfg.backend_cc ? (uint8_t)u->cfg.backend_cc(u->cfg.backend_cc_ctx, id) : TCP_CC_DEFAULT;
-	b->next = u->buckets[id & u->bucket_mask];
-	u->buckets[id & u->bucket_mask] = b;
-	return b;
-}
-
-static int compare(const struct endpoint *e, const struct weir_endpoint *w)
-{
-	int order = memcmp(e->addr.b, w->addr.b, sizeof(e->addr.b));
-
-	return order ? order : (e->port > w->port) - (e->port < w->port);
-}
-
-/* No set lists it any more: idle connections go, busy ones finish. */
-static void let_go(struct upstream *u, struct endpoint *e, uint64_t now_us)
-{
-	affinity_remove(u, e);
-	outlier_return(u, e, now_us);
-	e->backend->n_conns -= e->n_conns;
-	e->backend = NULL;
-	if (e->n_conns == 0)
-		endpoint_free(u, e);
-	else
-		pool_close(u, e, UINT32_MAX, now_us);
-}
-
-static void set_values(struct backend *b, struct endpoint *e, const struct weir_endpoint *w, uint64_t now_us)
-{
-	bool was_ready = e->level <= LEVEL_EJECTED;
-
-	e->flags = w->flags;
-	e->weight = w->weight;
-	e->cc = b->cc;
-	endpoint_set_level(e);
-	if (b->endpoints->weight != w->weight)
-		b->has_weights = true;
-	b->n_leaving += e->level == LEVEL_LEAVING;
-	if (e->level > LEVEL_EJECTED)
-		return;
-	if (!was_ready && b->is_known)
-		e->start_us = now_us;
-	b->n_ready++;
-	if (w->weight > b->max_weight)
-		b->max_weight = w->weight;
-}
-
-static struct endpoint *make_endpoint(struct upstream *u, struct backend *b, const struct weir_endpoint *w)
-{
-	struct endpoint *e = u->free_endpoints;
-
-	u->free_endpoints = e->next;
-	u->n_free_endpoints--;
-	memset(e, 0, sizeof(*e));
-	e->addr = w->addr;
-	e->port = w->port;
-	e->id = ++u->next_id;
-	e->backend = b;
-	e->level = LEVEL_UNUSABLE;
-	e->rate = UINT32_MAX;
-	e->cap = b->cap;
-	affinity_add(u, e, b->id);
-	return e;
-}
-
-/* Endpoints of the set that the backend has not: both are sorted. */
-static uint32_t count_new(const struct backend *b, const struct weir_endpoint_set *set)
-{
-	const struct endpoint *e = b->endpoints;
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < set->n_endpoints; i++) {
-		while (e && compare(e, &set->ep[i]) < 0)
-			e = e->next;
-		if (!e || compare(e, &set->ep[i]) != 0)
-			n++;
-	}
-	return n;
-}
-
-/* Merges the sorted set into the sorted list. */
-static void merge(struct upstream *u, struct backend *b, const struct weir_endpoint_set *set, uint64_t now_us)
-{
-	struct endpoint **p = &b->endpoints;
-
-	b->has_weights = false;
-	b->turn = NULL;
-	b->n_ready = b->n_leaving = b->max_weight = 0;
-	if (u->scan.b == b)
-		u->scan.b = NULL;
-	for (uint32_t i = 0; i < set->n_endpoints; i++) {
-		const struct weir_endpoint *w = &set->ep[i];
-
-		while (*p && compare(*p, w) < 0) {
-			struct endpoint *gone = *p;
-
-			*p = gone->next;
-			let_go(u, gone, now_us);
-		}
-		if (!*p || compare(*p, w) != 0) {
-			struct endpoint *e = make_endpoint(u, b, w);
-
-			e->next = *p;
-			*p = e;
-		}
-		set_values(b, *p, w, now_us);
-		p = &(*p)->next;
-	}
-	while (*p) {
-		struct endpoint *gone = *p;
-
-		*p = gone->next;
-		let_go(u, gone, now_us);
-	}
-	b->n_endpoints = set->n_endpoints;
-	b->is_known = true;
-	balance_changed(u, b, now_us);
-}
-
-int upstream_set_endpoints(struct upstream *u, const struct weir_endpoint_set *set, uint64_t now_us)
-{
-	struct backend *b = find_backend(u, set->backend_id);
-
-	if (!b)
-		b = add_backend(u, set->backend_id);
-	if (!b || count_new(b, set) > u->n_free_endpoints) {
-		stat_inc(u->stats, WEIR_C_UPSTREAM_SETS_NO_ROOM);
-		return -ENOMEM;
-	}
-	merge(u, b, set, now_us);
-	balance_work(u, SET_STEPS, now_us);
-	return 0;
-}
-
-static void drop_backend(struct upstream *u, struct backend *b, uint64_t now_us)
-{
-	balance_forget(u, b);
-	while (b->endpoints) {
-		struct endpoint *e = b->endpoints;
-
-		b->endpoints = e->next;
-		let_go(u, e, now_us);
-	}
-	b->next = u->free_backends;
-	u->free_backends = b;
-}
-
-/* Its connections are counted from now on, or not any more. */
-static void set_cap(struct upstream *u, struct backend *b, bool is_wanted)
-{
-	struct upstream_cap *cap = is_wanted && u->cfg.caps ? cap_find(u->cfg.caps, b->id) : NULL;
-
-	if (is_wanted && u->cfg.caps && !cap)
-		stat_inc(u->stats, WEIR_C_UPSTREAM_CAPS_FULL);
-	if (cap == b->cap)
-		return;
-	for (struct endpoint *e = b->endpoints; e; e = e->next) {
-		if (e->cap)
-			cap_add(e->cap, -(int32_t)e->n_conns);
-		if (cap)
-			cap_add(cap, (int32_t)e->n_conns);
-		e->cap = cap;
-	}
-	b->cap = cap;
-}
-
-static void take_settings(struct upstream *u, struct backend *b, const struct weir_backend *w, uint64_t now_us)
-{
-	const struct settings set = {
-		.balance = w->balance,
-		.affinity = w->affinity,
-		.max_ejected_percent = w->max_ejected_percent,
-		.slow_start_ms = w->slow_start_ms,
-		.max_connections = w->max_connections,
-		.max_requests = w->max_requests,
-		.eject_failures = w->eject_failures,
-		.eject_base_ms = w->eject_base_ms,
-		.eject_max_ms = w->eject_max_ms,
-		.success_window_ms = w->success_window_ms,
-		.success_deviations = w->success_deviations,
-		.success_requests = w->success_requests,
-	};
-	bool is_other = set.balance != b->set.balance || !set.slow_start_ms != !b->set.slow_start_ms;
-
-	if (memcmp(&set, &b->set, sizeof(set)) == 0)
-		return;
-	b->set = set;
-	set_cap(u, b, set.max_connections != 0);
-	if (!outlier_is_on(&set))
-		for (struct endpoint *e = b->endpoints; e && b->n_ejected; e = e->next)
-			outlier_return(u, e, now_us);
-	if (is_other)
-		balance_changed(u, b, now_us);
-}
-
-void upstream_retain(struct upstream *u, const struct weir_snapshot *s, uint64_t now_us)
-{
-	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
-		const struct weir_backend *w = snapshot_backend(s, i);
-		struct backend *b = find_backend(u, w->id);
-
-		if (!b)
-			continue;
-		b->is_named = true;
-		take_settings(u, b, w, now_us);
-	}
-	for (uint32_t i = 0; i <= u->bucket_mask; i++) {
-		struct backend **p = &u->buckets[i];
-
-		while (*p) {
-			struct backend *b = *p;
-
-			if (b->is_named) {
-				b->is_named = false;
-				p = &b->next;
-				continue;
-			}
-			*p = b->next;
-			drop_backend(u, b, now_us);
-		}
-	}
-	balance_work(u, BUILD_STEPS, now_us);
-}
-
-void upstream_drain(struct upstream *u, uint64_t now_us)
-{
-	u->is_draining = true;
-	for (uint32_t i = 0; i <= u->bucket_mask; i++)
-		for (struct backend *b = u->buckets[i]; b; b = b->next)
-			for (struct endpoint *e = b->endpoints; e; e = e->next)
-				pool_close(u, e, UINT32_MAX, now_us);
 }
 
 /* -- connections */
@@ -362,13 +117,13 @@ static bool take_cap(struct upstream *u, struct endpoint *ep, uint64_t now_us)
 {
 	struct backend *b = ep->backend;
 
-	if (cap_take(ep->cap, b->set.max_connections))
+	if (cap_take(b->cap, b->set.max_connections))
 		return true;
 	pool_close_of(u, b, now_us);
-	if (cap_take(ep->cap, b->set.max_connections))
+	if (cap_take(b->cap, b->set.max_connections))
 		return true;
 	if (b->n_conns == 0)
-		cap_want(ep->cap);
+		cap_want(b->cap);
 	stat_inc(u->stats, WEIR_C_UPSTREAM_CAPPED);
 	return false;
 }
@@ -377,10 +132,10 @@ static bool take_cap(struct upstream *u, struct endpoint *ep, uint64_t now_us)
 static uint32_t max_conns(const struct upstream *u, const struct endpoint *ep)
 {
 	const struct backend *b = ep->backend;
-	uint32_t n = b->n_endpoints * (u->cfg.n_workers ? u->cfg.n_workers : 1);
+	uint32_t n = b->list.n * (u->cfg.n_workers ? u->cfg.n_workers : 1);
 	uint32_t share = b->set.max_connections / n ? b->set.max_connections / n : 1;
 
-	return b->set.max_connections && !ep->cap && share < u->cfg.max_per_endpoint ? share : u->cfg.max_per_endpoint;
+	return b->set.max_connections && !b->cap && share < u->cfg.max_per_endpoint ? share : u->cfg.max_per_endpoint;
 }
 
 static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, uint32_t connect_ms, uint64_t now_us,
@@ -401,12 +156,12 @@ static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, 
 		return UPSTREAM_LIMIT;
 	if (!net_source_for(u->cfg.net, &ep->addr, &args.local))
 		return UPSTREAM_UNREACHABLE;
-	if (ep->cap && !take_cap(u, ep, now_us))
+	if (ep->backend->cap && !take_cap(u, ep, now_us))
 		return UPSTREAM_LIMIT;
 	tcp = tcp_connect(u->cfg.tcp, &args, now_us, &why);
 	if (!tcp) {
-		if (ep->cap)
-			cap_add(ep->cap, -1);
+		if (ep->backend->cap)
+			cap_add(ep->backend->cap, -1);
 		return UPSTREAM_UNREACHABLE;
 	}
 	uc = take_conn(u);
@@ -434,8 +189,9 @@ static struct endpoint *choose(struct upstream *u, struct backend *b, const stru
 
 	if (want->has_token && b->set.affinity) {
 		struct endpoint *e = affinity_find(u, b, &want->token);
+		uint8_t level = e ? listed(b, e)->level : LEVEL_UNUSABLE;
 
-		if (e && (e->level == LEVEL_HEALTHY || e->level == LEVEL_LEAVING) && !endpoint_is_tried(e, tried)) {
+		if ((level == LEVEL_HEALTHY || level == LEVEL_LEAVING) && !endpoint_is_tried(e, tried)) {
 			stat_inc(u->stats, WEIR_C_AFFINITY_KEPT);
 			return e;
 		}
@@ -455,7 +211,7 @@ enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_arg
 {
 	static const struct upstream_want any;
 	const struct upstream_want *want = args->want ? args->want : &any;
-	struct backend *b = find_backend(u, args->backend_id);
+	struct backend *b = backend_get(u, args->backend_id, now_us);
 	struct upstream_tried *tried = args->tried;
 	enum upstream_outcome o = UPSTREAM_NO_ENDPOINT;
 	bool is_full = false;
@@ -508,7 +264,7 @@ bool upstream_session(const struct upstream_conn *uc, struct upstream_token *out
 	const struct endpoint *e = uc->ep;
 
 	*out = e->token;
-	return e->backend && e->backend->set.affinity == WEIR_AFFINITY_COOKIE && e->level <= LEVEL_EJECTED;
+	return e->backend && e->backend->set.affinity == WEIR_AFFINITY_COOKIE && listed(e->backend, e)->level <= LEVEL_EJECTED;
 }
 
 void upstream_result(struct upstream *u, const struct upstream_conn *uc, bool is_ok, uint64_t now_us)
@@ -533,7 +289,7 @@ void upstream_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 
 	if (is_worn)
 		stat_inc(u->stats, WEIR_C_UPSTREAM_WORN);
-	if (is_usable && !is_worn && !(uc->ep->cap && cap_is_wanted(uc->ep->cap)))
+	if (is_usable && !is_worn && !(b->cap && cap_is_wanted(b->cap)))
 		pool_put(u, uc, now_us);
 	else
 		upstream_discard(u, uc, false, now_us);

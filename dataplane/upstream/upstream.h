@@ -54,10 +54,34 @@ void upstream_destroy(struct upstream *u, uint64_t now_us);
 struct upstream_caps *upstream_caps_create(uint32_t n);
 void upstream_caps_destroy(struct upstream_caps *caps);
 
-/* Takes over what a checked set says; the set may be freed after the call. 0, or -ENOMEM (old set stays; counted). */
-int upstream_set_endpoints(struct upstream *u, const struct weir_endpoint_set *set, uint64_t now_us);
-/* After a snapshot swap: drops the sets of backends that s does not name, and takes over the settings of the others. */
-void upstream_retain(struct upstream *u, const struct weir_snapshot *s, uint64_t now_us);
+/*
+ * What main asks for is begun by one of these, which cost next to nothing, and done in
+ * slices by upstream_step(). The next may begin when that has said that it is done.
+ *
+ * A budget is what a slice may cost, in units of some 20 ns: who does something
+ * takes what it costs from it, and stops at 0 (or somewhat below).
+ */
+#define UPSTREAM_SLICE 512 /* what a worker gives in an iteration: some 10 us, at most 20 (tests/bench/slices.c) */
+
+
+/*
+ * Takes over a checked set, which has to stay until that is done. Requests see the old set until
+ * the new one is complete, then the new one. No room for it: the old one stays, which is counted.
+ */
+void upstream_set_endpoints(struct upstream *u, const struct weir_endpoint_set *set, uint64_t now_us);
+/*
+ * Drops the sets of backends that the snapshot does not name, and takes over the settings of the
+ * others; a request sees them at once. The snapshot has to stay until the next one.
+ */
+void upstream_retain(struct upstream *u, const struct weir_snapshot *s);
+/* Closes all idle connections, now and in future. */
+void upstream_drain(struct upstream *u);
+/* Goes on with what was begun. True: it is done, or nothing was. */
+bool upstream_step(struct upstream *u, int *budget, uint64_t now_us);
+
+/* True if upstream_work(), the work on balancers' tables, has something to do at this time. */
+bool upstream_is_work_due(const struct upstream *u, uint64_t now_us);
+void upstream_work(struct upstream *u, int *budget, uint64_t now_us);
 
 /* Endpoints already tried for a request, so that a retry takes another one. */
 #define UPSTREAM_MAX_TRIED 4
@@ -131,7 +155,4 @@ bool upstream_is_reused(const struct upstream_conn *uc);
 void upstream_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us);
 /* Ends it: abort (RST) or orderly close; after TCP_EV_CLOSED only frees the object. The handle is dead. */
 void upstream_discard(struct upstream *u, struct upstream_conn *uc, bool abort, uint64_t now_us);
-/* Closes all idle connections (drain). */
-void upstream_drain(struct upstream *u, uint64_t now_us);
-
 #endif

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <sys/queue.h>
 
 #include <rte_common.h>
 
@@ -14,8 +15,19 @@
 #include "upstream/balance.h"
 #include "upstream/upstream.h"
 
-#define BUILD_STEPS 512 /* of tables and scans, at one time: some microseconds */
-#define SET_STEPS 64	/* with each set, of which several may come at one time: enough for a small one */
+#define WORK_EVERY_US 100 /* between two slices of balance_work() */
+#define NEVER UINT64_MAX
+
+/* What work in slices costs, in the units of a budget (upstream.h). */
+#define COST_LOOK 1	/* at a bucket or an endpoint that stay as they are */
+#define COST_NAME 2	/* of a backend that stays as it is */
+#define COST_KEEP 1	/* of an endpoint that another set lists, too */
+#define COST_MAKE 4	/* of a new one: two hashes, and its place among the tokens */
+#define COST_LET_GO 4	/* of one that no set lists any more */
+#define COST_CLOSE 40	/* of an idle connection: a segment goes out */
+#define COST_SETTINGS 6 /* of a backend whose settings are others */
+#define COST_CAP 40	/* of a look for its counter */
+#define COST_TABLE 64	/* of a table's pages, taken or given back: at most 513 */
 
 enum uc_state { UC_FREE, UC_CONNECTING, UC_BUSY, UC_IDLE };
 
@@ -43,21 +55,31 @@ enum endpoint_level {
 	LEVEL_UNUSABLE,
 };
 
+/*
+ * An endpoint as one list of its backend has it. A backend has two: one that serves,
+ * and one that is made from the next set meanwhile (change.c), so that a
+ * choice sees either the old set or the new one, however many slices it took.
+ */
+struct listed {
+	struct endpoint *next; /* by address and port; of in[0]: or of the free list */
+	uint32_t weight;
+	uint8_t flags; /* enum weir_endpoint_flag */
+	uint8_t level; /* enum endpoint_level */
+	bool is_in;    /* else: flags 0, LEVEL_UNUSABLE */
+};
+
 struct endpoint {
 	struct wheel_timer timer; /* an ejected one comes back */
-	struct endpoint *next; /* of its backend, by address and port; or of the free list */
+	struct listed in[2];
 	struct backend *backend; /* NULL: no set lists it any more; freed with its last connection */
 	struct weir_ip addr;
 	uint16_t port;
-	uint8_t flags; /* enum weir_endpoint_flag */
-	uint8_t level; /* enum endpoint_level */
-	uint8_t cc;    /* enum tcp_cc_kind */
+	uint8_t cc; /* enum tcp_cc_kind */
 	bool is_ejected;
 	uint32_t id; /* never used twice */
-	uint32_t weight;
 	uint32_t n_conns, n_idle;
 	struct upstream_conn *idle; /* latest first */
-	struct upstream_cap *cap;   /* counts its connections; NULL: nobody does */
+	struct upstream_cap *cap;   /* without a backend: counts the connections that are left; see endpoint_cap() */
 	uint64_t start_us;	    /* it joined, or became ready; 0: long ago */
 	struct endpoint *same_bucket; /* of upstream.tokens */
 	struct upstream_token token;
@@ -81,34 +103,41 @@ struct settings {
 	uint32_t success_window_ms, success_deviations, success_requests;
 };
 
+/* All endpoints of a set. */
+struct endpoint_list {
+	struct endpoint *first;
+	uint32_t n;
+	uint32_t n_ready;    /* ready and not terminating */
+	uint32_t n_leaving;  /* LEVEL_LEAVING */
+	uint32_t max_weight; /* of the candidates */
+	bool has_weights;    /* they are not all alike */
+};
+
 struct backend {
 	/* one cache line: all that a snapshot's swap reads of a backend that stays as it is */
 	struct backend *next; /* of its bucket, or of the free list */
 	uint64_t id;
-	bool is_named;	  /* by the snapshot, during upstream_retain() */
-	bool is_known;	  /* has had a set */
-	bool has_weights; /* they are not all alike */
-	bool is_queued;	  /* for balance_work() */
+	uint8_t mark;	/* as upstream.mark: the snapshot names it */
+	uint8_t side;	/* which of endpoint.in[] serves */
+	bool is_known;	/* has had a set */
+	bool is_queued; /* for balance_work() */
 	bool needs_table, needs_scan;
 	uint8_t cc; /* enum tcp_cc_kind */
 	struct settings set;
 	/* what a choice reads */
-	struct endpoint *endpoints;
+	struct endpoint_list list;
 	struct endpoint *turn; /* whose turn it is, of plain round robin */
 	struct table table;
-	uint32_t n_endpoints;
-	uint32_t n_ready;   /* ready and not terminating */
-	uint32_t n_leaving; /* LEVEL_LEAVING */
 	uint32_t n_ejected;
 	/* the rest */
-	uint32_t max_weight; /* of the candidates */
-	uint32_t n_conns;    /* of this worker, to endpoints that it has still */
+	uint32_t n_conns; /* of this worker, to endpoints that it has still */
 	uint64_t window_end_us;
-	struct upstream_cap *cap;
-	struct backend *next_queued;
+	struct upstream_cap *cap; /* counts its connections; NULL: nobody does */
+	TAILQ_ENTRY(backend) queued;
 } __attribute__((aligned(RTE_CACHE_LINE_SIZE)));
 
-static_assert(offsetof(struct backend, endpoints) == RTE_CACHE_LINE_SIZE, "what a swap reads is one cache line");
+static_assert(offsetof(struct backend, list) == RTE_CACHE_LINE_SIZE, "what a swap reads is one cache line");
+TAILQ_HEAD(backend_queue, backend);
 
 /* Of a scan over a backend's endpoints that judges them by their rates of success. */
 struct scan {
@@ -118,6 +147,21 @@ struct scan {
 	uint32_t n;
 	uint64_t sum, squares;
 	uint64_t mean, limit;
+};
+
+enum job_kind { JOB_NONE, JOB_SET, JOB_RETAIN, JOB_DRAIN };
+
+/* What main asked for and is not done yet; one at a time. change.c */
+struct job {
+	uint8_t kind; /* enum job_kind */
+	uint8_t phase;
+	const struct weir_endpoint_set *set; /* SET */
+	struct backend *b; /* SET: whose; RETAIN: one that goes, or NULL */
+	uint32_t i;	   /* of the set's endpoints, the snapshot's backends, the buckets, or the connections */
+	uint32_t n;	   /* SET: new endpoints, then such that go; RETAIN: backends that are named */
+	struct endpoint *old;	   /* SET: the next one of the list that serves, later: that has served */
+	struct endpoint *last;	   /* SET: of the list that is being made; NULL: it is empty */
+	struct endpoint_list list; /* SET: which is being made */
 };
 
 struct upstream {
@@ -132,20 +176,42 @@ struct upstream {
 	struct endpoint **tokens; /* by token */
 	uint32_t token_mask;
 	uint32_t n_free_endpoints;
+	uint32_t n_backends; /* in the buckets */
+	uint8_t mark;	     /* flips with each snapshot */
+	const struct weir_snapshot *snapshot; /* that names them; NULL: none has come */
+	struct job job;
 	uint32_t next_id;
 	uint32_t n_idle, n_ejected;
 	uint32_t hand; /* where the search for an idle connection goes on */
 	bool is_draining;
 	uint64_t prng;
 	struct pages pages;
-	struct wheel_timer work; /* balance_work() goes on */
-	struct backend *queue, *queue_tail;
+	uint64_t work_at_us; /* balance_work() goes on; NEVER: there is nothing to do */
+	struct backend_queue queue;
 	struct build build;
 	struct scan scan;
 };
 
-/* balance.c: sets e->level from its flags, and whether it is ejected. */
+/* As the list that serves has it. */
+static inline const struct listed *listed(const struct backend *b, const struct endpoint *e)
+{
+	return &e->in[b->side];
+}
+
+/* Who counts its connections; NULL: nobody. */
+static inline struct upstream_cap *endpoint_cap(const struct endpoint *e)
+{
+	return e->backend ? e->backend->cap : e->cap;
+}
+
+/* upstream.c */
+struct backend *backend_find(const struct upstream *u, uint64_t id);
+/* change.c: the same; while a snapshot is being taken over, with what it says of this one. NULL: it is not there, or not named any more. */
+struct backend *backend_get(struct upstream *u, uint64_t id, uint64_t now_us);
+
+/* balance.c: sets its levels from its flags, and whether it is ejected. */
 void endpoint_set_level(struct endpoint *e);
+enum endpoint_level endpoint_level(uint8_t flags, bool is_ejected);
 bool endpoint_is_tried(const struct endpoint *e, const struct upstream_tried *tried);
 
 /* pool.c */
@@ -154,6 +220,8 @@ struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_
 void pool_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us);
 /* Closes up to max idle connections of ep, the oldest of them last. */
 void pool_close(struct upstream *u, struct endpoint *ep, uint32_t max, uint64_t now_us);
+/* Closes an idle connection. */
+void pool_evict(struct upstream *u, struct upstream_conn *uc, uint64_t now_us);
 /* Closes some idle connection, whose ever it is: the pool of connections is empty. */
 void pool_close_any(struct upstream *u, uint64_t now_us);
 /* Closes some idle connection to the backend: it has as many as it may. */

@@ -190,7 +190,8 @@ enum weir_counter {
 	X(MIRRORS, "http_mirrors", "mirrored requests in hand") \
 	X(MIRROR_BYTES, "http_mirror_bytes", "bytes in the queues of mirrored requests; what was acknowledged since one was last looked at counts still") \
 	X(TUNNELS, "http_tunnels_open", "tunnels that are open") \
-	X(TCP_SHARE, "tcp_memory_share_bytes", "the fair share of packet buffers by which receive windows are bounded now; 0: they are not")
+	X(TCP_SHARE, "tcp_memory_share_bytes", "the fair share of packet buffers by which receive windows are bounded now; 0: they are not") \
+	X(SLICE_MAX_US, "worker_control_slice_max_us", "longest that an iteration spent on what the main lcore asked for, in microseconds")
 
 enum weir_gauge {
 #define X(name, str, help) WEIR_G_##name,

@@ -70,7 +70,7 @@ static void filters_of_a_request_outlive_their_snapshot(void **state)
 	sim_run(&sim, 1000000, NULL, NULL);
 	assert_int_equal(n_origin_requests, 1);
 	memset(&route, 0, sizeof(route));
-	proxy_set_snapshot(proxy, make_snapshot(2, &set), sim.now_us);
+	serve_snapshot(make_snapshot(2, &set));
 	free(set);
 	assert_int_equal(n_released, 1);
 	put_str(&origins[0], "HTTP/1.1 103 Early Hints\r\nX-S: early\r\n\r\nHTTP/1.1 200 OK\r\nX-R: origin\r\nContent-Length: 0\r\n\r\n");

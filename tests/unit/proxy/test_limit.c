@@ -76,7 +76,7 @@ static void limits_of_a_bind_follow_the_snapshot(void **state)
 
 	start(3);
 	route.listener_limits.idle_ms = 2000;
-	proxy_set_snapshot(proxy, make_snapshot(2, &set), sim.now_us);
+	serve_snapshot(make_snapshot(2, &set));
 	free(set);
 	raw_connect(&client);
 	assert_in_range(wait_ms(&client, 30000), 1800, 2200);
@@ -89,7 +89,7 @@ static void serve_port(uint64_t generation, uint16_t port)
 	struct weir_endpoint_set *set;
 
 	route.port = port;
-	proxy_set_snapshot(proxy, make_snapshot(generation, &set), sim.now_us);
+	serve_snapshot(make_snapshot(generation, &set));
 	free(set);
 	assert_int_equal(stats->gauge[WEIR_G_LISTENERS], 1);
 }

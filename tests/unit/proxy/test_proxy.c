@@ -156,7 +156,7 @@ static void changed_snapshot_keeps_pools_and_drain_ends_all(void **state)
 	assert_true(sim_run(&sim, 60000000, all_done, &one));
 	sim_run(&sim, 100000, NULL, NULL);
 	assert_int_equal(stats->gauge[WEIR_G_UPSTREAM_IDLE], 1);
-	proxy_set_snapshot(proxy, make_snapshot(2, &set), sim.now_us);
+	serve_snapshot(make_snapshot(2, &set));
 	free(set);
 	assert_int_equal(n_released, 1);
 	assert_int_equal(stats->gauge[WEIR_G_UPSTREAM_IDLE], 1);

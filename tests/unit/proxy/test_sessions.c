@@ -114,7 +114,7 @@ static void cookie_outlives_the_snapshot_of_its_request(void **state)
 	send_raw(&clients[0], "GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
 	sim_run(&sim, 1000000, NULL, NULL);
 	assert_int_equal(n_origin_requests, 1);
-	proxy_set_snapshot(proxy, make_snapshot(2, &set), sim.now_us);
+	serve_snapshot(make_snapshot(2, &set));
 	free(set);
 	assert_int_equal(n_released, 1);
 	put_str(&origins[0], "HTTP/1.1 204 No Content\r\n\r\n");

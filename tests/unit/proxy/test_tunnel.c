@@ -410,8 +410,8 @@ static void routes_and_endpoints_change_and_tunnels_stay(void **state)
 	struct weir_endpoint_set *set;
 
 	open_tunnel(51);
-	proxy_set_snapshot(proxy, make_snapshot(2, &set), sim.now_us);
-	assert_int_equal(upstream_set_endpoints(upstream, set, sim.now_us), 0); /* without RAW_PORT */
+	serve_snapshot(make_snapshot(2, &set));
+	upstream_take_set(upstream, set, sim.now_us); /* without RAW_PORT */
 	free(set);
 	run_ms(1000);
 	raw_say(&client, "ping");

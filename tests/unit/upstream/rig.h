@@ -16,13 +16,16 @@
 #include <string.h>
 
 #include "eal.h"
+#include "upstream_all.h"
 #include "snapshot/snapshot.h"
 #include "translate/compile.h"
 #include "upstream/upstream_pvt.h"
 
 #define N_WORKERS 2
 #define N_PAGES 2048
+#ifndef MAX_SET
 #define MAX_SET 4096
+#endif
 #define START_US 1000000
 
 static struct rig {
@@ -38,6 +41,9 @@ static struct weir_backend set_backend; /* settings of the backend "n/s:80" */
 static const char *cookie_name, *hash_name;
 static unsigned n_tcp;	  /* connections that are open */
 static bool is_tcp_empty; /* no more can be opened */
+static struct weir_snapshot *served; /* by all */
+static uint32_t n_rig_endpoints = 3 * MAX_SET;
+static uint32_t n_rig_backends = 16;
 
 /* -- what upstream/ asks of tcp/ and net/, which are not here */
 
@@ -101,14 +107,24 @@ bool net_source_for(const struct net *n, const struct weir_ip *remote, struct we
 
 static void run_timers(void)
 {
-	for (int w = 0; w < N_WORKERS; w++)
+	for (int w = 0; w < N_WORKERS; w++) {
+		int budget = 512;
+
 		while (wheel_run(&rigs[w].wheel, now, 64))
 			;
+		if (upstream_is_work_due(rigs[w].u, now))
+			upstream_work(rigs[w].u, &budget, now);
+	}
+}
+
+static bool is_building(const struct upstream *x)
+{
+	return !TAILQ_EMPTY(&x->queue);
 }
 
 static void start_with(uint32_t n_pages)
 {
-	struct upstream_config uc = {.n_conns = 4096, .n_endpoints = 3 * MAX_SET, .n_backends = 16, .max_per_endpoint = 1024,
+	struct upstream_config uc = {.n_conns = 4096, .n_endpoints = n_rig_endpoints, .n_backends = n_rig_backends, .max_per_endpoint = 1024,
 				     .max_idle_per_endpoint = 1024, .idle_ms = 5000, .wheel_kind = 3, .n_table_pages = n_pages,
 				     .n_workers = N_WORKERS};
 
@@ -164,9 +180,12 @@ static void settings(bool has_backend)
 {
 	struct weir_snapshot *s = make_snapshot(has_backend);
 
-	for (int w = 0; w < N_WORKERS; w++)
-		upstream_retain(rigs[w].u, s, now);
-	free(s);
+	for (int w = 0; w < N_WORKERS; w++) {
+		upstream_retain(rigs[w].u, s);
+		upstream_finish(rigs[w].u, now);
+	}
+	free(served);
+	served = s;
 }
 
 static void end(void)
@@ -179,6 +198,8 @@ static void end(void)
 		upstream_destroy(rigs[w].u, now);
 	}
 	upstream_caps_destroy(caps);
+	free(served);
+	served = NULL;
 }
 
 /* -- endpoints */
@@ -208,9 +229,9 @@ static void send_list_to(const char *backend, bool is_lazy)
 
 	assert_int_equal(compile_endpoints(&b, 1, &blob, &n), 0);
 	for (int w = 0; w < N_WORKERS; w++)
-		assert_int_equal(upstream_set_endpoints(rigs[w].u, blob, now), 0);
+		upstream_take_set(rigs[w].u, blob, now);
 	free(blob);
-	while (!is_lazy && (rigs[0].u->queue || rigs[1].u->queue)) {
+	while (!is_lazy && (is_building(rigs[0].u) || is_building(rigs[1].u))) {
 		now += 100;
 		run_timers();
 	}
@@ -224,7 +245,7 @@ static void send_list(void)
 static void apply_settings(void)
 {
 	settings(true);
-	while (rigs[0].u->queue || rigs[1].u->queue) {
+	while (is_building(rigs[0].u) || is_building(rigs[1].u)) {
 		now += 100;
 		run_timers();
 	}
@@ -232,12 +253,7 @@ static void apply_settings(void)
 
 static struct backend *backend_of(const struct upstream *x)
 {
-	uint64_t id = compile_backend_id("n/s:80");
-	struct backend *b = x->buckets[id & x->bucket_mask];
-
-	while (b && b->id != id)
-		b = b->next;
-	return b;
+	return backend_find(x, compile_backend_id("n/s:80"));
 }
 
 /* The number of an endpoint, as make_list() has it. */
@@ -248,10 +264,11 @@ static uint32_t number(const struct endpoint *e)
 
 static struct endpoint *endpoint_of(const struct upstream *x, uint32_t i)
 {
-	struct endpoint *e = backend_of(x)->endpoints;
+	const struct backend *b = backend_of(x);
+	struct endpoint *e = b->list.first;
 
 	while (e && number(e) != i)
-		e = e->next;
+		e = listed(b, e)->next;
 	return e;
 }
 

@@ -146,7 +146,7 @@ static uint32_t fullest_after(uint8_t balance, uint32_t n)
 	choose(balance);
 	for (uint32_t i = 0; i < n; i++)
 		pick_of(u, 0)->n_conns++;
-	for (struct endpoint *e = backend_of(u)->endpoints; e; e = e->next) {
+	for (struct endpoint *e = backend_of(u)->list.first; e; e = listed(backend_of(u), e)->next) {
 		most = e->n_conns > most ? e->n_conns : most;
 		e->n_conns = 0;
 	}
@@ -183,8 +183,10 @@ static void weighted_least_request_fills_by_weight(void **state)
 	choose(WEIR_BALANCE_LEAST_REQUEST);
 	for (int i = 0; i < 40000; i++)
 		pick_of(u, 0)->n_conns++;
-	for (struct endpoint *e = backend_of(u)->endpoints; e; e = e->next) {
-		assert_in_range(e->n_conns, e->weight * 900, e->weight * 1100);
+	for (struct endpoint *e = backend_of(u)->list.first; e; e = listed(backend_of(u), e)->next) {
+		uint32_t weight = listed(backend_of(u), e)->weight;
+
+		assert_in_range(e->n_conns, weight * 900, weight * 1100);
 		e->n_conns = 0;
 	}
 	end();
@@ -426,7 +428,7 @@ static void thousands_are_built_in_slices_and_serve_meanwhile(void **state)
 		settings(true);
 		send_list_to("n/s:80", true);
 		settings(true);
-		while (u->queue) {
+		while (is_building(u)) {
 			assert_non_null(pick_of(u, rnd()));
 			now += 100;
 			run_timers();
@@ -502,11 +504,11 @@ static void settings_that_stay_build_nothing(void **state)
 	choose(WEIR_BALANCE_MAGLEV);
 	dir = backend_of(u)->table.e.dir;
 	settings(true);
-	assert_null(u->queue);
+	assert_false(is_building(u));
 	assert_ptr_equal(backend_of(u)->table.e.dir, dir);
 	set_backend.max_requests = 5;
 	settings(true);
-	assert_null(u->queue);
+	assert_false(is_building(u));
 	assert_ptr_equal(backend_of(u)->table.e.dir, dir);
 	end();
 }

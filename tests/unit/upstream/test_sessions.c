@@ -328,7 +328,7 @@ static void ejected_ones_that_leave_are_counted_out(void **state)
 	assert_int_equal(stats->gauge[WEIR_G_UPSTREAM_EJECTED], 1);
 	assert_int_equal(backend_of(u)->n_ejected, 1);
 	set_backend.eject_failures = 0; /* and those that nobody judges any more */
-	settings(true);
+	apply_settings();
 	assert_int_equal(stats->gauge[WEIR_G_UPSTREAM_EJECTED], 0);
 	assert_true(gets_requests(3));
 	pass_long_ms(10000);
