@@ -206,7 +206,7 @@ static unsigned run_slice(struct worker *w, uint64_t now)
 	int budget = UPSTREAM_SLICE;
 	unsigned n = 0;
 
-	for (; n < MSG_BUDGET && budget > 0 && (w->has_task || next_task(w, now)); n++) {
+	for (; n < MSG_BUDGET && budget > 0 && !w->is_stopped && (w->has_task || next_task(w, now)); n++) {
 		budget -= MSG_COST;
 		if (!proxy_step(w->proxy, &budget, now))
 			return n + 1;

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker's own loop, without a port, with the messages of main: each is done
+ * in slices, in their order, and everything comes back once.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_mbuf.h>
+#include <rte_ring_elem.h>
+
+#include "eal.h"
+#include "net/steer.h"
+#include "snapshot/snapshot.h"
+#include "stats/stats.h"
+#include "translate/compile.h"
+#include "worker.h"
+
+#define N_MESSAGES 300
+#define N_BACKENDS 50
+#define MAX_SET 3000
+
+static struct config config;
+static struct steer steer;
+static const struct net_port port = {.is_shut = true}; /* never polled */
+static struct rte_mempool *pool, *clones;
+static struct worker_link link_;
+static struct weir_worker_stats stats;
+static struct rte_ring *no_rings[1];
+static struct worker *worker;
+static struct worker_msg sent[N_MESSAGES];
+static unsigned n_sent;
+static unsigned n_binds; /* of the last snapshot */
+static struct weir_endpoint list[MAX_SET];
+
+static uint64_t rnd(void)
+{
+	static uint64_t prng = 1;
+
+	prng ^= prng << 13;
+	prng ^= prng >> 7;
+	prng ^= prng << 17;
+	return prng * 0x9e3779b97f4a7c15ull;
+}
+
+static int set_up(void **state)
+{
+	const char *text = "ports:\n  - vdev: net_null0\n    addresses: [10.0.0.2/24]\npools: {connections: 1024, mbufs: 2048, requests: 16, tunnels: 16, mirrors: 4, upstream_connections: 64}\n";
+
+	test_eal_init();
+	if (config_parse("weir.yaml", text, strlen(text), &config, stderr) != 0)
+		return -1;
+	pool = rte_pktmbuf_pool_create("mbufs", 2047, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	clones = rte_pktmbuf_pool_create("clones", 2047, 0, 0, 0, SOCKET_ID_ANY);
+	link_.to_worker = rte_ring_create_elem("to-worker", sizeof(struct worker_msg), WORKER_RING_SIZE, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	link_.to_main = rte_ring_create_elem("to-main", sizeof(struct worker_msg), WORKER_RING_SIZE, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	steer_init(&steer, 1, config.port_lo, config.port_hi);
+	return pool && clones && link_.to_worker && link_.to_main ? 0 : -1;
+}
+
+static void start(void)
+{
+	const struct worker_config wc = {
+		.n_workers = 1,
+		.config = &config,
+		.net = {.n_workers = 1, .n_ports = 1, .ports = &port, .pool = pool, .clones = clones, .redirect_in = no_rings, .redirect_out = no_rings,
+			.n_neighbours = config.n_neighbours, .neighbour_queue = config.neighbour_queue, .steer = &steer},
+		.clones = clones,
+		.link = link_,
+		.stats = &stats,
+		.socket = SOCKET_ID_ANY,
+		.seed = 1,
+	};
+
+	memset(&stats, 0, sizeof(stats));
+	n_sent = 0;
+	worker = worker_create(&wc);
+	assert_non_null(worker);
+}
+
+static void say(enum worker_msg_type type, void *ptr, uint64_t id)
+{
+	const struct worker_msg m = {.type = type, .ptr = ptr, .id = id, .version = n_sent};
+
+	assert_int_equal(rte_ring_sp_enqueue_elem(link_.to_worker, (void *)(uintptr_t)&m, sizeof(m)), 0);
+	sent[n_sent++] = m;
+}
+
+static void say_set(unsigned backend)
+{
+	char name[16];
+	struct model_backend b = {.name = name, .n_endpoints = rnd() % 4 ? rnd() % 20 : rnd() % MAX_SET, .endpoints = list};
+	uint8_t third = (uint8_t)rnd();
+	void *blob;
+	size_t n;
+
+	snprintf(name, sizeof(name), "n/b%u:80", backend);
+	for (uint32_t i = 0; i < b.n_endpoints; i++)
+		list[i] = (struct weir_endpoint){.addr = {{[10] = 0xff, 0xff, 10, third, (uint8_t)(i >> 8), (uint8_t)i}}, .port = 80,
+						 .flags = WEIR_EP_READY, .weight = 1};
+	assert_int_equal(compile_endpoints(&b, 1, &blob, &n), 0);
+	say(WORKER_ENDPOINTS, blob, compile_backend_id(name));
+}
+
+static void say_snapshot(uint64_t generation)
+{
+	static char names[N_BACKENDS][16];
+	struct model m;
+	void *blob;
+	size_t n;
+
+	model_init(&m);
+	n_binds = 1 + (unsigned)(rnd() % 40);
+	for (unsigned i = 0; i < n_binds; i++)
+		*model_add_listener(&m) = (struct model_listener){.port = (uint16_t)(1000 * (rnd() % 2) + 80 + i), .proto = WEIR_PROTO_HTTP, .host = "", .name = "l"};
+	for (unsigned i = 0; i < N_BACKENDS; i++) {
+		snprintf(names[i], sizeof(names[i]), "n/b%u:80", i);
+		if (rnd() % 4)
+			*model_add_backend(&m) = (struct model_backend){.name = names[i], .proto = WEIR_PROTO_HTTP,
+									.balance = {.fixed = {.balance = (uint8_t)(rnd() % 5)}}};
+	}
+	assert_int_equal(compile_snapshot(&m, generation, &blob, &n), 0);
+	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);
+	n_binds = snapshot_count((const struct weir_snapshot *)blob, BINDS);
+	model_fini(&m);
+	say(WORKER_SNAPSHOT, blob, generation);
+}
+
+static bool hear(struct worker_msg *m)
+{
+	return rte_ring_sc_dequeue_elem(link_.to_main, m, sizeof(*m)) == 0;
+}
+
+static void expect(enum worker_msg_type type, const struct worker_msg *of)
+{
+	struct worker_msg m;
+
+	assert_true(hear(&m));
+	assert_int_equal(m.type, type);
+	if (of && type != WORKER_SWAPPED)
+		assert_ptr_equal(m.ptr, of->ptr);
+	if (of && type != WORKER_RELEASED)
+		assert_int_equal(m.id, of->id);
+}
+
+/* All that the worker answered to the first n messages; what it gives back is freed, so that it is read no more. */
+static const struct worker_msg *check_answers(unsigned n)
+{
+	const struct worker_msg *served = NULL;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct worker_msg *m = &sent[i];
+
+		if (m->type == WORKER_ENDPOINTS) {
+			expect(WORKER_ENDPOINTS_TAKEN, m);
+			free(m->ptr);
+		} else if (m->type == WORKER_SNAPSHOT) {
+			if (served) {
+				expect(WORKER_RELEASED, served);
+				free(served->ptr);
+			}
+			expect(WORKER_SWAPPED, m);
+			served = m;
+		}
+	}
+	return served;
+}
+
+static void changes_queue_up_and_are_done_in_their_order(void **state)
+{
+	const struct worker_msg *served;
+	uint64_t generation = 0;
+	unsigned n_swaps = 0, n_sets = 0;
+
+	start();
+	while (n_sent < N_MESSAGES - 1) { /* swaps behind swaps, none of which is done when the next one comes */
+		if (rnd() % 3) {
+			say_set((unsigned)(rnd() % N_BACKENDS));
+			n_sets++;
+		} else {
+			say_snapshot(++generation);
+			n_swaps++;
+		}
+	}
+	say(WORKER_STOP, NULL, 0);
+	assert_int_equal(worker_run(worker), 0);
+	served = check_answers(n_sent);
+	expect(WORKER_STOPPED, NULL);
+	assert_int_equal(stats.counter[WEIR_C_SNAPSHOT_SWAPS], n_swaps);
+	assert_int_equal(stats.counter[WEIR_C_ENDPOINT_SWAPS], n_sets);
+	assert_int_equal(stats.gauge[WEIR_G_SNAPSHOT_GENERATION], generation);
+	assert_int_equal(stats.gauge[WEIR_G_LISTENERS], n_binds);
+	assert_true(stats.gauge[WEIR_G_SLICE_MAX_US] > 0);
+	assert_true(stats.counter[WEIR_C_LOOPS] > N_MESSAGES); /* the large ones took several iterations each */
+	worker_destroy(worker);
+	expect(WORKER_RELEASED, served);
+	free(served->ptr);
+	assert_int_equal(rte_ring_count(link_.to_main), 0);
+	assert_int_equal(rte_mempool_avail_count(pool), 2047);
+}
+
+/* What stands behind it in the ring is main's: it is neither begun nor answered. */
+static void stop_waits_for_the_change_before_it_and_for_none_behind(void **state)
+{
+	struct worker_msg m;
+
+	for (int drain = 0; drain < 2; drain++) {
+		const struct worker_msg *served;
+		unsigned n;
+
+		start();
+		say_snapshot(1);
+		for (unsigned i = 0; i < 20; i++)
+			say_set(i);
+		if (drain)
+			say(WORKER_DRAIN, NULL, 0);
+		say_snapshot(2);
+		say(WORKER_STOP, NULL, 0);
+		n = n_sent;
+		say_set(1);
+		say_snapshot(3);
+		assert_int_equal(worker_run(worker), 0);
+		served = check_answers(n);
+		expect(WORKER_STOPPED, NULL);
+		assert_int_equal(stats.gauge[WEIR_G_SNAPSHOT_GENERATION], 2);
+		worker_destroy(worker);
+		expect(WORKER_RELEASED, served);
+		free(served->ptr);
+		assert_false(hear(&m));
+		while (rte_ring_sc_dequeue_elem(link_.to_worker, &m, sizeof(m)) == 0)
+			free(m.ptr);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(changes_queue_up_and_are_done_in_their_order),
+		cmocka_unit_test(stop_waits_for_the_change_before_it_and_for_none_behind),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, NULL);
+}
