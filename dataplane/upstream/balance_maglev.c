@@ -16,6 +16,7 @@
 #define FULL_WEIGHT 65535u
 #define FILL_AT_ONCE 16
 #define TAKE_AT_ONCE 8
+#define AHEAD 8 /* turns: their slots lie anywhere */
 
 struct turn {
 	uint32_t place, slot, skip;
@@ -67,6 +68,14 @@ static bool line_up(struct upstream *u, struct build *w)
 	return false;
 }
 
+static void fetch_ahead(const struct build *w)
+{
+	uint32_t i = w->i + AHEAD < w->n ? w->i + AHEAD : 0;
+	const struct turn *t = paged_at(&w->scratch, i, sizeof(*t));
+
+	__builtin_prefetch(at(&w->table, t->slot), 1);
+}
+
 /* One look at a slot, or one turn that is passed over. k: slots that are taken. True: all are. */
 static bool take(struct build *w)
 {
@@ -76,8 +85,10 @@ static bool take(struct build *w)
 	if (w->j == 0 && (uint32_t)t->credit + t->weight < FULL_WEIGHT) {
 		t->credit = (uint16_t)(t->credit + t->weight);
 	} else {
-		if (w->j == 0)
+		if (w->j == 0) {
+			fetch_ahead(w);
 			t->credit = (uint16_t)(t->credit + t->weight - FULL_WEIGHT);
+		}
 		slot = at(&w->table, t->slot);
 		t->slot = (uint32_t)(((uint64_t)t->slot + t->skip) % w->table.n);
 		w->j = *slot != NONE; /* goes on with the same one */
@@ -123,4 +134,4 @@ static struct endpoint *pick(struct upstream *u, struct backend *b, const struct
 	return NULL;
 }
 
-const struct balance_algo balance_maglev = {begin, step, pick, 4};
+const struct balance_algo balance_maglev = {begin, step, pick, 8};

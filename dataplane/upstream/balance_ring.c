@@ -125,4 +125,4 @@ static struct endpoint *pick(struct upstream *u, struct backend *b, const struct
 	return NULL;
 }
 
-const struct balance_algo balance_ring = {begin, step, pick, 3};
+const struct balance_algo balance_ring = {begin, step, pick, 8};

@@ -352,6 +352,8 @@ static bool step_set(struct upstream *u, int *budget, uint64_t now_us)
 
 /* -- a snapshot */
 
+#define AHEAD 4
+
 enum { RETAIN_NAME, RETAIN_DROP };
 
 void upstream_retain(struct upstream *u, const struct weir_snapshot *s)
@@ -360,6 +362,15 @@ void upstream_retain(struct upstream *u, const struct weir_snapshot *s)
 	u->job = (struct job){.kind = JOB_RETAIN};
 	u->snapshot = s;
 	u->mark = !u->mark;
+}
+
+/* Backends lie anywhere: the memory of the next ones is on its way while others are looked at. */
+static void fetch_ahead(const struct upstream *u, uint32_t i, uint32_t n)
+{
+	if (i + 2 * AHEAD < n)
+		__builtin_prefetch(&u->buckets[snapshot_backend(u->snapshot, i + 2 * AHEAD)->id & u->bucket_mask]);
+	if (i + AHEAD < n)
+		__builtin_prefetch(u->buckets[snapshot_backend(u->snapshot, i + AHEAD)->id & u->bucket_mask]);
 }
 
 static bool name_all(struct upstream *u, int *budget, uint64_t now_us)
@@ -373,6 +384,7 @@ static bool name_all(struct upstream *u, int *budget, uint64_t now_us)
 
 		if (*budget <= 0)
 			return false;
+		fetch_ahead(u, j->i, n);
 		b = backend_find(u, w->id);
 		*budget -= COST_NAME;
 		if (b && b->mark != u->mark)

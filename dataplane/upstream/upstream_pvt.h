@@ -22,8 +22,8 @@
 #define COST_LOOK 1	/* at a bucket or an endpoint that stay as they are */
 #define COST_NAME 2	/* of a backend that stays as it is */
 #define COST_KEEP 1	/* of an endpoint that another set lists, too */
-#define COST_MAKE 4	/* of a new one: two hashes, and its place among the tokens */
-#define COST_LET_GO 4	/* of one that no set lists any more */
+#define COST_MAKE 5	/* of a new one: two hashes, and its place among the tokens */
+#define COST_LET_GO 5	/* of one that no set lists any more */
 #define COST_CLOSE 40	/* of an idle connection: a segment goes out */
 #define COST_SETTINGS 6 /* of a backend whose settings are others */
 #define COST_CAP 40	/* of a look for its counter */

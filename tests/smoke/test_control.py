@@ -208,6 +208,7 @@ def test_operator_sees_state_and_explanations(make):
         expect("demo/api:80" in rig.weirctl("backends"), "backends lists the backend")
         expect("req_no_route" in rig.weirctl("drops"), "drops names the reason")
         expect("http_requests" in rig.weirctl("stats"), "stats lists counters")
+        expect("worker_control_slice_max_us" in rig.weirctl("stats"), "stats lists gauges")
         text = rig.weirctl("explain", "GET", "http://shop.example.com/api/x")
         expect("demo/shop" in text and "demo/api:80" in text, text)
         expect("no host" in rig.weirctl("explain", "GET", "http://nobody.example.com/", check=False), "explains a miss")

@@ -155,6 +155,20 @@ static void live_a_little(void)
 	}
 }
 
+/* Nobody can choose whom the list that serves does not have, nor does a scan go over it. */
+static void check_slice(void)
+{
+	const struct scan *s = &u->scan;
+
+	for (uint32_t i = 0; i < u->cfg.n_endpoints; i++) {
+		const struct endpoint *e = &u->endpoints[i];
+
+		if (e->backend && !listed(e->backend, e)->is_in)
+			assert_int_equal(listed(e->backend, e)->level, LEVEL_UNUSABLE);
+	}
+	assert_true(!s->b || !s->next || (s->next->backend == s->b && listed(s->b, s->next)->is_in));
+}
+
 /* The job, in slices of random sizes, with requests between them. */
 static void run_job(void)
 {
@@ -163,6 +177,7 @@ static void run_job(void)
 		bool is_done = upstream_step(u, &budget, now);
 
 		assert_true(budget >= LEAST_LEFT);
+		check_slice();
 		if (is_done)
 			return;
 		live_a_little();
