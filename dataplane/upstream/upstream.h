@@ -61,7 +61,7 @@ void upstream_caps_destroy(struct upstream_caps *caps);
  * A budget is what a slice may cost, in units of some 20 ns: who does something
  * takes what it costs from it, and stops at 0 (or somewhat below).
  */
-#define UPSTREAM_SLICE 512 /* what a worker gives in an iteration: some 10 us, at most 30 with cold caches (tests/bench/slices.c) */
+#define UPSTREAM_SLICE 512 /* what a worker gives in an iteration: some 10 us, hardly above 30 with cold caches (tests/bench/slices.c) */
 
 
 /*
