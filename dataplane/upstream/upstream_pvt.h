@@ -15,7 +15,7 @@
 #include "upstream/balance.h"
 #include "upstream/upstream.h"
 
-#define WORK_EVERY_US 100 /* between two slices of balance_work() */
+#define WORK_EVERY_US 100 /* between two slices of upstream_work() */
 #define NEVER UINT64_MAX
 
 /* What work in slices costs, in the units of a budget (upstream.h). */
@@ -120,7 +120,7 @@ struct backend {
 	uint8_t mark;	/* as upstream.mark: the snapshot names it */
 	uint8_t side;	/* which of endpoint.in[] serves */
 	bool is_known;	/* has had a set */
-	bool is_queued; /* for balance_work() */
+	bool is_queued; /* for upstream_work() */
 	bool needs_table, needs_scan;
 	uint8_t cc; /* enum tcp_cc_kind */
 	struct settings set;
@@ -186,7 +186,7 @@ struct upstream {
 	bool is_draining;
 	uint64_t prng;
 	struct pages pages;
-	uint64_t work_at_us; /* balance_work() goes on; NEVER: there is nothing to do */
+	uint64_t work_at_us; /* upstream_work() goes on; NEVER: there is nothing to do */
 	struct backend_queue queue;
 	struct build build;
 	struct scan scan;
