@@ -112,7 +112,7 @@ static void add_memory(struct args *a, const struct config *c)
 		add(a, "--single-file-segments");
 	if (c->hugepages) {
 		add(a, "--in-memory"); /* no file is left behind, however the process ends */
-		if (c->memory_mb) {
+		if (c->memory_mb || wants_one_file(c)) { /* what comes later would not be among what the peer was given */
 			add(a, "-m");
 			add(a, "%u", mb);
 		}

@@ -72,16 +72,18 @@ class Bench:
     idle_us      what all of them sleep at a time without work; 0: they poll, as for figures they must
     sanitizers   the build has them: everything is slower
     arena_mb     of weir.yaml
+    hugepages    of both programs
     """
 
     origin = ORIGIN
     proxy = "dataplane" # the program between the two ends
 
     def __init__(self, build, workers=(0,), origins=1, connections=16384, pools=None, limits=None, timeouts=None,
-                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False, arena_mb=8, zero_copy=False):
+                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False, arena_mb=8, zero_copy=False, hugepages=False):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.origins, self.connections = list(workers), origins, connections
         self.pools, self.limits, self.timeouts = dict(pools or {}), dict(limits or {}), dict(timeouts or {})
+        self.hugepages = hugepages
         self.slots, self.core, self.blast_args, self.sanitizers = slots, core, list(blast), sanitizers
         self.idle_us, self.mtu, self.arena_mb, self.zero_copy = idle_us, mtu, arena_mb, zero_copy
         self.dir = None
@@ -164,7 +166,7 @@ workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
                     "drain_ms": 2000}
         pools.update(self.pools)
         timeouts.update(self.timeouts)
-        (self.dir / "weir.yaml").write_text(f"""{self._ports()}memory: {{hugepages: false, arena_mb: {self.arena_mb}}}
+        (self.dir / "weir.yaml").write_text(f"""{self._ports()}memory: {{hugepages: {"true" if self.hugepages else "false"}, arena_mb: {self.arena_mb}}}
 pools: {self._section(pools)}
 limits: {self._section(self.limits)}
 timeouts: {self._section(timeouts)}
@@ -192,7 +194,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                               *self._blast_ports(), "--descriptors", 2048,
                               "--queues", n, "--core", self.core, "--target", f"{WEIR}:80", "--origin", f"{self.origin}:{ORIGIN_PORT}",
                               "--origins", self.origins, "--gateway", GATEWAY, "--host", HOST, "--slots", self.slots,
-                              "--idle-us", self.idle_us,
+                              "--idle-us", self.idle_us, *(["--hugepages"] if self.hugepages else []),
                               *self.blast_args], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self.zero_copy:
             wait_until("weir-blast has made the memif", lambda: self._has_memif() or self.has_ended("blast"), 60)

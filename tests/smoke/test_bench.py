@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weir over memif against weir-blast: the benchmarks in small, of which only what they expect counts, not the figures."""
+import contextlib
 import pathlib
 import subprocess
 import sys
 
-from rig import Failure, expect, expect_eq, wait_until
+from rig import Failure, Skipped, expect, expect_eq, wait_until
 
 BENCH = pathlib.Path(__file__).resolve().parent.parent / "bench"
 sys.path.insert(0, str(BENCH))
@@ -70,6 +71,31 @@ def test_bodies_of_all_sizes_arrive_unchanged_over_memif(make):
             expect_eq(r["errors"], {}, f"errors with {drop} lost of a million, MTU {mtu}, zero-copy: {zero_copy}")
             expect(r["responses"] > 50, f"only {r['responses']} responses")
             expect_eq(r["requests_at_origin"], r["responses"], "requests at the origin")
+
+
+@contextlib.contextmanager
+def hugepages(n):
+    """So many free ones more than there were."""
+    path = pathlib.Path("/proc/sys/vm/nr_hugepages")
+    before = path.read_text()
+    path.write_text(f"{int(before) + n}\n")
+    try:
+        if int(path.read_text()) < int(before) + n:
+            raise Skipped(f"{n} hugepages are not to be had")
+        yield
+    finally:
+        path.write_text(before)
+
+
+def test_a_memif_shows_hugepages_to_its_peer(make):
+    """What is allocated after the peer was told of the memory must not be needed, at any start."""
+    with hugepages(700):
+        for _ in range(3):
+            with bench(make, mtu=9000, zero_copy=True, hugepages=True) as b:
+                b.phase("connect n=8")
+                r = b.phase("load seconds=0.5 warmup=0 active=8 size=0,9000,300000")
+                expect_eq(r["errors"], {}, "errors")
+                expect(r["responses"] > 20, f"only {r['responses']} responses")
 
 
 def test_many_clients_at_once_reuse_their_connections_to_one_endpoint(make):

@@ -132,6 +132,7 @@ struct end {
 struct options {
 	const char *ports[2];
 	unsigned n_queues, core, memory_mb, n_desc;
+	bool hugepages; /* memory_mb is not used then: DPDK takes what it needs */
 	uint32_t client_base, target, gateway, origin_base;
 	uint32_t source; /* the proxy's address at the origin's end */
 	uint16_t target_port, origin_port;

@@ -63,7 +63,7 @@ static const char usage[] =
 
 enum {
 	OPT_PORT = 256, OPT_QUEUES, OPT_TARGET, OPT_ORIGIN, OPT_ORIGINS, OPT_SOURCE, OPT_GATEWAY, OPT_CLIENTS, OPT_PORTS_PER, OPT_SLOTS,
-	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_DESC, OPT_PREFIX, OPT_MTU, OPT_WINDOW, OPT_FLIGHT, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_STEERED, OPT_NO_TS, OPT_NO_VERIFY,
+	OPT_HOST, OPT_CORE, OPT_MEMORY, OPT_HUGE, OPT_DESC, OPT_PREFIX, OPT_MTU, OPT_WINDOW, OPT_FLIGHT, OPT_ACK, OPT_IDLE, OPT_DROP, OPT_STEERED, OPT_NO_TS, OPT_NO_VERIFY,
 	OPT_CONNECTIONS, OPT_ACTIVE, OPT_SECONDS, OPT_RATE, OPT_SIZE, OPT_FLOOD, OPT_NEW, OPT_HELP,
 };
 
@@ -81,6 +81,7 @@ static const struct option long_options[] = {
 	{"host", required_argument, NULL, OPT_HOST},
 	{"core", required_argument, NULL, OPT_CORE},
 	{"memory", required_argument, NULL, OPT_MEMORY},
+	{"hugepages", no_argument, NULL, OPT_HUGE},
 	{"descriptors", required_argument, NULL, OPT_DESC},
 	{"file-prefix", required_argument, NULL, OPT_PREFIX},
 	{"mtu", required_argument, NULL, OPT_MTU},
@@ -236,6 +237,9 @@ static bool take(struct command_line *c, int opt)
 		return read_u32(optarg, 0, 1023, &o->core);
 	case OPT_MEMORY:
 		return read_u32(optarg, 64, 65536, &o->memory_mb);
+	case OPT_HUGE:
+		o->hugepages = true;
+		return true;
 	case OPT_DESC:
 		return read_u32(optarg, 64, 16384, &o->n_desc);
 	case OPT_MTU:

@@ -19,9 +19,10 @@
 static int start_eal(const struct options *o)
 {
 	static char core[16], mb[16], prefix[64];
-	static char *argv[] = {(char *)"weir-blast", (char *)"--no-huge", (char *)"--no-pci", (char *)"--no-shconf",
-			       (char *)"--no-telemetry", (char *)"--log-level=lib.*:error", (char *)"--log-level=pmd.*:error",
-			       (char *)"-l", core, (char *)"-m", mb, (char *)"--file-prefix", prefix, NULL};
+	static char *argv[] = {(char *)"weir-blast", (char *)"--no-pci", (char *)"--no-telemetry", (char *)"--log-level=lib.*:error",
+			       (char *)"--log-level=pmd.*:error", (char *)"-l", core, (char *)"--file-prefix", prefix,
+			       (char *)"--no-huge", (char *)"--no-shconf", (char *)"-m", mb, NULL, NULL};
+	int argc = 13;
 
 	snprintf(core, sizeof(core), "%u", o->core);
 	snprintf(mb, sizeof(mb), "%u", o->memory_mb);
@@ -29,7 +30,12 @@ static int start_eal(const struct options *o)
 		snprintf(prefix, sizeof(prefix), "%s", o->file_prefix);
 	else
 		snprintf(prefix, sizeof(prefix), "blast-%d", (int)getpid());
-	return rte_eal_init((int)(sizeof(argv) / sizeof(*argv)) - 1, argv) < 0 ? -rte_errno : 0;
+	if (o->hugepages) {
+		argv[9] = (char *)"--in-memory"; /* no file is left behind */
+		argv[10] = NULL;
+		argc = 10;
+	}
+	return rte_eal_init(argc, argv) < 0 ? -rte_errno : 0;
 }
 
 static int setup_queues(struct blast *b, uint16_t id)
