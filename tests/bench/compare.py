@@ -55,7 +55,7 @@ KEEP_0 = Shape("keep-0", "keep-alive, 0 bytes", "keep", 0, 128, 256)
 KEEP_128 = Shape("keep-128", "keep-alive, 128 bytes", "keep", 128, 128, 256)
 SHOTS = Shape("shots", "one request per connection, 128 bytes", "shots", 128, 64, 256)
 BODY_64K = Shape("body-64k", "keep-alive, 64 KiB", "keep", 65536, 16, 64)
-BODY_1M = Shape("body-1m", "keep-alive, 1 MiB", "keep", 1 << 20, 16, 16)
+BODY_1M = Shape("body-1m", "keep-alive, 1 MiB", "keep", 1 << 20, 16, 8)
 SHAPES = (KEEP_0, KEEP_128, SHOTS, BODY_64K, BODY_1M)
 BODIES = (BODY_64K, BODY_1M)
 
