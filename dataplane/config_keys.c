@@ -301,7 +301,8 @@ static const struct key port_keys[] = {
 	{.name = "vdev", .type = KEY_CUSTOM, .set = set_device,
 	 .expect = "a DPDK virtual device such as net_tap0,iface=weir0",
 	 .help = "Virtual device with its arguments: `net_tap0,iface=weir0`, `net_af_packet0,iface=eth1,qpairs=2`, "
-		 "`net_af_xdp0,iface=eth1`, `net_memif0,role=client,socket=/run/memif.sock`."},
+		 "`net_af_xdp0,iface=eth1`, `net_memif0,role=client,socket=/run/memif.sock`; the latter with `zero-copy=yes` shows the "
+		 "dataplane's packet buffers to the peer, who makes all copies then: only to whom you trust with them."},
 	{.name = "mtu", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, mtu), .min = 1280,
 	 .max = 9000, .def = "1500", .expect = "a number from 1280 to 9000", .help = "IP bytes of a packet."},
 	{.name = "descriptors", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, n_desc),
