@@ -30,7 +30,7 @@ struct kube_request {
 	const void *body;	  /* copied; NULL: none */
 	size_t body_bytes;
 	uint32_t timeout_ms; /* for the whole of it; 0: no limit (a watch) */
-	uint32_t stall_ms;   /* at most so long without a byte (once it was sent: in connecting, see above); 0: no limit */
+	uint32_t stall_ms;   /* at most so long without a byte, connecting included; 0: no limit */
 
 	/* Each may be NULL, and is only called from kube_http_poll(). In them requests may be made and cancelled. */
 	void (*on_headers)(void *ctx, int status); /* once, before the first on_data: the status of what follows */
@@ -48,7 +48,7 @@ struct kube_request {
 /* X(name, help) */
 #define KUBE_HTTP_COUNTERS(X) \
 	X(requests, "Requests made to the API server") \
-	X(connections, "Connections opened to the API server") \
+	X(connections, "Connections begun to the API server") \
 	X(received_bytes, "Bytes of bodies received") \
 	X(failed, "Requests without a complete response, for any reason but the next four") \
 	X(refused_credentials, "Requests not sent: there were no credentials") \

@@ -23,6 +23,7 @@ struct arena {
 };
 
 void arena_fini(struct arena *a);
+void arena_wipe(struct arena *a); /* the same for what had secrets in it */
 void *arena_alloc(struct arena *a, size_t n); /* zeroed, aligned for anything */
 const char *arena_strn(struct arena *a, const char *s, size_t n);
 

@@ -26,6 +26,13 @@ void arena_fini(struct arena *a)
 	}
 }
 
+void arena_wipe(struct arena *a)
+{
+	for (struct arena_chunk *c = a->chunks; c; c = c->next)
+		explicit_bzero(c->mem, c->used);
+	arena_fini(a);
+}
+
 void *arena_alloc(struct arena *a, size_t n)
 {
 	struct arena_chunk *c = a->chunks;
