@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""An HTTPS server for test_http.c, and the certificates for it: ca.pem, client.pem, client.key in FOLDER.
+
+Prints its port. Ends when its standard input does. What a path answers is in Handler.do_GET.
+"""
+import http.server
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+
+folder = sys.argv[1]
+
+
+def openssl(*args):
+    subprocess.run(["openssl", *args], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def make_certificates():
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    for name, names in (("server", "IP:127.0.0.1,DNS:api.test"), ("client", "DNS:somebody.test")):
+        with open(os.path.join(folder, "ext"), "w") as f:
+            f.write(f"subjectAltName={names}\n")
+        openssl("req", "-new", *key[:-2], "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-extfile", "ext", "-out", f"{name}.pem")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def answer(self, status, body, **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def echo(self):
+        n = int(self.headers.get("Content-Length", 0))
+        peer = self.connection.getpeercert() or {}
+        names = dict(pair for rdn in peer.get("subject", ()) for pair in rdn)
+        return json.dumps({
+            "method": self.command, "path": self.path, "body": self.rfile.read(n).decode(), "host": self.headers["Host"],
+            "auth": self.headers.get("Authorization", ""), "accept": self.headers.get("Accept", ""),
+            "type": self.headers.get("Content-Type", ""), "cert": names.get("commonName", ""),
+        }).encode()
+
+    def chunk(self, data):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def do_GET(self):
+        body = self.echo()
+        if self.path == "/cut":
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"0123456789")
+            self.close_connection = True
+        elif self.path == "/hang":
+            forever.wait()
+        elif self.path in ("/stream", "/silent"):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.chunk(b"one")
+            if self.path == "/silent":
+                forever.wait()
+            self.chunk(b"two")
+            self.chunk(b"")
+        elif self.path == "/busy":
+            self.answer(429, b"{}", Retry_After="7")
+        elif self.path == "/moved":
+            self.answer(302, b"", Location="/echo")
+        elif self.path == "/guarded" and self.headers.get("Authorization") != "Bearer second":
+            self.answer(401, b"no")
+        elif self.path == "/large":
+            self.answer(200, b"x" * (4 << 20))
+        else:
+            self.answer(200, body)
+
+    do_POST = do_PATCH = do_DELETE = do_GET
+
+
+forever = threading.Event()
+make_certificates()
+http.server.ThreadingHTTPServer.handle_error = lambda *args: None  # clients that refuse us, and go away
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server.daemon_threads = True
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(os.path.join(folder, "server.pem"), os.path.join(folder, "server.key"))
+context.load_verify_locations(os.path.join(folder, "ca.pem"))
+context.verify_mode = ssl.CERT_OPTIONAL
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(server.server_address[1], flush=True)
+sys.stdin.read()

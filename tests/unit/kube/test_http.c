@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests against a real HTTPS server, api_server.py: argv[1] is its path. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kube/http.h"
+
+static char folder[] = "/tmp/weir-test-http-XXXXXX";
+static unsigned port;
+static pid_t server_pid;
+static int server_stdin;
+
+/* What came of a request. */
+struct answer {
+	struct kube_http *h;
+	struct kube_call *call;
+	char body[4096];
+	size_t n_body, n_bytes;
+	int n_headers, n_done, status, done_status;
+	char error[512];
+	uint32_t retry_after_s;
+	bool cancels_itself;
+	struct answer *next; /* to be asked for at the end of this one */
+};
+
+static void take_headers(void *ctx, int status)
+{
+	struct answer *a = ctx;
+
+	a->n_headers++;
+	a->status = status;
+}
+
+static void take_data(void *ctx, const void *bytes, size_t n)
+{
+	struct answer *a = ctx;
+	size_t room = sizeof(a->body) - 1 - a->n_body;
+
+	assert_int_equal(a->n_headers, 1); /* they come first */
+	a->n_bytes += n;
+	memcpy(a->body + a->n_body, bytes, n < room ? n : room);
+	a->n_body += n < room ? n : room;
+	if (a->cancels_itself) {
+		kube_http_cancel(a->h, a->call);
+		a->call = NULL;
+	}
+}
+
+static void take_end(void *ctx, int status, const char *error, uint32_t retry_after_s);
+
+static void ask(struct kube_http *h, struct answer *a, struct kube_request r)
+{
+	r.method = r.method ? r.method : "GET";
+	r.on_headers = take_headers;
+	r.on_data = take_data;
+	r.on_done = take_end;
+	r.ctx = a;
+	a->h = h;
+	a->call = kube_http_request(h, &r);
+	assert_non_null(a->call);
+}
+
+static void take_end(void *ctx, int status, const char *error, uint32_t retry_after_s)
+{
+	struct answer *a = ctx;
+
+	a->n_done++;
+	a->done_status = status;
+	a->call = NULL;
+	snprintf(a->error, sizeof(a->error), "%s", error ? error : "");
+	a->retry_after_s = retry_after_s;
+	if (a->next)
+		ask(a->h, a->next, (struct kube_request){.path = "/echo"});
+}
+
+static void step(struct kube_http *h)
+{
+	struct pollfd p = {.fd = kube_http_fd(h), .events = POLLIN};
+	int wait_ms = kube_http_poll(h);
+
+	poll(&p, 1, wait_ms < 0 || wait_ms > 1000 ? 1000 : wait_ms);
+}
+
+static void run(struct kube_http *h, const struct answer *a)
+{
+	for (int i = 0; i < 100000 && !a->n_done; i++)
+		step(h);
+	assert_int_equal(a->n_done, 1);
+}
+
+static void write_file(const char *name, const char *text)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* A connection whose kubeconfig has these lines for cluster and user. */
+static struct kube_http *open_as(const char *host, const char *cluster, const char *user)
+{
+	struct kube_config_error err;
+	struct kube_config c;
+	char path[256], text[4096];
+	struct kube_http *h;
+
+	snprintf(text, sizeof(text),
+		 "current-context: x\n"
+		 "contexts: [{name: x, context: {cluster: c, user: u, namespace: here}}]\n"
+		 "clusters:\n- name: c\n  cluster: {server: 'https://%s:%u/', %s}\n"
+		 "users:\n- name: u\n  user: {%s}\n",
+		 host, port, cluster, user);
+	write_file("config", text);
+	snprintf(path, sizeof(path), "%s/config", folder);
+	if (kube_config_read(&c, path, NULL, &err) != 0)
+		fail_msg("%s", err.text);
+	h = kube_http_create(&c);
+	assert_non_null(h);
+	assert_null(c.server);
+	return h;
+}
+
+static struct kube_http *open_plain(void)
+{
+	return open_as("127.0.0.1", "certificate-authority: ca.pem", "token: first");
+}
+
+static void assert_in(const struct answer *a, const char *text)
+{
+	if (!strstr(a->body, text))
+		fail_msg("%s is not in %s (%d, %s)", text, a->body, a->done_status, a->error);
+}
+
+static void sends_what_was_asked_for(void **state)
+{
+	struct kube_http *h = open_plain();
+	struct answer a = {0}, b = {0};
+
+	ask(h, &a, (struct kube_request){.path = "/api/v1/pods?limit=500"});
+	assert_int_equal(a.n_done, 0);
+	run(h, &a);
+	assert_int_equal(a.done_status, 200);
+	assert_string_equal(a.error, "");
+	assert_in(&a, "\"path\": \"/api/v1/pods?limit=500\"");
+	assert_in(&a, "\"accept\": \"application/json\"");
+	assert_in(&a, "\"auth\": \"Bearer first\"");
+	ask(h, &b, (struct kube_request){.method = "PATCH", .path = "/x", .body = "{\"a\":1}", .body_bytes = 7,
+					 .content_type = "application/merge-patch+json", .accept = "a/b"});
+	run(h, &b);
+	assert_in(&b, "\"method\": \"PATCH\"");
+	assert_in(&b, "{\\\"a\\\":1}");
+	assert_in(&b, "\"type\": \"application/merge-patch+json\"");
+	assert_in(&b, "\"accept\": \"a/b\"");
+	assert_int_equal(kube_http_counters(h)->connections, 1); /* it was kept */
+	assert_string_equal(kube_http_namespace(h), "here");
+	kube_http_destroy(h);
+}
+
+static void gives_bodies_as_they_come(void **state)
+{
+	struct kube_http *h = open_plain();
+	struct answer a = {0}, b = {0}, c = {0};
+
+	ask(h, &a, (struct kube_request){.path = "/stream"});
+	ask(h, &b, (struct kube_request){.path = "/large"});
+	ask(h, &c, (struct kube_request){.path = "/silent"});
+	run(h, &a);
+	run(h, &b);
+	assert_string_equal(a.body, "onetwo");
+	assert_int_equal(b.n_bytes, 4 << 20);
+	while (c.n_bytes < 3)
+		step(h);
+	assert_int_equal(c.n_done, 0); /* a stream that goes on */
+	kube_http_cancel(h, c.call);
+	kube_http_destroy(h);
+	assert_int_equal(c.n_done, 0);
+}
+
+static void tells_a_status_from_a_failure(void **state)
+{
+	struct kube_http *h = open_plain();
+	struct answer busy = {0}, moved = {0}, cut = {0};
+
+	ask(h, &busy, (struct kube_request){.path = "/busy"});
+	run(h, &busy);
+	assert_int_equal(busy.done_status, 429);
+	assert_int_equal(busy.retry_after_s, 7);
+	assert_string_equal(busy.error, "");
+	ask(h, &moved, (struct kube_request){.path = "/moved"});
+	run(h, &moved);
+	assert_int_equal(moved.done_status, 302);
+	ask(h, &cut, (struct kube_request){.path = "/cut"});
+	run(h, &cut);
+	assert_int_equal(cut.done_status, 200);
+	assert_string_not_equal(cut.error, "");
+	assert_int_equal(kube_http_counters(h)->failed, 1);
+	kube_http_destroy(h);
+}
+
+static void ends_what_takes_too_long(void **state)
+{
+	struct kube_http *h = open_plain();
+	struct answer whole = {0}, stall = {0}, after = {0};
+
+	ask(h, &whole, (struct kube_request){.path = "/hang", .timeout_ms = 300});
+	run(h, &whole);
+	assert_string_equal(whole.error, "not complete within 300 ms");
+	assert_int_equal(whole.done_status, 0);
+	ask(h, &stall, (struct kube_request){.path = "/silent", .stall_ms = 2000});
+	run(h, &stall);
+	assert_string_equal(stall.error, "no byte came for 2000 ms");
+	assert_string_equal(stall.body, "one");
+	assert_int_equal(kube_http_counters(h)->timed_out, 1);
+	assert_int_equal(kube_http_counters(h)->stalled, 1);
+	ask(h, &after, (struct kube_request){.path = "/echo"});
+	run(h, &after);
+	assert_int_equal(after.done_status, 200);
+	kube_http_destroy(h);
+}
+
+static void lets_callbacks_cancel_and_ask(void **state)
+{
+	struct kube_http *h = open_plain();
+	struct answer own = {.cancels_itself = true}, second = {0}, first = {.next = &second};
+
+	ask(h, &own, (struct kube_request){.path = "/silent"});
+	while (own.call)
+		step(h);
+	ask(h, &first, (struct kube_request){.path = "/echo"});
+	run(h, &first);
+	run(h, &second);
+	assert_int_equal(own.n_done, 0);
+	assert_int_equal(second.done_status, 200);
+	assert_int_equal(kube_http_counters(h)->cancelled, 1);
+	kube_http_destroy(h);
+}
+
+static void refuses_a_server_that_it_cannot_trust(void **state)
+{
+	struct kube_http *wrong_name = open_as("localhost", "certificate-authority: ca.pem", "");
+	struct kube_http *wrong_ca = open_as("127.0.0.1", "certificate-authority: client.pem", "");
+	struct kube_http *system_ca = open_as("127.0.0.1", "", "");
+	struct answer a = {0}, b = {0}, c = {0};
+
+	ask(wrong_name, &a, (struct kube_request){.path = "/echo"});
+	ask(wrong_ca, &b, (struct kube_request){.path = "/echo"});
+	ask(system_ca, &c, (struct kube_request){.path = "/echo"});
+	run(wrong_name, &a);
+	run(wrong_ca, &b);
+	run(system_ca, &c);
+	assert_int_equal(a.done_status + b.done_status + c.done_status, 0);
+	assert_non_null(strstr(a.error, "SSL"));
+	assert_non_null(strstr(b.error, "SSL"));
+	assert_non_null(strstr(c.error, "SSL"));
+	kube_http_destroy(wrong_name);
+	kube_http_destroy(wrong_ca);
+	kube_http_destroy(system_ca);
+}
+
+static void trusts_by_the_name_that_is_given(void **state)
+{
+	struct kube_http *h = open_as("localhost", "certificate-authority: ca.pem, tls-server-name: api.test", "");
+	struct kube_http *insecure = open_as("localhost", "insecure-skip-tls-verify: true", "");
+	struct answer a = {0}, b = {0};
+	char host[64];
+
+	ask(h, &a, (struct kube_request){.path = "/echo"});
+	run(h, &a);
+	assert_int_equal(a.done_status, 200);
+	snprintf(host, sizeof(host), "\"host\": \"localhost:%u\"", port);
+	assert_in(&a, host);
+	ask(insecure, &b, (struct kube_request){.path = "/echo"});
+	run(insecure, &b);
+	assert_int_equal(b.done_status, 200);
+	kube_http_destroy(h);
+	kube_http_destroy(insecure);
+}
+
+static void shows_who_it_is(void **state)
+{
+	struct kube_http *cert = open_as("127.0.0.1", "certificate-authority: ca.pem",
+					 "client-certificate: client.pem, client-key: client.key");
+	struct kube_http *basic = open_as("127.0.0.1", "certificate-authority: ca.pem", "username: u, password: p");
+	struct answer a = {0}, b = {0};
+
+	ask(cert, &a, (struct kube_request){.path = "/echo"});
+	run(cert, &a);
+	assert_in(&a, "\"cert\": \"client\"");
+	ask(basic, &b, (struct kube_request){.path = "/echo"});
+	run(basic, &b);
+	assert_in(&b, "\"auth\": \"Basic dTpw\"");
+	kube_http_destroy(cert);
+	kube_http_destroy(basic);
+}
+
+static void reads_the_token_again_when_it_is_refused(void **state)
+{
+	struct kube_http *h;
+	struct answer a = {0}, b = {0};
+
+	write_file("token", "first\n");
+	h = open_as("127.0.0.1", "certificate-authority: ca.pem", "tokenFile: token");
+	ask(h, &a, (struct kube_request){.path = "/guarded"});
+	run(h, &a);
+	assert_int_equal(a.done_status, 401); /* there is no other token */
+	assert_string_equal(a.body, "no");
+	write_file("token", "second\n");
+	ask(h, &b, (struct kube_request){.path = "/guarded"});
+	run(h, &b);
+	assert_int_equal(b.done_status, 200);
+	assert_int_equal(b.n_headers, 1); /* of the first answer nothing was told */
+	assert_in(&b, "Bearer second");
+	assert_int_equal(kube_http_counters(h)->unauthorized, 2);
+	kube_http_destroy(h);
+}
+
+static struct kube_http *open_with_plugin(const char *script)
+{
+	char path[256];
+
+	write_file("plugin", script);
+	snprintf(path, sizeof(path), "%s/plugin", folder);
+	assert_int_equal(chmod(path, 0700), 0);
+	return open_as("127.0.0.1", "certificate-authority: ca.pem",
+		       "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [second], interactiveMode: Never, "
+		       "env: [{name: TEST_VALUE, value: v}]}");
+}
+
+static void runs_a_plugin_once_for_all(void **state)
+{
+	struct kube_http *h = open_with_plugin(
+	    "#!/bin/sh\n"
+	    "[ \"$TEST_VALUE\" = v ] || exit 3\n"
+	    "case $KUBERNETES_EXEC_INFO in *ExecCredential*authentication.k8s.io/v1*) ;; *) exit 4;; esac\n"
+	    "sleep 0.2\n"
+	    "echo '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{\"token\":\"'$1'\"}}'\n");
+	struct answer a = {0}, b = {0};
+
+	ask(h, &a, (struct kube_request){.path = "/guarded"});
+	ask(h, &b, (struct kube_request){.path = "/guarded"});
+	run(h, &a);
+	run(h, &b);
+	assert_int_equal(a.done_status, 200);
+	assert_int_equal(b.done_status, 200);
+	assert_int_equal(kube_http_counters(h)->plugin_runs, 1);
+	kube_http_destroy(h);
+}
+
+static void says_why_a_plugin_gave_nothing(void **state)
+{
+	struct kube_http *babbles = open_with_plugin("#!/bin/sh\necho not JSON\n"), *fails;
+	struct answer a = {0}, b = {0};
+
+	ask(babbles, &a, (struct kube_request){.path = "/echo"});
+	run(babbles, &a);
+	assert_string_equal(a.error, "the credential plugin's output: JSON was expected");
+	kube_http_destroy(babbles);
+	fails = open_with_plugin("#!/bin/sh\necho secret\nexit 7\n");
+	ask(fails, &b, (struct kube_request){.path = "/echo"});
+	run(fails, &b);
+	assert_string_equal(b.error, "the credential plugin ended with status 7");
+	assert_int_equal(kube_http_counters(fails)->plugin_failures, 1);
+	assert_int_equal(kube_http_counters(fails)->refused_credentials, 1);
+	assert_int_equal(kube_http_counters(fails)->connections, 0);
+	kube_http_destroy(fails);
+}
+
+static void ends_a_plugin_with_itself(void **state)
+{
+	struct kube_http *h = open_with_plugin("#!/bin/sh\nexec sleep 1000\n");
+	struct answer a = {0};
+
+	ask(h, &a, (struct kube_request){.path = "/echo", .timeout_ms = 100});
+	run(h, &a);
+	assert_string_equal(a.error, "not complete within 100 ms");
+	kube_http_destroy(h);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), 0); /* no child but the server */
+}
+
+static int start_server(const char *script)
+{
+	int in[2], out[2];
+	char text[16] = "";
+	ssize_t n;
+
+	if (!mkdtemp(folder) || pipe(in) != 0 || pipe(out) != 0)
+		return -1;
+	server_pid = fork();
+	if (server_pid == 0) {
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		close(in[1]);
+		close(out[0]);
+		execlp("python3", "python3", script, folder, NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	server_stdin = in[1];
+	n = read(out[0], text, sizeof(text) - 1);
+	close(out[0]);
+	port = n > 0 ? (unsigned)atoi(text) : 0;
+	return port ? 0 : -1;
+}
+
+static void stop_server(void)
+{
+	char command[64];
+
+	close(server_stdin);
+	waitpid(server_pid, NULL, 0);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	if (system(command) != 0)
+		perror("cannot remove the test's folder");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(sends_what_was_asked_for),
+	    cmocka_unit_test(gives_bodies_as_they_come),
+	    cmocka_unit_test(tells_a_status_from_a_failure),
+	    cmocka_unit_test(ends_what_takes_too_long),
+	    cmocka_unit_test(lets_callbacks_cancel_and_ask),
+	    cmocka_unit_test(refuses_a_server_that_it_cannot_trust),
+	    cmocka_unit_test(trusts_by_the_name_that_is_given),
+	    cmocka_unit_test(shows_who_it_is),
+	    cmocka_unit_test(reads_the_token_again_when_it_is_refused),
+	    cmocka_unit_test(runs_a_plugin_once_for_all),
+	    cmocka_unit_test(says_why_a_plugin_gave_nothing),
+	    cmocka_unit_test(ends_a_plugin_with_itself),
+	};
+	int rc;
+
+	if (argc != 2 || start_server(argv[1]) != 0) {
+		fprintf(stderr, "no server\n");
+		return 1;
+	}
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	stop_server();
+	return rc;
+}
