@@ -36,7 +36,8 @@ static int take_timer(CURLM *multi, long timeout_ms, void *ctx)
 {
 	struct kube_http *h = ctx;
 
-	h->timer_ms = timeout_ms < 0 ? NEVER : kube_http_now_ms() + (uint64_t)timeout_ms;
+	/* Not a part of a millisecond too early: libcurl would find that it is not yet time. */
+	h->timer_ms = timeout_ms < 0 ? NEVER : kube_http_now_ms() + (uint64_t)timeout_ms + (timeout_ms > 0);
 	return 0;
 }
 
@@ -312,6 +313,18 @@ static void call_expire(struct kube_call *c, bool is_stall, uint64_t now_ms)
 	call_end(c, error, 0);
 }
 
+/* libcurl does not tell the same time twice, even if that was not the time yet: it is asked. */
+static void take_timeout(struct kube_http *h)
+{
+	long timeout_ms = -1;
+	int running;
+
+	h->timer_ms = NEVER;
+	curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	if (h->timer_ms == NEVER && curl_multi_timeout(h->multi, &timeout_ms) == CURLM_OK)
+		take_timer(h->multi, timeout_ms, h);
+}
+
 static void take_events(struct kube_http *h)
 {
 	struct epoll_event ev[EVENTS_AT_ONCE];
@@ -332,10 +345,8 @@ static void take_events(struct kube_http *h)
 			what |= CURL_CSELECT_ERR;
 		curl_multi_socket_action(h->multi, ev[i].data.fd, what, &running);
 	}
-	if (h->timer_ms <= kube_http_now_ms()) {
-		h->timer_ms = NEVER;
-		curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	}
+	if (h->timer_ms <= kube_http_now_ms())
+		take_timeout(h);
 }
 
 static void take_results(struct kube_http *h)

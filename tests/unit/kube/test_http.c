@@ -88,9 +88,12 @@ static void take_end(void *ctx, int status, const char *error, uint32_t retry_af
 static void step(struct kube_http *h)
 {
 	struct pollfd p = {.fd = kube_http_fd(h), .events = POLLIN};
-	int wait_ms = kube_http_poll(h);
+	static const struct kube_http *last;
+	static int wait_ms;
 
-	poll(&p, 1, wait_ms < 0 || wait_ms > 1000 ? 1000 : wait_ms);
+	poll(&p, 1, h != last ? 0 : wait_ms < 0 || wait_ms > 1000 ? 1000 : wait_ms);
+	wait_ms = kube_http_poll(h);
+	last = h;
 }
 
 static void run(struct kube_http *h, const struct answer *a)
