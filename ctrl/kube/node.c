@@ -159,3 +159,114 @@ bool node_equal(const struct node *a, const struct node *b)
 	}
 	return true;
 }
+
+struct key_ref {
+	const char *key;
+	size_t index;
+};
+
+static int compare_refs(const void *a, const void *b)
+{
+	const struct key_ref *x = a;
+	const struct key_ref *y = b;
+	int d = strcmp(x->key, y->key);
+
+	return d ? d : (x->index > y->index) - (x->index < y->index);
+}
+
+size_t node_find_duplicate_key(const struct node *map)
+{
+	struct key_ref *refs;
+	size_t found = map->n;
+
+	if (map->n <= 16) {
+		for (size_t i = 1; i < map->n; i++)
+			for (size_t j = 0; j < i; j++)
+				if (strcmp(map->keys[i], map->keys[j]) == 0)
+					return i;
+		return map->n;
+	}
+	refs = malloc(map->n * sizeof(*refs));
+	if (!refs) {
+		perror("weir: memory for manifests");
+		abort();
+	}
+	for (size_t i = 0; i < map->n; i++)
+		refs[i] = (struct key_ref){map->keys[i], i};
+	qsort(refs, map->n, sizeof(*refs), compare_refs);
+	for (size_t i = 1; i < map->n; i++)
+		if (strcmp(refs[i - 1].key, refs[i].key) == 0 && refs[i].index < found)
+			found = refs[i].index;
+	free(refs);
+	return found;
+}
+
+/* ---- copies ---- */
+
+struct copy {
+	size_t n_nodes, n_pointers, n_chars; /* needed, then used */
+	struct node *nodes;
+	void **pointers;
+	char *chars;
+};
+
+static void copy_measure(struct copy *c, const struct node *n)
+{
+	c->n_nodes++;
+	c->n_pointers += n->kind == NODE_MAP ? 2 * n->n : n->n;
+	c->n_chars += n->text ? strlen(n->text) + 1 : 0;
+	for (size_t i = 0; i < n->n; i++) {
+		c->n_chars += n->kind == NODE_MAP ? strlen(n->keys[i]) + 1 : 0;
+		copy_measure(c, n->items[i]);
+	}
+}
+
+static const char *copy_text(struct copy *c, const char *s)
+{
+	size_t n = strlen(s) + 1;
+	char *p = memcpy(c->chars + c->n_chars, s, n);
+
+	c->n_chars += n;
+	return p;
+}
+
+static struct node *copy_node(struct copy *c, const struct node *n)
+{
+	struct node *to = &c->nodes[c->n_nodes++];
+
+	*to = *n;
+	if (n->text)
+		to->text = copy_text(c, n->text);
+	if (n->n == 0)
+		return to;
+	to->items = (struct node **)&c->pointers[c->n_pointers];
+	c->n_pointers += n->n;
+	if (n->kind == NODE_MAP) {
+		to->keys = (const char **)&c->pointers[c->n_pointers];
+		c->n_pointers += n->n;
+	}
+	for (size_t i = 0; i < n->n; i++) {
+		if (n->kind == NODE_MAP)
+			to->keys[i] = copy_text(c, n->keys[i]);
+		to->items[i] = copy_node(c, n->items[i]);
+	}
+	return to;
+}
+
+struct node *node_copy(const struct node *n)
+{
+	struct copy c = {0};
+	char *block;
+
+	copy_measure(&c, n);
+	block = malloc(c.n_nodes * sizeof(*c.nodes) + c.n_pointers * sizeof(*c.pointers) + c.n_chars);
+	if (!block) {
+		perror("weir: memory for Kubernetes objects");
+		abort();
+	}
+	c.nodes = (struct node *)(void *)block;
+	c.pointers = (void **)(void *)(c.nodes + c.n_nodes);
+	c.chars = (char *)(c.pointers + c.n_pointers);
+	c.n_nodes = c.n_pointers = c.n_chars = 0;
+	return copy_node(&c, n);
+}

@@ -15,7 +15,7 @@ enum node_kind { NODE_NULL, NODE_BOOL, NODE_NUMBER, NODE_STRING, NODE_LIST, NODE
 
 struct node {
 	enum node_kind kind;
-	unsigned line, column; /* from 1 */
+	unsigned line, column; /* from 1; 0: of the API server */
 	const char *text;      /* scalars: as written; NUL terminated */
 	size_t n;	       /* children */
 	struct node **items;   /* LIST, and MAP values */

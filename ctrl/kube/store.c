@@ -13,46 +13,9 @@
 
 #include "kube/kube_pvt.h"
 #include "kube/names.h"
+#include "kube/store_pvt.h"
 
-/* What one reading of a file gave. Objects and problems have memory of their own: the one may outlive the other. */
-struct content {
-	struct arena object_memory;
-	struct kube_object *objects;
-	size_t n_objects, cap_objects;
-	struct arena problem_memory;
-	struct store_problem *problems;
-	size_t n_problems, cap_problems;
-};
-
-struct file {
-	char *name;
-	struct content now;
-};
-
-struct index {
-	uint64_t stale; /* 1 << kind */
-	const struct kube_object **objects[KUBE_N_KINDS];
-	size_t n_objects[KUBE_N_KINDS];
-	const struct kube_object *
-	    *hidden[KUBE_N_KINDS]; /* each twin that another file hides, behind the one that hides it */
-	size_t n_hidden[KUBE_N_KINDS];
-	bool are_problems_stale;
-	struct store_problem *problems;
-	size_t n_problems;
-	struct arena problem_memory;
-};
-
-struct store {
-	struct file **files; /* by name */
-	size_t n_files, cap_files;
-	struct index *index;
-};
-
-static const struct kind_info {
-	const char *group;
-	const char *kind;
-	bool is_namespaced;
-} kinds[] = {
+const struct kind_info store_kinds[] = {
 #define X(name, group, kind, namespaced) {group, kind, namespaced},
     KUBE_KINDS(X)
 #undef X
@@ -60,36 +23,45 @@ static const struct kind_info {
 
 const char *kube_kind_name(enum kube_kind k)
 {
-	return kinds[k].kind;
+	return store_kinds[k].kind;
 }
 
-static void *must(void *p)
+const char *kube_kind_group(enum kube_kind k)
+{
+	return store_kinds[k].group;
+}
+
+bool kube_kind_is_namespaced(enum kube_kind k)
+{
+	return store_kinds[k].is_namespaced;
+}
+
+void *store_must(void *p)
 {
 	if (!p) {
-		perror("weir: memory for manifests");
+		perror("weir: memory for Kubernetes objects");
 		abort();
 	}
 	return p;
 }
 
-/* Room for one more in an array that doubles. */
-static void *grow(void *p, size_t n, size_t *cap, size_t size)
+void *store_grow(void *p, size_t n, size_t *cap, size_t size)
 {
 	if (n < *cap)
 		return p;
 	*cap = *cap ? *cap * 2 : 8;
-	return must(realloc(p, *cap * size));
+	return store_must(realloc(p, *cap * size));
 }
 
 struct store *store_create(void)
 {
-	struct store *s = must(calloc(1, sizeof(*s)));
+	struct store *s = store_must(calloc(1, sizeof(*s)));
 
-	s->index = must(calloc(1, sizeof(*s->index)));
+	s->index = store_must(calloc(1, sizeof(*s->index)));
 	return s;
 }
 
-static void content_fini(struct content *c)
+void store_content_fini(struct content *c)
 {
 	arena_fini(&c->object_memory);
 	arena_fini(&c->problem_memory);
@@ -99,7 +71,7 @@ static void content_fini(struct content *c)
 
 static void file_destroy(struct file *f)
 {
-	content_fini(&f->now);
+	store_content_fini(&f->now);
 	free(f->name);
 	free(f);
 }
@@ -116,21 +88,13 @@ void store_destroy(struct store *s)
 	}
 	free(s->index->problems);
 	arena_fini(&s->index->problem_memory);
+	store_api_fini(s);
 	free(s->index);
 	free(s->files);
 	free(s);
 }
 
 /* ---- problems ---- */
-
-/* One document, or one item of a List, as far as it is known. */
-struct subject {
-	struct content *c;
-	const char *file;
-	const char *prefix; /* of field: "" or "items[3]." */
-	const struct node *root;
-	const char *kind, *ns, *name; /* "" where not known */
-};
 
 /* A copy without control characters: problems end up in logs and terminals. */
 static const char *clean(struct arena *a, const char *s)
@@ -144,8 +108,7 @@ static const char *clean(struct arena *a, const char *s)
 	return p;
 }
 
-static void __attribute__((format(printf, 7, 8)))
-problem(const struct subject *s, unsigned line, unsigned column, bool is_fatal, const char *field, const char *reason,
+void store_problem_add(const struct subject *s, unsigned line, unsigned column, bool is_fatal, const char *field, const char *reason,
 	const char *fmt, ...)
 {
 	struct content *c = s->c;
@@ -156,7 +119,7 @@ problem(const struct subject *s, unsigned line, unsigned column, bool is_fatal, 
 
 	if (c->n_problems > KUBE_MAX_FILE_PROBLEMS)
 		return;
-	c->problems = grow(c->problems, c->n_problems, &c->cap_problems, sizeof(*c->problems));
+	c->problems = store_grow(c->problems, c->n_problems, &c->cap_problems, sizeof(*c->problems));
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
@@ -172,7 +135,7 @@ problem(const struct subject *s, unsigned line, unsigned column, bool is_fatal, 
 							    .text = clean(a, text),
 							    .is_fatal = is_fatal};
 	if (++c->n_problems == KUBE_MAX_FILE_PROBLEMS)
-		problem(&(struct subject){.c = c, .file = s->file, .prefix = "", .kind = "", .ns = "", .name = ""},
+		store_problem_add(&(struct subject){.c = c, .file = s->file, .prefix = "", .kind = "", .ns = "", .name = ""},
 			line, column, false, "", "TooManyProblems", "further problems of this file are not listed");
 }
 
@@ -181,7 +144,7 @@ static void problem_at(const struct subject *s, const struct node *at, const cha
 {
 	if (!at)
 		at = s->root;
-	problem(s, at->line, at->column, true, field, reason, "%s was expected", expected);
+	store_problem_add(s, at->line, at->column, true, field, reason, "%s was expected", expected);
 }
 
 /* ---- one object ---- */
@@ -206,8 +169,7 @@ static const char *string_field(const struct subject *s, const char *path, bool 
 	return node_str(n);
 }
 
-/* Who a document says it is, right or wrong: for its problems. */
-static void identify(struct subject *s)
+void store_identify(struct subject *s)
 {
 	const char *kind = node_str(node_get(s->root, "kind"));
 	const char *ns = node_str(node_path(s->root, "metadata.namespace"));
@@ -227,21 +189,21 @@ static enum kube_kind find_kind(const struct subject *s, const char *api_version
 	const struct node *at = node_get(s->root, "kind");
 	unsigned k = 0;
 
-	while (k < KUBE_N_KINDS && (strcmp(kinds[k].kind, s->kind) != 0 || strlen(kinds[k].group) != n_group ||
-				    strncmp(kinds[k].group, api_version, n_group) != 0))
+	while (k < KUBE_N_KINDS && (strcmp(store_kinds[k].kind, s->kind) != 0 || strlen(store_kinds[k].group) != n_group ||
+				    strncmp(store_kinds[k].group, api_version, n_group) != 0))
 		k++;
 	if (k == KUBE_N_KINDS) {
-		problem(s, at->line, at->column, false, "kind", "UnknownKind",
+		store_problem_add(s, at->line, at->column, false, "kind", "UnknownKind",
 			"ignored: Weir does not read %.100s of %.100s", s->kind, api_version);
 		return KUBE_N_KINDS;
 	}
 	/* The Gateway API's v1beta1 has the same schema, and ReferenceGrant stayed there for long. */
 	if (strcmp(version, "v1") == 0 ||
-	    (strcmp(version, "v1beta1") == 0 && strcmp(kinds[k].group, "gateway.networking.k8s.io") == 0))
+	    (strcmp(version, "v1beta1") == 0 && strcmp(store_kinds[k].group, "gateway.networking.k8s.io") == 0))
 		return (enum kube_kind)k;
 	at = node_get(s->root, "apiVersion");
-	problem(s, at->line, at->column, true, "apiVersion", "UnsupportedVersion", "%s%sv1 was expected",
-		kinds[k].group, n_group ? "/" : "");
+	store_problem_add(s, at->line, at->column, true, "apiVersion", "UnsupportedVersion", "%s%sv1 was expected",
+		store_kinds[k].group, n_group ? "/" : "");
 	return KUBE_N_KINDS;
 }
 
@@ -270,8 +232,14 @@ static bool read_metadata(struct subject *s, struct kube_object *o)
 		return false;
 	}
 	o->name = text;
+	text = node_str(node_get(meta, "uid"));
+	o->uid = text ? text : "";
+	text = node_str(node_get(meta, "resourceVersion"));
+	o->resource_version = text ? text : "";
+	if (!node_int(node_get(meta, "generation"), 0, INT64_MAX, &o->generation))
+		o->generation = 0;
 	o->ns = "";
-	if (kinds[o->kind].is_namespaced) {
+	if (store_kinds[o->kind].is_namespaced) {
 		text = string_field(s, "metadata.namespace", false, "a string");
 		if (!text && present(node_get(meta, "namespace")))
 			return false;
@@ -293,7 +261,7 @@ static bool read_metadata(struct subject *s, struct kube_object *o)
 	return true;
 }
 
-static void add_object(struct subject *s)
+void store_add_object(struct subject *s)
 {
 	struct content *c = s->c;
 	struct kube_object o = {.file = s->file, .line = s->root->line, .root = s->root};
@@ -309,7 +277,7 @@ static void add_object(struct subject *s)
 	o.kind = find_kind(s, api_version);
 	if (o.kind == KUBE_N_KINDS || !read_metadata(s, &o))
 		return;
-	c->objects = grow(c->objects, c->n_objects, &c->cap_objects, sizeof(*c->objects));
+	c->objects = store_grow(c->objects, c->n_objects, &c->cap_objects, sizeof(*c->objects));
 	c->objects[c->n_objects++] = o;
 }
 
@@ -328,8 +296,8 @@ static void add_list(struct subject *s)
 		struct subject item = {.c = s->c, .file = s->file, .prefix = prefix, .root = items->items[i]};
 
 		snprintf(prefix, sizeof(prefix), "items[%zu].", i);
-		identify(&item);
-		add_object(&item);
+		store_identify(&item);
+		store_add_object(&item);
 	}
 }
 
@@ -339,9 +307,9 @@ static void add_document(struct content *c, const char *file, const struct node 
 	const char *kind;
 	const char *api_version;
 
-	identify(&s);
+	store_identify(&s);
 	if (fault->reason) {
-		problem(&s, fault->line, fault->column, true, fault->field, fault->reason, "%s", fault->text);
+		store_problem_add(&s, fault->line, fault->column, true, fault->field, fault->reason, "%s", fault->text);
 		return;
 	}
 	if (!root)
@@ -351,7 +319,7 @@ static void add_document(struct content *c, const char *file, const struct node 
 	if (kind && api_version && strcmp(kind, "List") == 0 && strcmp(api_version, "v1") == 0)
 		add_list(&s);
 	else
-		add_object(&s);
+		store_add_object(&s);
 }
 
 /* ---- one file ---- */
@@ -443,9 +411,9 @@ static struct file *file_get(struct store *s, const char *name)
 
 	if (at < s->n_files && strcmp(s->files[at]->name, name) == 0)
 		return s->files[at];
-	f = must(calloc(1, sizeof(*f)));
-	f->name = must(strdup(name));
-	s->files = grow(s->files, s->n_files, &s->cap_files, sizeof(*s->files));
+	f = store_must(calloc(1, sizeof(*f)));
+	f->name = store_must(strdup(name));
+	s->files = store_grow(s->files, s->n_files, &s->cap_files, sizeof(*s->files));
 	memmove(s->files + at + 1, s->files + at, (s->n_files - at) * sizeof(*s->files));
 	s->files[at] = f;
 	s->n_files++;
@@ -475,7 +443,7 @@ uint64_t store_load_yaml(struct store *s, const char *file, const char *data, si
 		mask = difference(&f->now, &next);
 		s->index->stale |= kinds_in(&f->now) | kinds_in(&next);
 	}
-	content_fini(&f->now);
+	store_content_fini(&f->now);
 	f->now = next;
 	return mask;
 }
@@ -498,7 +466,7 @@ uint64_t store_forget_file(struct store *s, const char *file)
 
 /* ---- the index ---- */
 
-static int compare_names(const struct kube_object *a, const struct kube_object *b)
+int store_compare_names(const struct kube_object *a, const struct kube_object *b)
 {
 	int d = strcmp(a->ns, b->ns);
 
@@ -509,7 +477,7 @@ static int compare_objects(const void *pa, const void *pb)
 {
 	const struct kube_object *a = *(const struct kube_object *const *)pa;
 	const struct kube_object *b = *(const struct kube_object *const *)pb;
-	int d = compare_names(a, b);
+	int d = store_compare_names(a, b);
 
 	if (d == 0)
 		d = strcmp(a->file, b->file);
@@ -526,19 +494,23 @@ static void rebuild_kind(const struct store *s, unsigned k)
 	for (size_t i = 0; i < s->n_files; i++)
 		for (size_t j = 0; j < s->files[i]->now.n_objects; j++)
 			n += s->files[i]->now.objects[j].kind == k;
+	n += s->api[k].n;
 	free(x->objects[k]);
 	free(x->hidden[k]);
-	x->hidden[k] = must(malloc((2 * n + 1) * sizeof(*all)));
-	x->objects[k] = all = must(malloc((n + 1) * sizeof(*all)));
+	x->hidden[k] = store_must(malloc((2 * n + 1) * sizeof(*all)));
+	x->objects[k] = all = store_must(malloc((n + 1) * sizeof(*all)));
 	x->n_hidden[k] = 0;
 	n = 0;
 	for (size_t i = 0; i < s->n_files; i++)
 		for (size_t j = 0; j < s->files[i]->now.n_objects; j++)
 			if (s->files[i]->now.objects[j].kind == k)
 				all[n++] = &s->files[i]->now.objects[j];
-	qsort(all, n, sizeof(*all), compare_objects);
+	for (size_t i = 0; i < s->api[k].n; i++)
+		all[n++] = &s->api[k].objects[i]->o;
+	if (s->n_files > 0) /* those of the API server are sorted */
+		qsort(all, n, sizeof(*all), compare_objects);
 	for (size_t i = 0; i < n; i++) {
-		if (kept > 0 && compare_names(all[kept - 1], all[i]) == 0) {
+		if (kept > 0 && store_compare_names(all[kept - 1], all[i]) == 0) {
 			x->hidden[k][x->n_hidden[k]++] = all[kept - 1];
 			x->hidden[k][x->n_hidden[k]++] = all[i];
 		} else {
@@ -575,7 +547,7 @@ const struct kube_object *store_get(const struct store *s, enum kube_kind kind, 
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		int d = compare_names(x->objects[kind][mid], &key);
+		int d = store_compare_names(x->objects[kind][mid], &key);
 
 		if (d == 0)
 			return x->objects[kind][mid];
@@ -597,7 +569,7 @@ static struct store_problem duplicate_problem(struct arena *a, const struct kube
 	return (struct store_problem){.file = o->file,
 				      .line = o->line,
 				      .column = o->root->column,
-				      .kind = kinds[o->kind].kind,
+				      .kind = store_kinds[o->kind].kind,
 				      .ns = o->ns,
 				      .name = o->name,
 				      .field = "metadata.name",
@@ -618,13 +590,16 @@ const struct store_problem *store_problems(const struct store *s, size_t *n)
 		total += s->files[i]->now.n_problems;
 	for (unsigned k = 0; k < KUBE_N_KINDS; k++)
 		total += x->n_hidden[k] / 2;
+	total += s->n_refusals;
 	free(x->problems);
 	arena_fini(&x->problem_memory);
-	x->problems = must(malloc((total + 1) * sizeof(*x->problems)));
+	x->problems = store_must(malloc((total + 1) * sizeof(*x->problems)));
 	x->n_problems = 0;
 	for (size_t i = 0; i < s->n_files; i++)
 		for (size_t j = 0; j < s->files[i]->now.n_problems; j++)
 			x->problems[x->n_problems++] = s->files[i]->now.problems[j];
+	for (size_t i = 0; i < s->n_refusals; i++)
+		x->problems[x->n_problems++] = s->refusals[i]->c.problems[0];
 	for (unsigned k = 0; k < KUBE_N_KINDS; k++)
 		for (size_t i = 0; i + 1 < x->n_hidden[k]; i += 2)
 			x->problems[x->n_problems++] =

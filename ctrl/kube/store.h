@@ -31,7 +31,9 @@ struct kube_object {
 	enum kube_kind kind;
 	const char *ns; /* "" where not namespaced; "default" where the manifest gives none */
 	const char *name;
-	int64_t created_s; /* metadata.creationTimestamp, 0 where absent */
+	const char *uid, *resource_version; /* "" where absent */
+	int64_t generation;		    /* of metadata, 0 where absent */
+	int64_t created_s;		    /* metadata.creationTimestamp, 0 where absent */
 	const char *file;  /* "" if from the API server */
 	unsigned line;
 	const struct node *root;
@@ -63,10 +65,34 @@ uint64_t store_load_yaml(struct store *s, const char *file, const char *data, si
 /* The file is gone. Same return value. */
 uint64_t store_forget_file(struct store *s, const char *file);
 
+/*
+ * An object of an API server, as it is now; its kind is known by where it was
+ * asked for (the items of a LIST need not name theirs). What is refused is a
+ * problem, and what was known of the object before stays. Returns the mask of
+ * the kind if something changed that matters (also: which problems there are);
+ * 0 if only status, resourceVersion, generation or managedFields did, which
+ * are kept all the same, but for managedFields.
+ */
+uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *object);
+/* The same for its JSON. */
+uint64_t store_put_json(struct store *s, enum kube_kind kind, const char *data, size_t n);
+/* Something of the kind cannot be read at all: a problem without a name. Returns the mask. */
+uint64_t store_put_unreadable(struct store *s, enum kube_kind kind, const char *reason, const char *text);
+/* The object was deleted. Returns the mask of its kind, 0 if there was none. */
+uint64_t store_remove(struct store *s, enum kube_kind kind, const char *ns, const char *name);
+/*
+ * For a list: between store_mark() and store_sweep() everything that there is
+ * is put; what was not put is gone then. ns NULL: of all namespaces.
+ */
+void store_mark(struct store *s, enum kube_kind kind, const char *ns);
+uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns);
+
 /* Objects of a kind, sorted by (namespace, name). The array is the store's, valid until it changes. */
 const struct kube_object *const *store_list(const struct store *s, enum kube_kind kind, size_t *n);
 const struct kube_object *store_get(const struct store *s, enum kube_kind kind, const char *ns, const char *name);
 const struct store_problem *store_problems(const struct store *s, size_t *n);
 const char *kube_kind_name(enum kube_kind k);
+const char *kube_kind_group(enum kube_kind k); /* "" for the core */
+bool kube_kind_is_namespaced(enum kube_kind k);
 
 #endif

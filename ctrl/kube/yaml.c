@@ -295,51 +295,9 @@ static struct node *read_list(struct yaml_reader *r, struct node *list, const st
 	}
 }
 
-struct key_ref {
-	const char *key;
-	size_t index;
-};
-
-static int compare_refs(const void *a, const void *b)
-{
-	const struct key_ref *x = a;
-	const struct key_ref *y = b;
-	int d = strcmp(x->key, y->key);
-
-	return d ? d : (x->index > y->index) - (x->index < y->index);
-}
-
-/* The first entry whose key stood before, or map->n. */
-static size_t find_duplicate_key(const struct node *map)
-{
-	struct key_ref *refs;
-	size_t found = map->n;
-
-	if (map->n <= 16) {
-		for (size_t i = 1; i < map->n; i++)
-			for (size_t j = 0; j < i; j++)
-				if (strcmp(map->keys[i], map->keys[j]) == 0)
-					return i;
-		return map->n;
-	}
-	refs = malloc(map->n * sizeof(*refs));
-	if (!refs) {
-		perror("weir: memory for manifests");
-		abort();
-	}
-	for (size_t i = 0; i < map->n; i++)
-		refs[i] = (struct key_ref){map->keys[i], i};
-	qsort(refs, map->n, sizeof(*refs), compare_refs);
-	for (size_t i = 1; i < map->n; i++)
-		if (strcmp(refs[i - 1].key, refs[i].key) == 0 && refs[i].index < found)
-			found = refs[i].index;
-	free(refs);
-	return found;
-}
-
 static void check_duplicate_keys(struct yaml_reader *r, const struct node *map, const struct place *p)
 {
-	size_t i = find_duplicate_key(map);
+	size_t i = node_find_duplicate_key(map);
 
 	if (i < map->n) {
 		struct place here = {.up = p, .key = map->keys[i]};

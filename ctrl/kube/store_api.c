@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The objects that an API server gave, one by one: see store_pvt.h. Each has
+ * memory of its own; those of a kind are sorted, so that the index is a copy.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kube/json.h"
+#include "kube/store_pvt.h"
+
+static void object_destroy(struct api_object *o)
+{
+	free(o->tree);
+	free(o);
+}
+
+static void refusal_destroy(struct refusal *r)
+{
+	store_content_fini(&r->c);
+	free(r->ns);
+	free(r->name);
+	free(r);
+}
+
+void store_api_fini(struct store *s)
+{
+	for (unsigned k = 0; k < KUBE_N_KINDS; k++) {
+		for (size_t i = 0; i < s->api[k].n; i++)
+			object_destroy(s->api[k].objects[i]);
+		free(s->api[k].objects);
+	}
+	for (size_t i = 0; i < s->n_refusals; i++)
+		refusal_destroy(s->refusals[i]);
+	free(s->refusals);
+}
+
+/* ---- refusals ---- */
+
+static bool refusal_drop(struct store *s, enum kube_kind kind, const char *ns, const char *name)
+{
+	for (size_t i = 0; i < s->n_refusals; i++) {
+		struct refusal *r = s->refusals[i];
+
+		if (r->kind != kind || strcmp(r->ns, ns) != 0 || strcmp(r->name, name) != 0)
+			continue;
+		refusal_destroy(r);
+		s->refusals[i] = s->refusals[--s->n_refusals];
+		s->index->are_problems_stale = true;
+		return true;
+	}
+	return false;
+}
+
+/* Takes over the content, which has a problem at least. */
+static uint64_t refusal_add(struct store *s, enum kube_kind kind, const char *ns, const char *name, struct content *c)
+{
+	struct refusal *r = store_must(calloc(1, sizeof(*r)));
+
+	*r = (struct refusal){
+	    .c = *c, .kind = kind, .ns = store_must(strdup(ns)), .name = store_must(strdup(name)), .is_seen = true};
+	refusal_drop(s, kind, ns, name);
+	s->refusals = store_grow(s->refusals, s->n_refusals, &s->cap_refusals, sizeof(*s->refusals));
+	s->refusals[s->n_refusals++] = r;
+	s->index->are_problems_stale = true;
+	return 1ull << kind;
+}
+
+uint64_t store_put_unreadable(struct store *s, enum kube_kind kind, const char *reason, const char *text)
+{
+	struct content c = {0};
+	struct subject subject = {.c = &c, .file = "", .prefix = "", .kind = kube_kind_name(kind), .ns = "", .name = ""};
+
+	store_problem_add(&subject, 0, 0, true, "", reason, "%s", text);
+	return refusal_add(s, kind, "", "", &c);
+}
+
+/* ---- what matters of an object ---- */
+
+static bool is_one_of(const char *key, const char *const *list)
+{
+	for (; *list; list++)
+		if (strcmp(key, *list) == 0)
+			return true;
+	return false;
+}
+
+static bool maps_are_equal(const struct node *a, const struct node *b, const char *const *ignored,
+			   bool (*is_equal)(const char *key, const struct node *a, const struct node *b))
+{
+	size_t n[2] = {0};
+
+	for (size_t i = 0; i < a->n; i++) {
+		const struct node *other = node_get(b, a->keys[i]);
+
+		if (is_one_of(a->keys[i], ignored))
+			continue;
+		n[0]++;
+		if (!other || !is_equal(a->keys[i], a->items[i], other))
+			return false;
+	}
+	for (size_t i = 0; i < b->n; i++)
+		n[1] += !is_one_of(b->keys[i], ignored);
+	return n[0] == n[1];
+}
+
+static bool is_same_value(const char *key, const struct node *a, const struct node *b)
+{
+	return node_equal(a, b);
+}
+
+static bool is_same_field(const char *key, const struct node *a, const struct node *b)
+{
+	static const char *const ignored[] = {"resourceVersion", "generation", "managedFields", NULL};
+
+	if (strcmp(key, "metadata") == 0 && a->kind == NODE_MAP && b->kind == NODE_MAP)
+		return maps_are_equal(a, b, ignored, is_same_value);
+	return node_equal(a, b);
+}
+
+static bool is_same_object(const struct node *a, const struct node *b)
+{
+	static const char *const ignored[] = {"status", NULL};
+
+	return maps_are_equal(a, b, ignored, is_same_field);
+}
+
+/* ---- objects ---- */
+
+static size_t find(const struct api_kind *k, const char *ns, const char *name, bool *is_there)
+{
+	const struct kube_object key = {.ns = ns, .name = name};
+	size_t lo = 0;
+	size_t hi = k->n;
+
+	*is_there = false;
+	while (lo < hi && !*is_there) {
+		size_t mid = lo + (hi - lo) / 2;
+		int d = store_compare_names(&k->objects[mid]->o, &key);
+
+		*is_there = d == 0;
+		if (d < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return *is_there ? hi : lo;
+}
+
+static void map_add(struct node *map, const char *key, struct node *value)
+{
+	map->keys[map->n] = key;
+	map->items[map->n++] = value;
+}
+
+/* An empty map with room for two more than this one's entries; free() its items. */
+static struct node map_begin(const struct node *map)
+{
+	struct node m = *map;
+
+	m.items = store_must(malloc((map->n + 2) * (sizeof(*m.items) + sizeof(*m.keys))));
+	m.keys = (const char **)(m.items + map->n + 2);
+	m.n = 0;
+	return m;
+}
+
+/* The object's own copy: with the kind that the items of a LIST leave out, without what nobody reads. */
+static struct node *copy_object(enum kube_kind kind, const struct node *object)
+{
+	const struct kind_info *info = &store_kinds[kind];
+	const struct node *meta = node_get(object, "metadata");
+	struct node version = {.kind = NODE_STRING, .text = info->group[0] ? NULL : "v1"};
+	struct node kind_name = {.kind = NODE_STRING, .text = info->kind};
+	struct node small = {0};
+	struct node root;
+	struct node *copy;
+	char text[128];
+
+	if (object->kind != NODE_MAP)
+		return node_copy(object);
+	if (!version.text) {
+		snprintf(text, sizeof(text), "%s/v1", info->group);
+		version.text = text;
+	}
+	root = map_begin(object);
+	if (!node_get(object, "apiVersion"))
+		map_add(&root, "apiVersion", &version);
+	if (!node_get(object, "kind"))
+		map_add(&root, "kind", &kind_name);
+	if (meta && meta->kind == NODE_MAP) {
+		small = map_begin(meta);
+		for (size_t i = 0; i < meta->n; i++)
+			if (strcmp(meta->keys[i], "managedFields") != 0)
+				map_add(&small, meta->keys[i], meta->items[i]);
+	}
+	for (size_t i = 0; i < object->n; i++)
+		map_add(&root, object->keys[i], small.items && object->items[i] == meta ? &small : object->items[i]);
+	copy = node_copy(&root);
+	free(root.items);
+	free(small.items);
+	return copy;
+}
+
+/* Takes over tree, whose object o is. */
+static uint64_t put_object(struct store *s, const struct kube_object *o, struct node *tree)
+{
+	struct api_kind *k = &s->api[o->kind];
+	struct api_object *to;
+	bool is_there;
+	size_t at = find(k, o->ns, o->name, &is_there);
+	bool is_same = false;
+
+	if (is_there) {
+		to = k->objects[at];
+		is_same = is_same_object(to->o.root, o->root);
+		s->index->are_problems_stale = true; /* one may show the names of the old tree */
+		free(to->tree);
+	} else {
+		to = store_must(calloc(1, sizeof(*to)));
+		k->objects = store_grow(k->objects, k->n, &k->cap, sizeof(*k->objects));
+		memmove(k->objects + at + 1, k->objects + at, (k->n - at) * sizeof(*k->objects));
+		k->objects[at] = to;
+		k->n++;
+		s->index->stale |= 1ull << o->kind;
+	}
+	*to = (struct api_object){.o = *o, .tree = tree, .is_seen = true};
+	return is_same ? 0 : 1ull << o->kind;
+}
+
+uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *object)
+{
+	struct node *tree = copy_object(kind, object);
+	struct content c = {0};
+	struct subject subject = {.c = &c, .file = "", .prefix = "", .root = tree};
+	uint64_t mask = 0;
+
+	store_identify(&subject);
+	store_add_object(&subject);
+	if (c.n_objects == 1 && c.objects[0].kind != kind) {
+		store_problem_add(&subject, 0, 0, true, "kind", "InvalidValue", "%s was expected", kube_kind_name(kind));
+		c.n_objects = 0;
+	}
+	if (c.n_objects == 1) {
+		mask = refusal_drop(s, kind, c.objects[0].ns, c.objects[0].name) ? 1ull << kind : 0;
+		mask |= put_object(s, &c.objects[0], tree);
+		store_content_fini(&c);
+		return mask;
+	}
+	mask = refusal_add(s, kind, subject.ns, subject.name, &c);
+	for (size_t i = 0; i < s->api[kind].n; i++) { /* what was known stays, over a list as well */
+		struct api_object *o = s->api[kind].objects[i];
+
+		if (strcmp(o->o.ns, subject.ns) == 0 && strcmp(o->o.name, subject.name) == 0)
+			o->is_seen = true;
+	}
+	free(tree);
+	return mask;
+}
+
+uint64_t store_put_json(struct store *s, enum kube_kind kind, const char *data, size_t n)
+{
+	struct arena a = {0};
+	struct json_fault fault;
+	struct node *root = json_parse(&a, data, n, &fault);
+	uint64_t mask;
+
+	mask = root ? store_put(s, kind, root) : store_put_unreadable(s, kind, "InvalidJSON", fault.text);
+	arena_fini(&a);
+	return mask;
+}
+
+static void remove_at(struct store *s, enum kube_kind kind, size_t at)
+{
+	struct api_kind *k = &s->api[kind];
+
+	object_destroy(k->objects[at]);
+	memmove(k->objects + at, k->objects + at + 1, (k->n - at - 1) * sizeof(*k->objects));
+	k->n--;
+	s->index->stale |= 1ull << kind;
+	s->index->are_problems_stale = true;
+}
+
+uint64_t store_remove(struct store *s, enum kube_kind kind, const char *ns, const char *name)
+{
+	bool is_there;
+	size_t at = find(&s->api[kind], ns, name, &is_there);
+	bool was_refused = refusal_drop(s, kind, ns, name);
+
+	if (is_there)
+		remove_at(s, kind, at);
+	return is_there || was_refused ? 1ull << kind : 0;
+}
+
+void store_mark(struct store *s, enum kube_kind kind, const char *ns)
+{
+	for (size_t i = 0; i < s->api[kind].n; i++)
+		if (!ns || strcmp(s->api[kind].objects[i]->o.ns, ns) == 0)
+			s->api[kind].objects[i]->is_seen = false;
+	for (size_t i = 0; i < s->n_refusals; i++)
+		if (s->refusals[i]->kind == kind && (!ns || strcmp(s->refusals[i]->ns, ns) == 0))
+			s->refusals[i]->is_seen = false;
+}
+
+uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns)
+{
+	struct api_kind *k = &s->api[kind];
+	uint64_t mask = 0;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < k->n; i++) {
+		struct api_object *o = k->objects[i];
+
+		if (o->is_seen || (ns && strcmp(o->o.ns, ns) != 0)) {
+			k->objects[kept++] = o;
+			continue;
+		}
+		object_destroy(o);
+		mask = 1ull << kind;
+	}
+	k->n = kept;
+	s->index->stale |= mask;
+	for (size_t i = s->n_refusals; i-- > 0;) {
+		struct refusal *r = s->refusals[i];
+
+		if (r->kind != kind || r->is_seen || (ns && strcmp(r->ns, ns) != 0))
+			continue;
+		refusal_destroy(r);
+		s->refusals[i] = s->refusals[--s->n_refusals];
+		s->index->are_problems_stale = true;
+		mask = 1ull << kind;
+	}
+	return mask;
+}
