@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One kind of an API server: see reflector.h. The steps follow client-go's reflector, whose users know its manners. */
+#include "kube/reflector.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kube/kube_pvt.h"
+
+#define MAX_BODY_BYTES (1u << 20) /* of a discovery */
+#define QUICK_WATCH_MS 1000u	  /* a watch that ends sooner, without a byte, is no success */
+#define LONG_WATCH_MS 5000u	  /* one that lasted so long was a success */
+#define MAX_WATCH_FAILURES 3u	  /* in a row; then it is listed again */
+#define MAX_RETRY_AFTER_S 120u
+
+/* Versions that we can read, the best first. */
+static const char *const versions[] = {"v1", "v1beta1"};
+#define N_VERSIONS (sizeof(versions) / sizeof(*versions))
+
+static const char *const plurals[KUBE_N_KINDS] = {
+    [KUBE_INGRESS] = "ingresses",
+    [KUBE_INGRESS_CLASS] = "ingressclasses",
+    [KUBE_GATEWAY_CLASS] = "gatewayclasses",
+    [KUBE_GATEWAY] = "gateways",
+    [KUBE_HTTP_ROUTE] = "httproutes",
+    [KUBE_REFERENCE_GRANT] = "referencegrants",
+    [KUBE_SERVICE] = "services",
+    [KUBE_ENDPOINT_SLICE] = "endpointslices",
+    [KUBE_NAMESPACE] = "namespaces",
+};
+
+void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, struct store *store,
+		    const struct reflector_http *http, uint64_t seed)
+{
+	memset(r, 0, sizeof(*r));
+	r->kind = kind;
+	r->ns = kube_kind_is_namespaced(kind) ? ns : NULL;
+	r->store = store;
+	r->http = *http;
+	r->random = seed * 0x9e3779b97f4a7c15ull + kind + 1;
+	if (r->random == 0)
+		r->random = 1;
+}
+
+static void end_call(struct reflector *r)
+{
+	if (r->call)
+		r->http.cancel(r->http.ctx, r->call);
+	r->call = NULL;
+	json_split_fini(&r->split);
+	free(r->body);
+	r->body = NULL;
+	r->body_bytes = 0;
+}
+
+void reflector_fini(struct reflector *r)
+{
+	end_call(r);
+	free(r->continue_token);
+	r->continue_token = NULL;
+}
+
+/* lo..hi, by xorshift. */
+static uint64_t random_between(struct reflector *r, uint64_t lo, uint64_t hi)
+{
+	r->random ^= r->random << 13;
+	r->random ^= r->random >> 7;
+	r->random ^= r->random << 17;
+	return lo + r->random % (hi - lo + 1);
+}
+
+/* ---- what comes of a request ---- */
+
+static void copy_text(char *to, size_t cap, const char *text)
+{
+	snprintf(to, cap, "%s", text ? text : "");
+	for (char *p = to; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
+static void malformed(struct reflector *r, const char *why)
+{
+	r->notes.is_malformed = true;
+	copy_text(r->notes.error, sizeof(r->notes.error), why);
+}
+
+/* A text of the tree that fits; "" where there is none. */
+static bool take_text(const struct node *root, const char *path, char *to, size_t cap)
+{
+	const char *s = node_str(node_path(root, path));
+
+	to[0] = 0;
+	if (!s || strlen(s) >= cap)
+		return false;
+	memcpy(to, s, strlen(s) + 1);
+	return true;
+}
+
+/* "kind" or "metadata" of a list. */
+static void take_list_field(struct reflector *r)
+{
+	struct arena a = {0};
+	struct json_fault fault;
+	const struct node *n = json_parse(&a, r->split.piece, r->split.n, &fault);
+	char wanted[64];
+	const char *text;
+
+	if (!n) {
+		malformed(r, fault.text);
+	} else if (strcmp(r->split.key, "kind") == 0) {
+		snprintf(wanted, sizeof(wanted), "%sList", kube_kind_name(r->kind));
+		r->is_list_of_kind = node_str(n) && strcmp(node_str(n), wanted) == 0;
+	} else if (strcmp(r->split.key, "metadata") == 0) {
+		take_text(n, "resourceVersion", r->page_version, sizeof(r->page_version));
+		text = node_str(node_get(n, "continue"));
+		free(r->continue_token);
+		r->continue_token = text && text[0] ? strdup(text) : NULL;
+	}
+	arena_fini(&a);
+}
+
+static void take_error_event(struct reflector *r, const struct node *status)
+{
+	int64_t code = 0;
+
+	node_int(node_get(status, "code"), 0, 999, &code);
+	r->notes.is_expired = code == 410;
+	r->notes.has_failed = code != 410;
+	copy_text(r->notes.error, sizeof(r->notes.error), node_str(node_get(status, "message")));
+}
+
+static void remove_object(struct reflector *r, const struct node *object)
+{
+	const char *ns = node_str(node_path(object, "metadata.namespace"));
+	const char *name = node_str(node_path(object, "metadata.name"));
+
+	if (!name)
+		malformed(r, "a deleted object without a name");
+	else
+		r->changed |= store_remove(r->store, r->kind,
+					   !kube_kind_is_namespaced(r->kind) ? "" : ns ? ns : "default", name);
+}
+
+static void take_event(struct reflector *r)
+{
+	struct arena a = {0};
+	struct json_fault fault;
+	const struct node *n = json_parse(&a, r->split.piece, r->split.n, &fault);
+	const char *type = node_str(node_get(n, "type"));
+	const struct node *object = node_get(n, "object");
+	char version[sizeof(r->resource_version)];
+
+	if (!n || !type || !object || object->kind != NODE_MAP) {
+		malformed(r, n ? "an event without type and object" : fault.text);
+	} else if (strcmp(type, "ERROR") == 0) {
+		take_error_event(r, object);
+	} else if (!take_text(object, "metadata.resourceVersion", version, sizeof(version)) || !version[0]) {
+		malformed(r, "an event without resourceVersion");
+	} else {
+		bool is_bookmark = strcmp(type, "BOOKMARK") == 0;
+
+		if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
+			r->changed |= store_put(r->store, r->kind, object);
+		else if (strcmp(type, "DELETED") == 0)
+			remove_object(r, object);
+		else if (!is_bookmark)
+			malformed(r, "an event of unknown type");
+		if (!r->notes.is_malformed) {
+			memcpy(r->resource_version, version, sizeof(version));
+			r->notes.has_events = true;
+			*(is_bookmark ? &r->counters.bookmarks : &r->counters.events) += 1;
+		}
+	}
+	arena_fini(&a);
+}
+
+static void take_piece(struct reflector *r, enum json_outcome outcome)
+{
+	if (outcome == JSON_BAD) {
+		malformed(r, "not the JSON that was expected");
+	} else if (outcome == JSON_TOO_LARGE) {
+		r->counters.too_large++;
+		r->changed |= store_put_unreadable(r->store, r->kind, "TooLarge", "an object of at most 3 MiB was expected");
+	} else if (outcome == JSON_FIELD) {
+		take_list_field(r);
+	} else if (r->step == REFLECTOR_LIST) {
+		r->changed |= store_put_json(r->store, r->kind, r->split.piece, r->split.n);
+	} else {
+		take_event(r);
+	}
+}
+
+static bool is_over(const struct reflector_notes *n)
+{
+	return n->is_malformed || n->is_expired || n->has_failed;
+}
+
+static void on_headers(void *ctx, int status)
+{
+	struct reflector *r = ctx;
+
+	r->notes.status = status;
+	r->notes.has_bytes = true;
+	r->is_reached = true;
+}
+
+static void on_data(void *ctx, const void *bytes, size_t n)
+{
+	struct reflector *r = ctx;
+	const char *data = bytes;
+	enum json_outcome outcome;
+
+	r->notes.has_bytes = true;
+	if (r->notes.status != 200 || is_over(&r->notes))
+		return;
+	if (r->step == REFLECTOR_DISCOVERY) {
+		char *body = r->body_bytes + n > MAX_BODY_BYTES ? NULL : realloc(r->body, r->body_bytes + n + 1);
+
+		if (!body) {
+			malformed(r, "too large an answer");
+			return;
+		}
+		memcpy(body + r->body_bytes, data, n);
+		r->body = body;
+		r->body_bytes += n;
+		return;
+	}
+	while (!is_over(&r->notes) && (outcome = json_split_take(&r->split, &data, &n)) != JSON_MORE)
+		take_piece(r, outcome);
+}
+
+static void on_done(void *ctx, int status, const char *error, uint32_t retry_after_s)
+{
+	struct reflector *r = ctx;
+
+	r->call = NULL;
+	r->notes.is_done = true;
+	r->notes.status = status;
+	r->notes.retry_after_s = retry_after_s;
+	if (error && !is_over(&r->notes))
+		copy_text(r->notes.error, sizeof(r->notes.error), error[0] ? error : "failed");
+}
+
+/* ---- making a request ---- */
+
+/* "/api/v1" or "/apis/GROUP/VERSION", and the namespace. */
+static int base_path(const struct reflector *r, char *out, size_t cap, bool with_ns)
+{
+	const char *group = kube_kind_group(r->kind);
+	int n = snprintf(out, cap, "%s%s/%s", group[0] ? "/apis/" : "/api", group, versions[r->version]);
+
+	if (with_ns && r->ns)
+		n += snprintf(out + n, cap - (size_t)n, "/namespaces/%s", r->ns);
+	return n;
+}
+
+/* A query value, percent-encoded (RFC 3986 2.3). */
+static void append_encoded(char *out, size_t cap, const char *value)
+{
+	size_t n = strlen(out);
+
+	for (; *value && n + 4 < cap; value++) {
+		bool is_plain = (*value >= '0' && *value <= '9') || (*value >= 'A' && *value <= 'Z') ||
+				(*value >= 'a' && *value <= 'z') || strchr("-._~", *value);
+
+		n += (size_t)snprintf(out + n, cap - n, is_plain ? "%c" : "%%%02X", (unsigned char)*value);
+	}
+}
+
+static void request(struct reflector *r, const char *path, uint64_t stall_ms, uint64_t now_ms)
+{
+	const struct kube_request q = {.method = "GET",
+				       .path = path,
+				       .on_headers = on_headers,
+				       .on_data = on_data,
+				       .on_done = on_done,
+				       .ctx = r};
+
+	memset(&r->notes, 0, sizeof(r->notes));
+	r->heard_ms = r->began_ms = now_ms;
+	r->stall_ms = stall_ms;
+	r->call = r->http.request(r->http.ctx, &q);
+	if (!r->call)
+		on_done(r, 0, "no memory for a request", 0);
+}
+
+static void begin_discovery(struct reflector *r, uint64_t now_ms)
+{
+	char path[512];
+
+	base_path(r, path, sizeof(path), false);
+	request(r, path, REFLECTOR_STALL_MS, now_ms);
+}
+
+static void begin_list(struct reflector *r, uint64_t now_ms)
+{
+	size_t cap = 512 + (r->continue_token ? 3 * strlen(r->continue_token) : 0);
+	char *path = malloc(cap);
+	int n;
+
+	if (!r->continue_token) {
+		store_mark(r->store, r->kind, r->ns);
+		r->counters.lists++;
+	}
+	if (path) {
+		n = base_path(r, path, cap, true);
+		n += snprintf(path + n, cap - (size_t)n, "/%s?limit=%u", plurals[r->kind], REFLECTOR_PAGE);
+		if (r->continue_token) {
+			snprintf(path + n, cap - (size_t)n, "&continue=");
+			append_encoded(path, cap, r->continue_token);
+		}
+		free(r->continue_token);
+		r->continue_token = NULL;
+		r->is_list_of_kind = false;
+		r->page_version[0] = 0;
+		json_split_init(&r->split, JSON_LIST);
+		request(r, path, REFLECTOR_STALL_MS, now_ms);
+	} else {
+		on_done(r, 0, "no memory for a request", 0);
+	}
+	free(path);
+}
+
+static void begin_watch(struct reflector *r, uint64_t now_ms)
+{
+	uint64_t timeout_s = random_between(r, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
+	char path[1024];
+	int n = base_path(r, path, sizeof(path), true);
+
+	snprintf(path + n, sizeof(path) - (size_t)n,
+		 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "&resourceVersion=", plurals[r->kind], timeout_s);
+	append_encoded(path, sizeof(path), r->resource_version);
+	r->counters.watches++;
+	json_split_init(&r->split, JSON_WATCH);
+	request(r, path, timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS, now_ms);
+}
+
+/* ---- what follows from it ---- */
+
+static void __attribute__((format(printf, 2, 3))) tell(struct reflector *r, const char *fmt, ...)
+{
+	char text[sizeof(r->problem)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	r->is_healthy = false;
+	if (strcmp(text, r->problem) == 0)
+		return;
+	memcpy(r->problem, text, sizeof(text));
+	log_warn("Kubernetes: %s: %s; what is known stays", plurals[r->kind], text);
+}
+
+static void well(struct reflector *r, uint64_t now_ms)
+{
+	if (r->problem[0])
+		log_info("Kubernetes: %s: well again", plurals[r->kind]);
+	r->problem[0] = 0;
+	r->is_healthy = true;
+	r->has_no_answer = false;
+	if (r->step != REFLECTOR_WATCH || r->notes.has_events) /* a watch that is only taken may fail right away */
+		r->backoff_ms = 0;
+	if (r->notes.has_events)
+		r->n_watch_failures = 0;
+	r->synced_ms = now_ms;
+}
+
+static void wait_for(struct reflector *r, uint64_t ms, uint64_t now_ms)
+{
+	r->next_ms = now_ms + ms;
+}
+
+/* Twice as long each time, with jitter: many reflectors of many nodes come back to one server. */
+static void back_off(struct reflector *r, uint64_t now_ms)
+{
+	uint32_t max_ms = r->notes.status == 0 ? REFLECTOR_RETRY_MAX_MS : REFLECTOR_BACKOFF_MAX_MS;
+
+	r->backoff_ms = r->backoff_ms ? r->backoff_ms * 2 : REFLECTOR_BACKOFF_MIN_MS;
+	if (r->backoff_ms > max_ms)
+		r->backoff_ms = max_ms;
+	wait_for(r, random_between(r, r->backoff_ms / 2, r->backoff_ms), now_ms);
+}
+
+static void list_again(struct reflector *r)
+{
+	r->step = REFLECTOR_LIST;
+	free(r->continue_token);
+	r->continue_token = NULL;
+}
+
+static void discover_again(struct reflector *r)
+{
+	list_again(r);
+	r->step = REFLECTOR_DISCOVERY;
+	r->version = 0;
+}
+
+/* An answer that is not what was asked for, or none. */
+static void fail(struct reflector *r, uint64_t now_ms)
+{
+	const struct reflector_notes *n = &r->notes;
+
+	if (n->is_malformed) {
+		r->counters.malformed++;
+		tell(r, "an answer that cannot be read: %s", n->error);
+	} else if (n->status == 429) {
+		r->counters.throttled++;
+		tell(r, "the API server asks us to wait");
+	} else if (n->status == 0 || n->status == 200) {
+		r->counters.failed++;
+		tell(r, "%s", n->error[0] ? n->error : "the answer is not complete");
+	} else {
+		r->counters.failed++;
+		tell(r, "the API server answers %d%s%s", n->status, n->error[0] ? ": " : "", n->error);
+	}
+	r->has_no_answer = n->status == 0;
+	r->n_watch_failures += r->step == REFLECTOR_WATCH && n->status != 0;
+	/* a watch goes on where it was, unless an event of it may be lost, or the place is what the server dislikes */
+	if (r->step == REFLECTOR_LIST || n->is_malformed || n->has_failed || r->n_watch_failures >= MAX_WATCH_FAILURES)
+		if (r->step != REFLECTOR_DISCOVERY)
+			list_again(r);
+	if (r->step == REFLECTOR_WATCH && now_ms - r->began_ms >= LONG_WATCH_MS)
+		r->backoff_ms = 0;
+	back_off(r, now_ms);
+	if (n->status == 429 || n->status == 503) {
+		uint64_t s = n->retry_after_s < MAX_RETRY_AFTER_S ? n->retry_after_s : MAX_RETRY_AFTER_S;
+
+		if (s > 0)
+			wait_for(r, random_between(r, s * 1000, s * 1000 + REFLECTOR_BACKOFF_MIN_MS), now_ms);
+	}
+}
+
+/* Not served. A server that has just started, or is being replaced, may say so too: not believed at once. */
+static void absent(struct reflector *r, uint64_t now_ms)
+{
+	r->counters.absent++;
+	discover_again(r);
+	r->n_absent++;
+	if (!r->is_synced || r->n_absent >= REFLECTOR_ABSENT_LOOKS) {
+		if (!r->is_synced)
+			log_info("Kubernetes: %s are not served (yet)", plurals[r->kind]);
+		store_mark(r->store, r->kind, r->ns);
+		r->changed |= store_sweep(r->store, r->kind, r->ns);
+		r->is_synced = true;
+		well(r, now_ms);
+	} else {
+		tell(r, "not served any more");
+	}
+	wait_for(r, random_between(r, REFLECTOR_DISCOVERY_MS - 1000, REFLECTOR_DISCOVERY_MS), now_ms);
+}
+
+/* True if the APIResourceList has our plural. -1: it is none. */
+static int is_served(const struct reflector *r)
+{
+	struct arena a = {0};
+	struct json_fault fault;
+	const struct node *n = json_parse(&a, r->body ? r->body : "", r->body_bytes, &fault);
+	const struct node *list = node_get(n, "resources");
+	int found = list && list->kind == NODE_LIST ? 0 : -1;
+
+	for (size_t i = 0; found == 0 && i < list->n; i++) {
+		const char *name = node_str(node_get(list->items[i], "name"));
+
+		found = name && strcmp(name, plurals[r->kind]) == 0;
+	}
+	arena_fini(&a);
+	return found;
+}
+
+static void end_discovery(struct reflector *r, uint64_t now_ms)
+{
+	int found = r->notes.status == 404 ? 0 : -1;
+
+	if (r->notes.status == 200 && !r->notes.error[0])
+		found = is_served(r);
+	if (found < 0) {
+		r->notes.is_malformed |= r->notes.status == 200 && !r->notes.error[0];
+		if (r->notes.is_malformed && !r->notes.error[0])
+			malformed(r, "no list of resources");
+		fail(r, now_ms);
+	} else if (found) {
+		list_again(r);
+		wait_for(r, 0, now_ms);
+	} else if (r->version + 1 < N_VERSIONS && kube_kind_group(r->kind)[0]) {
+		r->version++;
+		wait_for(r, 0, now_ms);
+	} else {
+		absent(r, now_ms);
+	}
+}
+
+static void end_list(struct reflector *r, uint64_t now_ms)
+{
+	if (r->notes.status == 410) { /* the pages to come are of a state that the server has forgotten */
+		r->counters.expired++;
+		list_again(r);
+		back_off(r, now_ms);
+	} else if (r->notes.status == 404) {
+		discover_again(r);
+		wait_for(r, 0, now_ms);
+	} else if (r->notes.status != 200 || r->notes.error[0]) {
+		fail(r, now_ms);
+	} else if (!json_split_is_whole(&r->split) || !r->is_list_of_kind || !r->page_version[0]) {
+		malformed(r, "no complete list of the kind");
+		fail(r, now_ms);
+	} else if (r->continue_token) {
+		wait_for(r, 0, now_ms);
+	} else {
+		r->changed |= store_sweep(r->store, r->kind, r->ns);
+		memcpy(r->resource_version, r->page_version, sizeof(r->resource_version));
+		r->counters.lists_complete++;
+		r->n_absent = r->n_watch_failures = 0;
+		r->is_synced = true;
+		well(r, now_ms);
+		r->step = REFLECTOR_WATCH;
+		wait_for(r, 0, now_ms);
+	}
+}
+
+static void end_watch(struct reflector *r, uint64_t now_ms)
+{
+	if (r->notes.status == 410 || r->notes.is_expired) {
+		r->counters.expired++;
+		list_again(r);
+		if (r->notes.has_events)
+			wait_for(r, 0, now_ms);
+		else
+			back_off(r, now_ms);
+	} else if (r->notes.status == 404) {
+		discover_again(r);
+		wait_for(r, 0, now_ms);
+	} else if (r->notes.status != 200 || r->notes.error[0] || is_over(&r->notes)) {
+		fail(r, now_ms);
+	} else if (!json_split_is_whole(&r->split)) {
+		malformed(r, "an event is not complete");
+		fail(r, now_ms);
+	} else if (!r->notes.has_events && now_ms - r->began_ms < QUICK_WATCH_MS) {
+		fail(r, now_ms);
+	} else {
+		r->backoff_ms = 0;
+		wait_for(r, 0, now_ms); /* its time was over */
+	}
+}
+
+static void end(struct reflector *r, uint64_t now_ms)
+{
+	if (r->call)
+		r->http.cancel(r->http.ctx, r->call);
+	r->call = NULL;
+	if (r->step == REFLECTOR_DISCOVERY)
+		end_discovery(r, now_ms);
+	else if (r->step == REFLECTOR_LIST)
+		end_list(r, now_ms);
+	else
+		end_watch(r, now_ms);
+	end_call(r);
+	memset(&r->notes, 0, sizeof(r->notes));
+}
+
+static void begin(struct reflector *r, uint64_t now_ms)
+{
+	if (r->step == REFLECTOR_DISCOVERY)
+		begin_discovery(r, now_ms);
+	else if (r->step == REFLECTOR_LIST)
+		begin_list(r, now_ms);
+	else
+		begin_watch(r, now_ms);
+}
+
+uint64_t reflector_poll(struct reflector *r, uint64_t now_ms)
+{
+	struct reflector_notes *n = &r->notes;
+
+	if (n->has_bytes) {
+		n->has_bytes = false;
+		r->heard_ms = now_ms;
+		if (r->step == REFLECTOR_WATCH && n->status == 200 && !is_over(n))
+			well(r, now_ms);
+	}
+	if (r->call && now_ms - r->heard_ms >= r->stall_ms) {
+		r->counters.stalled++;
+		copy_text(n->error, sizeof(n->error), "no byte for too long");
+		n->is_done = true;
+	}
+	if (n->is_done || is_over(n))
+		end(r, now_ms);
+	if (!r->call && !n->is_done && now_ms >= r->next_ms)
+		begin(r, now_ms);
+	if (!r->call)
+		return n->is_done ? now_ms : r->next_ms;
+	return r->heard_ms + r->stall_ms;
+}
+
+void reflector_hurry(struct reflector *r, uint64_t now_ms)
+{
+	uint64_t soon_ms;
+
+	if (r->call || !r->has_no_answer || r->next_ms <= now_ms + REFLECTOR_BACKOFF_MIN_MS)
+		return;
+	soon_ms = now_ms + random_between(r, 0, REFLECTOR_BACKOFF_MIN_MS);
+	if (soon_ms < r->next_ms)
+		r->next_ms = soon_ms;
+}
+
+uint64_t reflector_take(struct reflector *r)
+{
+	uint64_t changed = r->changed;
+
+	r->changed = 0;
+	return changed;
+}

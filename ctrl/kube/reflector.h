@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps the store at what an API server has of one kind: finds the version in
+ * which it is served, lists it page by page, watches it from there, and begins
+ * again where that is no longer possible. Whatever goes wrong, what is known
+ * stays in the store, until a complete list says otherwise.
+ *
+ * It reads no clock and opens no socket: time is a parameter, and requests go
+ * through a table of functions. The callbacks of a request only take note;
+ * what follows from them is done in reflector_poll().
+ */
+#ifndef KUBE_REFLECTOR_H
+#define KUBE_REFLECTOR_H
+
+#include "kube/http.h"
+#include "kube/json.h"
+#include "kube/store.h"
+
+#define REFLECTOR_PAGE 500u		/* objects of a page of a list */
+#define REFLECTOR_DISCOVERY_MS 10000u	/* between two looks for a kind that is not served */
+#define REFLECTOR_ABSENT_LOOKS 3u	/* so often it is not served before its objects are given up */
+#define REFLECTOR_BACKOFF_MIN_MS 500u
+#define REFLECTOR_BACKOFF_MAX_MS 30000u /* where the server answers, with errors */
+#define REFLECTOR_RETRY_MAX_MS 3000u	/* where there is no answer at all: a try costs the server nothing */
+#define REFLECTOR_STALL_MS 30000u	/* without a byte, of any request but a watch */
+#define REFLECTOR_WATCH_MIN_S 300u	/* timeoutSeconds of a watch: at random */
+#define REFLECTOR_WATCH_MAX_S 600u
+#define REFLECTOR_WATCH_GRACE_MS 10000u /* a watch without a byte for its timeout and this is given up */
+
+/* How requests are made: kube_http_request() and kube_http_cancel(), or those of a test. */
+struct reflector_http {
+	void *ctx;
+	struct kube_call *(*request)(void *ctx, const struct kube_request *r);
+	void (*cancel)(void *ctx, struct kube_call *call);
+};
+
+/* X(name, help) */
+#define REFLECTOR_COUNTERS(X) \
+	X(lists, "Lists of a kind begun") \
+	X(lists_complete, "Lists of a kind that were complete") \
+	X(watches, "Watches begun") \
+	X(events, "Events of watches, but for bookmarks") \
+	X(bookmarks, "Bookmarks of watches") \
+	X(expired, "Times that the server no longer knew our place (410)") \
+	X(throttled, "Answers 429") \
+	X(failed, "Requests that failed: no answer, or an error") \
+	X(malformed, "Answers and streams that could not be read") \
+	X(too_large, "Objects passed over since they are too large") \
+	X(stalled, "Requests ended since no byte came for too long") \
+	X(absent, "Times that the kind was not served")
+
+struct reflector_counters {
+#define X(name, help) uint64_t name;
+	REFLECTOR_COUNTERS(X)
+#undef X
+};
+
+enum reflector_step { REFLECTOR_DISCOVERY, REFLECTOR_LIST, REFLECTOR_WATCH };
+
+/* What the callbacks of the request under way have noted. */
+struct reflector_notes {
+	bool is_done;	     /* on_done was called */
+	bool has_bytes;	     /* since the last poll */
+	bool is_malformed;   /* nothing more of it is read */
+	bool is_expired;     /* an ERROR event 410 */
+	bool has_failed;     /* another ERROR event */
+	bool has_events;     /* a watch gave something */
+	int status;
+	char error[160]; /* "" without */
+	uint32_t retry_after_s;
+};
+
+struct reflector {
+	/* as given to reflector_init() */
+	enum kube_kind kind;
+	const char *ns; /* NULL: all */
+	struct store *store;
+	struct reflector_http http;
+
+	enum reflector_step step;
+	struct kube_call *call; /* NULL: waiting until next_ms */
+	struct reflector_notes notes;
+	uint64_t next_ms, heard_ms;
+	uint64_t stall_ms; /* of the request under way */
+	uint64_t began_ms;
+	uint32_t backoff_ms;
+	uint64_t random;
+
+	unsigned version;	    /* candidate: index into its table */
+	unsigned n_watch_failures;
+	unsigned n_absent;	    /* looks in a row that found nothing */
+	char resource_version[128]; /* from which to watch */
+	char *continue_token;	    /* of the next page, NULL: none */
+	struct json_split split;
+	char *body; /* of a discovery */
+	size_t body_bytes;
+	bool is_list_of_kind; /* the page said so */
+	char page_version[128];
+
+	bool is_synced;	    /* was listed completely once, or is not served */
+	bool is_healthy;    /* the last request went well: what is in the store is new */
+	bool has_no_answer; /* the last request had none */
+	bool is_reached;    /* the server has answered: others may try too; cleared by who reads it */
+	uint64_t synced_ms; /* when last known to be up to date */
+	uint64_t changed;   /* mask, until reflector_take() */
+	struct reflector_counters counters;
+	char problem[256]; /* why it is not healthy */
+};
+
+/* The strings, the store and what http has must outlive it. seed: for jitter. It begins with the first poll. */
+void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, struct store *store,
+		    const struct reflector_http *http, uint64_t seed);
+void reflector_fini(struct reflector *r);
+
+/* Does what there is to do. Returns the time (not the milliseconds) at which it wants to be called at the latest. */
+uint64_t reflector_poll(struct reflector *r, uint64_t now_ms);
+/* Another one has just reached the server: if it waits since there was no answer, it tries soon. */
+void reflector_hurry(struct reflector *r, uint64_t now_ms);
+/* The mask of the store's changes since the last time. */
+uint64_t reflector_take(struct reflector *r);
+
+#endif
