@@ -376,10 +376,16 @@ static void wait_for(struct reflector *r, uint64_t ms, uint64_t now_ms)
 	r->next_ms = now_ms + ms;
 }
 
-/* Twice as long each time, with jitter: many reflectors of many nodes come back to one server. */
+/*
+ * Twice as long each time, with jitter: many reflectors of many nodes come back
+ * to one server. Not for long where the server itself is ill: we want to be up
+ * to date soon after it is well, and one that is overloaded says so with 429.
+ */
 static void back_off(struct reflector *r, uint64_t now_ms)
 {
-	uint32_t max_ms = r->notes.status == 0 ? REFLECTOR_RETRY_MAX_MS : REFLECTOR_BACKOFF_MAX_MS;
+	int status = r->notes.status;
+	bool is_ill = status >= 500 || status == 401 || status == 403; /* which it answers, too, while it starts */
+	uint32_t max_ms = status == 0 ? REFLECTOR_RETRY_MAX_MS : is_ill ? REFLECTOR_FAILURE_MAX_MS : REFLECTOR_BACKOFF_MAX_MS;
 
 	r->backoff_ms = r->backoff_ms ? r->backoff_ms * 2 : REFLECTOR_BACKOFF_MIN_MS;
 	if (r->backoff_ms > max_ms)

@@ -20,8 +20,14 @@
 #define REFLECTOR_DISCOVERY_MS 10000u	/* between two looks for a kind that is not served */
 #define REFLECTOR_ABSENT_LOOKS 3u	/* so often it is not served before its objects are given up */
 #define REFLECTOR_BACKOFF_MIN_MS 500u
-#define REFLECTOR_BACKOFF_MAX_MS 30000u /* where the server answers, with errors */
-#define REFLECTOR_RETRY_MAX_MS 3000u	/* where there is no answer at all: a try costs the server nothing */
+/*
+ * Bounds of the backoff: where answers make no sense; where the server has
+ * failed (5xx) or knows us not (401 and 403: a server that has just started
+ * says so); where there is no answer at all.
+ */
+#define REFLECTOR_BACKOFF_MAX_MS 30000u
+#define REFLECTOR_FAILURE_MAX_MS 5000u
+#define REFLECTOR_RETRY_MAX_MS 3000u
 #define REFLECTOR_STALL_MS 30000u	/* without a byte, of any request but a watch */
 #define REFLECTOR_WATCH_MIN_S 300u	/* timeoutSeconds of a watch: at random */
 #define REFLECTOR_WATCH_MAX_S 600u

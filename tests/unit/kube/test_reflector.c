@@ -321,9 +321,9 @@ static void waits_longer_each_time_up_to_a_bound(void **state)
 	static const struct {
 		int status;
 		uint64_t max_ms;
-	} cases[] = {{500, REFLECTOR_BACKOFF_MAX_MS}, {0, REFLECTOR_RETRY_MAX_MS}};
+	} cases[] = {{400, REFLECTOR_BACKOFF_MAX_MS}, {403, REFLECTOR_FAILURE_MAX_MS}, {500, REFLECTOR_FAILURE_MAX_MS}, {0, REFLECTOR_RETRY_MAX_MS}};
 
-	for (unsigned c = 0; c < 2; c++) {
+	for (unsigned c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
 		struct rig *rig = rig_create(KUBE_SERVICE);
 		uint64_t bound_ms = REFLECTOR_BACKOFF_MIN_MS;
 
@@ -340,7 +340,7 @@ static void waits_longer_each_time_up_to_a_bound(void **state)
 
 static void one_that_was_reached_hurries_only_who_has_no_answer(void **state)
 {
-	static const int statuses[] = {0, 500};
+	static const int statuses[] = {0, 400};
 
 	for (unsigned c = 0; c < 2; c++) {
 		struct rig *rig = rig_create(KUBE_SERVICE);
