@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weir-ctrl: one epoll thread over the manifests, the dataplane, the admin server and signals. */
+/* weir-ctrl: one epoll thread over manifests or Kubernetes, the dataplane, the admin server and signals. */
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
@@ -16,16 +16,23 @@
 #include "access_log.h"
 #include "admin/admin.h"
 #include "base/log.h"
+#include "kube/names.h"
 #include "log_sink.h"
 #include "source_dir.h"
+#include "source_kube.h"
 #include "sync.h"
 #include "token.h"
 
 #define RETRY_MS 1000 /* after a failure that may pass */
 #define SAMPLE_MAX 1000000u
+#define MAX_NAMESPACES 64u
 
 struct options {
-	const char *manifests, *socket, *admin, *user, *capture_token;
+	const char *manifests, *kubeconfig, *kube_context; /* NULL: not given */
+	bool in_cluster;
+	const char *namespaces[MAX_NAMESPACES];
+	size_t n_namespaces; /* 0: all */
+	const char *socket, *admin, *user, *capture_token;
 	const char *access_log; /* NULL: off */
 	uint32_t access_log_sample;
 	bool remote_capture;
@@ -33,8 +40,12 @@ struct options {
 };
 
 static const char usage[] =
-    "usage: weir-ctrl --manifests DIR [options]\n"
+    "usage: weir-ctrl --manifests DIR | --kubeconfig FILE | --in-cluster [options]\n"
     "  --manifests DIR      directory of Kubernetes manifests (*.yaml, *.yml) to follow\n"
+    "  --kubeconfig FILE    follow the API server that a kubeconfig names\n"
+    "  --kube-context NAME  of this context of it (default its current-context)\n"
+    "  --in-cluster         follow the API server of the cluster in whose Pod we run\n"
+    "  --namespace NAME     only what is in this namespace; may be given again (default all)\n"
     "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
     "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
     "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
@@ -62,11 +73,22 @@ static bool level_of(const char *name, enum log_level *out)
 	return false;
 }
 
+/* Exactly one of them, and what belongs to another one not at all. */
+static bool is_one_source(const struct options *o)
+{
+	return (o->manifests != NULL) + (o->kubeconfig != NULL) + o->in_cluster == 1 && (o->kubeconfig || !o->kube_context) &&
+	       (!o->manifests || o->n_namespaces == 0);
+}
+
 /* Ends the program for --help and --version (0) and for wrong options (2). */
 static void options_read(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 	    {"manifests", required_argument, NULL, 'm'},
+	    {"kubeconfig", required_argument, NULL, 'k'},
+	    {"kube-context", required_argument, NULL, 'c'},
+	    {"in-cluster", no_argument, NULL, 'i'},
+	    {"namespace", required_argument, NULL, 'N'},
 	    {"socket", required_argument, NULL, 's'},
 	    {"admin", required_argument, NULL, 'a'},
 	    {"capture-token", required_argument, NULL, 't'},
@@ -90,6 +112,20 @@ static void options_read(int argc, char **argv, struct options *o)
 		switch (c) {
 		case 'm':
 			o->manifests = optarg;
+			break;
+		case 'k':
+			o->kubeconfig = optarg;
+			break;
+		case 'c':
+			o->kube_context = optarg;
+			break;
+		case 'i':
+			o->in_cluster = true;
+			break;
+		case 'N':
+			is_wrong = is_wrong || o->n_namespaces == MAX_NAMESPACES || !names_is_label(optarg);
+			if (!is_wrong)
+				o->namespaces[o->n_namespaces++] = optarg;
 			break;
 		case 's':
 			o->socket = optarg;
@@ -127,7 +163,7 @@ static void options_read(int argc, char **argv, struct options *o)
 			is_wrong = true;
 		}
 	}
-	if (is_wrong || !o->manifests || optind != argc) {
+	if (is_wrong || !is_one_source(o) || optind != argc) {
 		fputs(usage, stderr);
 		exit(2);
 	}
@@ -204,53 +240,113 @@ static bool signals_take(int fd, struct access_log *log)
 	return stops;
 }
 
-static int run(struct source_dir *dir, struct publish *p, struct admin *a, struct sync *s, struct access_log *log)
+/* What runs. One of dir and kube is there. */
+struct program {
+	struct source_dir *dir;
+	struct source_kube *kube;
+	struct publish *publish;
+	struct admin *admin;
+	struct sync *sync;
+	struct access_log *log; /* NULL: none */
+	int signals_fd, epoll_fd;
+	uint64_t changed;  /* of Kubernetes, while it is not all there */
+	bool is_published; /* once */
+	uint64_t tried_ms; /* when what had failed was tried again last */
+};
+
+static int earlier(int a_ms, int b_ms)
 {
-	const int fds[] = {source_dir_fd(dir), publish_fd(p), admin_fd(a), signals_open(), log ? access_log_fd(log) : -1};
-	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), timeout_ms = 0, n, err = 0;
+	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
+/* Nothing is published before all is listed: a part of the routes would be worse than those that are served. */
+static int kube_step(struct program *p)
+{
+	int timeout_ms;
+
+	p->changed |= source_kube_poll(p->kube, now_ms(), &timeout_ms);
+	if (!source_kube_is_synced(p->kube))
+		return timeout_ms;
+	sync_run(p->sync, p->is_published ? p->changed : UINT64_MAX);
+	p->is_published = true;
+	p->changed = 0;
+	return timeout_ms;
+}
+
+static int retry_step(struct program *p)
+{
+	if (!sync_wants_retry(p->sync))
+		return -1;
+	if (now_ms() - p->tried_ms >= RETRY_MS) {
+		p->tried_ms = now_ms();
+		sync_run(p->sync, UINT64_MAX);
+	}
+	return RETRY_MS;
+}
+
+/* True: the program is to end. */
+static bool wait_step(struct program *p, int timeout_ms)
+{
 	struct epoll_event ev[5];
-	uint64_t tried_ms = 0; /* when what had failed was tried again last */
+	int n = epoll_wait(p->epoll_fd, ev, 5, timeout_ms);
 	bool stops = false;
 
-	for (unsigned i = 0; i < (log ? 5 : 4); i++)
-		err = err || epoll_fd < 0 || fds[i] < 0 || watch(epoll_fd, fds[i]) != 0;
+	for (int i = 0; i < n; i++) {
+		if (p->dir && ev[i].data.fd == source_dir_fd(p->dir))
+			sync_run(p->sync, source_dir_poll(p->dir));
+		else if (ev[i].data.fd == publish_fd(p->publish))
+			publish_poll(p->publish);
+		else if (ev[i].data.fd == p->signals_fd)
+			stops = signals_take(p->signals_fd, p->log);
+		else if (p->log && ev[i].data.fd == access_log_fd(p->log))
+			access_log_poll(p->log);
+	}
+	return stops;
+}
+
+static int run(struct program *p)
+{
+	const int fds[] = {p->dir ? source_dir_fd(p->dir) : source_kube_fd(p->kube), publish_fd(p->publish),
+			   admin_fd(p->admin), p->signals_fd = signals_open(), p->log ? access_log_fd(p->log) : -1};
+	int timeout_ms = 0, err = 0;
+	bool stops = false;
+
+	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	for (unsigned i = 0; i < (p->log ? 5 : 4); i++)
+		err = err || p->epoll_fd < 0 || fds[i] < 0 || watch(p->epoll_fd, fds[i]) != 0;
 	if (err)
 		log_error("cannot wait for events: %s", strerror(errno));
 	while (!err && !stops) {
-		n = epoll_wait(epoll_fd, ev, 5, timeout_ms);
-		for (int i = 0; i < n; i++) {
-			if (ev[i].data.fd == fds[0])
-				sync_run(s, source_dir_poll(dir));
-			else if (ev[i].data.fd == fds[1])
-				publish_poll(p);
-			else if (ev[i].data.fd == fds[3])
-				stops = signals_take(fds[3], log);
-			else if (log && ev[i].data.fd == fds[4])
-				access_log_poll(log);
-		}
-		timeout_ms = admin_poll(a);
-		if (sync_wants_retry(s)) {
-			if (now_ms() - tried_ms >= RETRY_MS) {
-				tried_ms = now_ms();
-				sync_run(s, UINT64_MAX);
-			}
-			if (timeout_ms < 0 || timeout_ms > RETRY_MS)
-				timeout_ms = RETRY_MS;
-		}
+		stops = wait_step(p, timeout_ms);
+		timeout_ms = p->kube ? kube_step(p) : -1;
+		timeout_ms = earlier(timeout_ms, retry_step(p));
+		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}
-	if (fds[3] >= 0)
-		close(fds[3]);
-	if (epoll_fd >= 0)
-		close(epoll_fd);
+	if (p->signals_fd >= 0)
+		close(p->signals_fd);
+	if (p->epoll_fd >= 0)
+		close(p->epoll_fd);
 	return err;
+}
+
+/* Begins to follow Kubernetes; NULL after logging. */
+static struct source_kube *kube_open(const struct options *o, struct store *store)
+{
+	struct kube_config_error why = {""};
+	struct kube_config config;
+	int err = o->in_cluster ? kube_config_in_cluster(&config, KUBE_IN_CLUSTER_FOLDER, &why)
+				: kube_config_read(&config, o->kubeconfig, o->kube_context, &why);
+
+	if (err) {
+		log_error("%s", why.text[0] ? why.text : strerror(-err));
+		return NULL;
+	}
+	return source_kube_create(&config, o->namespaces, o->n_namespaces, store);
 }
 
 int main(int argc, char **argv)
 {
-	struct source_dir *dir = NULL;
-	struct publish *p = NULL;
-	struct admin *a = NULL;
-	struct access_log *log = NULL;
+	struct program p = {0};
 	struct store *store;
 	struct options o;
 	struct token token;
@@ -271,28 +367,34 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	store = store_create();
-	p = publish_create(o.socket);
-	if (!store || !p) {
+	p.publish = publish_create(o.socket);
+	if (!store || !p.publish) {
 		log_error("cannot start: %s", strerror(errno));
 		token_destroy(&token);
 		return 1;
 	}
-	sync_init(&s, store, p);
-	dir = source_dir_create(o.manifests, store);
+	p.sync = &s;
+	sync_init(&s, store, p.publish);
+	if (o.manifests)
+		p.dir = source_dir_create(o.manifests, store);
+	else
+		s.kube = p.kube = kube_open(&o, store);
 	if (o.access_log)
-		log = access_log_create(p, strcmp(o.access_log, "-") == 0 ? NULL : o.access_log, out, o.access_log_sample);
-	if (dir && (log || !o.access_log))
-		a = admin_create(o.admin, &token, o.remote_capture, &s, log);
-	if (a) {
-		sync_run(&s, UINT64_MAX);
-		err = run(dir, p, a, &s, log);
+		p.log = access_log_create(p.publish, strcmp(o.access_log, "-") == 0 ? NULL : o.access_log, out,
+					  o.access_log_sample);
+	if ((p.dir || p.kube) && (p.log || !o.access_log))
+		p.admin = admin_create(o.admin, &token, o.remote_capture, &s, p.log);
+	if (p.admin) {
+		if (p.dir)
+			sync_run(&s, UINT64_MAX);
+		err = run(&p);
 	}
-	admin_destroy(a);
-	access_log_destroy(log);
-	if (dir)
-		source_dir_destroy(dir);
+	admin_destroy(p.admin);
+	access_log_destroy(p.log);
+	source_dir_destroy(p.dir);
+	source_kube_destroy(p.kube);
 	sync_fini(&s);
-	publish_destroy(p);
+	publish_destroy(p.publish);
 	store_destroy(store);
 	token_destroy(&token);
 	return err;

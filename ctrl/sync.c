@@ -131,6 +131,15 @@ static uint64_t problem_hash(const char *file, unsigned line, const char *kind, 
 	return hash64(text, strlen(text), h);
 }
 
+static void tell(const char *file, unsigned line, unsigned column, const char *kind, const char *ns, const char *name,
+		 const char *field, const char *reason, const char *text)
+{
+	if (file[0])
+		log_warn("%s:%u:%u: %s %s/%s %s: %s: %s", file, line, column, kind, ns, name, field, reason, text);
+	else
+		log_warn("%s %s/%s %s: %s: %s", kind, ns, name, field, reason, text);
+}
+
 static int by_value(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a;
@@ -158,16 +167,15 @@ static void log_problems(struct sync *s)
 		now[n] = problem_hash(sp[i].file, sp[i].line, sp[i].kind, sp[i].ns, sp[i].name, sp[i].field, sp[i].reason,
 				      sp[i].text);
 		if (!is_told(s, now[n++]))
-			log_warn("%s:%u:%u: %s %s/%s %s: %s: %s", sp[i].file, sp[i].line, sp[i].column, sp[i].kind, sp[i].ns,
-				 sp[i].name, sp[i].field, sp[i].reason, sp[i].text);
+			tell(sp[i].file, sp[i].line, sp[i].column, sp[i].kind, sp[i].ns, sp[i].name, sp[i].field,
+			     sp[i].reason, sp[i].text);
 	}
 	for (size_t i = 0; i < s->model.n_problems; i++) {
 		const struct model_problem *p = &s->model.problems[i];
 
 		now[n] = problem_hash(p->file, p->line, p->kind, p->ns, p->name, p->field, p->reason, p->text);
 		if (!is_told(s, now[n++]))
-			log_warn("%s:%u:%u: %s %s/%s %s: %s: %s", p->file, p->line, p->column, p->kind, p->ns, p->name, p->field,
-				 p->reason, p->text);
+			tell(p->file, p->line, p->column, p->kind, p->ns, p->name, p->field, p->reason, p->text);
 	}
 	qsort(now, n, sizeof(*now), by_value);
 	free(s->told);

@@ -7,9 +7,12 @@
 #include "publish.h"
 #include "translate/model.h"
 
+struct source_kube;
+
 struct sync {
 	struct store *store;
 	struct publish *publish;
+	const struct source_kube *kube; /* what fills the store, NULL: manifests; for who asks how it is */
 	struct model model; /* of the last run */
 	uint64_t generation;
 	uint64_t version;		/* of the last endpoint set */

@@ -17,6 +17,7 @@
 #include "admin/admin_pvt.h"
 #include "admin/view.h"
 #include "base/log.h"
+#include "source_kube.h"
 
 struct admin {
 	struct MHD_Daemon *daemon;
@@ -41,6 +42,8 @@ static const char *health(const struct sync *sync)
 	struct publish_status st;
 
 	publish_status(sync->publish, &st);
+	if (sync->kube && !source_kube_is_synced(sync->kube))
+		return "not all of Kubernetes is listed yet\n";
 	if (!st.is_connected)
 		return "not connected to the dataplane\n";
 	if (st.live_generation == 0)
@@ -196,7 +199,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
 
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return reply_const(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-	if (strcmp(url, "/healthz") == 0) {
+	if (strcmp(url, "/healthz") == 0 || strcmp(url, "/readyz") == 0) {
 		ill = health(a->sync);
 		return reply_const(c, ill ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, ill ? ill : "ok\n");
 	}

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "admin/admin_pvt.h"
+#include "source_kube.h"
 #include "stats/stats.h"
 
 static uint64_t load(const uint64_t *v)
@@ -106,6 +107,25 @@ static void write_ctrl(FILE *f, const struct sync *s, const struct publish_statu
 	fprintf(f, "weir_ctrl_publish_seconds_count %" PRIu64 "\n", st->latency_count);
 }
 
+static void write_kube(FILE *f, const struct source_kube *k)
+{
+	const struct kube_http_counters *http = source_kube_http(k);
+	struct source_kube_status st;
+
+	source_kube_status(k, admin_now_ms(), &st);
+	write_one(f, "ctrl_kube_synced", "gauge", "1 once every kind was listed completely", st.is_synced);
+	write_one(f, "ctrl_kube_healthy", "gauge", "kinds (of each namespace) that are up to date", st.n_healthy);
+	write_one(f, "ctrl_kube_kinds", "gauge", "kinds (of each namespace) that are followed", st.n_reflectors);
+	write_head(f, "ctrl_kube_age_seconds", "gauge", "time since the oldest kind was last known to be up to date");
+	fprintf(f, "weir_ctrl_kube_age_seconds %.3f\n", (double)st.age_ms / 1e3);
+#define X(name, help) write_one(f, "ctrl_kube_" #name "_total", "counter", help, st.counters.name);
+	REFLECTOR_COUNTERS(X)
+#undef X
+#define X(name, help) write_one(f, "ctrl_kube_http_" #name "_total", "counter", help, http->name);
+	KUBE_HTTP_COUNTERS(X)
+#undef X
+}
+
 static void write_permit(FILE *f, const struct permit *p)
 {
 	write_head(f, "ctrl_captures_refused_total", "counter", "captures that weir-ctrl refused for this reason");
@@ -142,6 +162,8 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 		return NULL;
 	publish_status(sync->publish, &st);
 	write_ctrl(f, sync, &st);
+	if (sync->kube)
+		write_kube(f, sync->kube);
 	write_permit(f, permit);
 	if (access_log)
 		write_access_log(f, access_log);

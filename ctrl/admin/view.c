@@ -7,8 +7,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "admin/admin_pvt.h"
 #include "admin/view_pvt.h"
 #include "base/ip.h"
+#include "source_kube.h"
 #include "stats/stats.h"
 #include "translate/compile.h"
 
@@ -76,6 +78,16 @@ static json_t *dataplane(const struct weir_stats_region *r)
 			 "protocol_errors", (json_int_t)r->ctrl_protocol_errors, "ports", ports(r));
 }
 
+static json_t *kubernetes(const struct source_kube *k)
+{
+	struct source_kube_status st;
+
+	source_kube_status(k, admin_now_ms(), &st);
+	return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:s}", "server", st.server, "synced", (int)st.is_synced, "kinds",
+			 (int)st.n_reflectors, "kinds_synced", (int)st.n_synced, "kinds_healthy", (int)st.n_healthy, "age_ms",
+			 (json_int_t)st.age_ms, "problem", st.problem ? st.problem : "");
+}
+
 json_t *view_status(const struct sync *s)
 {
 	const struct weir_stats_region *r = publish_stats(s->publish);
@@ -93,6 +105,8 @@ json_t *view_status(const struct sync *s)
 		      (int)json_array_size(list), "problem_list", list);
 	if (o && r)
 		json_object_set_new(o, "dataplane", dataplane(r));
+	if (o && s->kube)
+		json_object_set_new(o, "kubernetes", kubernetes(s->kube));
 	return o;
 }
 

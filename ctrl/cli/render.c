@@ -80,10 +80,13 @@ static void render_problems(FILE *f, const json_t *list)
 	const json_t *p;
 	size_t i;
 
-	json_array_foreach(list, i, p)
-		fprintf(f, "  %s:%lld:%lld: %s %s/%s %s: %s: %s%s\n", str(p, "file"), num(p, "line"), num(p, "column"), str(p, "kind"),
-			str(p, "namespace"), str(p, "name"), str(p, "field"), str(p, "reason"), str(p, "text"),
-			flag(p, "fatal") ? "" : " (served all the same)");
+	json_array_foreach(list, i, p) {
+		fprintf(f, "  ");
+		if (str(p, "file")[0]) /* else of the API server */
+			fprintf(f, "%s:%lld:%lld: ", str(p, "file"), num(p, "line"), num(p, "column"));
+		fprintf(f, "%s %s/%s %s: %s: %s%s\n", str(p, "kind"), str(p, "namespace"), str(p, "name"), str(p, "field"),
+			str(p, "reason"), str(p, "text"), flag(p, "fatal") ? "" : " (served all the same)");
+	}
 }
 
 static void render_dataplane(FILE *f, const json_t *d)
@@ -100,6 +103,16 @@ static void render_dataplane(FILE *f, const json_t *d)
 		num(d, "endpoint_sets_taken"), num(d, "snapshots_refused"), num(d, "endpoint_sets_refused"));
 }
 
+static void render_kubernetes(FILE *f, const json_t *k)
+{
+	fprintf(f, "kubernetes   %s, %lld of %lld kinds up to date", str(k, "server"), num(k, "kinds_healthy"), num(k, "kinds"));
+	if (num(k, "age_ms"))
+		fprintf(f, ", the oldest since %lld s", num(k, "age_ms") / 1000);
+	fprintf(f, "%s\n", flag(k, "synced") ? "" : "; NOT all listed yet");
+	if (str(k, "problem")[0])
+		fprintf(f, "             %s\n", str(k, "problem"));
+}
+
 void render_status(FILE *f, const json_t *o)
 {
 	fprintf(f, "weir-ctrl    version %s, %s\n", str(o, "version"),
@@ -109,6 +122,8 @@ void render_status(FILE *f, const json_t *o)
 	fprintf(f, "endpoints    %lld sets, %lld not live yet\n", num(o, "endpoint_sets"), num(o, "endpoint_sets_waiting"));
 	if (num(o, "refused"))
 		fprintf(f, "refused      %lld blobs, the last one: %s\n", num(o, "refused"), str(o, "last_refusal"));
+	if (json_object_get(o, "kubernetes"))
+		render_kubernetes(f, json_object_get(o, "kubernetes"));
 	if (json_object_get(o, "dataplane"))
 		render_dataplane(f, json_object_get(o, "dataplane"));
 	fprintf(f, "problems     %lld\n", num(o, "problems"));

@@ -90,6 +90,7 @@ class Rig:
         self.name = f"weir-t{os.getpid()}-{next(counter)}"
         self.ns = self.name  # of the peers
         self.ns_weir = self.name if port == "tap" else self.name + "w"
+        self.ctrl_source = None  # options of weir-ctrl in place of --manifests
         self.procs = {}
         self.dir = None
         self.old_ctrls = 0
@@ -210,8 +211,9 @@ http {{
         wait_until("nginx", lambda: self.run(["curl", "-s", "-m", "1", f"http://{PEER4}:{WEB}/"], check=False).returncode == 0)
 
     def start_ctrl(self, *args):
-        self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--manifests", self.dir / "manifests", "--socket",
-                             self.dir / "dataplane.sock", "--admin", "127.0.0.1:9901", "--user", "nobody", *args], self.ns)
+        source = self.ctrl_source or ["--manifests", self.dir / "manifests"]
+        self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", *source, "--socket", self.dir / "dataplane.sock",
+                             "--admin", "127.0.0.1:9901", "--user", "nobody", *args], self.ns)
 
     def is_healthy(self):
         return self.run(["curl", "-sf", "-m", "1", "http://127.0.0.1:9901/healthz"], check=False).returncode == 0

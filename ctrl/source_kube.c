@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source_kube.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/log.h"
+
+struct source_kube {
+	struct kube_http *http;
+	bool is_synced;
+	unsigned n;
+	struct reflector reflectors[];
+};
+
+static struct kube_call *request(void *ctx, const struct kube_request *r)
+{
+	return kube_http_request(ctx, r);
+}
+
+static void cancel(void *ctx, struct kube_call *call)
+{
+	kube_http_cancel(ctx, call);
+}
+
+struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
+				       struct store *s)
+{
+	size_t n_each = n_namespaces ? n_namespaces : 1;
+	struct source_kube *k = calloc(1, sizeof(*k) + KUBE_N_KINDS * n_each * sizeof(k->reflectors[0]));
+	struct kube_http *http = kube_http_create(c);
+	const struct reflector_http table = {.ctx = http, .request = request, .cancel = cancel};
+	uint64_t seed = (uint64_t)(uintptr_t)k;
+
+	if (!k || !http) {
+		log_error("cannot follow Kubernetes: out of memory");
+		kube_http_destroy(http);
+		free(k);
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
+		log_debug("no random bytes for jitter");
+	k->http = http;
+	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++) {
+		for (size_t i = 0; i < (kube_kind_is_namespaced(kind) ? n_each : 1); i++)
+			reflector_init(&k->reflectors[k->n++], kind, n_namespaces ? namespaces[i] : NULL, s, &table, seed + i);
+	}
+	log_info("following Kubernetes at %s", kube_http_server(http));
+	return k;
+}
+
+void source_kube_destroy(struct source_kube *k)
+{
+	if (!k)
+		return;
+	for (unsigned i = 0; i < k->n; i++)
+		reflector_fini(&k->reflectors[i]);
+	kube_http_destroy(k->http);
+	free(k);
+}
+
+int source_kube_fd(const struct source_kube *k)
+{
+	return kube_http_fd(k->http);
+}
+
+static bool are_all_synced(const struct source_kube *k)
+{
+	for (unsigned i = 0; i < k->n; i++)
+		if (!k->reflectors[i].is_synced)
+			return false;
+	return true;
+}
+
+/* One that has been reached shows the others that their waiting is over. */
+static void hurry_all(struct source_kube *k, uint64_t now_ms)
+{
+	bool is_reached = false;
+
+	for (unsigned i = 0; i < k->n; i++) {
+		is_reached |= k->reflectors[i].is_reached;
+		k->reflectors[i].is_reached = false;
+	}
+	for (unsigned i = 0; is_reached && i < k->n; i++)
+		reflector_hurry(&k->reflectors[i], now_ms);
+}
+
+uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_ms)
+{
+	int http_ms = kube_http_poll(k->http);
+	uint64_t next_ms = http_ms < 0 ? UINT64_MAX : now_ms + (uint64_t)http_ms;
+	uint64_t mask = 0;
+
+	hurry_all(k, now_ms);
+	for (unsigned i = 0; i < k->n; i++) {
+		uint64_t t = reflector_poll(&k->reflectors[i], now_ms);
+
+		next_ms = t < next_ms ? t : next_ms;
+		mask |= reflector_take(&k->reflectors[i]);
+	}
+	*timeout_ms = next_ms <= now_ms ? 0 : next_ms - now_ms < INT_MAX ? (int)(next_ms - now_ms) : INT_MAX;
+	if (!k->is_synced && are_all_synced(k)) {
+		k->is_synced = true;
+		log_info("Kubernetes: everything is listed");
+	}
+	return mask;
+}
+
+bool source_kube_is_synced(const struct source_kube *k)
+{
+	return k->is_synced;
+}
+
+void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct source_kube_status *out)
+{
+	*out = (struct source_kube_status){
+	    .server = kube_http_server(k->http), .is_synced = k->is_synced, .n_reflectors = k->n};
+	for (unsigned i = 0; i < k->n; i++) {
+		const struct reflector *r = &k->reflectors[i];
+		uint64_t age_ms = r->is_healthy || now_ms < r->synced_ms ? 0 : now_ms - r->synced_ms;
+
+		out->n_healthy += r->is_healthy;
+		out->n_synced += r->is_synced;
+		if (!r->is_healthy && !out->problem && r->problem[0])
+			out->problem = r->problem;
+		out->age_ms = age_ms > out->age_ms ? age_ms : out->age_ms;
+#define X(name, help) out->counters.name += r->counters.name;
+		REFLECTOR_COUNTERS(X)
+#undef X
+	}
+}
+
+const struct kube_http_counters *source_kube_http(const struct source_kube *k)
+{
+	return kube_http_counters(k->http);
+}
+
+struct kube_http *source_kube_connection(struct source_kube *k)
+{
+	return k->http;
+}

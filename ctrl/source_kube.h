@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An API server as the source of objects: one reflector for each kind (and
+ * namespace), all over one connection. A server that is away, or answers
+ * nonsense, never takes anything from the store.
+ */
+#ifndef CTRL_SOURCE_KUBE_H
+#define CTRL_SOURCE_KUBE_H
+
+#include "kube/config.h"
+#include "kube/reflector.h"
+
+struct source_kube;
+
+struct source_kube_status {
+	const char *server;	   /* "https://host:port" */
+	bool is_synced;		   /* each kind was listed completely once, or is not served */
+	unsigned n_reflectors, n_healthy, n_synced;
+	uint64_t age_ms;	   /* since the oldest kind was last known to be up to date; 0 while all are healthy */
+	const char *problem;	   /* of the first kind that is not healthy, NULL: none; valid until the next poll */
+	struct reflector_counters counters; /* of all kinds */
+};
+
+/*
+ * Takes over the configuration (*c is empty afterwards). namespaces: only
+ * these (n_namespaces 0: all); the strings must outlive it. NULL and errno
+ * after logging.
+ */
+struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
+				       struct store *s);
+void source_kube_destroy(struct source_kube *k);
+/* For epoll. */
+int source_kube_fd(const struct source_kube *k);
+/*
+ * Does what there is to do now; to be called when the descriptor is readable,
+ * and after *timeout_ms (-1: never). Returns the mask of changed kinds as
+ * store_put() does.
+ */
+uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_ms);
+/* Every kind was listed once: what the store has is a whole. Before that nothing of it should be published. */
+bool source_kube_is_synced(const struct source_kube *k);
+void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct source_kube_status *out);
+/* Counters of its connection. */
+const struct kube_http_counters *source_kube_http(const struct source_kube *k);
+/* The connection, for others that ask the same server. */
+struct kube_http *source_kube_connection(struct source_kube *k);
+
+#endif

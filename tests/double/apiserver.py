@@ -1,0 +1,458 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A double of the Kubernetes API server, for tests: list and watch as it does them, and the ways in which it fails.
+
+    tests/double/apiserver.py [--port PORT] [--cert FILE --key FILE] [--token TOKEN] [--state FILE]
+
+Serves the kinds of KINDS (discovery, paged lists, watches with bookmarks, GET, PUT, PATCH (merge patch, also of status),
+POST, DELETE of an object). --state: objects and versions are read from this file at start and written to it after each
+change, so that it can be killed and started again. It prints "ready PORT" when it listens.
+
+What a test tells it goes through paths below /double/:
+
+    PUT  /double/apply      a list of objects: each is created or replaced
+    POST /double/delete     {"kind", "namespace", "name"}
+    POST /double/compact    versions until now are forgotten: watches and pages from them are answered 410
+    POST /double/bookmark   a bookmark for every watch, now
+    POST /double/cut        every watch ends now, as in the middle of a byte stream ({"mid_object": true}: of an event)
+    POST /double/faults     {"match": part of a path, "times": N, and one of
+                             "status": CODE (with "retry_after": SECONDS), "body": TEXT (in place of what was asked for),
+                             "truncate": BYTES (of the body; then the connection ends), "delay": SECONDS,
+                             "event": TEXT (into each watch that matches, at once, as it is)}
+    POST /double/crds       {"served": bool}: whether the Gateway API's kinds are there
+    GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
+"""
+import argparse
+import copy
+import json
+import pathlib
+import re
+import select
+import socket
+import ssl
+import sys
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+GATEWAY = "gateway.networking.k8s.io"
+# (group, version, plural, kind, namespaced)
+KINDS = [
+    ("", "v1", "services", "Service", True),
+    ("", "v1", "namespaces", "Namespace", False),
+    ("", "v1", "secrets", "Secret", True),
+    ("", "v1", "configmaps", "ConfigMap", True),
+    ("", "v1", "events", "Event", True),
+    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", True),
+    ("networking.k8s.io", "v1", "ingresses", "Ingress", True),
+    ("networking.k8s.io", "v1", "ingressclasses", "IngressClass", False),
+    ("coordination.k8s.io", "v1", "leases", "Lease", True),
+    (GATEWAY, "v1", "gatewayclasses", "GatewayClass", False),
+    (GATEWAY, "v1", "gateways", "Gateway", True),
+    (GATEWAY, "v1", "httproutes", "HTTPRoute", True),
+    (GATEWAY, "v1beta1", "referencegrants", "ReferenceGrant", True),
+]
+BY_KIND = {k[3]: k for k in KINDS}
+
+
+class Answer(Exception):
+    """An answer that is a Status."""
+
+    def __init__(self, code, reason, message, headers=()):
+        super().__init__(message)
+        self.code, self.headers = code, headers
+        self.body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
+                     "reason": reason, "code": code}
+
+
+class Cluster:
+    """The objects, and every change of them since the last compaction. All under one lock."""
+
+    def __init__(self, state):
+        self.lock = threading.Condition()
+        self.version = 1
+        self.compacted = 0
+        self.objects = {}   # (plural, ns, name): object
+        self.changes = []   # (version, type, plural, object)
+        self.pages = {}     # token: (version, objects that remain)
+        self.faults = []
+        self.crds = True
+        self.cuts = 0       # how often all watches were cut
+        self.mid_object = False
+        self.bookmarks = 0
+        self.stats = {}
+        self.state = state
+        if state and state.exists():
+            saved = json.loads(state.read_text())
+            self.version = self.compacted = saved["version"]
+            for obj in saved["objects"]:
+                self.objects[self.key(obj)] = obj
+
+    def key(self, obj):
+        kind = BY_KIND[obj["kind"]]
+        meta = obj["metadata"]
+        return kind[2], meta.get("namespace", "default") if kind[4] else "", meta["name"]
+
+    def save(self):
+        if self.state:
+            tmp = self.state.with_suffix(".tmp")
+            tmp.write_text(json.dumps({"version": self.version, "objects": list(self.objects.values())}))
+            tmp.rename(self.state)
+
+    def change(self, kind, key, obj):
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        self.changes.append((self.version, kind, key[0], copy.deepcopy(obj)))
+        self.lock.notify_all()
+
+    def put(self, obj, is_status=False):
+        """As the API server keeps it: with uid, generation, managedFields."""
+        obj = copy.deepcopy(obj)
+        key = self.key(obj)
+        old = self.objects.get(key)
+        meta = obj["metadata"]
+        if key[1]:
+            meta["namespace"] = key[1]
+        if old:
+            meta.update({k: old["metadata"][k] for k in ("uid", "creationTimestamp", "generation")})
+            if is_status:
+                obj = dict(old, status=obj.get("status"), metadata=dict(old["metadata"]))
+                meta = obj["metadata"]
+            elif "status" in old:
+                obj["status"] = old["status"]
+            if obj.get("spec") != old.get("spec"):
+                meta["generation"] += 1
+        else:
+            meta.update(uid=f"uid-{self.version + 1}", generation=1)
+            meta.setdefault("creationTimestamp", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        meta["managedFields"] = [{"manager": "double", "operation": "Update", "fieldsV1": {"f:spec": {}}}]
+        self.objects[key] = obj
+        self.change("MODIFIED" if old else "ADDED", key, obj)
+        return obj
+
+    def delete(self, key):
+        obj = self.objects.pop(key, None)
+        if obj is None:
+            raise Answer(404, "NotFound", f"{key[0]} {key[2]!r} not found")
+        self.change("DELETED", key, obj)
+        return obj
+
+    def compact(self):
+        self.compacted = self.version
+        self.changes = []
+        self.pages = {}
+        self.lock.notify_all()
+
+    def has_fault(self, path, *names):
+        return next((f for f in self.faults if f["match"] in path and f["times"] > 0 and any(n in f for n in names)), None)
+
+    def take_fault(self, path, *names):
+        fault = self.has_fault(path, *names)
+        if fault:
+            fault["times"] -= 1
+        return fault
+
+
+def label_selector(text):
+    """Of labels: 'a=b,c!=d,e'."""
+    terms = [t for t in (text or "").split(",") if t]
+
+    def matches(labels):
+        for t in terms:
+            m = re.fullmatch(r"([^=!]+)(?:(==?|!=)(.*))?", t)
+            has = labels.get(m[1])
+            if (m[2] is None and has is None) or (m[2] in ("=", "==") and has != m[3]) or (m[2] == "!=" and has == m[3]):
+                return False
+        return True
+    return lambda obj: matches(obj["metadata"].get("labels", {}))
+
+
+def merge(old, patch):
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    out = dict(old) if isinstance(old, dict) else {}
+    for k, v in patch.items():
+        if v is None:
+            out.pop(k, None)
+        else:
+            out[k] = merge(out.get(k), v)
+    return out
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 120
+
+    def log_message(self, *args):
+        pass
+
+    # -- answers
+
+    def reply(self, code, body, headers=(), fault=None):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for k, v in headers:
+            self.send_header(k, str(v))
+        self.end_headers()
+        if fault and "truncate" in fault:
+            self.wfile.write(data[:fault["truncate"]])
+            self.close_connection = True
+        elif self.command != "HEAD":
+            self.wfile.write(data)
+
+    def chunk(self, data):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def body(self):
+        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return json.loads(data) if data else {}
+
+    def handle_any(self):
+        url = urllib.parse.urlsplit(self.path)
+        self.query = dict(urllib.parse.parse_qsl(url.query))
+        try:
+            if url.path.startswith("/double/"):
+                self.double(url.path[8:])
+            else:
+                self.kubernetes(url.path)
+        except Answer as a:
+            self.reply(a.code, a.body, a.headers)
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError, TimeoutError):
+            self.close_connection = True
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any
+
+    # -- what tests say
+
+    def double(self, what):
+        c = self.server.cluster
+        body = self.body()
+        with c.lock:
+            if what == "apply":
+                for obj in body:
+                    c.put(obj)
+            elif what == "delete":
+                c.delete(c.key({"kind": body["kind"], "metadata": body}))
+            elif what == "compact":
+                c.compact()
+            elif what == "bookmark":
+                c.bookmarks += 1
+            elif what == "cut":
+                c.cuts += 1
+                c.mid_object = bool(body.get("mid_object"))
+            elif what == "faults":
+                c.faults.append(dict({"match": "", "times": 1}, **body))
+            elif what == "crds":
+                c.crds = body["served"]
+            elif what != "stats":
+                raise Answer(404, "NotFound", f"no such command: {what}")
+            c.save()
+            c.lock.notify_all()
+            self.reply(200, c.stats if what == "stats" else {"version": c.version})
+
+    # -- what Kubernetes does
+
+    def count(self, what):
+        with self.server.cluster.lock:
+            self.server.cluster.stats[what] = self.server.cluster.stats.get(what, 0) + 1
+
+    def kubernetes(self, path):
+        c = self.server.cluster
+        if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
+            self.count("unauthorized")
+            raise Answer(401, "Unauthorized", "Unauthorized")
+        with c.lock:
+            fault = c.take_fault(self.path, "status", "body", "truncate", "delay")
+        if fault:
+            self.count("fault")
+            if "delay" in fault:
+                time.sleep(fault["delay"])
+            if "status" in fault:
+                retry = fault.get("retry_after")
+                raise Answer(fault["status"], "Fault", "told to fail", [("Retry-After", retry)] if retry else ())
+            if "body" in fault:
+                self.reply(200, fault["body"].encode())
+                return
+        m = re.fullmatch(r"/(?:api|apis/([^/]+))/([^/]+)(?:/(.*))?", path)
+        if not m:
+            raise Answer(404, "NotFound", "no such path")
+        group, version, rest = m[1] or "", m[2], m[3]
+        kinds = [k for k in KINDS if k[:2] == (group, version) and (c.crds or k[0] != GATEWAY)]
+        if not kinds:
+            raise Answer(404, "NotFound", "the server could not find the requested resource")
+        if not rest:
+            self.count("discovery")
+            self.reply(200, {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{group}/{version}".strip("/"),
+                             "resources": [{"name": k[2], "kind": k[3], "namespaced": k[4], "verbs": ["get", "list", "watch"]}
+                                           for k in kinds]}, fault=fault)
+            return
+        m = re.fullmatch(r"(?:namespaces/([^/]+)/)?([^/]+)(?:/([^/]+))?(?:/(status))?", rest)
+        kind = next((k for k in kinds if m and k[2] == m[2]), None)
+        if not kind:
+            raise Answer(404, "NotFound", "the server could not find the requested resource")
+        if m[3] or self.command == "POST":
+            self.one_object(kind, m[1] if kind[4] else "", m[3], m[4] == "status")
+        elif self.query.get("watch") in ("1", "true"):
+            self.watch(kind, m[1])
+        else:
+            self.list(kind, m[1], fault)
+
+    def one_object(self, kind, ns, name, is_status):
+        c = self.server.cluster
+        body = self.body()
+        self.count(f"{self.command.lower()}{'-status' if is_status else ''}")
+        with c.lock:
+            key = (kind[2], ns, name or body.get("metadata", {}).get("name"))
+            old = c.objects.get(key)
+            if self.command != "POST" and not old and "apply" not in (self.headers.get("Content-Type") or ""):
+                raise Answer(404, "NotFound", f"{key[0]} {key[2]!r} not found")
+            if self.command == "POST" and old:
+                raise Answer(409, "AlreadyExists", f"{key[0]} {key[2]!r} already exists")
+            if self.command == "GET":
+                self.reply(200, old)
+                return
+            if self.command == "DELETE":
+                gone = c.delete(key)
+                c.save()
+                self.reply(200, gone)
+                return
+            version = body.get("metadata", {}).get("resourceVersion")
+            if old and version and version != old["metadata"]["resourceVersion"]:
+                raise Answer(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
+            obj = merge(old or {}, body) if self.command == "PATCH" else body
+            obj.setdefault("kind", kind[3])
+            obj.setdefault("apiVersion", f"{kind[0]}/{kind[1]}".strip("/"))
+            obj.setdefault("metadata", {}).setdefault("name", key[2])
+            if ns:
+                obj["metadata"]["namespace"] = ns
+            obj = c.put(obj, is_status)
+            c.save()
+            self.reply(201 if self.command == "POST" else 200, obj)
+
+    def wanted(self, kind, ns):
+        matches = label_selector(self.query.get("labelSelector"))
+        return lambda plural, obj: plural == kind[2] and (not ns or obj["metadata"].get("namespace") == ns) and matches(obj)
+
+    def list(self, kind, ns, fault):
+        c = self.server.cluster
+        limit = int(self.query.get("limit") or 0)
+        token = self.query.get("continue")
+        self.count("page" if token else "list")
+        with c.lock:
+            if token:
+                if token not in c.pages:
+                    raise Answer(410, "Expired", "the provided continue parameter is too old")
+                version, rest = c.pages.pop(token)
+            else:
+                wanted = self.wanted(kind, ns)
+                version = c.version
+                rest = [copy.deepcopy(o) for k, o in sorted(c.objects.items()) if wanted(k[0], o)]
+            meta = {"resourceVersion": str(version)}
+            items = rest[:limit] if limit else rest
+            if limit and len(rest) > limit:
+                meta["continue"] = f"{kind[2]}/{version}+{len(rest)}="
+                meta["remainingItemCount"] = len(rest) - limit
+                c.pages[meta["continue"]] = (version, rest[limit:])
+        if kind[0] != GATEWAY:  # items of custom resources have their kind, others have not
+            for o in items:
+                o.pop("kind", None)
+                o.pop("apiVersion", None)
+        self.reply(200, {"kind": kind[3] + "List", "apiVersion": f"{kind[0]}/{kind[1]}".strip("/"), "metadata": meta,
+                         "items": items}, fault=fault)
+
+    def has_left(self):
+        """The client of a watch: it sends nothing, so what can be read is the end."""
+        return bool(select.select([self.connection], [], [], 0)[0])
+
+    def event(self, kind, obj):
+        self.chunk(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
+
+    def watch(self, kind, ns):
+        """Changes after resourceVersion, until timeoutSeconds, a cut, or a compaction that overtakes us."""
+        c = self.server.cluster
+        at = int(self.query.get("resourceVersion") or 0)
+        end = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
+        wanted = self.wanted(kind, ns)
+        self.count("watch")
+        with c.lock:
+            cuts, bookmarks = c.cuts, c.bookmarks
+            if at < c.compacted:
+                raise Answer(410, "Expired", f"too old resource version: {at} ({c.compacted})")
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.flush()
+        while True:
+            with c.lock:
+                c.lock.wait_for(lambda: c.version > at or c.cuts != cuts or c.bookmarks != bookmarks or
+                                c.has_fault(self.path, "event"), max(end - time.monotonic(), 0))
+                if self.has_left():
+                    self.close_connection = True
+                    return
+                expired = c.compacted > at  # what happened until then is forgotten
+                todo = [ch for ch in c.changes if ch[0] > at]
+                fault = c.take_fault(self.path, "event")
+                is_cut, is_mid, marks, version = c.cuts != cuts, c.mid_object, c.bookmarks, c.version
+            if fault:
+                self.chunk(fault["event"].encode())
+            if is_cut:
+                if is_mid:
+                    self.wfile.write(b'40\r\n{"type":"MODIFIED","object":{"meta')
+                    self.wfile.flush()
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            if expired:
+                self.event("ERROR", Answer(410, "Expired", "too old resource version").body)
+                break
+            for _, what, plural, obj in todo:
+                if wanted(plural, obj):
+                    self.event(what, obj)
+            at = max(at, version)
+            if marks != bookmarks:
+                bookmarks = marks
+                self.event("BOOKMARK", {"kind": kind[3], "apiVersion": f"{kind[0]}/{kind[1]}".strip("/"),
+                                        "metadata": {"resourceVersion": str(at), "creationTimestamp": None}})
+            if time.monotonic() >= end:
+                break
+        self.chunk(b"")
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], (OSError, ssl.SSLError)):
+            super().handle_error(request, client_address)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--cert")
+    parser.add_argument("--key")
+    parser.add_argument("--token")
+    parser.add_argument("--state", type=pathlib.Path)
+    args = parser.parse_args()
+    server = Server((args.address, args.port), Handler)
+    server.cluster = Cluster(args.state)
+    server.token = args.token
+    if args.cert:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(args.cert, args.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    print(f"ready {server.server_address[1]}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
