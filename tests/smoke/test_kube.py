@@ -288,6 +288,47 @@ def test_watch_from_before_a_compaction_is_gone(make, rig, ns):
     expect_eq((event["type"], event["object"]["code"]), ("ERROR", 410), "what the watch gives")
 
 
+def answer(rig, host):
+    """Status with which Weir answers; 0 if it does not."""
+    argv = ["curl", "-s", "-o", "/dev/null", "-m", "5", "-w", "%{http_code}", "-H", f"Host: {host}", f"http://{kube_rig.WEIR4}/"]
+    return int(rig.run(argv, check=False).stdout)
+
+
+def apply_route(rig, ns, host):
+    rig.apply(f"""apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: echo, namespace: {ns}}}
+spec:
+  rules:
+  - host: {host}
+    http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: echo, port: {{number: 80}}}}}}}}]}}
+""")
+    wait_until(f"{host} is served", lambda: answer(rig, host) == 200)
+
+
+@kube_test
+def test_weir_follows_an_api_server_that_is_killed_and_compacted(make, rig, ns):
+    run_echo(rig, ns, 2)
+    with Weir(rig, make.args[0]) as weir:
+        wait_until("weir-ctrl is healthy", weir.is_healthy)
+        apply_route(rig, ns, "one.example.com")
+        rig.kubectl("scale", "deployment/echo", "-n", ns, "--replicas=1")
+        wait_until("one endpoint", lambda: len(weir.weirctl_json("backends")[0]["endpoints"]) == 1)
+        for host in ("two.example.com", "three.example.com"):
+            rig.procs.end("apiserver", 20, signal.SIGKILL)
+            expect_eq(answer(rig, "one.example.com" if host[1] == "w" else "two.example.com"), 200, "without an API server")
+            expect(weir.is_healthy(), "weir-ctrl is healthy without an API server")
+            rig.compact()  # what weir-ctrl watches from is forgotten
+            rig.start_apiserver()
+            apply_route(rig, ns, host)
+        kube = weir.weirctl_json("status")["kubernetes"]
+        expect_eq((kube["synced"], kube["server"]), (True, kube_rig.API), "status")
+        wait_until("all kinds are followed again", lambda: weir.weirctl_json("status")["kubernetes"]["kinds_healthy"] == kube["kinds"])
+        metrics = rig.run(["curl", "-s", "http://127.0.0.1:9901/metrics"]).stdout
+        expired = next(line for line in metrics.splitlines() if line.startswith("weir_ctrl_kube_expired_total"))
+        expect(float(expired.split()[1]) > 0, "a watch was answered 410")
+
+
 def test_down_leaves_nothing(make):
     try:
         rig = kube_rig.KubeRig(f"d{os.getpid()}", say=lambda text: None)
