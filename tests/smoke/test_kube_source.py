@@ -59,9 +59,7 @@ class Double:
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         cluster = {"server": self.url}
         if tls:
-            rig.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                     "-keyout", rig.dir / "double.key", "-out", rig.dir / "double.crt", "-subj", "/CN=double",
-                     "-addext", "subjectAltName=IP:127.0.0.1"])
+            self.make_certificate("double")
             cluster["certificate-authority"] = str(rig.dir / "double.crt")
         self.state = rig.dir / "apiserver.json"
         self.kubeconfig = rig.dir / "kubeconfig"
@@ -74,8 +72,13 @@ class Double:
         self.start()
         self.apply(*objects)
 
-    def start(self):
-        cert = ["--cert", self.rig.dir / "double.crt", "--key", self.rig.dir / "double.key"] if self.tls else []
+    def make_certificate(self, name):
+        self.rig.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                      "-keyout", self.rig.dir / f"{name}.key", "-out", self.rig.dir / f"{name}.crt", "-subj", "/CN=double",
+                      "-addext", "subjectAltName=IP:127.0.0.1"])
+
+    def start(self, certificate="double"):
+        cert = ["--cert", self.rig.dir / f"{certificate}.crt", "--key", self.rig.dir / f"{certificate}.key"] if self.tls else []
         self.rig._spawn("double", [sys.executable, DOUBLE, "--port", self.port, "--token", TOKEN, "--state", self.state, *cert],
                         self.rig.ns)
         wait_until("the double", lambda: self.rig.run(
@@ -158,10 +161,8 @@ def test_tls_and_a_certificate_that_is_not_trusted(make):
         double.apply(ingress("shop", "shop.example.com", "api"))
         wait_answer(rig, "shop.example.com", "api")
         double.kill()
-        rig.run(["cp", rig.dir / "double.crt", rig.dir / "old.crt"])
-        text = double.kubeconfig.read_text()
-        Double.__init__(double, rig, [], True)  # with another certificate, which weir-ctrl's configuration knows not
-        double.kubeconfig.write_text(text.replace("double.crt", "old.crt"))
+        double.make_certificate("other")
+        double.start("other")  # which weir-ctrl's configuration knows not
         expect_eq(rig.stop("ctrl"), 0, "exit status")
         rig.start_ctrl()
         wait_until("it is refused", lambda: rig.run(["curl", "-sf", "-m", "1", "http://127.0.0.1:9901/metrics"],
