@@ -31,7 +31,8 @@ struct options {
 	const char *manifests, *kubeconfig, *kube_context; /* NULL: not given */
 	bool in_cluster;
 	const char *namespaces[MAX_NAMESPACES];
-	size_t n_namespaces; /* 0: all */
+	size_t n_namespaces;  /* 0: all */
+	const char *selector; /* NULL: all */
 	const char *socket, *admin, *user, *capture_token;
 	const char *access_log; /* NULL: off */
 	uint32_t access_log_sample;
@@ -46,6 +47,7 @@ static const char usage[] =
     "  --kube-context NAME  of this context of it (default its current-context)\n"
     "  --in-cluster         follow the API server of the cluster in whose Pod we run\n"
     "  --namespace NAME     only what is in this namespace; may be given again (default all)\n"
+    "  --selector LABELS    only Ingresses, Gateways and HTTPRoutes with these labels (such as a=b,c!=d)\n"
     "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
     "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
     "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
@@ -77,7 +79,7 @@ static bool level_of(const char *name, enum log_level *out)
 static bool is_one_source(const struct options *o)
 {
 	return (o->manifests != NULL) + (o->kubeconfig != NULL) + o->in_cluster == 1 && (o->kubeconfig || !o->kube_context) &&
-	       (!o->manifests || o->n_namespaces == 0);
+	       (!o->manifests || (o->n_namespaces == 0 && !o->selector));
 }
 
 /* Ends the program for --help and --version (0) and for wrong options (2). */
@@ -89,6 +91,7 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {"kube-context", required_argument, NULL, 'c'},
 	    {"in-cluster", no_argument, NULL, 'i'},
 	    {"namespace", required_argument, NULL, 'N'},
+	    {"selector", required_argument, NULL, 'S'},
 	    {"socket", required_argument, NULL, 's'},
 	    {"admin", required_argument, NULL, 'a'},
 	    {"capture-token", required_argument, NULL, 't'},
@@ -126,6 +129,9 @@ static void options_read(int argc, char **argv, struct options *o)
 			is_wrong = is_wrong || o->n_namespaces == MAX_NAMESPACES || !names_is_label(optarg);
 			if (!is_wrong)
 				o->namespaces[o->n_namespaces++] = optarg;
+			break;
+		case 'S':
+			o->selector = optarg;
 			break;
 		case 's':
 			o->socket = optarg;
@@ -341,7 +347,7 @@ static struct source_kube *kube_open(const struct options *o, struct store *stor
 		log_error("%s", why.text[0] ? why.text : strerror(-err));
 		return NULL;
 	}
-	return source_kube_create(&config, o->namespaces, o->n_namespaces, store);
+	return source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, store);
 }
 
 int main(int argc, char **argv)

@@ -25,8 +25,14 @@ static void cancel(void *ctx, struct kube_call *call)
 	kube_http_cancel(ctx, call);
 }
 
+/* What is written to say which requests go where; all else is only what that refers to. */
+static bool has_selector(enum kube_kind kind)
+{
+	return kind == KUBE_INGRESS || kind == KUBE_GATEWAY || kind == KUBE_HTTP_ROUTE;
+}
+
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
-				       struct store *s)
+				       const char *selector, struct store *s)
 {
 	size_t n_each = n_namespaces ? n_namespaces : 1;
 	struct source_kube *k = calloc(1, sizeof(*k) + KUBE_N_KINDS * n_each * sizeof(k->reflectors[0]));
@@ -46,7 +52,8 @@ struct source_kube *source_kube_create(struct kube_config *c, const char *const 
 	k->http = http;
 	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++) {
 		for (size_t i = 0; i < (kube_kind_is_namespaced(kind) ? n_each : 1); i++)
-			reflector_init(&k->reflectors[k->n++], kind, n_namespaces ? namespaces[i] : NULL, s, &table, seed + i);
+			reflector_init(&k->reflectors[k->n++], kind, n_namespaces ? namespaces[i] : NULL,
+				       has_selector(kind) ? selector : NULL, s, &table, seed + i);
 	}
 	log_info("following Kubernetes at %s", kube_http_server(http));
 	return k;

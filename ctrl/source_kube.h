@@ -23,11 +23,12 @@ struct source_kube_status {
 
 /*
  * Takes over the configuration (*c is empty afterwards). namespaces: only
- * these (n_namespaces 0: all); the strings must outlive it. NULL and errno
- * after logging.
+ * these (n_namespaces 0: all). selector: only Ingresses, Gateways and
+ * HTTPRoutes with these labels (NULL: all). The strings must outlive it. NULL
+ * and errno after logging.
  */
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
-				       struct store *s);
+				       const char *selector, struct store *s);
 void source_kube_destroy(struct source_kube *k);
 /* For epoll. */
 int source_kube_fd(const struct source_kube *k);

@@ -33,12 +33,13 @@ static const char *const plurals[KUBE_N_KINDS] = {
     [KUBE_NAMESPACE] = "namespaces",
 };
 
-void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, struct store *store,
+void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, const char *selector, struct store *store,
 		    const struct reflector_http *http, uint64_t seed)
 {
 	memset(r, 0, sizeof(*r));
 	r->kind = kind;
 	r->ns = kube_kind_is_namespaced(kind) ? ns : NULL;
+	r->selector = selector;
 	r->store = store;
 	r->http = *http;
 	r->random = seed * 0x9e3779b97f4a7c15ull + kind + 1;
@@ -272,6 +273,22 @@ static void append_encoded(char *out, size_t cap, const char *value)
 	}
 }
 
+/* Room that a query value needs at most, with its key. */
+static size_t encoded_bytes(const char *value)
+{
+	return value ? 3 * strlen(value) + 32 : 0;
+}
+
+static void append_selector(const struct reflector *r, char *path, size_t cap)
+{
+	size_t n = strlen(path);
+
+	if (!r->selector)
+		return;
+	snprintf(path + n, cap - n, "&labelSelector=");
+	append_encoded(path, cap, r->selector);
+}
+
 static void request(struct reflector *r, const char *path, uint64_t stall_ms, uint64_t now_ms)
 {
 	const struct kube_request q = {.method = "GET",
@@ -299,7 +316,7 @@ static void begin_discovery(struct reflector *r, uint64_t now_ms)
 
 static void begin_list(struct reflector *r, uint64_t now_ms)
 {
-	size_t cap = 512 + (r->continue_token ? 3 * strlen(r->continue_token) : 0);
+	size_t cap = 512 + encoded_bytes(r->continue_token) + encoded_bytes(r->selector);
 	char *path = malloc(cap);
 	int n;
 
@@ -309,7 +326,9 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 	}
 	if (path) {
 		n = base_path(r, path, cap, true);
-		n += snprintf(path + n, cap - (size_t)n, "/%s?limit=%u", plurals[r->kind], REFLECTOR_PAGE);
+		snprintf(path + n, cap - (size_t)n, "/%s?limit=%u", plurals[r->kind], REFLECTOR_PAGE);
+		append_selector(r, path, cap);
+		n = (int)strlen(path);
 		if (r->continue_token) {
 			snprintf(path + n, cap - (size_t)n, "&continue=");
 			append_encoded(path, cap, r->continue_token);
@@ -329,15 +348,24 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 static void begin_watch(struct reflector *r, uint64_t now_ms)
 {
 	uint64_t timeout_s = random_between(r, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
-	char path[1024];
-	int n = base_path(r, path, sizeof(path), true);
+	size_t cap = 512 + encoded_bytes(r->resource_version) + encoded_bytes(r->selector);
+	char *path = malloc(cap);
+	int n;
 
-	snprintf(path + n, sizeof(path) - (size_t)n,
-		 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "&resourceVersion=", plurals[r->kind], timeout_s);
-	append_encoded(path, sizeof(path), r->resource_version);
 	r->counters.watches++;
 	json_split_init(&r->split, JSON_WATCH);
-	request(r, path, timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS, now_ms);
+	if (path) {
+		n = base_path(r, path, cap, true);
+		snprintf(path + n, cap - (size_t)n,
+			 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "&resourceVersion=", plurals[r->kind],
+			 timeout_s);
+		append_encoded(path, cap, r->resource_version);
+		append_selector(r, path, cap);
+		request(r, path, timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS, now_ms);
+	} else {
+		on_done(r, 0, "no memory for a request", 0);
+	}
+	free(path);
 }
 
 /* ---- what follows from it ---- */

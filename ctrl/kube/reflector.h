@@ -79,7 +79,8 @@ struct reflector_notes {
 struct reflector {
 	/* as given to reflector_init() */
 	enum kube_kind kind;
-	const char *ns; /* NULL: all */
+	const char *ns;	      /* NULL: all */
+	const char *selector; /* of labels, NULL: all */
 	struct store *store;
 	struct reflector_http http;
 
@@ -114,7 +115,7 @@ struct reflector {
 };
 
 /* The strings, the store and what http has must outlive it. seed: for jitter. It begins with the first poll. */
-void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, struct store *store,
+void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, const char *selector, struct store *store,
 		    const struct reflector_http *http, uint64_t seed);
 void reflector_fini(struct reflector *r);
 

@@ -414,6 +414,8 @@ class Handler(BaseHTTPRequestHandler):
             for _, what, plural, obj in todo:
                 if wanted(plural, obj):
                     self.event(what, obj)
+                elif what == "MODIFIED" and plural == kind[2] and self.query.get("labelSelector"):
+                    self.event("DELETED", obj)  # to this watch, if it was there: for it, it is not any more
             at = max(at, version)
             if marks != bookmarks:
                 bookmarks = marks

@@ -61,7 +61,7 @@ static void feed(struct fuzz *f, bool is_watch, size_t step, const uint8_t *data
 
 	memset(f, 0, sizeof(*f));
 	f->store = store_create();
-	reflector_init(&f->r, KUBE_INGRESS, NULL, f->store, &http, 1);
+	reflector_init(&f->r, KUBE_INGRESS, NULL, NULL, f->store, &http, 1);
 	reflector_poll(&f->r, 1000);
 	answer(f, "{\"resources\":[{\"name\":\"ingresses\"}]}");
 	if (is_watch)

@@ -286,6 +286,20 @@ def test_only_the_namespaces_that_are_named_are_followed(make):
         expect(answers(rig, "three.example.com", None), "the third namespace is not read")
 
 
+def test_only_routes_with_the_labels_are_followed(make):
+    mine, other = ingress("mine", "mine.example.com", "web"), ingress("other", "other.example.com", "web")
+    mine["metadata"]["labels"], other["metadata"]["labels"] = {"edge": "a"}, {"edge": "b"}
+    with following(make, BASE + [mine, other], ctrl_args=("--selector", "edge=a")) as (rig, double):
+        wait_answer(rig, "mine.example.com", "web")
+        expect(answers(rig, "other.example.com", None), "a route with another label is not read")
+        other["metadata"]["labels"] = {"edge": "a"}
+        double.apply(other)
+        wait_answer(rig, "other.example.com", "web")
+        mine["metadata"]["labels"] = {"edge": "b"}
+        double.apply(mine)
+        wait_answer(rig, "mine.example.com", None)
+
+
 def test_random_failures_lose_no_change(make):
     """Whatever happens on the way, in the end the routes are those of a weir-ctrl that has just started."""
     rng = random.Random(5)

@@ -61,7 +61,7 @@ static struct rig *rig_create(enum kube_kind kind)
 	assert_non_null(rig);
 	rig->store = store_create();
 	rig->now_ms = 1000000;
-	reflector_init(&rig->r, kind, NULL, rig->store,
+	reflector_init(&rig->r, kind, NULL, NULL, rig->store,
 		       &(struct reflector_http){.ctx = rig, .request = take_request, .cancel = take_cancel}, 1);
 	return rig;
 }
@@ -463,6 +463,22 @@ static void namespace_is_part_of_the_path_and_of_the_sweep(void **state)
 	rig_destroy(rig);
 }
 
+static void selector_is_part_of_every_request(void **state)
+{
+	struct rig *rig = rig_create(KUBE_SERVICE);
+
+	rig->r.selector = "a=b,c!=d";
+	expect_request(rig, "/api/v1");
+	answer(rig, 200, RESOURCES);
+	expect_request(rig, "/api/v1/services?limit=500&labelSelector=a%3Db%2Cc%21%3Dd");
+	answer(rig, 200, LIST("10", "next", ""));
+	expect_request(rig, "/api/v1/services?limit=500&labelSelector=a%3Db%2Cc%21%3Dd&continue=next");
+	answer(rig, 200, LIST("10", "", ""));
+	expect_request(rig, "/api/v1/services?watch=1");
+	assert_non_null(strstr(rig->path, "&resourceVersion=10&labelSelector=a%3Db%2Cc%21%3Dd"));
+	rig_destroy(rig);
+}
+
 /* What answers there are, in any order, at any time: it ends, and asks for one thing at a time. */
 static void random_answers_never_stop_it(void **state)
 {
@@ -514,6 +530,7 @@ int main(void)
 	    cmocka_unit_test(kind_that_is_not_served_is_looked_for_in_other_versions_and_later_again),
 	    cmocka_unit_test(kind_that_vanishes_is_given_up_only_after_several_looks),
 	    cmocka_unit_test(namespace_is_part_of_the_path_and_of_the_sweep),
+	    cmocka_unit_test(selector_is_part_of_every_request),
 	    cmocka_unit_test(random_answers_never_stop_it),
 	};
 
