@@ -1,32 +1,69 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GatewayClass and Gateway: the listeners, and which routes they admit
- * (gateway.networking.k8s.io/v1). Listeners for protocols that Weir does not
- * carry are named and left out; the others of the same Gateway are served.
+ * GatewayClass and Gateway (gateway.networking.k8s.io/v1): which are ours,
+ * their addresses, and which routes they admit; and what they are told. What
+ * is not accepted as a whole is not served.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ip.h"
-#include "kube/names.h"
 #include "translate/translate_pvt.h"
-
-#define GATEWAY_GROUP "gateway.networking.k8s.io"
 
 /* ---- which Gateways are ours ---- */
 
-static bool is_our_class(struct translation *t, const struct kube_object *gateway, const struct cursor *spec)
+/* A GatewayClass of ours, or NULL. */
+static const struct kube_object *our_class(struct translation *t, const struct kube_object *gateway,
+					   const struct cursor *spec)
 {
 	struct cursor at = cursor_get(spec, "gatewayClassName");
 	const struct kube_object *c = store_get(t->store, KUBE_GATEWAY_CLASS, "", cursor_str(&at, ""));
 	const char *controller = c ? node_str(node_path(c->root, "spec.controllerName")) : NULL;
 
-	if (!c || !is_usable(t, c)) {
+	if ((!c || !is_usable(t, c)) && is_usable(t, gateway)) {
 		report(t, gateway, &at, true, "GatewayClassNotFound", "a GatewayClass was expected: %.100s %s",
 		       cursor_str(&at, ""), c ? "is refused for problems of its own" : "is not there");
-		return false;
+		return NULL;
 	}
-	return strcmp(controller, t->options->controller_name) == 0;
+	return controller && strcmp(controller, t->options->controller_name) == 0 && is_usable(t, c) ? c : NULL;
+}
+
+static bool has_parameters(const struct kube_object *class)
+{
+	const struct node *n = node_path(class->root, "spec.parametersRef");
+
+	return n && n->kind != NODE_NULL;
+}
+
+/* "v1.6.1": of the versions whose objects are read as their authors mean them. */
+static bool is_supported_version(const char *v)
+{
+	return strncmp(v, "v1.", 3) == 0 && v[3] >= '0' && v[3] <= '6' && (v[4] == '.' || v[4] == 0);
+}
+
+static void conclude_class(struct translation *t, const struct kube_object *o)
+{
+	const char *version = t->options->api_version;
+	struct model_status *s = verdict_add(t, o);
+
+	if (has_parameters(o))
+		verdict_condition(&s->conditions, "Accepted", false, "InvalidParameters",
+				  "spec.parametersRef: none was expected: Weir takes no parameters from a GatewayClass");
+	else
+		verdict_condition(&s->conditions, "Accepted", true, "Accepted", "Gateways of this class are served");
+	if (version && is_supported_version(version)) {
+		verdict_condition(&s->conditions, "SupportedVersion", true, "SupportedVersion",
+				  "the cluster's version of the Gateway API is supported");
+	} else if (version) {
+		verdict_condition(&s->conditions, "SupportedVersion", false, "UnsupportedVersion",
+				  model_printf(t->m, "v1.0 to v1.6 of the Gateway API are supported, the cluster has %.60s", version));
+	} else {
+		verdict_condition(&s->conditions, "SupportedVersion", false, "Pending",
+				  "the cluster's version of the Gateway API is not known");
+		s->conditions.c[s->conditions.n - 1].status = "Unknown";
+	}
+	s->features = verdict_features(t, &s->n_features);
 }
 
 static void check_classes(struct translation *t)
@@ -40,196 +77,144 @@ static void check_classes(struct translation *t)
 		struct cursor params = cursor_get(&spec, "parametersRef");
 		struct cursor name = cursor_get(&spec, "controllerName");
 
-		if (is_usable(t, list[i]) && params.n &&
-		    strcmp(cursor_str(&name, ""), t->options->controller_name) == 0)
-			report(t, list[i], &params, false, "UnsupportedField",
-			       "ignored: Weir takes no parameters from a GatewayClass");
+		if (!is_usable(t, list[i]) || strcmp(cursor_str(&name, ""), t->options->controller_name) != 0)
+			continue;
+		if (params.n)
+			report(t, list[i], &params, true, "InvalidParameters",
+			       "none was expected: Weir takes no parameters from a GatewayClass; its Gateways are not served");
+		conclude_class(t, list[i]);
 	}
 }
 
-/* ---- listeners ---- */
+/* ---- addresses ---- */
 
-/* The addresses of a Gateway: of spec.addresses those that are right, or one "any" where it names none. */
-static size_t read_addresses(struct translation *t, const struct kube_object *o, const struct cursor *spec,
-			     struct weir_ip *out)
+static bool has_family(const struct address_pool *pool, bool is4)
 {
-	struct cursor list = cursor_get(spec, "addresses");
-	size_t n = 0;
-
-	if (cursor_count(&list) == 0) {
-		out[0] = (struct weir_ip){{0}};
-		return 1;
-	}
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor a = cursor_at(&list, i);
-		struct cursor type = cursor_get(&a, "type");
-		struct cursor value = cursor_get(&a, "value");
-		const char *text = cursor_str(&value, "");
-
-		if (strcmp(cursor_str(&type, "IPAddress"), "IPAddress") != 0)
-			report(t, o, &type, true, "UnsupportedAddress", "an address of type IPAddress was expected");
-		else if (ip_parse(text, strlen(text), &out[n]) != 0 || ip_is_any(&out[n]))
-			report(t, o, &value, true, "UnsupportedAddress", "an IPv4 or IPv6 address was expected");
-		else
-			n++;
-	}
-	return n;
-}
-
-static bool takes_http_routes(struct translation *t, const struct kube_object *o, const struct cursor *allowed)
-{
-	struct cursor kinds = cursor_get(allowed, "kinds");
-	bool takes = cursor_count(&kinds) == 0;
-
-	for (size_t i = 0; i < cursor_count(&kinds); i++) {
-		struct cursor k = cursor_at(&kinds, i);
-		struct cursor group = cursor_get(&k, "group");
-		struct cursor kind = cursor_get(&k, "kind");
-
-		if (strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
-		    strcmp(cursor_str(&kind, ""), "HTTPRoute") == 0)
-			takes = true;
-		else
-			report(t, o, &k, false, "InvalidRouteKinds",
-			       "HTTPRoute was expected: no other kind can be attached");
-	}
-	return takes;
-}
-
-/* Whether a value is one of a list that ends with NULL; a problem if not. */
-static bool check_enum(struct translation *t, const struct kube_object *o, const struct cursor *at,
-		       const char *const *values, const char *expected)
-{
-	for (; *values; values++)
-		if (strcmp(cursor_str(at, ""), *values) == 0)
+	for (size_t i = 0; pool && i < pool->n; i++)
+		if (ip_is4(&pool->ranges[i].first) == is4)
 			return true;
-	report(t, o, at, true, "InvalidValue", "%s was expected", expected);
 	return false;
 }
 
-static bool check_selector(struct translation *t, const struct kube_object *o, const struct cursor *namespaces)
+/* An address without a value: one of the family that the pool has first. */
+static void want_any(const struct translation *t, struct address_request *r)
 {
-	static const char *const operators[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};
-	struct cursor selector = cursor_get(namespaces, "selector");
-	struct cursor list = cursor_get(&selector, "matchExpressions");
+	const struct address_pool *pool = t->options->pool;
 
-	if (!selector.n) {
-		report(t, o, &selector, true, "MissingField", "a label selector was expected");
-		return false;
+	if (!pool || pool->n == 0 || ip_is4(&pool->ranges[0].first))
+		r->n_free4++;
+	else
+		r->n_free6++;
+}
+
+static void refuse(struct gateway *g, const char *reason, const char *text)
+{
+	if (!g->refusal) {
+		g->refusal = reason;
+		g->refusal_text = text;
 	}
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor e = cursor_at(&list, i);
-		struct cursor op = cursor_get(&e, "operator");
-		struct cursor values = cursor_get(&e, "values");
+}
 
-		if (!check_enum(t, o, &op, operators, "In, NotIn, Exists or DoesNotExist"))
-			return false;
-		if (strstr(cursor_str(&op, ""), "In") && cursor_count(&values) == 0) {
-			report(t, o, &values, true, "MissingField", "at least one value was expected");
-			return false;
+static void lack(struct gateway *g, const char *reason, const char *text)
+{
+	if (!g->lack) {
+		g->lack = reason;
+		g->lack_text = text;
+	}
+}
+
+/* The addresses that spec names: those that are right are wanted. */
+static void read_wanted(struct translation *t, struct gateway *g, const struct cursor *list, struct address_request *r)
+{
+	for (size_t i = 0; i < cursor_count(list); i++) {
+		struct cursor a = cursor_at(list, i);
+		struct cursor type = cursor_get(&a, "type");
+		struct cursor value = cursor_get(&a, "value");
+		const char *text = cursor_str(&value, "");
+		struct weir_ip *ip = &r->wanted[r->n_wanted];
+
+		if (strcmp(cursor_str(&type, "IPAddress"), "IPAddress") != 0) {
+			report(t, g->o, &type, true, "UnsupportedAddress",
+			       "an address of type IPAddress was expected; the Gateway is not served");
+			refuse(g, "UnsupportedAddress",
+			       model_printf(t->m, "spec.addresses[%zu].type: IPAddress was expected, not %.100s", i,
+					    cursor_str(&type, "")));
+		} else if (!*text) {
+			want_any(t, r);
+		} else if (ip_parse(text, strlen(text), ip) != 0 || ip_is_any(ip)) {
+			report(t, g->o, &value, true, "AddressNotUsable", "an IPv4 or IPv6 address was expected");
+			lack(g, "AddressNotUsable",
+			     model_printf(t->m, "spec.addresses[%zu].value: %.100s is no IPv4 or IPv6 address", i, text));
+		} else {
+			r->n_wanted++;
 		}
 	}
-	return true;
 }
 
-static bool check_namespaces(struct translation *t, const struct kube_object *o, const struct cursor *namespaces)
+static void read_given(const struct kube_object *o, struct address_request *r)
 {
-	static const char *const values[] = {"Same", "All", "Selector", "None", NULL};
-	struct cursor from = cursor_get(namespaces, "from");
+	const struct node *list = node_path(o->root, "status.addresses");
 
-	if (!from.n)
-		return true;
-	if (!check_enum(t, o, &from, values, "Same, All, Selector or None"))
-		return false;
-	return strcmp(cursor_str(&from, ""), "Selector") != 0 || check_selector(t, o, namespaces);
+	for (size_t i = 0; list && list->kind == NODE_LIST && i < list->n && r->n_given < ADDRESSES_MAX; i++) {
+		const char *value = node_str(node_get(list->items[i], "value"));
+
+		if (value && ip_parse(value, strlen(value), &r->given[r->n_given]) == 0)
+			r->n_given++;
+	}
 }
 
-/* Listeners of one Gateway differ in name, and in port or host name. Of two alike the first is served. */
-static bool check_distinct(struct translation *t, const struct gateway *g, const struct cursor *l,
-			   const struct section *s)
+static void read_request(struct translation *t, struct gateway *g, struct address_request *r)
 {
-	struct cursor name = cursor_get(l, "name");
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "addresses");
 
-	for (size_t i = g->first; i < t->n_sections; i++) {
-		const struct section *other = &t->sections[i];
-
-		if (strcmp(other->name, s->name) == 0) {
-			report(t, g->o, &name, true, "DuplicateListener",
-			       "a name of its own was expected: %.100s stands before", s->name);
-			return false;
-		}
-		if (other->port == s->port && strcmp(other->host, s->host) == 0) {
-			report(t, g->o, l, true, "ListenerConflict",
-			       "a port or host name of its own was expected: listener %.100s has the same",
-			       other->name);
-			return false;
-		}
+	*r = (struct address_request){.ns = g->o->ns, .name = g->o->name, .created_s = g->o->created_s};
+	if (g->refusal) /* it holds none */
+		return;
+	read_wanted(t, g, &list, r);
+	if (cursor_count(&list) == 0) {
+		r->n_free4 = has_family(t->options->pool, true);
+		r->n_free6 = has_family(t->options->pool, false);
 	}
-	return true;
+	read_given(g->o, r);
+	if (g->refusal)
+		r->n_wanted = r->n_free4 = r->n_free6 = 0;
 }
 
-/* Reads listener l. False, after a problem, if it cannot be served. */
-static bool read_section(struct translation *t, const struct gateway *g, const struct cursor *l, struct section *s)
+static void tell_unusable(struct translation *t, struct gateway *g, const struct address_request *r)
 {
-	static const char *const known[] = {"HTTP", "HTTPS", "TLS", "TCP", "UDP", NULL};
-	struct cursor name = cursor_get(l, "name");
-	struct cursor protocol = cursor_get(l, "protocol");
-	struct cursor host = cursor_get(l, "hostname");
-	struct cursor port = cursor_get(l, "port");
-	struct cursor allowed = cursor_get(l, "allowedRoutes");
-	struct cursor namespaces = cursor_get(&allowed, "namespaces");
-	struct cursor tls = cursor_get(l, "tls");
-	int64_t number = 0;
+	for (size_t i = 0; i < r->n_wanted; i++) {
+		const char *why = r->outcome[i] == ADDRESS_IN_USE ? "is in use by another Gateway" : "is not in the address pool";
+		struct cursor root = cursor_root(g->o);
+		struct cursor spec = cursor_get(&root, "spec");
+		struct cursor list = cursor_get(&spec, "addresses");
+		char text[IP_TEXT_MAX];
 
-	node_int(port.n, 1, 65535, &number);
-	*s = (struct section){.name = cursor_str(&name, ""),
-			      .host = cursor_str(&host, ""),
-			      .port = (uint16_t)number,
-			      .namespaces = namespaces.n};
-	if (!names_is_subdomain(s->name)) {
-		report(t, g->o, &name, true, "InvalidName",
-		       "a DNS name of lower case letters, digits, '-' and '.' was expected");
-		return false;
+		if (r->outcome[i] == ADDRESS_USABLE)
+			continue;
+		ip_format(&r->wanted[i], text);
+		report(t, g->o, &list, true, "AddressNotUsable", "another address was expected: %s %s", text, why);
+		lack(g, "AddressNotUsable", model_printf(t->m, "spec.addresses: %s %s", text, why));
 	}
-	if (strcmp(cursor_str(&protocol, ""), "HTTP") != 0) {
-		bool is_known = false;
-
-		for (size_t i = 0; known[i]; i++)
-			is_known |= strcmp(cursor_str(&protocol, ""), known[i]) == 0;
-		report(t, g->o, &protocol, true, "UnsupportedProtocol", "HTTP was expected%s",
-		       is_known ? ": Weir does not carry this protocol yet" : "");
-		return false;
-	}
-	if (*s->host && !names_is_host(s->host)) {
-		report(t, g->o, &host, true, "InvalidHostname",
-		       "a host name in lower case, or \"*.\" and one, was expected");
-		return false;
-	}
-	if (tls.n)
-		report(t, g->o, &tls, false, "UnsupportedField", "ignored: a listener for HTTP has no TLS");
-	if (!check_namespaces(t, g->o, &namespaces) || !check_distinct(t, g, l, s))
-		return false;
-	s->takes_http_routes = takes_http_routes(t, g->o, &allowed);
-	return true;
 }
 
-static void add_section(struct translation *t, const struct gateway *g, struct section *s, const struct weir_ip *addrs,
-			size_t n, const struct weir_timeouts *timeouts)
+/* Who asks for no address in particular gets one of each family of the pool, and lives with one. */
+static void tell_lacking(struct translation *t, struct gateway *g, const struct address_request *r)
 {
-	s->first = (uint32_t)t->m->n_listeners;
-	s->count = (uint32_t)n;
-	for (size_t i = 0; i < n; i++) {
-		struct model_listener *l = model_add_listener(t->m);
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "addresses");
+	bool is_served = !list.n && r->n_got > 0;
 
-		l->addr = addrs[i];
-		l->port = s->port;
-		l->proto = WEIR_PROTO_HTTP;
-		l->host = model_str(t->m, s->host);
-		l->name = model_printf(t->m, "Gateway %s/%s %s", g->o->ns, g->o->name, s->name);
-		l->timeouts = *timeouts;
-	}
-	t->sections = translate_grow(t->sections, t->n_sections, &t->cap_sections, sizeof(*t->sections));
-	t->sections[t->n_sections++] = *s;
+	report(t, g->o, list.n ? &list : &spec, !is_served, "AddressNotAssigned", "%s",
+	       !t->options->pool ? "the value of an address was expected: there is no address pool"
+	       : is_served       ? "served on one address: the address pool has none left of the other family"
+				 : "a free address was expected: the address pool has none left");
+	if (!is_served)
+		lack(g, "AddressNotAssigned",
+		     t->options->pool ? "the address pool has no address left"
+				      : "spec.addresses: there is no address pool to choose an address from");
 }
 
 static int compare_ips(const void *a, const void *b)
@@ -237,30 +222,102 @@ static int compare_ips(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct weir_ip));
 }
 
-static void add_gateway(struct translation *t, const struct kube_object *o, const struct cursor *spec)
+static void take_addresses(struct translation *t, struct gateway *g, const struct address_request *r)
 {
-	struct gateway g = {.o = o, .first = t->n_sections};
-	struct cursor listeners = cursor_get(spec, "listeners");
-	struct weir_ip addrs[16]; /* as many as the schema lets through */
-	size_t n_addrs = read_addresses(t, o, spec, addrs);
-	size_t kept = 0;
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "addresses");
+
+	if (g->refusal)
+		return;
+	tell_unusable(t, g, r);
+	if (r->n_lacking)
+		tell_lacking(t, g, r);
+	memcpy(g->addrs, r->got, r->n_got * sizeof(*r->got));
+	g->n_addrs = r->n_got;
+	if (g->n_addrs)
+		qsort(g->addrs, g->n_addrs, sizeof(*g->addrs), compare_ips);
+	if (!t->options->pool && cursor_count(&list) == 0)
+		g->n_addrs = 1; /* the zero address: all */
+}
+
+static void assign_addresses(struct translation *t)
+{
+	struct address_request *r = calloc(t->n_gateways + 1, sizeof(*r));
+
+	if (!r) {
+		perror("weir: memory for the model");
+		abort();
+	}
+	for (size_t i = 0; i < t->n_gateways; i++)
+		read_request(t, &t->gateways[i], &r[i]);
+	addresses_assign(t->options->pool, r, t->n_gateways);
+	for (size_t i = 0; i < t->n_gateways; i++)
+		take_addresses(t, &t->gateways[i], &r[i]);
+	free(r);
+}
+
+/* ---- listeners ---- */
+
+/* One of the model for each address, of a listener that is served. */
+static void serve_section(struct translation *t, const struct gateway *g, struct section *s,
+			  const struct weir_timeouts *timeouts)
+{
+	s->first = (uint32_t)t->m->n_listeners;
+	if (g->refusal || s->refusal)
+		return;
+	s->count = (uint32_t)g->n_addrs;
+	for (size_t i = 0; i < g->n_addrs; i++) {
+		struct model_listener *l = model_add_listener(t->m);
+
+		l->addr = g->addrs[i];
+		l->port = s->port;
+		l->proto = WEIR_PROTO_HTTP;
+		l->host = model_str(t->m, s->host);
+		l->name = model_printf(t->m, "Gateway %s/%s %s", g->o->ns, g->o->name, s->name);
+		l->timeouts = *timeouts;
+	}
+}
+
+static void read_listeners(struct translation *t, struct gateway *g)
+{
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "listeners");
 	struct weir_timeouts timeouts = {0};
 
-	timeouts_read(t, o, &timeouts);
-	qsort(addrs, n_addrs, sizeof(*addrs), compare_ips);
-	for (size_t i = 0; i < n_addrs; i++)
-		if (kept == 0 || !ip_eq(&addrs[kept - 1], &addrs[i]))
-			addrs[kept++] = addrs[i];
-	for (size_t i = 0; i < cursor_count(&listeners); i++) {
-		struct cursor l = cursor_at(&listeners, i);
-		struct section s;
-
-		if (read_section(t, &g, &l, &s))
-			add_section(t, &g, &s, addrs, kept, &timeouts);
+	g->first = t->n_sections;
+	if (is_usable(t, g->o)) {
+		timeouts_read(t, g->o, &timeouts);
+		listeners_read(t, g, &list);
 	}
-	g.count = t->n_sections - g.first;
-	t->gateways = translate_grow(t->gateways, t->n_gateways, &t->cap_gateways, sizeof(*t->gateways));
-	t->gateways[t->n_gateways++] = g;
+	g->count = t->n_sections - g->first;
+	for (size_t i = 0; i < g->count; i++)
+		serve_section(t, g, &t->sections[g->first + i], &timeouts);
+}
+
+/* ---- Gateways ---- */
+
+static void check_gateway(struct translation *t, struct gateway *g)
+{
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor infrastructure = cursor_get(&spec, "infrastructure");
+	struct cursor params = cursor_get(&infrastructure, "parametersRef");
+
+	if (!is_usable(t, g->o)) {
+		refuse(g, "Invalid", refusal_text(t, g->o));
+		return;
+	}
+	if (has_parameters(g->class))
+		refuse(g, "InvalidParameters",
+		       model_printf(t->m, "GatewayClass %s is not accepted: Weir takes no parameters from it", g->class->name));
+	if (!params.n)
+		return;
+	report(t, g->o, &params, true, "InvalidParameters",
+	       "none was expected: Weir takes no parameters from a Gateway; it is not served");
+	refuse(g, "InvalidParameters",
+	       "spec.infrastructure.parametersRef: none was expected: Weir takes no parameters from a Gateway");
 }
 
 void gateway_translate(struct translation *t)
@@ -272,10 +329,85 @@ void gateway_translate(struct translation *t)
 	for (size_t i = 0; i < n; i++) {
 		struct cursor root = cursor_root(list[i]);
 		struct cursor spec = cursor_get(&root, "spec");
+		const struct kube_object *class = our_class(t, list[i], &spec);
 
-		if (is_usable(t, list[i]) && is_our_class(t, list[i], &spec))
-			add_gateway(t, list[i], &spec);
+		if (!class)
+			continue;
+		t->gateways = translate_grow(t->gateways, t->n_gateways, &t->cap_gateways, sizeof(*t->gateways));
+		t->gateways[t->n_gateways] = (struct gateway){.o = list[i], .class = class};
+		check_gateway(t, &t->gateways[t->n_gateways++]);
 	}
+	assign_addresses(t);
+	for (size_t i = 0; i < t->n_gateways; i++)
+		read_listeners(t, &t->gateways[i]);
+}
+
+/* ---- what Gateways are told ---- */
+
+/* Names of the listeners that are not accepted: "listeners https, tls are not valid". */
+static const char *invalid_listeners(struct translation *t, const struct gateway *g, size_t *n)
+{
+	char names[600];
+	size_t len = 0;
+
+	*n = 0;
+	for (size_t i = 0; i < g->count; i++) {
+		const struct section *s = &t->sections[g->first + i];
+
+		if (s->refusal && len < sizeof(names))
+			len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", (*n) ? ", " : "", s->name);
+		*n += s->refusal != NULL;
+	}
+	return *n ? model_printf(t->m, "not valid: %s", names) : NULL;
+}
+
+static void conclude_conditions(struct translation *t, const struct gateway *g, struct model_conditions *c)
+{
+	size_t n_invalid;
+	const char *invalid = invalid_listeners(t, g, &n_invalid);
+	const char *refusal = g->refusal;
+	const char *text = g->refusal_text;
+
+	if (!refusal && n_invalid == g->count) {
+		refusal = "ListenersNotValid";
+		text = invalid ? model_printf(t->m, "no listener can be served: %s", invalid) : "there is no listener";
+	}
+	if (refusal)
+		verdict_condition(c, "Accepted", false, refusal, text);
+	else if (invalid)
+		verdict_condition(c, "Accepted", true, "ListenersNotValid",
+				  model_printf(t->m, "some listeners are %s; the others are served", invalid));
+	else
+		verdict_condition(c, "Accepted", true, "Accepted", "all listeners are valid");
+	if (refusal)
+		verdict_condition(c, "Programmed", false, "Invalid", "the Gateway is not accepted");
+	else if (g->lack)
+		verdict_condition(c, "Programmed", false, g->lack, g->lack_text);
+	else
+		verdict_condition(c, "Programmed", true, "Programmed", "the Gateway is served");
+}
+
+static void conclude_gateway(struct translation *t, const struct gateway *g)
+{
+	struct model_status *s = verdict_add(t, g->o);
+	bool has_own = g->n_addrs && !ip_is_any(&g->addrs[0]);
+	size_t n = has_own ? g->n_addrs : g->n_addrs ? t->options->n_listen : 0;
+	struct weir_ip *addrs = n ? model_alloc(t->m, n * sizeof(*addrs)) : NULL;
+
+	for (size_t i = 0; i < n; i++)
+		addrs[i] = has_own ? g->addrs[i] : t->options->listen[i];
+	s->addrs = addrs;
+	s->n_addrs = n;
+	conclude_conditions(t, g, &s->conditions);
+	s->sections = g->count ? model_alloc(t->m, g->count * sizeof(*s->sections)) : NULL;
+	for (size_t i = 0; i < g->count; i++)
+		listener_conclude(t, g, &t->sections[g->first + i], &s->sections[s->n_sections++]);
+}
+
+void gateway_conclude(struct translation *t)
+{
+	for (size_t i = 0; i < t->n_gateways; i++)
+		conclude_gateway(t, &t->gateways[i]);
 }
 
 const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name)
@@ -352,7 +484,7 @@ bool section_admits(const struct translation *t, const struct gateway *g, const 
 {
 	const char *from = s->namespaces ? node_str(node_get(s->namespaces, "from")) : NULL;
 
-	if (!s->takes_http_routes)
+	if (!s->takes_http_routes || s->admits_none)
 		return false;
 	if (!from || strcmp(from, "Same") == 0)
 		return strcmp(ns, g->o->ns) == 0;

@@ -22,6 +22,19 @@ struct attachment {
 	const char *host;
 };
 
+/* A parentRef that names a Gateway of ours, and why the route is not attached there (in the API's terms; NULL: it is). */
+struct parent {
+	const struct gateway *g;
+	size_t index; /* in spec.parentRefs */
+	const char *refusal, *refusal_text;
+};
+
+/* A listener that the route is attached to. */
+struct attached {
+	size_t section; /* in translation.sections */
+	size_t parent;
+};
+
 struct route {
 	struct translation *t;
 	const struct kube_object *o;
@@ -33,6 +46,17 @@ struct route {
 	size_t n_hosts;
 	bool has_hosts; /* the object names some, be they right or wrong */
 	size_t n_matches;
+	bool is_malformed;	   /* the schema refused it: nothing is known of its rules */
+	struct parent parents[32]; /* as many as the schema lets through */
+	size_t n_parents;
+	struct attached *attached;
+	size_t n_attached, cap_attached;
+	struct findings found;
+	/* rules that are not served as they are written: all of them, wholly, or none that is right */
+	size_t n_rules, n_dropped;
+	const char *value_reason;
+	char dropped[1024]; /* "Rule 1: why; Rule 3 in part: why" */
+	size_t n_dropped_text;
 };
 
 /* ---- attachment ---- */
@@ -81,16 +105,26 @@ static bool attach_section(struct route *r, const struct section *s)
 	return any;
 }
 
+static void refuse(struct route *r, struct parent *p, const struct cursor *ref, const char *reason, const char *text)
+{
+	report(r->t, r->o, ref, true, reason, "%s", text);
+	p->refusal = reason;
+	p->refusal_text = text;
+}
+
 static void attach_gateway(struct route *r, const struct gateway *g, const struct cursor *ref)
 {
 	struct cursor section_name = cursor_get(ref, "sectionName");
 	struct cursor port = cursor_get(ref, "port");
 	const char *wanted = cursor_str(&section_name, NULL);
+	struct parent *p = &r->parents[r->n_parents++];
+	struct model *m = r->t->m;
 	size_t named = 0;
 	size_t admitted = 0;
-	size_t attached = 0;
+	size_t attached = r->n_attached;
 	int64_t number = 0;
 
+	*p = (struct parent){.g = g, .index = ref->index};
 	node_int(port.n, 1, 65535, &number);
 	for (size_t i = 0; i < g->count; i++) {
 		const struct section *s = &r->t->sections[g->first + i];
@@ -101,33 +135,46 @@ static void attach_gateway(struct route *r, const struct gateway *g, const struc
 		if (!section_admits(r->t, g, s, r->o->ns))
 			continue;
 		admitted++;
-		attached += attach_section(r, s);
+		if (!attach_section(r, s))
+			continue;
+		r->attached = translate_grow(r->attached, r->n_attached, &r->cap_attached, sizeof(*r->attached));
+		r->attached[r->n_attached++] = (struct attached){g->first + i, r->n_parents - 1};
 	}
-	if (!named)
-		report(r->t, r->o, ref, true, "NoMatchingParent",
-		       "a listener was expected: Gateway %s/%s serves none by this name and port", g->o->ns,
-		       g->o->name);
+	if (!is_usable(r->t, g->o))
+		refuse(r, p, ref, "NoMatchingParent",
+		       model_printf(m, "a Gateway was expected: %s/%s is refused for problems of its own", g->o->ns, g->o->name));
+	else if (!named)
+		refuse(r, p, ref, "NoMatchingParent",
+		       model_printf(m, "a listener was expected: Gateway %s/%s has none by this name and port", g->o->ns,
+				    g->o->name));
 	else if (!admitted)
-		report(r->t, r->o, ref, true, "NotAllowedByListeners",
-		       "a listener that admits HTTPRoutes of namespace %s was expected: Gateway %s/%s has none",
-		       r->o->ns, g->o->ns, g->o->name);
-	else if (!attached)
-		report(r->t, r->o, ref, true, "NoMatchingListenerHostname",
-		       "a host name of a listener was expected: Gateway %s/%s has none of these", g->o->ns, g->o->name);
+		refuse(r, p, ref, "NotAllowedByListeners",
+		       model_printf(m, "a listener that admits HTTPRoutes of namespace %s was expected: Gateway %s/%s has none",
+				    r->o->ns, g->o->ns, g->o->name));
+	else if (r->n_attached == attached)
+		refuse(r, p, ref, "NoMatchingListenerHostname",
+		       model_printf(m, "a host name of a listener was expected: Gateway %s/%s has none of these", g->o->ns,
+				    g->o->name));
+}
+
+static bool names_gateway(const struct cursor *ref)
+{
+	struct cursor group = cursor_get(ref, "group");
+	struct cursor kind = cursor_get(ref, "kind");
+
+	return strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
+	       strcmp(cursor_str(&kind, "Gateway"), "Gateway") == 0;
 }
 
 static void attach_parent(struct route *r, const struct cursor *ref)
 {
-	struct cursor group = cursor_get(ref, "group");
-	struct cursor kind = cursor_get(ref, "kind");
 	struct cursor ns = cursor_get(ref, "namespace");
 	struct cursor name = cursor_get(ref, "name");
 	const char *gateway_ns = cursor_str(&ns, r->o->ns);
 	const struct kube_object *o;
 	const struct gateway *g;
 
-	if (strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) != 0 ||
-	    strcmp(cursor_str(&kind, "Gateway"), "Gateway") != 0) {
+	if (!names_gateway(ref)) {
 		report(r->t, r->o, ref, false, "UnsupportedParent", "ignored: a Gateway was expected");
 		return;
 	}
@@ -137,7 +184,7 @@ static void attach_parent(struct route *r, const struct cursor *ref)
 		return;
 	}
 	o = store_get(r->t->store, KUBE_GATEWAY, gateway_ns, cursor_str(&name, ""));
-	if (!o || !is_usable(r->t, o))
+	if (!o || !is_usable(r->t, o)) /* whoever's it is */
 		report(r->t, r->o, ref, true, "NoMatchingParent", "a Gateway was expected: %.63s/%.100s %s", gateway_ns,
 		       cursor_str(&name, ""), o ? "is refused for problems of its own" : "is not there");
 	/* else it belongs to another controller, or its own problem has been named */
@@ -179,48 +226,7 @@ static void attach(struct route *r)
 
 /* ---- what a rule does ---- */
 
-/* Whether a ReferenceGrant lets HTTPRoutes of a namespace refer to a Service of another one. */
-static bool is_granted(const struct translation *t, const char *from_ns, const char *ns, const char *service)
-{
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_REFERENCE_GRANT, &n);
-	size_t lo = 0;
-	size_t hi = n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (strcmp(list[mid]->ns, ns) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < n && strcmp(list[lo]->ns, ns) == 0; lo++) {
-		const struct node *from = node_path(list[lo]->root, "spec.from");
-		const struct node *to = node_path(list[lo]->root, "spec.to");
-		bool is_from = false;
-		bool is_to = false;
-
-		if (!is_usable(t, list[lo]))
-			continue;
-		for (size_t i = 0; i < from->n; i++)
-			is_from |= strcmp(node_str(node_get(from->items[i], "group")), GATEWAY_GROUP) == 0 &&
-				   strcmp(node_str(node_get(from->items[i], "kind")), "HTTPRoute") == 0 &&
-				   strcmp(node_str(node_get(from->items[i], "namespace")), from_ns) == 0;
-		for (size_t i = 0; i < to->n; i++) {
-			const char *name = node_str(node_get(to->items[i], "name"));
-
-			is_to |= *node_str(node_get(to->items[i], "group")) == 0 &&
-				 strcmp(node_str(node_get(to->items[i], "kind")), "Service") == 0 &&
-				 (!name || !*name || strcmp(name, service) == 0);
-		}
-		if (is_from && is_to)
-			return true;
-	}
-	return false;
-}
-
-int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref)
+static int32_t find_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref)
 {
 	struct cursor group = cursor_get(ref, "group");
 	struct cursor kind = cursor_get(ref, "kind");
@@ -239,13 +245,25 @@ int32_t route_backend(struct translation *t, const struct kube_object *o, const 
 		report(t, o, &port, true, "MissingField", "the port of the Service was expected");
 		return -1;
 	}
-	if (strcmp(service_ns, o->ns) != 0 && !is_granted(t, o->ns, service_ns, service)) {
+	if (strcmp(service_ns, o->ns) != 0 && !is_granted(t, "HTTPRoute", o->ns, "Service", service_ns, service)) {
 		report(t, o, &ns, true, "RefNotPermitted",
 		       "a ReferenceGrant in namespace %.63s was expected, from HTTPRoutes of %s to Service %.63s",
 		       service_ns, o->ns, service);
 		return -1;
 	}
 	return backend_find(t, o, &name, service_ns, service, (uint16_t)number, "");
+}
+
+int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref)
+{
+	int32_t found;
+
+	if (t->findings)
+		t->findings->is_reference = true;
+	found = find_backend(t, o, ref);
+	if (t->findings)
+		t->findings->is_reference = false;
+	return found;
 }
 
 /* True if the rule has exactly one match, and that is of type PathPrefix, as it is where nothing is said. */
@@ -324,7 +342,8 @@ static void read_timeouts(struct route *r, const struct cursor *rule, struct mod
 	}
 }
 
-static void read_action(struct route *r, const struct cursor *rule, struct model_match *out)
+/* False, after a problem, if the rule answers 500 for what is wrong with it. */
+static bool read_action(struct route *r, const struct cursor *rule, struct model_match *out)
 {
 	static const char *const ignored[] = {"retry", "sessionPersistence"};
 	struct cursor filters = cursor_get(rule, "filters");
@@ -342,13 +361,14 @@ static void read_action(struct route *r, const struct cursor *rule, struct model
 	if (is_right && filters_have(&out->filters, WEIR_FILTER_REDIRECT)) {
 		out->action = WEIR_ACTION_REDIRECT;
 		if (cursor_count(&refs) == 0)
-			return;
+			return true;
 		report(r->t, r->o, &refs, true, "IncompatibleFilters", "no backend was expected beside RequestRedirect");
 		is_right = false;
 	}
 	read_backends(r, rule, out);
 	if (!is_right)
 		answer_500(out);
+	return is_right;
 }
 
 /* ---- what a rule matches ---- */
@@ -474,49 +494,185 @@ static bool add_matches(struct route *r, const struct cursor *rule, const struct
 	return true;
 }
 
-static bool read_rule(struct route *r, const struct cursor *rule, const struct model_match *origin)
+/* False if further rules find no room. */
+static bool read_matches(struct route *r, const struct cursor *rule, const struct model_match *action, size_t *n_kept)
 {
 	struct cursor matches = cursor_get(rule, "matches");
-	struct model_match action = *origin;
 	size_t n = cursor_count(&matches);
 
-	read_action(r, rule, &action);
+	*n_kept = 0;
 	for (size_t i = 0; i < (n ? n : 1); i++) {
 		struct cursor match = n ? cursor_at(&matches, i) : cursor_get(rule, "matches");
-		struct model_match m = action;
+		struct model_match m = *action;
 
 		m.match_index = (uint32_t)i;
-		if (read_match(r, &match, &m) && !add_matches(r, rule, &m))
+		if (!read_match(r, &match, &m))
+			continue;
+		if (!add_matches(r, rule, &m))
 			return false;
+		++*n_kept;
 	}
 	return true;
+}
+
+/* Says of a rule that it is not served as it is written, and why. */
+static void drop_rule(struct route *r, size_t index, bool is_whole)
+{
+	size_t left = sizeof(r->dropped) - r->n_dropped_text;
+	int n;
+
+	r->n_dropped += is_whole;
+	if (!r->value_reason)
+		r->value_reason = r->found.value_reason;
+	n = snprintf(r->dropped + r->n_dropped_text, left, "%sRule %zu%s: %s", r->n_dropped_text ? "; " : "", index,
+		     is_whole ? "" : " in part", r->found.value_text);
+	r->n_dropped_text += (size_t)n < left ? (size_t)n : left - 1;
+}
+
+static bool read_rule(struct route *r, const struct cursor *rule, const struct model_match *origin)
+{
+	struct model_match action = *origin;
+	size_t n_kept;
+	bool is_right;
+	bool is_room;
+
+	r->found.value_reason = NULL;
+	is_right = read_action(r, rule, &action);
+	is_room = read_matches(r, rule, &action, &n_kept);
+	if (r->found.value_reason)
+		drop_rule(r, origin->rule_index, !is_right || n_kept == 0);
+	return is_room;
+}
+
+/* ---- what the route is told ---- */
+
+static const char *optional(struct model *m, const struct cursor *ref, const char *key)
+{
+	struct cursor at = cursor_get(ref, key);
+	const char *text = cursor_str(&at, NULL);
+
+	return text ? model_str(m, text) : NULL;
+}
+
+static void conclude_parent(struct route *r, const struct parent *p, struct model_parent *out)
+{
+	struct cursor list = cursor_get(&r->spec, "parentRefs");
+	struct cursor ref = cursor_at(&list, p->index);
+	struct cursor port = cursor_get(&ref, "port");
+	struct model *m = r->t->m;
+	int64_t number = 0;
+
+	node_int(port.n, 1, 65535, &number);
+	out->group = optional(m, &ref, "group");
+	out->kind = optional(m, &ref, "kind");
+	out->ns = optional(m, &ref, "namespace");
+	out->name = optional(m, &ref, "name");
+	out->section = optional(m, &ref, "sectionName");
+	out->port = (uint16_t)number;
+	if (p->refusal)
+		verdict_condition(&out->conditions, "Accepted", false, p->refusal, p->refusal_text);
+	else
+		verdict_condition(&out->conditions, "Accepted", true, "Accepted", "the route is attached");
+	if (r->is_malformed)
+		return;
+	if (r->found.ref_reason)
+		verdict_condition(&out->conditions, "ResolvedRefs", false, r->found.ref_reason, r->found.ref_text);
+	else
+		verdict_condition(&out->conditions, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
+	if (r->n_dropped_text && !p->refusal)
+		verdict_condition(&out->conditions, "PartiallyInvalid", true, r->value_reason,
+				  model_printf(m, "Dropped %s", r->dropped));
+}
+
+static void count_attached(struct route *r)
+{
+	for (size_t i = 0; i < r->n_attached; i++) {
+		struct section *s = &r->t->sections[r->attached[i].section];
+
+		if (r->parents[r->attached[i].parent].refusal || s->counted == r->o)
+			continue;
+		s->counted = r->o;
+		s->n_routes++;
+	}
+}
+
+static void conclude(struct route *r)
+{
+	struct model_status *s;
+
+	if (r->n_parents == 0)
+		return;
+	for (size_t i = 0; i < r->n_parents; i++) {
+		struct parent *p = &r->parents[i];
+
+		if (p->refusal || r->n_rules == 0 || r->n_dropped < r->n_rules)
+			continue;
+		p->refusal = r->value_reason;
+		p->refusal_text = model_printf(r->t->m, "no rule can be served: %s", r->dropped);
+	}
+	count_attached(r);
+	s = verdict_add(r->t, r->o);
+	s->parents = model_alloc(r->t->m, r->n_parents * sizeof(*s->parents));
+	for (size_t i = 0; i < r->n_parents; i++)
+		conclude_parent(r, &r->parents[i], &s->parents[s->n_parents++]);
+}
+
+static void read_rules(struct route *r)
+{
+	struct model_match origin = {.kind = "HTTPRoute", .created_s = r->o->created_s};
+	struct translation *t = r->t;
+	struct cursor rules = cursor_get(&r->spec, "rules");
+	size_t n = cursor_count(&rules);
+
+	origin.ns = model_str(t->m, r->o->ns);
+	origin.name = model_str(t->m, r->o->name);
+	timeouts_read(t, r->o, &origin.timeouts);
+	r->n_rules = n;
+	t->findings = &r->found;
+	t->is_trial = r->n_at == 0;
+	/* An attached route without rules matches all and has no backend. */
+	for (size_t i = 0; i < (n ? n : 1); i++) {
+		struct cursor rule = n ? cursor_at(&rules, i) : cursor_get(&r->spec, "rules");
+
+		origin.rule_index = (uint32_t)i;
+		if (!read_rule(r, &rule, &origin))
+			break;
+	}
+	t->findings = NULL;
+	t->is_trial = false;
 }
 
 static void read_route(struct translation *t, const struct kube_object *o)
 {
 	struct route r = {.t = t, .o = o, .root = cursor_root(o)};
-	struct model_match origin = {.kind = "HTTPRoute", .created_s = o->created_s};
-	struct cursor rules;
-	size_t n;
 
 	r.spec = cursor_get(&r.root, "spec");
 	attach(&r);
-	if (r.n_at == 0) /* its parents are not ours, or their problem has been named */
-		return;
-	origin.ns = model_str(t->m, o->ns);
-	origin.name = model_str(t->m, o->name);
-	timeouts_read(t, o, &origin.timeouts);
-	rules = cursor_get(&r.spec, "rules");
-	n = cursor_count(&rules);
-	/* An attached route without rules matches all and has no backend. */
-	for (size_t i = 0; i < (n ? n : 1); i++) {
-		struct cursor rule = n ? cursor_at(&rules, i) : cursor_get(&r.spec, "rules");
-
-		origin.rule_index = (uint32_t)i;
-		if (!read_rule(&r, &rule, &origin))
-			break;
-	}
+	if (r.n_parents) /* else its parents are not ours, or their problem has been named */
+		read_rules(&r);
+	conclude(&r);
 	free(r.at);
+	free(r.attached);
+}
+
+/* A route that the schema refused: nothing in it has the type that it should have. */
+static void refuse_route(struct translation *t, const struct kube_object *o)
+{
+	struct route r = {.t = t, .o = o, .root = cursor_root(o), .is_malformed = true};
+	struct cursor refs;
+
+	r.spec = cursor_get(&r.root, "spec");
+	refs = cursor_get(&r.spec, "parentRefs");
+	for (size_t i = 0; i < cursor_count(&refs) && i < sizeof(r.parents) / sizeof(*r.parents); i++) {
+		struct cursor ref = cursor_at(&refs, i);
+		struct cursor ns = cursor_get(&ref, "namespace");
+		struct cursor name = cursor_get(&ref, "name");
+		const struct gateway *g = names_gateway(&ref) ? gateway_find(t, cursor_str(&ns, o->ns), cursor_str(&name, "")) : NULL;
+
+		if (g)
+			r.parents[r.n_parents++] = (struct parent){g, i, "UnsupportedValue", refusal_text(t, o)};
+	}
+	conclude(&r);
 }
 
 void httproute_translate(struct translation *t)
@@ -527,4 +683,6 @@ void httproute_translate(struct translation *t)
 	for (size_t i = 0; i < n; i++)
 		if (is_usable(t, list[i]))
 			read_route(t, list[i]);
+		else
+			refuse_route(t, list[i]);
 }

@@ -231,6 +231,22 @@ static void check_tls(struct ingresses *in, const struct kube_object *o, const s
 		       "the hosts are served over HTTP only: Weir does not carry TLS yet");
 }
 
+/* Where it is reached, if that is known. */
+static void tell_addresses(struct translation *t, const struct kube_object *o)
+{
+	size_t n = t->options->n_listen;
+	struct weir_ip *addrs;
+	struct model_status *s;
+
+	if (n == 0)
+		return;
+	addrs = model_alloc(t->m, n * sizeof(*addrs));
+	memcpy(addrs, t->options->listen, n * sizeof(*addrs));
+	s = verdict_add(t, o);
+	s->addrs = addrs;
+	s->n_addrs = n;
+}
+
 static void read_ingress(struct ingresses *in, const struct kube_object *o)
 {
 	struct cursor root = cursor_root(o);
@@ -244,6 +260,7 @@ static void read_ingress(struct ingresses *in, const struct kube_object *o)
 	if (!backend.n && cursor_count(&rules) == 0)
 		report(in->t, o, &spec, true, "MissingField", "rules or a defaultBackend were expected");
 	check_tls(in, o, &spec);
+	tell_addresses(in->t, o);
 	timeouts_read(in->t, o, &proto.timeouts);
 	for (size_t i = 0; i < cursor_count(&rules); i++) {
 		struct cursor rule = cursor_at(&rules, i);

@@ -42,6 +42,7 @@ void model_fini(struct model *m)
 	free(m->matches);
 	free(m->backends);
 	free(m->problems);
+	free(m->statuses);
 	memset(m, 0, sizeof(*m));
 }
 
@@ -119,4 +120,9 @@ struct model_backend *model_add_backend(struct model *m)
 struct model_problem *model_add_problem(struct model *m)
 {
 	return add((void **)&m->problems, &m->n_problems, &m->cap_problems, sizeof(*m->problems));
+}
+
+struct model_status *model_add_status(struct model *m)
+{
+	return add((void **)&m->statuses, &m->n_statuses, &m->cap_statuses, sizeof(*m->statuses));
 }

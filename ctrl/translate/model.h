@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kube/store.h"
 #include "weir/snapshot.h"
 
 /* Host names as they stand in the objects: "" (any), "a.example.com", "*.example.com". Lower case. */
@@ -116,6 +117,53 @@ struct model_problem {
 	bool is_fatal; /* the object (or its named part) is not served */
 };
 
+/*
+ * What the owners of objects are to be told in their status, as the Gateway
+ * API has it; status/ makes the documents. All texts live as long as the model.
+ */
+struct model_condition {
+	const char *type;
+	const char *status; /* "True", "False" or "Unknown" */
+	const char *reason;
+	const char *message;
+};
+
+struct model_conditions {
+	size_t n;
+	struct model_condition c[4];
+};
+
+/* A listener of a Gateway, served or not. */
+struct model_section {
+	const char *name;
+	bool takes_http_routes; /* HTTPRoute is its one supported kind; else it has none */
+	uint32_t n_routes;	/* attached */
+	struct model_conditions conditions;
+};
+
+/* A parentRef of a route that names a Gateway of ours; the fields as they are written, NULL or 0 where absent. */
+struct model_parent {
+	const char *group, *kind, *ns, *name, *section;
+	uint16_t port;
+	struct model_conditions conditions;
+};
+
+/* One object of ours. */
+struct model_status {
+	enum kube_kind kind;
+	const char *ns, *name;
+	int64_t generation; /* that was read; 0 where the object has none */
+	struct model_conditions conditions; /* GatewayClass, Gateway */
+	size_t n_features;		    /* GatewayClass */
+	const char *const *features;
+	size_t n_addrs; /* Gateway, Ingress */
+	const struct weir_ip *addrs;
+	size_t n_sections; /* Gateway */
+	struct model_section *sections;
+	size_t n_parents; /* HTTPRoute */
+	struct model_parent *parents;
+};
+
 struct model_chunk;
 
 struct model {
@@ -127,6 +175,8 @@ struct model {
 	struct model_backend *backends;
 	size_t n_problems, cap_problems;
 	struct model_problem *problems;
+	size_t n_statuses, cap_statuses;
+	struct model_status *statuses;
 	struct model_chunk *chunks; /* memory */
 };
 
@@ -143,5 +193,6 @@ struct model_listener *model_add_listener(struct model *m);
 struct model_match *model_add_match(struct model *m);
 struct model_backend *model_add_backend(struct model *m);
 struct model_problem *model_add_problem(struct model *m);
+struct model_status *model_add_status(struct model *m);
 
 #endif

@@ -80,12 +80,15 @@ void report(struct translation *t, const struct kube_object *o, const struct cur
 		t->reported = o;
 		t->n_reported = 0;
 	}
-	if (t->n_reported > MAX_PER_OBJECT)
+	if (t->n_reported > MAX_PER_OBJECT && !t->findings)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	path_text(at, field, sizeof(field));
+	findings_add(t, is_fatal, reason, field, text);
+	if (t->n_reported > MAX_PER_OBJECT)
+		return;
 	if (t->n_reported++ == MAX_PER_OBJECT) {
 		reason = "TooManyProblems";
 		snprintf(text, sizeof(text), "further problems of this object are not listed");

@@ -27,12 +27,12 @@ void *translate_grow(void *p, size_t n, size_t *cap, size_t size)
 	return p;
 }
 
-static int compare_pointers(const void *a, const void *b)
+static int compare_bad(const void *pa, const void *pb)
 {
-	const void *x = *(const void *const *)a;
-	const void *y = *(const void *const *)b;
+	const struct bad_object *a = pa;
+	const struct bad_object *b = pb;
 
-	return (x > y) - (x < y);
+	return (a->o > b->o) - (a->o < b->o);
 }
 
 static void check_kind(struct translation *t, enum kube_kind k)
@@ -41,18 +41,40 @@ static void check_kind(struct translation *t, enum kube_kind k)
 	const struct kube_object *const *list = store_list(t->store, k, &n);
 
 	for (size_t i = 0; i < n; i++) {
+		size_t n_problems = t->m->n_problems;
+
 		if (schema_check(t, list[i]))
 			continue;
 		t->bad = translate_grow(t->bad, t->n_bad, &t->cap_bad, sizeof(*t->bad));
-		t->bad[t->n_bad++] = list[i];
+		t->bad[t->n_bad++] = (struct bad_object){list[i], n_problems};
 	}
 	if (t->n_bad)
-		qsort(t->bad, t->n_bad, sizeof(*t->bad), compare_pointers);
+		qsort(t->bad, t->n_bad, sizeof(*t->bad), compare_bad);
+}
+
+static const struct bad_object *find_bad(const struct translation *t, const struct kube_object *o)
+{
+	const struct bad_object key = {.o = o};
+
+	return t->n_bad ? bsearch(&key, t->bad, t->n_bad, sizeof(*t->bad), compare_bad) : NULL;
 }
 
 bool is_usable(const struct translation *t, const struct kube_object *o)
 {
-	return t->n_bad == 0 || !bsearch(&o, t->bad, t->n_bad, sizeof(*t->bad), compare_pointers);
+	return !find_bad(t, o);
+}
+
+const char *refusal_text(const struct translation *t, const struct kube_object *o)
+{
+	const struct bad_object *bad = find_bad(t, o);
+
+	for (size_t i = bad ? bad->problem : t->m->n_problems; i < t->m->n_problems; i++) {
+		const struct model_problem *p = &t->m->problems[i];
+
+		if (p->is_fatal)
+			return model_printf(t->m, "%s: %s", p->field, p->text);
+	}
+	return "the object is malformed";
 }
 
 static bool is_hex(char c)
@@ -126,6 +148,7 @@ void translate(const struct store *s, const struct translate_options *options, s
 	ingress_translate(&t);
 	gateway_translate(&t);
 	httproute_translate(&t);
+	gateway_conclude(&t);
 	balance_check_services(&t);
 	check_kind(&t, KUBE_ENDPOINT_SLICE);
 	endpoints_check_slices(&t);

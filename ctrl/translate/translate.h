@@ -7,11 +7,16 @@
 #define TRANSLATE_TRANSLATE_H
 
 #include "kube/store.h"
+#include "translate/addresses.h"
 #include "translate/model.h"
 
 struct translate_options {
 	const char *controller_name; /* GatewayClass.spec.controllerName and IngressClass.spec.controller that are ours */
 	const char *ingress_class;   /* class taken when an Ingress names none and no IngressClass is the default; NULL: such are taken */
+	const struct address_pool *pool; /* each Gateway gets addresses of its own from here; NULL: it listens on all */
+	const struct weir_ip *listen;    /* the addresses of the dataplane, as far as they are known: for the status of what listens on all */
+	size_t n_listen;
+	const char *api_version; /* bundle-version of the Gateway API's CRDs; NULL: not known */
 };
 
 #define TRANSLATE_CONTROLLER "weir.dev/ingress-controller"

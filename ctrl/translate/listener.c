@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listeners of a Gateway: which can be served, which are in each other's way
+ * (all of these are left out, as the API has it), and what they are told.
+ * Those for protocols that Weir does not carry are named and left out; the
+ * others of the same Gateway are served.
+ */
+#include <string.h>
+
+#include "kube/names.h"
+#include "translate/translate_pvt.h"
+
+#define GATEWAY_GROUP "gateway.networking.k8s.io"
+
+/* ---- one listener ---- */
+
+static void unresolved(struct section *s, const char *reason, const char *text)
+{
+	if (!s->unresolved) {
+		s->unresolved = reason;
+		s->unresolved_text = text;
+	}
+}
+
+/* Which of the kinds that the listener names can be attached. */
+static void read_kinds(struct translation *t, const struct gateway *g, const struct cursor *allowed, struct section *s)
+{
+	struct cursor kinds = cursor_get(allowed, "kinds");
+
+	s->takes_http_routes = cursor_count(&kinds) == 0;
+	for (size_t i = 0; i < cursor_count(&kinds); i++) {
+		struct cursor k = cursor_at(&kinds, i);
+		struct cursor group = cursor_get(&k, "group");
+		struct cursor kind = cursor_get(&k, "kind");
+
+		if (strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
+		    strcmp(cursor_str(&kind, ""), "HTTPRoute") == 0) {
+			s->takes_http_routes = true;
+			continue;
+		}
+		report(t, g->o, &k, false, "InvalidRouteKinds", "HTTPRoute was expected: no other kind can be attached");
+		unresolved(s, "InvalidRouteKinds",
+			   model_printf(t->m, "allowedRoutes.kinds[%zu]: HTTPRoute of " GATEWAY_GROUP " was expected, not %.60s of %.100s", i,
+					cursor_str(&kind, ""), cursor_str(&group, GATEWAY_GROUP)));
+	}
+}
+
+/*
+ * What can be said of the certificates without reading them: Secrets are not,
+ * as long as there is no TLS.
+ */
+static void check_certificates(struct translation *t, const struct gateway *g, const struct cursor *tls,
+			       struct section *s)
+{
+	struct cursor list = cursor_get(tls, "certificateRefs");
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct cursor group = cursor_get(&ref, "group");
+		struct cursor kind = cursor_get(&ref, "kind");
+		struct cursor name = cursor_get(&ref, "name");
+		struct cursor ns = cursor_get(&ref, "namespace");
+		const char *of = cursor_str(&ns, g->o->ns);
+
+		if (*cursor_str(&group, "") || strcmp(cursor_str(&kind, "Secret"), "Secret") != 0) {
+			report(t, g->o, &ref, true, "InvalidCertificateRef", "a Secret was expected");
+			unresolved(s, "InvalidCertificateRef",
+				   model_printf(t->m, "tls.certificateRefs[%zu]: a Secret was expected, not %.60s of group \"%.100s\"", i,
+						cursor_str(&kind, "Secret"), cursor_str(&group, "")));
+		} else if (strcmp(of, g->o->ns) != 0 &&
+			   !is_granted(t, "Gateway", g->o->ns, "Secret", of, cursor_str(&name, ""))) {
+			report(t, g->o, &ref, true, "RefNotPermitted",
+			       "a ReferenceGrant in namespace %.63s was expected, from Gateways of %s to Secret %.100s", of,
+			       g->o->ns, cursor_str(&name, ""));
+			unresolved(s, "RefNotPermitted",
+				   model_printf(t->m, "tls.certificateRefs[%zu]: no ReferenceGrant in namespace %.63s permits it",
+						i, of));
+		}
+	}
+}
+
+/* Whether a value is one of a list that ends with NULL; a problem if not. */
+static bool check_enum(struct translation *t, const struct kube_object *o, const struct cursor *at,
+		       const char *const *values, const char *expected)
+{
+	for (; *values; values++)
+		if (strcmp(cursor_str(at, ""), *values) == 0)
+			return true;
+	report(t, o, at, true, "InvalidValue", "%s was expected", expected);
+	return false;
+}
+
+static bool check_selector(struct translation *t, const struct kube_object *o, const struct cursor *namespaces)
+{
+	static const char *const operators[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};
+	struct cursor selector = cursor_get(namespaces, "selector");
+	struct cursor list = cursor_get(&selector, "matchExpressions");
+
+	if (!selector.n) {
+		report(t, o, &selector, true, "MissingField", "a label selector was expected");
+		return false;
+	}
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor e = cursor_at(&list, i);
+		struct cursor op = cursor_get(&e, "operator");
+		struct cursor values = cursor_get(&e, "values");
+
+		if (!check_enum(t, o, &op, operators, "In, NotIn, Exists or DoesNotExist"))
+			return false;
+		if (strstr(cursor_str(&op, ""), "In") && cursor_count(&values) == 0) {
+			report(t, o, &values, true, "MissingField", "at least one value was expected");
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool check_namespaces(struct translation *t, const struct kube_object *o, const struct cursor *namespaces)
+{
+	static const char *const values[] = {"Same", "All", "Selector", "None", NULL};
+	struct cursor from = cursor_get(namespaces, "from");
+
+	if (!from.n)
+		return true;
+	if (!check_enum(t, o, &from, values, "Same, All, Selector or None"))
+		return false;
+	return strcmp(cursor_str(&from, ""), "Selector") != 0 || check_selector(t, o, namespaces);
+}
+
+static bool is_http(const struct section *s)
+{
+	return strcmp(s->protocol, "HTTP") == 0;
+}
+
+static bool has_tls(const struct section *s)
+{
+	return strcmp(s->protocol, "HTTPS") == 0 || strcmp(s->protocol, "TLS") == 0;
+}
+
+static void report_protocol(struct translation *t, const struct gateway *g, const struct cursor *protocol)
+{
+	static const char *const known[] = {"HTTPS", "TLS", "TCP", "UDP", NULL};
+	bool is_known = false;
+
+	for (size_t i = 0; known[i]; i++)
+		is_known |= strcmp(cursor_str(protocol, ""), known[i]) == 0;
+	report(t, g->o, protocol, true, "UnsupportedProtocol", "HTTP was expected%s",
+	       is_known ? ": Weir does not carry this protocol yet" : "");
+}
+
+/* What is wrong is a problem; t->findings keeps the first one that makes the listener unusable. */
+static void check_section(struct translation *t, const struct gateway *g, const struct cursor *l, struct section *s)
+{
+	struct cursor protocol = cursor_get(l, "protocol");
+	struct cursor host = cursor_get(l, "hostname");
+	struct cursor allowed = cursor_get(l, "allowedRoutes");
+	struct cursor namespaces = cursor_get(&allowed, "namespaces");
+	struct cursor tls = cursor_get(l, "tls");
+
+	s->namespaces = namespaces.n;
+	if (!is_http(s)) {
+		report_protocol(t, g, &protocol);
+		t->findings->is_reference = true;
+		check_certificates(t, g, &tls, s);
+		return;
+	}
+	if (*s->host && !names_is_host(s->host))
+		report(t, g->o, &host, true, "InvalidHostname",
+		       "a host name in lower case, or \"*.\" and one, was expected");
+	if (tls.n)
+		report(t, g->o, &tls, false, "UnsupportedField", "ignored: a listener for HTTP has no TLS");
+	s->admits_none = !check_namespaces(t, g->o, &namespaces);
+	read_kinds(t, g, &allowed, s);
+}
+
+/* False, after a problem, if the listener has no name of its own. */
+static bool check_name(struct translation *t, const struct gateway *g, const struct cursor *l, const char *text)
+{
+	struct cursor name = cursor_get(l, "name");
+
+	if (!names_is_subdomain(text)) {
+		report(t, g->o, &name, true, "InvalidName",
+		       "a DNS name of lower case letters, digits, '-' and '.' was expected");
+		return false;
+	}
+	for (size_t i = g->first; i < t->n_sections; i++) {
+		if (strcmp(t->sections[i].name, text) != 0)
+			continue;
+		report(t, g->o, &name, true, "DuplicateListener",
+		       "a name of its own was expected: %.100s stands before", text);
+		return false;
+	}
+	return true;
+}
+
+static void read_section(struct translation *t, const struct gateway *g, const struct cursor *l)
+{
+	struct cursor name = cursor_get(l, "name");
+	struct cursor protocol = cursor_get(l, "protocol");
+	struct cursor host = cursor_get(l, "hostname");
+	struct cursor port = cursor_get(l, "port");
+	struct section s = {.index = l->index,
+			    .name = cursor_str(&name, ""),
+			    .protocol = cursor_str(&protocol, ""),
+			    .host = cursor_str(&host, "")};
+	struct findings found = {0};
+	int64_t number = 0;
+
+	if (!check_name(t, g, l, s.name))
+		return;
+	node_int(port.n, 1, 65535, &number);
+	s.port = (uint16_t)number;
+	t->findings = &found;
+	check_section(t, g, l, &s);
+	t->findings = NULL;
+	s.refusal = found.value_reason;
+	s.refusal_text = found.value_text;
+	t->sections = translate_grow(t->sections, t->n_sections, &t->cap_sections, sizeof(*t->sections));
+	t->sections[t->n_sections++] = s;
+}
+
+/* ---- conflicts ---- */
+
+/* Why two listeners cannot both be served, or NULL. Weir does not carry TCP, so such a listener is in nobody's way. */
+static const char *conflict_of(const struct section *a, const struct section *b)
+{
+	if (a->port != b->port)
+		return NULL;
+	if ((is_http(a) && has_tls(b)) || (has_tls(a) && is_http(b)))
+		return "ProtocolConflict";
+	return is_http(a) && is_http(b) && strcmp(a->host, b->host) == 0 ? "HostnameConflict" : NULL;
+}
+
+static void tell_conflict(struct translation *t, const struct gateway *g, const struct cursor *list, struct section *s,
+			  const struct section *other, const char *reason)
+{
+	struct cursor l = cursor_at(list, s->index);
+	const char *what = *reason == 'P' ? "protocol" : "host name";
+
+	if (s->is_conflicted)
+		return;
+	s->is_conflicted = true;
+	report(t, g->o, &l, true, reason, "another port or %s was expected: listener %.100s is in the way", what,
+	       other->name);
+	s->refusal = reason;
+	s->refusal_text = model_printf(t->m, "listener %s has the same port %u, and %s %s", other->name, s->port,
+				       *reason == 'P' ? "another" : "the same", what);
+}
+
+void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list)
+{
+	for (size_t i = 0; i < cursor_count(list); i++) {
+		struct cursor l = cursor_at(list, i);
+
+		read_section(t, g, &l);
+	}
+	for (size_t i = g->first; i < t->n_sections; i++)
+		for (size_t k = g->first; k < t->n_sections; k++) {
+			const char *reason = i == k ? NULL : conflict_of(&t->sections[i], &t->sections[k]);
+
+			if (reason)
+				tell_conflict(t, g, list, &t->sections[i], &t->sections[k], reason);
+		}
+}
+
+/* ---- what listeners are told ---- */
+
+static void conclude_references(const struct section *s, struct model_conditions *c)
+{
+	if (s->unresolved) {
+		verdict_condition(c, "ResolvedRefs", false, s->unresolved, s->unresolved_text);
+	} else if (has_tls(s)) {
+		verdict_condition(c, "ResolvedRefs", false, "Pending", "certificates are not read: Weir does not carry TLS yet");
+		c->c[c->n - 1].status = "Unknown";
+	} else {
+		verdict_condition(c, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
+	}
+}
+
+void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
+		       struct model_section *out)
+{
+	struct model_conditions *c = &out->conditions;
+
+	out->name = model_str(t->m, s->name);
+	out->takes_http_routes = s->takes_http_routes;
+	out->n_routes = s->n_routes;
+	if (s->refusal)
+		verdict_condition(c, "Accepted", false, s->refusal, s->refusal_text);
+	else
+		verdict_condition(c, "Accepted", true, "Accepted", "the listener is valid");
+	if (s->is_conflicted)
+		verdict_condition(c, "Conflicted", true, s->refusal, s->refusal_text);
+	else
+		verdict_condition(c, "Conflicted", false, "NoConflicts", "no other listener is in the way");
+	if (s->refusal)
+		verdict_condition(c, "Programmed", false, s->is_conflicted ? s->refusal : "Invalid", s->refusal_text);
+	else if (g->refusal)
+		verdict_condition(c, "Programmed", false, "Invalid", "the Gateway is not accepted");
+	else if (s->count == 0)
+		verdict_condition(c, "Programmed", false, "Pending", "the Gateway has no address");
+	else
+		verdict_condition(c, "Programmed", true, "Programmed", "the listener is served");
+	conclude_references(s, c);
+}
