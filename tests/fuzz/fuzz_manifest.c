@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "snapshot/snapshot.h"
+#include "status/status.h"
 #include "translate/compile.h"
 #include "translate/translate.h"
 
@@ -26,6 +27,12 @@ static void check_compiled(struct model *m)
 			abort();
 		free(blob);
 	}
+}
+
+static void check_status(void *ctx, const struct status_document *d)
+{
+	(void)ctx;
+	assert(d->json[0] == '{' && d->name[0]);
 }
 
 static void check(const struct store *s)
@@ -49,6 +56,7 @@ static void check(const struct store *s)
 	if (translate_endpoints(s, &m) != 0) /* nothing has changed since */
 		abort();
 	check_compiled(&m);
+	status_make(s, &m, TRANSLATE_CONTROLLER, 0, check_status, NULL);
 	model_fini(&m);
 }
 

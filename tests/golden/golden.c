@@ -13,6 +13,7 @@
 
 #include "dump.h"
 #include "snapshot/snapshot.h"
+#include "status/status.h"
 #include "translate/compile.h"
 
 static unsigned n_failed;
@@ -87,6 +88,16 @@ static void run_case(const char *path, bool is_update)
 
 /* ---- beside a good file ---- */
 
+/* Whatever is wrong, there is a document for each object. */
+static void on_status(void *ctx, const struct status_document *d)
+{
+	(void)ctx;
+	if (d->json[0] == '{')
+		return;
+	printf("%s %s/%s: no status: %s\n", kube_kind_name(d->kind), d->ns, d->name, d->json);
+	n_failed++;
+}
+
 /* What the good file's namespace serves while another text stands in a second file. */
 static char *beside(const char *good, size_t n_good, const char *other, size_t n_other, char **problems)
 {
@@ -103,6 +114,7 @@ static char *beside(const char *good, size_t n_good, const char *other, size_t n
 	dump_matches(out, &m, "good");
 	fclose(out);
 	compile_model(NULL, &m);
+	status_make(s, &m, TRANSLATE_CONTROLLER, 0, on_status, NULL);
 	if (problems) {
 		out = open_memstream(problems, &n);
 		dump_problems(out, s, &m);

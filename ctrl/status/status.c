@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The status documents, kind by kind. See status.h. */
+#include "status/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/ip.h"
+#include "status/status_pvt.h"
+
+#define GATEWAY_GROUP "gateway.networking.k8s.io"
+#define MAX_PARENTS 32u /* RouteStatus.parents */
+
+/* The types of conditions that Weir sets, now or at other times. */
+static const char *const class_types[] = {"Accepted", "SupportedVersion", NULL};
+static const char *const gateway_types[] = {"Accepted", "Programmed", NULL};
+static const char *const listener_types[] = {"Accepted", "Conflicted", "Programmed", "ResolvedRefs", NULL};
+static const char *const route_types[] = {"Accepted", "PartiallyInvalid", "ResolvedRefs", NULL};
+
+struct maker {
+	const struct store *store;
+	const char *controller_name;
+	char now[32];
+	status_fn *fn;
+	void *ctx;
+};
+
+/* ---- GatewayClass ---- */
+
+static void make_class(const struct model_status *v, const struct stamp *stamp, json_t *doc)
+{
+	json_t *features = json_must(json_array());
+
+	for (size_t i = 0; i < v->n_features; i++)
+		json_array_append_new(features, json_must(json_pack("{s:s}", "name", v->features[i])));
+	json_put(doc, "supportedFeatures", features);
+	json_put(doc, "conditions", conditions_merge(json_object_get(doc, "conditions"), &v->conditions, class_types, stamp));
+}
+
+/* ---- Gateway ---- */
+
+static json_t *address(const struct weir_ip *ip)
+{
+	char text[IP_TEXT_MAX];
+
+	return json_must(json_pack("{s:s, s:s}", "type", "IPAddress", "value", ip_format(ip, text)));
+}
+
+static const json_t *find_by_name(const json_t *list, const char *name)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(list, i, v)
+		if (strcmp(json_text(v, "name", ""), name) == 0)
+			return v;
+	return NULL;
+}
+
+static json_t *listener(const json_t *was, const struct model_section *s, const struct stamp *stamp)
+{
+	json_t *kinds = json_must(json_array());
+	json_t *j = json_must(json_object());
+
+	if (s->takes_http_routes)
+		json_array_append_new(kinds, json_must(json_pack("{s:s, s:s}", "group", GATEWAY_GROUP, "kind", "HTTPRoute")));
+	json_put(j, "name", json_of_text(s->name));
+	json_put(j, "supportedKinds", kinds);
+	json_put(j, "attachedRoutes", json_integer(s->n_routes));
+	json_put(j, "conditions",
+		 conditions_merge(json_object_get(was, "conditions"), &s->conditions, listener_types, stamp));
+	return j;
+}
+
+static void make_gateway(const struct model_status *v, const struct stamp *stamp, json_t *doc)
+{
+	const json_t *were = json_object_get(doc, "listeners");
+	json_t *addresses = json_must(json_array());
+	json_t *listeners = json_must(json_array());
+
+	for (size_t i = 0; i < v->n_addrs; i++)
+		json_array_append_new(addresses, address(&v->addrs[i]));
+	for (size_t i = 0; i < v->n_sections; i++)
+		json_array_append_new(listeners, listener(find_by_name(were, v->sections[i].name), &v->sections[i], stamp));
+	if (v->n_addrs || json_object_get(doc, "addresses")) /* none, and there was none: no field */
+		json_put(doc, "addresses", json_incref(addresses));
+	json_decref(addresses);
+	json_put(doc, "listeners", listeners);
+	json_put(doc, "conditions",
+		 conditions_merge(json_object_get(doc, "conditions"), &v->conditions, gateway_types, stamp));
+}
+
+/* ---- routes ---- */
+
+static bool is_text(const json_t *ref, const char *key, const char *text, const char *fallback)
+{
+	return strcmp(json_text(ref, key, fallback), text ? text : fallback) == 0;
+}
+
+/* Whether an entry of status.parents stands for a parentRef. */
+static bool is_parent(const json_t *ref, const struct model_parent *p, const char *route_ns)
+{
+	return is_text(ref, "group", p->group, GATEWAY_GROUP) && is_text(ref, "kind", p->kind, "Gateway") &&
+	       is_text(ref, "namespace", p->ns, route_ns) && is_text(ref, "name", p->name, "") &&
+	       is_text(ref, "sectionName", p->section, "") &&
+	       json_integer_value(json_object_get(ref, "port")) == p->port;
+}
+
+static json_t *parent_ref(const struct model_parent *p)
+{
+	const struct {
+		const char *key, *text;
+	} fields[] = {
+	    {"group", p->group}, {"kind", p->kind}, {"namespace", p->ns}, {"name", p->name}, {"sectionName", p->section}};
+	json_t *j = json_must(json_object());
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+		if (fields[i].text)
+			json_put(j, fields[i].key, json_of_text(fields[i].text));
+	if (p->port)
+		json_put(j, "port", json_integer(p->port));
+	return j;
+}
+
+static json_t *parent(const struct maker *k, const json_t *was, const struct model_parent *p, const struct stamp *stamp)
+{
+	json_t *j = json_must(json_object());
+
+	json_put(j, "parentRef", parent_ref(p));
+	json_put(j, "controllerName", json_of_text(k->controller_name));
+	json_put(j, "conditions",
+		 conditions_merge(json_object_get(was, "conditions"), &p->conditions, route_types, stamp));
+	return j;
+}
+
+static bool is_ours(const struct maker *k, const json_t *entry)
+{
+	return strcmp(json_text(entry, "controllerName", ""), k->controller_name) == 0;
+}
+
+/* The entry of ours for a parent, or NULL. */
+static const json_t *find_parent(const struct maker *k, const json_t *list, const struct model_parent *p, const char *ns)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(list, i, v)
+		if (is_ours(k, v) && is_parent(json_object_get(v, "parentRef"), p, ns))
+			return v;
+	return NULL;
+}
+
+static const struct model_parent *find_verdict(const struct model_status *v, const json_t *entry)
+{
+	for (size_t i = 0; i < v->n_parents; i++)
+		if (is_parent(json_object_get(entry, "parentRef"), &v->parents[i], v->ns))
+			return &v->parents[i];
+	return NULL;
+}
+
+/* Entries of others stay in their places, and so do ours that still hold. */
+static void make_route(const struct maker *k, const struct model_status *v, const struct stamp *stamp, json_t *doc)
+{
+	const json_t *were = json_object_get(doc, "parents");
+	json_t *list = json_must(json_array());
+	size_t i;
+	json_t *was;
+
+	json_array_foreach(were, i, was) {
+		const struct model_parent *p = is_ours(k, was) ? find_verdict(v, was) : NULL;
+
+		if (!is_ours(k, was))
+			json_array_append(list, was);
+		else if (p && !find_parent(k, list, p, v->ns))
+			json_array_append_new(list, parent(k, was, p, stamp));
+	}
+	for (i = 0; i < v->n_parents && json_array_size(list) < MAX_PARENTS; i++)
+		if (!find_parent(k, list, &v->parents[i], v->ns))
+			json_array_append_new(list, parent(k, NULL, &v->parents[i], stamp));
+	json_put(doc, "parents", list);
+}
+
+/* ---- Ingress ---- */
+
+static void make_ingress(const struct model_status *v, json_t *doc)
+{
+	json_t *list = json_must(json_array());
+	char text[IP_TEXT_MAX];
+
+	for (size_t i = 0; i < v->n_addrs; i++)
+		json_array_append_new(list, json_must(json_pack("{s:s}", "ip", ip_format(&v->addrs[i], text))));
+	json_put(doc, "loadBalancer", json_must(json_pack("{s:o}", "ingress", list)));
+}
+
+/* ---- all of them ---- */
+
+static void make(const struct maker *k, const struct model_status *v, const struct kube_object *o)
+{
+	const struct stamp stamp = {v->generation, k->now};
+	json_t *was = json_of_node(node_get(o->root, "status"));
+	json_t *doc = json_is_object(was) ? json_must(json_deep_copy(was)) : json_must(json_object());
+	struct status_document d = {.kind = v->kind, .ns = v->ns, .name = v->name};
+	char *text;
+
+	if (v->kind == KUBE_GATEWAY_CLASS)
+		make_class(v, &stamp, doc);
+	else if (v->kind == KUBE_GATEWAY)
+		make_gateway(v, &stamp, doc);
+	else if (v->kind == KUBE_HTTP_ROUTE)
+		make_route(k, v, &stamp, doc);
+	else
+		make_ingress(v, doc);
+	text = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+	if (!text)
+		json_must(NULL);
+	d.json = text;
+	d.differs = !json_equal(was, doc);
+	k->fn(k->ctx, &d);
+	free(text);
+	json_decref(doc);
+	json_decref(was);
+}
+
+static bool has_entry_of_ours(const struct maker *k, const struct kube_object *o)
+{
+	const struct node *list = node_path(o->root, "status.parents");
+
+	for (size_t i = 0; list && list->kind == NODE_LIST && i < list->n; i++) {
+		const char *name = node_str(node_get(list->items[i], "controllerName"));
+
+		if (name && strcmp(name, k->controller_name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int compare(const struct model_status *v, const struct kube_object *o)
+{
+	int d = strcmp(v->ns, o->ns);
+
+	return d ? d : strcmp(v->name, o->name);
+}
+
+/* Routes that were ours once. Verdicts of routes have the order of the store. */
+static void make_stale(const struct maker *k, const struct model *m)
+{
+	size_t n;
+	const struct kube_object *const *list = store_list(k->store, KUBE_HTTP_ROUTE, &n);
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct model_status none = {.kind = KUBE_HTTP_ROUTE, .ns = list[i]->ns, .name = list[i]->name};
+
+		while (at < m->n_statuses &&
+		       (m->statuses[at].kind != KUBE_HTTP_ROUTE || compare(&m->statuses[at], list[i]) < 0))
+			at++;
+		if ((at == m->n_statuses || compare(&m->statuses[at], list[i]) != 0) && has_entry_of_ours(k, list[i]))
+			make(k, &none, list[i]);
+	}
+}
+
+void status_make(const struct store *s, const struct model *m, const char *controller_name, int64_t now_s, status_fn *fn,
+		 void *ctx)
+{
+	struct maker k = {.store = s, .controller_name = controller_name, .fn = fn, .ctx = ctx};
+	time_t t = (time_t)now_s;
+	struct tm tm;
+
+	strftime(k.now, sizeof(k.now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
+	for (size_t i = 0; i < m->n_statuses; i++) {
+		const struct model_status *v = &m->statuses[i];
+		const struct kube_object *o = store_get(s, v->kind, v->ns, v->name);
+
+		if (o)
+			make(&k, v, o);
+	}
+	make_stale(&k, m);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is written back to Kubernetes: the status of each object of ours, out of
+ * what translate() found. A pure function; who writes it does so elsewhere.
+ *
+ * What others wrote into the same status stays: their conditions, their entries
+ * of a route's parents, fields that Weir does not know. Entries of ours that
+ * have lost their ground are removed.
+ */
+#ifndef STATUS_STATUS_H
+#define STATUS_STATUS_H
+
+#include "kube/store.h"
+#include "translate/model.h"
+
+struct status_document {
+	enum kube_kind kind;
+	const char *ns, *name;
+	const char *json; /* the whole .status; keys sorted, no blanks */
+	bool differs;	  /* from what the object has now: else there is nothing to write */
+};
+
+/* The document lives for the call only. */
+typedef void status_fn(void *ctx, const struct status_document *d);
+
+/*
+ * Calls fn for each object of m->statuses that is still in s, and for each HTTPRoute
+ * that only has entries of ours to be removed. m is of translate() over s, now or before.
+ * controller_name: as in translate_options. A condition whose status and reason stay
+ * keeps its lastTransitionTime; others get now_s (Unix seconds). A condition of a newer
+ * generation than was read is left alone.
+ */
+void status_make(const struct store *s, const struct model *m, const char *controller_name, int64_t now_s, status_fn *fn,
+		 void *ctx);
+
+#endif
