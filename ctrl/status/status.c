@@ -21,6 +21,7 @@ static const char *const route_types[] = {"Accepted", "PartiallyInvalid", "Resol
 struct maker {
 	const struct store *store;
 	const char *controller_name;
+	bool wants_all;
 	char now[32];
 	status_fn *fn;
 	void *ctx;
@@ -195,13 +196,23 @@ static void make_ingress(const struct model_status *v, json_t *doc)
 
 /* ---- all of them ---- */
 
+static void call(const struct maker *k, struct status_document *d, const json_t *doc)
+{
+	char *text = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+
+	if (!text)
+		json_must(NULL);
+	d->json = text;
+	k->fn(k->ctx, d);
+	free(text);
+}
+
 static void make(const struct maker *k, const struct model_status *v, const struct kube_object *o)
 {
 	const struct stamp stamp = {v->generation, k->now};
 	json_t *was = json_of_node(node_get(o->root, "status"));
 	json_t *doc = json_is_object(was) ? json_must(json_deep_copy(was)) : json_must(json_object());
 	struct status_document d = {.kind = v->kind, .ns = v->ns, .name = v->name};
-	char *text;
 
 	if (v->kind == KUBE_GATEWAY_CLASS)
 		make_class(v, &stamp, doc);
@@ -211,13 +222,9 @@ static void make(const struct maker *k, const struct model_status *v, const stru
 		make_route(k, v, &stamp, doc);
 	else
 		make_ingress(v, doc);
-	text = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
-	if (!text)
-		json_must(NULL);
-	d.json = text;
 	d.differs = !json_equal(was, doc);
-	k->fn(k->ctx, &d);
-	free(text);
+	if (d.differs || k->wants_all)
+		call(k, &d, doc);
 	json_decref(doc);
 	json_decref(was);
 }
@@ -260,19 +267,24 @@ static void make_stale(const struct maker *k, const struct model *m)
 	}
 }
 
-void status_make(const struct store *s, const struct model *m, const char *controller_name, int64_t now_s, status_fn *fn,
+void status_make(const struct store *s, const struct model *m, const struct status_options *options, status_fn *fn,
 		 void *ctx)
 {
-	struct maker k = {.store = s, .controller_name = controller_name, .fn = fn, .ctx = ctx};
-	time_t t = (time_t)now_s;
+	struct maker k = {.store = s,
+			  .controller_name = options->controller_name,
+			  .wants_all = options->wants_all,
+			  .fn = fn,
+			  .ctx = ctx};
+	time_t t = (time_t)options->now_s;
 	struct tm tm;
 
 	strftime(k.now, sizeof(k.now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
 	for (size_t i = 0; i < m->n_statuses; i++) {
 		const struct model_status *v = &m->statuses[i];
 		const struct kube_object *o = store_get(s, v->kind, v->ns, v->name);
+		bool may_skip = v->kind == KUBE_HTTP_ROUTE && !k.wants_all;
 
-		if (o)
+		if (o && !(may_skip && is_route_current(o->root, v, k.controller_name)))
 			make(&k, v, o);
 	}
 	make_stale(&k, m);

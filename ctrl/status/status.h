@@ -23,14 +23,19 @@ struct status_document {
 /* The document lives for the call only. */
 typedef void status_fn(void *ctx, const struct status_document *d);
 
+struct status_options {
+	const char *controller_name; /* as in translate_options */
+	int64_t now_s;		     /* Unix seconds */
+	bool wants_all;		     /* documents that do not differ, too; without, such routes cost a fifth */
+};
+
 /*
  * Calls fn for each object of m->statuses that is still in s, and for each HTTPRoute
  * that only has entries of ours to be removed. m is of translate() over s, now or before.
- * controller_name: as in translate_options. A condition whose status and reason stay
- * keeps its lastTransitionTime; others get now_s (Unix seconds). A condition of a newer
- * generation than was read is left alone.
+ * A condition whose status and reason stay keeps its lastTransitionTime; others get now_s.
+ * A condition of a newer generation than was read is left alone.
  */
-void status_make(const struct store *s, const struct model *m, const char *controller_name, int64_t now_s, status_fn *fn,
+void status_make(const struct store *s, const struct model *m, const struct status_options *options, status_fn *fn,
 		 void *ctx);
 
 #endif

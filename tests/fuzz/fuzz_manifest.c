@@ -29,15 +29,17 @@ static void check_compiled(struct model *m)
 	}
 }
 
-static void check_status(void *ctx, const struct status_document *d)
+static void count_status(void *ctx, const struct status_document *d)
 {
-	(void)ctx;
+	*(size_t *)ctx += d->differs;
 	assert(d->json[0] == '{' && d->name[0]);
 }
 
 static void check(const struct store *s)
 {
 	static const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
+	size_t n_differ = 0;
+	size_t n_changes = 0;
 	struct model m;
 
 	model_init(&m);
@@ -56,7 +58,9 @@ static void check(const struct store *s)
 	if (translate_endpoints(s, &m) != 0) /* nothing has changed since */
 		abort();
 	check_compiled(&m);
-	status_make(s, &m, TRANSLATE_CONTROLLER, 0, check_status, NULL);
+	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER, .wants_all = true}, count_status, &n_differ);
+	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER}, count_status, &n_changes);
+	assert(n_differ == n_changes);
 	model_fini(&m);
 }
 

@@ -91,7 +91,7 @@ static void run_case(const char *path, bool is_update)
 /* Whatever is wrong, there is a document for each object. */
 static void on_status(void *ctx, const struct status_document *d)
 {
-	(void)ctx;
+	*(unsigned *)ctx += d->differs;
 	if (d->json[0] == '{')
 		return;
 	printf("%s %s/%s: no status: %s\n", kube_kind_name(d->kind), d->ns, d->name, d->json);
@@ -102,6 +102,8 @@ static void on_status(void *ctx, const struct status_document *d)
 static char *beside(const char *good, size_t n_good, const char *other, size_t n_other, char **problems)
 {
 	struct store *s = store_create();
+	unsigned n_all = 0;
+	unsigned n_changes = 0;
 	struct model m;
 	char *text;
 	size_t n;
@@ -114,7 +116,12 @@ static char *beside(const char *good, size_t n_good, const char *other, size_t n
 	dump_matches(out, &m, "good");
 	fclose(out);
 	compile_model(NULL, &m);
-	status_make(s, &m, TRANSLATE_CONTROLLER, 0, on_status, NULL);
+	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER, .wants_all = true}, on_status, &n_all);
+	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER}, on_status, &n_changes);
+	if (n_all != n_changes) {
+		printf("%u statuses differ, %u are to be written\n", n_all, n_changes);
+		n_failed++;
+	}
 	if (problems) {
 		out = open_memstream(problems, &n);
 		dump_problems(out, s, &m);
