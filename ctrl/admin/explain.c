@@ -132,6 +132,33 @@ static void tell_hit(json_t *o, const struct sync *sync, const struct route_resu
 	json_object_set_new(o, "endpoints", endpoints);
 }
 
+/*
+ * Where the request would arrive is not said, if not by an address in the URL:
+ * of all addresses with this port the first where it goes furthest.
+ */
+static struct route_result match_anywhere(const struct weir_snapshot *s, struct route_request *q)
+{
+	struct slice host = q->host;
+	struct route_result best;
+
+	if (host.n > 2 && host.p[0] == '[')
+		host = slice_of(host.p + 1, host.n - 2);
+	if (ip_parse(host.p, host.n, &q->local) == 0)
+		return route_match(s, q);
+	best = route_match(s, q);
+	for (uint32_t i = 0; i < snapshot_count(s, BINDS) && best.miss != ROUTE_HIT; i++) {
+		struct route_result r;
+
+		if (snapshot_bind(s, i)->port != q->port)
+			continue;
+		q->local = snapshot_bind(s, i)->addr;
+		r = route_match(s, q);
+		if (r.miss == ROUTE_HIT || r.miss > best.miss)
+			best = r;
+	}
+	return best;
+}
+
 json_t *view_explain(const struct sync *sync, const struct view_request *rq)
 {
 	struct route_request q = {.header = find_header, .header_ctx = rq};
@@ -148,7 +175,7 @@ json_t *view_explain(const struct sync *sync, const struct view_request *rq)
 	q.host = slice_str(u.host);
 	q.path = u.path;
 	q.query = u.query;
-	r = route_match(sync->snapshot, &q);
+	r = match_anywhere(sync->snapshot, &q);
 	o = json_pack("{s:b, s:s, s:s, s:i, s:o}", "matched", (int)(r.miss == ROUTE_HIT), "why", route_miss_name(r.miss), "host",
 		      u.host, "port", (int)u.port, "path", json_stringn(u.path.p, u.path.n));
 	if (o && r.miss == ROUTE_HIT)

@@ -6,7 +6,8 @@ import signal
 import threading
 import time
 
-from rig import MANIFESTS, NOBODY, PEER4, WEB, WEIR4, Failure, expect, expect_eq, ingress, service, slice_, wait_until
+from rig import (MANIFESTS, NOBODY, PEER4, WEB, WEIR4, WEIR6, Failure, expect, expect_eq, gateway, ingress, service, slice_,
+                 wait_until)
 
 
 def wrk(rig, seconds, connections=32, path="/load", threads=2):
@@ -196,6 +197,37 @@ def test_wrong_object_is_named_and_all_else_served(make):
         expect_eq(rig.curl("/")[0], 200, "all else")
         log = (rig.dir / "ctrl.log").read_text()
         expect(re.search(r"zz-bad.yaml:\d+.*Ingress demo/bad spec\.rules\[0\]\.http\.paths\[0\]\.path", log), log[-1500:])
+
+
+def of_its_own(name, address):
+    """A Gateway on one address, and its route without host names: every path is redirected to a host of that name."""
+    return f"""apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: {name}, namespace: demo}}
+spec:
+  gatewayClassName: weir
+  addresses: [{{value: "{address}"}}]
+  listeners: [{{name: http, port: 80, protocol: HTTP}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}, namespace: demo}}
+spec:
+  parentRefs: [{{name: {name}}}]
+  rules: [{{filters: [{{type: RequestRedirect, requestRedirect: {{hostname: {name}.test}}}}]}}]
+---
+"""
+
+
+def test_gateways_on_one_port_stay_apart_by_address(make):
+    texts = {"all.yaml": gateway('{name: http, port: 8080, protocol: HTTP}'),
+             "own.yaml": of_its_own("four", WEIR4) + of_its_own("six", WEIR6)}
+    with make(manifests=texts) as rig:
+        for address, name in ((WEIR4, "four"), (WEIR6, "six")):
+            status, headers, _ = rig.curl("/x", addr=address)
+            expect_eq((status, headers.get("location")), (302, f"http://{name}.test/x"), address)
+        expect("demo/six" in rig.weirctl("explain", "GET", f"http://[{WEIR6}]/x"), "explains by address")
+        expect("demo/four" in rig.weirctl("explain", "GET", "http://any.test/x"), "explains the first that takes it")
 
 
 def test_operator_sees_state_and_explanations(make):
