@@ -16,6 +16,7 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 	memset(s, 0, sizeof(*s));
 	s->store = store;
 	s->publish = publish;
+	s->options.controller_name = TRANSLATE_CONTROLLER;
 	model_init(&s->model);
 }
 
@@ -203,8 +204,6 @@ bool sync_wants_retry(const struct sync *s)
 
 void sync_run(struct sync *s, uint64_t changed)
 {
-	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
-
 	if (changed == 0)
 		return;
 	if (changed == 1ull << KUBE_ENDPOINT_SLICE) {
@@ -215,7 +214,7 @@ void sync_run(struct sync *s, uint64_t changed)
 	}
 	model_fini(&s->model);
 	model_init(&s->model);
-	translate(s->store, &options, &s->model);
+	translate(s->store, &s->options, &s->model);
 	s->has_failed = false;
 	send_endpoints(s);
 	send_snapshot(s);

@@ -5,7 +5,7 @@
 
 #include "kube/store.h"
 #include "publish.h"
-#include "translate/model.h"
+#include "translate/translate.h"
 
 struct source_kube;
 
@@ -21,6 +21,7 @@ struct sync {
 	bool has_failed; /* the last run did not get everything across */
 	uint64_t *told;	 /* hashes of problems that were logged already */
 	size_t n_told;
+	struct translate_options options; /* main may set more of them before the first run; what they point to must live on */
 };
 
 void sync_init(struct sync *s, struct store *store, struct publish *publish);

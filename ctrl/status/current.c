@@ -54,20 +54,21 @@ static bool is_ref(const struct node *ref, const struct model_parent *p)
 				  (p->section != NULL) + (p->port != 0));
 }
 
-static bool has_parent(const struct node *list, const struct model_parent *p, const struct model_status *v,
-		       const char *controller_name)
+static bool has_parent(const struct node *list, const struct model_parent *p, const char *controller_name,
+		       int64_t generation)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct node *e = list->items[i];
 
 		if (is_text(e, "controllerName", controller_name) && node_get(e, "parentRef") &&
 		    is_ref(node_get(e, "parentRef"), p))
-			return e->n == 3 && are_conditions(node_get(e, "conditions"), &p->conditions, v->generation);
+			return e->n == 3 && are_conditions(node_get(e, "conditions"), &p->conditions, generation);
 	}
 	return false;
 }
 
-bool is_route_current(const struct node *root, const struct model_status *v, const char *controller_name)
+bool is_route_current(const struct node *root, const struct model_status *v, const char *controller_name,
+		      int64_t generation)
 {
 	const struct node *list = node_path(root, "status.parents");
 	size_t n_ours = 0;
@@ -79,7 +80,7 @@ bool is_route_current(const struct node *root, const struct model_status *v, con
 	if (n_ours != v->n_parents)
 		return false;
 	for (size_t i = 0; i < v->n_parents; i++)
-		if (!has_parent(list, &v->parents[i], v, controller_name))
+		if (!has_parent(list, &v->parents[i], controller_name, generation))
 			return false;
 	return true;
 }

@@ -207,9 +207,17 @@ static void call(const struct maker *k, struct status_document *d, const json_t 
 	free(text);
 }
 
+static int64_t generation_of(const struct kube_object *o)
+{
+	int64_t v = 0;
+
+	node_int(node_path(o->root, "metadata.generation"), 0, INT64_MAX, &v);
+	return v;
+}
+
 static void make(const struct maker *k, const struct model_status *v, const struct kube_object *o)
 {
-	const struct stamp stamp = {v->generation, k->now};
+	const struct stamp stamp = {generation_of(o), k->now};
 	json_t *was = json_of_node(node_get(o->root, "status"));
 	json_t *doc = json_is_object(was) ? json_must(json_deep_copy(was)) : json_must(json_object());
 	struct status_document d = {.kind = v->kind, .ns = v->ns, .name = v->name};
@@ -284,7 +292,7 @@ void status_make(const struct store *s, const struct model *m, const struct stat
 		const struct kube_object *o = store_get(s, v->kind, v->ns, v->name);
 		bool may_skip = v->kind == KUBE_HTTP_ROUTE && !k.wants_all;
 
-		if (o && !(may_skip && is_route_current(o->root, v, k.controller_name)))
+		if (o && !(may_skip && is_route_current(o->root, v, k.controller_name, generation_of(o))))
 			make(&k, v, o);
 	}
 	make_stale(&k, m);

@@ -31,9 +31,10 @@ struct status_options {
 
 /*
  * Calls fn for each object of m->statuses that is still in s, and for each HTTPRoute
- * that only has entries of ours to be removed. m is of translate() over s, now or before.
+ * that only has entries of ours to be removed. m is of translate() over s; since then only
+ * status and other metadata may have changed.
  * A condition whose status and reason stay keeps its lastTransitionTime; others get now_s.
- * A condition of a newer generation than was read is left alone.
+ * A condition of a newer generation than the object has here is left alone.
  */
 void status_make(const struct store *s, const struct model *m, const struct status_options *options, status_fn *fn,
 		 void *ctx);

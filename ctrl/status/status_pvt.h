@@ -29,6 +29,7 @@ json_t *conditions_merge(const json_t *now, const struct model_conditions *c, co
 			 const struct stamp *stamp);
 
 /* current.c: true only if the document of this route would say what its status says now. */
-bool is_route_current(const struct node *root, const struct model_status *v, const char *controller_name);
+bool is_route_current(const struct node *root, const struct model_status *v, const char *controller_name,
+		      int64_t generation);
 
 #endif

@@ -152,7 +152,6 @@ struct model_parent {
 struct model_status {
 	enum kube_kind kind;
 	const char *ns, *name;
-	int64_t generation; /* that was read; 0 where the object has none */
 	struct model_conditions conditions; /* GatewayClass, Gateway */
 	size_t n_features;		    /* GatewayClass */
 	const char *const *features;

@@ -44,7 +44,6 @@ struct model_status *verdict_add(struct translation *t, const struct kube_object
 	s->kind = o->kind;
 	s->ns = model_str(t->m, o->ns);
 	s->name = model_str(t->m, o->name);
-	node_int(node_path(o->root, "metadata.generation"), 0, INT64_MAX, &s->generation);
 	return s;
 }
 

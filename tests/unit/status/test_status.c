@@ -16,9 +16,14 @@
 
 #define OURS "weir.dev/ingress-controller"
 #define INGRESS "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: i, namespace: a}\n"
-#define ROUTE \
-	"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: a}\n" \
+#define ROUTE(generation) \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: a, generation: " generation "}\n" \
 	"spec: {parentRefs: [{name: gw}]}\n"
+#define PRESENT(generation) \
+	ROUTE(generation) \
+	"status:\n  parents:\n  - controllerName: " OURS "\n    parentRef: {name: gw}\n    conditions:\n" \
+	"    - {type: Accepted, status: \"False\", reason: Old, message: old, observedGeneration: 1," \
+	" lastTransitionTime: \"2025-05-05T05:05:05Z\"}\n"
 
 /* The last document, and how many there were. */
 struct seen {
@@ -60,7 +65,7 @@ static void model_with_ingress(struct model *m)
 	*v = (struct model_status){.kind = KUBE_INGRESS, .ns = "a", .name = "i", .n_addrs = 1, .addrs = addr};
 }
 
-static void model_with_route(struct model *m, int64_t generation, const char *reason, const char *message)
+static void model_with_route(struct model *m, const char *reason, const char *message)
 {
 	struct model_parent *p;
 	struct model_status *v;
@@ -71,7 +76,7 @@ static void model_with_route(struct model *m, int64_t generation, const char *re
 	p->conditions = (struct model_conditions){1, {{"Accepted", "False", reason, message}}};
 	v = model_add_status(m);
 	*v = (struct model_status){
-	    .kind = KUBE_HTTP_ROUTE, .ns = "a", .name = "r", .generation = generation, .n_parents = 1, .parents = p};
+	    .kind = KUBE_HTTP_ROUTE, .ns = "a", .name = "r", .n_parents = 1, .parents = p};
 }
 
 static void document_has_sorted_keys_and_no_blanks(void **state)
@@ -80,8 +85,8 @@ static void document_has_sorted_keys_and_no_blanks(void **state)
 	struct seen s;
 
 	(void)state;
-	model_with_route(&m, 3, "NoMatchingParent", "why \"not\"");
-	s = make(ROUTE, &m, 1767225600);
+	model_with_route(&m, "NoMatchingParent", "why \"not\"");
+	s = make(ROUTE("3"), &m, 1767225600);
 	assert_string_equal(
 	    s.json, "{\"parents\":[{\"conditions\":[{\"lastTransitionTime\":\"2026-01-01T00:00:00Z\",\"message\":\"why \\\"not\\\"\","
 		    "\"observedGeneration\":3,\"reason\":\"NoMatchingParent\",\"status\":\"False\",\"type\":\"Accepted\"}],"
@@ -108,17 +113,13 @@ static void order_of_keys_is_no_difference(void **state)
 	model_fini(&m);
 }
 
-static const char *time_after(const char *reason, const char *message, int64_t generation, char *out)
+static const char *time_after(const char *reason, const char *message, bool is_newer, char *out)
 {
-	static const char present[] =
-	    ROUTE "status:\n  parents:\n  - controllerName: " OURS "\n    parentRef: {name: gw}\n    conditions:\n"
-		  "    - {type: Accepted, status: \"False\", reason: Old, message: old, observedGeneration: 1,"
-		  " lastTransitionTime: \"2025-05-05T05:05:05Z\"}\n";
 	struct model m;
 	struct seen s;
 
-	model_with_route(&m, generation, reason, message);
-	s = make(present, &m, 1767225600);
+	model_with_route(&m, reason, message);
+	s = make(is_newer ? PRESENT("2") : PRESENT("1"), &m, 1767225600);
 	assert_int_equal(s.n, 1);
 	snprintf(out, 21, "%s", strstr(s.json, "lastTransitionTime") + strlen("lastTransitionTime\":\""));
 	free(s.json);
@@ -131,9 +132,9 @@ static void time_changes_with_the_reason_alone(void **state)
 	char at[21];
 
 	(void)state;
-	assert_string_equal(time_after("Old", "another message", 1, at), "2025-05-05T05:05:05Z");
-	assert_string_equal(time_after("Old", "old", 2, at), "2025-05-05T05:05:05Z");
-	assert_string_equal(time_after("New", "old", 1, at), "2026-01-01T00:00:00Z");
+	assert_string_equal(time_after("Old", "another message", false, at), "2025-05-05T05:05:05Z");
+	assert_string_equal(time_after("Old", "old", true, at), "2025-05-05T05:05:05Z");
+	assert_string_equal(time_after("New", "old", false, at), "2026-01-01T00:00:00Z");
 }
 
 static void object_that_is_gone_has_no_document(void **state)
@@ -161,14 +162,14 @@ static void text_that_was_cut_within_a_character_is_still_utf8(void **state)
 /* Of the API's 32 entries none of others' is lost. */
 static void full_list_of_parents_takes_no_more(void **state)
 {
-	char text[8192] = ROUTE "status:\n  parents:\n";
+	char text[8192] = ROUTE("1") "status:\n  parents:\n";
 	struct model m;
 	struct seen s;
 
 	(void)state;
 	for (unsigned i = 0; i < 32; i++)
 		snprintf(text + strlen(text), 128, "  - {controllerName: example.net/other, parentRef: {name: x%u}}\n", i);
-	model_with_route(&m, 1, "NoMatchingParent", "why");
+	model_with_route(&m, "NoMatchingParent", "why");
 	s = make(text, &m, 0);
 	assert_false(s.differs);
 	free(s.json);
