@@ -35,9 +35,9 @@ static void count_status(void *ctx, const struct status_document *d)
 	assert(d->json[0] == '{' && d->name[0]);
 }
 
-static void check(const struct store *s)
+static void check_with(const struct store *s, const struct address_pool *pool)
 {
-	static const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
+	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER, .pool = pool};
 	size_t n_differ = 0;
 	size_t n_changes = 0;
 	struct model m;
@@ -53,6 +53,8 @@ static void check(const struct store *s)
 		for (size_t j = 0; j < x->n_splits; j++)
 			assert(x->splits[j].backend >= -1 && x->splits[j].backend < (int32_t)m.n_backends);
 	}
+	for (size_t i = 0; pool && i < m.n_listeners; i++)
+		assert(strncmp(m.listeners[i].name, "Gateway ", 8) != 0 || address_pool_has(pool, &m.listeners[i].addr));
 	for (size_t i = 0; i < m.n_problems; i++)
 		assert(m.problems[i].line > 0 && m.problems[i].reason && m.problems[i].text[0]);
 	if (translate_endpoints(s, &m) != 0) /* nothing has changed since */
@@ -62,6 +64,16 @@ static void check(const struct store *s)
 	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER}, count_status, &n_changes);
 	assert(n_differ == n_changes);
 	model_fini(&m);
+}
+
+static void check(const struct store *s)
+{
+	static const struct weir_ip addr = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1}};
+	struct address_range range = {addr, addr};
+	const struct address_pool small = {.ranges = &range, .n = 1};
+
+	check_with(s, NULL);
+	check_with(s, &small);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
