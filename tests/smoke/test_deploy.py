@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/deploy: what an API server, systemd and the programs themselves say of it."""
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import yaml
+
+from rig import Skipped, expect, expect_eq, wait_until
+from test_kube import kube_test
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "scripts/deploy"
+
+USER = "system:serviceaccount:weir-system:weir-ctrl"
+GATEWAY = "gateway.networking.k8s.io"
+
+
+def plain(fn):
+    """There is no C in it but what other tests have."""
+    fn.not_sanitized = True
+    return fn
+
+
+def build_of(make):
+    return pathlib.Path(make.args[0]).resolve()
+
+
+def run(*argv, **kw):
+    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120, **kw)
+
+
+def objects_of(text):
+    """{(kind, namespace, name): object} of a stream of YAML."""
+    found = [o for o in yaml.safe_load_all(text) if o]
+    out = {(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]): o for o in found}
+    expect_eq(len(out), len(found), "objects, each once")
+    return out
+
+
+def base():
+    """As the base's kustomization.yaml lists it: it only names files."""
+    files = yaml.safe_load((DEPLOY / "base/kustomization.yaml").read_text())["resources"]
+    expect_eq(sorted(files), sorted(p.name for p in (DEPLOY / "base").glob("*.yaml") if p.name != "kustomization.yaml"),
+              "files that the base names, and that are there")
+    return objects_of("\n---\n".join((DEPLOY / "base" / f).read_text() for f in files))
+
+
+def containers(daemonset):
+    return {c["name"]: c for c in daemonset["spec"]["template"]["spec"]["containers"]}
+
+
+def base_containers():
+    return containers(base()[("DaemonSet", "weir-system", "weir")])
+
+
+# ---- an API server
+
+def dry_run(rig, *args, **kw):
+    return rig.kubectl("apply", "--dry-run=server", *args, **kw)
+
+
+@kube_test
+def test_api_server_accepts_the_base(make, rig, ns):
+    said = dry_run(rig, "-k", DEPLOY / "base").stdout.splitlines()
+    expect_eq(len(said), len(base()), "objects accepted")
+
+
+@kube_test
+def test_api_server_accepts_the_device_plugin_overlay(make, rig, ns):
+    with tempfile.TemporaryDirectory(dir=DEPLOY) as folder:
+        pathlib.Path(folder, "kustomization.yaml").write_text(
+            "resources: [../base]\ncomponents: [../components/device-plugin]\n")
+        out = rig.kubectl("kustomize", folder).stdout
+    dry_run(rig, "-f", "-", input=out)
+    daemonset = objects_of(out)[("DaemonSet", "weir-system", "weir")]
+    c = containers(daemonset)["weir-dataplane"]
+    expect(not c["securityContext"].get("privileged"), "not privileged")
+    expect_eq(c["securityContext"]["capabilities"], {"drop": ["ALL"], "add": ["IPC_LOCK"]}, "capabilities")
+    expect("hostPath" not in str(daemonset), "nothing of the host is mounted")
+
+
+@kube_test
+def test_api_server_refuses_a_broken_daemonset(make, rig, ns):
+    """So that the tests above can fail."""
+    text = (DEPLOY / "base/daemonset.yaml").read_text().replace("maxUnavailable: 1", "maxUnavailable: -1")
+    expect(dry_run(rig, "-f", "-", input=text, check=False).returncode != 0, "refused")
+
+
+def may(rig, verb, resource, *more):
+    """What the API server's authorizer says."""
+    done = rig.kubectl("auth", "can-i", verb, resource, "--as", USER, *more, check=False)
+    answer = done.stdout.strip()
+    expect(answer in ("yes", "no"), f"can-i {verb} {resource}: {done.stdout}{done.stderr}")
+    return answer == "yes"
+
+
+READ = ["ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io", "services", "namespaces", "nodes",
+        "endpointslices.discovery.k8s.io", "customresourcedefinitions.apiextensions.k8s.io"]
+GATEWAY_KINDS = ["gatewayclasses", "gateways", "listenersets", "httproutes", "grpcroutes", "tlsroutes", "tcproutes",
+                 "udproutes", "backendtlspolicies"]
+
+
+@kube_test
+def test_weir_ctrl_may_do_what_it_must(make, rig, ns):
+    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEPLOY / "base/rbac.yaml")
+    for resource in READ + [f"{k}.{GATEWAY}" for k in [*GATEWAY_KINDS, "referencegrants"]]:
+        for verb in ("list", "watch"):
+            expect(may(rig, verb, resource, "-A"), f"{verb} {resource}")
+    for resource in ["ingresses.networking.k8s.io", *(f"{k}.{GATEWAY}" for k in GATEWAY_KINDS)]:
+        expect(may(rig, "patch", resource, "--subresource=status", "-A"), f"patch the status of {resource}")
+    for resource in ("secrets", "configmaps"):
+        expect(may(rig, "get", f"{resource}/x", "-n", ns), f"get one of {resource}")
+    for resource in ("events", "events.events.k8s.io"):
+        expect(may(rig, "create", resource, "-n", ns) and may(rig, "patch", resource, "-n", ns), f"write {resource}")
+    for verb in ("get", "create", "update", "patch"):
+        expect(may(rig, verb, "leases.coordination.k8s.io", "-n", "weir-system"), f"{verb} a Lease")
+
+
+@kube_test
+def test_weir_ctrl_may_do_nothing_else(make, rig, ns):
+    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEPLOY / "base/rbac.yaml")
+    for verb in ("list", "watch"):
+        for resource in ("secrets", "configmaps", "pods"):
+            for where in ("-A", "-n=weir-system", f"-n={ns}"):
+                expect(not may(rig, verb, resource, where), f"{verb} {resource} {where}")
+    for verb in ("create", "update", "patch", "delete"):
+        for resource in ("secrets", "services", f"gateways.{GATEWAY}", f"httproutes.{GATEWAY}", "ingresses.networking.k8s.io",
+                         "customresourcedefinitions.apiextensions.k8s.io", "clusterroles.rbac.authorization.k8s.io"):
+            expect(not may(rig, verb, resource, "-A"), f"{verb} {resource}")
+    for verb in ("get", "create", "update"):
+        expect(not may(rig, verb, "leases.coordination.k8s.io", "-n", ns), f"{verb} a Lease elsewhere")
+    expect(not may(rig, "create", "pods", "--subresource=exec", "-A"), "exec")
+    expect(not may(rig, "*", "*", "-A"), "all")
+
+
+@kube_test
+def test_secrets_are_watched_where_a_role_binding_says_so(make, rig, ns):
+    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEPLOY / "base/rbac.yaml")
+    rig.kubectl("create", "rolebinding", "weir-ctrl-secrets", "-n", ns, "--clusterrole=weir-ctrl-secrets",
+                "--serviceaccount=weir-system:weir-ctrl")
+    wait_until("the authorizer knows", lambda: may(rig, "watch", "secrets", "-n", ns))
+    expect(not may(rig, "watch", "secrets", "-n", "weir-system"), "elsewhere")
+
+
+# ---- the programs themselves
+
+@plain
+def test_configuration_is_accepted_by_the_dataplane(make):
+    text = base()[("ConfigMap", "weir-system", "weir")]["data"]["weir.yaml"]
+    program = build_of(make) / "dataplane/weir-dataplane"
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "weir.yaml")
+        path.write_text(text)
+        done = run(program, "--check", "-c", path)
+        expect_eq((done.returncode, done.stderr), (0, ""), "weir-dataplane --check")
+        path.write_text(text + "nonsense: 1\n")
+        expect_eq(run(program, "--check", "-c", path).returncode, 2, "of an unknown key")
+
+
+@plain
+def test_user_and_socket_are_the_same_everywhere(make):
+    config = yaml.safe_load(base()[("ConfigMap", "weir-system", "weir")]["data"]["weir.yaml"])
+    ctrl = base_containers()["weir-ctrl"]
+    uid = config["control"]["user"]
+    expect_eq(ctrl["securityContext"]["runAsUser"], uid, "who weir-ctrl runs as")
+    expect(f"--socket={config['control']['socket']}" in ctrl["command"], "its socket")
+    expect(f"useradd --uid {uid} " in (DEPLOY / "Dockerfile").read_text(), "the image's user")
+
+
+@plain
+def test_classes_name_the_controller_of_the_translation(make):
+    name = re.search(r'TRANSLATE_CONTROLLER "(.*)"', (ROOT / "ctrl/translate/translate.h").read_text()).group(1)
+    expect_eq(base()[("GatewayClass", None, "weir")]["spec"]["controllerName"], name, "GatewayClass")
+    expect_eq(base()[("IngressClass", None, "weir")]["spec"]["controller"], name, "IngressClass")
+
+
+@plain
+def test_options_are_those_of_weir_ctrl(make):
+    known = set(re.findall(r"--[a-z-]+", run(build_of(make) / "ctrl/weir-ctrl", "--help").stdout))
+    expect("--socket" in known, "its help")
+    unit = (DEPLOY / "systemd/weir-ctrl.service").read_text()
+    used = {a.split("=")[0] for a in base_containers()["weir-ctrl"]["command"] if a.startswith("--")}
+    used |= set(re.findall(r"--[a-z-]+", "".join(line for line in unit.splitlines() if re.match("ExecStart|Environment=", line))))
+    kubernetes = {"--in-cluster", "--kubeconfig"}
+    expect(kubernetes <= used, f"follow Kubernetes: {used}")
+    expect_eq(used - kubernetes - known, set(), "unknown options")
+    if not kubernetes <= known:
+        raise Skipped("this weir-ctrl cannot follow Kubernetes")
+
+
+@plain
+def test_probes_tell_a_living_weir_ctrl_from_a_ready_one(make):
+    c = base_containers()["weir-ctrl"]
+    url = "http://127.0.0.1:19931"
+    with tempfile.TemporaryDirectory() as folder:
+        p = subprocess.Popen([build_of(make) / "ctrl/weir-ctrl", "--manifests", folder, "--socket", f"{folder}/none",
+                              "--admin", "127.0.0.1:19931"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            def status(probe):
+                return run("curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url + c[probe]["httpGet"]["path"]).stdout
+            wait_until("it answers", lambda: status("livenessProbe") != "000")
+            expect_eq(status("livenessProbe"), "200", "alive, though there is no dataplane")
+            expect_eq(status("readinessProbe"), "503", "not ready")
+        finally:
+            p.terminate()
+            p.wait(20)
+
+
+# ---- systemd
+
+def verify(folder, name, text):
+    path = pathlib.Path(folder, name)
+    path.write_text(text)
+    done = run("systemd-analyze", "verify", "--man=no", path)
+    return done.returncode, done.stdout + done.stderr
+
+
+@plain
+def test_systemd_finds_nothing_wrong_with_the_units(make):
+    if not shutil.which("systemd-analyze"):
+        raise Skipped("there is no systemd-analyze")
+    programs = {"weir-dataplane": build_of(make) / "dataplane/weir-dataplane", "weir-ctrl": build_of(make) / "ctrl/weir-ctrl"}
+    with tempfile.TemporaryDirectory() as folder:
+        texts = {}
+        for name in programs:  # both are there before one is looked at: one wants the other
+            text = (DEPLOY / f"systemd/{name}.service").read_text()
+            expect(f"ExecStart=/usr/bin/{name} " in text, "the program")
+            texts[name] = text.replace(f"/usr/bin/{name}", str(programs[name]))
+            pathlib.Path(folder, f"{name}.service").write_text(texts[name])
+        for name, text in texts.items():
+            expect_eq(verify(folder, f"{name}.service", text), (0, ""), name)
+        _, said = verify(folder, "weir-ctrl.service", texts["weir-ctrl"].replace("PrivateTmp=", "PrivateTemp="))
+        expect("PrivateTemp" in said, "an unknown key is noticed")
+
+
+# ---- the image
+
+@plain
+def test_image_is_built_from_files_that_suffice(make):
+    """There is no container engine here: what is copied is configured, as the image would."""
+    text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
+    copies = re.findall(r"^COPY (?!--from)(.*) (/src\S*)$", text, re.M)
+    expect(len(copies) >= 4, f"{copies}")
+    setup = re.search(r"meson setup /build /src (.*?) &&", text).group(1).split()
+    with tempfile.TemporaryDirectory() as folder:
+        for sources, target in copies:
+            to = pathlib.Path(folder + target)
+            for source in sources.split():
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, to)
+                else:
+                    to.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / source, to)
+        done = run("meson", "setup", f"{folder}/build", f"{folder}/src", *setup)
+        expect(done.returncode == 0, done.stdout[-2000:] + done.stderr)
+        targets = run("ninja", "-C", f"{folder}/build", "-t", "targets", "all").stdout
+        for program in re.search(r"ninja -C /build (.*?) &&", text).group(1).split():
+            expect(f"\n{program}: " in targets, f"target {program}")
+
+
+@plain
+def test_image_names_packages_that_exist(make):
+    """In this machine's Debian; names without a version of a library are the same in others."""
+    text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
+    names = {n for found in re.findall(r"--no-install-recommends (.*?)(?:&&|\n)", text) for n in found.split()}
+    names = {n for n in names if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", n) and n != "cat"}
+    expect(len(names) > 10 and "libdpdk-dev" in names and "librte-meta-net" in names, f"{names}")
+    there = set(run("apt-cache", "pkgnames").stdout.split()) if shutil.which("apt-cache") else set()
+    if "libdpdk-dev" not in there:
+        raise Skipped("no lists of packages")
+    expect_eq(names - there, set(), "names of no package")
