@@ -33,6 +33,7 @@ struct options {
 	const char *namespaces[MAX_NAMESPACES];
 	size_t n_namespaces;  /* 0: all */
 	const char *selector; /* NULL: all */
+	struct address_pool pool;
 	const char *socket, *admin, *user, *capture_token;
 	const char *access_log; /* NULL: off */
 	uint32_t access_log_sample;
@@ -48,6 +49,9 @@ static const char usage[] =
     "  --in-cluster         follow the API server of the cluster in whose Pod we run\n"
     "  --namespace NAME     only what is in this namespace; may be given again (default all)\n"
     "  --selector LABELS    only Ingresses, Gateways and HTTPRoutes with these labels (such as a=b,c!=d)\n"
+    "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
+    "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
+    "                       all addresses of the dataplane)\n"
     "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
     "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
     "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
@@ -92,6 +96,7 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {"in-cluster", no_argument, NULL, 'i'},
 	    {"namespace", required_argument, NULL, 'N'},
 	    {"selector", required_argument, NULL, 'S'},
+	    {"address-pool", required_argument, NULL, 'p'},
 	    {"socket", required_argument, NULL, 's'},
 	    {"admin", required_argument, NULL, 'a'},
 	    {"capture-token", required_argument, NULL, 't'},
@@ -132,6 +137,12 @@ static void options_read(int argc, char **argv, struct options *o)
 			break;
 		case 'S':
 			o->selector = optarg;
+			break;
+		case 'p':
+			if (address_pool_add(&o->pool, optarg) != 0) {
+				fprintf(stderr, "weir-ctrl: --address-pool %s: neither a prefix nor a range nor an address\n", optarg);
+				exit(2);
+			}
 			break;
 		case 's':
 			o->socket = optarg;
@@ -381,6 +392,8 @@ int main(int argc, char **argv)
 	}
 	p.sync = &s;
 	sync_init(&s, store, p.publish);
+	if (o.pool.n)
+		s.options.pool = &o.pool;
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else
@@ -403,5 +416,6 @@ int main(int argc, char **argv)
 	publish_destroy(p.publish);
 	store_destroy(store);
 	token_destroy(&token);
+	address_pool_fini(&o.pool);
 	return err;
 }
