@@ -300,7 +300,8 @@ static void request(struct reflector *r, const char *path, uint64_t stall_ms, ui
 
 	memset(&r->notes, 0, sizeof(r->notes));
 	r->heard_ms = r->began_ms = now_ms;
-	r->stall_ms = stall_ms;
+	r->stall_ms = REFLECTOR_STALL_MS;
+	r->open_stall_ms = stall_ms;
 	r->call = r->http.request(r->http.ctx, &q);
 	if (!r->call)
 		on_done(r, 0, "no memory for a request", 0);
@@ -614,6 +615,7 @@ uint64_t reflector_poll(struct reflector *r, uint64_t now_ms)
 	if (n->has_bytes) {
 		n->has_bytes = false;
 		r->heard_ms = now_ms;
+		r->stall_ms = r->open_stall_ms;
 		if (r->step == REFLECTOR_WATCH && n->status == 200 && !is_over(n))
 			well(r, now_ms);
 	}

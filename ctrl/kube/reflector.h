@@ -28,7 +28,7 @@
 #define REFLECTOR_BACKOFF_MAX_MS 30000u
 #define REFLECTOR_FAILURE_MAX_MS 5000u
 #define REFLECTOR_RETRY_MAX_MS 3000u
-#define REFLECTOR_STALL_MS 30000u	/* without a byte, of any request but a watch */
+#define REFLECTOR_STALL_MS 30000u	/* without a byte, of any request but a watch that is answered */
 #define REFLECTOR_WATCH_MIN_S 300u	/* timeoutSeconds of a watch: at random */
 #define REFLECTOR_WATCH_MAX_S 600u
 #define REFLECTOR_WATCH_GRACE_MS 10000u /* a watch without a byte for its timeout and this is given up */
@@ -88,7 +88,8 @@ struct reflector {
 	struct kube_call *call; /* NULL: waiting until next_ms */
 	struct reflector_notes notes;
 	uint64_t next_ms, heard_ms;
-	uint64_t stall_ms; /* of the request under way */
+	uint64_t stall_ms;	/* of the request under way */
+	uint64_t open_stall_ms; /* the same once it is answered: a watch may be silent for long then, but not before */
 	uint64_t began_ms;
 	uint32_t backoff_ms;
 	uint64_t random;

@@ -385,6 +385,20 @@ static void stream_without_a_byte_is_given_up(void **state)
 	rig_destroy(rig);
 }
 
+static void watch_that_is_not_answered_is_given_up_soon(void **state)
+{
+	struct rig *rig = rig_watching();
+
+	done(rig, 200, "cut", 0);
+	expect_request(rig, "/api/v1/services?watch=1");
+	assert_int_equal(reflector_poll(&rig->r, rig->now_ms), rig->now_ms + REFLECTOR_STALL_MS);
+	rig->now_ms += REFLECTOR_STALL_MS;
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_int_equal(rig->n_cancelled, 1);
+	expect_request(rig, "/api/v1/services?watch=1");
+	rig_destroy(rig);
+}
+
 static void list_without_a_byte_is_given_up(void **state)
 {
 	struct rig *rig = rig_create(KUBE_SERVICE);
@@ -525,6 +539,7 @@ int main(void)
 	    cmocka_unit_test(waits_longer_each_time_up_to_a_bound),
 	    cmocka_unit_test(one_that_was_reached_hurries_only_who_has_no_answer),
 	    cmocka_unit_test(stream_without_a_byte_is_given_up),
+	    cmocka_unit_test(watch_that_is_not_answered_is_given_up_soon),
 	    cmocka_unit_test(list_without_a_byte_is_given_up),
 	    cmocka_unit_test(watch_that_fails_again_and_again_is_listed_again),
 	    cmocka_unit_test(kind_that_is_not_served_is_looked_for_in_other_versions_and_later_again),
