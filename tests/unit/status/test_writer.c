@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writer of statuses and its Lease in virtual time, against answers that each test gives by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ip.h"
+#include "base/log.h"
+#include "status/writer.h"
+
+#define OURS "weir.dev/ingress-controller"
+#define MAX_CALLS 16
+#define LEASE(version, holder) \
+	"{\"metadata\":{\"resourceVersion\":\"" version "\"},\"spec\":{\"holderIdentity\":\"" holder "\",\"leaseDurationSeconds\":15}}"
+
+struct call {
+	struct kube_request r;
+	char method[8], path[256], body[1024];
+	bool is_open;
+};
+
+struct rig {
+	struct store *store;
+	struct model model;
+	struct status_writer *w;
+	struct call calls[MAX_CALLS];
+	uint64_t now_ms;
+	unsigned n_sent;
+};
+
+static struct kube_call *take_request(void *ctx, const struct kube_request *q)
+{
+	struct rig *rig = ctx;
+
+	for (unsigned i = 0; i < MAX_CALLS; i++) {
+		struct call *c = &rig->calls[i];
+
+		if (c->is_open)
+			continue;
+		c->r = *q;
+		c->is_open = true;
+		snprintf(c->method, sizeof(c->method), "%s", q->method);
+		snprintf(c->path, sizeof(c->path), "%s", q->path);
+		snprintf(c->body, sizeof(c->body), "%s", q->body ? (const char *)q->body : "");
+		rig->n_sent++;
+		return (struct kube_call *)c;
+	}
+	return NULL;
+}
+
+static void take_cancel(void *ctx, struct kube_call *call)
+{
+	((struct call *)call)->is_open = false;
+}
+
+static struct rig *rig_create(enum status_write mode)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	assert_non_null(rig);
+	log_init("test", LOG_LEVEL_ERROR);
+	rig->store = store_create();
+	rig->now_ms = 1000000;
+	model_init(&rig->model);
+	rig->w = status_writer_create(
+	    &(struct status_writer_options){OURS, mode, "weir-system", "weir-ctrl", "me", 1},
+	    &(struct reflector_http){.ctx = rig, .request = take_request, .cancel = take_cancel});
+	status_writer_update(rig->w, rig->store, &rig->model);
+	return rig;
+}
+
+static void rig_destroy(struct rig *rig)
+{
+	status_writer_destroy(rig->w);
+	for (unsigned i = 0; i < MAX_CALLS; i++)
+		assert_false(rig->calls[i].is_open);
+	model_fini(&rig->model);
+	store_destroy(rig->store);
+	free(rig);
+}
+
+/* An Ingress that is to be told an address. */
+static void put(struct rig *rig, const char *name, const char *version, const char *status)
+{
+	char json[512];
+	int n = snprintf(json, sizeof(json),
+			 "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"a\",\"resourceVersion\":\"%s\"},\"spec\":{},\"status\":%s}",
+			 name, version, status);
+
+	store_put_json(rig->store, KUBE_INGRESS, json, (size_t)n);
+}
+
+static void tell(struct rig *rig, const char *name)
+{
+	struct weir_ip *addr = model_alloc(&rig->model, sizeof(*addr));
+	struct model_status *v = model_add_status(&rig->model);
+
+	assert_int_equal(ip_parse("192.0.2.1", strlen("192.0.2.1"), addr), 0);
+	v->kind = KUBE_INGRESS;
+	v->ns = "a";
+	v->name = model_str(&rig->model, name);
+	v->n_addrs = 1;
+	v->addrs = addr;
+	status_writer_update(rig->w, rig->store, &rig->model);
+}
+
+static void pass(struct rig *rig, uint64_t ms)
+{
+	uint64_t end_ms = rig->now_ms + ms;
+
+	for (unsigned i = 0; i < 100000; i++) {
+		uint64_t next_ms = status_writer_poll(rig->w, rig->now_ms, (int64_t)(rig->now_ms / 1000));
+
+		if (next_ms > end_ms)
+			break;
+		rig->now_ms = next_ms > rig->now_ms ? next_ms : rig->now_ms;
+	}
+	rig->now_ms = end_ms;
+	status_writer_poll(rig->w, rig->now_ms, (int64_t)(rig->now_ms / 1000));
+}
+
+static unsigned n_open(const struct rig *rig)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < MAX_CALLS; i++)
+		n += rig->calls[i].is_open;
+	return n;
+}
+
+/* The call of this method and path; it must be there. */
+static struct call *expect(struct rig *rig, const char *method, const char *path)
+{
+	for (unsigned i = 0; i < MAX_CALLS; i++)
+		if (rig->calls[i].is_open && strcmp(rig->calls[i].method, method) == 0 && strstr(rig->calls[i].path, path))
+			return &rig->calls[i];
+	fail_msg("no %s %s", method, path);
+	return NULL;
+}
+
+static void answer(struct rig *rig, struct call *c, int status, const char *body, uint32_t retry_after_s)
+{
+	c->is_open = false;
+	if (body)
+		c->r.on_data(c->r.ctx, body, strlen(body));
+	c->r.on_done(c->r.ctx, status, status ? NULL : "no answer", retry_after_s);
+	status_writer_poll(rig->w, rig->now_ms, (int64_t)(rig->now_ms / 1000));
+}
+
+#define INGRESS_PATH(name) "/apis/networking.k8s.io/v1/namespaces/a/ingresses/" name "/status"
+#define TOLD "{\"loadBalancer\":{\"ingress\":[{\"ip\":\"192.0.2.1\"}]}}"
+#define LEASES "/apis/coordination.k8s.io/v1/namespaces/weir-system/leases"
+
+static void writes_what_differs_once(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+	struct call *c;
+
+	put(rig, "i", "7", "{\"loadBalancer\":{\"other\":1},\"foreign\":true}");
+	tell(rig, "i");
+	pass(rig, 200);
+	c = expect(rig, "PATCH", INGRESS_PATH("i"));
+	assert_string_equal(c->r.content_type, "application/merge-patch+json");
+	assert_non_null(strstr(c->body, "\"resourceVersion\":\"7\""));
+	assert_non_null(strstr(c->body, "192.0.2.1"));
+	answer(rig, c, 200, NULL, 0);
+	pass(rig, 1000); /* the watch is late: not again */
+	status_writer_update(rig->w, rig->store, &rig->model);
+	pass(rig, 1000);
+	put(rig, "i", "8", TOLD);
+	pass(rig, 2 * STATUS_WRITER_RESYNC_MS);
+	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(status_writer_n_queued(rig->w), 0);
+	assert_int_equal(status_writer_counters(rig->w)->written, 1);
+	rig_destroy(rig);
+}
+
+static void names_what_is_to_go(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+	struct model_status *v;
+	struct call *c;
+
+	put(rig, "i", "7", TOLD);
+	v = model_add_status(&rig->model); /* no address */
+	v->kind = KUBE_INGRESS;
+	v->ns = "a";
+	v->name = "i";
+	pass(rig, 200);
+	c = expect(rig, "PATCH", INGRESS_PATH("i"));
+	assert_null(strstr(c->body, "192.0.2.1"));
+	assert_true(strstr(c->body, "null") || strstr(c->body, "[]"));
+	rig_destroy(rig);
+}
+
+static void makes_anew_after_a_conflict(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+
+	put(rig, "i", "7", "{}");
+	tell(rig, "i");
+	pass(rig, 200);
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 409, NULL, 0);
+	pass(rig, 1000);
+	assert_int_equal(n_open(rig), 0); /* until the store has what the server has */
+	put(rig, "i", "9", "{}");
+	pass(rig, 500);
+	assert_non_null(strstr(expect(rig, "PATCH", INGRESS_PATH("i"))->body, "\"resourceVersion\":\"9\""));
+	assert_int_equal(status_writer_counters(rig->w)->conflicts, 1);
+	rig_destroy(rig);
+}
+
+static void forgets_what_is_gone(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+
+	put(rig, "i", "7", "{}");
+	tell(rig, "i");
+	pass(rig, 200);
+	store_remove(rig->store, KUBE_INGRESS, "a", "i");
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 404, NULL, 0);
+	pass(rig, 120000);
+	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(status_writer_n_queued(rig->w), 0);
+	rig_destroy(rig);
+}
+
+static void retries_soon_after_failure_slowly_after_refusal(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+
+	put(rig, "i", "7", "{}");
+	tell(rig, "i");
+	pass(rig, 200);
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 0, NULL, 0);
+	assert_int_equal(n_open(rig), 0);
+	pass(rig, STATUS_WRITER_BACKOFF_MIN_MS + 200);
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 422, "{\"message\":\"bad\"}", 0);
+	pass(rig, STATUS_WRITER_REFUSED_MS / 2 - 1000);
+	assert_int_equal(n_open(rig), 0);
+	put(rig, "i", "8", "{}"); /* a new object: at once */
+	status_writer_update(rig->w, rig->store, &rig->model);
+	pass(rig, 200);
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 429, NULL, 20);
+	pass(rig, 19000);
+	assert_int_equal(n_open(rig), 0);
+	pass(rig, 2000);
+	expect(rig, "PATCH", INGRESS_PATH("i"));
+	assert_int_equal(status_writer_counters(rig->w)->refused, 1);
+	assert_int_equal(status_writer_counters(rig->w)->throttled, 1);
+	rig_destroy(rig);
+}
+
+static void bounds_what_is_in_flight_and_the_rate(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+	char name[16];
+
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "i%u", i);
+		put(rig, name, "1", "{}");
+		tell(rig, name);
+	}
+	pass(rig, 100);
+	for (unsigned n = 0; n < 1000 && n_open(rig) > 0; n++) {
+		assert_true(n_open(rig) <= STATUS_WRITER_IN_FLIGHT);
+		answer(rig, expect(rig, "PATCH", "/status"), 200, NULL, 0);
+	}
+	assert_true(rig->n_sent <= STATUS_WRITER_BURST + 10); /* no time has passed */
+	assert_true(rig->n_sent >= STATUS_WRITER_BURST);
+	pass(rig, 100);
+	assert_true(n_open(rig) > 0);
+	rig_destroy(rig);
+}
+
+static void only_the_holder_of_the_lease_writes(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_BY_LEASE);
+
+	put(rig, "i", "7", "{}");
+	tell(rig, "i");
+	pass(rig, 0);
+	answer(rig, expect(rig, "GET", LEASES "/weir-ctrl"), 200, LEASE("1", "other"), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		pass(rig, 5000);
+		answer(rig, expect(rig, "GET", LEASES), 200, LEASE("1", "other"), 0);
+	}
+	assert_int_equal(n_open(rig), 0);
+	pass(rig, 5000); /* 15 s without a change: it has expired */
+	answer(rig, expect(rig, "GET", LEASES), 200, LEASE("1", "other"), 0);
+	pass(rig, 0);
+	if (n_open(rig) == 0 || strcmp(rig->calls[0].method, "GET") == 0) { /* jitter: a look more */
+		pass(rig, 5000);
+		answer(rig, expect(rig, "GET", LEASES), 200, LEASE("1", "other"), 0);
+	}
+	assert_non_null(strstr(expect(rig, "PUT", LEASES)->body, "\"holderIdentity\":\"me\""));
+	answer(rig, expect(rig, "PUT", LEASES), 200, LEASE("2", "me"), 0);
+	pass(rig, 200);
+	expect(rig, "PATCH", INGRESS_PATH("i"));
+	rig_destroy(rig);
+}
+
+static void stops_when_it_cannot_renew(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_BY_LEASE);
+
+	pass(rig, 0);
+	answer(rig, expect(rig, "GET", LEASES), 404, NULL, 0);
+	pass(rig, 0);
+	answer(rig, expect(rig, "POST", LEASES), 201, LEASE("1", "me"), 0);
+	assert_true(status_writer_is_writing(rig->w, rig->now_ms));
+	pass(rig, 5000);
+	expect(rig, "PUT", LEASES);
+	pass(rig, 5000); /* no answer */
+	assert_false(status_writer_is_writing(rig->w, rig->now_ms));
+	assert_int_equal(status_writer_lease(rig->w)->lost, 1);
+	rig_destroy(rig);
+}
+
+static void gives_the_lease_back(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_BY_LEASE);
+	struct call *c;
+
+	pass(rig, 0);
+	answer(rig, expect(rig, "GET", LEASES), 200, LEASE("1", ""), 0);
+	pass(rig, 0);
+	answer(rig, expect(rig, "PUT", LEASES), 200, LEASE("2", "me"), 0);
+	assert_false(status_writer_stop(rig->w));
+	pass(rig, 0);
+	c = expect(rig, "PUT", LEASES);
+	assert_non_null(strstr(c->body, "\"holderIdentity\":\"\""));
+	answer(rig, c, 200, LEASE("3", ""), 0);
+	pass(rig, 0);
+	assert_true(status_writer_stop(rig->w));
+	rig_destroy(rig);
+}
+
+static void a_refused_lease_is_not_asked_for_again_soon(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_BY_LEASE);
+
+	pass(rig, 0);
+	answer(rig, expect(rig, "GET", LEASES), 403, "{\"message\":\"no\"}", 0);
+	pass(rig, LEASE_FORBIDDEN_MS / 2);
+	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(status_writer_lease(rig->w)->refused, 1);
+	rig_destroy(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(writes_what_differs_once),
+	    cmocka_unit_test(names_what_is_to_go),
+	    cmocka_unit_test(makes_anew_after_a_conflict),
+	    cmocka_unit_test(forgets_what_is_gone),
+	    cmocka_unit_test(retries_soon_after_failure_slowly_after_refusal),
+	    cmocka_unit_test(bounds_what_is_in_flight_and_the_rate),
+	    cmocka_unit_test(only_the_holder_of_the_lease_writes),
+	    cmocka_unit_test(stops_when_it_cannot_renew),
+	    cmocka_unit_test(gives_the_lease_back),
+	    cmocka_unit_test(a_refused_lease_is_not_asked_for_again_soon),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
