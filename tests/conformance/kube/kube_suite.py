@@ -73,6 +73,19 @@ def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), say=pr
     return status or (1 if problems else 0), results
 
 
+def leave_out_tls(rig, suite):
+    """
+    The suite's base manifests have a Gateway with an HTTPS listener, which is not ready before Weir has TLS, and the
+    suite waits for all Gateways before the first test: for this one it shall not.
+    """
+    while suite.poll() is None:
+        p = rig.kubectl("-n", "gateway-conformance-infra", "annotate", "--overwrite", "gateway", "same-namespace-with-https-listener",
+                        "gateway-api/skip-this-for-readiness=true", check=False)
+        if p.returncode == 0:
+            return
+        time.sleep(0.2)
+
+
 def _run_binary(rig, argv, say):
     log = rig.dir / "conformance.log"
     say(f"the suite writes to {log}")
@@ -80,6 +93,7 @@ def _run_binary(rig, argv, say):
         suite = subprocess.Popen(["ip", "netns", "exec", rig.ns, "env", f"KUBECONFIG={rig.admin}", *map(str, argv)], stdout=out,
                                  stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
+            leave_out_tls(rig, suite)
             status = suite.wait()
         finally:
             if suite.poll() is None:

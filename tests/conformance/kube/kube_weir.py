@@ -81,7 +81,7 @@ timeouts: {{drain_ms: 3000}}
 
     def start_ctrl(self, *args):
         if self.manifests is None and self.follows_kubernetes():
-            source = ["--kubeconfig", self.rig.weir]
+            source = ["--kubeconfig", self.rig.weir, "--address-pool", f"{POOL[0]}-{POOL[-1]}"]
         else:
             folder = self.dir / "manifests"
             folder.mkdir(exist_ok=True)
