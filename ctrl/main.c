@@ -3,12 +3,16 @@
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,12 +24,14 @@
 #include "log_sink.h"
 #include "source_dir.h"
 #include "source_kube.h"
+#include "status/writer.h"
 #include "sync.h"
 #include "token.h"
 
 #define RETRY_MS 1000 /* after a failure that may pass */
 #define SAMPLE_MAX 1000000u
 #define MAX_NAMESPACES 64u
+#define STOPPING_MS 2000u /* at most, for the last writes and the Lease */
 
 struct options {
 	const char *manifests, *kubeconfig, *kube_context; /* NULL: not given */
@@ -34,6 +40,8 @@ struct options {
 	size_t n_namespaces;  /* 0: all */
 	const char *selector; /* NULL: all */
 	struct address_pool pool;
+	enum status_write write_status;
+	char lease_ns[64], lease_name[254];
 	const char *socket, *admin, *user, *capture_token;
 	const char *access_log; /* NULL: off */
 	uint32_t access_log_sample;
@@ -52,6 +60,10 @@ static const char usage[] =
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
     "                       all addresses of the dataplane)\n"
+    "  --write-status lease|always|never\n"
+    "                       write the status of objects back while we hold the Lease (default), always, or never\n"
+    "  --lease NAMESPACE/NAME\n"
+    "                       the Lease (default weir-system/weir-ctrl)\n"
     "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
     "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
     "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
@@ -79,6 +91,33 @@ static bool level_of(const char *name, enum log_level *out)
 	return false;
 }
 
+static bool write_status_of(const char *name, enum status_write *out)
+{
+	if (strcmp(name, "lease") == 0)
+		*out = STATUS_WRITE_BY_LEASE;
+	else if (strcmp(name, "always") == 0)
+		*out = STATUS_WRITE_ALWAYS;
+	else if (strcmp(name, "never") == 0)
+		*out = STATUS_WRITE_NEVER;
+	else
+		return false;
+	return true;
+}
+
+/* "NAMESPACE/NAME" */
+static bool lease_of(const char *text, struct options *o)
+{
+	const char *slash = strchr(text, '/');
+	size_t n_ns = slash ? (size_t)(slash - text) : 0;
+
+	if (n_ns == 0 || n_ns >= sizeof(o->lease_ns) || strlen(slash + 1) >= sizeof(o->lease_name))
+		return false;
+	memcpy(o->lease_ns, text, n_ns);
+	o->lease_ns[n_ns] = 0;
+	memcpy(o->lease_name, slash + 1, strlen(slash + 1) + 1);
+	return names_is_label(o->lease_ns) && names_is_subdomain(o->lease_name);
+}
+
 /* Exactly one of them, and what belongs to another one not at all. */
 static bool is_one_source(const struct options *o)
 {
@@ -97,6 +136,8 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {"namespace", required_argument, NULL, 'N'},
 	    {"selector", required_argument, NULL, 'S'},
 	    {"address-pool", required_argument, NULL, 'p'},
+	    {"write-status", required_argument, NULL, 'w'},
+	    {"lease", required_argument, NULL, 'L'},
 	    {"socket", required_argument, NULL, 's'},
 	    {"admin", required_argument, NULL, 'a'},
 	    {"capture-token", required_argument, NULL, 't'},
@@ -115,7 +156,8 @@ static void options_read(int argc, char **argv, struct options *o)
 	int c;
 
 	*o = (struct options){
-	    .socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .access_log_sample = 1, .level = LOG_LEVEL_INFO};
+	    .socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .access_log_sample = 1,
+	    .lease_ns = "weir-system", .lease_name = "weir-ctrl", .level = LOG_LEVEL_INFO};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm':
@@ -143,6 +185,12 @@ static void options_read(int argc, char **argv, struct options *o)
 				fprintf(stderr, "weir-ctrl: --address-pool %s: neither a prefix nor a range nor an address\n", optarg);
 				exit(2);
 			}
+			break;
+		case 'w':
+			is_wrong = is_wrong || !write_status_of(optarg, &o->write_status);
+			break;
+		case 'L':
+			is_wrong = is_wrong || !lease_of(optarg, o);
 			break;
 		case 's':
 			o->socket = optarg;
@@ -261,6 +309,7 @@ static bool signals_take(int fd, struct access_log *log)
 struct program {
 	struct source_dir *dir;
 	struct source_kube *kube;
+	struct status_writer *writer; /* with kube */
 	struct publish *publish;
 	struct admin *admin;
 	struct sync *sync;
@@ -276,6 +325,29 @@ static int earlier(int a_ms, int b_ms)
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
+static int writer_step(struct program *p)
+{
+	uint64_t now = now_ms();
+	uint64_t next_ms = status_writer_poll(p->writer, now, (int64_t)time(NULL));
+
+	return next_ms <= now ? 0 : next_ms - now < INT_MAX ? (int)(next_ms - now) : -1;
+}
+
+/* What is being written, and giving back the Lease, may take a moment; another Weir need not wait for its end then. */
+static void writer_end(struct program *p)
+{
+	uint64_t began_ms = now_ms();
+
+	while (!status_writer_stop(p->writer) && now_ms() - began_ms < STOPPING_MS) {
+		struct pollfd fd = {.fd = source_kube_fd(p->kube), .events = POLLIN};
+		int timeout_ms;
+
+		p->changed |= source_kube_poll(p->kube, now_ms(), &timeout_ms);
+		timeout_ms = earlier(timeout_ms, writer_step(p));
+		poll(&fd, 1, earlier(timeout_ms, 50));
+	}
+}
+
 /* Nothing is published before all is listed: a part of the routes would be worse than those that are served. */
 static int kube_step(struct program *p)
 {
@@ -285,9 +357,11 @@ static int kube_step(struct program *p)
 	if (!source_kube_is_synced(p->kube))
 		return timeout_ms;
 	sync_run(p->sync, p->is_published ? p->changed : UINT64_MAX);
+	if (!p->is_published || p->changed)
+		status_writer_update(p->writer, p->sync->store, &p->sync->model);
 	p->is_published = true;
 	p->changed = 0;
-	return timeout_ms;
+	return earlier(timeout_ms, writer_step(p));
 }
 
 static int retry_step(struct program *p)
@@ -339,6 +413,8 @@ static int run(struct program *p)
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}
+	if (!err && p->kube)
+		writer_end(p);
 	if (p->signals_fd >= 0)
 		close(p->signals_fd);
 	if (p->epoll_fd >= 0)
@@ -359,6 +435,42 @@ static struct source_kube *kube_open(const struct options *o, struct store *stor
 		return NULL;
 	}
 	return source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, store);
+}
+
+static struct kube_call *writer_request(void *ctx, const struct kube_request *r)
+{
+	return kube_http_request(ctx, r);
+}
+
+static void writer_cancel(void *ctx, struct kube_call *call)
+{
+	kube_http_cancel(ctx, call);
+}
+
+/* Over the connection of kube; NULL after logging. o must outlive it. */
+static struct status_writer *writer_open(const struct options *o, struct source_kube *kube, const struct sync *s)
+{
+	static char identity[128]; /* of the process */
+	const struct reflector_http http = {
+	    .ctx = source_kube_connection(kube), .request = writer_request, .cancel = writer_cancel};
+	char host[64] = "weir";
+	struct status_writer *w;
+	uint64_t random = now_ms() * 1000003 + (uint64_t)getpid();
+
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+		log_debug("no random bytes for the Lease");
+	gethostname(host, sizeof(host) - 1);
+	snprintf(identity, sizeof(identity), "%s_%016" PRIx64, host, random);
+	w = status_writer_create(&(struct status_writer_options){.controller_name = s->options.controller_name,
+								 .mode = o->write_status,
+								 .lease_ns = o->lease_ns,
+								 .lease_name = o->lease_name,
+								 .identity = identity,
+								 .seed = random},
+				 &http);
+	if (!w)
+		log_error("cannot write status: out of memory");
+	return w;
 }
 
 int main(int argc, char **argv)
@@ -398,10 +510,12 @@ int main(int argc, char **argv)
 		p.dir = source_dir_create(o.manifests, store);
 	else
 		s.kube = p.kube = kube_open(&o, store);
+	if (p.kube)
+		s.writer = p.writer = writer_open(&o, p.kube, &s);
 	if (o.access_log)
 		p.log = access_log_create(p.publish, strcmp(o.access_log, "-") == 0 ? NULL : o.access_log, out,
 					  o.access_log_sample);
-	if ((p.dir || p.kube) && (p.log || !o.access_log))
+	if ((p.dir || p.writer) && (p.log || !o.access_log))
 		p.admin = admin_create(o.admin, &token, o.remote_capture, &s, p.log);
 	if (p.admin) {
 		if (p.dir)
@@ -411,6 +525,7 @@ int main(int argc, char **argv)
 	admin_destroy(p.admin);
 	access_log_destroy(p.log);
 	source_dir_destroy(p.dir);
+	status_writer_destroy(p.writer); /* its requests are of kube */
 	source_kube_destroy(p.kube);
 	sync_fini(&s);
 	publish_destroy(p.publish);

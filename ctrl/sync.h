@@ -8,11 +8,13 @@
 #include "translate/translate.h"
 
 struct source_kube;
+struct status_writer;
 
 struct sync {
 	struct store *store;
 	struct publish *publish;
 	const struct source_kube *kube; /* what fills the store, NULL: manifests; for who asks how it is */
+	const struct status_writer *writer; /* NULL: none; likewise */
 	struct model model; /* of the last run */
 	uint64_t generation;
 	uint64_t version;		/* of the last endpoint set */

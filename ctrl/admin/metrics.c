@@ -6,6 +6,7 @@
 
 #include "admin/admin_pvt.h"
 #include "source_kube.h"
+#include "status/writer.h"
 #include "stats/stats.h"
 
 static uint64_t load(const uint64_t *v)
@@ -126,6 +127,21 @@ static void write_kube(FILE *f, const struct source_kube *k)
 #undef X
 }
 
+static void write_status_writer(FILE *f, const struct status_writer *w)
+{
+	const struct status_writer_counters *c = status_writer_counters(w);
+	const struct lease_counters *l = status_writer_lease(w);
+
+	write_one(f, "ctrl_status_writing", "gauge", "1 while status is written here", status_writer_is_writing(w, admin_now_ms()));
+	write_one(f, "ctrl_status_waiting", "gauge", "statuses that wait or are under way", status_writer_n_queued(w));
+#define X(name, help) write_one(f, "ctrl_status_" #name "_total", "counter", help, c->name);
+	STATUS_WRITER_COUNTERS(X)
+#undef X
+#define X(name, help) write_one(f, "ctrl_lease_" #name "_total", "counter", help, l->name);
+	LEASE_COUNTERS(X)
+#undef X
+}
+
 static void write_permit(FILE *f, const struct permit *p)
 {
 	write_head(f, "ctrl_captures_refused_total", "counter", "captures that weir-ctrl refused for this reason");
@@ -164,6 +180,8 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 	write_ctrl(f, sync, &st);
 	if (sync->kube)
 		write_kube(f, sync->kube);
+	if (sync->writer)
+		write_status_writer(f, sync->writer);
 	write_permit(f, permit);
 	if (access_log)
 		write_access_log(f, access_log);
