@@ -209,12 +209,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def body(self):
-        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        return json.loads(data) if data else {}
+        return json.loads(self.data) if self.data else {}
 
     def handle_any(self):
         url = urllib.parse.urlsplit(self.path)
         self.query = dict(urllib.parse.parse_qsl(url.query))
+        # always, whatever is answered: or the next request of the connection would begin with it
+        self.data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             if url.path.startswith("/double/"):
                 self.double(url.path[8:])
