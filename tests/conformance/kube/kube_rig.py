@@ -186,11 +186,15 @@ class KubeRig:
     def start_kubelet(self):
         folder = self.dir / "pods"
         folder.mkdir(exist_ok=True)
+        before = self._n_ready_kubelets()
         self._spawn("kubelet", [self.programs.kubelet, f"--kubeconfig={self.admin}", f"--dir={folder}",
                                 f"--programs={self.programs.folder}", "--bridge=pods", f"--pods-ipv4={PODS4}/16",
                                 f"--pods-ipv6={PODS6}/64", f"--listen={PODS4}:10250"])
-        self.wait_for("kubelet", 60, lambda: self.procs.tail("kubelet", 1000).count(" ready\n") or
-                   self.procs.tail("kubelet", 1000).endswith(" ready"))
+        self.wait_for("kubelet", 60, lambda: self._n_ready_kubelets() > before)
+
+    def _n_ready_kubelets(self):
+        """Starts of it that its log tells of: those before are in the same file."""
+        return sum(line.endswith(" ready") for line in self.procs.tail("kubelet", 100000).splitlines())
 
     def _apply_crds(self):
         self.kubectl("apply", "--server-side", "-k", self.programs.crds, timeout=120)

@@ -9,12 +9,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"log"
 	"math/big"
 	"net"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -28,6 +30,11 @@ func (a *agent) serve() error {
 		return err
 	}
 	listener, err := tls.Listen("tcp", a.address.String(), &tls.Config{Certificates: []tls.Certificate{cert}})
+	// One that was killed has the port until the last of its threads has gone.
+	for end := time.Now().Add(15 * time.Second); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+		listener, err = tls.Listen("tcp", a.address.String(), &tls.Config{Certificates: []tls.Certificate{cert}})
+	}
 	if err != nil {
 		return err
 	}
