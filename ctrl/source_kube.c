@@ -28,7 +28,8 @@ static void cancel(void *ctx, struct kube_call *call)
 /* What is written to say which requests go where; all else is only what that refers to. */
 static bool has_selector(enum kube_kind kind)
 {
-	return kind == KUBE_INGRESS || kind == KUBE_GATEWAY || kind == KUBE_HTTP_ROUTE;
+	return kind == KUBE_INGRESS || kind == KUBE_GATEWAY || kind == KUBE_LISTENER_SET || kind == KUBE_HTTP_ROUTE ||
+	       kind == KUBE_GRPC_ROUTE || kind == KUBE_TLS_ROUTE || kind == KUBE_TCP_ROUTE || kind == KUBE_UDP_ROUTE;
 }
 
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,

@@ -23,8 +23,8 @@ struct source_kube_status {
 
 /*
  * Takes over the configuration (*c is empty afterwards). namespaces: only
- * these (n_namespaces 0: all). selector: only Ingresses, Gateways and
- * HTTPRoutes with these labels (NULL: all). The strings must outlive it. NULL
+ * these (n_namespaces 0: all). selector: only Ingresses, Gateways, ListenerSets
+ * and routes with these labels (NULL: all). The strings must outlive it. NULL
  * and errno after logging.
  */
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,

@@ -166,11 +166,11 @@ static struct node map_begin(const struct node *map)
 }
 
 /* The object's own copy: with the kind that the items of a LIST leave out, without what nobody reads. */
-static struct node *copy_object(enum kube_kind kind, const struct node *object)
+static struct node *copy_object(const struct store *s, enum kube_kind kind, const struct node *object)
 {
 	const struct kind_info *info = &store_kinds[kind];
 	const struct node *meta = node_get(object, "metadata");
-	struct node version = {.kind = NODE_STRING, .text = info->group[0] ? NULL : "v1"};
+	struct node version = {.kind = NODE_STRING};
 	struct node kind_name = {.kind = NODE_STRING, .text = info->kind};
 	struct node small = {0};
 	struct node root;
@@ -179,10 +179,9 @@ static struct node *copy_object(enum kube_kind kind, const struct node *object)
 
 	if (object->kind != NODE_MAP)
 		return node_copy(object);
-	if (!version.text) {
-		snprintf(text, sizeof(text), "%s/v1", info->group);
-		version.text = text;
-	}
+	snprintf(text, sizeof(text), "%s%s%s", info->group, info->group[0] ? "/" : "",
+		 s->versions[kind] ? s->versions[kind] : kube_kind_version(kind, 0));
+	version.text = text;
 	root = map_begin(object);
 	if (!node_get(object, "apiVersion"))
 		map_add(&root, "apiVersion", &version);
@@ -228,9 +227,14 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 	return is_same ? 0 : 1ull << o->kind;
 }
 
+void store_set_version(struct store *s, enum kube_kind kind, const char *version)
+{
+	s->versions[kind] = version;
+}
+
 uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *object)
 {
-	struct node *tree = copy_object(kind, object);
+	struct node *tree = copy_object(s, kind, object);
 	struct content c = {0};
 	struct subject subject = {.c = &c, .file = "", .prefix = "", .root = tree};
 	uint64_t mask = 0;
