@@ -133,6 +133,7 @@ static void translation_fini(struct translation *t)
 {
 	free(t->bad);
 	free(t->gateways);
+	free(t->sets);
 	free(t->sections);
 	free(t->backend_slots);
 }

@@ -34,11 +34,13 @@ struct findings {
 	const char *value_reason, *value_text; /* NULL: all else is */
 };
 
-/* A Gateway of ours. */
+/* A Gateway of ours, or a ListenerSet of one. */
 struct gateway {
 	const struct kube_object *o;
 	const struct kube_object *class;
-	size_t first, count; /* in translation.sections */
+	const struct gateway *parent; /* of a ListenerSet; NULL: it is a Gateway */
+	size_t first, count; /* in translation.sections: its own, those of its ListenerSets follow */
+	struct weir_timeouts timeouts;
 	/* why it is not accepted, or not programmed, in the API's terms; NULL: it is */
 	const char *refusal, *refusal_text;
 	const char *lack, *lack_text;
@@ -81,6 +83,8 @@ struct translation {
 	bool is_trial;		   /* what is read is served nowhere: it is looked at for its status alone */
 	struct gateway *gateways; /* by (namespace, name) */
 	size_t n_gateways, cap_gateways;
+	struct gateway *sets; /* ListenerSets of these, by (namespace, name) */
+	size_t n_sets, cap_sets;
 	struct section *sections;
 	size_t n_sections, cap_sections;
 	uint32_t *backend_slots; /* open addressing by name: index + 1 */
@@ -158,15 +162,41 @@ void gateway_translate(struct translation *t);
 void gateway_conclude(struct translation *t);
 /* listener.c: reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list);
+/* The same for a ListenerSet, whose listeners give way to those of its Gateway that were read before. */
+void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list);
+/* allowedRoutes.namespaces or allowedListeners.namespaces; false after a problem. */
+bool namespaces_are_right(struct translation *t, const struct kube_object *o, const struct cursor *namespaces);
 /* What a listener of g is told. */
 void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
 		       struct model_section *out);
 
 const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name);
+/* Of a list by (namespace, name). */
+const struct gateway *gateway_search(const struct gateway *list, size_t n, const char *ns, const char *name);
+/* One listener of the model for each address of g, of a listener that is served. */
+void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts);
+/* Whether such a field (NULL: absent) of an object in own_ns admits another namespace; fallback: where it says nothing. */
+bool namespaces_admit(const struct translation *t, const struct node *namespaces, const char *fallback, const char *own_ns,
+		      const char *ns);
+
+/*
+ * listenerset.c: finds the sets of our Gateways; reads those of one, right after
+ * its own listeners; what they are told.
+ */
+void listenersets_collect(struct translation *t);
+void listenersets_read(struct translation *t, const struct gateway *g);
+void listenersets_conclude(struct translation *t);
+bool listenerset_is_accepted(const struct translation *t, const struct gateway *set);
+const struct gateway *listenerset_find(const struct translation *t, const char *ns, const char *name);
 /* Whether a listener admits routes of a namespace. */
 bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns);
 /* What both host names cover, or NULL. "" is any. */
 const char *host_intersection(const char *listener, const char *route);
 void httproute_translate(struct translation *t);
+
+/* parents.c: the Gateway of ours, or the ListenerSet of one, that a parentRef names; NULL: none. ref need not be right. */
+const struct gateway *parent_find(const struct translation *t, const struct kube_object *o, const struct cursor *ref);
+/* Says of a parentRef for which there is none, if it should be said, why not. */
+void parent_report(struct translation *t, const struct kube_object *o, const struct cursor *ref);
 
 #endif
