@@ -24,8 +24,8 @@ static const char *text_of(const struct node *map, const char *key, const char *
 	return s ? s : fallback;
 }
 
-/* The TCP port of a Service by number, or by name where number is 0; NULL if it has none such. */
-static const struct node *find_port(const struct kube_object *service, int64_t number, const char *name)
+/* The port of a Service for a protocol by number, or by name where number is 0; NULL if it has none such. */
+static const struct node *find_port(const struct kube_object *service, const char *protocol, int64_t number, const char *name)
 {
 	const struct node *ports = node_path(service->root, "spec.ports");
 
@@ -33,7 +33,7 @@ static const struct node *find_port(const struct kube_object *service, int64_t n
 		const struct node *p = ports->items[i];
 		int64_t v = 0;
 
-		if (strcmp(text_of(p, "protocol", "TCP"), "TCP") != 0)
+		if (strcmp(text_of(p, "protocol", "TCP"), protocol) != 0)
 			continue;
 		node_int(node_get(p, "port"), 1, 65535, &v);
 		if (number ? v == number : strcmp(text_of(p, "name", ""), name) == 0)
@@ -94,6 +94,7 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 		     const char *service, uint16_t port, const char *port_name)
 {
 	const struct kube_object *s = store_get(t->store, KUBE_SERVICE, ns, service);
+	const char *protocol = o->kind == KUBE_UDP_ROUTE ? "UDP" : "TCP";
 	const struct node *found;
 	const char *app_protocol;
 	char name[160];
@@ -110,19 +111,19 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 		       service);
 		return -1;
 	}
-	found = find_port(s, port, port_name);
+	found = find_port(s, protocol, port, port_name);
 	if (!found) {
 		if (port)
 			report(t, o, at, true, "PortNotFound",
-			       "a TCP port of Service %s/%s was expected: it has no port %u", ns, service, port);
+			       "a %s port of Service %s/%s was expected: it has no port %u", protocol, ns, service, port);
 		else
 			report(t, o, at, true, "PortNotFound",
-			       "a TCP port of Service %s/%s was expected: it has none named %.100s", ns, service,
-			       port_name);
+			       "a %s port of Service %s/%s was expected: it has none named %.100s", protocol, ns,
+			       service, port_name);
 		return -1;
 	}
 	app_protocol = text_of(found, "appProtocol", "");
-	if (!speaks_http1(app_protocol))
+	if (!speaks_http1(app_protocol) && (o->kind == KUBE_HTTP_ROUTE || o->kind == KUBE_INGRESS))
 		report(t, o, at, false, "UnsupportedAppProtocol",
 		       "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns, service,
 		       app_protocol);
@@ -406,7 +407,7 @@ static void collect(const struct translation *t, const struct slice_index *x, co
 	snprintf(ns, sizeof(ns), "%.*s", (int)(slash - backend), backend);
 	snprintf(name, sizeof(name), "%.*s", (int)(colon - slash - 1), slash + 1);
 	service = store_get(t->store, KUBE_SERVICE, ns, name);
-	port = service && is_usable(t, service) ? find_port(service, atoi(colon + 1), "") : NULL;
+	port = service && is_usable(t, service) ? find_port(service, "TCP", atoi(colon + 1), "") : NULL;
 	if (!port)
 		return;
 	key = (struct slice_ref){.ns = ns, .service = name};

@@ -113,23 +113,18 @@ static void refuse(struct route *r, struct parent *p, const struct cursor *ref, 
 
 static void attach_gateway(struct route *r, const struct gateway *g, const struct cursor *ref)
 {
-	struct cursor section_name = cursor_get(ref, "sectionName");
-	struct cursor port = cursor_get(ref, "port");
-	const char *wanted = cursor_str(&section_name, NULL);
 	struct parent *p = &r->parents[r->n_parents++];
 	struct model *m = r->t->m;
 	const char *kind = kube_kind_name(g->o->kind);
 	size_t named = 0;
 	size_t admitted = 0;
 	size_t attached = r->n_attached;
-	int64_t number = 0;
 
 	*p = (struct parent){.g = g, .index = ref->index};
-	node_int(port.n, 1, 65535, &number);
 	for (size_t i = 0; i < g->count; i++) {
 		const struct section *s = &r->t->sections[g->first + i];
 
-		if ((wanted && strcmp(wanted, s->name) != 0) || (number && number != s->port))
+		if (!parent_names(ref, s))
 			continue;
 		named++;
 		if (!section_admits(r->t, g, s, r->o->ns))
@@ -222,10 +217,10 @@ static int32_t find_backend(struct translation *t, const struct kube_object *o, 
 		report(t, o, &port, true, "MissingField", "the port of the Service was expected");
 		return -1;
 	}
-	if (strcmp(service_ns, o->ns) != 0 && !is_granted(t, "HTTPRoute", o->ns, "Service", service_ns, service)) {
+	if (strcmp(service_ns, o->ns) != 0 && !is_granted(t, kube_kind_name(o->kind), o->ns, "Service", service_ns, service)) {
 		report(t, o, &ns, true, "RefNotPermitted",
-		       "a ReferenceGrant in namespace %.63s was expected, from HTTPRoutes of %s to Service %.63s",
-		       service_ns, o->ns, service);
+		       "a ReferenceGrant in namespace %.63s was expected, from %ss of %s to Service %.63s", service_ns,
+		       kube_kind_name(o->kind), o->ns, service);
 		return -1;
 	}
 	return backend_find(t, o, &name, service_ns, service, (uint16_t)number, "");
@@ -523,42 +518,22 @@ static bool read_rule(struct route *r, const struct cursor *rule, const struct m
 
 /* ---- what the route is told ---- */
 
-static const char *optional(struct model *m, const struct cursor *ref, const char *key)
-{
-	struct cursor at = cursor_get(ref, key);
-	const char *text = cursor_str(&at, NULL);
-
-	return text ? model_str(m, text) : NULL;
-}
-
 static void conclude_parent(struct route *r, const struct parent *p, struct model_parent *out)
 {
 	struct cursor list = cursor_get(&r->spec, "parentRefs");
 	struct cursor ref = cursor_at(&list, p->index);
-	struct cursor port = cursor_get(&ref, "port");
-	struct model *m = r->t->m;
-	int64_t number = 0;
 
-	node_int(port.n, 1, 65535, &number);
-	out->group = optional(m, &ref, "group");
-	out->kind = optional(m, &ref, "kind");
-	out->ns = optional(m, &ref, "namespace");
-	out->name = optional(m, &ref, "name");
-	out->section = optional(m, &ref, "sectionName");
-	out->port = (uint16_t)number;
+	parent_fill(r->t, &ref, out);
 	if (p->refusal)
 		verdict_condition(&out->conditions, "Accepted", false, p->refusal, p->refusal_text);
 	else
 		verdict_condition(&out->conditions, "Accepted", true, "Accepted", "the route is attached");
 	if (r->is_malformed)
 		return;
-	if (r->found.ref_reason)
-		verdict_condition(&out->conditions, "ResolvedRefs", false, r->found.ref_reason, r->found.ref_text);
-	else
-		verdict_condition(&out->conditions, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
+	verdict_references(&out->conditions, &r->found);
 	if (r->n_dropped_text && !p->refusal)
 		verdict_condition(&out->conditions, "PartiallyInvalid", true, r->value_reason,
-				  model_printf(m, "Dropped %s", r->dropped));
+				  model_printf(r->t->m, "Dropped %s", r->dropped));
 }
 
 static void count_attached(struct route *r)

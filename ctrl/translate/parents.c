@@ -48,3 +48,36 @@ void parent_report(struct translation *t, const struct kube_object *o, const str
 		       parent ? "is refused for problems of its own" : "is not there");
 	/* else it belongs to another controller, or its own problem has been named */
 }
+
+static const char *optional(struct translation *t, const struct cursor *ref, const char *key)
+{
+	struct cursor at = cursor_get(ref, key);
+	const char *text = cursor_str(&at, NULL);
+
+	return text ? model_str(t->m, text) : NULL;
+}
+
+void parent_fill(struct translation *t, const struct cursor *ref, struct model_parent *out)
+{
+	struct cursor port = cursor_get(ref, "port");
+	int64_t number = 0;
+
+	node_int(port.n, 1, 65535, &number);
+	out->group = optional(t, ref, "group");
+	out->kind = optional(t, ref, "kind");
+	out->ns = optional(t, ref, "namespace");
+	out->name = optional(t, ref, "name");
+	out->section = optional(t, ref, "sectionName");
+	out->port = (uint16_t)number;
+}
+
+bool parent_names(const struct cursor *ref, const struct section *s)
+{
+	struct cursor section_name = cursor_get(ref, "sectionName");
+	struct cursor port = cursor_get(ref, "port");
+	const char *wanted = cursor_str(&section_name, NULL);
+	int64_t number = 0;
+
+	node_int(port.n, 1, 65535, &number);
+	return (!wanted || strcmp(wanted, s->name) == 0) && (!number || number == s->port);
+}

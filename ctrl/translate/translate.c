@@ -149,6 +149,7 @@ void translate(const struct store *s, const struct translate_options *options, s
 	ingress_translate(&t);
 	gateway_translate(&t);
 	httproute_translate(&t);
+	other_routes_translate(&t);
 	gateway_conclude(&t);
 	balance_check_services(&t);
 	check_kind(&t, KUBE_ENDPOINT_SLICE);

@@ -132,6 +132,8 @@ struct model_status *verdict_add(struct translation *t, const struct kube_object
 /* Of is_true, reason stands for itself; else it is why not. message is kept, not copied. */
 void verdict_condition(struct model_conditions *c, const char *type, bool is_true, const char *reason,
 		       const char *message);
+/* ResolvedRefs, out of what was found. */
+void verdict_references(struct model_conditions *c, const struct findings *found);
 /* The features of the dataplane by their names in the conformance tests, sorted. */
 const char *const *verdict_features(struct translation *t, size_t *n);
 
@@ -198,5 +200,12 @@ void httproute_translate(struct translation *t);
 const struct gateway *parent_find(const struct translation *t, const struct kube_object *o, const struct cursor *ref);
 /* Says of a parentRef for which there is none, if it should be said, why not. */
 void parent_report(struct translation *t, const struct kube_object *o, const struct cursor *ref);
+/* The parentRef as it is written, for a status. */
+void parent_fill(struct translation *t, const struct cursor *ref, struct model_parent *out);
+/* Whether a parentRef means this listener of what it names. */
+bool parent_names(const struct cursor *ref, const struct section *s);
+
+/* other_routes.c: the kinds of routes that are not carried are told so */
+void other_routes_translate(struct translation *t);
 
 #endif

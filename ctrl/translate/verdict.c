@@ -55,6 +55,14 @@ void verdict_condition(struct model_conditions *c, const char *type, bool is_tru
 	    .type = type, .status = is_true ? "True" : "False", .reason = reason, .message = message};
 }
 
+void verdict_references(struct model_conditions *c, const struct findings *found)
+{
+	if (found->ref_reason)
+		verdict_condition(c, "ResolvedRefs", false, found->ref_reason, found->ref_text);
+	else
+		verdict_condition(c, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
+}
+
 /* Sorted. Those that need a pool are claimed only with one. */
 static const struct feature {
 	const char *name;
