@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/hash.h"
 #include "base/ip.h"
@@ -85,18 +86,45 @@ static int32_t backend_get(struct translation *t, const struct kube_object *serv
 	return (int32_t)*slot - 1;
 }
 
-static bool speaks_http1(const char *app_protocol)
+static bool is_one_of(const char *s, const char *const *list)
 {
-	return !*app_protocol || strcmp(app_protocol, "http") == 0 || strcmp(app_protocol, "kubernetes.io/ws") == 0;
+	while (*list && strcasecmp(s, *list) != 0)
+		list++;
+	return *list != NULL;
+}
+
+/*
+ * Whether a port is spoken to, by its appProtocol, which is free text beside
+ * the names of KEP-3726. To a route (Gateway API) all is wrong that is not
+ * HTTP/1.1. An Ingress has no such rule, and the field is often wrong: only
+ * what says that it is over TLS is not spoken to in plain text.
+ */
+static bool check_app_protocol(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
+			       const char *service, const char *app_protocol)
+{
+	static const char *const http1[] = {"", "http", "http-alt", "kubernetes.io/ws", NULL};
+	static const char *const tls[] = {"https", "tls", "wss", "grpcs", "kubernetes.io/wss", NULL};
+
+	if (is_one_of(app_protocol, http1) || (o->kind != KUBE_HTTP_ROUTE && o->kind != KUBE_INGRESS))
+		return true;
+	if (o->kind == KUBE_HTTP_ROUTE || is_one_of(app_protocol, tls)) {
+		report(t, o, at, true, "UnsupportedAppProtocol",
+		       "a Service for HTTP/1.1 was expected: the appProtocol of %s/%s is %.100s, and nothing is sent to it", ns, service,
+		       app_protocol);
+		return false;
+	}
+	report(t, o, at, false, "UnsupportedAppProtocol", "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns,
+	       service, app_protocol);
+	return true;
 }
 
 int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
 		     const char *service, uint16_t port, const char *port_name)
 {
 	const struct kube_object *s = store_get(t->store, KUBE_SERVICE, ns, service);
+	const struct kube_object *policy;
 	const char *protocol = o->kind == KUBE_UDP_ROUTE ? "UDP" : "TCP";
 	const struct node *found;
-	const char *app_protocol;
 	char name[160];
 	int64_t number = 0;
 
@@ -122,11 +150,15 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 			       service, port_name);
 		return -1;
 	}
-	app_protocol = text_of(found, "appProtocol", "");
-	if (!speaks_http1(app_protocol) && (o->kind == KUBE_HTTP_ROUTE || o->kind == KUBE_INGRESS))
-		report(t, o, at, false, "UnsupportedAppProtocol",
-		       "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns, service,
-		       app_protocol);
+	policy = policy_find(t, o, ns, service, text_of(found, "name", ""));
+	if (policy) {
+		report(t, o, at, true, "BackendTLSNotSupported",
+		       "a Service without BackendTLSPolicy was expected: %s asks for TLS to %s/%s, which Weir does not speak to "
+		       "backends yet; nothing is sent to it", policy->name, ns, service);
+		return -1;
+	}
+	if (!check_app_protocol(t, o, at, ns, service, text_of(found, "appProtocol", "")))
+		return -1;
 	if (t->is_trial)
 		return 0;
 	node_int(node_get(found, "port"), 1, 65535, &number);

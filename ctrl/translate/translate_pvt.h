@@ -73,6 +73,22 @@ struct bad_object {
 	size_t problem; /* the first of its problems in the model */
 };
 
+/* A Service, or a port of it, that a BackendTLSPolicy of its namespace names. */
+struct policy_target {
+	const struct kube_object *policy;
+	const char *service;
+	const char *port; /* by name; "": all */
+	const struct kube_object *winner; /* another policy that counts for this target; NULL: this one does */
+};
+
+/* An object that refers to such a Service. */
+struct policy_referrer {
+	size_t target; /* in translation.targets */
+	const struct kube_object *o;
+};
+
+#define POLICY_ANCESTORS_MAX 16u
+
 struct translation {
 	const struct store *store;
 	const struct translate_options *options;
@@ -85,6 +101,10 @@ struct translation {
 	size_t n_gateways, cap_gateways;
 	struct gateway *sets; /* ListenerSets of these, by (namespace, name) */
 	size_t n_sets, cap_sets;
+	struct policy_target *targets; /* by (namespace, service, port) */
+	size_t n_targets, cap_targets;
+	struct policy_referrer *referrers;
+	size_t n_referrers, cap_referrers;
 	struct section *sections;
 	size_t n_sections, cap_sections;
 	uint32_t *backend_slots; /* open addressing by name: index + 1 */
@@ -204,6 +224,13 @@ void parent_report(struct translation *t, const struct kube_object *o, const str
 void parent_fill(struct translation *t, const struct cursor *ref, struct model_parent *out);
 /* Whether a parentRef means this listener of what it names. */
 bool parent_names(const struct cursor *ref, const struct section *s);
+
+/* policy.c: before all that refers to backends; and what policies are told, afterwards */
+void policies_read(struct translation *t);
+void policies_conclude(struct translation *t);
+/* A policy that asks for TLS to a port (by name) of a Service, to which o refers; NULL: none does. */
+const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
+				      const char *port);
 
 /* other_routes.c: the kinds of routes that are not carried are told so */
 void other_routes_translate(struct translation *t);
