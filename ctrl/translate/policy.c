@@ -6,124 +6,116 @@
  * and its share is answered 500 (503 of an Ingress). A policy that is malformed
  * protects the Services that it names all the same.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "translate/translate_pvt.h"
 
 /* ---- which Services are meant ---- */
 
-static int compare_key(const struct policy_target *a, const struct policy_target *b)
-{
-	int d = strcmp(a->policy->ns, b->policy->ns);
+/* Policies of a namespace are few: they are looked through each time. */
+struct policies {
+	const struct kube_object *const *list;
+	size_t n;
+};
 
-	return d ? d : strcmp(a->service, b->service);
+static struct policies policies_of(const struct translation *t, const char *ns)
+{
+	size_t n;
+	const struct kube_object *const *list = store_list(t->store, KUBE_BACKEND_TLS_POLICY, &n);
+	size_t lo = 0;
+	size_t hi = n;
+	struct policies found;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (strcmp(list[mid]->ns, ns) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	found = (struct policies){.list = list + lo};
+	while (lo + found.n < n && strcmp(list[lo + found.n]->ns, ns) == 0)
+		found.n++;
+	return found;
 }
 
-/* By Service; of several policies for one port the oldest comes first, then by name. */
-static int compare_targets(const void *pa, const void *pb)
+static bool names_service(const struct cursor *ref)
 {
-	const struct policy_target *a = pa;
-	const struct policy_target *b = pb;
-	int d = compare_key(a, b);
+	struct cursor group = cursor_get(ref, "group");
+	struct cursor kind = cursor_get(ref, "kind");
 
-	if (d == 0)
-		d = strcmp(a->port, b->port);
-	if (d == 0 && a->policy->created_s != b->policy->created_s)
-		d = a->policy->created_s < b->policy->created_s ? -1 : 1;
-	if (d == 0)
-		d = strcmp(a->policy->name, b->policy->name);
-	return d;
+	return !*cursor_str(&group, "") && strcmp(cursor_str(&kind, "Service"), "Service") == 0;
 }
 
-static void read_policy(struct translation *t, const struct kube_object *o)
+/* Whether a policy has such a target; section "": the Service as a whole. */
+static bool has_target(const struct kube_object *policy, const char *service, const char *section)
 {
-	struct cursor root = cursor_root(o);
+	struct cursor root = cursor_root(policy);
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "targetRefs");
 
 	for (size_t i = 0; i < cursor_count(&list); i++) {
 		struct cursor ref = cursor_at(&list, i);
-		struct cursor group = cursor_get(&ref, "group");
-		struct cursor kind = cursor_get(&ref, "kind");
 		struct cursor name = cursor_get(&ref, "name");
-		struct cursor section = cursor_get(&ref, "sectionName");
+		struct cursor part = cursor_get(&ref, "sectionName");
 
-		if (*cursor_str(&group, "") || strcmp(cursor_str(&kind, "Service"), "Service") != 0) {
-			if (is_usable(t, o))
-				report(t, o, &ref, false, "InvalidKind", "ignored: a Service was expected");
-			continue;
-		}
-		t->targets = translate_grow(t->targets, t->n_targets, &t->cap_targets, sizeof(*t->targets));
-		t->targets[t->n_targets++] = (struct policy_target){
-		    .policy = o, .service = cursor_str(&name, ""), .port = cursor_str(&section, "")};
+		if (names_service(&ref) && strcmp(cursor_str(&name, ""), service) == 0 && strcmp(cursor_str(&part, ""), section) == 0)
+			return true;
 	}
+	return false;
 }
 
-void policies_read(struct translation *t)
+static bool is_before(const struct kube_object *a, const struct kube_object *b)
 {
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_BACKEND_TLS_POLICY, &n);
-
-	for (size_t i = 0; i < n; i++)
-		read_policy(t, list[i]);
-	if (t->n_targets)
-		qsort(t->targets, t->n_targets, sizeof(*t->targets), compare_targets);
-	for (size_t i = 1; i < t->n_targets; i++) {
-		struct policy_target *x = &t->targets[i];
-		const struct policy_target *before = &t->targets[i - 1];
-
-		if (compare_key(before, x) == 0 && strcmp(before->port, x->port) == 0)
-			x->winner = before->winner ? before->winner : before->policy;
-	}
+	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->name, b->name) < 0;
 }
 
 /* ---- who refers to them ---- */
 
-/* The first target for a Service, or n_targets. */
-static size_t first_target(const struct translation *t, const char *ns, const char *service)
-{
-	size_t lo = 0;
-	size_t hi = t->n_targets;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int d = strcmp(t->targets[mid].policy->ns, ns);
-
-		if (d == 0)
-			d = strcmp(t->targets[mid].service, service);
-		if (d < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-static void note_referrer(struct translation *t, size_t target, const struct kube_object *o)
+static void note_referrer(struct translation *t, const struct kube_object *policy, const struct kube_object *o)
 {
 	for (size_t i = t->n_referrers; i-- > 0 && t->referrers[i].o == o;)
-		if (t->referrers[i].target == target)
+		if (t->referrers[i].policy == policy)
 			return;
 	t->referrers = translate_grow(t->referrers, t->n_referrers, &t->cap_referrers, sizeof(*t->referrers));
-	t->referrers[t->n_referrers++] = (struct policy_referrer){target, o};
+	t->referrers[t->n_referrers++] = (struct policy_referrer){policy, o};
 }
 
 const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
 				      const char *port)
 {
+	struct policies p = policies_of(t, ns);
 	const struct kube_object *found = NULL;
 
-	for (size_t i = first_target(t, ns, service); i < t->n_targets; i++) {
-		const struct policy_target *x = &t->targets[i];
-
-		if (strcmp(x->policy->ns, ns) != 0 || strcmp(x->service, service) != 0)
-			break;
-		if (*x->port && strcmp(x->port, port) != 0)
+	for (size_t i = 0; i < p.n; i++) {
+		if (!has_target(p.list[i], service, "") && (!*port || !has_target(p.list[i], service, port)))
 			continue;
-		note_referrer(t, i, o);
-		if (!found)
-			found = x->winner ? x->winner : x->policy;
+		note_referrer(t, p.list[i], o);
+		if (!found || is_before(p.list[i], found))
+			found = p.list[i];
+	}
+	return found;
+}
+
+/* Another policy that counts for a target of this one; NULL: none. */
+static const struct kube_object *find_winner(const struct translation *t, const struct kube_object *policy)
+{
+	struct policies p = policies_of(t, policy->ns);
+	struct cursor root = cursor_root(policy);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "targetRefs");
+	const struct kube_object *found = NULL;
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct cursor name = cursor_get(&ref, "name");
+		struct cursor section = cursor_get(&ref, "sectionName");
+
+		for (size_t k = 0; k < p.n && names_service(&ref); k++)
+			if (is_before(p.list[k], found ? found : policy) &&
+			    has_target(p.list[k], cursor_str(&name, ""), cursor_str(&section, "")))
+				found = p.list[k];
 	}
 	return found;
 }
@@ -138,8 +130,9 @@ static bool has_ancestor(const struct model_status *s, const struct gateway *g)
 	return false;
 }
 
-static void add_ancestor(struct translation *t, struct model_status *s, const struct policy_target *x, const struct gateway *g)
+static void add_ancestor(struct translation *t, struct model_status *s, const struct kube_object *policy, const struct gateway *g)
 {
+	const struct kube_object *winner;
 	struct model_parent *p;
 
 	if (s->n_parents == POLICY_ANCESTORS_MAX || has_ancestor(s, g))
@@ -149,12 +142,13 @@ static void add_ancestor(struct translation *t, struct model_status *s, const st
 				   .kind = "Gateway",
 				   .ns = model_str(t->m, g->o->ns),
 				   .name = model_str(t->m, g->o->name)};
-	if (!is_usable(t, x->policy))
-		verdict_condition(&p->conditions, "Accepted", false, "Invalid", refusal_text(t, x->policy));
-	else if (x->winner)
+	winner = find_winner(t, policy);
+	if (!is_usable(t, policy))
+		verdict_condition(&p->conditions, "Accepted", false, "Invalid", refusal_text(t, policy));
+	else if (winner)
 		verdict_condition(&p->conditions, "Accepted", false, "Conflicted",
 				  model_printf(t->m, "BackendTLSPolicy %s, which is older or first by name, has the same target",
-					       x->winner->name));
+					       winner->name));
 	else
 		verdict_condition(&p->conditions, "Accepted", false, "Invalid",
 				  "BackendTLSPolicy is not supported by this version of Weir: what is for the Service is "
@@ -162,7 +156,7 @@ static void add_ancestor(struct translation *t, struct model_status *s, const st
 }
 
 /* The Gateways that a route names, themselves or by a ListenerSet. */
-static void add_ancestors_of(struct translation *t, struct model_status *s, const struct policy_target *x,
+static void add_ancestors_of(struct translation *t, struct model_status *s, const struct kube_object *policy,
 			     const struct kube_object *route)
 {
 	struct cursor root = cursor_root(route);
@@ -174,21 +168,8 @@ static void add_ancestors_of(struct translation *t, struct model_status *s, cons
 		const struct gateway *g = parent_find(t, route, &ref);
 
 		if (g)
-			add_ancestor(t, s, x, g->parent ? g->parent : g);
+			add_ancestor(t, s, policy, g->parent ? g->parent : g);
 	}
-}
-
-static int compare_referrers(const void *pa, const void *pb)
-{
-	const struct policy_referrer *a = pa;
-	const struct policy_referrer *b = pb;
-	int d = (a->target > b->target) - (a->target < b->target);
-
-	if (d == 0)
-		d = strcmp(a->o->ns, b->o->ns);
-	if (d == 0)
-		d = strcmp(a->o->name, b->o->name);
-	return d ? d : (a->o->kind > b->o->kind) - (a->o->kind < b->o->kind);
 }
 
 static void conclude_policy(struct translation *t, const struct kube_object *policy)
@@ -196,12 +177,9 @@ static void conclude_policy(struct translation *t, const struct kube_object *pol
 	struct model_parent *parents = model_alloc(t->m, POLICY_ANCESTORS_MAX * sizeof(*parents));
 	struct model_status s = {.parents = parents};
 
-	for (size_t i = 0; i < t->n_referrers; i++) {
-		const struct policy_target *x = &t->targets[t->referrers[i].target];
-
-		if (x->policy == policy)
-			add_ancestors_of(t, &s, x, t->referrers[i].o);
-	}
+	for (size_t i = 0; i < t->n_referrers; i++)
+		if (t->referrers[i].policy == policy)
+			add_ancestors_of(t, &s, policy, t->referrers[i].o);
 	if (s.n_parents) {
 		struct model_status *out = verdict_add(t, policy);
 
@@ -214,10 +192,16 @@ static void report_policy(struct translation *t, const struct kube_object *polic
 {
 	struct cursor root = cursor_root(policy);
 	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "targetRefs");
 
-	if (is_usable(t, policy))
-		report(t, policy, &spec, true, "UnsupportedPolicy",
-		       "none was expected: Weir speaks no TLS to backends yet; what is for the Services that this names is answered 500");
+	report(t, policy, &spec, true, "UnsupportedPolicy",
+	       "none was expected: Weir speaks no TLS to backends yet; what is for the Services that this names is answered 500");
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+
+		if (!names_service(&ref))
+			report(t, policy, &ref, false, "InvalidKind", "ignored: a Service was expected");
+	}
 }
 
 void policies_conclude(struct translation *t)
@@ -225,10 +209,9 @@ void policies_conclude(struct translation *t)
 	size_t n;
 	const struct kube_object *const *list = store_list(t->store, KUBE_BACKEND_TLS_POLICY, &n);
 
-	if (t->n_referrers)
-		qsort(t->referrers, t->n_referrers, sizeof(*t->referrers), compare_referrers);
 	for (size_t i = 0; i < n; i++) {
-		report_policy(t, list[i]);
+		if (is_usable(t, list[i]))
+			report_policy(t, list[i]);
 		conclude_policy(t, list[i]);
 	}
 }

@@ -134,7 +134,6 @@ static void translation_fini(struct translation *t)
 	free(t->bad);
 	free(t->gateways);
 	free(t->sets);
-	free(t->targets);
 	free(t->referrers);
 	free(t->sections);
 	free(t->backend_slots);
@@ -148,7 +147,6 @@ void translate(const struct store *s, const struct translate_options *options, s
 		if (k != KUBE_ENDPOINT_SLICE)
 			check_kind(&t, (enum kube_kind)k);
 	/* problems of EndpointSlices stay together at the end: see replace_slice_problems() */
-	policies_read(&t);
 	ingress_translate(&t);
 	gateway_translate(&t);
 	httproute_translate(&t);

@@ -73,18 +73,9 @@ struct bad_object {
 	size_t problem; /* the first of its problems in the model */
 };
 
-/* A Service, or a port of it, that a BackendTLSPolicy of its namespace names. */
-struct policy_target {
-	const struct kube_object *policy;
-	const char *service;
-	const char *port; /* by name; "": all */
-	const struct kube_object *winner; /* another policy that counts for this target; NULL: this one does */
-};
-
-/* An object that refers to such a Service. */
+/* An object that refers to a Service that a BackendTLSPolicy names. */
 struct policy_referrer {
-	size_t target; /* in translation.targets */
-	const struct kube_object *o;
+	const struct kube_object *policy, *o;
 };
 
 #define POLICY_ANCESTORS_MAX 16u
@@ -101,8 +92,6 @@ struct translation {
 	size_t n_gateways, cap_gateways;
 	struct gateway *sets; /* ListenerSets of these, by (namespace, name) */
 	size_t n_sets, cap_sets;
-	struct policy_target *targets; /* by (namespace, service, port) */
-	size_t n_targets, cap_targets;
 	struct policy_referrer *referrers;
 	size_t n_referrers, cap_referrers;
 	struct section *sections;
@@ -225,8 +214,7 @@ void parent_fill(struct translation *t, const struct cursor *ref, struct model_p
 /* Whether a parentRef means this listener of what it names. */
 bool parent_names(const struct cursor *ref, const struct section *s);
 
-/* policy.c: before all that refers to backends; and what policies are told, afterwards */
-void policies_read(struct translation *t);
+/* policy.c: what policies are told, once all that refers to backends is read */
 void policies_conclude(struct translation *t);
 /* A policy that asks for TLS to a port (by name) of a Service, to which o refers; NULL: none does. */
 const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
