@@ -10,6 +10,7 @@ static const struct {
 	const char *plural;
 	const char *versions[MAX_VERSIONS]; /* the best first; all have one schema, as far as it is read */
 	bool is_optional;
+	const char *part; /* kube_kind_part() */
 } kinds[KUBE_N_KINDS] = {
     [KUBE_INGRESS] = {"ingresses", {"v1"}},
     [KUBE_INGRESS_CLASS] = {"ingressclasses", {"v1"}},
@@ -26,6 +27,8 @@ static const struct {
     [KUBE_UDP_ROUTE] = {"udproutes", {"v1", "v1alpha2"}, true},
     [KUBE_BACKEND_TLS_POLICY] = {"backendtlspolicies", {"v1", "v1alpha3"}, true},
     [KUBE_LISTENER_SET] = {"listenersets", {"v1"}, true},
+    [KUBE_NODE] = {"nodes", {"v1"}, true, "labels"},
+    [KUBE_CRD] = {"customresourcedefinitions", {"v1"}, true, "annotations"},
 };
 
 const char *kube_kind_plural(enum kube_kind k)
@@ -44,6 +47,11 @@ bool kube_kind_has_version(enum kube_kind k, const char *version)
 		if (strcmp(version, kube_kind_version(k, i)) == 0)
 			return true;
 	return false;
+}
+
+const char *kube_kind_part(enum kube_kind k)
+{
+	return kinds[k].part;
 }
 
 bool kube_kind_is_optional(enum kube_kind k)

@@ -263,14 +263,20 @@ static size_t encoded_bytes(const char *value)
 	return value ? 3 * strlen(value) + 32 : 0;
 }
 
-static void append_selector(const struct reflector *r, char *path, size_t cap)
+static void append_value(char *path, size_t cap, const char *key, const char *value)
 {
 	size_t n = strlen(path);
 
-	if (!r->selector)
+	if (!value)
 		return;
-	snprintf(path + n, cap - n, "&labelSelector=");
-	append_encoded(path, cap, r->selector);
+	snprintf(path + n, cap - n, "&%s=", key);
+	append_encoded(path, cap, value);
+}
+
+static void append_selector(const struct reflector *r, char *path, size_t cap)
+{
+	append_value(path, cap, "labelSelector", r->selector);
+	append_value(path, cap, "fieldSelector", r->fields);
 }
 
 static void request(struct reflector *r, const char *path, uint64_t stall_ms, uint64_t now_ms)
@@ -301,7 +307,7 @@ static void begin_discovery(struct reflector *r, uint64_t now_ms)
 
 static void begin_list(struct reflector *r, uint64_t now_ms)
 {
-	size_t cap = 512 + encoded_bytes(r->continue_token) + encoded_bytes(r->selector);
+	size_t cap = 512 + encoded_bytes(r->continue_token) + encoded_bytes(r->selector) + encoded_bytes(r->fields);
 	char *path = malloc(cap);
 	int n;
 
@@ -315,8 +321,7 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 		append_selector(r, path, cap);
 		n = (int)strlen(path);
 		if (r->continue_token) {
-			snprintf(path + n, cap - (size_t)n, "&continue=");
-			append_encoded(path, cap, r->continue_token);
+			append_value(path, cap, "continue", r->continue_token);
 		}
 		free(r->continue_token);
 		r->continue_token = NULL;
@@ -333,7 +338,7 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 static void begin_watch(struct reflector *r, uint64_t now_ms)
 {
 	uint64_t timeout_s = random_between(r, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
-	size_t cap = 512 + encoded_bytes(r->resource_version) + encoded_bytes(r->selector);
+	size_t cap = 512 + encoded_bytes(r->resource_version) + encoded_bytes(r->selector) + encoded_bytes(r->fields);
 	char *path = malloc(cap);
 	int n;
 

@@ -82,6 +82,7 @@ struct reflector {
 	enum kube_kind kind;
 	const char *ns;	      /* NULL: all */
 	const char *selector; /* of labels, NULL: all */
+	const char *fields;   /* fieldSelector, NULL: all; set by who wants one, after reflector_init() */
 	struct store *store;
 	struct reflector_http http;
 

@@ -24,7 +24,9 @@
 	X(TCP_ROUTE, "gateway.networking.k8s.io", "TCPRoute", true) \
 	X(UDP_ROUTE, "gateway.networking.k8s.io", "UDPRoute", true) \
 	X(BACKEND_TLS_POLICY, "gateway.networking.k8s.io", "BackendTLSPolicy", true) \
-	X(LISTENER_SET, "gateway.networking.k8s.io", "ListenerSet", true)
+	X(LISTENER_SET, "gateway.networking.k8s.io", "ListenerSet", true) \
+	X(NODE, "", "Node", false) \
+	X(CRD, "apiextensions.k8s.io", "CustomResourceDefinition", false)
 
 enum kube_kind {
 #define X(name, group, kind, namespaced) KUBE_##name,
@@ -112,6 +114,8 @@ const char *kube_kind_version(enum kube_kind k, unsigned i);
 bool kube_kind_has_version(enum kube_kind k, const char *version);
 /* Weir serves the rest if the API server forbids to read this kind. */
 bool kube_kind_is_optional(enum kube_kind k);
+/* Of its objects of an API server only this part of the metadata is kept, beside names and versions; NULL: everything. */
+const char *kube_kind_part(enum kube_kind k);
 /* "gateway.networking.k8s.io/v1": as the object says of itself. */
 const char *kube_object_api_version(const struct kube_object *o);
 

@@ -165,6 +165,17 @@ static struct node map_begin(const struct node *map)
 	return m;
 }
 
+/* Whether a field is kept; part: kube_kind_part(). */
+static bool is_kept(const char *key, const char *of, const char *part)
+{
+	static const char *const top[] = {"apiVersion", "kind", "metadata", NULL};
+	static const char *const meta[] = {"name", "namespace", "uid", "resourceVersion", "creationTimestamp", NULL};
+
+	if (*of && strcmp(key, "managedFields") == 0)
+		return false;
+	return !part || is_one_of(key, *of ? meta : top) || (*of && strcmp(key, part) == 0);
+}
+
 /* The object's own copy: with the kind that the items of a LIST leave out, without what nobody reads. */
 static struct node *copy_object(const struct store *s, enum kube_kind kind, const struct node *object)
 {
@@ -190,11 +201,12 @@ static struct node *copy_object(const struct store *s, enum kube_kind kind, cons
 	if (meta && meta->kind == NODE_MAP) {
 		small = map_begin(meta);
 		for (size_t i = 0; i < meta->n; i++)
-			if (strcmp(meta->keys[i], "managedFields") != 0)
+			if (is_kept(meta->keys[i], "metadata", kube_kind_part(kind)))
 				map_add(&small, meta->keys[i], meta->items[i]);
 	}
 	for (size_t i = 0; i < object->n; i++)
-		map_add(&root, object->keys[i], small.items && object->items[i] == meta ? &small : object->items[i]);
+		if (is_kept(object->keys[i], "", kube_kind_part(kind)))
+			map_add(&root, object->keys[i], small.items && object->items[i] == meta ? &small : object->items[i]);
 	copy = node_copy(&root);
 	free(root.items);
 	free(small.items);

@@ -343,7 +343,8 @@ static size_t first_slice(const struct slice_index *x, const struct slice_ref *k
 
 struct endpoint_list {
 	struct weir_endpoint *ep;
-	size_t n, cap;
+	const struct node **hints; /* as many */
+	size_t n, cap, cap_hints;
 };
 
 /* A condition that is absent takes the fallback. */
@@ -375,6 +376,8 @@ static void add_slice(struct endpoint_list *list, const struct kube_object *slic
 		    !endpoint_address(endpoints->items[i], family_of(slice), &ep.addr))
 			continue;
 		list->ep = translate_grow(list->ep, list->n, &list->cap, sizeof(*list->ep));
+		list->hints = translate_grow(list->hints, list->n, &list->cap_hints, sizeof(*list->hints));
+		list->hints[list->n] = node_get(endpoints->items[i], "hints");
 		list->ep[list->n++] = ep;
 	}
 }
@@ -445,6 +448,7 @@ static void collect(const struct translation *t, const struct slice_index *x, co
 	key = (struct slice_ref){.ns = ns, .service = name};
 	for (size_t i = first_slice(x, &key); i < x->n && compare_services(&x->refs[i], &key) == 0; i++)
 		collect_slice(list, x->refs[i].o, text_of(port, "name", ""));
+	list->n = zones_filter(t, list->ep, list->hints, list->n);
 	sort_unique(list);
 	if (list->n > WEIR_ENDPOINTS_MAX)
 		list->n = WEIR_ENDPOINTS_MAX;
@@ -478,6 +482,7 @@ size_t endpoints_fill(struct translation *t, struct model *m)
 		changed += update_backend(m, &m->backends[i], &list);
 	}
 	free(list.ep);
+	free(list.hints);
 	free(x.refs);
 	return changed;
 }

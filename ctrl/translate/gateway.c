@@ -11,6 +11,8 @@
 #include "base/ip.h"
 #include "translate/translate_pvt.h"
 
+#define VERSION_ANNOTATION "gateway.networking.k8s.io/bundle-version" /* of the Gateway API's CRDs */
+
 /* ---- which Gateways are ours ---- */
 
 /* A GatewayClass of ours, or NULL. */
@@ -42,9 +44,20 @@ static bool is_supported_version(const char *v)
 	return strncmp(v, "v1.", 3) == 0 && v[3] >= '0' && v[3] <= '6' && (v[4] == '.' || v[4] == 0);
 }
 
+/* NULL: not known; "": its CRDs do not say. */
+static const char *api_version(const struct translation *t)
+{
+	const struct kube_object *crd = store_get(t->store, KUBE_CRD, "", "gatewayclasses.gateway.networking.k8s.io");
+	const char *version = crd ? node_str(node_get(node_path(crd->root, "metadata.annotations"), VERSION_ANNOTATION)) : NULL;
+
+	if (t->options->api_version || !crd)
+		return t->options->api_version;
+	return version ? version : "";
+}
+
 static void conclude_class(struct translation *t, const struct kube_object *o)
 {
-	const char *version = t->options->api_version;
+	const char *version = api_version(t);
 	struct model_status *s = verdict_add(t, o);
 
 	if (has_parameters(o))
@@ -55,6 +68,9 @@ static void conclude_class(struct translation *t, const struct kube_object *o)
 	if (version && is_supported_version(version)) {
 		verdict_condition(&s->conditions, "SupportedVersion", true, "SupportedVersion",
 				  "the cluster's version of the Gateway API is supported");
+	} else if (version && !*version) {
+		verdict_condition(&s->conditions, "SupportedVersion", false, "UnsupportedVersion",
+				  "the annotation " VERSION_ANNOTATION " of the CRDs was expected");
 	} else if (version) {
 		verdict_condition(&s->conditions, "SupportedVersion", false, "UnsupportedVersion",
 				  model_printf(t->m, "v1.0 to v1.6 of the Gateway API are supported, the cluster has %.60s", version));

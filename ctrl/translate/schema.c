@@ -212,15 +212,23 @@ static const struct field service[] = {
 	TOP, F("spec", OBJECT, .sub = service_spec), F("status", ANY), {0}};
 static const struct field endpoint_conditions[] = {
 	F("ready", BOOL), F("serving", BOOL), F("terminating", BOOL), {0}};
+static const struct field hint[] = {
+	F("name", STRING, REQUIRED), {0}};
+static const struct field endpoint_hints[] = {
+	F("forZones", OBJECTS, .sub = hint), F("forNodes", OBJECTS, .sub = hint), {0}};
 static const struct field endpoint[] = {
 	F("addresses", STRINGS, REQUIRED, .hi = 100), F("conditions", OBJECT, .sub = endpoint_conditions), F("hostname", ANY),
-	F("targetRef", ANY), F("deprecatedTopology", ANY), F("nodeName", ANY), F("zone", ANY), F("hints", ANY), {0}};
+	F("targetRef", ANY), F("deprecatedTopology", ANY), F("nodeName", ANY), F("zone", ANY),
+	F("hints", OBJECT, .sub = endpoint_hints), {0}};
 static const struct field endpoint_port[] = {
 	F("name", STRING), F("protocol", STRING), F("port", INT, PORT_RANGE), F("appProtocol", STRING), {0}};
 static const struct field endpoint_slice[] = {
 	TOP, F("addressType", STRING, REQUIRED), F("endpoints", OBJECTS, .sub = endpoint),
 	F("ports", OBJECTS, .sub = endpoint_port, .hi = 100), {0}};
 static const struct field namespace[] = {
+	TOP, F("spec", ANY), F("status", ANY), {0}};
+/* Node and CustomResourceDefinition: nothing is read but metadata. */
+static const struct field metadata_only[] = {
 	TOP, F("spec", ANY), F("status", ANY), {0}};
 
 /* clang-format on */
@@ -231,6 +239,7 @@ static const struct field *const schemas[KUBE_N_KINDS] = {
     [KUBE_SERVICE] = service, [KUBE_ENDPOINT_SLICE] = endpoint_slice, [KUBE_NAMESPACE] = namespace,
     [KUBE_GRPC_ROUTE] = grpc_route, [KUBE_TLS_ROUTE] = tls_route,     [KUBE_TCP_ROUTE] = stream_route,
     [KUBE_UDP_ROUTE] = stream_route, [KUBE_BACKEND_TLS_POLICY] = tls_policy, [KUBE_LISTENER_SET] = listener_set,
+    [KUBE_NODE] = metadata_only, [KUBE_CRD] = metadata_only,
 };
 
 /* What one check needs everywhere. */

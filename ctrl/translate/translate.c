@@ -200,10 +200,10 @@ static void replace_slice_problems(struct model *m, const struct model *now)
 	}
 }
 
-size_t translate_endpoints(const struct store *s, struct model *m)
+size_t translate_endpoints(const struct store *s, const struct translate_options *options, struct model *m)
 {
 	struct model now;
-	struct translation t = {.store = s, .m = &now};
+	struct translation t = {.store = s, .options = options, .m = &now};
 	size_t changed;
 
 	model_init(&now);

@@ -130,6 +130,12 @@ void endpoints_check_slices(struct translation *t);
 /* Sets the endpoints of the backends that m names. Returns how many changed. */
 size_t endpoints_fill(struct translation *t, struct model *m);
 
+/*
+ * zones.c: of the endpoints of one port, each with the hints of its slice (NULL:
+ * none), leaves those that this node is to use. Returns how many; order stays.
+ */
+size_t zones_filter(const struct translation *t, struct weir_endpoint *ep, const struct node **hints, size_t n);
+
 /* balance.c: what the annotations of a Service say, without problems; and the problems that those of all Services have. */
 void balance_read(struct translation *t, const struct kube_object *service, struct model_balance *out);
 void balance_check_services(struct translation *t);

@@ -561,6 +561,38 @@ static void selector_is_part_of_every_request(void **state)
 	rig_destroy(rig);
 }
 
+static void only_the_node_that_is_asked_for_and_only_its_labels_are_kept(void **state)
+{
+	static const char list[] =
+	    "{\"kind\":\"NodeList\",\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[{\"metadata\":{\"name\":\"n1\","
+	    "\"resourceVersion\":\"5\",\"labels\":{\"topology.kubernetes.io/zone\":\"z1\"},\"annotations\":{\"a\":\"b\"}},"
+	    "\"spec\":{\"podCIDR\":\"10.0.0.0/24\"}}]}";
+	static const char beat[] = "{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"n1\",\"resourceVersion\":\"11\","
+				   "\"labels\":{\"topology.kubernetes.io/zone\":\"z1\"},\"annotations\":{\"a\":\"c\"}}}";
+	struct rig *rig = rig_create(KUBE_NODE);
+	const struct kube_object *o;
+
+	rig->r.fields = "metadata.name=n1";
+	expect_request(rig, "/api/v1");
+	answer(rig, 200, "{\"resources\":[{\"name\":\"nodes\"}]}");
+	expect_request(rig, "/api/v1/nodes?limit=500&fieldSelector=metadata.name%3Dn1");
+	answer(rig, 200, list);
+	expect_request(rig, "/api/v1/nodes?watch=1");
+	assert_non_null(strstr(rig->path, "&resourceVersion=10&fieldSelector=metadata.name%3Dn1"));
+	assert_int_equal(reflector_take(&rig->r), BIT(NODE));
+	o = store_get(rig->store, KUBE_NODE, "", "n1");
+	assert_string_equal(node_str(node_get(node_path(o->root, "metadata.labels"), "topology.kubernetes.io/zone")), "z1");
+	assert_null(node_path(o->root, "metadata.annotations"));
+	assert_null(node_get(o->root, "spec"));
+	rig->call.on_headers(rig->call.ctx, 200);
+	give(rig, "{\"type\":\"MODIFIED\",\"object\":");
+	give(rig, beat);
+	give(rig, "}\n");
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_int_equal(reflector_take(&rig->r), 0); /* nothing that matters */
+	rig_destroy(rig);
+}
+
 /* What answers there are, in any order, at any time: it ends, and asks for one thing at a time. */
 static void random_answers_never_stop_it(void **state)
 {
@@ -617,6 +649,7 @@ int main(void)
 	    cmocka_unit_test(kind_that_vanishes_is_given_up_only_after_several_looks),
 	    cmocka_unit_test(namespace_is_part_of_the_path_and_of_the_sweep),
 	    cmocka_unit_test(selector_is_part_of_every_request),
+	    cmocka_unit_test(only_the_node_that_is_asked_for_and_only_its_labels_are_kept),
 	    cmocka_unit_test(random_answers_never_stop_it),
 	};
 
