@@ -148,6 +148,7 @@ void translate(const struct store *s, const struct translate_options *options, s
 			check_kind(&t, (enum kube_kind)k);
 	/* problems of EndpointSlices stay together at the end: see replace_slice_problems() */
 	ingress_translate(&t);
+	ingress_check(&t);
 	gateway_translate(&t);
 	httproute_translate(&t);
 	other_routes_translate(&t);

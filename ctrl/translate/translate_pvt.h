@@ -174,6 +174,13 @@ void timeouts_read(struct translation *t, const struct kube_object *o, struct we
 
 /* ingress.c, gateway.c, httproute.c */
 void ingress_translate(struct translation *t);
+#define INGRESS_DEFAULT_CLASS "ingressclass.kubernetes.io/is-default-class"
+/* The class that an Ingress without one gets: of several defaults the youngest, then by name, as at admission. NULL: none. */
+const struct kube_object *ingress_default_class(const struct translation *t);
+bool ingress_is_default_class(const struct translation *t, const struct kube_object *class);
+bool ingress_is_our_class(const struct translation *t, const struct kube_object *class);
+/* ingress_check.c: once all Ingresses are read: what they do to each other */
+void ingress_check(struct translation *t);
 void gateway_translate(struct translation *t);
 /* Once the routes are attached: what the Gateways are told. */
 void gateway_conclude(struct translation *t);
