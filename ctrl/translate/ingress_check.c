@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What nobody would notice of Ingresses that are right each by itself: a host
- * and path that an older one has, and several default IngressClasses.
+ * and path that an older one has, and IngressClasses that mean more than is carried.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,10 +110,20 @@ static void check_places(struct translation *t)
 	free(p.slots);
 }
 
-/* ---- default classes ---- */
+/* ---- classes ---- */
 
-/* Only where one of them is ours: else it is not our matter. */
-static void check_defaults(struct translation *t)
+static void check_parameters(struct translation *t, const struct kube_object *class)
+{
+	struct cursor root = cursor_root(class);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor params = cursor_get(&spec, "parameters");
+
+	if (params.n && is_usable(t, class) && ingress_is_our_class(t, class))
+		report(t, class, &params, false, "UnsupportedField", "ignored: Weir takes no parameters from an IngressClass");
+}
+
+/* Several defaults are named only where one of them is ours: else it is not our matter. */
+static void check_classes(struct translation *t)
 {
 	size_t n;
 	const struct kube_object *const *list = store_list(t->store, KUBE_INGRESS_CLASS, &n);
@@ -125,6 +135,7 @@ static void check_defaults(struct translation *t)
 		struct cursor annotations = cursor_get(&metadata, "annotations");
 		struct cursor at = cursor_get(&annotations, INGRESS_DEFAULT_CLASS);
 
+		check_parameters(t, list[i]);
 		if (list[i] != chosen && ingress_is_default_class(t, list[i]) &&
 		    (ingress_is_our_class(t, list[i]) || ingress_is_our_class(t, chosen)))
 			report(t, list[i], &at, false, "SeveralDefaultClasses",
@@ -135,6 +146,6 @@ static void check_defaults(struct translation *t)
 
 void ingress_check(struct translation *t)
 {
-	check_defaults(t);
+	check_classes(t);
 	check_places(t);
 }
