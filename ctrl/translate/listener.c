@@ -14,6 +14,11 @@
 
 /* ---- one listener ---- */
 
+static bool is_http(const struct section *s)
+{
+	return strcmp(s->protocol, "HTTP") == 0;
+}
+
 static void unresolved(struct section *s, const char *reason, const char *text)
 {
 	if (!s->unresolved) {
@@ -27,20 +32,22 @@ static void read_kinds(struct translation *t, const struct gateway *g, const str
 {
 	struct cursor kinds = cursor_get(allowed, "kinds");
 
-	s->takes_http_routes = cursor_count(&kinds) == 0;
+	s->takes_http_routes = is_http(s) && cursor_count(&kinds) == 0;
 	for (size_t i = 0; i < cursor_count(&kinds); i++) {
 		struct cursor k = cursor_at(&kinds, i);
 		struct cursor group = cursor_get(&k, "group");
 		struct cursor kind = cursor_get(&k, "kind");
 
-		if (strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
+		if (is_http(s) && strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
 		    strcmp(cursor_str(&kind, ""), "HTTPRoute") == 0) {
 			s->takes_http_routes = true;
 			continue;
 		}
-		report(t, g->o, &k, false, "InvalidRouteKinds", "HTTPRoute was expected: no other kind can be attached");
+		report(t, g->o, &k, false, "InvalidRouteKinds", "%s was expected: no other kind can be attached",
+		       is_http(s) ? "HTTPRoute" : "none");
 		unresolved(s, "InvalidRouteKinds",
-			   model_printf(t->m, "allowedRoutes.kinds[%zu]: HTTPRoute of " GATEWAY_GROUP " was expected, not %.60s of %.100s", i,
+			   model_printf(t->m, "allowedRoutes.kinds[%zu]: %s was expected, not %.60s of %.100s", i,
+					is_http(s) ? "HTTPRoute of " GATEWAY_GROUP : "none, since Weir does not carry the protocol yet,",
 					cursor_str(&kind, ""), cursor_str(&group, GATEWAY_GROUP)));
 	}
 }
@@ -127,11 +134,6 @@ bool namespaces_are_right(struct translation *t, const struct kube_object *o, co
 	return strcmp(cursor_str(&from, ""), "Selector") != 0 || check_selector(t, o, namespaces);
 }
 
-static bool is_http(const struct section *s)
-{
-	return strcmp(s->protocol, "HTTP") == 0;
-}
-
 static bool has_tls(const struct section *s)
 {
 	return strcmp(s->protocol, "HTTPS") == 0 || strcmp(s->protocol, "TLS") == 0;
@@ -162,6 +164,7 @@ static void check_section(struct translation *t, const struct gateway *g, const 
 		report_protocol(t, g, &protocol);
 		t->findings->is_reference = true;
 		check_certificates(t, g, &tls, s);
+		read_kinds(t, g, &allowed, s);
 		return;
 	}
 	if (*s->host && !names_is_host(s->host))
