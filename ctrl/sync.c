@@ -207,7 +207,7 @@ void sync_run(struct sync *s, uint64_t changed)
 	if (changed == 0)
 		return;
 	if (changed == 1ull << KUBE_ENDPOINT_SLICE) {
-		if (translate_endpoints(s->store, &s->model) > 0)
+		if (translate_endpoints(s->store, &s->options, &s->model) > 0)
 			send_endpoints(s);
 		log_problems(s);
 		return;

@@ -36,6 +36,11 @@ bool kube_kind_is_namespaced(enum kube_kind k)
 	return store_kinds[k].is_namespaced;
 }
 
+const char *kube_object_api_version(const struct kube_object *o)
+{
+	return node_str(node_get(o->root, "apiVersion"));
+}
+
 void *store_must(void *p)
 {
 	if (!p) {
@@ -197,9 +202,7 @@ static enum kube_kind find_kind(const struct subject *s, const char *api_version
 			"ignored: Weir does not read %.100s of %.100s", s->kind, api_version);
 		return KUBE_N_KINDS;
 	}
-	/* The Gateway API's v1beta1 has the same schema, and ReferenceGrant stayed there for long. */
-	if (strcmp(version, "v1") == 0 ||
-	    (strcmp(version, "v1beta1") == 0 && strcmp(store_kinds[k].group, "gateway.networking.k8s.io") == 0))
+	if (kube_kind_has_version((enum kube_kind)k, version))
 		return (enum kube_kind)k;
 	at = node_get(s->root, "apiVersion");
 	store_problem_add(s, at->line, at->column, true, "apiVersion", "UnsupportedVersion", "%s%sv1 was expected",

@@ -62,6 +62,7 @@ struct store {
 	size_t n_files, cap_files;
 	struct index *index;
 	struct api_kind api[KUBE_N_KINDS];
+	const char *versions[KUBE_N_KINDS]; /* of the API server's objects, NULL: the best */
 	struct refusal **refusals;
 	size_t n_refusals, cap_refusals;
 };

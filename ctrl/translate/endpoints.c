@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/hash.h"
 #include "base/ip.h"
@@ -24,8 +25,8 @@ static const char *text_of(const struct node *map, const char *key, const char *
 	return s ? s : fallback;
 }
 
-/* The TCP port of a Service by number, or by name where number is 0; NULL if it has none such. */
-static const struct node *find_port(const struct kube_object *service, int64_t number, const char *name)
+/* The port of a Service for a protocol by number, or by name where number is 0; NULL if it has none such. */
+static const struct node *find_port(const struct kube_object *service, const char *protocol, int64_t number, const char *name)
 {
 	const struct node *ports = node_path(service->root, "spec.ports");
 
@@ -33,7 +34,7 @@ static const struct node *find_port(const struct kube_object *service, int64_t n
 		const struct node *p = ports->items[i];
 		int64_t v = 0;
 
-		if (strcmp(text_of(p, "protocol", "TCP"), "TCP") != 0)
+		if (strcmp(text_of(p, "protocol", "TCP"), protocol) != 0)
 			continue;
 		node_int(node_get(p, "port"), 1, 65535, &v);
 		if (number ? v == number : strcmp(text_of(p, "name", ""), name) == 0)
@@ -85,17 +86,45 @@ static int32_t backend_get(struct translation *t, const struct kube_object *serv
 	return (int32_t)*slot - 1;
 }
 
-static bool speaks_http1(const char *app_protocol)
+static bool is_one_of(const char *s, const char *const *list)
 {
-	return !*app_protocol || strcmp(app_protocol, "http") == 0 || strcmp(app_protocol, "kubernetes.io/ws") == 0;
+	while (*list && strcasecmp(s, *list) != 0)
+		list++;
+	return *list != NULL;
+}
+
+/*
+ * Whether a port is spoken to, by its appProtocol, which is free text beside
+ * the names of KEP-3726. To a route (Gateway API) all is wrong that is not
+ * HTTP/1.1. An Ingress has no such rule, and the field is often wrong: only
+ * what says that it is over TLS is not spoken to in plain text.
+ */
+static bool check_app_protocol(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
+			       const char *service, const char *app_protocol)
+{
+	static const char *const http1[] = {"", "http", "http-alt", "kubernetes.io/ws", NULL};
+	static const char *const tls[] = {"https", "tls", "wss", "grpcs", "kubernetes.io/wss", NULL};
+
+	if (is_one_of(app_protocol, http1) || (o->kind != KUBE_HTTP_ROUTE && o->kind != KUBE_INGRESS))
+		return true;
+	if (o->kind == KUBE_HTTP_ROUTE || is_one_of(app_protocol, tls)) {
+		report(t, o, at, true, "UnsupportedAppProtocol",
+		       "a Service for HTTP/1.1 was expected: the appProtocol of %s/%s is %.100s, and nothing is sent to it", ns, service,
+		       app_protocol);
+		return false;
+	}
+	report(t, o, at, false, "UnsupportedAppProtocol", "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns,
+	       service, app_protocol);
+	return true;
 }
 
 int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
 		     const char *service, uint16_t port, const char *port_name)
 {
 	const struct kube_object *s = store_get(t->store, KUBE_SERVICE, ns, service);
+	const struct kube_object *policy;
+	const char *protocol = o->kind == KUBE_UDP_ROUTE ? "UDP" : "TCP";
 	const struct node *found;
-	const char *app_protocol;
 	char name[160];
 	int64_t number = 0;
 
@@ -110,22 +139,26 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 		       service);
 		return -1;
 	}
-	found = find_port(s, port, port_name);
+	found = find_port(s, protocol, port, port_name);
 	if (!found) {
 		if (port)
 			report(t, o, at, true, "PortNotFound",
-			       "a TCP port of Service %s/%s was expected: it has no port %u", ns, service, port);
+			       "a %s port of Service %s/%s was expected: it has no port %u", protocol, ns, service, port);
 		else
 			report(t, o, at, true, "PortNotFound",
-			       "a TCP port of Service %s/%s was expected: it has none named %.100s", ns, service,
-			       port_name);
+			       "a %s port of Service %s/%s was expected: it has none named %.100s", protocol, ns,
+			       service, port_name);
 		return -1;
 	}
-	app_protocol = text_of(found, "appProtocol", "");
-	if (!speaks_http1(app_protocol))
-		report(t, o, at, false, "UnsupportedAppProtocol",
-		       "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns, service,
-		       app_protocol);
+	policy = policy_find(t, o, ns, service, text_of(found, "name", ""));
+	if (policy) {
+		report(t, o, at, true, "BackendTLSNotSupported",
+		       "a Service without BackendTLSPolicy was expected: %s asks for TLS to %s/%s, which Weir does not speak to "
+		       "backends yet; nothing is sent to it", policy->name, ns, service);
+		return -1;
+	}
+	if (!check_app_protocol(t, o, at, ns, service, text_of(found, "appProtocol", "")))
+		return -1;
 	if (t->is_trial)
 		return 0;
 	node_int(node_get(found, "port"), 1, 65535, &number);
@@ -310,7 +343,8 @@ static size_t first_slice(const struct slice_index *x, const struct slice_ref *k
 
 struct endpoint_list {
 	struct weir_endpoint *ep;
-	size_t n, cap;
+	const struct node **hints; /* as many */
+	size_t n, cap, cap_hints;
 };
 
 /* A condition that is absent takes the fallback. */
@@ -342,6 +376,8 @@ static void add_slice(struct endpoint_list *list, const struct kube_object *slic
 		    !endpoint_address(endpoints->items[i], family_of(slice), &ep.addr))
 			continue;
 		list->ep = translate_grow(list->ep, list->n, &list->cap, sizeof(*list->ep));
+		list->hints = translate_grow(list->hints, list->n, &list->cap_hints, sizeof(*list->hints));
+		list->hints[list->n] = node_get(endpoints->items[i], "hints");
 		list->ep[list->n++] = ep;
 	}
 }
@@ -406,12 +442,13 @@ static void collect(const struct translation *t, const struct slice_index *x, co
 	snprintf(ns, sizeof(ns), "%.*s", (int)(slash - backend), backend);
 	snprintf(name, sizeof(name), "%.*s", (int)(colon - slash - 1), slash + 1);
 	service = store_get(t->store, KUBE_SERVICE, ns, name);
-	port = service && is_usable(t, service) ? find_port(service, atoi(colon + 1), "") : NULL;
+	port = service && is_usable(t, service) ? find_port(service, "TCP", atoi(colon + 1), "") : NULL;
 	if (!port)
 		return;
 	key = (struct slice_ref){.ns = ns, .service = name};
 	for (size_t i = first_slice(x, &key); i < x->n && compare_services(&x->refs[i], &key) == 0; i++)
 		collect_slice(list, x->refs[i].o, text_of(port, "name", ""));
+	list->n = zones_filter(t, list->ep, list->hints, list->n);
 	sort_unique(list);
 	if (list->n > WEIR_ENDPOINTS_MAX)
 		list->n = WEIR_ENDPOINTS_MAX;
@@ -445,6 +482,7 @@ size_t endpoints_fill(struct translation *t, struct model *m)
 		changed += update_backend(m, &m->backends[i], &list);
 	}
 	free(list.ep);
+	free(list.hints);
 	free(x.refs);
 	return changed;
 }

@@ -11,7 +11,6 @@
 #include "translate/translate_pvt.h"
 
 #define CLASS_ANNOTATION "kubernetes.io/ingress.class"
-#define DEFAULT_CLASS_ANNOTATION "ingressclass.kubernetes.io/is-default-class"
 
 /* A host that has an explicit prefix "/", which no default backend may get before. */
 struct root_path {
@@ -35,26 +34,27 @@ struct ingresses {
 
 /* ---- classes ---- */
 
-static bool is_our_class(const struct translation *t, const struct kube_object *class)
+bool ingress_is_our_class(const struct translation *t, const struct kube_object *class)
 {
 	return strcmp(node_str(node_path(class->root, "spec.controller")), t->options->controller_name) == 0;
 }
 
-/* The class that an Ingress without one gets: of several defaults the youngest, then by name, as at admission. */
-static const struct kube_object *default_class(const struct translation *t)
+bool ingress_is_default_class(const struct translation *t, const struct kube_object *class)
+{
+	const char *v = node_str(node_get(node_path(class->root, "metadata.annotations"), INGRESS_DEFAULT_CLASS));
+
+	return v && strcmp(v, "true") == 0 && is_usable(t, class);
+}
+
+const struct kube_object *ingress_default_class(const struct translation *t)
 {
 	size_t n;
 	const struct kube_object *const *list = store_list(t->store, KUBE_INGRESS_CLASS, &n);
 	const struct kube_object *found = NULL;
 
-	for (size_t i = 0; i < n; i++) {
-		const char *v =
-		    node_str(node_get(node_path(list[i]->root, "metadata.annotations"), DEFAULT_CLASS_ANNOTATION));
-
-		if (v && strcmp(v, "true") == 0 && is_usable(t, list[i]) &&
-		    (!found || list[i]->created_s > found->created_s))
+	for (size_t i = 0; i < n; i++)
+		if (ingress_is_default_class(t, list[i]) && (!found || list[i]->created_s > found->created_s))
 			found = list[i];
-	}
 	return found;
 }
 
@@ -65,7 +65,7 @@ static bool is_ours(struct translation *t, const struct kube_object *o)
 	struct cursor at = cursor_get(&spec, "ingressClassName");
 	const char *annotation = node_str(node_get(node_path(o->root, "metadata.annotations"), CLASS_ANNOTATION));
 	const char *name = cursor_str(&at, annotation);
-	const struct kube_object *class = name ? store_get(t->store, KUBE_INGRESS_CLASS, "", name) : default_class(t);
+	const struct kube_object *class = name ? store_get(t->store, KUBE_INGRESS_CLASS, "", name) : ingress_default_class(t);
 
 	if (!name && !class) {
 		name = t->options->ingress_class;
@@ -74,7 +74,7 @@ static bool is_ours(struct translation *t, const struct kube_object *o)
 		class = store_get(t->store, KUBE_INGRESS_CLASS, "", name);
 	}
 	if (class && is_usable(t, class))
-		return is_our_class(t, class);
+		return ingress_is_our_class(t, class);
 	if (name && t->options->ingress_class && strcmp(name, t->options->ingress_class) == 0)
 		return true;
 	if (at.n) /* by annotation it may be a class of somebody who has no object for it */

@@ -157,9 +157,10 @@ struct model_status {
 	const char *const *features;
 	size_t n_addrs; /* Gateway, Ingress */
 	const struct weir_ip *addrs;
-	size_t n_sections; /* Gateway */
+	size_t n_sections; /* Gateway, ListenerSet */
 	struct model_section *sections;
-	size_t n_parents; /* HTTPRoute */
+	uint32_t n_attached_sets; /* Gateway */
+	size_t n_parents; /* routes; of a BackendTLSPolicy the ancestors */
 	struct model_parent *parents;
 };
 

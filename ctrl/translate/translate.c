@@ -133,6 +133,8 @@ static void translation_fini(struct translation *t)
 {
 	free(t->bad);
 	free(t->gateways);
+	free(t->sets);
+	free(t->referrers);
 	free(t->sections);
 	free(t->backend_slots);
 }
@@ -146,9 +148,12 @@ void translate(const struct store *s, const struct translate_options *options, s
 			check_kind(&t, (enum kube_kind)k);
 	/* problems of EndpointSlices stay together at the end: see replace_slice_problems() */
 	ingress_translate(&t);
+	ingress_check(&t);
 	gateway_translate(&t);
 	httproute_translate(&t);
+	other_routes_translate(&t);
 	gateway_conclude(&t);
+	policies_conclude(&t);
 	balance_check_services(&t);
 	check_kind(&t, KUBE_ENDPOINT_SLICE);
 	endpoints_check_slices(&t);
@@ -196,10 +201,10 @@ static void replace_slice_problems(struct model *m, const struct model *now)
 	}
 }
 
-size_t translate_endpoints(const struct store *s, struct model *m)
+size_t translate_endpoints(const struct store *s, const struct translate_options *options, struct model *m)
 {
 	struct model now;
-	struct translation t = {.store = s, .m = &now};
+	struct translation t = {.store = s, .options = options, .m = &now};
 	size_t changed;
 
 	model_init(&now);

@@ -34,11 +34,13 @@ struct findings {
 	const char *value_reason, *value_text; /* NULL: all else is */
 };
 
-/* A Gateway of ours. */
+/* A Gateway of ours, or a ListenerSet of one. */
 struct gateway {
 	const struct kube_object *o;
 	const struct kube_object *class;
-	size_t first, count; /* in translation.sections */
+	const struct gateway *parent; /* of a ListenerSet; NULL: it is a Gateway */
+	size_t first, count; /* in translation.sections: its own, those of its ListenerSets follow */
+	struct weir_timeouts timeouts;
 	/* why it is not accepted, or not programmed, in the API's terms; NULL: it is */
 	const char *refusal, *refusal_text;
 	const char *lack, *lack_text;
@@ -71,6 +73,13 @@ struct bad_object {
 	size_t problem; /* the first of its problems in the model */
 };
 
+/* An object that refers to a Service that a BackendTLSPolicy names. */
+struct policy_referrer {
+	const struct kube_object *policy, *o;
+};
+
+#define POLICY_ANCESTORS_MAX 16u
+
 struct translation {
 	const struct store *store;
 	const struct translate_options *options;
@@ -81,6 +90,10 @@ struct translation {
 	bool is_trial;		   /* what is read is served nowhere: it is looked at for its status alone */
 	struct gateway *gateways; /* by (namespace, name) */
 	size_t n_gateways, cap_gateways;
+	struct gateway *sets; /* ListenerSets of these, by (namespace, name) */
+	size_t n_sets, cap_sets;
+	struct policy_referrer *referrers;
+	size_t n_referrers, cap_referrers;
 	struct section *sections;
 	size_t n_sections, cap_sections;
 	uint32_t *backend_slots; /* open addressing by name: index + 1 */
@@ -117,6 +130,12 @@ void endpoints_check_slices(struct translation *t);
 /* Sets the endpoints of the backends that m names. Returns how many changed. */
 size_t endpoints_fill(struct translation *t, struct model *m);
 
+/*
+ * zones.c: of the endpoints of one port, each with the hints of its slice (NULL:
+ * none), leaves those that this node is to use. Returns how many; order stays.
+ */
+size_t zones_filter(const struct translation *t, struct weir_endpoint *ep, const struct node **hints, size_t n);
+
 /* balance.c: what the annotations of a Service say, without problems; and the problems that those of all Services have. */
 void balance_read(struct translation *t, const struct kube_object *service, struct model_balance *out);
 void balance_check_services(struct translation *t);
@@ -128,6 +147,8 @@ struct model_status *verdict_add(struct translation *t, const struct kube_object
 /* Of is_true, reason stands for itself; else it is why not. message is kept, not copied. */
 void verdict_condition(struct model_conditions *c, const char *type, bool is_true, const char *reason,
 		       const char *message);
+/* ResolvedRefs, out of what was found. */
+void verdict_references(struct model_conditions *c, const struct findings *found);
 /* The features of the dataplane by their names in the conformance tests, sorted. */
 const char *const *verdict_features(struct translation *t, size_t *n);
 
@@ -153,20 +174,66 @@ void timeouts_read(struct translation *t, const struct kube_object *o, struct we
 
 /* ingress.c, gateway.c, httproute.c */
 void ingress_translate(struct translation *t);
+#define INGRESS_DEFAULT_CLASS "ingressclass.kubernetes.io/is-default-class"
+/* The class that an Ingress without one gets: of several defaults the youngest, then by name, as at admission. NULL: none. */
+const struct kube_object *ingress_default_class(const struct translation *t);
+bool ingress_is_default_class(const struct translation *t, const struct kube_object *class);
+bool ingress_is_our_class(const struct translation *t, const struct kube_object *class);
+/* ingress_check.c: once all Ingresses are read: what they do to each other */
+void ingress_check(struct translation *t);
 void gateway_translate(struct translation *t);
 /* Once the routes are attached: what the Gateways are told. */
 void gateway_conclude(struct translation *t);
 /* listener.c: reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list);
+/* The same for a ListenerSet, whose listeners give way to those of its Gateway that were read before. */
+void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list);
+/* allowedRoutes.namespaces or allowedListeners.namespaces; false after a problem. */
+bool namespaces_are_right(struct translation *t, const struct kube_object *o, const struct cursor *namespaces);
 /* What a listener of g is told. */
 void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
 		       struct model_section *out);
 
 const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name);
+/* Of a list by (namespace, name). */
+const struct gateway *gateway_search(const struct gateway *list, size_t n, const char *ns, const char *name);
+/* One listener of the model for each address of g, of a listener that is served. */
+void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts);
+/* Whether such a field (NULL: absent) of an object in own_ns admits another namespace; fallback: where it says nothing. */
+bool namespaces_admit(const struct translation *t, const struct node *namespaces, const char *fallback, const char *own_ns,
+		      const char *ns);
+
+/*
+ * listenerset.c: finds the sets of our Gateways; reads those of one, right after
+ * its own listeners; what they are told.
+ */
+void listenersets_collect(struct translation *t);
+void listenersets_read(struct translation *t, const struct gateway *g);
+void listenersets_conclude(struct translation *t);
+bool listenerset_is_accepted(const struct translation *t, const struct gateway *set);
+const struct gateway *listenerset_find(const struct translation *t, const char *ns, const char *name);
 /* Whether a listener admits routes of a namespace. */
 bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns);
 /* What both host names cover, or NULL. "" is any. */
 const char *host_intersection(const char *listener, const char *route);
 void httproute_translate(struct translation *t);
+
+/* parents.c: the Gateway of ours, or the ListenerSet of one, that a parentRef names; NULL: none. ref need not be right. */
+const struct gateway *parent_find(const struct translation *t, const struct kube_object *o, const struct cursor *ref);
+/* Says of a parentRef for which there is none, if it should be said, why not. */
+void parent_report(struct translation *t, const struct kube_object *o, const struct cursor *ref);
+/* The parentRef as it is written, for a status. */
+void parent_fill(struct translation *t, const struct cursor *ref, struct model_parent *out);
+/* Whether a parentRef means this listener of what it names. */
+bool parent_names(const struct cursor *ref, const struct section *s);
+
+/* policy.c: what policies are told, once all that refers to backends is read */
+void policies_conclude(struct translation *t);
+/* A policy that asks for TLS to a port (by name) of a Service, to which o refers; NULL: none does. */
+const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
+				      const char *port);
+
+/* other_routes.c: the kinds of routes that are not carried are told so */
+void other_routes_translate(struct translation *t);
 
 #endif

@@ -52,6 +52,11 @@ KINDS = [
     (GATEWAY, "v1", "gateways", "Gateway", True),
     (GATEWAY, "v1", "httproutes", "HTTPRoute", True),
     (GATEWAY, "v1beta1", "referencegrants", "ReferenceGrant", True),
+    (GATEWAY, "v1", "listenersets", "ListenerSet", True),
+    (GATEWAY, "v1", "grpcroutes", "GRPCRoute", True),
+    (GATEWAY, "v1alpha3", "tlsroutes", "TLSRoute", True),
+    (GATEWAY, "v1alpha2", "tcproutes", "TCPRoute", True),
+    (GATEWAY, "v1", "backendtlspolicies", "BackendTLSPolicy", True),
 ]
 BY_KIND = {k[3]: k for k in KINDS}
 

@@ -111,16 +111,16 @@ static void endpoints_alone_follow_their_slices(void **state)
 	load(s, "r", INGRESS SERVICE, "a", "a");
 	translate_to(&m, s);
 	assert_int_equal(m.backends[0].n_endpoints, 0);
-	assert_int_equal(translate_endpoints(s, &m), 0);
+	assert_int_equal(translate_endpoints(s, &ours, &m), 0);
 	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.2");
-	assert_int_equal(translate_endpoints(s, &m), 1);
+	assert_int_equal(translate_endpoints(s, &ours, &m), 1);
 	assert_int_equal(m.backends[0].n_endpoints, 2);
-	assert_int_equal(translate_endpoints(s, &m), 0);
+	assert_int_equal(translate_endpoints(s, &ours, &m), 0);
 	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.1"); /* twins are one */
-	assert_int_equal(translate_endpoints(s, &m), 1);
+	assert_int_equal(translate_endpoints(s, &ours, &m), 1);
 	assert_int_equal(m.backends[0].n_endpoints, 1);
 	store_forget_file(s, "e");
-	assert_int_equal(translate_endpoints(s, &m), 1);
+	assert_int_equal(translate_endpoints(s, &ours, &m), 1);
 	assert_int_equal(m.backends[0].n_endpoints, 0);
 	model_fini(&m);
 	store_destroy(s);
@@ -137,14 +137,14 @@ static void bad_slice_is_named_as_long_as_it_is_bad(void **state)
 	assert_int_equal(m.n_problems, 1);
 	for (unsigned i = 0; i < 3; i++) {
 		load(s, "e", SLICE SLICE, "1", "127.0.0.1", "2", "10.0.0.2");
-		translate_endpoints(s, &m);
+		translate_endpoints(s, &ours, &m);
 		assert_int_equal(m.n_problems, 2);
 		assert_string_equal(m.problems[0].reason, "InvalidHostname");
 		assert_string_equal(m.problems[1].reason, "InvalidAddress");
 		assert_int_equal(m.backends[0].n_endpoints, 1);
 	}
 	load(s, "e", SLICE, "1", "10.0.0.1");
-	translate_endpoints(s, &m);
+	translate_endpoints(s, &ours, &m);
 	assert_int_equal(m.n_problems, 1);
 	model_fini(&m);
 	store_destroy(s);
