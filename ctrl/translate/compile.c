@@ -290,6 +290,7 @@ static int add_backends(struct compiler *c)
 {
 	struct model *m = c->m;
 	uint32_t *order = calloc(m->n_backends + 1, sizeof(*order));
+	uint32_t n = 0;
 	int rc = 0;
 
 	c->backend_order = calloc(m->n_backends + 1, sizeof(*c->backend_order));
@@ -298,9 +299,10 @@ static int add_backends(struct compiler *c)
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < m->n_backends; i++)
-		order[i] = i;
-	qsort_r(order, m->n_backends, sizeof(*order), by_id, m);
-	for (uint32_t i = 0; i < m->n_backends && !c->no_memory; i++) {
+		if (m->backends[i].name)
+			order[n++] = i;
+	qsort_r(order, n, sizeof(*order), by_id, m);
+	for (uint32_t i = 0; i < n && !c->no_memory; i++) {
 		const struct model_backend *b = &m->backends[order[i]];
 		struct weir_backend *out = push(c, WEIR_SECT_BACKENDS);
 

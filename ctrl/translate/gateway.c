@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/ip.h"
-#include "translate/translate_pvt.h"
+#include "translate/translator_pvt.h"
 
 /* ---- which Gateways are ours ---- */
 
@@ -387,7 +387,7 @@ static void conclude_conditions(struct translation *t, const struct gateway *g, 
 		verdict_condition(c, "Programmed", true, "Programmed", "the Gateway is served");
 }
 
-static void conclude_gateway(struct translation *t, const struct gateway *g)
+void gateway_conclude(struct translation *t, const struct gateway *g)
 {
 	struct model_status *s = verdict_add(t, g->o);
 	bool has_own = g->n_addrs && !ip_is_any(&g->addrs[0]);
@@ -404,17 +404,12 @@ static void conclude_gateway(struct translation *t, const struct gateway *g)
 		listener_conclude(t, g, &t->sections[g->first + i], &s->sections[s->n_sections++]);
 }
 
-void gateway_conclude(struct translation *t)
-{
-	for (size_t i = 0; i < t->n_gateways; i++)
-		conclude_gateway(t, &t->gateways[i]);
-}
-
-const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name)
+const struct gateway *gateway_find(struct translation *t, const char *ns, const char *name)
 {
 	size_t lo = 0;
 	size_t hi = t->n_gateways;
 
+	depend_on(t, KEY_GATEWAY, ns, name);
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 		int d = strcmp(t->gateways[mid].o->ns, ns);

@@ -62,35 +62,32 @@ struct section {
 	const char *unresolved, *unresolved_text;
 	bool is_conflicted; /* refusal says with what */
 	uint32_t n_routes;  /* attached and accepted */
-	const struct kube_object *counted; /* the last of them */
 };
 
-/* An object that the schema refused. */
-struct bad_object {
-	const struct kube_object *o;
-	size_t problem; /* the first of its problems in the model */
-};
+struct translator;
+struct unit;
 
+/* What a unit (units.h) is read with. */
 struct translation {
 	const struct store *store;
 	const struct translate_options *options;
-	struct model *m;
-	struct bad_object *bad; /* sorted by the object's address */
-	size_t n_bad, cap_bad;
+	struct translator *translator;
+	struct unit *unit;	   /* that is read now */
+	struct model *m;	   /* what it gives goes there; listeners are counted among those of the Gateways */
 	struct findings *findings; /* of what is read now; NULL: nobody asks */
 	bool is_trial;		   /* what is read is served nowhere: it is looked at for its status alone */
 	struct gateway *gateways; /* by (namespace, name) */
 	size_t n_gateways, cap_gateways;
 	struct section *sections;
 	size_t n_sections, cap_sections;
-	uint32_t *backend_slots; /* open addressing by name: index + 1 */
-	size_t n_backend_slots;
 	const struct kube_object *reported; /* the object of the last problem, and how many it has */
 	size_t n_reported;
 };
 
 /* Room for one more in an array that doubles. Ends the process when there is no memory. */
 void *translate_grow(void *p, size_t n, size_t *cap, size_t size);
+/* The same for what malloc() and the like have given. */
+void *translate_must(void *p);
 
 /* report.c: adds a problem. at says field, line and column; where it is absent, those of what should hold it. */
 void report(struct translation *t, const struct kube_object *o, const struct cursor *at, bool is_fatal,
@@ -113,13 +110,19 @@ const char *model_path(struct translation *t, uint8_t kind, const char *path);
 /* endpoints.c. A port of 0 means the one named port_name. The backend's index, or -1 after a problem at `at`. */
 int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
 		     const char *service, uint16_t port, const char *port_name);
-void endpoints_check_slices(struct translation *t);
-/* Sets the endpoints of the backends that m names. Returns how many changed. */
-size_t endpoints_fill(struct translation *t, struct model *m);
+void endpoints_check_slice(struct translation *t, const struct kube_object *slice);
+/* The Service whose endpoints a slice has, NULL if they cannot be used. */
+const char *endpoints_service(const struct kube_object *slice);
+/* Those of a port of a Service out of its slices, sorted, in the memory of t->m. */
+struct weir_endpoint *endpoints_collect(struct translation *t, const struct kube_object *service, uint16_t port,
+					const struct kube_object *const *slices, size_t n_slices, size_t *n);
 
-/* balance.c: what the annotations of a Service say, without problems; and the problems that those of all Services have. */
+/* backends.c: the unit that is read now has this backend. Returns its index in the backends of the whole. */
+uint32_t backend_use(struct translation *t, const char *ns, const char *service, uint16_t port);
+
+/* balance.c: what the annotations of a Service say, without problems; and the problems that they have. */
 void balance_read(struct translation *t, const struct kube_object *service, struct model_balance *out);
-void balance_check_services(struct translation *t);
+void balance_check(struct translation *t, const struct kube_object *service);
 
 /* verdict.c: what objects are told of themselves */
 void findings_add(struct translation *t, bool is_fatal, const char *reason, const char *field, const char *text);
@@ -151,22 +154,33 @@ uint32_t timeout_read(struct translation *t, const struct kube_object *o, const 
 /* The limits that the annotations of a Gateway, an HTTPRoute or an Ingress set. What is wrong is a problem, and not set. */
 void timeouts_read(struct translation *t, const struct kube_object *o, struct weir_timeouts *out);
 
-/* ingress.c, gateway.c, httproute.c */
-void ingress_translate(struct translation *t);
+/* ingress.c */
+void ingress_read(struct translation *t, const struct kube_object *o);
+/* What its default backend takes, of which ingress_read() made this. */
+void ingress_read_default(struct translation *t, const struct kube_object *o, const struct model_match *action);
+/* translator.c: the Ingress that is read now has a prefix "/" for a host, or a default backend; some Ingress has such a prefix. */
+void ingress_add_root(struct translation *t, const char *host);
+void ingress_add_default(struct translation *t, const struct model_match *action);
+bool ingress_has_root(struct translation *t, const char *host);
+
+/* gateway.c: all of them */
 void gateway_translate(struct translation *t);
-/* Once the routes are attached: what the Gateways are told. */
-void gateway_conclude(struct translation *t);
+/* Once the routes are attached: what a Gateway is told. */
+void gateway_conclude(struct translation *t, const struct gateway *g);
 /* listener.c: reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list);
 /* What a listener of g is told. */
 void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
 		       struct model_section *out);
 
-const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name);
+/* translator.c: the route that is read now is attached to a listener. */
+void section_attach(struct translation *t, size_t section);
+const struct gateway *gateway_find(struct translation *t, const char *ns, const char *name);
 /* Whether a listener admits routes of a namespace. */
 bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns);
 /* What both host names cover, or NULL. "" is any. */
 const char *host_intersection(const char *listener, const char *route);
-void httproute_translate(struct translation *t);
+/* httproute.c */
+void httproute_read(struct translation *t, const struct kube_object *o);
 
 #endif

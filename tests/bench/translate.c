@@ -17,7 +17,7 @@
 #include "snapshot/snapshot.h"
 #include "status/status.h"
 #include "translate/compile.h"
-#include "translate/translate.h"
+#include "translate/translator.h"
 
 #define N_GATEWAYS 20u
 #define N_LISTENERS 5u
@@ -197,21 +197,44 @@ static void measure_whole(struct store *s, struct model *m)
 	       m->n_backends, m->n_problems, m->n_statuses, n_documents, n_bytes);
 }
 
-static void measure_endpoints(struct store *s, const struct scale *c, struct model *m)
+static void follow(struct store *s, struct translator *tr, struct translator_changes *c)
 {
-	double t[2][N_RUNS], from;
+	size_t n;
+	const struct store_change *journal = store_journal(s, &n);
 
+	translator_run(tr, journal, n, c);
+	store_clear_journal(s);
+}
+
+static void measure_changes(struct store *s, const struct scale *c)
+{
+	struct translator *tr = translator_create(s, &options);
+	struct translator_changes found;
+	double t[3][N_RUNS], from = now_ms();
+
+	store_keep_journal(s);
+	follow(s, tr, &found);
+	printf("%-52s %9.3f ms, %.1f MB\n", "translator: first run", now_ms() - from, resident_mb());
 	for (unsigned i = 0; i < N_RUNS; i++) {
 		from = now_ms();
 		put_slice(s, c, i % c->n_services, i + 1);
 		t[0][i] = now_ms() - from;
 		from = now_ms();
-		if (translate_endpoints(s, m) != 1)
+		follow(s, tr, &found);
+		if (found.n_backends != 1 || found.routes)
 			abort();
 		t[1][i] = now_ms() - from;
+		put_route(s, c, i, "/other");
+		from = now_ms();
+		follow(s, tr, &found);
+		if (!found.routes)
+			abort();
+		t[2][i] = now_ms() - from;
 	}
 	tell("store_put_json of a slice", t[0], N_RUNS);
-	tell("translate_endpoints, one slice changed", t[1], N_RUNS);
+	tell("translator: one slice changed", t[1], N_RUNS);
+	tell("translator: one HTTPRoute changed", t[2], N_RUNS);
+	translator_destroy(tr);
 }
 
 int main(int argc, char **argv)
@@ -229,8 +252,8 @@ int main(int argc, char **argv)
 	printf("store: %.1f ms, %.1f MB\n", t, resident_mb() - before);
 	model_init(&m);
 	measure_whole(s, &m);
-	measure_endpoints(s, &c, &m);
 	model_fini(&m);
+	measure_changes(s, &c);
 	store_destroy(s);
 	return 0;
 }
