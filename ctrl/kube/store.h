@@ -103,7 +103,29 @@ uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns);
 /* Objects of a kind, sorted by (namespace, name). The array is the store's, valid until it changes. */
 const struct kube_object *const *store_list(const struct store *s, enum kube_kind kind, size_t *n);
 const struct kube_object *store_get(const struct store *s, enum kube_kind kind, const char *ns, const char *name);
+/* Those of one namespace. */
+const struct kube_object *const *store_list_of(const struct store *s, enum kube_kind kind, const char *ns, size_t *n);
 const struct store_problem *store_problems(const struct store *s, size_t *n);
+
+/*
+ * Who wants to know what is read: fn is called with the name that store_get() is asked for, be it there or not, with
+ * name NULL by store_list_of(), and with ns NULL, too, by store_list(). One at a time; fn NULL: nobody.
+ */
+typedef void store_read_fn(void *ctx, enum kube_kind kind, const char *ns, const char *name);
+void store_observe(const struct store *s, store_read_fn *fn, void *ctx);
+
+/* An object that came, went, or was put again. */
+struct store_change {
+	enum kube_kind kind;
+	bool matters; /* as store_put() has it; else only status and the like are others than before */
+	const char *ns, *name;
+};
+
+/* From now on changes are noted. */
+void store_keep_journal(struct store *s);
+/* Since the last store_clear_journal(), in the order in which they came. NULL: so many that they are not all known. */
+const struct store_change *store_journal(const struct store *s, size_t *n);
+void store_clear_journal(struct store *s);
 const char *kube_kind_name(enum kube_kind k);
 const char *kube_kind_group(enum kube_kind k); /* "" for the core */
 bool kube_kind_is_namespaced(enum kube_kind k);

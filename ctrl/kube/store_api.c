@@ -236,6 +236,7 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 		s->index->stale |= 1ull << o->kind;
 	}
 	*to = (struct api_object){.o = *o, .tree = tree, .is_seen = true};
+	journal_add(s, o, !is_same);
 	return is_same ? 0 : 1ull << o->kind;
 }
 
@@ -290,6 +291,7 @@ static void remove_at(struct store *s, enum kube_kind kind, size_t at)
 {
 	struct api_kind *k = &s->api[kind];
 
+	journal_add(s, &k->objects[at]->o, true);
 	object_destroy(k->objects[at]);
 	memmove(k->objects + at, k->objects + at + 1, (k->n - at - 1) * sizeof(*k->objects));
 	k->n--;
@@ -331,6 +333,7 @@ uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns)
 			k->objects[kept++] = o;
 			continue;
 		}
+		journal_add(s, &o->o, true);
 		object_destroy(o);
 		mask = 1ull << kind;
 	}

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/ip.h"
-#include "translate/translate_pvt.h"
+#include "translate/translator_pvt.h"
 
 #define VERSION_ANNOTATION "gateway.networking.k8s.io/bundle-version" /* of the Gateway API's CRDs */
 
@@ -403,7 +403,7 @@ static void conclude_conditions(struct translation *t, const struct gateway *g, 
 		verdict_condition(c, "Programmed", true, "Programmed", "the Gateway is served");
 }
 
-static void conclude_gateway(struct translation *t, const struct gateway *g)
+void gateway_conclude(struct translation *t, const struct gateway *g)
 {
 	struct model_status *s = verdict_add(t, g->o);
 	bool has_own = g->n_addrs && !ip_is_any(&g->addrs[0]);
@@ -420,13 +420,6 @@ static void conclude_gateway(struct translation *t, const struct gateway *g)
 		listener_conclude(t, g, &t->sections[g->first + i], &s->sections[s->n_sections++]);
 	for (size_t i = 0; i < t->n_sets; i++)
 		s->n_attached_sets += t->sets[i].parent == g && listenerset_is_accepted(t, &t->sets[i]);
-}
-
-void gateway_conclude(struct translation *t)
-{
-	for (size_t i = 0; i < t->n_gateways; i++)
-		conclude_gateway(t, &t->gateways[i]);
-	listenersets_conclude(t);
 }
 
 const struct gateway *gateway_search(const struct gateway *list, size_t n, const char *ns, const char *name)
@@ -450,8 +443,9 @@ const struct gateway *gateway_search(const struct gateway *list, size_t n, const
 	return NULL;
 }
 
-const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name)
+const struct gateway *gateway_find(struct translation *t, const char *ns, const char *name)
 {
+	depend_on(t, KEY_GATEWAY, ns, name);
 	return gateway_search(t->gateways, t->n_gateways, ns, name);
 }
 

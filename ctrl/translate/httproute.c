@@ -538,14 +538,9 @@ static void conclude_parent(struct route *r, const struct parent *p, struct mode
 
 static void count_attached(struct route *r)
 {
-	for (size_t i = 0; i < r->n_attached; i++) {
-		struct section *s = &r->t->sections[r->attached[i].section];
-
-		if (r->parents[r->attached[i].parent].refusal || s->counted == r->o)
-			continue;
-		s->counted = r->o;
-		s->n_routes++;
-	}
+	for (size_t i = 0; i < r->n_attached; i++)
+		if (!r->parents[r->attached[i].parent].refusal)
+			section_attach(r->t, r->attached[i].section);
 }
 
 static void conclude(struct route *r)
@@ -625,14 +620,10 @@ static void refuse_route(struct translation *t, const struct kube_object *o)
 	conclude(&r);
 }
 
-void httproute_translate(struct translation *t)
+void httproute_read(struct translation *t, const struct kube_object *o)
 {
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_HTTP_ROUTE, &n);
-
-	for (size_t i = 0; i < n; i++)
-		if (is_usable(t, list[i]))
-			read_route(t, list[i]);
-		else
-			refuse_route(t, list[i]);
+	if (is_usable(t, o))
+		read_route(t, o);
+	else
+		refuse_route(t, o);
 }

@@ -3,7 +3,6 @@
  * What nobody would notice of Ingresses that are right each by itself: a host
  * and path that an older one has, and IngressClasses that mean more than is carried.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,9 +13,9 @@
 
 /* By host and path; open addressing. */
 struct places {
-	struct translation *t;
-	uint32_t *slots; /* index of the match that is served, + 1 */
+	const struct model_match **slots; /* the match that is served */
 	size_t n_slots;
+	bool are_shared; /* some */
 };
 
 static bool is_same_place(const struct model_match *a, const struct model_match *b)
@@ -60,53 +59,36 @@ static void report_loser(struct translation *t, const struct model_match *loser,
 	       where);
 }
 
-static void add_place(struct places *p, uint32_t index)
+static const struct model_match **find_place(const struct places *p, const struct model_match *m)
 {
-	const struct model_match *m = &p->t->m->matches[index];
 	uint64_t h = hash64(m->path, strlen(m->path), hash64(m->host, strlen(m->host), m->path_kind));
 	size_t i = h & (p->n_slots - 1);
 
-	while (p->slots[i] && !is_same_place(&p->t->m->matches[p->slots[i] - 1], m))
+	while (p->slots[i] && !is_same_place(p->slots[i], m))
 		i = (i + 1) & (p->n_slots - 1);
-	if (!p->slots[i] || is_before(m, &p->t->m->matches[p->slots[i] - 1]))
-		p->slots[i] = index + 1;
+	return &p->slots[i];
 }
 
-static void tell_loser(struct places *p, uint32_t index)
+static void check_places(struct translation *t, const struct model_match *const *matches, size_t n)
 {
-	const struct model_match *m = &p->t->m->matches[index];
-	uint64_t h = hash64(m->path, strlen(m->path), hash64(m->host, strlen(m->host), m->path_kind));
-	size_t i = h & (p->n_slots - 1);
+	struct places p = {.n_slots = 64};
 
-	while (!is_same_place(&p->t->m->matches[p->slots[i] - 1], m))
-		i = (i + 1) & (p->n_slots - 1);
-	if (p->slots[i] != index + 1)
-		report_loser(p->t, m, &p->t->m->matches[p->slots[i] - 1]);
-}
-
-static bool is_of_ingress(const struct model_match *m)
-{
-	return strcmp(m->kind, "Ingress") == 0;
-}
-
-static void check_places(struct translation *t)
-{
-	struct places p = {.t = t, .n_slots = 64};
-	uint32_t n = (uint32_t)t->m->n_matches;
-
-	while (p.n_slots < 2 * t->m->n_matches)
+	while (p.n_slots < 2 * n)
 		p.n_slots *= 2;
-	p.slots = calloc(p.n_slots, sizeof(*p.slots));
-	if (!p.slots) {
-		perror("weir: memory for the model");
-		abort();
+	p.slots = translate_must(calloc(p.n_slots, sizeof(*p.slots)));
+	for (size_t i = 0; i < n; i++) {
+		const struct model_match **at = find_place(&p, matches[i]);
+
+		p.are_shared |= *at != NULL;
+		if (!*at || is_before(matches[i], *at))
+			*at = matches[i];
 	}
-	for (uint32_t i = 0; i < n; i++)
-		if (is_of_ingress(&t->m->matches[i]))
-			add_place(&p, i);
-	for (uint32_t i = 0; i < n; i++)
-		if (is_of_ingress(&t->m->matches[i]))
-			tell_loser(&p, i);
+	for (size_t i = 0; p.are_shared && i < n; i++) {
+		const struct model_match *winner = *find_place(&p, matches[i]);
+
+		if (winner != matches[i])
+			report_loser(t, matches[i], winner);
+	}
 	free(p.slots);
 }
 
@@ -144,8 +126,8 @@ static void check_classes(struct translation *t)
 	}
 }
 
-void ingress_check(struct translation *t)
+void ingress_check(struct translation *t, const struct model_match *const *matches, size_t n)
 {
 	check_classes(t);
-	check_places(t);
+	check_places(t, matches, n);
 }

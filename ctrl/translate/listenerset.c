@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "translate/translate_pvt.h"
+#include "translate/translator_pvt.h"
 
 #define GATEWAY_GROUP "gateway.networking.k8s.io"
 
@@ -33,7 +33,7 @@ static const struct gateway *find_parent(struct translation *t, const struct kub
 			report(t, o, &ref, false, "UnsupportedParent", "ignored: a Gateway was expected");
 		return NULL;
 	}
-	g = gateway_find(t, cursor_str(&ns, o->ns), cursor_str(&name, ""));
+	g = gateway_search(t->gateways, t->n_gateways, cursor_str(&ns, o->ns), cursor_str(&name, ""));
 	if (!g && is_usable(t, o) && !store_get(t->store, KUBE_GATEWAY, cursor_str(&ns, o->ns), cursor_str(&name, "")))
 		report(t, o, &ref, true, "NoMatchingParent", "a Gateway was expected: %.63s/%.100s is not there",
 		       cursor_str(&ns, o->ns), cursor_str(&name, ""));
@@ -55,8 +55,9 @@ void listenersets_collect(struct translation *t)
 	}
 }
 
-const struct gateway *listenerset_find(const struct translation *t, const char *ns, const char *name)
+const struct gateway *listenerset_find(struct translation *t, const char *ns, const char *name)
 {
+	depend_on(t, KEY_LISTENER_SET, ns, name);
 	return gateway_search(t->sets, t->n_sets, ns, name);
 }
 
@@ -175,15 +176,12 @@ static void conclude_conditions(struct translation *t, const struct gateway *set
 		verdict_condition(c, "Programmed", false, "Pending", "the Gateway has no address");
 }
 
-void listenersets_conclude(struct translation *t)
+void listenerset_conclude(struct translation *t, const struct gateway *set)
 {
-	for (size_t i = 0; i < t->n_sets; i++) {
-		const struct gateway *set = &t->sets[i];
-		struct model_status *s = verdict_add(t, set->o);
+	struct model_status *s = verdict_add(t, set->o);
 
-		conclude_conditions(t, set, &s->conditions);
-		s->sections = set->count ? model_alloc(t->m, set->count * sizeof(*s->sections)) : NULL;
-		for (size_t k = 0; k < set->count; k++)
-			listener_conclude(t, set, &t->sections[set->first + k], &s->sections[s->n_sections++]);
-	}
+	conclude_conditions(t, set, &s->conditions);
+	s->sections = set->count ? model_alloc(t->m, set->count * sizeof(*s->sections)) : NULL;
+	for (size_t i = 0; i < set->count; i++)
+		listener_conclude(t, set, &t->sections[set->first + i], &s->sections[s->n_sections++]);
 }

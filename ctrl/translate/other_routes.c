@@ -124,7 +124,7 @@ static void read_refs(struct translation *t, const struct kube_object *o, struct
 
 /* ---- what it is told ---- */
 
-static void read_route(struct translation *t, const struct kube_object *o)
+void other_route_read(struct translation *t, const struct kube_object *o)
 {
 	struct cursor root = cursor_root(o);
 	struct cursor spec = cursor_get(&root, "spec");
@@ -165,16 +165,5 @@ static void read_route(struct translation *t, const struct kube_object *o)
 		status->parents[i] = parents[i];
 		if (is_right)
 			verdict_references(&status->parents[i].conditions, &found);
-	}
-}
-
-void other_routes_translate(struct translation *t)
-{
-	for (size_t k = 0; k < N_KINDS; k++) {
-		size_t n;
-		const struct kube_object *const *list = store_list(t->store, route_kinds[k].kind, &n);
-
-		for (size_t i = 0; i < n; i++)
-			read_route(t, list[i]);
 	}
 }

@@ -19,7 +19,7 @@ static enum kube_kind kind_of(const struct cursor *ref)
 	return strcmp(cursor_str(&kind, ""), "ListenerSet") == 0 ? KUBE_LISTENER_SET : KUBE_N_KINDS;
 }
 
-const struct gateway *parent_find(const struct translation *t, const struct kube_object *o, const struct cursor *ref)
+const struct gateway *parent_find(struct translation *t, const struct kube_object *o, const struct cursor *ref)
 {
 	struct cursor ns = cursor_get(ref, "namespace");
 	struct cursor name = cursor_get(ref, "name");

@@ -12,34 +12,6 @@
 
 /* ---- which Services are meant ---- */
 
-/* Policies of a namespace are few: they are looked through each time. */
-struct policies {
-	const struct kube_object *const *list;
-	size_t n;
-};
-
-static struct policies policies_of(const struct translation *t, const char *ns)
-{
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_BACKEND_TLS_POLICY, &n);
-	size_t lo = 0;
-	size_t hi = n;
-	struct policies found;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (strcmp(list[mid]->ns, ns) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	found = (struct policies){.list = list + lo};
-	while (lo + found.n < n && strcmp(list[lo + found.n]->ns, ns) == 0)
-		found.n++;
-	return found;
-}
-
 static bool names_service(const struct cursor *ref)
 {
 	struct cursor group = cursor_get(ref, "group");
@@ -73,27 +45,20 @@ static bool is_before(const struct kube_object *a, const struct kube_object *b)
 
 /* ---- who refers to them ---- */
 
-static void note_referrer(struct translation *t, const struct kube_object *policy, const struct kube_object *o)
-{
-	for (size_t i = t->n_referrers; i-- > 0 && t->referrers[i].o == o;)
-		if (t->referrers[i].policy == policy)
-			return;
-	t->referrers = translate_grow(t->referrers, t->n_referrers, &t->cap_referrers, sizeof(*t->referrers));
-	t->referrers[t->n_referrers++] = (struct policy_referrer){policy, o};
-}
-
 const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
 				      const char *port)
 {
-	struct policies p = policies_of(t, ns);
+	size_t n; /* of a namespace there are few: they are looked through each time */
+	const struct kube_object *const *list = store_list_of(t->store, KUBE_BACKEND_TLS_POLICY, ns, &n);
 	const struct kube_object *found = NULL;
 
-	for (size_t i = 0; i < p.n; i++) {
-		if (!has_target(p.list[i], service, "") && (!*port || !has_target(p.list[i], service, port)))
+	for (size_t i = 0; i < n; i++) {
+		if (!has_target(list[i], service, "") && (!*port || !has_target(list[i], service, port)))
 			continue;
-		note_referrer(t, p.list[i], o);
-		if (!found || is_before(p.list[i], found))
-			found = p.list[i];
+		if (o->kind != KUBE_INGRESS) /* which has no Gateway to be told of */
+			policy_meet(t, list[i]);
+		if (!found || is_before(list[i], found))
+			found = list[i];
 	}
 	return found;
 }
@@ -101,7 +66,8 @@ const struct kube_object *policy_find(struct translation *t, const struct kube_o
 /* Another policy that counts for a target of this one; NULL: none. */
 static const struct kube_object *find_winner(const struct translation *t, const struct kube_object *policy)
 {
-	struct policies p = policies_of(t, policy->ns);
+	size_t n;
+	const struct kube_object *const *others = store_list_of(t->store, KUBE_BACKEND_TLS_POLICY, policy->ns, &n);
 	struct cursor root = cursor_root(policy);
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "targetRefs");
@@ -112,10 +78,10 @@ static const struct kube_object *find_winner(const struct translation *t, const 
 		struct cursor name = cursor_get(&ref, "name");
 		struct cursor section = cursor_get(&ref, "sectionName");
 
-		for (size_t k = 0; k < p.n && names_service(&ref); k++)
-			if (is_before(p.list[k], found ? found : policy) &&
-			    has_target(p.list[k], cursor_str(&name, ""), cursor_str(&section, "")))
-				found = p.list[k];
+		for (size_t k = 0; k < n && names_service(&ref); k++)
+			if (is_before(others[k], found ? found : policy) &&
+			    has_target(others[k], cursor_str(&name, ""), cursor_str(&section, "")))
+				found = others[k];
 	}
 	return found;
 }
@@ -172,14 +138,14 @@ static void add_ancestors_of(struct translation *t, struct model_status *s, cons
 	}
 }
 
-static void conclude_policy(struct translation *t, const struct kube_object *policy)
+static void conclude_policy(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers,
+			    size_t n)
 {
 	struct model_parent *parents = model_alloc(t->m, POLICY_ANCESTORS_MAX * sizeof(*parents));
 	struct model_status s = {.parents = parents};
 
-	for (size_t i = 0; i < t->n_referrers; i++)
-		if (t->referrers[i].policy == policy)
-			add_ancestors_of(t, &s, policy, t->referrers[i].o);
+	for (size_t i = 0; i < n; i++)
+		add_ancestors_of(t, &s, policy, referrers[i]);
 	if (s.n_parents) {
 		struct model_status *out = verdict_add(t, policy);
 
@@ -204,14 +170,9 @@ static void report_policy(struct translation *t, const struct kube_object *polic
 	}
 }
 
-void policies_conclude(struct translation *t)
+void policy_read(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers, size_t n)
 {
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_BACKEND_TLS_POLICY, &n);
-
-	for (size_t i = 0; i < n; i++) {
-		if (is_usable(t, list[i]))
-			report_policy(t, list[i]);
-		conclude_policy(t, list[i]);
-	}
+	if (is_usable(t, policy))
+		report_policy(t, policy);
+	conclude_policy(t, policy, referrers, n);
 }

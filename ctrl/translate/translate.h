@@ -25,7 +25,4 @@ struct translate_options {
 /* Fills an initialised, empty model. */
 void translate(const struct store *s, const struct translate_options *options, struct model *m);
 
-/* Only the endpoints of the backends that m already names, again from the store. Returns the number that changed. */
-size_t translate_endpoints(const struct store *s, const struct translate_options *options, struct model *m);
-
 #endif

@@ -23,6 +23,7 @@ What a test tells it goes through paths below /double/:
     GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
 """
 import argparse
+import bisect
 import copy
 import json
 import pathlib
@@ -189,6 +190,7 @@ def merge(old, patch):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 120
+    disable_nagle_algorithm = True  # as the real one: events do not wait for acknowledgements
 
     def log_message(self, *args):
         pass
@@ -402,7 +404,7 @@ class Handler(BaseHTTPRequestHandler):
                     self.close_connection = True
                     return
                 expired = c.compacted > at  # what happened until then is forgotten
-                todo = [ch for ch in c.changes if ch[0] > at]
+                todo = c.changes[bisect.bisect_right(c.changes, at, key=lambda ch: ch[0]):]
                 fault = c.take_fault(self.path, "event")
                 is_cut, is_mid, marks, version = c.cuts != cuts, c.mid_object, c.bookmarks, c.version
             if fault:

@@ -57,8 +57,6 @@ static void check_with(const struct store *s, const struct address_pool *pool)
 		assert(strncmp(m.listeners[i].name, "Gateway ", 8) != 0 || address_pool_has(pool, &m.listeners[i].addr));
 	for (size_t i = 0; i < m.n_problems; i++)
 		assert(m.problems[i].line > 0 && m.problems[i].reason && m.problems[i].text[0]);
-	if (translate_endpoints(s, &options, &m) != 0) /* nothing has changed since */
-		abort();
 	check_compiled(&m);
 	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER, .wants_all = true}, count_status, &n_differ);
 	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER}, count_status, &n_changes);
