@@ -366,9 +366,9 @@ static int kube_step(struct program *p)
 	if (!source_kube_is_synced(p->kube))
 		return timeout_ms;
 	sync_run(p->sync, p->is_published ? p->changed : UINT64_MAX);
-	if (p->sync->has_new_statuses)
+	if (p->sync->has_news)
 		status_writer_update(p->writer, p->sync->store, p->sync->model);
-	p->sync->has_new_statuses = false;
+	p->sync->has_news = false;
 	p->is_published = true;
 	p->changed = 0;
 	return earlier(timeout_ms, writer_step(p));

@@ -221,7 +221,7 @@ void sync_run(struct sync *s, uint64_t changed)
 	store_clear_journal(s->store);
 	if (is_whole)
 		s->has_failed = false;
-	s->has_new_statuses |= c.statuses;
+	s->has_news |= c.statuses || c.problems;
 	send_endpoints(s, &c, is_whole);
 	if (c.routes)
 		send_snapshot(s);

@@ -17,7 +17,7 @@ struct sync {
 	const struct status_writer *writer; /* NULL: none; likewise */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */
-	bool has_new_statuses; /* since who writes them has cleared it */
+	bool has_news; /* statuses or problems are others than when who writes them has cleared this */
 	uint64_t generation;
 	uint64_t version;		/* of the last endpoint set */
 	struct weir_snapshot *snapshot; /* as last published, or NULL */

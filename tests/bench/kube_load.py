@@ -3,12 +3,13 @@
 """What kube_scale.py runs in the peers' namespace, each in a process of its own. Prints JSON.
 
     kube_load.py fill INGRESSES ROUTES SERVICES ENDPOINTS
-    kube_load.py change RATE SECONDS INGRESSES ROUTES SERVICES ENDPOINTS   endpoints, and routes for one change in ten
+    kube_load.py change RATE INGRESSES ROUTES SERVICES ENDPOINTS   endpoints, and routes for one change in ten, until stdin ends
     kube_load.py probe routes|endpoints COUNT PAUSE_MS                      from a write to the first request that sees it
 """
 import http.client
 import json
 import random
+import select
 import sys
 import time
 
@@ -57,12 +58,12 @@ def a_change(r, n, n_ingresses, n_routes, n_services, n_endpoints):
     return k.ingress(i, n_services, path) if i < n_ingresses else k.route(i - n_ingresses, n_services, path)
 
 
-def change(rate, seconds, *scale):
+def change(rate, *scale):
     """At its rate by the clock; what is late is caught up."""
     double, r = Double(), random.Random(1)
     began = time.monotonic()
     n = 0
-    while time.monotonic() - began < seconds:
+    while not select.select([sys.stdin], [], [], 0)[0]:
         double.apply(*[a_change(r, n + i, *scale) for i in range(BATCH)])
         n += BATCH
         time.sleep(max(began + n / rate - time.monotonic(), 0))

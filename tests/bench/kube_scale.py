@@ -38,7 +38,7 @@ def load(rig, *args):
     """A process of kube_load.py."""
     argv = ["ip", "netns", "exec", rig.ns, sys.executable, str(HERE / "kube_load.py"), *map(str, args)]
     env = {"PYTHONPATH": f"{HERE.parent / 'smoke'}:{HERE}", "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, env=env)
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
 
 
 def result(p, seconds=600):
@@ -85,10 +85,9 @@ def probes(rig, count, pause_ms):
 
 def under_load(rig, args, scale, double):
     before = rig.metrics(), double.stats(), cpu_seconds(rig.procs["ctrl"].pid)
-    writer = load(rig, "change", args.rate, args.seconds, *scale)
-    time.sleep(1)
+    writer = load(rig, "change", args.rate, *scale)
+    time.sleep(2)
     out = probes(rig, args.probes, args.pause_ms)
-    expect(writer.poll() is None, "the changes ended before the probes: more --seconds are needed")
     changed = result(writer)
     wait_until("all statuses are written", lambda: rig.metrics()["weir_ctrl_status_waiting"] == 0, 600)
     after = rig.metrics(), double.stats(), cpu_seconds(rig.procs["ctrl"].pid)
@@ -135,13 +134,12 @@ def main():
     parser.add_argument("--scale", type=int, nargs=4, default=(10_000, 3_000, 5_000, 50_000),
                         metavar=("INGRESSES", "ROUTES", "SERVICES", "ENDPOINTS"))
     parser.add_argument("--rate", type=int, default=500, help="changes a second")
-    parser.add_argument("--seconds", type=int, default=60, help="of changes")
     parser.add_argument("--probes", type=int, default=200, help="of each kind")
     parser.add_argument("--pause-ms", type=int, default=20, help="between two probes")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
     if args.small:
-        args.scale, args.rate, args.seconds, args.probes = (100, 30, 50, 500), 100, 8, 10
+        args.scale, args.rate, args.probes = (100, 30, 50, 500), 100, 10
     try:
         out = measure(args, tuple(args.scale))
     except Failure as e:
