@@ -43,15 +43,14 @@ class Processes:
         return sorted(f.stem for f in self.folder.glob("*.pid"))
 
     def pid(self, name):
-        """Of a program that runs, or None."""
+        """Of a program that runs, or None. One whose first thread has ended runs until its last one has."""
         try:
             known = json.loads(self._file(name).read_text())
         except (OSError, ValueError):
             return None
         if known["begin"] is not None and begin_of(known["pid"]) == known["begin"]:
             return known["pid"]
-        self._reap(known["pid"])
-        return None
+        return None if self._reap(known["pid"]) else known["pid"]
 
     def end(self, name, seconds=15, sig=signal.SIGTERM):
         """Ends a program and waits for that; SIGKILL if it stays longer.
@@ -87,9 +86,11 @@ class Processes:
             return ""
 
     def _reap(self, pid):
+        """Keeps the exit status. False: it is a process of ours that has not ended."""
         try:
             ended, status = os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
-            return  # another run's
+            return True  # another run's
         if ended == pid:
             self.statuses[pid] = os.waitstatus_to_exitcode(status)
+        return ended == pid

@@ -400,7 +400,7 @@ static int start_server(const char *script)
 {
 	int in[2], out[2];
 	char text[16] = "";
-	ssize_t n;
+	FILE *says;
 
 	if (!mkdtemp(folder) || pipe(in) != 0 || pipe(out) != 0)
 		return -1;
@@ -416,9 +416,12 @@ static int start_server(const char *script)
 	close(in[0]);
 	close(out[1]);
 	server_stdin = in[1];
-	n = read(out[0], text, sizeof(text) - 1);
-	close(out[0]);
-	port = n > 0 ? (unsigned)atoi(text) : 0;
+	says = fdopen(out[0], "r");
+	if (!says)
+		return -1;
+	/* the whole line: Python may write the number and its end apart, and dies if we are gone by then */
+	port = fgets(text, sizeof(text), says) && strchr(text, '\n') ? (unsigned)atoi(text) : 0;
+	fclose(says);
 	return port ? 0 : -1;
 }
 
