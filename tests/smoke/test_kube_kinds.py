@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kinds beside routes, Services and their endpoints, as an API server gives them: the double."""
 import json
+import time
 
 from rig import PEER4, WEB, expect, expect_eq, wait_until
+from test_kube import Weir, kube_test
 from test_kube_source import BASE, following, gateway_objects, obj, slice_, wait_answer
 from test_kube_status import get
 
@@ -146,3 +148,99 @@ def test_the_version_of_the_gateway_api_is_that_of_its_crd(make):
         crd["metadata"]["annotations"][f"{GATEWAY}/bundle-version"] = "v1.7.0"
         double.apply(crd)
         wait_until("it is too new", lambda: supported() == ("False", "UnsupportedVersion"))
+
+
+NOT_CARRIED = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: weir}
+spec: {controllerName: weir.dev/ingress-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: kinds}
+spec:
+  gatewayClassName: weir
+  allowedListeners: {namespaces: {from: Same}}
+  listeners:
+  - {name: http, port: 5300, protocol: HTTP}
+  - {name: tls, port: 8883, protocol: TLS, tls: {mode: Passthrough}}
+  - {name: tcp, port: 9300, protocol: TCP}
+  - {name: udp, port: 5300, protocol: UDP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: {name: more}
+spec:
+  parentRef: {name: kinds}
+  listeners: [{name: more, port: 5301, protocol: HTTP}, {name: wrong, port: 5300, protocol: HTTP}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{name: web, port: 80}, {name: dns, port: 53, protocol: UDP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: policy}
+spec:
+  targetRefs: [{group: "", kind: Service, name: web, sectionName: web}]
+  validation: {wellKnownCACertificates: System, hostname: web.test}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: http}
+spec: {parentRefs: [{kind: ListenerSet, name: more}], rules: [{backendRefs: [{name: web, port: 80}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: grpc}
+spec: {parentRefs: [{name: kinds, sectionName: http}], rules: [{backendRefs: [{name: web, port: 80}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: tls}
+spec: {parentRefs: [{name: kinds}], hostnames: [tls.test], rules: [{backendRefs: [{name: web, port: 80}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: tcp}
+spec: {parentRefs: [{name: kinds, sectionName: tcp}], rules: [{backendRefs: [{name: web, port: 80}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: UDPRoute
+metadata: {name: udp}
+spec: {parentRefs: [{name: kinds, sectionName: udp}], rules: [{backendRefs: [{name: web, port: 53}]}]}
+"""
+
+
+@kube_test
+def test_a_real_api_server_takes_what_is_written_for_every_kind(make, rig, ns):
+    def written(what, where):
+        o = json.loads(rig.kubectl("get", what, "-n", ns, "-o", "json").stdout).get("status", {})
+        return condition((o.get(where) or [{}])[0].get("conditions") if where else o.get("conditions"), "Accepted")
+
+    with Weir(rig, make.args[0], ctrl_args=("--write-status", "always")) as weir:
+        rig.kubectl("apply", "-n", ns, "-f", "-", input=NOT_CARRIED)
+        for what, where, wanted in (("gateway/kinds", "", ("True", "ListenersNotValid")),
+                                    ("listenerset/more", "", ("True", "ListenersNotValid")),
+                                    ("httproute/http", "parents", ("True", "Accepted")),
+                                    ("grpcroute/grpc", "parents", ("False", "UnsupportedProtocol")),
+                                    ("tlsroute/tls", "parents", ("False", "UnsupportedProtocol")),
+                                    ("tcproute/tcp", "parents", ("False", "UnsupportedProtocol")),
+                                    ("udproute/udp", "parents", ("False", "UnsupportedProtocol")),
+                                    ("backendtlspolicy/policy", "ancestors", ("False", "Invalid"))):
+            wait_until(f"{what} is told", lambda: written(what, where) == wanted, 40.0)
+        expect_eq(condition(json.loads(rig.kubectl("get", "gatewayclass/weir", "-o", "json").stdout)["status"]["conditions"],
+                            "SupportedVersion"), ("True", "SupportedVersion"), "the CRDs' version")
+        time.sleep(2)
+        before = metric(rig, "weir_ctrl_status_written_total")
+        time.sleep(3)
+        expect_eq(metric(rig, "weir_ctrl_status_written_total"), before, "writes while nothing changes")
+        expect_eq(metric(rig, "weir_ctrl_status_refused_total"), 0, "statuses that were refused")
+        expect(weir.is_healthy(), "weir-ctrl is healthy")
+
+
+def metric(rig, name):
+    text = rig.run(["curl", "-s", "http://127.0.0.1:9901/metrics"]).stdout
+    return float(next(line for line in text.splitlines() if line.startswith(name)).split()[1])
