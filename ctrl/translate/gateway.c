@@ -298,11 +298,14 @@ static void read_listeners(struct translation *t, struct gateway *g)
 	struct cursor root = cursor_root(g->o);
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "listeners");
+	struct cursor allowed = cursor_get(&spec, "allowedListeners");
+	struct cursor namespaces = cursor_get(&allowed, "namespaces");
 
 	g->first = t->n_sections;
 	if (is_usable(t, g->o)) {
 		timeouts_read(t, g->o, &g->timeouts);
 		listeners_read(t, g, &list);
+		g->admits_no_sets = !namespaces_are_right(t, g->o, &namespaces);
 	}
 	g->count = t->n_sections - g->first;
 	for (size_t i = 0; i < g->count; i++)

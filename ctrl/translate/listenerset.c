@@ -63,14 +63,19 @@ const struct gateway *listenerset_find(struct translation *t, const char *ns, co
 
 /* ---- their listeners ---- */
 
-static bool is_admitted(struct translation *t, const struct gateway *g, const char *ns)
+static bool is_admitted(const struct translation *t, const struct gateway *g, const char *ns)
 {
-	struct cursor root = cursor_root(g->o);
-	struct cursor spec = cursor_get(&root, "spec");
-	struct cursor allowed = cursor_get(&spec, "allowedListeners");
-	struct cursor namespaces = cursor_get(&allowed, "namespaces");
+	return !g->admits_no_sets &&
+	       namespaces_admit(t, node_path(g->o->root, "spec.allowedListeners.namespaces"), "None", g->o->ns, ns);
+}
 
-	return namespaces_are_right(t, g->o, &namespaces) && namespaces_admit(t, namespaces.n, "None", g->o->ns, ns);
+/* A Gateway is accepted if one of its own listeners is. */
+static bool has_valid_listener(const struct translation *t, const struct gateway *g)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (!t->sections[g->first + i].refusal)
+			return true;
+	return false;
 }
 
 /* False, with the reason in the API's terms, if the set adds nothing to its Gateway. */
@@ -84,7 +89,7 @@ static bool check_set(struct translation *t, struct gateway *set)
 	if (!is_usable(t, set->o)) {
 		set->refusal = "Invalid";
 		set->refusal_text = refusal_text(t, set->o);
-	} else if (g->refusal) {
+	} else if (g->refusal || !has_valid_listener(t, g)) {
 		set->refusal = "ParentNotAccepted";
 		set->refusal_text = model_printf(t->m, "Gateway %s/%s is not accepted", g->o->ns, g->o->name);
 		report(t, set->o, &ref, true, set->refusal, "%s", set->refusal_text);
@@ -146,10 +151,7 @@ void listenersets_read(struct translation *t, const struct gateway *g)
 
 bool listenerset_is_accepted(const struct translation *t, const struct gateway *set)
 {
-	for (size_t i = 0; i < set->count; i++)
-		if (!t->sections[set->first + i].refusal)
-			return !set->refusal;
-	return false;
+	return !set->refusal && has_valid_listener(t, set);
 }
 
 static void conclude_conditions(struct translation *t, const struct gateway *set, struct model_conditions *c)

@@ -41,6 +41,7 @@ struct gateway {
 	const struct gateway *parent; /* of a ListenerSet; NULL: it is a Gateway */
 	size_t first, count; /* in translation.sections: its own, those of its ListenerSets follow */
 	struct weir_timeouts timeouts;
+	bool admits_no_sets; /* allowedListeners is wrong */
 	/* why it is not accepted, or not programmed, in the API's terms; NULL: it is */
 	const char *refusal, *refusal_text;
 	const char *lack, *lack_text;

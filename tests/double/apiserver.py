@@ -42,6 +42,8 @@ GATEWAY = "gateway.networking.k8s.io"
 KINDS = [
     ("", "v1", "services", "Service", True),
     ("", "v1", "namespaces", "Namespace", False),
+    ("", "v1", "nodes", "Node", False),
+    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False),
     ("", "v1", "secrets", "Secret", True),
     ("", "v1", "configmaps", "ConfigMap", True),
     ("", "v1", "events", "Event", True),
@@ -344,7 +346,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def wanted(self, kind, ns):
         matches = label_selector(self.query.get("labelSelector"))
-        return lambda plural, obj: plural == kind[2] and (not ns or obj["metadata"].get("namespace") == ns) and matches(obj)
+        field, _, name = (self.query.get("fieldSelector") or "").partition("=")
+        if field not in ("", "metadata.name"):
+            raise Answer(400, "BadRequest", f"field label not supported: {field}")
+        return lambda plural, obj: (plural == kind[2] and (not ns or obj["metadata"].get("namespace") == ns) and
+                                    (not field or obj["metadata"]["name"] == name) and matches(obj))
 
     def list(self, kind, ns, fault):
         c = self.server.cluster
