@@ -14,6 +14,7 @@ from kube_weir import OUTSIDE, POOL, Weir
 HERE = pathlib.Path(__file__).resolve().parent
 PROFILE = "GATEWAY-HTTP"
 PARALLEL = 8  # tests at once, of those that may run beside others: they mostly wait
+NAMESPACES = [f"gateway-conformance-{part}" for part in ("infra", "app-backend", "web-backend")]
 GATEWAY_CLASS = """apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: weir}
@@ -77,10 +78,16 @@ def print_table(results, file=sys.stdout):
           f"{n['UNCLAIMED']} of features that are not claimed", file=file)
 
 
+def remove_leftovers(rig):
+    """What a run before this one has left, be it that it was ended or that the namespaces are going still."""
+    rig.kubectl("delete", "namespace", "--ignore-not-found", "--timeout=120s", *NAMESPACES, timeout=180)
+
+
 def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), limit_s=None, say=print):
     """Gives the suite's exit status, and the Results. A Weir that ends badly is a failure too, and so is a suite
     that is not done after limit_s seconds."""
     waiting = {} if tests else waiting_tests()
+    remove_leftovers(rig)
     rig.apply(GATEWAY_CLASS)
     weir = Weir(rig, build, ctrl_args=ctrl_args)
     try:
@@ -110,7 +117,7 @@ def leave_out_tls(rig, suite):
     suite waits for all Gateways before the first test: for this one it shall not.
     """
     while suite.poll() is None:
-        p = rig.kubectl("-n", "gateway-conformance-infra", "annotate", "--overwrite", "gateway", "same-namespace-with-https-listener",
+        p = rig.kubectl("-n", NAMESPACES[0], "annotate", "--overwrite", "gateway", "same-namespace-with-https-listener",
                         "gateway-api/skip-this-for-readiness=true", check=False)
         if p.returncode == 0:
             return
