@@ -22,7 +22,7 @@ spec: {controllerName: weir.dev/ingress-controller}
 """
 # -test.v=test2json: results come as the tests end, each behind a control character, not all of them at the end.
 RESULT = re.compile(r"^\x16? *--- (PASS|FAIL|SKIP): TestConformance/([^/\s]+) \(([\d.]+)s\)", re.M)
-BEGUN = re.compile(r"^\x16?=== RUN +TestConformance/([^/\s]+)$", re.M)
+BEGUN = re.compile(r"^\x16?=== (RUN|PAUSE|CONT) +TestConformance/([^/\s]+)$", re.M)
 SKIPPED_FOR = re.compile(r"Skipping (\S+): (?:suite does not support (\S+)|test explicitly skipped)")
 
 # outcome: one of WORDS. UNCLAIMED: of a feature that Weir does not claim. UNASKED: others were asked for by name.
@@ -54,7 +54,7 @@ def suite_argv(rig, tests, features, waiting, more):
 
 
 def parse_results(text, waiting=None):
-    """[Result] of the output of -test.v, in the order in which the tests ended; then those that did not."""
+    """[Result] of the output of -test.v, in the order in which the tests ended; then those in hand that did not."""
     waiting = waiting or {}
     unclaimed = dict(SKIPPED_FOR.findall(text))
     results = []
@@ -66,7 +66,8 @@ def parse_results(text, waiting=None):
             outcome, reason = ("WAITS", waiting[name]) if name in waiting else ("UNASKED", "")
         results.append(Result(name, outcome, float(seconds), reason))
     ended = {r.name for r in results}
-    return results + [Result(n, "UNFINISHED", 0, "did not end") for n in BEGUN.findall(text) if n not in ended]
+    at = {name: event for event, name in BEGUN.findall(text) if name not in ended}
+    return results + [Result(n, "UNFINISHED", 0, "did not end") for n, event in at.items() if event != "PAUSE"]
 
 
 def print_table(results, file=sys.stdout):
@@ -108,7 +109,7 @@ def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), limit_
         say("the suite ran no test; the end of its output:\n" + "\n".join(text.splitlines()[-15:]))
     for p in problems:
         say(f"failed: {p}")
-    return status or (1 if problems else 0), results
+    return (1 if problems or status < 0 else status), results
 
 
 def leave_out_tls(rig, suite):
