@@ -3,6 +3,7 @@
  * Golden tests of what is written back to Kubernetes.
  *
  *   golden-status [--update] FILE.yaml...     the status of each object of ours against FILE.expect
+ *   golden-status --features FILE             what a GatewayClass claims against a file with one name a line
  *
  * A file may begin with "# pool: RANGE...", "# listen: ADDRESS..." and
  * "# version: TEXT", which are the options of the translation. What came out is
@@ -284,10 +285,41 @@ static void run_case(const char *path, bool is_update)
 	free(data);
 }
 
+/* The features that the conformance suite is told of: with a pool, since there some need one. */
+static void compare_features(const char *path)
+{
+	static const char class[] = "# pool: 192.0.2.1\n"
+				    "apiVersion: gateway.networking.k8s.io/v1\n"
+				    "kind: GatewayClass\n"
+				    "metadata: {name: weir}\n"
+				    "spec: {controllerName: " TRANSLATE_CONTROLLER "}\n";
+	size_t n;
+	char *names = read_all(path, &n);
+	char *text = text_of_case(class, strlen(class));
+	char want[8192] = "  features:";
+	size_t len = strlen(want);
+	char *save;
+
+	for (char *line = strtok_r(names, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		if (*line != '#' && len < sizeof(want))
+			len += (size_t)snprintf(want + len, sizeof(want) - len, " %s", line);
+	strncat(want, "\n", sizeof(want) - strlen(want) - 1);
+	if (!strstr(text, want)) {
+		printf("%s has\n%sand a GatewayClass is told\n%s", path, want, text);
+		n_failed++;
+	}
+	free(text);
+	free(names);
+}
+
 int main(int argc, char **argv)
 {
 	bool is_update = argc > 1 && strcmp(argv[1], "--update") == 0;
 
+	if (argc == 3 && strcmp(argv[1], "--features") == 0) {
+		compare_features(argv[2]);
+		return n_failed ? 1 : 0;
+	}
 	for (int i = is_update ? 2 : 1; i < argc; i++)
 		run_case(argv[i], is_update);
 	printf("%d files, %u failures\n", argc - (is_update ? 2 : 1), n_failed);

@@ -379,16 +379,30 @@ test_failed_start_names_the_piece_and_leaves_only_its_logs.not_sanitized = True
 
 
 def test_results_of_the_suite_are_read_from_its_output(make):
-    text = """=== RUN   TestConformance/A
+    text = """\x16=== RUN   TestConformance/A
+\x16=== RUN   TestConformance/A/inner
+\x16--- FAIL: TestConformance/A/inner (1.50s)
+\x16--- PASS: TestConformance/A (1.50s)
+\x16=== RUN   TestConformance/B
     conformance.go:56: Skipping B: suite does not support GatewayPort8080
---- FAIL: TestConformance (9.1s)
-    --- PASS: TestConformance/A (1.50s)
-        --- FAIL: TestConformance/A/inner (1.50s)
-    --- SKIP: TestConformance/B (0.00s)
-    --- FAIL: TestConformance/C (2.00s)
+\x16--- SKIP: TestConformance/B (0.00s)
+    conformance.go:67: Skipping W: test explicitly skipped
+--- SKIP: TestConformance/W (0.00s)
+    conformance.go:67: Skipping X: test explicitly skipped
+    --- SKIP: TestConformance/X (0.00s)
+    --- SKIP: TestConformance/Y (0.00s)
+=== RUN   TestConformance/P
+=== PAUSE TestConformance/P
+=== RUN   TestConformance/Q
+=== PAUSE TestConformance/Q
+=== RUN   TestConformance/Z
+=== CONT  TestConformance/Q
+\x16--- FAIL: TestConformance/C (2.00s)
+\x16--- FAIL: TestConformance (9.1s)
 """
-    expect_eq([(r.name, r.outcome, r.reason) for r in parse_results(text)],
-              [("A", "PASS", ""), ("B", "SKIP", "no GatewayPort8080"), ("C", "FAIL", "")], "results")
+    expect_eq([(r.name, r.outcome, r.reason) for r in parse_results(text, {"W": "TLS"})],
+              [("A", "PASS", ""), ("B", "UNCLAIMED", "no GatewayPort8080"), ("W", "WAITS", "TLS"), ("X", "UNASKED", ""),
+               ("Y", "SKIP", ""), ("C", "FAIL", ""), ("Q", "UNFINISHED", "did not end"), ("Z", "UNFINISHED", "did not end")], "results")
 
 
 test_results_of_the_suite_are_read_from_its_output.not_sanitized = True
