@@ -117,7 +117,7 @@ void store_observe(const struct store *s, store_read_fn *fn, void *ctx);
 /* An object that came, went, or was put again. */
 struct store_change {
 	enum kube_kind kind;
-	bool matters; /* as store_put() has it; else only status and the like are others than before */
+	bool matters; /* as store_put() has it, or of another generation; else only status and the like are others than before */
 	const char *ns, *name;
 };
 

@@ -221,10 +221,12 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 	bool is_there;
 	size_t at = find(k, o->ns, o->name, &is_there);
 	bool is_same = false;
+	bool is_current = false; /* a status, too, which names the generation */
 
 	if (is_there) {
 		to = k->objects[at];
 		is_same = is_same_object(to->o.root, o->root);
+		is_current = is_same && to->o.generation == o->generation;
 		s->index->are_problems_stale = true; /* one may show the names of the old tree */
 		free(to->tree);
 	} else {
@@ -236,7 +238,7 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 		s->index->stale |= 1ull << o->kind;
 	}
 	*to = (struct api_object){.o = *o, .tree = tree, .is_seen = true};
-	journal_add(s, o, !is_same);
+	journal_add(s, o, !is_current);
 	return is_same ? 0 : 1ull << o->kind;
 }
 

@@ -112,29 +112,47 @@ static void say_gateway_status(struct text *t)
 		say(t, ",\"status\":{\"addresses\":[{\"type\":\"IPAddress\",\"value\":\"192.0.2.%u\"}]}", 1 + pick(4));
 }
 
-static void say_gateway(struct text *t)
+static const char *some_namespaces(void)
+{
+	return ONE_OF("{\"from\":\"All\"}", "{\"from\":\"All\"}", "{\"from\":\"Same\"}",
+		      "{\"from\":\"Selector\",\"selector\":{\"matchLabels\":{\"team\":\"red\"}}}",
+		      "{\"from\":\"Selector\",\"selector\":{\"matchExpressions\":[{\"key\":\"team\",\"operator\":\"Exists\"}]}}");
+}
+
+static void say_listeners(struct text *t)
 {
 	unsigned n = 1 + pick(3);
 
-	say(t, ",\"spec\":{\"gatewayClassName\":\"%s\"", ONE_OF("weir", "weir", "weir", "second"));
-	if (chance(20))
-		say(t, ",\"addresses\":[{\"value\":\"192.0.2.%u\"}]", 1 + pick(5));
 	say(t, ",\"listeners\":[");
 	for (unsigned i = 0; i < n; i++) {
 		say(t, "%s{\"name\":\"l%u\",\"port\":%u,\"protocol\":\"%s\"", i ? "," : "", chance(90) ? i : 0, 80 + pick(2),
-		    ONE_OF("HTTP", "HTTP", "HTTP", "HTTPS"));
+		    ONE_OF("HTTP", "HTTP", "HTTP", "HTTP", "HTTPS", "TCP"));
 		if (chance(60))
 			say(t, ",\"hostname\":\"%s\"", a_host());
 		if (chance(30))
 			say(t, ",\"tls\":{\"certificateRefs\":[{\"name\":\"s\",\"namespace\":\"%s\"}]}", a_ns());
 		if (chance(80))
-			say(t, ",\"allowedRoutes\":{\"namespaces\":%s}",
-			    ONE_OF("{\"from\":\"All\"}", "{\"from\":\"All\"}", "{\"from\":\"Same\"}",
-				   "{\"from\":\"Selector\",\"selector\":{\"matchLabels\":{\"team\":\"red\"}}}",
-				   "{\"from\":\"Selector\",\"selector\":{\"matchExpressions\":[{\"key\":\"team\",\"operator\":\"Exists\"}]}}"));
+			say(t, ",\"allowedRoutes\":{\"namespaces\":%s%s}", some_namespaces(),
+			    ONE_OF("", "", ",\"kinds\":[{\"kind\":\"HTTPRoute\"}]", ",\"kinds\":[{\"kind\":\"GRPCRoute\"}]"));
 		say(t, "}");
 	}
 	say(t, "]}");
+}
+
+static void say_gateway(struct text *t)
+{
+	say(t, ",\"spec\":{\"gatewayClassName\":\"%s\"", ONE_OF("weir", "weir", "weir", "second"));
+	if (chance(20))
+		say(t, ",\"addresses\":[{\"value\":\"192.0.2.%u\"}]", 1 + pick(5));
+	if (chance(70))
+		say(t, ",\"allowedListeners\":{\"namespaces\":%s}", some_namespaces());
+	say_listeners(t);
+}
+
+static void say_listener_set(struct text *t)
+{
+	say(t, ",\"spec\":{\"parentRef\":{\"name\":\"g%u\",\"namespace\":\"%s\"}", 1 + pick(3), a_ns());
+	say_listeners(t);
 }
 
 static void say_backend_ref(struct text *t)
@@ -159,18 +177,45 @@ static void say_filters(struct text *t)
 	say(t, "]");
 }
 
-static void say_route(struct text *t)
+static void say_parents(struct text *t)
 {
-	unsigned n_parents = 1 + pick(2), n_rules = 1 + pick(2);
+	unsigned n = 1 + pick(2);
 
 	say(t, ",\"spec\":{\"parentRefs\":[");
-	for (unsigned i = 0; i < n_parents; i++) {
-		say(t, "%s{\"name\":\"g%u\",\"namespace\":\"%s\"", i ? "," : "", 1 + pick(3), a_ns());
+	for (unsigned i = 0; i < n; i++) {
+		say(t, "%s{\"namespace\":\"%s\"", i ? "," : "", a_ns());
+		if (chance(70))
+			say(t, ",\"name\":\"g%u\"", 1 + pick(3));
+		else
+			say(t, ",\"kind\":\"ListenerSet\",\"name\":\"set%u\"", 1 + pick(2));
 		if (chance(20))
 			say(t, ",\"sectionName\":\"l%u\"", pick(3));
 		say(t, "}");
 	}
 	say(t, "]");
+}
+
+/* Of a kind that is not carried. */
+static void say_other_route(struct text *t)
+{
+	say_parents(t);
+	say(t, ",\"rules\":[{\"backendRefs\":[");
+	say_backend_ref(t);
+	say(t, "]}]}");
+}
+
+static void say_policy(struct text *t)
+{
+	say(t, ",\"spec\":{\"targetRefs\":[{\"group\":\"\",\"kind\":\"Service\",\"name\":\"%s\"%s}],\"validation\":{\"hostname\":\"x.test\","
+	       "\"wellKnownCACertificates\":\"System\"}}",
+	    ONE_OF("s1", "s2", "s3"), ONE_OF("", "", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""));
+}
+
+static void say_route(struct text *t)
+{
+	unsigned n_rules = 1 + pick(2);
+
+	say_parents(t);
 	if (chance(70))
 		say(t, ",\"hostnames\":[\"%s\"]", ONE_OF("x.test", "y.test", "*.test", "a.x.test", "UPPER"));
 	say(t, ",\"rules\":[");
@@ -196,23 +241,25 @@ static void say_ingress(struct text *t)
 		say(t, "\"ingressClassName\":\"%s\",", ONE_OF("weir", "other", "none"));
 	if (chance(40))
 		say(t, "\"defaultBackend\":{\"service\":{\"name\":\"%s\",\"port\":{\"number\":80}}},", ONE_OF("s1", "s2", "none"));
-	say(t, "\"rules\":[{\"host\":\"%s\",\"http\":{\"paths\":[{\"path\":\"%s\",\"pathType\":\"%s\",\"backend\":{\"service\":{\"name\":\"%s\","
-	       "\"port\":{%s}}}}]}}]}",
-	    a_host(), a_path(), ONE_OF("Prefix", "Prefix", "Exact"), ONE_OF("s1", "s2", "s3", "none"),
-	    ONE_OF("\"number\":80", "\"number\":81", "\"name\":\"http\""));
+	say(t, "\"rules\":[");
+	for (unsigned i = 0, n = 1 + pick(2); i < n; i++)
+		say(t, "%s{\"host\":\"%s\",\"http\":{\"paths\":[{\"path\":\"%s\",\"pathType\":\"%s\",\"backend\":{\"service\":{\"name\":"
+		       "\"%s\",\"port\":{%s}}}}]}}", i ? "," : "", a_host(), a_path(), ONE_OF("Prefix", "Prefix", "Exact"),
+		    ONE_OF("s1", "s2", "s3", "none"), ONE_OF("\"number\":80", "\"number\":81", "\"name\":\"http\""));
+	say(t, "]}");
 }
 
 static void say_grant(struct text *t)
 {
 	say(t, ",\"spec\":{\"from\":[{\"group\":\"gateway.networking.k8s.io\",\"kind\":\"%s\",\"namespace\":\"%s\"}],\"to\":[{\"group\":\"\","
 	       "\"kind\":\"%s\"}]}",
-	    ONE_OF("HTTPRoute", "HTTPRoute", "Gateway"), a_ns(), ONE_OF("Service", "Service", "Secret"));
+	    ONE_OF("HTTPRoute", "HTTPRoute", "Gateway", "GRPCRoute", "ListenerSet"), a_ns(), ONE_OF("Service", "Service", "Secret"));
 }
 
 static void say_service(struct text *t)
 {
 	say(t, ",\"spec\":{%s\"ports\":[{\"name\":\"http\",\"port\":80%s}%s]}", chance(5) ? "\"type\":\"ExternalName\"," : "",
-	    ONE_OF("", "", ",\"appProtocol\":\"kubernetes.io/h2c\""), ONE_OF("", ",{\"name\":\"more\",\"port\":81}"));
+	    ONE_OF("", "", "", ",\"appProtocol\":\"kubernetes.io/h2c\"", ",\"appProtocol\":\"https\"", ",\"appProtocol\":\"http\""), ONE_OF("", ",{\"name\":\"more\",\"port\":81}"));
 }
 
 static void say_slice(struct text *t)
@@ -222,8 +269,10 @@ static void say_slice(struct text *t)
 	say(t, ",\"addressType\":\"%s\",\"ports\":[{\"name\":\"%s\",\"port\":%u}],\"endpoints\":[",
 	    ONE_OF("IPv4", "IPv4", "IPv4", "IPv4", "FQDN"), ONE_OF("http", "http", "more"), 8080 + pick(2));
 	for (unsigned i = 0; i < n; i++)
-		say(t, "%s{\"addresses\":[\"%s%u\"],\"conditions\":{\"ready\":%s}}", i ? "," : "",
-		    chance(95) ? "10.0.0." : "127.0.0.", 1 + pick(4), chance(80) ? "true" : "false");
+		say(t, "%s{\"addresses\":[\"%s%u\"],\"conditions\":{\"ready\":%s}%s}", i ? "," : "",
+		    chance(95) ? "10.0.0." : "127.0.0.", 1 + pick(4), chance(80) ? "true" : "false",
+		    ONE_OF("", ",\"hints\":{\"forZones\":[{\"name\":\"z1\"}]}", ",\"hints\":{\"forZones\":[{\"name\":\"z2\"}]}",
+			   ",\"hints\":{\"forNodes\":[{\"name\":\"node1\"}],\"forZones\":[{\"name\":\"z2\"}]}"));
 	say(t, "]");
 }
 
@@ -239,6 +288,12 @@ static const char *a_name(enum kube_kind kind)
 		return ONE_OF("s1", "s2", "s3");
 	case KUBE_NAMESPACE:
 		return a_ns();
+	case KUBE_LISTENER_SET:
+		return ONE_OF("set1", "set2");
+	case KUBE_NODE:
+		return ONE_OF("node1", "node1", "node2");
+	case KUBE_CRD:
+		return "gatewayclasses.gateway.networking.k8s.io";
 	default:
 		return ONE_OF("n1", "n2", "n3", "n4");
 	}
@@ -249,11 +304,15 @@ static const char *labels_of(enum kube_kind kind)
 	if (kind == KUBE_ENDPOINT_SLICE)
 		return ONE_OF("\"kubernetes.io/service-name\":\"s1\"", "\"kubernetes.io/service-name\":\"s2\"",
 			      "\"kubernetes.io/service-name\":\"s3\"", NULL);
+	if (kind == KUBE_NODE)
+		return ONE_OF("\"topology.kubernetes.io/zone\":\"z1\"", "\"topology.kubernetes.io/zone\":\"z2\"", NULL);
 	return kind == KUBE_NAMESPACE ? ONE_OF("\"team\":\"red\"", "\"team\":\"blue\"", NULL) : NULL;
 }
 
 static const char *annotations_of(enum kube_kind kind)
 {
+	if (kind == KUBE_CRD)
+		return ONE_OF("\"gateway.networking.k8s.io/bundle-version\":\"v1.5.0\"", "\"gateway.networking.k8s.io/bundle-version\":\"v2.0.0\"", NULL);
 	if (chance(70))
 		return NULL;
 	if (kind == KUBE_SERVICE)
@@ -272,11 +331,18 @@ static void say_body(struct text *t, enum kube_kind kind)
 	else if (kind == KUBE_GATEWAY_CLASS)
 		say_class(t);
 	else if (kind == KUBE_INGRESS_CLASS)
-		say(t, ",\"spec\":{\"controller\":\"%s\"}", ONE_OF(TRANSLATE_CONTROLLER, "other.test/x"));
+		say(t, ",\"spec\":{\"controller\":\"%s\"%s}", ONE_OF(TRANSLATE_CONTROLLER, "other.test/x"),
+		    chance(20) ? ",\"parameters\":{\"kind\":\"ConfigMap\",\"name\":\"p\"}" : "");
 	else if (kind == KUBE_GATEWAY)
 		say_gateway(t);
 	else if (kind == KUBE_HTTP_ROUTE)
 		say_route(t);
+	else if (kind == KUBE_LISTENER_SET)
+		say_listener_set(t);
+	else if (kind == KUBE_GRPC_ROUTE || kind == KUBE_TCP_ROUTE || kind == KUBE_UDP_ROUTE)
+		say_other_route(t);
+	else if (kind == KUBE_BACKEND_TLS_POLICY)
+		say_policy(t);
 	else if (kind == KUBE_INGRESS)
 		say_ingress(t);
 	else if (kind == KUBE_REFERENCE_GRANT)
@@ -295,8 +361,11 @@ static void say_body(struct text *t, enum kube_kind kind)
 static enum kube_kind a_kind(void)
 {
 	static const enum kube_kind kinds[] = {KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS_CLASS, KUBE_GATEWAY_CLASS, KUBE_GATEWAY,
-					       KUBE_GATEWAY, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_REFERENCE_GRANT,
-					       KUBE_SERVICE, KUBE_SERVICE, KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_NAMESPACE};
+					       KUBE_GATEWAY, KUBE_GATEWAY, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE,
+					       KUBE_REFERENCE_GRANT, KUBE_SERVICE, KUBE_SERVICE, KUBE_SERVICE, KUBE_ENDPOINT_SLICE,
+					       KUBE_ENDPOINT_SLICE, KUBE_NAMESPACE, KUBE_LISTENER_SET, KUBE_LISTENER_SET, KUBE_GRPC_ROUTE,
+					       KUBE_GRPC_ROUTE, KUBE_TCP_ROUTE, KUBE_UDP_ROUTE, KUBE_BACKEND_TLS_POLICY,
+					       KUBE_BACKEND_TLS_POLICY, KUBE_NODE, KUBE_CRD};
 
 	return kinds[pick(sizeof(kinds) / sizeof(*kinds))];
 }
@@ -367,7 +436,7 @@ static void tell_conditions(FILE *f, const struct model_conditions *c)
 
 static void tell_status(FILE *f, const struct model_status *s)
 {
-	fprintf(f, "status %u %s/%s", s->kind, s->ns, s->name);
+	fprintf(f, "status %u %s/%s %u", s->kind, s->ns, s->name, s->n_attached_sets);
 	tell_conditions(f, &s->conditions);
 	for (size_t i = 0; i < s->n_addrs; i++)
 		fprintf(f, " %u", s->addrs[i].b[15]);
@@ -376,7 +445,8 @@ static void tell_status(FILE *f, const struct model_status *s)
 		tell_conditions(f, &s->sections[i].conditions);
 	}
 	for (size_t i = 0; i < s->n_parents; i++) {
-		fprintf(f, "\n  %s/%s", s->parents[i].ns, s->parents[i].name);
+		fprintf(f, "\n  %s %s/%s %s", s->parents[i].kind ? s->parents[i].kind : "-", s->parents[i].ns, s->parents[i].name,
+			s->parents[i].section ? s->parents[i].section : "-");
 		tell_conditions(f, &s->parents[i].conditions);
 	}
 	fputc('\n', f);
@@ -484,8 +554,12 @@ static char *statuses_of(const struct store *s, const struct model *m)
 	size_t n;
 	FILE *f = open_memstream(&text, &n);
 
-	for (size_t i = 0; i < m->n_statuses; i++)
-		tell_status(f, &m->statuses[i]);
+	for (size_t i = 0; i < m->n_statuses; i++) { /* whoever writes them says for which generation they are */
+		const struct model_status *v = &m->statuses[i];
+
+		fprintf(f, "generation %lld ", (long long)store_get(s, v->kind, v->ns, v->name)->generation);
+		tell_status(f, v);
+	}
 	fclose(f);
 	return text;
 }
@@ -626,7 +700,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 {
 	const struct weir_ip listen = {{[15] = 9}};
 	struct translate_options o = {.controller_name = TRANSLATE_CONTROLLER, .listen = &listen, .n_listen = seed % 3 ? 1 : 0,
-				      .pool = seed % 4 ? NULL : pool};
+				      .pool = seed % 4 ? NULL : pool, .node = seed % 5 ? "node1" : NULL};
 	struct store *s = store_create();
 	struct translator *tr = translator_create(s, &o);
 	struct mirror r = {0};
@@ -635,7 +709,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 
 	prng = seed;
 	store_keep_journal(s);
-	for (unsigned i = pick(40); i > 0; i--)
+	for (unsigned i = pick(70); i > 0; i--)
 		put_one(s, a_kind());
 	for (step = 0; is_right && step < N_STEPS; step++) {
 		is_right = run_step(s, tr, &r, &o);
