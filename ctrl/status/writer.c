@@ -56,6 +56,7 @@ struct status_writer {
 	struct status_writer_options options;
 	struct reflector_http http;
 	struct lease lease;
+	struct events *events;	   /* NULL: none */
 	const struct store *store; /* NULL: before the first update */
 	const struct model *model;
 	struct entry *buckets[N_BUCKETS];
@@ -82,6 +83,11 @@ struct status_writer *status_writer_create(const struct status_writer_options *o
 	w->tokens = STATUS_WRITER_BURST * 1000u;
 	TAILQ_INIT(&w->ready);
 	TAILQ_INIT(&w->waiting);
+	w->events = options->has_events ? events_create(http, options->identity, options->seed) : NULL;
+	if (options->has_events && !w->events) {
+		free(w);
+		return NULL;
+	}
 	lease_init(&w->lease, options->lease_ns, options->lease_name, options->identity, http, options->seed);
 	return w;
 }
@@ -174,6 +180,7 @@ void status_writer_destroy(struct status_writer *w)
 		while (w->buckets[i])
 			entry_drop(w, w->buckets[i]);
 	lease_fini(&w->lease);
+	events_destroy(w->events);
 	free(w);
 }
 
@@ -298,6 +305,8 @@ void status_writer_update(struct status_writer *w, const struct store *s, const 
 	w->store = s;
 	w->model = m;
 	w->is_stale = true;
+	if (w->events)
+		events_update(w->events, s, m);
 }
 
 /* ---- sending ---- */
@@ -543,6 +552,8 @@ uint64_t status_writer_poll(struct status_writer *w, uint64_t now_ms, int64_t no
 	if (is_writing && w->store)
 		next_ms = min64(next_ms, work(w, now_ms, now_s));
 	w->was_writing = is_writing && w->store;
+	if (w->events)
+		next_ms = min64(next_ms, events_poll(w->events, is_writing, now_ms, now_s));
 	return next_ms;
 }
 
@@ -565,4 +576,9 @@ const struct status_writer_counters *status_writer_counters(const struct status_
 const struct lease_counters *status_writer_lease(const struct status_writer *w)
 {
 	return &w->lease.counters;
+}
+
+const struct events *status_writer_events(const struct status_writer *w)
+{
+	return w->events;
 }

@@ -16,6 +16,7 @@
 #define STATUS_WRITER_H
 
 #include "kube/reflector.h"
+#include "status/events.h"
 #include "status/lease.h"
 #include "translate/model.h"
 
@@ -53,8 +54,10 @@ struct status_writer_counters {
 struct status_writer_options {
 	const char *controller_name; /* as in translate_options */
 	enum status_write mode;
-	const char *lease_ns, *lease_name, *identity; /* BY_LEASE */
-	uint64_t seed;				      /* for jitter */
+	const char *lease_ns, *lease_name; /* BY_LEASE */
+	const char *identity;		   /* of the process, for the Lease and for Events */
+	bool has_events;		   /* who may write status tells of problems by Events, too */
+	uint64_t seed;			   /* for jitter */
 };
 
 struct status_writer;
@@ -78,5 +81,6 @@ bool status_writer_is_writing(const struct status_writer *w, uint64_t now_ms);
 size_t status_writer_n_queued(const struct status_writer *w);
 const struct status_writer_counters *status_writer_counters(const struct status_writer *w);
 const struct lease_counters *status_writer_lease(const struct status_writer *w);
+const struct events *status_writer_events(const struct status_writer *w); /* NULL: none are told */
 
 #endif

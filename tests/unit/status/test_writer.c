@@ -70,7 +70,7 @@ static struct rig *rig_create(enum status_write mode)
 	rig->now_ms = 1000000;
 	model_init(&rig->model);
 	rig->w = status_writer_create(
-	    &(struct status_writer_options){OURS, mode, "weir-system", "weir-ctrl", "me", 1},
+	    &(struct status_writer_options){OURS, mode, "weir-system", "weir-ctrl", "me", false, 1},
 	    &(struct reflector_http){.ctx = rig, .request = take_request, .cancel = take_cancel});
 	status_writer_update(rig->w, rig->store, &rig->model);
 	return rig;
