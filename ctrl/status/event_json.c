@@ -39,10 +39,19 @@ static json_t *involved(const struct event_facts *f)
 	return j;
 }
 
+static json_t *with_hint(const char *text, const char *hint)
+{
+	char all[1024];
+
+	snprintf(all, sizeof(all), "%.700s. %s", text, hint);
+	return json_of_text(all);
+}
+
 json_t *event_json(const struct event_facts *f, uint64_t key, const char *instance)
 {
 	const struct kube_object *o = f->object;
 	json_t *j = json_must(json_object()), *meta = json_must(json_object());
+	const char *hint = f->is_warning ? event_hint(f->reason) : NULL;
 	int n = (int)strnlen(o->name, MAX_NAME);
 
 	while (n > 1 && (o->name[n - 1] == '.' || o->name[n - 1] == '-'))
@@ -55,7 +64,7 @@ json_t *event_json(const struct event_facts *f, uint64_t key, const char *instan
 	json_put(j, "involvedObject", involved(f));
 	json_put(j, "type", json_string(f->is_warning ? "Warning" : "Normal"));
 	json_put(j, "reason", json_string(f->reason));
-	json_put(j, "message", json_of_text(f->text));
+	json_put(j, "message", hint ? with_hint(f->text, hint) : json_of_text(f->text));
 	json_put(j, "source", json_pack("{s:s}", "component", EVENTS_COMPONENT));
 	json_put(j, "reportingComponent", json_string(EVENTS_COMPONENT));
 	json_put(j, "reportingInstance", json_of_text(instance));

@@ -252,6 +252,26 @@ static void see_gateway(struct events *e, const struct model_status *v, uint64_t
 	see(e, &(struct event_facts){.object = o, .reason = "Programmed", .field = "", .text = text}, true, now_ms);
 }
 
+/* A Service to which requests go, and there is nobody to answer them. */
+static void see_backend(struct events *e, const struct model_backend *b, uint64_t now_ms)
+{
+	const char *slash = strchr(b->name, '/'), *colon = strrchr(b->name, ':');
+	const struct kube_object *o = NULL;
+	char ns[64], name[256], text[160];
+
+	if (b->n_endpoints > 0 || !slash || !colon || (size_t)(slash - b->name) >= sizeof(ns) ||
+	    (size_t)(colon - slash) >= sizeof(name))
+		return;
+	snprintf(ns, sizeof(ns), "%.*s", (int)(slash - b->name), b->name);
+	snprintf(name, sizeof(name), "%.*s", (int)(colon - slash - 1), slash + 1);
+	o = store_get(e->store, KUBE_SERVICE, ns, name);
+	snprintf(text, sizeof(text), "port %.64s has no ready endpoint: requests for it are answered 503 until one of its Pods is ready.",
+		 colon + 1);
+	if (o && o->uid[0])
+		see(e, &(struct event_facts){.object = o, .is_warning = true, .reason = "NoReadyEndpoints", .field = "", .text = text},
+		    false, now_ms);
+}
+
 static void make(struct events *e, uint64_t now_ms)
 {
 	e->is_stale = false;
@@ -271,6 +291,8 @@ static void make(struct events *e, uint64_t now_ms)
 	for (size_t i = 0; i < e->model->n_statuses; i++)
 		if (e->model->statuses[i].kind == KUBE_GATEWAY)
 			see_gateway(e, &e->model->statuses[i], now_ms);
+	for (size_t i = 0; i < e->model->n_backends; i++)
+		see_backend(e, &e->model->backends[i], now_ms);
 	let_go(e, now_ms);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tells who owns an object what is wrong with it, as an Event (core v1, which
- * is what `kubectl describe` prints): a Warning for each problem of the model,
- * and a Normal one when a Gateway becomes served.
+ * is what `kubectl describe` prints): a Warning for each problem of the model
+ * and each Service in use without a ready endpoint, and a Normal one when a
+ * Gateway becomes served.
  *
  * What is said again is the same Event with a higher count: when a problem
  * comes back, and from time to time while it stays, since the API server

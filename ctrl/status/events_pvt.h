@@ -15,6 +15,8 @@ struct event_facts {
 	const char *reason, *field, *text; /* field "": of the object as a whole */
 };
 
+/* A sentence that says what would mend a problem of this reason; NULL: none. */
+const char *event_hint(const char *reason);
 /* Without count and times. key: makes its name, so the same facts have the same one. */
 json_t *event_json(const struct event_facts *f, uint64_t key, const char *instance);
 /* To be freed; NULL without memory. */

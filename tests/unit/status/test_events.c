@@ -187,7 +187,7 @@ static void event_says_of_which_field_of_which_object(void **state)
 	assert_string_equal(text_at(j, "involvedObject", "fieldPath"), "spec.rules[0].host");
 	assert_string_equal(text_at(j, "type", NULL), "Warning");
 	assert_string_equal(text_at(j, "reason", NULL), "InvalidHostname");
-	assert_string_equal(text_at(j, "message", NULL), "wrong");
+	assert_string_equal(text_at(j, "message", NULL), "wrong. Correct the host name: until then nothing is served for it.");
 	assert_string_equal(text_at(j, "metadata", "namespace"), "a");
 	json_decref(j);
 	rig_destroy(rig);
