@@ -19,6 +19,8 @@ What a test tells it goes through paths below /double/:
                              "status": CODE (with "retry_after": SECONDS), "body": TEXT (in place of what was asked for),
                              "truncate": BYTES (of the body; then the connection ends), "delay": SECONDS,
                              "event": TEXT (into each watch that matches, at once, as it is)}
+    POST /double/tokens     [tokens]: only these are known from now on
+    POST /double/forgive    no faults any more
     POST /double/crds       {"served": bool}: whether the Gateway API's kinds are there
     GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
 """
@@ -258,6 +260,10 @@ class Handler(BaseHTTPRequestHandler):
             elif what == "cut":
                 c.cuts += 1
                 c.mid_object = bool(body.get("mid_object"))
+            elif what == "forgive":
+                c.faults = []
+            elif what == "tokens":
+                self.server.tokens = body
             elif what == "faults":
                 c.faults.append(dict({"match": "", "times": 1}, **body))
             elif what == "crds":
@@ -276,7 +282,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def kubernetes(self, path):
         c = self.server.cluster
-        if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
+        if self.server.tokens and self.headers.get("Authorization") not in [f"Bearer {t}" for t in self.server.tokens]:
             self.count("unauthorized")
             raise Answer(401, "Unauthorized", "Unauthorized")
         with c.lock:
@@ -482,7 +488,7 @@ def main():
     args = parser.parse_args()
     server = Server((args.address, args.port), Handler)
     server.cluster = Cluster(args.state)
-    server.token = args.token
+    server.tokens = [args.token] if args.token else []
     if args.cert:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(args.cert, args.key)

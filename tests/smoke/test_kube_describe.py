@@ -66,6 +66,8 @@ def told(lines, named):
         out.append(re.sub(r"10\.90\.0\.\d+", lambda m: m[0] if m[0] in named else "<address>", line))
     for line in sorted(block(lines, "Events")[3:]):
         kind, reason, age, who, message = re.split(r"\s{2,}", line.strip(), maxsplit=4)
+        if who != "weir-ctrl":
+            continue
         message = re.sub(r"10\.90\.0\.\d+", lambda m: m[0] if m[0] in named else "<address>", message)
         out.append(f"{kind} {reason}{' again' if '(x' in age else ''} from {who}: {message}")
     return out

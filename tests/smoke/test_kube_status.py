@@ -11,13 +11,13 @@ DEMO = "/apis/gateway.networking.k8s.io/v1/namespaces/demo"
 ROUTE, GATEWAY = f"{DEMO}/httproutes/route", f"{DEMO}/gateways/edge"
 
 
-def ask(double, path, *args, **kw):
-    p = double.rig.run(["curl", "-sSk", "-m", "5", "-H", f"Authorization: Bearer {TOKEN}", *args, double.url + path], **kw)
+def ask(double, path, *args, token=TOKEN):
+    p = double.rig.run(["curl", "-sSk", "-m", "5", "-H", f"Authorization: Bearer {token}", *args, double.url + path])
     return json.loads(p.stdout)
 
 
-def get(double, path):
-    return ask(double, path)
+def get(double, path, token=TOKEN):
+    return ask(double, path, token=token)
 
 
 def write_status(double, path, status, manager="another"):
