@@ -163,3 +163,62 @@ def test_writes_that_cross_another_controllers_lose_nothing(make):
         for i in range(10):
             wait_until(f"r{i}", lambda: (lambda p, found: p == [("theirs3", None), ("edge", found["metadata"]["generation"])])(*parents(i)))
         expect(rig.metrics()["weir_ctrl_status_conflicts_total"] > 0, "they did cross")
+
+
+def broken_route(name="broken"):
+    return obj("gateway.networking.k8s.io/v1", "HTTPRoute", name, spec={
+        "parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "nobody", "port": 80}]}]})
+
+
+def events(double, name="broken"):
+    return [e for e in get(double, "/api/v1/namespaces/demo/events")["items"] if e["involvedObject"]["name"] == name]
+
+
+def test_problem_is_told_by_one_event_over_restarts(make):
+    with following(make, BASE + gateway_objects() + [broken_route()]) as (rig, double):
+        wait_until("an Event", lambda: events(double))
+        event = events(double)[0]
+        expect_eq((event["type"], event["reason"], event["source"]["component"], event["count"]),
+                  ("Warning", "BackendNotFound", "weir-ctrl", 1), "the Event")
+        route = get(double, f"{DEMO}/httproutes/broken")
+        expect_eq((event["involvedObject"]["uid"], event["involvedObject"]["fieldPath"]),
+                  (route["metadata"]["uid"], "spec.rules[0].backendRefs[0].name"), "of what")
+        expect(events(double, "edge")[0]["reason"] == "Programmed", "the Gateway is told that it is served")
+        expect_eq(rig.stop("ctrl"), 0, "exit status")
+        rig.start_ctrl()
+        rig.wait_healthy()
+        wait_until("it is found again", lambda: rig.metrics()["weir_ctrl_events_patched_total"] >= 1)
+        expect_eq([e["metadata"]["name"] for e in events(double)], [event["metadata"]["name"]], "Events after a restart")
+        expect_eq(len(events(double, "edge")), 1, "of the Gateway: it was served all the time")
+        double.apply(service_of_route())
+        time.sleep(2)
+        double.delete("Service", "nobody")
+        wait_until("again", lambda: events(double)[0]["count"] == 2)
+        expect_eq(rig.metrics()["weir_ctrl_events_created_total"], 1, "created: that the Service had no endpoints")
+
+
+def service_of_route():
+    return obj("v1", "Service", "nobody", spec={"ports": [{"name": "http", "port": 80}]})
+
+
+def test_events_can_be_switched_off(make):
+    with following(make, BASE + gateway_objects() + [broken_route()], ctrl_args=("--events=false",)) as (rig, double):
+        wait_until("the route is told", lambda: is_quiet(rig, double))
+        time.sleep(2)
+        expect_eq(get(double, "/api/v1/namespaces/demo/events")["items"], [], "Events")
+        expect("weir_ctrl_events_created_total" not in rig.metrics(), "nor counters")
+
+
+def test_events_that_are_refused_or_late_do_not_delay_status(make):
+    many = [broken_route(f"b{i}") for i in range(40)]
+    with following(make, BASE + gateway_objects() + many, start=False) as (rig, double):
+        double.fault("/events", times=4, delay=5)
+        double.fault("/events", times=20, status=403)
+        double.fault("/events", times=3, status=503)
+        rig.start_ctrl()
+        rig.wait_healthy()
+        wait_until("all routes are told", lambda: is_quiet(rig, double))
+        expect_eq(rig.metrics()["weir_ctrl_events_created_total"], 0, "Events meanwhile")
+        wait_until("Events in the end", lambda: rig.metrics()["weir_ctrl_events_created_total"] > 0, 60)
+        wait_until("failures are counted", lambda: rig.metrics()["weir_ctrl_events_failed_total"] >= 20, 60)
+        expect_eq(rig.metrics()["weir_ctrl_status_failed_total"], 0, "statuses that failed")
