@@ -9,7 +9,8 @@
 #include "status/status_pvt.h"
 
 /* Fields that Weir writes as they are, each whole: the lists among them are atomic, or have no conditions. */
-static const char *const whole_fields[] = {"addresses", "loadBalancer", "parents", "supportedFeatures"};
+static const char *const whole_fields[] = {"addresses", "ancestors", "attachedListenerSets",
+					   "loadBalancer", "parents", "supportedFeatures"};
 
 static bool has_type(const struct model_conditions *c, const char *type)
 {
