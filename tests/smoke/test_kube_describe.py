@@ -64,13 +64,14 @@ def told(lines, named):
     for line in block(lines, "Status"):
         line = re.sub(r"(Last Transition Time: +).*", r"\1<time>", line)
         out.append(re.sub(r"10\.90\.0\.\d+", lambda m: m[0] if m[0] in named else "<address>", line))
-    for line in sorted(block(lines, "Events")[3:]):
+    events = []
+    for line in block(lines, "Events")[3:]:
         kind, reason, age, who, message = re.split(r"\s{2,}", line.strip(), maxsplit=4)
         if who != "weir-ctrl":
             continue
         message = re.sub(r"10\.90\.0\.\d+", lambda m: m[0] if m[0] in named else "<address>", message)
-        out.append(f"{kind} {reason}{' again' if '(x' in age else ''} from {who}: {message}")
-    return out
+        events.append(f"{kind} {reason}{' again' if '(x' in age else ''} from {who}: {message}")
+    return out + sorted(events)
 
 
 def describe(rig, all_cases):
