@@ -255,7 +255,8 @@ static void see_gateway(struct events *e, const struct model_status *v, uint64_t
 /* A Service to which requests go, and there is nobody to answer them. */
 static void see_backend(struct events *e, const struct model_backend *b, uint64_t now_ms)
 {
-	const char *slash = strchr(b->name, '/'), *colon = strrchr(b->name, ':');
+	const char *slash = b->name ? strchr(b->name, '/') : NULL; /* without a name: a place that is free */
+	const char *colon = b->name ? strrchr(b->name, ':') : NULL;
 	const struct kube_object *o = NULL;
 	char ns[64], name[256], text[160];
 
@@ -454,13 +455,15 @@ uint64_t events_poll(struct events *e, bool may_send, uint64_t now_ms, int64_t n
 	}
 	e->is_stale |= !e->was_sending; /* what is under way is of an older model */
 	e->was_sending = true;
-	if (e->is_stale && now_ms - e->made_ms >= EVENTS_REMAKE_MS)
+	if (now_ms - e->made_ms >= (e->is_stale ? EVENTS_REMAKE_MS : EVENTS_LOOK_MS))
 		make(e, now_ms);
 	if (now_ms >= e->look_ms)
 		look(e, now_ms);
 	if (now_ms >= e->pause_ms && !e->is_stale)
 		send_all(e, now_ms, now_s);
-	next_ms = e->is_stale ? e->made_ms + EVENTS_REMAKE_MS : e->look_ms;
+	next_ms = e->made_ms + (e->is_stale ? EVENTS_REMAKE_MS : EVENTS_LOOK_MS);
+	if (!e->is_stale && e->look_ms < next_ms)
+		next_ms = e->look_ms;
 	if (!TAILQ_EMPTY(&e->due))
 		for (unsigned i = 0; i < EVENTS_IN_FLIGHT; i++)
 			if (!e->flights[i].record && now_ms + 1000 / EVENTS_PER_S < next_ms)

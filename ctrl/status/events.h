@@ -30,6 +30,7 @@
 #define EVENTS_REPEAT_MS 1800000u
 #define EVENTS_FORGET_MS 3600000u /* as the API server does */
 #define EVENTS_REMAKE_MS 200u
+#define EVENTS_LOOK_MS 5000u /* the model is looked at without an update, too: of endpoints none may come */
 #define EVENTS_BACKOFF_MIN_MS 1000u
 #define EVENTS_BACKOFF_MAX_MS 60000u
 
