@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/ip.h"
+#include "base/utf8.h"
 #include "stats/stats.h"
 
 static const char *const text_names[] = {
@@ -26,22 +27,6 @@ static const struct {
 	WEIR_LOG_FLAGS(X)
 #undef X
 };
-
-/* Bytes of the UTF-8 sequence at p (RFC 3629 4), or 0: it is none. */
-static size_t utf8_length(const unsigned char *p, size_t n)
-{
-	size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
-
-	if (len == 0 || len > n)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-	    (p[0] == 0xf4 && p[1] > 0x8f)) /* too long a form, a surrogate, or beyond Unicode */
-		return 0;
-	return len;
-}
 
 static void escape(struct buf *b, unsigned char c)
 {

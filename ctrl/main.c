@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weir-ctrl: one epoll thread over manifests or Kubernetes, the dataplane, the admin server and signals. */
 #include <errno.h>
-#include <getopt.h>
 #include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -20,8 +19,8 @@
 #include "access_log.h"
 #include "admin/admin.h"
 #include "base/log.h"
-#include "kube/names.h"
 #include "log_sink.h"
+#include "options.h"
 #include "source_dir.h"
 #include "source_kube.h"
 #include "status/writer.h"
@@ -29,219 +28,7 @@
 #include "token.h"
 
 #define RETRY_MS 1000 /* after a failure that may pass */
-#define SAMPLE_MAX 1000000u
-#define MAX_NAMESPACES 64u
 #define STOPPING_MS 2000u /* at most, for the last writes and the Lease */
-
-struct options {
-	const char *manifests, *kubeconfig, *kube_context; /* NULL: not given */
-	bool in_cluster;
-	const char *namespaces[MAX_NAMESPACES];
-	size_t n_namespaces;  /* 0: all */
-	const char *selector; /* NULL: all */
-	const char *node;     /* NULL: not known */
-	struct address_pool pool;
-	enum status_write write_status;
-	char lease_ns[64], lease_name[254];
-	const char *socket, *admin, *user, *capture_token;
-	const char *access_log; /* NULL: off */
-	uint32_t access_log_sample;
-	bool remote_capture;
-	enum log_level level;
-};
-
-static const char usage[] =
-    "usage: weir-ctrl --manifests DIR | --kubeconfig FILE | --in-cluster [options]\n"
-    "  --manifests DIR      directory of Kubernetes manifests (*.yaml, *.yml) to follow\n"
-    "  --kubeconfig FILE    follow the API server that a kubeconfig names\n"
-    "  --kube-context NAME  of this context of it (default its current-context)\n"
-    "  --in-cluster         follow the API server of the cluster in whose Pod we run\n"
-    "  --namespace NAME     only what is in this namespace; may be given again (default all)\n"
-    "  --selector LABELS    only Ingresses, Gateways, ListenerSets and routes with these labels (such as a=b,c!=d)\n"
-    "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
-    "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
-    "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
-    "                       all addresses of the dataplane)\n"
-    "  --write-status lease|always|never\n"
-    "                       write the status of objects back while we hold the Lease (default), always, or never\n"
-    "  --lease NAMESPACE/NAME\n"
-    "                       the Lease (default weir-system/weir-ctrl)\n"
-    "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
-    "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
-    "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
-    "                       only (default capture.token in the folder of --socket)\n"
-    "  --remote-capture     let other machines that send the token capture packets too\n"
-    "  --access-log FILE|-|off\n"
-    "                       write a line of JSON for each request to the file, or to standard output\n"
-    "                       (default off); SIGUSR1: the file was renamed, open it again\n"
-    "  --access-log-sample N\n"
-    "                       for one of N requests only (default 1: for each)\n"
-    "  --user NAME          run as this user\n"
-    "  --log-level LEVEL    error, warn, info or debug (default info)\n"
-    "  --version, --help\n";
-
-static bool level_of(const char *name, enum log_level *out)
-{
-	static const char *const names[] = {"error", "warn", "info", "debug"};
-
-	for (unsigned i = 0; i < 4; i++) {
-		if (strcmp(name, names[i]) == 0) {
-			*out = (enum log_level)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool write_status_of(const char *name, enum status_write *out)
-{
-	if (strcmp(name, "lease") == 0)
-		*out = STATUS_WRITE_BY_LEASE;
-	else if (strcmp(name, "always") == 0)
-		*out = STATUS_WRITE_ALWAYS;
-	else if (strcmp(name, "never") == 0)
-		*out = STATUS_WRITE_NEVER;
-	else
-		return false;
-	return true;
-}
-
-/* "NAMESPACE/NAME" */
-static bool lease_of(const char *text, struct options *o)
-{
-	const char *slash = strchr(text, '/');
-	size_t n_ns = slash ? (size_t)(slash - text) : 0;
-
-	if (n_ns == 0 || n_ns >= sizeof(o->lease_ns) || strlen(slash + 1) >= sizeof(o->lease_name))
-		return false;
-	memcpy(o->lease_ns, text, n_ns);
-	o->lease_ns[n_ns] = 0;
-	memcpy(o->lease_name, slash + 1, strlen(slash + 1) + 1);
-	return names_is_label(o->lease_ns) && names_is_subdomain(o->lease_name);
-}
-
-/* Exactly one of them, and what belongs to another one not at all. */
-static bool is_one_source(const struct options *o)
-{
-	return (o->manifests != NULL) + (o->kubeconfig != NULL) + o->in_cluster == 1 && (o->kubeconfig || !o->kube_context) &&
-	       (!o->manifests || (o->n_namespaces == 0 && !o->selector));
-}
-
-/* Ends the program for --help and --version (0) and for wrong options (2). */
-static void options_read(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-	    {"manifests", required_argument, NULL, 'm'},
-	    {"kubeconfig", required_argument, NULL, 'k'},
-	    {"kube-context", required_argument, NULL, 'c'},
-	    {"in-cluster", no_argument, NULL, 'i'},
-	    {"namespace", required_argument, NULL, 'N'},
-	    {"selector", required_argument, NULL, 'S'},
-	    {"node", required_argument, NULL, 'M'},
-	    {"address-pool", required_argument, NULL, 'p'},
-	    {"write-status", required_argument, NULL, 'w'},
-	    {"lease", required_argument, NULL, 'L'},
-	    {"socket", required_argument, NULL, 's'},
-	    {"admin", required_argument, NULL, 'a'},
-	    {"capture-token", required_argument, NULL, 't'},
-	    {"remote-capture", no_argument, NULL, 'r'},
-	    {"access-log", required_argument, NULL, 'o'},
-	    {"access-log-sample", required_argument, NULL, 'n'},
-	    {"user", required_argument, NULL, 'u'},
-	    {"log-level", required_argument, NULL, 'l'},
-	    {"version", no_argument, NULL, 'V'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
-	};
-	bool is_wrong = false;
-	unsigned long sample;
-	char *end;
-	int c;
-
-	*o = (struct options){
-	    .socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .access_log_sample = 1,
-	    .node = getenv("NODE_NAME"), .lease_ns = "weir-system", .lease_name = "weir-ctrl", .level = LOG_LEVEL_INFO};
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-		switch (c) {
-		case 'm':
-			o->manifests = optarg;
-			break;
-		case 'k':
-			o->kubeconfig = optarg;
-			break;
-		case 'c':
-			o->kube_context = optarg;
-			break;
-		case 'i':
-			o->in_cluster = true;
-			break;
-		case 'N':
-			is_wrong = is_wrong || o->n_namespaces == MAX_NAMESPACES || !names_is_label(optarg);
-			if (!is_wrong)
-				o->namespaces[o->n_namespaces++] = optarg;
-			break;
-		case 'S':
-			o->selector = optarg;
-			break;
-		case 'M':
-			o->node = optarg;
-			break;
-		case 'p':
-			if (address_pool_add(&o->pool, optarg) != 0) {
-				fprintf(stderr, "weir-ctrl: --address-pool %s: neither a prefix nor a range nor an address\n", optarg);
-				exit(2);
-			}
-			break;
-		case 'w':
-			is_wrong = is_wrong || !write_status_of(optarg, &o->write_status);
-			break;
-		case 'L':
-			is_wrong = is_wrong || !lease_of(optarg, o);
-			break;
-		case 's':
-			o->socket = optarg;
-			break;
-		case 'a':
-			o->admin = optarg;
-			break;
-		case 't':
-			o->capture_token = optarg;
-			break;
-		case 'r':
-			o->remote_capture = true;
-			break;
-		case 'o':
-			o->access_log = strcmp(optarg, "off") == 0 ? NULL : optarg;
-			break;
-		case 'n':
-			sample = strtoul(optarg, &end, 10);
-			is_wrong = is_wrong || *end || sample == 0 || sample > SAMPLE_MAX;
-			o->access_log_sample = (uint32_t)sample;
-			break;
-		case 'u':
-			o->user = optarg;
-			break;
-		case 'l':
-			is_wrong = is_wrong || !level_of(optarg, &o->level);
-			break;
-		case 'V':
-			puts("weir-ctrl " WEIR_VERSION);
-			exit(0);
-		case 'h':
-			fputs(usage, stdout);
-			exit(0);
-		default:
-			is_wrong = true;
-		}
-	}
-	if (o->node && !*o->node)
-		o->node = NULL;
-	is_wrong = is_wrong || (o->node && !names_is_subdomain(o->node));
-	if (is_wrong || !is_one_source(o) || optind != argc) {
-		fputs(usage, stderr);
-		exit(2);
-	}
-}
 
 static int become(const char *user)
 {
@@ -476,6 +263,7 @@ static struct status_writer *writer_open(const struct options *o, struct source_
 								 .lease_ns = o->lease_ns,
 								 .lease_name = o->lease_name,
 								 .identity = identity,
+								 .has_events = o->events,
 								 .seed = random},
 				 &http);
 	if (!w)
@@ -517,6 +305,8 @@ int main(int argc, char **argv)
 	if (o.pool.n)
 		s.options.pool = &o.pool;
 	s.options.node = o.node;
+	s.options.listen = o.status_addrs;
+	s.options.n_listen = o.n_status_addrs;
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else
@@ -542,6 +332,6 @@ int main(int argc, char **argv)
 	publish_destroy(p.publish);
 	store_destroy(store);
 	token_destroy(&token);
-	address_pool_fini(&o.pool);
+	options_fini(&o);
 	return err;
 }

@@ -140,6 +140,13 @@ static void write_status_writer(FILE *f, const struct status_writer *w)
 #define X(name, help) write_one(f, "ctrl_lease_" #name "_total", "counter", help, l->name);
 	LEASE_COUNTERS(X)
 #undef X
+	if (!status_writer_events(w))
+		return;
+	write_one(f, "ctrl_events_waiting", "gauge", "Events that wait or are under way",
+		  events_n_waiting(status_writer_events(w)));
+#define X(name, help) write_one(f, "ctrl_events_" #name "_total", "counter", help, events_counters(status_writer_events(w))->name);
+	EVENTS_COUNTERS(X)
+#undef X
 }
 
 static void write_permit(FILE *f, const struct permit *p)

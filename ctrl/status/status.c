@@ -234,20 +234,33 @@ static void make_ingress(const struct model_status *v, json_t *doc)
 
 	for (size_t i = 0; i < v->n_addrs; i++)
 		json_array_append_new(list, json_must(json_pack("{s:s}", "ip", ip_format(&v->addrs[i], text))));
-	json_put(doc, "loadBalancer", json_must(json_pack("{s:o}", "ingress", list)));
+	/* the API server keeps no empty list here: it would differ for ever */
+	json_put(doc, "loadBalancer", v->n_addrs ? json_pack("{s:O}", "ingress", list) : json_object());
+	json_decref(list);
 }
 
 /* ---- all of them ---- */
 
-static void call(const struct maker *k, struct status_document *d, const json_t *doc)
+static char *text_of(const json_t *doc)
 {
 	char *text = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
 
 	if (!text)
 		json_must(NULL);
+	return text;
+}
+
+static void call(const struct maker *k, const struct model_status *v, struct status_document *d, const json_t *doc)
+{
+	json_t *owned = status_owned(v, doc);
+	char *text = text_of(doc), *owned_text = text_of(owned);
+
 	d->json = text;
+	d->owned = owned_text;
 	k->fn(k->ctx, d);
 	free(text);
+	free(owned_text);
+	json_decref(owned);
 }
 
 static int64_t generation_of(const struct kube_object *o)
@@ -277,7 +290,7 @@ static void make(const struct maker *k, const struct model_status *v, const stru
 		make_ingress(v, doc);
 	d.differs = !json_equal(was, doc);
 	if (d.differs || k->wants_all)
-		call(k, &d, doc);
+		call(k, v, &d, doc);
 	json_decref(doc);
 	json_decref(was);
 }

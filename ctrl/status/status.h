@@ -16,8 +16,9 @@
 struct status_document {
 	enum kube_kind kind;
 	const char *ns, *name;
-	const char *json; /* the whole .status; keys sorted, no blanks */
-	bool differs;	  /* from what the object has now: else there is nothing to write */
+	const char *json;  /* the whole .status; keys sorted, no blanks */
+	const char *owned; /* what of it server-side apply is to be given: ours, and whole lists that we share */
+	bool differs;	   /* from what the object has now: else there is nothing to write */
 };
 
 /* The document lives for the call only. */

@@ -28,6 +28,9 @@ const char *json_text(const json_t *object, const char *key, const char *fallbac
 json_t *conditions_merge(const json_t *now, const struct model_conditions *c, const char *const *ours,
 			 const struct stamp *stamp);
 
+/* owned.c: the part of a whole status that server-side apply is given. */
+json_t *status_owned(const struct model_status *v, const json_t *doc);
+
 /* current.c: true only if the document of this route would say what its status says now. */
 bool is_route_current(const struct node *root, const struct model_status *v, const char *controller_name,
 		      int64_t generation);

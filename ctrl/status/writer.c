@@ -26,12 +26,14 @@ struct entry {
 	enum kube_kind kind;
 	char *ns, *name;
 	char *patch;
+	char *whole; /* what the status is to be then */
 	char version[128]; /* of the object for which it was made */
 	enum entry_state state;
 	uint64_t next_ms;
 	uint32_t backoff_ms;
 	unsigned round;	    /* of the last update that had it */
 	bool has_conflicted; /* AWAIT: make it again afterwards */
+	bool is_merge;	    /* the patch: see patch_make() */
 	struct entry *chain;
 	TAILQ_ENTRY(entry) link;
 };
@@ -47,6 +49,7 @@ struct status_writer {
 	struct status_writer_options options;
 	struct reflector_http http;
 	struct lease lease;
+	struct events *events;	   /* NULL: none */
 	const struct store *store; /* NULL: before the first update */
 	const struct model *model;
 	struct entry *buckets[N_BUCKETS];
@@ -73,6 +76,11 @@ struct status_writer *status_writer_create(const struct status_writer_options *o
 	w->tokens = STATUS_WRITER_BURST * 1000u;
 	TAILQ_INIT(&w->ready);
 	TAILQ_INIT(&w->waiting);
+	w->events = options->has_events ? events_create(http, options->identity, options->seed) : NULL;
+	if (options->has_events && !w->events) {
+		free(w);
+		return NULL;
+	}
 	lease_init(&w->lease, options->lease_ns, options->lease_name, options->identity, http, options->seed);
 	return w;
 }
@@ -126,6 +134,7 @@ static void entry_drop(struct status_writer *w, struct entry *e)
 	free(e->ns);
 	free(e->name);
 	free(e->patch);
+	free(e->whole);
 	free(e);
 }
 
@@ -164,6 +173,7 @@ void status_writer_destroy(struct status_writer *w)
 		while (w->buckets[i])
 			entry_drop(w, w->buckets[i]);
 	lease_fini(&w->lease);
+	events_destroy(w->events);
 	free(w);
 }
 
@@ -182,15 +192,29 @@ static void patch_remove_missing(json_t *patch, const struct node *now)
 	}
 }
 
-/* To be freed; NULL without memory. */
-static char *patch_make(const struct kube_object *o, const char *json)
+/*
+ * Server-side apply of what is ours. What others wrote and we would take away
+ * (a Weir of before, or a controller whose class the object had) it leaves: that
+ * takes a merge patch. With the resourceVersion both are refused (409) once
+ * somebody else has written, since a route's list of parents is one value for
+ * all controllers. To be freed; NULL without memory.
+ */
+static char *patch_make(const struct kube_object *o, const struct status_document *d, bool is_merge)
 {
-	json_t *status = json_must(json_loads(json, 0, NULL));
 	json_t *root = json_must(json_object()), *meta = json_must(json_object());
+	json_t *status = json_must(json_loads(is_merge ? d->json : d->owned, 0, NULL));
 	char *text;
 
-	patch_remove_missing(status, node_get(o->root, "status"));
 	json_put(meta, "resourceVersion", json_string(o->resource_version));
+	if (is_merge) {
+		patch_remove_missing(status, node_get(o->root, "status"));
+	} else {
+		json_put(root, "apiVersion", json_string(kube_object_api_version(o)));
+		json_put(root, "kind", json_string(kube_kind_name(o->kind)));
+		json_put(meta, "name", json_of_text(o->name));
+		if (kube_kind_is_namespaced(o->kind))
+			json_put(meta, "namespace", json_of_text(o->ns));
+	}
 	json_put(root, "metadata", meta);
 	json_put(root, "status", status);
 	text = json_dumps(root, JSON_COMPACT);
@@ -221,7 +245,9 @@ static void take_document(void *ctx, const struct status_document *d)
 	if (!e)
 		return;
 	free(e->patch);
-	e->patch = patch_make(o, d->json);
+	free(e->whole);
+	e->patch = patch_make(o, d, e->is_merge);
+	e->whole = strdup(d->json);
 	e->round = w->round;
 	e->has_conflicted = false;
 	if (is_newer) { /* what was wrong with the one before need not be wrong with this one */
@@ -262,6 +288,8 @@ void status_writer_update(struct status_writer *w, const struct store *s, const 
 	w->store = s;
 	w->model = m;
 	w->is_stale = true;
+	if (w->events)
+		events_update(w->events, s, m);
 }
 
 /* ---- sending ---- */
@@ -280,6 +308,7 @@ static void back_off(struct status_writer *w, struct entry *e, uint64_t now_ms)
 	entry_move(w, e, ENTRY_LATER, now_ms + jitter(w, e->backoff_ms));
 }
 
+/* The object is there. */
 static void send(struct status_writer *w, struct flight *f, struct entry *e)
 {
 	const struct kube_object *o = store_get(w->store, e->kind, e->ns, e->name);
@@ -288,11 +317,13 @@ static void send(struct status_writer *w, struct flight *f, struct entry *e)
 
 	if (kube_kind_is_namespaced(e->kind))
 		n += snprintf(path + n, sizeof(path) - (size_t)n, "/namespaces/%s", e->ns);
-	snprintf(path + n, sizeof(path) - (size_t)n, "/%s/%s/status?fieldManager=weir-ctrl", kube_kind_plural(e->kind), e->name);
+	snprintf(path + n, sizeof(path) - (size_t)n, "/%s/%s/status?fieldManager=" STATUS_WRITER_MANAGER "%s", kube_kind_plural(e->kind),
+		 e->name, e->is_merge ? "" : "&force=true");
 	entry_move(w, e, ENTRY_FLIGHT, UINT64_MAX);
 	f->entry = e;
 	e->has_conflicted = false;
-	exchange_begin(&f->exchange, &w->http, "PATCH", path, "application/merge-patch+json", e->patch);
+	exchange_begin(&f->exchange, &w->http, "PATCH", path,
+		       e->is_merge ? "application/merge-patch+json" : "application/apply-patch+yaml", e->patch);
 }
 
 /* The object as it was when the document was made? */
@@ -347,12 +378,39 @@ static void failed(struct status_writer *w, struct entry *e, const struct exchan
 		w->pause_ms = now_ms + wait_ms;
 }
 
+static void make_anew(struct status_writer *w, struct entry *e, uint64_t now_ms)
+{
+	e->version[0] = 0;
+	entry_move(w, e, ENTRY_LATER, now_ms);
+	w->is_stale = true;
+}
+
 static void await(struct status_writer *w, struct entry *e, uint64_t now_ms)
 {
 	e->backoff_ms = 0;
 	entry_move(w, e, ENTRY_AWAIT, now_ms + STATUS_WRITER_AWAIT_MS);
 	if (now_ms + LOOK_MS < w->look_ms)
 		w->look_ms = now_ms + LOOK_MS;
+}
+
+static void written(struct status_writer *w, struct entry *e, const struct exchange *x, uint64_t now_ms)
+{
+	json_t *root = exchange_json(x); /* NULL: too large to look at */
+	json_t *want = e->whole ? json_loads(e->whole, 0, NULL) : NULL;
+	const char *version = json_text(json_object_get(root, "metadata"), "resourceVersion", "");
+	bool is_left = root && want && !json_equal(json_object_get(root, "status"), want);
+
+	w->counters.written++;
+	if (is_left && !e->is_merge) { /* of another manager, and to be taken away: see patch_make() */
+		w->counters.taken++;
+		e->is_merge = e->has_conflicted = true;
+	}
+	if (e->has_conflicted && strcmp(version, e->version) == 0) /* nothing will come by the watch */
+		make_anew(w, e, now_ms);
+	else
+		await(w, e, now_ms);
+	json_decref(root);
+	json_decref(want);
 }
 
 static void end(struct status_writer *w, struct flight *f, uint64_t now_ms)
@@ -365,8 +423,7 @@ static void end(struct status_writer *w, struct flight *f, uint64_t now_ms)
 	if (x->status == 429 || x->status >= 500 || x->error[0] || x->status == 0) {
 		failed(w, e, x, now_ms);
 	} else if (x->status / 100 == 2) {
-		w->counters.written++;
-		await(w, e, now_ms);
+		written(w, e, x, now_ms);
 	} else if (x->status == 409) {
 		w->counters.conflicts++;
 		e->has_conflicted = true;
@@ -393,8 +450,10 @@ static void look(struct status_writer *w, uint64_t now_ms)
 		if (e->state == ENTRY_LATER && is_due) {
 			entry_move(w, e, ENTRY_READY, UINT64_MAX);
 		} else if (e->state == ENTRY_AWAIT && (is_due || !is_current(w, e))) {
-			w->is_stale |= e->has_conflicted;
-			entry_drop(w, e);
+			if (e->has_conflicted)
+				make_anew(w, e, now_ms);
+			else
+				entry_drop(w, e);
 		} else {
 			uint64_t t = e->state == ENTRY_AWAIT ? now_ms + LOOK_MS : e->next_ms;
 
@@ -476,6 +535,8 @@ uint64_t status_writer_poll(struct status_writer *w, uint64_t now_ms, int64_t no
 	if (is_writing && w->store)
 		next_ms = min64(next_ms, work(w, now_ms, now_s));
 	w->was_writing = is_writing && w->store;
+	if (w->events)
+		next_ms = min64(next_ms, events_poll(w->events, is_writing, now_ms, now_s));
 	return next_ms;
 }
 
@@ -498,4 +559,9 @@ const struct status_writer_counters *status_writer_counters(const struct status_
 const struct lease_counters *status_writer_lease(const struct status_writer *w)
 {
 	return &w->lease.counters;
+}
+
+const struct events *status_writer_events(const struct status_writer *w)
+{
+	return w->events;
 }

@@ -3,11 +3,11 @@
  * Writes the documents of status_make() to the API server: one writer, one
  * queue by object, in which the newest document wins.
  *
- * Each is a JSON merge patch (RFC 7396) of the status subresource against the
- * object as the store has it, with its resourceVersion: should another have
- * written meanwhile (409), nothing of his is overwritten, and the document is
- * made again once the store has what he wrote. Server-side apply would not do:
- * HTTPRoute.status.parents is an atomic list that controllers share.
+ * Each is a server-side apply of what is ours in the status, so that fields
+ * which we no longer give vanish by themselves. It carries the object's
+ * resourceVersion, and all of HTTPRoute.status.parents, an atomic list that
+ * controllers share: should another have written meanwhile (409), nothing of
+ * his is overwritten, and it is made again once the store has what he wrote.
  *
  * Among many Weirs the holder of a Lease writes. It reads no clock and opens
  * no socket; see kube/reflector.h.
@@ -16,9 +16,11 @@
 #define STATUS_WRITER_H
 
 #include "kube/reflector.h"
+#include "status/events.h"
 #include "status/lease.h"
 #include "translate/model.h"
 
+#define STATUS_WRITER_MANAGER "weir-ctrl" /* in managedFields */
 #define STATUS_WRITER_IN_FLIGHT 4u
 #define STATUS_WRITER_PER_S 50u
 #define STATUS_WRITER_BURST 100u
@@ -35,6 +37,7 @@ enum status_write { STATUS_WRITE_BY_LEASE, STATUS_WRITE_ALWAYS, STATUS_WRITE_NEV
 #define STATUS_WRITER_COUNTERS(X) \
 	X(queued, "Status documents that differ from what the object has") \
 	X(written, "Statuses written") \
+	X(taken, "Statuses from which something was to go that another manager had written: written by merge patch, too") \
 	X(conflicts, "Statuses not written, since the object had changed (409)") \
 	X(gone, "Statuses not written, since the object was gone (404)") \
 	X(refused, "Statuses that the API server refused (other 4xx)") \
@@ -51,8 +54,10 @@ struct status_writer_counters {
 struct status_writer_options {
 	const char *controller_name; /* as in translate_options */
 	enum status_write mode;
-	const char *lease_ns, *lease_name, *identity; /* BY_LEASE */
-	uint64_t seed;				      /* for jitter */
+	const char *lease_ns, *lease_name; /* BY_LEASE */
+	const char *identity;		   /* of the process, for the Lease and for Events */
+	bool has_events;		   /* who may write status tells of problems by Events, too */
+	uint64_t seed;			   /* for jitter */
 };
 
 struct status_writer;
@@ -76,5 +81,6 @@ bool status_writer_is_writing(const struct status_writer *w, uint64_t now_ms);
 size_t status_writer_n_queued(const struct status_writer *w);
 const struct status_writer_counters *status_writer_counters(const struct status_writer *w);
 const struct lease_counters *status_writer_lease(const struct status_writer *w);
+const struct events *status_writer_events(const struct status_writer *w); /* NULL: none are told */
 
 #endif

@@ -304,7 +304,7 @@ static void read_all(struct translation *t, const struct kube_object *o, const s
 			continue;
 		row = find_row(n->keys[i]);
 		if (!row && o)
-			report(t, o, &c, false, "UnknownAnnotation", "ignored: Services have no such annotation of Weir's");
+			report(t, o, &c, false, "UnknownAnnotation", "ignored: Weir knows no annotation of this name for kind Service");
 		else if (row && !row->read(r, cursor_str(&c, "")) && o)
 			report(t, o, &c, true, "InvalidAnnotation", "%s was expected; the default is used", row->expect);
 	}

@@ -80,7 +80,7 @@ static void read_annotation(struct translation *t, const struct kube_object *o, 
 	uint32_t v;
 
 	if (!a) {
-		report(t, o, at, false, "UnknownAnnotation", "ignored: a %s has no such annotation of Weir's",
+		report(t, o, at, false, "UnknownAnnotation", "ignored: Weir knows no annotation of this name for kind %s",
 		       kube_kind_name(o->kind));
 		return;
 	}

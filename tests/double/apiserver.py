@@ -4,8 +4,8 @@
 
     tests/double/apiserver.py [--port PORT] [--cert FILE --key FILE] [--token TOKEN] [--state FILE]
 
-Serves the kinds of KINDS (discovery, paged lists, watches with bookmarks, GET, PUT, PATCH (merge patch, also of status),
-POST, DELETE of an object). --state: objects and versions are read from this file at start and written to it after each
+Serves the kinds of KINDS (discovery, paged lists, watches with bookmarks, GET, PUT, PATCH (merge patch; server-side apply of
+status: fields.py), POST, DELETE of an object). --state: objects and versions are read from this file at start and written to it after each
 change, so that it can be killed and started again. It prints "ready PORT" when it listens.
 
 What a test tells it goes through paths below /double/:
@@ -19,6 +19,8 @@ What a test tells it goes through paths below /double/:
                              "status": CODE (with "retry_after": SECONDS), "body": TEXT (in place of what was asked for),
                              "truncate": BYTES (of the body; then the connection ends), "delay": SECONDS,
                              "event": TEXT (into each watch that matches, at once, as it is)}
+    POST /double/tokens     [tokens]: only these are known from now on
+    POST /double/forgive    no faults any more
     POST /double/crds       {"served": bool}: whether the Gateway API's kinds are there
     GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
 """
@@ -36,6 +38,8 @@ import threading
 import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import fields
 
 GATEWAY = "gateway.networking.k8s.io"
 # (group, version, plural, kind, namespaced)
@@ -114,8 +118,8 @@ class Cluster:
         self.changes.append((self.version, kind, key[0], copy.deepcopy(obj)))
         self.lock.notify_all()
 
-    def put(self, obj, is_status=False):
-        """As the API server keeps it: with uid, generation, managedFields."""
+    def put(self, obj, is_status=False, manager="double"):
+        """As the API server keeps it: with uid, generation, managedFields. What changes nothing makes no version."""
         obj = copy.deepcopy(obj)
         key = self.key(obj)
         old = self.objects.get(key)
@@ -125,8 +129,11 @@ class Cluster:
         if old:
             meta.update({k: old["metadata"][k] for k in ("uid", "creationTimestamp", "generation")})
             if is_status:
+                managed = meta.get("managedFields", [])  # of an apply
                 obj = dict(old, status=obj.get("status"), metadata=dict(old["metadata"]))
                 meta = obj["metadata"]
+                if not manager:
+                    meta["managedFields"] = managed
             elif "status" in old:
                 obj["status"] = old["status"]
             if obj.get("spec") != old.get("spec"):
@@ -134,7 +141,14 @@ class Cluster:
         else:
             meta.update(uid=f"uid-{self.version + 1}", generation=1)
             meta.setdefault("creationTimestamp", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-        meta["managedFields"] = [{"manager": "double", "operation": "Update", "fieldsV1": {"f:spec": {}}}]
+        if not old:
+            meta["managedFields"] = [{"manager": "double", "operation": "Update", "fieldsV1": {"f:spec": {}}}]
+        elif not is_status:
+            meta["managedFields"] = old["metadata"]["managedFields"]
+        if is_status and manager:
+            fields.update(obj, old, manager)
+        if old and is_status and obj == old:
+            return old
         self.objects[key] = obj
         self.change("MODIFIED" if old else "ADDED", key, obj)
         return obj
@@ -255,6 +269,10 @@ class Handler(BaseHTTPRequestHandler):
             elif what == "cut":
                 c.cuts += 1
                 c.mid_object = bool(body.get("mid_object"))
+            elif what == "forgive":
+                c.faults = []
+            elif what == "tokens":
+                self.server.tokens = body
             elif what == "faults":
                 c.faults.append(dict({"match": "", "times": 1}, **body))
             elif what == "crds":
@@ -273,7 +291,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def kubernetes(self, path):
         c = self.server.cluster
-        if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
+        if self.server.tokens and self.headers.get("Authorization") not in [f"Bearer {t}" for t in self.server.tokens]:
             self.count("unauthorized")
             raise Answer(401, "Unauthorized", "Unauthorized")
         with c.lock:
@@ -334,15 +352,37 @@ class Handler(BaseHTTPRequestHandler):
             version = body.get("metadata", {}).get("resourceVersion")
             if old and version and version != old["metadata"]["resourceVersion"]:
                 raise Answer(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
+            manager = self.query.get("fieldManager", "unknown")
+            if is_status and "apply" in (self.headers.get("Content-Type") or ""):
+                self.apply_status(kind, key, old, body, manager)
+                return
             obj = merge(old or {}, body) if self.command == "PATCH" else body
             obj.setdefault("kind", kind[3])
             obj.setdefault("apiVersion", f"{kind[0]}/{kind[1]}".strip("/"))
             obj.setdefault("metadata", {}).setdefault("name", key[2])
             if ns:
                 obj["metadata"]["namespace"] = ns
-            obj = c.put(obj, is_status)
+            obj = c.put(obj, is_status, manager)
             c.save()
             self.reply(201 if self.command == "POST" else 200, obj)
+
+    def apply_status(self, kind, key, old, body, manager):
+        """Server-side apply; under the lock."""
+        c = self.server.cluster
+        meta = body.get("metadata", {})
+        if body.get("apiVersion") != f"{kind[0]}/{kind[1]}".strip("/") or body.get("kind") != kind[3]:
+            raise Answer(400, "BadRequest", f"{body.get('apiVersion')} {body.get('kind')} is not what the path names")
+        if (meta.get("name"), meta.get("namespace", "")) != (key[2], key[1]) or "managedFields" in meta:
+            raise Answer(400, "BadRequest", "metadata is not that of the path")
+        if self.query.get("force") != "true" or "fieldManager" not in self.query:
+            raise Answer(400, "BadRequest", "the double knows only forced applies, and needs a fieldManager")
+        if not old:
+            raise Answer(404, "NotFound", f"{key[0]} {key[2]!r} not found")
+        obj = copy.deepcopy(old)
+        fields.apply(obj, body.get("status", {}), manager)
+        obj = c.put(obj, True, None)
+        c.save()
+        self.reply(200, obj)
 
     def wanted(self, kind, ns):
         matches = label_selector(self.query.get("labelSelector"))
@@ -461,7 +501,7 @@ def main():
     args = parser.parse_args()
     server = Server((args.address, args.port), Handler)
     server.cluster = Cluster(args.state)
-    server.token = args.token
+    server.tokens = [args.token] if args.token else []
     if args.cert:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(args.cert, args.key)

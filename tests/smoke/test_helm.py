@@ -6,7 +6,7 @@ import sys
 import yaml
 
 from rig import Skipped, expect, expect_eq
-from test_deploy import DEPLOY, ROOT, base, dry_run, objects_of, plain, run
+from test_deploy import DEPLOY, ROOT, base, containers, dry_run, objects_of, plain, run
 from test_kube import kube_rig, kube_test
 
 CHART = DEPLOY / "helm/weir"
@@ -62,7 +62,14 @@ def test_chart_gives_the_objects_of_the_base(make):
 REFUSED = ("nonsense=1", "dataplane.capabilities={ALL}", "dataplane.hugepages2Mi=some", "ctrl.admin=9901", "classes.name=Weir",
            "maxUnavailable=0", "image.repository=", "dataplane.privileged=maybe", "config=workers: {}",
            "dataplane.devicePluginResource=nic", "image.pullPolicy=Sometimes", "hostNetwork=1",
-           "terminationGracePeriodSeconds=0", "dataplane.cores=2")
+           "terminationGracePeriodSeconds=0", "dataplane.cores=2", "ctrl.args={events}")
+
+
+@plain
+def test_options_of_weir_ctrl_are_added(make):
+    options = ("--address-pool=192.0.2.16/28", "--events=false")
+    got = objects_of(render(f"--set=ctrl.args={{{','.join(options)}}}"))[("DaemonSet", "weir-system", "weir")]
+    expect_eq(tuple(containers(got)["weir-ctrl"]["command"][-2:]), options, "the last of its command")
 
 
 @plain

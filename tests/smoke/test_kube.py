@@ -36,6 +36,19 @@ def kube_test(fn):
     return test
 
 
+def plain_kube(fn):
+    """A test of the shared rig that makes its own namespaces: fn(make, rig)."""
+    @functools.wraps(fn)
+    def test(make):
+        try:
+            rig = kube_rig.shared()
+        except kube_rig.Missing as e:
+            raise Skipped(str(e)) from e
+        fn(make, rig)
+    test.not_sanitized = True
+    return test
+
+
 def echo(namespace, replicas=3, stop_s=1):
     """A Deployment of echo-basic, which serves while it is terminating, and its Service."""
     return f"""apiVersion: v1

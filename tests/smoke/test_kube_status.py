@@ -4,15 +4,31 @@ import json
 import time
 
 from rig import expect, expect_eq, wait_until
-from test_kube_source import BASE, TOKEN, following, gateway_objects
+from test_kube_source import BASE, TOKEN, following, gateway_objects, obj
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/weir-system/leases/weir-ctrl"
-ROUTE = "/apis/gateway.networking.k8s.io/v1/namespaces/demo/httproutes/route"
+DEMO = "/apis/gateway.networking.k8s.io/v1/namespaces/demo"
+ROUTE, GATEWAY = f"{DEMO}/httproutes/route", f"{DEMO}/gateways/edge"
 
 
-def get(double, path):
-    p = double.rig.run(["curl", "-sSk", "-m", "5", "-H", f"Authorization: Bearer {TOKEN}", double.url + path])
+def ask(double, path, *args, token=TOKEN):
+    p = double.rig.run(["curl", "-sSk", "-m", "5", "-H", f"Authorization: Bearer {token}", *args, double.url + path])
     return json.loads(p.stdout)
+
+
+def get(double, path, token=TOKEN):
+    return ask(double, path, token=token)
+
+
+def write_status(double, path, status, manager="another"):
+    """As another controller does it: the whole status by merge patch."""
+    return ask(double, f"{path}/status?fieldManager={manager}", "-X", "PATCH", "-H",
+               "Content-Type: application/merge-patch+json", "-d", json.dumps({"status": status}))
+
+
+def is_quiet(rig, double):
+    """Nothing waits, and the objects are as they are to be."""
+    return rig.metrics()["weir_ctrl_status_waiting"] == 0 and accepted(double) == "True"
 
 
 def accepted(double):
@@ -59,3 +75,150 @@ def test_failures_and_conflicts_do_not_lose_a_status(make):
         rig.wait_healthy()
         wait_until("the route is told", lambda: accepted(double) == "True", 40.0)
         expect(rig.metrics()["weir_ctrl_status_failed_total"] >= 1, "failures are counted")
+
+
+OTHERS = [{"controllerName": "example.net/other", "parentRef": {"name": "theirs"}, "conditions": [
+    {"type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}]
+
+
+def managers(double, path):
+    return {(m["manager"], m["operation"]) for m in get(double, path)["metadata"]["managedFields"]
+            if m.get("subresource") == "status"}
+
+
+def test_entries_of_other_controllers_stay_and_ours_go_with_the_parent(make):
+    with following(make, BASE + gateway_objects()) as (rig, double):
+        wait_until("the route is told", lambda: is_quiet(rig, double))
+        expect_eq(managers(double, ROUTE), {("weir-ctrl", "Apply")}, "who wrote the route's status")
+        ours = get(double, ROUTE)["status"]["parents"]
+        write_status(double, ROUTE, {"parents": OTHERS + ours})
+        route = dict(gateway_objects()[2], spec={"parentRefs": [{"name": "edge", "sectionName": "http"}], "rules": []})
+        double.apply(route)
+        wait_until("our entry is of the new parent", lambda: [p["parentRef"] for p in get(double, ROUTE)["status"]["parents"]] ==
+                   [{"name": "theirs"}, {"name": "edge", "sectionName": "http"}])
+        double.apply(dict(route, spec={"parentRefs": [{"name": "theirs"}], "rules": []}))
+        wait_until("only theirs is left", lambda: get(double, ROUTE)["status"]["parents"] == OTHERS)
+
+
+def test_conditions_of_others_stay_and_listeners_go(make):
+    foreign = {"type": "example.net/Audited", "status": "True", "reason": "Fine", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    with following(make, BASE + gateway_objects()) as (rig, double):
+        wait_until("the route is told", lambda: is_quiet(rig, double))
+        was = {c["type"]: c for c in get(double, GATEWAY)["status"]["conditions"]}
+        write_status(double, GATEWAY, {"conditions": [*was.values(), foreign]})
+        listeners = [{"name": "web", "port": 80, "protocol": "HTTP"}, {"name": "more", "port": 8080, "protocol": "HTTP"}]
+        double.apply(dict(gateway_objects()[1], spec={"gatewayClassName": "weir", "listeners": listeners}))
+        wait_until("two listeners", lambda: sorted(n["name"] for n in get(double, GATEWAY)["status"]["listeners"]) == ["more", "web"])
+        double.apply(gateway_objects()[1])
+        wait_until("one listener", lambda: [n["name"] for n in get(double, GATEWAY)["status"]["listeners"]] == ["http"])
+        now = {c["type"]: c for c in get(double, GATEWAY)["status"]["conditions"]}
+        expect_eq(now.pop("example.net/Audited"), foreign, "the condition of another")
+        expect_eq(now.keys(), was.keys(), "ours")
+        for kind, c in now.items():
+            expect_eq(c["lastTransitionTime"], was[kind]["lastTransitionTime"], f"time of {kind}, which did not change")
+            expect(c["observedGeneration"] > was[kind]["observedGeneration"], f"generation of {kind}")
+        expect_eq(rig.metrics()["weir_ctrl_status_taken_total"], 0, "by merge patch")
+
+
+def test_what_another_manager_left_and_is_ours_to_take_away_goes(make):
+    """A Weir of before server-side apply, say: apply would leave it for ever."""
+    stale = [{"controllerName": "weir.dev/ingress-controller", "parentRef": {"name": "gone"}, "conditions": []}]
+    listener = {"name": "gone", "supportedKinds": [], "attachedRoutes": 0, "conditions": []}
+    with following(make, BASE + gateway_objects(), start=False) as (rig, double):
+        write_status(double, ROUTE, {"parents": stale + OTHERS})
+        write_status(double, GATEWAY, {"listeners": [listener]})
+        rig.start_ctrl()
+        rig.wait_healthy()
+        wait_until("the route is told", lambda: is_quiet(rig, double))
+        expect_eq([p["parentRef"]["name"] for p in get(double, ROUTE)["status"]["parents"]], ["theirs", "edge"], "parents")
+        wait_until("the listener is gone", lambda: [n["name"] for n in get(double, GATEWAY)["status"]["listeners"]] == ["http"], 90)
+        expect_eq(rig.metrics()["weir_ctrl_status_taken_total"], 1, "taken away by merge patch")
+
+
+def write_beside(double, path, entry):
+    """An entry of another controller, which takes care of ours as we do of his."""
+    while True:
+        route = get(double, path)
+        parents = [entry] + [p for p in route["status"].get("parents", []) if p["controllerName"] != entry["controllerName"]]
+        done = ask(double, f"{path}/status?fieldManager=another", "-X", "PATCH", "-H", "Content-Type: application/merge-patch+json",
+                   "-d", json.dumps({"metadata": {"resourceVersion": route["metadata"]["resourceVersion"]}, "status": {"parents": parents}}))
+        if done["kind"] != "Status":
+            return
+
+
+def test_writes_that_cross_another_controllers_lose_nothing(make):
+    """Both write the one list of parents at the same time, again and again."""
+    routes = [obj("gateway.networking.k8s.io/v1", "HTTPRoute", f"r{i}", spec={"parentRefs": [{"name": "edge"}], "rules": []}) for i in range(10)]
+    with following(make, BASE + gateway_objects() + routes) as (rig, double):
+        wait_until("the route is told", lambda: is_quiet(rig, double))
+        for n in range(4):
+            double.fault("fieldManager=weir-ctrl", times=10, delay=0.5)  # ours arrive late: for an object of before
+            double.apply(*(dict(r, spec=dict(r["spec"], hostnames=[f"h{n}.example.com"])) for r in routes))
+            for i in range(10):
+                write_beside(double, f"{DEMO}/httproutes/r{i}", dict(OTHERS[0], parentRef={"name": f"theirs{n}"}))
+
+        def parents(i):
+            found = get(double, f"{DEMO}/httproutes/r{i}")
+            return [(p["parentRef"]["name"], p["conditions"][0].get("observedGeneration")) for p in found["status"]["parents"]], found
+        for i in range(10):
+            wait_until(f"r{i}", lambda: (lambda p, found: p == [("theirs3", None), ("edge", found["metadata"]["generation"])])(*parents(i)))
+        expect(rig.metrics()["weir_ctrl_status_conflicts_total"] > 0, "they did cross")
+
+
+def broken_route(name="broken"):
+    return obj("gateway.networking.k8s.io/v1", "HTTPRoute", name, spec={
+        "parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "nobody", "port": 80}]}]})
+
+
+def events(double, name="broken"):
+    return [e for e in get(double, "/api/v1/namespaces/demo/events")["items"] if e["involvedObject"]["name"] == name]
+
+
+def test_problem_is_told_by_one_event_over_restarts(make):
+    with following(make, BASE + gateway_objects() + [broken_route()]) as (rig, double):
+        wait_until("an Event", lambda: events(double))
+        event = events(double)[0]
+        expect_eq((event["type"], event["reason"], event["source"]["component"], event["count"]),
+                  ("Warning", "BackendNotFound", "weir-ctrl", 1), "the Event")
+        route = get(double, f"{DEMO}/httproutes/broken")
+        expect_eq((event["involvedObject"]["uid"], event["involvedObject"]["fieldPath"]),
+                  (route["metadata"]["uid"], "spec.rules[0].backendRefs[0].name"), "of what")
+        expect(events(double, "edge")[0]["reason"] == "Programmed", "the Gateway is told that it is served")
+        expect_eq(rig.stop("ctrl"), 0, "exit status")
+        rig.start_ctrl()
+        rig.wait_healthy()
+        wait_until("it is found again", lambda: rig.metrics()["weir_ctrl_events_patched_total"] >= 1)
+        expect_eq([e["metadata"]["name"] for e in events(double)], [event["metadata"]["name"]], "Events after a restart")
+        expect_eq(len(events(double, "edge")), 1, "of the Gateway: it was served all the time")
+        double.apply(service_of_route())
+        time.sleep(2)
+        double.delete("Service", "nobody")
+        wait_until("again", lambda: events(double)[0]["count"] == 2)
+        expect_eq(rig.metrics()["weir_ctrl_events_created_total"], 1, "created: that the Service had no endpoints")
+
+
+def service_of_route():
+    return obj("v1", "Service", "nobody", spec={"ports": [{"name": "http", "port": 80}]})
+
+
+def test_events_can_be_switched_off(make):
+    with following(make, BASE + gateway_objects() + [broken_route()], ctrl_args=("--events=false",)) as (rig, double):
+        wait_until("the route is told", lambda: is_quiet(rig, double))
+        time.sleep(2)
+        expect_eq(get(double, "/api/v1/namespaces/demo/events")["items"], [], "Events")
+        expect("weir_ctrl_events_created_total" not in rig.metrics(), "nor counters")
+
+
+def test_events_that_are_refused_or_late_do_not_delay_status(make):
+    many = [broken_route(f"b{i}") for i in range(40)]
+    with following(make, BASE + gateway_objects() + many, start=False) as (rig, double):
+        double.fault("/events", times=4, delay=5)
+        double.fault("/events", times=20, status=403)
+        double.fault("/events", times=3, status=503)
+        rig.start_ctrl()
+        rig.wait_healthy()
+        wait_until("all routes are told", lambda: is_quiet(rig, double))
+        expect_eq(rig.metrics()["weir_ctrl_events_created_total"], 0, "Events meanwhile")
+        wait_until("Events in the end", lambda: rig.metrics()["weir_ctrl_events_created_total"] > 0, 60)
+        wait_until("failures are counted", lambda: rig.metrics()["weir_ctrl_events_failed_total"] >= 20, 60)
+        expect_eq(rig.metrics()["weir_ctrl_status_failed_total"], 0, "statuses that failed")

@@ -66,12 +66,12 @@ def go_env():
     return dict(os.environ, CGO_ENABLED="0", GOFLAGS="-mod=readonly -buildvcs=false", GOWORK="off")
 
 
-def go(*args, check=True):
-    return subprocess.run(["go", *map(str, args)], cwd=HERE, env=go_env(), check=check, capture_output=True, text=True)
+def go(*args, check=True, folder=HERE):
+    return subprocess.run(["go", *map(str, args)], cwd=folder, env=go_env(), check=check, capture_output=True, text=True)
 
 
 def check_go():
-    """Raises Missing unless there is a Go that can build, and the modules can be had."""
+    """Raises Missing unless there is a Go that can build."""
     if not shutil.which("go"):
         raise Missing("there is no Go (go.mod needs 1.26)")
     version = go("env", "GOVERSION", check=False)
@@ -79,7 +79,11 @@ def check_go():
     if version.returncode != 0 or not found or tuple(map(int, found.groups())) < GO_MINIMUM:
         said = version.stdout.strip() or version.stderr.strip()
         raise Missing(f"Go 1.26 is needed, and there is: {said}")
-    fetched = go("mod", "download", check=False)
+
+
+def check_modules(folder=HERE):
+    """Raises Missing unless all modules of the folder's go.mod can be had."""
+    fetched = go("mod", "download", check=False, folder=folder)
     if fetched.returncode != 0:
         raise Missing(f"the Go modules cannot be fetched: {fetched.stderr.strip()[-500:]}")
 
@@ -102,6 +106,7 @@ class Builder:
     def need_go(self):
         if not self.is_checked:
             check_go()
+            check_modules()
             self.is_checked = True
 
     def build(self, name, *command):

@@ -70,7 +70,7 @@ static struct rig *rig_create(enum status_write mode)
 	rig->now_ms = 1000000;
 	model_init(&rig->model);
 	rig->w = status_writer_create(
-	    &(struct status_writer_options){OURS, mode, "weir-system", "weir-ctrl", "me", 1},
+	    &(struct status_writer_options){OURS, mode, "weir-system", "weir-ctrl", "me", false, 1},
 	    &(struct reflector_http){.ctx = rig, .request = take_request, .cancel = take_cancel});
 	status_writer_update(rig->w, rig->store, &rig->model);
 	return rig;
@@ -167,7 +167,10 @@ static void writes_what_differs_once(void **state)
 	tell(rig, "i");
 	pass(rig, 200);
 	c = expect(rig, "PATCH", INGRESS_PATH("i"));
-	assert_string_equal(c->r.content_type, "application/merge-patch+json");
+	assert_string_equal(c->r.content_type, "application/apply-patch+yaml");
+	assert_non_null(strstr(c->path, "fieldManager=weir-ctrl&force=true"));
+	assert_non_null(strstr(c->body, "\"apiVersion\":\"networking.k8s.io/v1\""));
+	assert_null(strstr(c->body, "foreign")); /* what is another's is not made ours */
 	assert_non_null(strstr(c->body, "\"resourceVersion\":\"7\""));
 	assert_non_null(strstr(c->body, "192.0.2.1"));
 	answer(rig, c, 200, NULL, 0);
@@ -182,7 +185,7 @@ static void writes_what_differs_once(void **state)
 	rig_destroy(rig);
 }
 
-static void names_what_is_to_go(void **state)
+static void takes_away_what_apply_leaves(void **state)
 {
 	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
 	struct model_status *v;
@@ -195,8 +198,19 @@ static void names_what_is_to_go(void **state)
 	v->name = "i";
 	pass(rig, 200);
 	c = expect(rig, "PATCH", INGRESS_PATH("i"));
-	assert_null(strstr(c->body, "192.0.2.1"));
-	assert_true(strstr(c->body, "null") || strstr(c->body, "[]"));
+	assert_non_null(strstr(c->body, "\"status\":{\"loadBalancer\":{}}"));
+	answer(rig, c, 200, "{\"metadata\":{\"resourceVersion\":\"7\"}}", 0); /* not ours: it is left */
+	pass(rig, 1000);
+	c = expect(rig, "PATCH", INGRESS_PATH("i"));
+	assert_string_equal(c->r.content_type, "application/merge-patch+json");
+	assert_null(strstr(c->path, "force"));
+	assert_non_null(strstr(c->body, "\"loadBalancer\":{\"ingress\":null}"));
+	assert_non_null(strstr(c->body, "\"resourceVersion\":\"7\""));
+	answer(rig, c, 200, "{\"metadata\":{\"resourceVersion\":\"8\"}}", 0);
+	put(rig, "i", "8", "{\"loadBalancer\":{}}");
+	pass(rig, 2 * STATUS_WRITER_RESYNC_MS);
+	assert_int_equal(rig->n_sent, 2);
+	assert_int_equal(status_writer_counters(rig->w)->taken, 1);
 	rig_destroy(rig);
 }
 
@@ -359,7 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(writes_what_differs_once),
-	    cmocka_unit_test(names_what_is_to_go),
+	    cmocka_unit_test(takes_away_what_apply_leaves),
 	    cmocka_unit_test(makes_anew_after_a_conflict),
 	    cmocka_unit_test(forgets_what_is_gone),
 	    cmocka_unit_test(retries_soon_after_failure_slowly_after_refusal),

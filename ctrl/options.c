@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ip.h"
+#include "kube/names.h"
+
+#define SAMPLE_MAX 1000000u
+#define N_ROWS (sizeof(rows) / sizeof(*rows))
+
+static const char usage[] =
+    "usage: weir-ctrl --manifests DIR | --kubeconfig FILE | --in-cluster [options]\n"
+    "  --manifests DIR      directory of Kubernetes manifests (*.yaml, *.yml) to follow\n"
+    "  --kubeconfig FILE    follow the API server that a kubeconfig names\n"
+    "  --kube-context NAME  of this context of it (default its current-context)\n"
+    "  --in-cluster         follow the API server of the cluster in whose Pod we run\n"
+    "  --namespace NAME     only what is in this namespace; may be given again (default all)\n"
+    "  --selector LABELS    only Ingresses, Gateways, ListenerSets and routes with these labels (such as a=b,c!=d)\n"
+    "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
+    "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
+    "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
+    "                       all addresses of the dataplane)\n"
+    "  --status-address ADDRESS\n"
+    "                       tell Ingresses, and Gateways that share all addresses, that they are reached at this\n"
+    "                       address of the dataplane; may be given again (default: none is told)\n"
+    "  --write-status lease|always|never\n"
+    "                       write the status of objects back while we hold the Lease (default), always, or never\n"
+    "  --lease NAMESPACE/NAME\n"
+    "                       the Lease (default weir-system/weir-ctrl)\n"
+    "  --events true|false  tell of problems by Events, too, where status is written (default true)\n"
+    "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
+    "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
+    "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
+    "                       only (default capture.token in the folder of --socket)\n"
+    "  --remote-capture     let other machines that send the token capture packets too\n"
+    "  --access-log FILE|-|off\n"
+    "                       write a line of JSON for each request to the file, or to standard output\n"
+    "                       (default off); SIGUSR1: the file was renamed, open it again\n"
+    "  --access-log-sample N\n"
+    "                       for one of N requests only (default 1: for each)\n"
+    "  --user NAME          run as this user\n"
+    "  --log-level LEVEL    error, warn, info or debug (default info)\n"
+    "  --version, --help\n";
+
+/* The index of a name in a list that ends with NULL; -1: none. */
+static int index_of(const char *const *names, const char *name)
+{
+	for (int i = 0; names[i]; i++)
+		if (strcmp(names[i], name) == 0)
+			return i;
+	return -1;
+}
+
+static bool read_level(struct options *o, const char *text)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug", NULL};
+	int i = index_of(names, text);
+
+	o->level = i < 0 ? LOG_LEVEL_INFO : (enum log_level)i;
+	return i >= 0;
+}
+
+static bool read_write_status(struct options *o, const char *text)
+{
+	static const char *const names[] = {"lease", "always", "never", NULL}; /* as in the enum */
+	int i = index_of(names, text);
+
+	o->write_status = i < 0 ? STATUS_WRITE_NEVER : (enum status_write)i;
+	return i >= 0;
+}
+
+static bool read_events(struct options *o, const char *text)
+{
+	static const char *const names[] = {"false", "true", NULL};
+	int i = index_of(names, text);
+
+	o->events = i == 1;
+	return i >= 0;
+}
+
+/* "NAMESPACE/NAME" */
+static bool read_lease(struct options *o, const char *text)
+{
+	const char *slash = strchr(text, '/');
+	size_t n_ns = slash ? (size_t)(slash - text) : 0;
+
+	if (n_ns == 0 || n_ns >= sizeof(o->lease_ns) || strlen(slash + 1) >= sizeof(o->lease_name))
+		return false;
+	memcpy(o->lease_ns, text, n_ns);
+	o->lease_ns[n_ns] = 0;
+	memcpy(o->lease_name, slash + 1, strlen(slash + 1) + 1);
+	return names_is_label(o->lease_ns) && names_is_subdomain(o->lease_name);
+}
+
+static bool read_namespace(struct options *o, const char *text)
+{
+	if (o->n_namespaces == OPTIONS_MAX_NAMESPACES || !names_is_label(text))
+		return false;
+	o->namespaces[o->n_namespaces++] = text;
+	return true;
+}
+
+/* "": not known */
+static bool read_node(struct options *o, const char *text)
+{
+	o->node = *text ? text : NULL;
+	return !*text || names_is_subdomain(text);
+}
+
+static bool read_pool(struct options *o, const char *text)
+{
+	return address_pool_add(&o->pool, text) == 0;
+}
+
+static bool read_status_address(struct options *o, const char *text)
+{
+	return o->n_status_addrs < OPTIONS_MAX_STATUS_ADDRS &&
+	       ip_parse(text, strlen(text), &o->status_addrs[o->n_status_addrs++]) == 0;
+}
+
+static bool read_sample(struct options *o, const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	o->access_log_sample = (uint32_t)n;
+	return *text && !*end && n > 0 && n <= SAMPLE_MAX;
+}
+
+static bool read_access_log(struct options *o, const char *text)
+{
+	o->access_log = strcmp(text, "off") == 0 ? NULL : text;
+	return true;
+}
+
+/* For which source it is. */
+enum of { OF_ALL, OF_KUBE, OF_KUBECONFIG };
+
+static const struct row {
+	const char *name;
+	enum of of;
+	size_t text, flag;		       /* where it goes as it is: offset + 1, 0: not at all */
+	bool (*read)(struct options *o, const char *text); /* what else is to be done with it */
+	const char *expected;
+} rows[] = {
+#define TEXT(field) .text = offsetof(struct options, field) + 1
+#define FLAG(field) .flag = offsetof(struct options, field) + 1
+    {"manifests", TEXT(manifests)},
+    {"kubeconfig", TEXT(kubeconfig)},
+    {"kube-context", OF_KUBECONFIG, TEXT(kube_context)},
+    {"in-cluster", FLAG(in_cluster)},
+    {"namespace", OF_KUBE, .read = read_namespace, .expected = "the name of a namespace, at most 64 of them"},
+    {"selector", OF_KUBE, TEXT(selector)},
+    {"node", .read = read_node, .expected = "the name of a Node"},
+    {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
+    {"status-address", OF_KUBE, .read = read_status_address, .expected = "an IPv4 or IPv6 address, at most 16 of them"},
+    {"write-status", OF_KUBE, .read = read_write_status, .expected = "lease, always or never"},
+    {"lease", OF_KUBE, .read = read_lease, .expected = "NAMESPACE/NAME"},
+    {"events", OF_KUBE, .read = read_events, .expected = "true or false"},
+    {"socket", TEXT(socket)},
+    {"admin", TEXT(admin)},
+    {"capture-token", TEXT(capture_token)},
+    {"remote-capture", FLAG(remote_capture)},
+    {"access-log", .read = read_access_log},
+    {"access-log-sample", .read = read_sample, .expected = "a number from 1 to 1000000"},
+    {"user", TEXT(user)},
+    {"log-level", .read = read_level, .expected = "error, warn, info or debug"},
+    {.name = "version"},
+    {.name = "help"},
+#undef TEXT
+#undef FLAG
+};
+
+static void __attribute__((noreturn, format(printf, 1, 2))) refuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("weir-ctrl: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputs("\nTry weir-ctrl --help.\n", stderr);
+	exit(2);
+}
+
+static void take(struct options *o, const struct row *r, const char *text)
+{
+	if (strcmp(r->name, "version") == 0) {
+		puts("weir-ctrl " WEIR_VERSION);
+		exit(0);
+	}
+	if (strcmp(r->name, "help") == 0) {
+		fputs(usage, stdout);
+		exit(0);
+	}
+	if (r->text)
+		*(const char **)((char *)o + r->text - 1) = text;
+	if (r->flag)
+		*(bool *)((char *)o + r->flag - 1) = true;
+	if (r->read && !r->read(o, text))
+		refuse("--%s %s: %s was expected", r->name, text, r->expected);
+}
+
+/* Exactly one source, and what belongs to another one not at all. */
+static void check(const struct options *o, uint32_t given)
+{
+	if ((o->manifests != NULL) + (o->kubeconfig != NULL) + o->in_cluster != 1)
+		refuse("one of --manifests, --kubeconfig and --in-cluster was expected");
+	for (size_t i = 0; i < N_ROWS; i++) {
+		if (!(given & 1u << i))
+			continue;
+		if (rows[i].of == OF_KUBE && o->manifests)
+			refuse("--%s is for --kubeconfig and --in-cluster: with --manifests there is no API server", rows[i].name);
+		if (rows[i].of == OF_KUBECONFIG && !o->kubeconfig)
+			refuse("--%s is for --kubeconfig", rows[i].name);
+	}
+}
+
+void options_read(int argc, char **argv, struct options *o)
+{
+	struct option longs[N_ROWS + 1] = {{0}};
+	uint32_t given = 0; /* rows */
+	int c, i;
+
+	_Static_assert(N_ROWS <= 32, "bits of given");
+	for (i = 0; i < (int)N_ROWS; i++) {
+		bool is_plain = !rows[i].text && !rows[i].read;
+
+		longs[i] = (struct option){rows[i].name, is_plain ? no_argument : required_argument, NULL, 0};
+	}
+	*o = (struct options){.socket = "/run/weir/dataplane.sock",
+			      .admin = "127.0.0.1:9901",
+			      .access_log_sample = 1,
+			      .lease_ns = "weir-system",
+			      .lease_name = "weir-ctrl",
+			      .events = true,
+			      .level = LOG_LEVEL_INFO};
+	if (getenv("NODE_NAME") && !read_node(o, getenv("NODE_NAME")))
+		refuse("NODE_NAME %s: the name of a Node was expected", getenv("NODE_NAME"));
+	while ((c = getopt_long(argc, argv, "", longs, &i)) != -1) {
+		if (c != 0) {
+			fputs("Try weir-ctrl --help.\n", stderr); /* getopt has said what is wrong */
+			exit(2);
+		}
+		given |= 1u << i;
+		take(o, &rows[i], optarg);
+	}
+	if (optind != argc)
+		refuse("%s: only options were expected", argv[optind]);
+	check(o, given);
+}
+
+void options_fini(struct options *o)
+{
+	address_pool_fini(&o->pool);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of weir-ctrl. */
+#ifndef CTRL_OPTIONS_H
+#define CTRL_OPTIONS_H
+
+#include "base/log.h"
+#include "status/writer.h"
+#include "translate/addresses.h"
+
+#define OPTIONS_MAX_NAMESPACES 64u
+#define OPTIONS_MAX_STATUS_ADDRS 16u
+
+/* The texts are those of argv. */
+struct options {
+	const char *manifests, *kubeconfig, *kube_context; /* NULL: not given */
+	bool in_cluster;
+	const char *namespaces[OPTIONS_MAX_NAMESPACES];
+	size_t n_namespaces;  /* 0: all */
+	const char *selector; /* NULL: all */
+	const char *node;     /* NULL: not known */
+	struct address_pool pool;
+	struct weir_ip status_addrs[OPTIONS_MAX_STATUS_ADDRS]; /* where Weir is reached, for statuses */
+	size_t n_status_addrs;
+	enum status_write write_status;
+	bool events;
+	char lease_ns[64], lease_name[254];
+	const char *socket, *admin, *user, *capture_token;
+	const char *access_log; /* NULL: off */
+	uint32_t access_log_sample;
+	bool remote_capture;
+	enum log_level level;
+};
+
+/*
+ * Ends the program for --help and --version (0), and for wrong options (2),
+ * after saying which. What it found is to be given to options_fini().
+ */
+void options_read(int argc, char **argv, struct options *o);
+void options_fini(struct options *o);
+
+#endif
