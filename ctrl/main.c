@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "kube/names.h"
 #include "log_sink.h"
+#include "saver.h"
 #include "source_dir.h"
 #include "source_kube.h"
 #include "status/writer.h"
@@ -40,6 +41,8 @@ struct options {
 	size_t n_namespaces;  /* 0: all */
 	const char *selector; /* NULL: all */
 	struct address_pool pool;
+	const char *state_dir; /* NULL: nothing is kept on disk */
+	bool state_of_any;
 	enum status_write write_status;
 	char lease_ns[64], lease_name[254];
 	const char *socket, *admin, *user, *capture_token;
@@ -60,6 +63,9 @@ static const char usage[] =
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
     "                       all addresses of the dataplane)\n"
+    "  --state-dir DIR      keep the last routes and endpoints in this folder, and serve them at start until the API\n"
+    "                       server has told all (default: not kept)\n"
+    "  --state-of-any       serve them even if they are of another API server, other namespaces or labels\n"
     "  --write-status lease|always|never\n"
     "                       write the status of objects back while we hold the Lease (default), always, or never\n"
     "  --lease NAMESPACE/NAME\n"
@@ -122,7 +128,7 @@ static bool lease_of(const char *text, struct options *o)
 static bool is_one_source(const struct options *o)
 {
 	return (o->manifests != NULL) + (o->kubeconfig != NULL) + o->in_cluster == 1 && (o->kubeconfig || !o->kube_context) &&
-	       (!o->manifests || (o->n_namespaces == 0 && !o->selector));
+	       (!o->manifests || (o->n_namespaces == 0 && !o->selector && !o->state_dir)) && (o->state_dir || !o->state_of_any);
 }
 
 /* Ends the program for --help and --version (0) and for wrong options (2). */
@@ -136,6 +142,8 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {"namespace", required_argument, NULL, 'N'},
 	    {"selector", required_argument, NULL, 'S'},
 	    {"address-pool", required_argument, NULL, 'p'},
+	    {"state-dir", required_argument, NULL, 'd'},
+	    {"state-of-any", no_argument, NULL, 'y'},
 	    {"write-status", required_argument, NULL, 'w'},
 	    {"lease", required_argument, NULL, 'L'},
 	    {"socket", required_argument, NULL, 's'},
@@ -185,6 +193,12 @@ static void options_read(int argc, char **argv, struct options *o)
 				fprintf(stderr, "weir-ctrl: --address-pool %s: neither a prefix nor a range nor an address\n", optarg);
 				exit(2);
 			}
+			break;
+		case 'd':
+			o->state_dir = optarg;
+			break;
+		case 'y':
+			o->state_of_any = true;
 			break;
 		case 'w':
 			is_wrong = is_wrong || !write_status_of(optarg, &o->write_status);
@@ -310,6 +324,7 @@ struct program {
 	struct source_dir *dir;
 	struct source_kube *kube;
 	struct status_writer *writer; /* with kube */
+	struct saver *saver;	      /* NULL: none */
 	struct publish *publish;
 	struct admin *admin;
 	struct sync *sync;
@@ -325,12 +340,28 @@ static int earlier(int a_ms, int b_ms)
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
+/* For epoll, until a time. */
+static int wait_ms(uint64_t until_ms, uint64_t now)
+{
+	return until_ms <= now ? 0 : until_ms - now < INT_MAX ? (int)(until_ms - now) : -1;
+}
+
 static int writer_step(struct program *p)
 {
 	uint64_t now = now_ms();
-	uint64_t next_ms = status_writer_poll(p->writer, now, (int64_t)time(NULL));
 
-	return next_ms <= now ? 0 : next_ms - now < INT_MAX ? (int)(next_ms - now) : -1;
+	return wait_ms(status_writer_poll(p->writer, now, (int64_t)time(NULL)), now);
+}
+
+static int saver_step(struct program *p)
+{
+	struct source_kube_status st;
+	uint64_t now = now_ms();
+
+	if (!p->saver)
+		return -1;
+	source_kube_status(p->kube, now, &st);
+	return wait_ms(saver_update(p->saver, p->sync, st.n_healthy == st.n_reflectors, now), now);
 }
 
 /* What is being written, and giving back the Lease, may take a moment; another Weir need not wait for its end then. */
@@ -354,13 +385,17 @@ static int kube_step(struct program *p)
 	int timeout_ms;
 
 	p->changed |= source_kube_poll(p->kube, now_ms(), &timeout_ms);
-	if (!source_kube_is_synced(p->kube))
+	if (!source_kube_is_synced(p->kube)) {
+		if (p->saver)
+			saver_serve(p->saver, p->sync);
 		return timeout_ms;
+	}
 	sync_run(p->sync, p->is_published ? p->changed : UINT64_MAX);
 	if (!p->is_published || p->changed)
 		status_writer_update(p->writer, p->sync->store, &p->sync->model);
 	p->is_published = true;
 	p->changed = 0;
+	timeout_ms = earlier(timeout_ms, saver_step(p));
 	return earlier(timeout_ms, writer_step(p));
 }
 
@@ -413,6 +448,8 @@ static int run(struct program *p)
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}
+	if (!err && p->saver)
+		saver_finish(p->saver, p->sync);
 	if (!err && p->kube)
 		writer_end(p);
 	if (p->signals_fd >= 0)
@@ -422,8 +459,8 @@ static int run(struct program *p)
 	return err;
 }
 
-/* Begins to follow Kubernetes; NULL after logging. */
-static struct source_kube *kube_open(const struct options *o, struct store *store)
+/* Begins to follow Kubernetes; NULL after logging. *saver: what keeps its routes on disk, if that is wanted. */
+static struct source_kube *kube_open(const struct options *o, struct store *store, struct saver **saver)
 {
 	struct kube_config_error why = {""};
 	struct kube_config config;
@@ -433,6 +470,11 @@ static struct source_kube *kube_open(const struct options *o, struct store *stor
 	if (err) {
 		log_error("%s", why.text[0] ? why.text : strerror(-err));
 		return NULL;
+	}
+	if (o->state_dir) {
+		uint64_t source = source_kube_identity(&config, o->namespaces, o->n_namespaces, o->selector);
+
+		*saver = saver_create(o->state_dir, source, o->state_of_any);
 	}
 	return source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, store);
 }
@@ -509,7 +551,8 @@ int main(int argc, char **argv)
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else
-		s.kube = p.kube = kube_open(&o, store);
+		s.kube = p.kube = kube_open(&o, store, &p.saver);
+	s.saver = p.saver;
 	if (p.kube)
 		s.writer = p.writer = writer_open(&o, p.kube, &s);
 	if (o.access_log)
@@ -525,6 +568,7 @@ int main(int argc, char **argv)
 	admin_destroy(p.admin);
 	access_log_destroy(p.log);
 	source_dir_destroy(p.dir);
+	saver_destroy(p.saver);
 	status_writer_destroy(p.writer); /* its requests are of kube */
 	source_kube_destroy(p.kube);
 	sync_fini(&s);

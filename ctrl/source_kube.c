@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 
 struct source_kube {
@@ -29,6 +32,35 @@ static void cancel(void *ctx, struct kube_call *call)
 static bool has_selector(enum kube_kind kind)
 {
 	return kind == KUBE_INGRESS || kind == KUBE_GATEWAY || kind == KUBE_HTTP_ROUTE;
+}
+
+static uint64_t hash_text(const char *text, uint64_t h)
+{
+	return text ? hash64(text, strlen(text) + 1, h) : hash64("", 0, h + 1);
+}
+
+static uint64_t hash_file(const char *path, uint64_t h)
+{
+	FILE *f = path ? fopen(path, "re") : NULL;
+	char block[4096];
+	size_t n;
+
+	while (f && (n = fread(block, 1, sizeof(block), f)) > 0)
+		h = hash64(block, n, h);
+	if (f)
+		fclose(f);
+	return h;
+}
+
+uint64_t source_kube_identity(const struct kube_config *c, const char *const *namespaces, size_t n_namespaces, const char *selector)
+{
+	uint64_t h = hash_text(c->server, 0);
+
+	h = hash_text(c->ca_pem, h);
+	h = hash_file(c->ca_file, h);
+	for (size_t i = 0; i < n_namespaces; i++)
+		h = hash_text(namespaces[i], h);
+	return hash_text(selector, h);
 }
 
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,

@@ -7,6 +7,8 @@
 #include "publish.h"
 #include "translate/translate.h"
 
+struct saved;
+struct saver;
 struct source_kube;
 struct status_writer;
 
@@ -15,6 +17,7 @@ struct sync {
 	struct publish *publish;
 	const struct source_kube *kube; /* what fills the store, NULL: manifests; for who asks how it is */
 	const struct status_writer *writer; /* NULL: none; likewise */
+	const struct saver *saver; /* NULL: nothing is kept on disk; likewise */
 	struct model model; /* of the last run */
 	uint64_t generation;
 	uint64_t version;		/* of the last endpoint set */
@@ -30,6 +33,11 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish);
 void sync_fini(struct sync *s);
 /* After a change of the kinds in the mask of store_load_yaml(); UINT64_MAX: of all. Failures are logged. */
 void sync_run(struct sync *s, uint64_t changed);
+/*
+ * Before the first run: publishes what an earlier weir-ctrl saved. Numbers go
+ * on from there, and the first run sends what differs. 0 or -ENOMEM.
+ */
+int sync_restore(struct sync *s, const struct saved *saved);
 /* Problems of the source and of the objects now, fatal ones or the others. */
 size_t sync_n_problems(const struct sync *s, bool fatal);
 /* A failure is waiting to be tried again: call sync_run(s, UINT64_MAX) within a second or so. */
