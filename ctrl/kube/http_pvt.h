@@ -39,6 +39,7 @@ struct kube_http {
 	uint64_t timer_ms; /* when libcurl wants to be called; UINT64_MAX: not */
 	struct kube_call *first, *last;
 	bool is_polling, has_cancelled;
+	uint64_t alone_ms; /* until then requests wait for the answer to another one */
 	/* A request got no answer in time: until one has, connections that are open are not used for others. */
 	bool distrusts_connections;
 	uint64_t distrust_ms; /* since then */

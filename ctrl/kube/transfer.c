@@ -237,7 +237,6 @@ static void set_connection(const struct kube_call *c)
 
 	curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	curl_easy_setopt(c->easy, CURLOPT_PIPEWAIT, 1L); /* the first requests wait to learn whether they can share */
 	curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)KUBE_HTTP_CONNECT_MS);
 	curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
