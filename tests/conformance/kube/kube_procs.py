@@ -50,8 +50,7 @@ class Processes:
             return None
         if known["begin"] is not None and begin_of(known["pid"]) == known["begin"]:
             return known["pid"]
-        self._reap(known["pid"])
-        return None
+        return None if self._reap(known["pid"]) else known["pid"]
 
     def end(self, name, seconds=15, sig=signal.SIGTERM):
         """Ends a program and waits for that; SIGKILL if it stays longer.
@@ -87,9 +86,11 @@ class Processes:
             return ""
 
     def _reap(self, pid):
+        """Whether it has ended. A process whose first thread has, but not the others, looks as if; it has no status yet."""
         try:
             ended, status = os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
-            return  # another run's
+            return True  # another run's
         if ended == pid:
             self.statuses[pid] = os.waitstatus_to_exitcode(status)
+        return ended == pid
