@@ -15,6 +15,8 @@
 #define QUICK_WATCH_MS 1000u	  /* a watch that ends sooner, without a byte, is no success */
 #define LONG_WATCH_MS 5000u	  /* one that lasted so long was a success */
 #define MAX_WATCH_FAILURES 3u	  /* in a row; then it is listed again */
+#define MAX_STREAM_FAILURES 2u	  /* in a row; then it is listed page by page */
+#define INITIAL_EVENTS_END "k8s.io/initial-events-end"
 #define MAX_RETRY_AFTER_S 120u
 
 /* Versions that we can read, the best first. */
@@ -147,6 +149,34 @@ static void remove_object(struct reflector *r, const struct node *object)
 					   !kube_kind_is_namespaced(r->kind) ? "" : ns ? ns : "default", name);
 }
 
+/* The bookmark behind the last object of a list that comes as a watch; there is none before it. */
+static bool is_end_of_list(const struct node *object)
+{
+	const char *mark = node_str(node_get(node_path(object, "metadata.annotations"), INITIAL_EVENTS_END));
+
+	return mark && strcmp(mark, "true") == 0;
+}
+
+/* All there is was put: what was not is gone. It goes on as a watch. */
+static void stream_is_whole(struct reflector *r)
+{
+	r->changed |= store_sweep(r->store, r->kind, r->ns);
+	r->counters.lists_complete++;
+	r->counters.streamed++;
+	r->counters.watches++;
+	r->n_absent = r->n_watch_failures = r->n_stream_failures = 0;
+	r->is_synced = true;
+	r->step = REFLECTOR_WATCH;
+	r->open_stall_ms = r->watch_stall_ms;
+}
+
+static bool is_of_kind(const struct reflector *r, const struct node *object)
+{
+	const char *kind = node_str(node_get(object, "kind"));
+
+	return kind && strcmp(kind, kube_kind_name(r->kind)) == 0;
+}
+
 static void take_event(struct reflector *r)
 {
 	struct arena a = {0};
@@ -162,6 +192,8 @@ static void take_event(struct reflector *r)
 		take_error_event(r, object);
 	} else if (!take_text(object, "metadata.resourceVersion", version, sizeof(version)) || !version[0]) {
 		malformed(r, "an event without resourceVersion");
+	} else if (r->step == REFLECTOR_STREAM && !is_of_kind(r, object)) {
+		malformed(r, "an event of another kind"); /* as strict as for a page of a list: a sweep follows */
 	} else {
 		bool is_bookmark = strcmp(type, "BOOKMARK") == 0;
 
@@ -171,6 +203,9 @@ static void take_event(struct reflector *r)
 			remove_object(r, object);
 		else if (!is_bookmark)
 			malformed(r, "an event of unknown type");
+		if (is_bookmark && r->step == REFLECTOR_STREAM && is_end_of_list(object))
+			stream_is_whole(r);
+		r->notes.is_ignored = is_bookmark && r->step == REFLECTOR_STREAM;
 		if (!r->notes.is_malformed) {
 			memcpy(r->resource_version, version, sizeof(version));
 			r->notes.has_events = true;
@@ -198,7 +233,7 @@ static void take_piece(struct reflector *r, enum json_outcome outcome)
 
 static bool is_over(const struct reflector_notes *n)
 {
-	return n->is_malformed || n->is_expired || n->has_failed;
+	return n->is_malformed || n->is_expired || n->has_failed || n->is_ignored;
 }
 
 static void on_headers(void *ctx, int status)
@@ -207,6 +242,7 @@ static void on_headers(void *ctx, int status)
 
 	r->notes.status = status;
 	r->notes.has_bytes = true;
+	r->counters.lists += r->step == REFLECTOR_STREAM && status == 200;
 	r->is_reached = true;
 }
 
@@ -346,27 +382,41 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 	free(path);
 }
 
-static void begin_watch(struct reflector *r, uint64_t now_ms)
+/* "/PLURAL?watch=1...": from this version, or, NULL, with all there is first. */
+static void watch_from(struct reflector *r, const char *version, uint64_t now_ms)
 {
 	uint64_t timeout_s = random_between(r, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
-	size_t cap = 512 + encoded_bytes(r->resource_version) + encoded_bytes(r->selector);
+	size_t cap = 512 + encoded_bytes(version) + encoded_bytes(r->selector);
 	char *path = malloc(cap);
 	int n;
 
-	r->counters.watches++;
 	json_split_init(&r->split, JSON_WATCH);
+	r->watch_stall_ms = timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
 	if (path) {
 		n = base_path(r, path, cap, true);
 		snprintf(path + n, cap - (size_t)n,
-			 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "&resourceVersion=", plurals[r->kind],
-			 timeout_s);
-		append_encoded(path, cap, r->resource_version);
+			 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "%s", plurals[r->kind], timeout_s,
+			 version ? "&resourceVersion=" : "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
+		if (version)
+			append_encoded(path, cap, version);
 		append_selector(r, path, cap);
-		request(r, path, timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS, now_ms);
+		request(r, path, version ? r->watch_stall_ms : REFLECTOR_STREAM_STALL_MS, now_ms);
 	} else {
 		on_done(r, 0, "no memory for a request", 0);
 	}
 	free(path);
+}
+
+static void begin_watch(struct reflector *r, uint64_t now_ms)
+{
+	r->counters.watches++;
+	watch_from(r, r->resource_version, now_ms);
+}
+
+static void begin_stream(struct reflector *r, uint64_t now_ms)
+{
+	store_mark(r->store, r->kind, r->ns);
+	watch_from(r, NULL, now_ms);
 }
 
 /* ---- what follows from it ---- */
@@ -424,7 +474,7 @@ static void back_off(struct reflector *r, uint64_t now_ms)
 
 static void list_again(struct reflector *r)
 {
-	r->step = REFLECTOR_LIST;
+	r->step = r->lists_plainly ? REFLECTOR_LIST : REFLECTOR_STREAM;
 	free(r->continue_token);
 	r->continue_token = NULL;
 }
@@ -434,6 +484,8 @@ static void discover_again(struct reflector *r)
 	list_again(r);
 	r->step = REFLECTOR_DISCOVERY;
 	r->version = 0;
+	r->lists_plainly = false; /* it may be another server that has it then */
+	r->n_stream_failures = 0;
 }
 
 /* An answer that is not what was asked for, or none. */
@@ -457,7 +509,7 @@ static void fail(struct reflector *r, uint64_t now_ms)
 	r->has_no_answer = n->status == 0;
 	r->n_watch_failures += r->step == REFLECTOR_WATCH && n->status != 0;
 	/* a watch goes on where it was, unless an event of it may be lost, or the place is what the server dislikes */
-	if (r->step == REFLECTOR_LIST || n->is_malformed || n->has_failed || r->n_watch_failures >= MAX_WATCH_FAILURES)
+	if (r->step != REFLECTOR_WATCH || n->is_malformed || n->has_failed || r->n_watch_failures >= MAX_WATCH_FAILURES)
 		if (r->step != REFLECTOR_DISCOVERY)
 			list_again(r);
 	if (r->step == REFLECTOR_WATCH && now_ms - r->began_ms >= LONG_WATCH_MS)
@@ -558,6 +610,42 @@ static void end_list(struct reflector *r, uint64_t now_ms)
 	}
 }
 
+/* Servers without it say 422 or 400, or give what they give without it. */
+static bool is_refused(const struct reflector_notes *n)
+{
+	return n->status == 400 || n->status == 422 || n->is_ignored;
+}
+
+/* It has ended, or was ended, before it had told all. */
+static void end_stream(struct reflector *r, uint64_t now_ms)
+{
+	const struct reflector_notes *n = &r->notes;
+
+	if (is_refused(n)) {
+		r->counters.stream_refused++;
+		r->lists_plainly = true;
+		list_again(r);
+		wait_for(r, 0, now_ms);
+		return;
+	}
+	if (n->status == 200)
+		r->n_stream_failures++;
+	if (r->n_stream_failures >= MAX_STREAM_FAILURES) {
+		r->counters.stream_refused++;
+		r->lists_plainly = true;
+	}
+	if (n->status == 410 || n->is_expired) {
+		r->counters.expired++;
+		list_again(r);
+		back_off(r, now_ms);
+	} else if (n->status == 404) {
+		discover_again(r);
+		wait_for(r, 0, now_ms);
+	} else {
+		fail(r, now_ms);
+	}
+}
+
 static void end_watch(struct reflector *r, uint64_t now_ms)
 {
 	if (r->notes.status == 410 || r->notes.is_expired) {
@@ -590,6 +678,8 @@ static void end(struct reflector *r, uint64_t now_ms)
 	r->call = NULL;
 	if (r->step == REFLECTOR_DISCOVERY)
 		end_discovery(r, now_ms);
+	else if (r->step == REFLECTOR_STREAM)
+		end_stream(r, now_ms);
 	else if (r->step == REFLECTOR_LIST)
 		end_list(r, now_ms);
 	else
@@ -602,6 +692,8 @@ static void begin(struct reflector *r, uint64_t now_ms)
 {
 	if (r->step == REFLECTOR_DISCOVERY)
 		begin_discovery(r, now_ms);
+	else if (r->step == REFLECTOR_STREAM)
+		begin_stream(r, now_ms);
 	else if (r->step == REFLECTOR_LIST)
 		begin_list(r, now_ms);
 	else
@@ -622,6 +714,7 @@ uint64_t reflector_poll(struct reflector *r, uint64_t now_ms)
 	if (r->call && now_ms - r->heard_ms >= r->stall_ms) {
 		r->counters.stalled++;
 		copy_text(n->error, sizeof(n->error), "no byte for too long");
+		n->is_ignored = r->step == REFLECTOR_STREAM && n->status == 200;
 		n->is_done = true;
 	}
 	if (n->is_done || is_over(n))

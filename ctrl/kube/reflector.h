@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keeps the store at what an API server has of one kind: finds the version in
- * which it is served, lists it page by page, watches it from there, and begins
- * again where that is no longer possible. Whatever goes wrong, what is known
+ * which it is served, lists it, watches it from there, and begins again where
+ * that is no longer possible. The list comes as the beginning of the watch
+ * where the server can do that (sendInitialEvents), else page by page. Whatever goes wrong, what is known
  * stays in the store, until a complete list says otherwise.
  *
  * It reads no clock and opens no socket: time is a parameter, and requests go
@@ -29,6 +30,7 @@
 #define REFLECTOR_FAILURE_MAX_MS 5000u
 #define REFLECTOR_RETRY_MAX_MS 3000u
 #define REFLECTOR_STALL_MS 30000u	/* without a byte, of any request but a watch that is answered */
+#define REFLECTOR_STREAM_STALL_MS 10000u /* the same for a list that comes as a watch, once that is open */
 #define REFLECTOR_WATCH_MIN_S 300u	/* timeoutSeconds of a watch: at random */
 #define REFLECTOR_WATCH_MAX_S 600u
 #define REFLECTOR_WATCH_GRACE_MS 10000u /* a watch without a byte for its timeout and this is given up */
@@ -44,6 +46,8 @@ struct reflector_http {
 #define REFLECTOR_COUNTERS(X) \
 	X(lists, "Lists of a kind begun") \
 	X(lists_complete, "Lists of a kind that were complete") \
+	X(streamed, "Lists of a kind that came complete as the beginning of a watch") \
+	X(stream_refused, "Times that the server would not give a list as a watch, and was asked for pages") \
 	X(watches, "Watches begun") \
 	X(events, "Events of watches, but for bookmarks") \
 	X(bookmarks, "Bookmarks of watches") \
@@ -61,7 +65,8 @@ struct reflector_counters {
 #undef X
 };
 
-enum reflector_step { REFLECTOR_DISCOVERY, REFLECTOR_LIST, REFLECTOR_WATCH };
+/* REFLECTOR_STREAM: a watch that begins with all there is. */
+enum reflector_step { REFLECTOR_DISCOVERY, REFLECTOR_STREAM, REFLECTOR_LIST, REFLECTOR_WATCH };
 
 /* What the callbacks of the request under way have noted. */
 struct reflector_notes {
@@ -70,6 +75,7 @@ struct reflector_notes {
 	bool is_malformed;   /* nothing more of it is read */
 	bool is_expired;     /* an ERROR event 410 */
 	bool has_failed;     /* another ERROR event */
+	bool is_ignored;     /* a watch that was asked to begin with a list does not */
 	bool has_events;     /* a watch gave something */
 	int status;
 	char error[160]; /* "" without */
@@ -90,11 +96,14 @@ struct reflector {
 	uint64_t next_ms, heard_ms;
 	uint64_t stall_ms;	/* of the request under way */
 	uint64_t open_stall_ms; /* the same once it is answered: a watch may be silent for long then, but not before */
+	uint64_t watch_stall_ms; /* the same for a list that has become a watch */
 	uint64_t began_ms;
 	uint32_t backoff_ms;
 	uint64_t random;
 
 	unsigned version;	    /* candidate: index into its table */
+	bool lists_plainly; /* page by page: the other way is refused, or fails */
+	unsigned n_stream_failures; /* in a row */
 	unsigned n_watch_failures;
 	unsigned n_absent;	    /* looks in a row that found nothing */
 	char resource_version[128]; /* from which to watch */
