@@ -114,17 +114,18 @@ static bool are_all_synced(const struct source_kube *k)
 	return true;
 }
 
-/* One that has been reached shows the others that their waiting is over. */
+/* One that has been reached, or is up to date again, shows the others that their waiting is over. */
 static void hurry_all(struct source_kube *k, uint64_t now_ms)
 {
-	bool is_reached = false;
+	bool is_reached = false, is_well = false;
 
 	for (unsigned i = 0; i < k->n; i++) {
 		is_reached |= k->reflectors[i].is_reached;
-		k->reflectors[i].is_reached = false;
+		is_well |= k->reflectors[i].has_recovered;
+		k->reflectors[i].is_reached = k->reflectors[i].has_recovered = false;
 	}
-	for (unsigned i = 0; is_reached && i < k->n; i++)
-		reflector_hurry(&k->reflectors[i], now_ms);
+	for (unsigned i = 0; (is_reached || is_well) && i < k->n; i++)
+		reflector_hurry(&k->reflectors[i], is_well, now_ms);
 }
 
 uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_ms)

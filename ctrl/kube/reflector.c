@@ -166,6 +166,7 @@ static void stream_is_whole(struct reflector *r)
 	r->counters.watches++;
 	r->n_absent = r->n_watch_failures = r->n_stream_failures = 0;
 	r->is_synced = true;
+	r->is_gone = false;
 	r->step = REFLECTOR_WATCH;
 	r->open_stall_ms = r->watch_stall_ms;
 }
@@ -438,11 +439,13 @@ static void __attribute__((format(printf, 2, 3))) tell(struct reflector *r, cons
 
 static void well(struct reflector *r, uint64_t now_ms)
 {
-	if (r->problem[0])
+	if (r->problem[0]) {
 		log_info("Kubernetes: %s: well again", plurals[r->kind]);
+		r->has_recovered = true;
+	}
 	r->problem[0] = 0;
 	r->is_healthy = true;
-	r->has_no_answer = false;
+	r->has_no_answer = r->is_ill = false;
 	if (r->step != REFLECTOR_WATCH || r->notes.has_events) /* a watch that is only taken may fail right away */
 		r->backoff_ms = 0;
 	if (r->notes.has_events)
@@ -463,8 +466,7 @@ static void wait_for(struct reflector *r, uint64_t ms, uint64_t now_ms)
 static void back_off(struct reflector *r, uint64_t now_ms)
 {
 	int status = r->notes.status;
-	bool is_ill = status >= 500 || status == 401 || status == 403; /* which it answers, too, while it starts */
-	uint32_t max_ms = status == 0 ? REFLECTOR_RETRY_MAX_MS : is_ill ? REFLECTOR_FAILURE_MAX_MS : REFLECTOR_BACKOFF_MAX_MS;
+	uint32_t max_ms = status == 0 ? REFLECTOR_RETRY_MAX_MS : r->is_ill ? REFLECTOR_FAILURE_MAX_MS : REFLECTOR_BACKOFF_MAX_MS;
 
 	r->backoff_ms = r->backoff_ms ? r->backoff_ms * 2 : REFLECTOR_BACKOFF_MIN_MS;
 	if (r->backoff_ms > max_ms)
@@ -507,6 +509,7 @@ static void fail(struct reflector *r, uint64_t now_ms)
 		tell(r, "the API server answers %d%s%s", n->status, n->error[0] ? ": " : "", n->error);
 	}
 	r->has_no_answer = n->status == 0;
+	r->is_ill = n->status >= 500 || n->status == 401 || n->status == 403; /* which it answers, too, while it starts */
 	r->n_watch_failures += r->step == REFLECTOR_WATCH && n->status != 0;
 	/* a watch goes on where it was, unless an event of it may be lost, or the place is what the server dislikes */
 	if (r->step != REFLECTOR_WATCH || n->is_malformed || n->has_failed || r->n_watch_failures >= MAX_WATCH_FAILURES)
@@ -526,20 +529,26 @@ static void fail(struct reflector *r, uint64_t now_ms)
 /* Not served. A server that has just started, or is being replaced, may say so too: not believed at once. */
 static void absent(struct reflector *r, uint64_t now_ms)
 {
+	uint64_t max_ms = REFLECTOR_DISCOVERY_MS;
+
 	r->counters.absent++;
 	discover_again(r);
-	r->n_absent++;
-	if (!r->is_synced || r->n_absent >= REFLECTOR_ABSENT_LOOKS) {
-		if (!r->is_synced)
-			log_info("Kubernetes: %s are not served (yet)", plurals[r->kind]);
+	if (r->n_absent++ == 0)
+		r->absent_ms = now_ms;
+	if (!r->is_synced || r->is_gone ||
+	    (r->n_absent >= REFLECTOR_ABSENT_LOOKS && now_ms - r->absent_ms >= REFLECTOR_ABSENT_MS)) {
+		if (!r->is_gone)
+			log_info("Kubernetes: %s are not served%s", plurals[r->kind], r->is_synced ? " any more" : " (yet)");
 		store_mark(r->store, r->kind, r->ns);
 		r->changed |= store_sweep(r->store, r->kind, r->ns);
-		r->is_synced = true;
+		r->is_synced = r->is_gone = true;
 		well(r, now_ms);
 	} else {
 		tell(r, "not served any more");
+		if (now_ms - r->absent_ms < REFLECTOR_DISCOVERY_MS)
+			max_ms = REFLECTOR_ABSENT_SOON_MS;
 	}
-	wait_for(r, random_between(r, REFLECTOR_DISCOVERY_MS - 1000, REFLECTOR_DISCOVERY_MS), now_ms);
+	wait_for(r, random_between(r, max_ms - max_ms / 10, max_ms), now_ms);
 }
 
 /* True if the APIResourceList has our plural. -1: it is none. */
@@ -604,6 +613,7 @@ static void end_list(struct reflector *r, uint64_t now_ms)
 		r->counters.lists_complete++;
 		r->n_absent = r->n_watch_failures = 0;
 		r->is_synced = true;
+		r->is_gone = false;
 		well(r, now_ms);
 		r->step = REFLECTOR_WATCH;
 		wait_for(r, 0, now_ms);
@@ -651,10 +661,12 @@ static void end_watch(struct reflector *r, uint64_t now_ms)
 	if (r->notes.status == 410 || r->notes.is_expired) {
 		r->counters.expired++;
 		list_again(r);
-		if (r->notes.has_events)
+		if (r->notes.has_events) {
 			wait_for(r, 0, now_ms);
-		else
+		} else { /* the server is well; but not at once, or a place that is never good would be asked for without end */
+			r->backoff_ms = 0;
 			back_off(r, now_ms);
+		}
 	} else if (r->notes.status == 404) {
 		discover_again(r);
 		wait_for(r, 0, now_ms);
@@ -726,11 +738,11 @@ uint64_t reflector_poll(struct reflector *r, uint64_t now_ms)
 	return r->heard_ms + r->stall_ms;
 }
 
-void reflector_hurry(struct reflector *r, uint64_t now_ms)
+void reflector_hurry(struct reflector *r, bool is_well, uint64_t now_ms)
 {
 	uint64_t soon_ms;
 
-	if (r->call || !r->has_no_answer || r->next_ms <= now_ms + REFLECTOR_BACKOFF_MIN_MS)
+	if (r->call || !(r->has_no_answer || (is_well && r->is_ill)) || r->next_ms <= now_ms + REFLECTOR_BACKOFF_MIN_MS)
 		return;
 	soon_ms = now_ms + random_between(r, 0, REFLECTOR_BACKOFF_MIN_MS);
 	if (soon_ms < r->next_ms)

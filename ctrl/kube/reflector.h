@@ -19,7 +19,9 @@
 
 #define REFLECTOR_PAGE 500u		/* objects of a page of a list */
 #define REFLECTOR_DISCOVERY_MS 10000u	/* between two looks for a kind that is not served */
-#define REFLECTOR_ABSENT_LOOKS 3u	/* so often it is not served before its objects are given up */
+#define REFLECTOR_ABSENT_LOOKS 3u	/* so often a kind that was served is not, and for so long, before its objects are given up */
+#define REFLECTOR_ABSENT_MS 20000u
+#define REFLECTOR_ABSENT_SOON_MS 1000u	/* between two looks at first: a server that has just started has it soon */
 #define REFLECTOR_BACKOFF_MIN_MS 500u
 /*
  * Bounds of the backoff: where answers make no sense; where the server has
@@ -106,6 +108,8 @@ struct reflector {
 	unsigned n_stream_failures; /* in a row */
 	unsigned n_watch_failures;
 	unsigned n_absent;	    /* looks in a row that found nothing */
+	uint64_t absent_ms;	    /* the first of them */
+	bool is_gone;		    /* not served, and that is believed */
 	char resource_version[128]; /* from which to watch */
 	char *continue_token;	    /* of the next page, NULL: none */
 	struct json_split split;
@@ -117,7 +121,9 @@ struct reflector {
 	bool is_synced;	    /* was listed completely once, or is not served */
 	bool is_healthy;    /* the last request went well: what is in the store is new */
 	bool has_no_answer; /* the last request had none */
+	bool is_ill;	    /* the last answer was one of a server that has just started, or is not well */
 	bool is_reached;    /* the server has answered: others may try too; cleared by who reads it */
+	bool has_recovered; /* what was not up to date is again; likewise */
 	uint64_t synced_ms; /* when last known to be up to date */
 	uint64_t changed;   /* mask, until reflector_take() */
 	struct reflector_counters counters;
@@ -131,8 +137,11 @@ void reflector_fini(struct reflector *r);
 
 /* Does what there is to do. Returns the time (not the milliseconds) at which it wants to be called at the latest. */
 uint64_t reflector_poll(struct reflector *r, uint64_t now_ms);
-/* Another one has just reached the server: if it waits since there was no answer, it tries soon. */
-void reflector_hurry(struct reflector *r, uint64_t now_ms);
+/*
+ * Another one has just reached the server, or, is_well, is up to date again: if
+ * it waits since there was no answer, or since the server was not well, it tries soon.
+ */
+void reflector_hurry(struct reflector *r, bool is_well, uint64_t now_ms);
 /* The mask of the store's changes since the last time. */
 uint64_t reflector_take(struct reflector *r);
 

@@ -487,27 +487,30 @@ static void waits_longer_each_time_up_to_a_bound(void **state)
 	}
 }
 
-static void one_that_was_reached_hurries_only_who_has_no_answer(void **state)
+static void one_that_was_reached_or_is_well_hurries_who_waits_for_that(void **state)
 {
-	static const int statuses[] = {0, 400};
+	static const struct {
+		int status;
+		bool is_well, is_hurried;
+	} cases[] = {{0, false, true}, {0, true, true}, {403, false, false}, {403, true, true}, {500, true, true}, {400, true, false}};
 
-	for (unsigned c = 0; c < 2; c++) {
+	for (unsigned c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
 		struct rig *rig = rig_create(KUBE_SERVICE);
 		uint64_t took_ms;
 
 		until_request(rig);
 		for (unsigned i = 0; i < 6; i++) {
-			done(rig, statuses[c], statuses[c] ? NULL : "connection refused", 0);
+			done(rig, cases[c].status, cases[c].status ? NULL : "connection refused", 0);
 			until_request(rig);
 		}
-		done(rig, statuses[c], statuses[c] ? NULL : "connection refused", 0);
+		done(rig, cases[c].status, cases[c].status ? NULL : "connection refused", 0);
 		reflector_poll(&rig->r, rig->now_ms);
-		reflector_hurry(&rig->r, rig->now_ms);
+		reflector_hurry(&rig->r, cases[c].is_well, rig->now_ms);
 		took_ms = until_request(rig);
-		if (statuses[c])
-			assert_true(took_ms > 5000);
-		else
+		if (cases[c].is_hurried)
 			assert_true(took_ms <= REFLECTOR_BACKOFF_MIN_MS);
+		else
+			assert_true(took_ms >= REFLECTOR_FAILURE_MAX_MS / 2);
 		rig_destroy(rig);
 	}
 }
@@ -585,6 +588,7 @@ static void kind_that_is_not_served_is_looked_for_in_other_versions_and_later_ag
 	answer(rig, 404, "404 page not found");
 	assert_in_range(expect_request(rig, "/apis/gateway.networking.k8s.io/v1"), REFLECTOR_DISCOVERY_MS - 1000, REFLECTOR_DISCOVERY_MS);
 	assert_true(rig->r.is_synced); /* there are none, and that is known */
+	assert_true(rig->r.is_healthy);
 	answer(rig, 404, "");
 	expect_request(rig, "/apis/gateway.networking.k8s.io/v1beta1");
 	answer(rig, 200, "{\"resources\":[{\"name\":\"referencegrants\"}]}");
@@ -595,15 +599,26 @@ static void kind_that_is_not_served_is_looked_for_in_other_versions_and_later_ag
 static void kind_that_vanishes_is_given_up_only_after_several_looks(void **state)
 {
 	struct rig *rig = rig_watching();
+	uint64_t began_ms = rig->now_ms;
+	unsigned n_looks = 0;
 
 	done(rig, 404, NULL, 0);
-	for (unsigned look = 1; look <= REFLECTOR_ABSENT_LOOKS; look++) {
-		expect_request(rig, "/api/v1");
+	while (count(rig)) {
+		uint64_t took_ms = expect_request(rig, "/api/v1");
+
+		assert_true(took_ms <= (rig->now_ms - began_ms > REFLECTOR_DISCOVERY_MS ? REFLECTOR_DISCOVERY_MS : 1000));
 		answer(rig, 404, "");
 		reflector_poll(&rig->r, rig->now_ms);
-		assert_int_equal(count(rig), look < REFLECTOR_ABSENT_LOOKS);
+		assert_int_equal(rig->r.is_healthy, !count(rig));
+		n_looks++;
 	}
+	assert_true(n_looks >= REFLECTOR_ABSENT_LOOKS);
+	assert_in_range(rig->now_ms - began_ms, REFLECTOR_ABSENT_MS, REFLECTOR_ABSENT_MS + REFLECTOR_DISCOVERY_MS);
 	assert_int_equal(reflector_take(&rig->r), BIT(SERVICE));
+	expect_request(rig, "/api/v1");
+	answer(rig, 404, ""); /* still: all is well */
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_true(rig->r.is_healthy);
 	expect_request(rig, "/api/v1");
 	answer(rig, 200, RESOURCES);
 	expect_request(rig, "/api/v1/services?limit=500");
@@ -691,7 +706,7 @@ int main(void)
 	    cmocka_unit_test(wrong_object_does_not_stop_the_watch),
 	    cmocka_unit_test(server_that_asks_to_wait_is_given_the_time),
 	    cmocka_unit_test(waits_longer_each_time_up_to_a_bound),
-	    cmocka_unit_test(one_that_was_reached_hurries_only_who_has_no_answer),
+	    cmocka_unit_test(one_that_was_reached_or_is_well_hurries_who_waits_for_that),
 	    cmocka_unit_test(stream_without_a_byte_is_given_up),
 	    cmocka_unit_test(watch_that_is_not_answered_is_given_up_soon),
 	    cmocka_unit_test(list_without_a_byte_is_given_up),
