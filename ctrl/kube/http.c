@@ -8,7 +8,7 @@
  * cancelled are only marked; both are looked after outside of libcurl.
  *
  * Requests share a connection where they can, so the first one goes alone
- * until it is answered. That wait is ours: libcurl's (CURLOPT_PIPEWAIT) wakes
+ * until it has one. That wait is ours: libcurl's (CURLOPT_PIPEWAIT) wakes
  * one waiting request at a time, by the end of another or its headers, and
  * where none comes, as among watches, the last ones wait for ever.
  */
@@ -28,7 +28,7 @@
 
 #define EVENTS_AT_ONCE 32
 #define NEVER UINT64_MAX
-#define ALONE_MS 1000u /* so long the others wait at most */
+#define ALONE_MS 2000u /* so long at most the next one waits, and then the one behind it for both */
 
 uint64_t kube_http_now_ms(void)
 {
@@ -231,19 +231,19 @@ static void call_end(struct kube_call *c, const char *error, uint32_t retry_afte
 /* Until when a call waits to learn whether it can share a connection; 0: not. Without TLS we speak HTTP/1.1: none can. */
 static uint64_t alone_until_ms(const struct kube_http *h)
 {
-	uint64_t until_ms = NEVER;
+	uint64_t until_ms = 0;
 
 	if (strncmp(h->config.server, "https:", 6) != 0)
 		return 0;
 	for (const struct kube_call *c = h->first; c; c = c->next) {
 		if (c->state != CALL_SENT || c->is_cancelled)
 			continue;
-		if (c->has_headers)
+		if (c->is_connected)
 			return 0;
-		if (c->byte_ms + ALONE_MS < until_ms)
+		if (c->byte_ms + ALONE_MS > until_ms)
 			until_ms = c->byte_ms + ALONE_MS;
 	}
-	return until_ms == NEVER ? 0 : until_ms;
+	return until_ms;
 }
 
 /* Hands a call to libcurl as soon as there are credentials. */
@@ -282,7 +282,7 @@ static void call_again(struct kube_call *c)
 	transfer_destroy(c);
 	c->state = CALL_WAITS;
 	c->was_retried = true;
-	c->will_retry = c->has_headers = false;
+	c->will_retry = c->has_headers = c->is_connected = false;
 	c->status = 0;
 	wake(c->h);
 }

@@ -221,6 +221,15 @@ static size_t take_data(char *bytes, size_t size, size_t n, void *ctx)
 	return n;
 }
 
+/* The connection is there, the request goes out now. */
+static int take_connection(void *ctx, char *peer, char *local, int peer_port, int local_port)
+{
+	struct kube_call *c = ctx;
+
+	c->is_connected = true;
+	return CURL_PREREQFUNC_OK;
+}
+
 static void set_body(const struct kube_call *c)
 {
 	if (c->r.body) {
@@ -242,6 +251,8 @@ static void set_connection(const struct kube_call *c)
 	curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETDATA, h);
 	curl_easy_setopt(c->easy, CURLOPT_SOCKOPTFUNCTION, set_socket);
+	curl_easy_setopt(c->easy, CURLOPT_PREREQFUNCTION, take_connection);
+	curl_easy_setopt(c->easy, CURLOPT_PREREQDATA, c);
 	if (h->distrusts_connections) {
 		curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
 		curl_easy_setopt(c->easy, CURLOPT_MAXAGE_CONN, IDLE_S);
