@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "log_sink.h"
 #include "options.h"
+#include "saver.h"
 #include "source_dir.h"
 #include "source_kube.h"
 #include "status/writer.h"
@@ -106,6 +107,7 @@ struct program {
 	struct source_dir *dir;
 	struct source_kube *kube;
 	struct status_writer *writer; /* with kube */
+	struct saver *saver;	      /* NULL: none */
 	struct publish *publish;
 	struct admin *admin;
 	struct sync *sync;
@@ -121,12 +123,28 @@ static int earlier(int a_ms, int b_ms)
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
+/* For epoll, until a time. */
+static int wait_ms(uint64_t until_ms, uint64_t now)
+{
+	return until_ms <= now ? 0 : until_ms - now < INT_MAX ? (int)(until_ms - now) : -1;
+}
+
 static int writer_step(struct program *p)
 {
 	uint64_t now = now_ms();
-	uint64_t next_ms = status_writer_poll(p->writer, now, (int64_t)time(NULL));
 
-	return next_ms <= now ? 0 : next_ms - now < INT_MAX ? (int)(next_ms - now) : -1;
+	return wait_ms(status_writer_poll(p->writer, now, (int64_t)time(NULL)), now);
+}
+
+static int saver_step(struct program *p)
+{
+	struct source_kube_status st;
+	uint64_t now = now_ms();
+
+	if (!p->saver)
+		return -1;
+	source_kube_status(p->kube, now, &st);
+	return wait_ms(saver_update(p->saver, p->sync, st.n_healthy == st.n_reflectors, now), now);
 }
 
 /* What is being written, and giving back the Lease, may take a moment; another Weir need not wait for its end then. */
@@ -150,14 +168,18 @@ static int kube_step(struct program *p)
 	int timeout_ms;
 
 	p->changed |= source_kube_poll(p->kube, now_ms(), &timeout_ms);
-	if (!source_kube_is_synced(p->kube))
+	if (!source_kube_is_synced(p->kube)) {
+		if (p->saver)
+			saver_serve(p->saver, p->sync);
 		return timeout_ms;
+	}
 	sync_run(p->sync, p->is_published ? p->changed : UINT64_MAX);
 	if (p->sync->has_news)
 		status_writer_update(p->writer, p->sync->store, p->sync->model);
 	p->sync->has_news = false;
 	p->is_published = true;
 	p->changed = 0;
+	timeout_ms = earlier(timeout_ms, saver_step(p));
 	return earlier(timeout_ms, writer_step(p));
 }
 
@@ -210,6 +232,8 @@ static int run(struct program *p)
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}
+	if (!err && p->saver)
+		saver_finish(p->saver, p->sync);
 	if (!err && p->kube)
 		writer_end(p);
 	if (p->signals_fd >= 0)
@@ -219,8 +243,8 @@ static int run(struct program *p)
 	return err;
 }
 
-/* Begins to follow Kubernetes; NULL after logging. */
-static struct source_kube *kube_open(const struct options *o, struct store *store)
+/* Begins to follow Kubernetes; NULL after logging. *saver: what keeps its routes on disk, if that is wanted. */
+static struct source_kube *kube_open(const struct options *o, struct store *store, struct saver **saver)
 {
 	struct kube_config_error why = {""};
 	struct kube_config config;
@@ -230,6 +254,11 @@ static struct source_kube *kube_open(const struct options *o, struct store *stor
 	if (err) {
 		log_error("%s", why.text[0] ? why.text : strerror(-err));
 		return NULL;
+	}
+	if (o->state_dir) {
+		uint64_t source = source_kube_identity(&config, o->namespaces, o->n_namespaces, o->selector);
+
+		*saver = saver_create(o->state_dir, source, o->state_of_any);
 	}
 	return source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, o->node, store);
 }
@@ -310,7 +339,8 @@ int main(int argc, char **argv)
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else
-		s.kube = p.kube = kube_open(&o, store);
+		s.kube = p.kube = kube_open(&o, store, &p.saver);
+	s.saver = p.saver;
 	if (p.kube)
 		s.writer = p.writer = writer_open(&o, p.kube, &s);
 	if (o.access_log)
@@ -326,6 +356,7 @@ int main(int argc, char **argv)
 	admin_destroy(p.admin);
 	access_log_destroy(p.log);
 	source_dir_destroy(p.dir);
+	saver_destroy(p.saver);
 	status_writer_destroy(p.writer); /* its requests are of kube */
 	source_kube_destroy(p.kube);
 	sync_fini(&s);

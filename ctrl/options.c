@@ -24,6 +24,9 @@ static const char usage[] =
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
     "                       all addresses of the dataplane)\n"
+    "  --state-dir DIR      keep the last routes and endpoints in this folder, and serve them at start until the API\n"
+    "                       server has told all (default: not kept)\n"
+    "  --state-of-any       serve them even if they are of another API server, other namespaces or labels\n"
     "  --status-address ADDRESS\n"
     "                       tell Ingresses, and Gateways that share all addresses, that they are reached at this\n"
     "                       address of the dataplane; may be given again (default: none is told)\n"
@@ -157,6 +160,8 @@ static const struct row {
     {"selector", OF_KUBE, TEXT(selector)},
     {"node", .read = read_node, .expected = "the name of a Node"},
     {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
+    {"state-dir", OF_KUBE, TEXT(state_dir)},
+    {"state-of-any", OF_KUBE, FLAG(state_of_any)},
     {"status-address", OF_KUBE, .read = read_status_address, .expected = "an IPv4 or IPv6 address, at most 16 of them"},
     {"write-status", OF_KUBE, .read = read_write_status, .expected = "lease, always or never"},
     {"lease", OF_KUBE, .read = read_lease, .expected = "NAMESPACE/NAME"},
@@ -210,6 +215,8 @@ static void check(const struct options *o, uint32_t given)
 {
 	if ((o->manifests != NULL) + (o->kubeconfig != NULL) + o->in_cluster != 1)
 		refuse("one of --manifests, --kubeconfig and --in-cluster was expected");
+	if (o->state_of_any && !o->state_dir)
+		refuse("--state-of-any is for --state-dir");
 	for (size_t i = 0; i < N_ROWS; i++) {
 		if (!(given & 1u << i))
 			continue;

@@ -19,6 +19,8 @@ struct options {
 	const char *selector; /* NULL: all */
 	const char *node;     /* NULL: not known */
 	struct address_pool pool;
+	const char *state_dir; /* NULL: nothing is kept on disk */
+	bool state_of_any;
 	struct weir_ip status_addrs[OPTIONS_MAX_STATUS_ADDRS]; /* where Weir is reached, for statuses */
 	size_t n_status_addrs;
 	enum status_write write_status;

@@ -5,8 +5,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 
 /* Its bundle-version says which version of the Gateway API the cluster has. */
@@ -35,6 +37,35 @@ static bool has_selector(enum kube_kind kind)
 {
 	return kind == KUBE_INGRESS || kind == KUBE_GATEWAY || kind == KUBE_LISTENER_SET || kind == KUBE_HTTP_ROUTE ||
 	       kind == KUBE_GRPC_ROUTE || kind == KUBE_TLS_ROUTE || kind == KUBE_TCP_ROUTE || kind == KUBE_UDP_ROUTE;
+}
+
+static uint64_t hash_text(const char *text, uint64_t h)
+{
+	return text ? hash64(text, strlen(text) + 1, h) : hash64("", 0, h + 1);
+}
+
+static uint64_t hash_file(const char *path, uint64_t h)
+{
+	FILE *f = path ? fopen(path, "re") : NULL;
+	char block[4096];
+	size_t n;
+
+	while (f && (n = fread(block, 1, sizeof(block), f)) > 0)
+		h = hash64(block, n, h);
+	if (f)
+		fclose(f);
+	return h;
+}
+
+uint64_t source_kube_identity(const struct kube_config *c, const char *const *namespaces, size_t n_namespaces, const char *selector)
+{
+	uint64_t h = hash_text(c->server, 0);
+
+	h = hash_text(c->ca_pem, h);
+	h = hash_file(c->ca_file, h);
+	for (size_t i = 0; i < n_namespaces; i++)
+		h = hash_text(namespaces[i], h);
+	return hash_text(selector, h);
 }
 
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
@@ -95,17 +126,18 @@ static bool are_all_synced(const struct source_kube *k)
 	return true;
 }
 
-/* One that has been reached shows the others that their waiting is over. */
+/* One that has been reached, or is up to date again, shows the others that their waiting is over. */
 static void hurry_all(struct source_kube *k, uint64_t now_ms)
 {
-	bool is_reached = false;
+	bool is_reached = false, is_well = false;
 
 	for (unsigned i = 0; i < k->n; i++) {
 		is_reached |= k->reflectors[i].is_reached;
-		k->reflectors[i].is_reached = false;
+		is_well |= k->reflectors[i].has_recovered;
+		k->reflectors[i].is_reached = k->reflectors[i].has_recovered = false;
 	}
-	for (unsigned i = 0; is_reached && i < k->n; i++)
-		reflector_hurry(&k->reflectors[i], now_ms);
+	for (unsigned i = 0; (is_reached || is_well) && i < k->n; i++)
+		reflector_hurry(&k->reflectors[i], is_well, now_ms);
 }
 
 uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_ms)

@@ -44,6 +44,12 @@ bool source_kube_is_synced(const struct source_kube *k);
 void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct source_kube_status *out);
 /* Counters of its connection. */
 const struct kube_http_counters *source_kube_http(const struct source_kube *k);
+/*
+ * A number for what would be followed so: the API server by URL and CA, the
+ * namespaces and the selector. Another cluster's, or another part of the same
+ * one's, differs.
+ */
+uint64_t source_kube_identity(const struct kube_config *c, const char *const *namespaces, size_t n_namespaces, const char *selector);
 /* The connection, for others that ask the same server. */
 struct kube_http *source_kube_connection(struct source_kube *k);
 

@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "saved.h"
 #include "snapshot/snapshot.h"
 #include "translate/compile.h"
 #include "translate/translator.h"
@@ -122,6 +123,42 @@ static void send_snapshot(struct sync *s)
 	s->snapshot_size = n;
 	publish_snapshot(s->publish, copy, n, ++s->generation);
 	publish_prune(s->publish, is_in_snapshot, s->snapshot);
+}
+
+static void *copy_of(const void *bytes, size_t n)
+{
+	void *copy = malloc(n);
+
+	if (copy)
+		memcpy(copy, bytes, n);
+	return copy;
+}
+
+int sync_restore(struct sync *s, const struct saved *saved)
+{
+	const size_t n = saved->snapshot->size;
+	const struct weir_endpoint_set *e = NULL;
+	void *own = copy_of(saved->snapshot, n), *copy = copy_of(saved->snapshot, n);
+	int err = own && copy ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !err && i < saved->n_sets; i++) {
+		void *blob;
+
+		e = saved_next(saved, e);
+		blob = copy_of(e, e->size);
+		err = blob ? publish_endpoints(s->publish, blob) : -ENOMEM;
+		s->version = e->version > s->version ? e->version : s->version;
+	}
+	if (err) {
+		free(own);
+		free(copy);
+		return err;
+	}
+	s->snapshot = own;
+	s->snapshot_size = n;
+	s->generation = saved->snapshot->generation;
+	publish_snapshot(s->publish, copy, n, s->generation);
+	return 0;
 }
 
 /* What makes a problem the same one as before: all that is said of it. */

@@ -7,6 +7,8 @@
 #include "publish.h"
 #include "translate/translator.h"
 
+struct saved;
+struct saver;
 struct source_kube;
 struct status_writer;
 
@@ -15,6 +17,7 @@ struct sync {
 	struct publish *publish;
 	const struct source_kube *kube; /* what fills the store, NULL: manifests; for who asks how it is */
 	const struct status_writer *writer; /* NULL: none; likewise */
+	const struct saver *saver; /* NULL: nothing is kept on disk; likewise */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */
 	bool has_news; /* statuses or problems are others than when who writes them has cleared this */
@@ -32,6 +35,11 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish);
 void sync_fini(struct sync *s);
 /* After changes of the store, of which the mask tells, as store_load_yaml() has it; UINT64_MAX: all anew. Failures are logged. */
 void sync_run(struct sync *s, uint64_t changed);
+/*
+ * Before the first run: publishes what an earlier weir-ctrl saved. Numbers go
+ * on from there, and the first run sends what differs. 0 or -ENOMEM.
+ */
+int sync_restore(struct sync *s, const struct saved *saved);
 /* Problems of the source and of the objects now, fatal ones or the others. */
 size_t sync_n_problems(const struct sync *s, bool fatal);
 /* A failure is waiting to be tried again: call sync_run(s, UINT64_MAX) within a second or so. */

@@ -17,6 +17,7 @@
 #include "admin/admin_pvt.h"
 #include "admin/view.h"
 #include "base/log.h"
+#include "saver.h"
 #include "source_kube.h"
 
 struct admin {
@@ -36,13 +37,24 @@ uint64_t admin_now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static bool is_serving_from_disk(const struct sync *sync, uint64_t *age_s)
+{
+	struct saver_status st = {.is_serving = false};
+
+	if (sync->saver)
+		saver_status(sync->saver, &st);
+	*age_s = st.age_s;
+	return st.is_serving;
+}
+
 /* NULL when all is well, or what is not. */
 static const char *health(const struct sync *sync)
 {
 	struct publish_status st;
+	uint64_t age_s;
 
 	publish_status(sync->publish, &st);
-	if (sync->kube && !source_kube_is_synced(sync->kube))
+	if (sync->kube && !source_kube_is_synced(sync->kube) && !is_serving_from_disk(sync, &age_s))
 		return "not all of Kubernetes is listed yet\n";
 	if (!st.is_connected)
 		return "not connected to the dataplane\n";
@@ -190,19 +202,30 @@ static bool render(const struct admin *a, struct MHD_Connection *c, const char *
 	return true;
 }
 
+static enum MHD_Result reply_health(const struct sync *sync, struct MHD_Connection *c)
+{
+	const char *ill = health(sync);
+	char text[96];
+	uint64_t age_s;
+
+	if (ill)
+		return reply_const(c, MHD_HTTP_SERVICE_UNAVAILABLE, ill);
+	if (!is_serving_from_disk(sync, &age_s))
+		return reply_const(c, MHD_HTTP_OK, "ok\n");
+	snprintf(text, sizeof(text), "ok: serving from disk, of age %llu s\n", (unsigned long long)age_s);
+	return reply_const(c, MHD_HTTP_OK, text);
+}
+
 static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url, const char *method,
 			      const char *version, const char *data, size_t *data_size, void **con_cls)
 {
 	struct admin *a = cls;
-	const char *ill;
 	char *text;
 
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return reply_const(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-	if (strcmp(url, "/healthz") == 0 || strcmp(url, "/readyz") == 0) {
-		ill = health(a->sync);
-		return reply_const(c, ill ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, ill ? ill : "ok\n");
-	}
+	if (strcmp(url, "/healthz") == 0 || strcmp(url, "/readyz") == 0)
+		return reply_health(a->sync, c);
 	if (strcmp(url, "/api/v1/connections") == 0)
 		return connections_handle(&a->connections, c);
 	if (strcmp(url, "/api/v1/capture") == 0 && method[0] == 'G')

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "admin/admin_pvt.h"
+#include "saver.h"
 #include "source_kube.h"
 #include "status/writer.h"
 #include "stats/stats.h"
@@ -127,6 +128,22 @@ static void write_kube(FILE *f, const struct source_kube *k)
 #undef X
 }
 
+static void write_saver(FILE *f, const struct saver *v)
+{
+	struct saver_status st;
+
+	saver_status(v, &st);
+	write_one(f, "ctrl_saved_serving", "gauge", "1 while what was saved on disk is served", st.is_serving);
+	write_one(f, "ctrl_saved_age_seconds", "gauge", "age of what was saved on disk, while it is served or could be", st.age_s);
+	write_one(f, "ctrl_saved_writes_total", "counter", "times that routes and endpoints were written to disk", st.n_writes);
+	write_one(f, "ctrl_saved_failures_total", "counter", "writes to disk that failed", st.n_failures);
+	write_one(f, "ctrl_saved_bytes", "gauge", "size of what was written last", st.file_bytes);
+	write_head(f, "ctrl_saved_refused", "gauge", "1 if what was on disk at start was not used, for this reason");
+	for (unsigned i = SAVED_OK + 1; i < SAVED_N_REFUSALS; i++)
+		fprintf(f, "weir_ctrl_saved_refused{reason=\"%s\"} %d\n", saved_refusal_name((enum saved_refusal)i),
+			st.refused == (enum saved_refusal)i);
+}
+
 static void write_status_writer(FILE *f, const struct status_writer *w)
 {
 	const struct status_writer_counters *c = status_writer_counters(w);
@@ -187,6 +204,8 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 	write_ctrl(f, sync, &st);
 	if (sync->kube)
 		write_kube(f, sync->kube);
+	if (sync->saver)
+		write_saver(f, sync->saver);
 	if (sync->writer)
 		write_status_writer(f, sync->writer);
 	write_permit(f, permit);

@@ -10,6 +10,7 @@
 #include "admin/admin_pvt.h"
 #include "admin/view_pvt.h"
 #include "base/ip.h"
+#include "saver.h"
 #include "source_kube.h"
 #include "stats/stats.h"
 #include "translate/compile.h"
@@ -88,6 +89,17 @@ static json_t *kubernetes(const struct source_kube *k)
 			 (json_int_t)st.age_ms, "problem", st.problem ? st.problem : "");
 }
 
+static json_t *saved(const struct saver *v)
+{
+	struct saver_status st;
+
+	saver_status(v, &st);
+	return json_pack("{s:s, s:b, s:b, s:I, s:s, s:I, s:I, s:I, s:I, s:s}", "file", st.path, "serving", (int)st.is_serving,
+			 "waiting", (int)st.is_waiting, "age_s", (json_int_t)st.age_s, "refused", saved_refusal_name(st.refused),
+			 "writes", (json_int_t)st.n_writes, "failures", (json_int_t)st.n_failures, "bytes",
+			 (json_int_t)st.file_bytes, "write_ms", (json_int_t)st.write_ms, "problem", st.problem ? st.problem : "");
+}
+
 json_t *view_status(const struct sync *s)
 {
 	const struct weir_stats_region *r = publish_stats(s->publish);
@@ -107,6 +119,8 @@ json_t *view_status(const struct sync *s)
 		json_object_set_new(o, "dataplane", dataplane(r));
 	if (o && s->kube)
 		json_object_set_new(o, "kubernetes", kubernetes(s->kube));
+	if (o && s->saver)
+		json_object_set_new(o, "saved", saved(s->saver));
 	return o;
 }
 

@@ -113,6 +113,20 @@ static void render_kubernetes(FILE *f, const json_t *k)
 		fprintf(f, "             %s\n", str(k, "problem"));
 }
 
+static void render_saved(FILE *f, const json_t *s)
+{
+	if (flag(s, "serving"))
+		fprintf(f, "saved        SERVING FROM DISK, of age %lld s, until all of Kubernetes is listed\n", num(s, "age_s"));
+	else if (flag(s, "waiting"))
+		fprintf(f, "saved        of age %lld s, in case that the dataplane loses its routes\n", num(s, "age_s"));
+	else if (num(s, "writes"))
+		fprintf(f, "saved        %lld bytes in %s\n", num(s, "bytes"), str(s, "file"));
+	if (strcmp(str(s, "refused"), "ok") != 0)
+		fprintf(f, "             what %s had at start was refused: %s\n", str(s, "file"), str(s, "refused"));
+	if (str(s, "problem")[0])
+		fprintf(f, "             %s cannot be written: %s\n", str(s, "file"), str(s, "problem"));
+}
+
 void render_status(FILE *f, const json_t *o)
 {
 	fprintf(f, "weir-ctrl    version %s, %s\n", str(o, "version"),
@@ -124,6 +138,8 @@ void render_status(FILE *f, const json_t *o)
 		fprintf(f, "refused      %lld blobs, the last one: %s\n", num(o, "refused"), str(o, "last_refusal"));
 	if (json_object_get(o, "kubernetes"))
 		render_kubernetes(f, json_object_get(o, "kubernetes"));
+	if (json_object_get(o, "saved"))
+		render_saved(f, json_object_get(o, "saved"));
 	if (json_object_get(o, "dataplane"))
 		render_dataplane(f, json_object_get(o, "dataplane"));
 	fprintf(f, "problems     %lld\n", num(o, "problems"));

@@ -15,6 +15,8 @@
 #define QUICK_WATCH_MS 1000u	  /* a watch that ends sooner, without a byte, is no success */
 #define LONG_WATCH_MS 5000u	  /* one that lasted so long was a success */
 #define MAX_WATCH_FAILURES 3u	  /* in a row; then it is listed again */
+#define MAX_STREAM_FAILURES 2u	  /* in a row; then it is listed page by page */
+#define INITIAL_EVENTS_END "k8s.io/initial-events-end"
 #define MAX_RETRY_AFTER_S 120u
 
 void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, const char *selector, struct store *store,
@@ -131,6 +133,35 @@ static void remove_object(struct reflector *r, const struct node *object)
 					   !kube_kind_is_namespaced(r->kind) ? "" : ns ? ns : "default", name);
 }
 
+/* The bookmark behind the last object of a list that comes as a watch; there is none before it. */
+static bool is_end_of_list(const struct node *object)
+{
+	const char *mark = node_str(node_get(node_path(object, "metadata.annotations"), INITIAL_EVENTS_END));
+
+	return mark && strcmp(mark, "true") == 0;
+}
+
+/* All there is was put: what was not is gone. It goes on as a watch. */
+static void stream_is_whole(struct reflector *r)
+{
+	r->changed |= store_sweep(r->store, r->kind, r->ns);
+	r->counters.lists_complete++;
+	r->counters.streamed++;
+	r->counters.watches++;
+	r->n_absent = r->n_watch_failures = r->n_stream_failures = 0;
+	r->is_synced = true;
+	r->is_gone = false;
+	r->step = REFLECTOR_WATCH;
+	r->open_stall_ms = r->watch_stall_ms;
+}
+
+static bool is_of_kind(const struct reflector *r, const struct node *object)
+{
+	const char *kind = node_str(node_get(object, "kind"));
+
+	return kind && strcmp(kind, kube_kind_name(r->kind)) == 0;
+}
+
 static void take_event(struct reflector *r)
 {
 	struct arena a = {0};
@@ -146,6 +177,8 @@ static void take_event(struct reflector *r)
 		take_error_event(r, object);
 	} else if (!take_text(object, "metadata.resourceVersion", version, sizeof(version)) || !version[0]) {
 		malformed(r, "an event without resourceVersion");
+	} else if (r->step == REFLECTOR_STREAM && !is_of_kind(r, object)) {
+		malformed(r, "an event of another kind"); /* as strict as for a page of a list: a sweep follows */
 	} else {
 		bool is_bookmark = strcmp(type, "BOOKMARK") == 0;
 
@@ -155,6 +188,9 @@ static void take_event(struct reflector *r)
 			remove_object(r, object);
 		else if (!is_bookmark)
 			malformed(r, "an event of unknown type");
+		if (is_bookmark && r->step == REFLECTOR_STREAM && is_end_of_list(object))
+			stream_is_whole(r);
+		r->notes.is_ignored = is_bookmark && r->step == REFLECTOR_STREAM;
 		if (!r->notes.is_malformed) {
 			memcpy(r->resource_version, version, sizeof(version));
 			r->notes.has_events = true;
@@ -182,7 +218,7 @@ static void take_piece(struct reflector *r, enum json_outcome outcome)
 
 static bool is_over(const struct reflector_notes *n)
 {
-	return n->is_malformed || n->is_expired || n->has_failed;
+	return n->is_malformed || n->is_expired || n->has_failed || n->is_ignored;
 }
 
 static void on_headers(void *ctx, int status)
@@ -191,6 +227,7 @@ static void on_headers(void *ctx, int status)
 
 	r->notes.status = status;
 	r->notes.has_bytes = true;
+	r->counters.lists += r->step == REFLECTOR_STREAM && status == 200;
 	r->is_reached = true;
 }
 
@@ -335,27 +372,41 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 	free(path);
 }
 
-static void begin_watch(struct reflector *r, uint64_t now_ms)
+/* "/PLURAL?watch=1...": from this version, or, NULL, with all there is first. */
+static void watch_from(struct reflector *r, const char *version, uint64_t now_ms)
 {
 	uint64_t timeout_s = random_between(r, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
-	size_t cap = 512 + encoded_bytes(r->resource_version) + encoded_bytes(r->selector) + encoded_bytes(r->fields);
+	size_t cap = 512 + encoded_bytes(version) + encoded_bytes(r->selector) + encoded_bytes(r->fields);
 	char *path = malloc(cap);
 	int n;
 
-	r->counters.watches++;
 	json_split_init(&r->split, JSON_WATCH);
+	r->watch_stall_ms = timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
 	if (path) {
 		n = base_path(r, path, cap, true);
 		snprintf(path + n, cap - (size_t)n,
-			 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "&resourceVersion=", kube_kind_plural(r->kind),
-			 timeout_s);
-		append_encoded(path, cap, r->resource_version);
+			 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "%s", kube_kind_plural(r->kind), timeout_s,
+			 version ? "&resourceVersion=" : "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
+		if (version)
+			append_encoded(path, cap, version);
 		append_selector(r, path, cap);
-		request(r, path, timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS, now_ms);
+		request(r, path, version ? r->watch_stall_ms : REFLECTOR_STREAM_STALL_MS, now_ms);
 	} else {
 		on_done(r, 0, "no memory for a request", 0);
 	}
 	free(path);
+}
+
+static void begin_watch(struct reflector *r, uint64_t now_ms)
+{
+	r->counters.watches++;
+	watch_from(r, r->resource_version, now_ms);
+}
+
+static void begin_stream(struct reflector *r, uint64_t now_ms)
+{
+	store_mark(r->store, r->kind, r->ns);
+	watch_from(r, NULL, now_ms);
 }
 
 /* ---- what follows from it ---- */
@@ -377,11 +428,13 @@ static void __attribute__((format(printf, 2, 3))) tell(struct reflector *r, cons
 
 static void well(struct reflector *r, uint64_t now_ms)
 {
-	if (r->problem[0])
+	if (r->problem[0]) {
 		log_info("Kubernetes: %s: well again", kube_kind_plural(r->kind));
+		r->has_recovered = true;
+	}
 	r->problem[0] = 0;
 	r->is_healthy = true;
-	r->has_no_answer = false;
+	r->has_no_answer = r->is_ill = false;
 	if (r->step != REFLECTOR_WATCH || r->notes.has_events) /* a watch that is only taken may fail right away */
 		r->backoff_ms = 0;
 	if (r->notes.has_events)
@@ -421,10 +474,9 @@ static void wait_for(struct reflector *r, uint64_t ms, uint64_t now_ms)
 static void back_off(struct reflector *r, uint64_t now_ms)
 {
 	int status = r->notes.status;
-	bool is_ill = status >= 500 || status == 401 || status == 403; /* which it answers, too, while it starts */
-	uint32_t max_ms = status == 0			 ? REFLECTOR_RETRY_MAX_MS
-			  : is_ill && !r->is_forbidden ? REFLECTOR_FAILURE_MAX_MS
-						       : REFLECTOR_BACKOFF_MAX_MS;
+	uint32_t max_ms = status == 0			    ? REFLECTOR_RETRY_MAX_MS
+			  : r->is_ill && !r->is_forbidden ? REFLECTOR_FAILURE_MAX_MS
+							  : REFLECTOR_BACKOFF_MAX_MS;
 
 	r->backoff_ms = r->backoff_ms ? r->backoff_ms * 2 : REFLECTOR_BACKOFF_MIN_MS;
 	if (r->backoff_ms > max_ms)
@@ -434,7 +486,7 @@ static void back_off(struct reflector *r, uint64_t now_ms)
 
 static void list_again(struct reflector *r)
 {
-	r->step = REFLECTOR_LIST;
+	r->step = r->lists_plainly ? REFLECTOR_LIST : REFLECTOR_STREAM;
 	free(r->continue_token);
 	r->continue_token = NULL;
 }
@@ -444,6 +496,8 @@ static void discover_again(struct reflector *r)
 	list_again(r);
 	r->step = REFLECTOR_DISCOVERY;
 	r->version = 0;
+	r->lists_plainly = false; /* it may be another server that has it then */
+	r->n_stream_failures = 0;
 }
 
 /* An answer that is not what was asked for, or none. */
@@ -467,9 +521,10 @@ static void fail(struct reflector *r, uint64_t now_ms)
 			forbidden(r);
 	}
 	r->has_no_answer = n->status == 0;
+	r->is_ill = n->status >= 500 || n->status == 401 || n->status == 403; /* which it answers, too, while it starts */
 	r->n_watch_failures += r->step == REFLECTOR_WATCH && n->status != 0;
 	/* a watch goes on where it was, unless an event of it may be lost, or the place is what the server dislikes */
-	if (r->step == REFLECTOR_LIST || n->is_malformed || n->has_failed || r->n_watch_failures >= MAX_WATCH_FAILURES)
+	if (r->step != REFLECTOR_WATCH || n->is_malformed || n->has_failed || r->n_watch_failures >= MAX_WATCH_FAILURES)
 		if (r->step != REFLECTOR_DISCOVERY)
 			list_again(r);
 	if (r->step == REFLECTOR_WATCH && now_ms - r->began_ms >= LONG_WATCH_MS)
@@ -486,20 +541,26 @@ static void fail(struct reflector *r, uint64_t now_ms)
 /* Not served. A server that has just started, or is being replaced, may say so too: not believed at once. */
 static void absent(struct reflector *r, uint64_t now_ms)
 {
+	uint64_t max_ms = REFLECTOR_DISCOVERY_MS;
+
 	r->counters.absent++;
 	discover_again(r);
-	r->n_absent++;
-	if (!r->is_synced || r->n_absent >= REFLECTOR_ABSENT_LOOKS) {
-		if (!r->is_synced)
-			log_info("Kubernetes: %s are not served (yet)", kube_kind_plural(r->kind));
+	if (r->n_absent++ == 0)
+		r->absent_ms = now_ms;
+	if (!r->is_synced || r->is_gone ||
+	    (r->n_absent >= REFLECTOR_ABSENT_LOOKS && now_ms - r->absent_ms >= REFLECTOR_ABSENT_MS)) {
+		if (!r->is_gone)
+			log_info("Kubernetes: %s are not served%s", kube_kind_plural(r->kind), r->is_synced ? " any more" : " (yet)");
 		store_mark(r->store, r->kind, r->ns);
 		r->changed |= store_sweep(r->store, r->kind, r->ns);
-		r->is_synced = true;
+		r->is_synced = r->is_gone = true;
 		well(r, now_ms);
 	} else {
 		tell(r, "not served any more");
+		if (now_ms - r->absent_ms < REFLECTOR_DISCOVERY_MS)
+			max_ms = REFLECTOR_ABSENT_SOON_MS;
 	}
-	wait_for(r, random_between(r, REFLECTOR_DISCOVERY_MS - 1000, REFLECTOR_DISCOVERY_MS), now_ms);
+	wait_for(r, random_between(r, max_ms - max_ms / 10, max_ms), now_ms);
 }
 
 /* True if the APIResourceList has our plural. -1: it is none. */
@@ -565,9 +626,46 @@ static void end_list(struct reflector *r, uint64_t now_ms)
 		r->counters.lists_complete++;
 		r->n_absent = r->n_watch_failures = 0;
 		r->is_synced = true;
+		r->is_gone = false;
 		well(r, now_ms);
 		r->step = REFLECTOR_WATCH;
 		wait_for(r, 0, now_ms);
+	}
+}
+
+/* Servers without it say 422 or 400, or give what they give without it. */
+static bool is_refused(const struct reflector_notes *n)
+{
+	return n->status == 400 || n->status == 422 || n->is_ignored;
+}
+
+/* It has ended, or was ended, before it had told all. */
+static void end_stream(struct reflector *r, uint64_t now_ms)
+{
+	const struct reflector_notes *n = &r->notes;
+
+	if (is_refused(n)) {
+		r->counters.stream_refused++;
+		r->lists_plainly = true;
+		list_again(r);
+		wait_for(r, 0, now_ms);
+		return;
+	}
+	if (n->status == 200)
+		r->n_stream_failures++;
+	if (r->n_stream_failures >= MAX_STREAM_FAILURES) {
+		r->counters.stream_refused++;
+		r->lists_plainly = true;
+	}
+	if (n->status == 410 || n->is_expired) {
+		r->counters.expired++;
+		list_again(r);
+		back_off(r, now_ms);
+	} else if (n->status == 404) {
+		discover_again(r);
+		wait_for(r, 0, now_ms);
+	} else {
+		fail(r, now_ms);
 	}
 }
 
@@ -576,10 +674,12 @@ static void end_watch(struct reflector *r, uint64_t now_ms)
 	if (r->notes.status == 410 || r->notes.is_expired) {
 		r->counters.expired++;
 		list_again(r);
-		if (r->notes.has_events)
+		if (r->notes.has_events) {
 			wait_for(r, 0, now_ms);
-		else
+		} else { /* the server is well; but not at once, or a place that is never good would be asked for without end */
+			r->backoff_ms = 0;
 			back_off(r, now_ms);
+		}
 	} else if (r->notes.status == 404) {
 		discover_again(r);
 		wait_for(r, 0, now_ms);
@@ -603,6 +703,8 @@ static void end(struct reflector *r, uint64_t now_ms)
 	r->call = NULL;
 	if (r->step == REFLECTOR_DISCOVERY)
 		end_discovery(r, now_ms);
+	else if (r->step == REFLECTOR_STREAM)
+		end_stream(r, now_ms);
 	else if (r->step == REFLECTOR_LIST)
 		end_list(r, now_ms);
 	else
@@ -615,6 +717,8 @@ static void begin(struct reflector *r, uint64_t now_ms)
 {
 	if (r->step == REFLECTOR_DISCOVERY)
 		begin_discovery(r, now_ms);
+	else if (r->step == REFLECTOR_STREAM)
+		begin_stream(r, now_ms);
 	else if (r->step == REFLECTOR_LIST)
 		begin_list(r, now_ms);
 	else
@@ -635,6 +739,7 @@ uint64_t reflector_poll(struct reflector *r, uint64_t now_ms)
 	if (r->call && now_ms - r->heard_ms >= r->stall_ms) {
 		r->counters.stalled++;
 		copy_text(n->error, sizeof(n->error), "no byte for too long");
+		n->is_ignored = r->step == REFLECTOR_STREAM && n->status == 200;
 		n->is_done = true;
 	}
 	if (n->is_done || is_over(n))
@@ -646,11 +751,11 @@ uint64_t reflector_poll(struct reflector *r, uint64_t now_ms)
 	return r->heard_ms + r->stall_ms;
 }
 
-void reflector_hurry(struct reflector *r, uint64_t now_ms)
+void reflector_hurry(struct reflector *r, bool is_well, uint64_t now_ms)
 {
 	uint64_t soon_ms;
 
-	if (r->call || !r->has_no_answer || r->next_ms <= now_ms + REFLECTOR_BACKOFF_MIN_MS)
+	if (r->call || !(r->has_no_answer || (is_well && r->is_ill)) || r->next_ms <= now_ms + REFLECTOR_BACKOFF_MIN_MS)
 		return;
 	soon_ms = now_ms + random_between(r, 0, REFLECTOR_BACKOFF_MIN_MS);
 	if (soon_ms < r->next_ms)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keeps the store at what an API server has of one kind: finds the version in
- * which it is served, lists it page by page, watches it from there, and begins
- * again where that is no longer possible. Whatever goes wrong, what is known
+ * which it is served, lists it, watches it from there, and begins again where
+ * that is no longer possible. The list comes as the beginning of the watch
+ * where the server can do that (sendInitialEvents), else page by page. Whatever goes wrong, what is known
  * stays in the store, until a complete list says otherwise.
  *
  * It reads no clock and opens no socket: time is a parameter, and requests go
@@ -18,8 +19,10 @@
 
 #define REFLECTOR_PAGE 500u		/* objects of a page of a list */
 #define REFLECTOR_DISCOVERY_MS 10000u	/* between two looks for a kind that is not served */
-#define REFLECTOR_ABSENT_LOOKS 3u	/* so often it is not served before its objects are given up */
+#define REFLECTOR_ABSENT_LOOKS 3u	/* so often a kind that was served is not, and for so long, before its objects are given up */
 #define REFLECTOR_FORBIDDEN_LOOKS 3u	/* so often an optional kind is answered 403 before Weir does without it */
+#define REFLECTOR_ABSENT_MS 20000u
+#define REFLECTOR_ABSENT_SOON_MS 1000u	/* between two looks at first: a server that has just started has it soon */
 #define REFLECTOR_BACKOFF_MIN_MS 500u
 /*
  * Bounds of the backoff: where answers make no sense; where the server has
@@ -30,6 +33,7 @@
 #define REFLECTOR_FAILURE_MAX_MS 5000u
 #define REFLECTOR_RETRY_MAX_MS 3000u
 #define REFLECTOR_STALL_MS 30000u	/* without a byte, of any request but a watch that is answered */
+#define REFLECTOR_STREAM_STALL_MS 10000u /* the same for a list that comes as a watch, once that is open */
 #define REFLECTOR_WATCH_MIN_S 300u	/* timeoutSeconds of a watch: at random */
 #define REFLECTOR_WATCH_MAX_S 600u
 #define REFLECTOR_WATCH_GRACE_MS 10000u /* a watch without a byte for its timeout and this is given up */
@@ -45,6 +49,8 @@ struct reflector_http {
 #define REFLECTOR_COUNTERS(X) \
 	X(lists, "Lists of a kind begun") \
 	X(lists_complete, "Lists of a kind that were complete") \
+	X(streamed, "Lists of a kind that came complete as the beginning of a watch") \
+	X(stream_refused, "Times that the server would not give a list as a watch, and was asked for pages") \
 	X(watches, "Watches begun") \
 	X(events, "Events of watches, but for bookmarks") \
 	X(bookmarks, "Bookmarks of watches") \
@@ -62,7 +68,8 @@ struct reflector_counters {
 #undef X
 };
 
-enum reflector_step { REFLECTOR_DISCOVERY, REFLECTOR_LIST, REFLECTOR_WATCH };
+/* REFLECTOR_STREAM: a watch that begins with all there is. */
+enum reflector_step { REFLECTOR_DISCOVERY, REFLECTOR_STREAM, REFLECTOR_LIST, REFLECTOR_WATCH };
 
 /* What the callbacks of the request under way have noted. */
 struct reflector_notes {
@@ -71,6 +78,7 @@ struct reflector_notes {
 	bool is_malformed;   /* nothing more of it is read */
 	bool is_expired;     /* an ERROR event 410 */
 	bool has_failed;     /* another ERROR event */
+	bool is_ignored;     /* a watch that was asked to begin with a list does not */
 	bool has_events;     /* a watch gave something */
 	int status;
 	char error[160]; /* "" without */
@@ -92,13 +100,18 @@ struct reflector {
 	uint64_t next_ms, heard_ms;
 	uint64_t stall_ms;	/* of the request under way */
 	uint64_t open_stall_ms; /* the same once it is answered: a watch may be silent for long then, but not before */
+	uint64_t watch_stall_ms; /* the same for a list that has become a watch */
 	uint64_t began_ms;
 	uint32_t backoff_ms;
 	uint64_t random;
 
 	unsigned version;	    /* candidate: of kube_kind_version() */
+	bool lists_plainly; /* page by page: the other way is refused, or fails */
+	unsigned n_stream_failures; /* in a row */
 	unsigned n_watch_failures;
 	unsigned n_absent;	    /* looks in a row that found nothing */
+	uint64_t absent_ms;	    /* the first of them */
+	bool is_gone;		    /* not served, and that is believed */
 	unsigned n_forbidden;	    /* answers 403 in a row */
 	bool is_forbidden;	    /* which is believed, and a problem */
 	char resource_version[128]; /* from which to watch */
@@ -112,7 +125,9 @@ struct reflector {
 	bool is_synced;	    /* was listed completely once, or is not served, or is optional and forbidden */
 	bool is_healthy;    /* the last request went well: what is in the store is new */
 	bool has_no_answer; /* the last request had none */
+	bool is_ill;	    /* the last answer was one of a server that has just started, or is not well */
 	bool is_reached;    /* the server has answered: others may try too; cleared by who reads it */
+	bool has_recovered; /* what was not up to date is again; likewise */
 	uint64_t synced_ms; /* when last known to be up to date */
 	uint64_t changed;   /* mask, until reflector_take() */
 	struct reflector_counters counters;
@@ -126,8 +141,11 @@ void reflector_fini(struct reflector *r);
 
 /* Does what there is to do. Returns the time (not the milliseconds) at which it wants to be called at the latest. */
 uint64_t reflector_poll(struct reflector *r, uint64_t now_ms);
-/* Another one has just reached the server: if it waits since there was no answer, it tries soon. */
-void reflector_hurry(struct reflector *r, uint64_t now_ms);
+/*
+ * Another one has just reached the server, or, is_well, is up to date again: if
+ * it waits since there was no answer, or since the server was not well, it tries soon.
+ */
+void reflector_hurry(struct reflector *r, bool is_well, uint64_t now_ms);
 /* The mask of the store's changes since the last time. */
 uint64_t reflector_take(struct reflector *r);
 

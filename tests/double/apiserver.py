@@ -18,10 +18,13 @@ What a test tells it goes through paths below /double/:
     POST /double/faults     {"match": part of a path, "times": N, and one of
                              "status": CODE (with "retry_after": SECONDS), "body": TEXT (in place of what was asked for),
                              "truncate": BYTES (of the body; then the connection ends), "delay": SECONDS,
+                             "slow": BYTES (so many of the body come one by one), "content_type": TEXT,
                              "event": TEXT (into each watch that matches, at once, as it is)}
     POST /double/tokens     [tokens]: only these are known from now on
     POST /double/forgive    no faults any more
     POST /double/crds       {"served": bool}: whether the Gateway API's kinds are there
+    POST /double/streams    {"mode": "serve", "refuse" (at first) or "ignore"}: what a watch with sendInitialEvents gets
+    GET  /double/objects    all objects
     GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
 """
 import argparse
@@ -90,6 +93,7 @@ class Cluster:
         self.pages = {}     # token: (version, objects that remain)
         self.faults = []
         self.crds = True
+        self.streams = "refuse"
         self.cuts = 0       # how often all watches were cut
         self.mid_object = False
         self.bookmarks = 0
@@ -216,7 +220,7 @@ class Handler(BaseHTTPRequestHandler):
     def reply(self, code, body, headers=(), fault=None):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", (fault or {}).get("content_type", "application/json"))
         self.send_header("Content-Length", str(len(data)))
         for k, v in headers:
             self.send_header(k, str(v))
@@ -225,7 +229,14 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[:fault["truncate"]])
             self.close_connection = True
         elif self.command != "HEAD":
-            self.wfile.write(data)
+            self.write_slowly(data, fault)
+
+    def write_slowly(self, data, fault):
+        n = (fault or {}).get("slow", 0)
+        for i in range(min(n, len(data))):
+            self.wfile.write(data[i:i + 1])
+            self.wfile.flush()
+        self.wfile.write(data[n:])
 
     def chunk(self, data):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
@@ -277,11 +288,15 @@ class Handler(BaseHTTPRequestHandler):
                 c.faults.append(dict({"match": "", "times": 1}, **body))
             elif what == "crds":
                 c.crds = body["served"]
-            elif what != "stats":
+            elif what == "streams":
+                c.streams = body["mode"]
+            elif what not in ("stats", "objects"):
                 raise Answer(404, "NotFound", f"no such command: {what}")
-            c.save()
+            if self.command != "GET":
+                c.save()
             c.lock.notify_all()
-            self.reply(200, c.stats if what == "stats" else {"version": c.version})
+            answer = {"stats": c.stats, "objects": list(c.objects.values())}.get(what, {"version": c.version})
+        self.reply(200, answer)
 
     # -- what Kubernetes does
 
@@ -295,7 +310,7 @@ class Handler(BaseHTTPRequestHandler):
             self.count("unauthorized")
             raise Answer(401, "Unauthorized", "Unauthorized")
         with c.lock:
-            fault = c.take_fault(self.path, "status", "body", "truncate", "delay")
+            fault = c.take_fault(self.path, "status", "body", "truncate", "delay", "slow", "content_type")
         if fault:
             self.count("fault")
             if "delay" in fault:
@@ -304,7 +319,7 @@ class Handler(BaseHTTPRequestHandler):
                 retry = fault.get("retry_after")
                 raise Answer(fault["status"], "Fault", "told to fail", [("Retry-After", retry)] if retry else ())
             if "body" in fault:
-                self.reply(200, fault["body"].encode())
+                self.reply(200, fault["body"].encode(), fault=fault)
                 return
         m = re.fullmatch(r"/(?:api|apis/([^/]+))/([^/]+)(?:/(.*))?", path)
         if not m:
@@ -326,7 +341,7 @@ class Handler(BaseHTTPRequestHandler):
         if m[3] or self.command == "POST":
             self.one_object(kind, m[1] if kind[4] else "", m[3], m[4] == "status")
         elif self.query.get("watch") in ("1", "true"):
-            self.watch(kind, m[1])
+            self.watch(kind, m[1], fault)
         else:
             self.list(kind, m[1], fault)
 
@@ -423,25 +438,59 @@ class Handler(BaseHTTPRequestHandler):
         """The client of a watch: it sends nothing, so what can be read is the end."""
         return bool(select.select([self.connection], [], [], 0)[0])
 
-    def event(self, kind, obj):
-        self.chunk(json.dumps({"type": kind, "object": obj}).encode() + b"\n")
+    @staticmethod
+    def line(kind, obj):
+        return json.dumps({"type": kind, "object": obj}).encode() + b"\n"
 
-    def watch(self, kind, ns):
+    def event(self, kind, obj):
+        self.chunk(self.line(kind, obj))
+
+    def bookmark(self, kind, version, annotations=None):
+        meta = {"resourceVersion": str(version), "creationTimestamp": None}
+        if annotations:
+            meta["annotations"] = annotations
+        return {"kind": kind[3], "apiVersion": f"{kind[0]}/{kind[1]}".strip("/"), "metadata": meta}
+
+    def stream_begin(self, kind, wanted):
+        """(version, all there is as events) of a watch that is to begin so."""
+        c = self.server.cluster
+        with c.lock:
+            if c.streams == "refuse":
+                raise Answer(422, "Invalid", "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless "
+                                             "the WatchList feature gate is enabled")
+            lines = [self.line("ADDED", o) for k, o in sorted(c.objects.items()) if wanted(k[0], o)]
+            if c.streams == "serve":
+                lines.append(self.line("BOOKMARK", self.bookmark(kind, c.version, {"k8s.io/initial-events-end": "true"})))
+            return c.version, b"".join(lines)
+
+    def watch(self, kind, ns, given=None):
         """Changes after resourceVersion, until timeoutSeconds, a cut, or a compaction that overtakes us."""
         c = self.server.cluster
-        at = int(self.query.get("resourceVersion") or 0)
+        at, first = int(self.query.get("resourceVersion") or 0), b""
         end = time.monotonic() + float(self.query.get("timeoutSeconds") or 1800)
         wanted = self.wanted(kind, ns)
+        if self.query.get("sendInitialEvents") == "true":
+            at, first = self.stream_begin(kind, wanted)
+            self.count("stream")
         self.count("watch")
         with c.lock:
             cuts, bookmarks = c.cuts, c.bookmarks
             if at < c.compacted:
                 raise Answer(410, "Expired", f"too old resource version: {at} ({c.compacted})")
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", (given or {}).get("content_type", "application/json"))
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.wfile.flush()
+        if given and "truncate" in given:
+            self.wfile.write(b"fffff\r\n" + first[:given["truncate"]])
+            self.close_connection = True
+            return
+        if first:
+            self.wfile.write(b"%x\r\n" % len(first))
+            self.write_slowly(first, given)
+            self.wfile.write(b"\r\n")
+            self.wfile.flush()
         while True:
             with c.lock:
                 c.lock.wait_for(lambda: c.version > at or c.cuts != cuts or c.bookmarks != bookmarks or
@@ -473,8 +522,7 @@ class Handler(BaseHTTPRequestHandler):
             at = max(at, version)
             if marks != bookmarks:
                 bookmarks = marks
-                self.event("BOOKMARK", {"kind": kind[3], "apiVersion": f"{kind[0]}/{kind[1]}".strip("/"),
-                                        "metadata": {"resourceVersion": str(at), "creationTimestamp": None}})
+                self.event("BOOKMARK", self.bookmark(kind, at))
             if time.monotonic() >= end:
                 break
         self.chunk(b"")

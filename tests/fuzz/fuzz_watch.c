@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Any bytes as what an API server answers: a list (first byte even) or a watch
- * (odd), in pieces of the size that the rest of the first byte says, or at
- * once. Both ways give the same objects, sorted, and the same place.
+ * (odd), in pieces of the size that the next six bits say, or at once; with
+ * the highest bit the list comes as a watch. Both ways give the same objects, sorted, and the same place.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -45,6 +45,13 @@ static void take_cancel(void *ctx, struct kube_call *call)
 	f->is_open = false;
 }
 
+static void answer_open(struct fuzz *f, const char *body)
+{
+	f->call.on_headers(f->call.ctx, 200);
+	f->call.on_data(f->call.ctx, body, strlen(body));
+	reflector_poll(&f->r, 1000);
+}
+
 static void answer(struct fuzz *f, const char *body)
 {
 	f->call.on_headers(f->call.ctx, 200);
@@ -55,7 +62,7 @@ static void answer(struct fuzz *f, const char *body)
 }
 
 /* Feeds the bytes, from memory of their exact size. */
-static void feed(struct fuzz *f, bool is_watch, size_t step, const uint8_t *data, size_t n)
+static void feed(struct fuzz *f, bool is_watch, bool is_streamed, size_t step, const uint8_t *data, size_t n)
 {
 	const struct reflector_http http = {.ctx = f, .request = take_request, .cancel = take_cancel};
 
@@ -64,7 +71,16 @@ static void feed(struct fuzz *f, bool is_watch, size_t step, const uint8_t *data
 	reflector_init(&f->r, KUBE_INGRESS, NULL, NULL, f->store, &http, 1);
 	reflector_poll(&f->r, 1000);
 	answer(f, "{\"resources\":[{\"name\":\"ingresses\"}]}");
-	if (is_watch)
+	if (!is_streamed) { /* it is refused */
+		f->call.on_headers(f->call.ctx, 422);
+		f->is_open = false;
+		f->call.on_done(f->call.ctx, 422, NULL, 0);
+		reflector_poll(&f->r, 1000);
+	} else if (is_watch) {
+		answer_open(f, "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"Ingress\",\"metadata\":{\"resourceVersion\":\"1\","
+			  "\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}\n");
+	}
+	if (is_watch && !is_streamed)
 		answer(f, "{\"kind\":\"IngressList\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":["
 			  "{\"metadata\":{\"name\":\"a\",\"namespace\":\"demo\"}}]}");
 	f->call.on_headers(f->call.ctx, 200);
@@ -121,8 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n < 1)
 		return 0;
-	feed(&whole, data[0] & 1, n, data + 1, n - 1);
-	feed(&parts, data[0] & 1, (data[0] >> 1) % 64 + 1, data + 1, n - 1);
+	feed(&whole, data[0] & 1, data[0] & 128, n, data + 1, n - 1);
+	feed(&parts, data[0] & 1, data[0] & 128, (data[0] >> 1) % 64 + 1, data + 1, n - 1);
 	check_same(&whole, &parts);
 	finish(&whole);
 	finish(&parts);

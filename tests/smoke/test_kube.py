@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 from rig import Skipped, expect, expect_eq, gateway, ingress, service, slice_, wait_until
@@ -389,6 +390,50 @@ def test_failed_start_names_the_piece_and_leaves_only_its_logs(make):
 
 
 test_failed_start_names_the_piece_and_leaves_only_its_logs.not_sanitized = True
+
+
+def test_rig_is_started_once_however_many_want_it_at_the_same_time(make):
+    started, inside, overlaps = [], [], []
+
+    class Quick(kube_rig.KubeRig):
+        """One that only takes its time."""
+
+        def is_up(self):
+            return (self.dir / "ready").exists()
+
+        def _up(self):
+            inside.append(1)
+            overlaps.append(len(inside))
+            started.append(self)
+            self.dir.mkdir(parents=True)
+            time.sleep(0.3)
+            (self.dir / "ready").touch()
+            inside.pop()
+
+    rigs = [Quick(f"l{os.getpid()}", say=lambda text: None) for _ in range(4)]
+    errors = []
+
+    def up(rig):
+        try:
+            rig.up()
+        except Exception as e:  # told below, in the thread of the test
+            errors.append(e)
+    try:
+        threads = [threading.Thread(target=up, args=(r,)) for r in rigs]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        if errors and isinstance(errors[0], kube_rig.Missing):
+            raise Skipped(str(errors[0]))
+        expect_eq((errors, len(started), overlaps), ([], 1, [1]), "errors, starts, how many at once")
+    finally:
+        rigs[0].down()
+    expect(not rigs[0].dir.exists(), "its folder")
+    expect(not list(rigs[0].dir.parent.glob(f".{rigs[0].id}*")), "its lock")
+
+
+test_rig_is_started_once_however_many_want_it_at_the_same_time.not_sanitized = True
 
 
 def test_results_of_the_suite_are_read_from_its_output(make):

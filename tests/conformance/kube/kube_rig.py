@@ -13,6 +13,8 @@ Nothing of it is connected to the host, so several rigs, with an id each, have t
 """
 import atexit
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -102,9 +104,36 @@ class KubeRig:
         if missing:
             raise RigError(f"not installed: {', '.join(missing)}")
         self.programs = Programs(self.say)
-        if self.is_up():
-            return
-        self.down()
+        with self._lock():
+            if not self.is_up():
+                self._up()
+
+    @contextlib.contextmanager
+    def _lock(self):
+        """One at a time starts or ends the rig of an id. The lock's file goes with it: who waited for one that is gone
+        by then takes the next."""
+        path = self.dir.parent / f".{self.id}.lock"
+        while True:
+            self.dir.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = open(path, "w")
+            except FileNotFoundError:
+                continue  # the folder has just been removed
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    break
+            except FileNotFoundError:
+                pass
+            lock.close()
+        try:
+            yield
+        finally:
+            path.unlink()
+            lock.close()
+
+    def _up(self):
+        self._down()
         self.dir.mkdir(parents=True)
         try:
             self._step("network", self._make_network)
@@ -229,12 +258,16 @@ subjects:
 
     def down(self):
         """Ends every program and removes namespaces and files. Nothing is said where nothing is."""
-        self._stop_all()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        with self._lock():
+            self._down()
         try:
             self.dir.parent.rmdir()
         except OSError:
             pass  # another rig's folder is there
+
+    def _down(self):
+        self._stop_all()
+        shutil.rmtree(self.dir, ignore_errors=True)
 
     def _stop_all(self):
         (self.dir / "ready").unlink(missing_ok=True)

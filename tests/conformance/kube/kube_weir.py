@@ -74,6 +74,9 @@ timeouts: {{drain_ms: 3000}}
         self._spawn("dataplane", self.rig.ns_weir, [self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"])
         self.rig.wait_for("dataplane", 60, (self.dir / "dataplane.sock").exists)
 
+    def pool(self):
+        return f"{POOL[0]}-{POOL[-1]}"
+
     def follows_kubernetes(self):
         """Whether this weir-ctrl can follow an API server at all."""
         usage = subprocess.run([self.build / "ctrl/weir-ctrl", "--help"], capture_output=True, text=True, timeout=30)
@@ -81,7 +84,7 @@ timeouts: {{drain_ms: 3000}}
 
     def start_ctrl(self, *args):
         if self.manifests is None and self.follows_kubernetes():
-            source = ["--kubeconfig", self.rig.weir, "--address-pool", f"{POOL[0]}-{POOL[-1]}"]
+            source = ["--kubeconfig", self.rig.weir, "--address-pool", self.pool()]
         else:
             folder = self.dir / "manifests"
             folder.mkdir(exist_ok=True)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An HTTPS server for test_http.c, and the certificates for it: ca.pem, client.pem, client.key in FOLDER.
 
-Prints its port. Ends when its standard input does. What a path answers is in Handler.do_GET.
+Prints its port, and that of the same without TLS. Ends when its standard input does. What a path answers is in Handler.do_GET.
 """
 import http.server
 import json
@@ -47,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def echo(self):
         n = int(self.headers.get("Content-Length", 0))
-        peer = self.connection.getpeercert() or {}
+        peer = (self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None) or {}
         names = dict(pair for rdn in peer.get("subject", ()) for pair in rdn)
         return json.dumps({
             "method": self.command, "path": self.path, "body": self.rfile.read(n).decode(), "host": self.headers["Host"],
@@ -101,6 +101,9 @@ context.load_cert_chain(os.path.join(folder, "server.pem"), os.path.join(folder,
 context.load_verify_locations(os.path.join(folder, "ca.pem"))
 context.verify_mode = ssl.CERT_OPTIONAL
 server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-print(server.server_address[1], flush=True)
+plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+plain.daemon_threads = True
+for s in (server, plain):
+    threading.Thread(target=s.serve_forever, daemon=True).start()
+print(server.server_address[1], plain.server_address[1], flush=True)
 sys.stdin.read()

@@ -18,7 +18,7 @@
 #include "kube/http.h"
 
 static char folder[] = "/tmp/weir-test-http-XXXXXX";
-static unsigned port;
+static unsigned port, plain_port; /* with TLS and without */
 static pid_t server_pid;
 static int server_stdin;
 
@@ -115,8 +115,8 @@ static void write_file(const char *name, const char *text)
 	fclose(f);
 }
 
-/* A connection whose kubeconfig has these lines for cluster and user. */
-static struct kube_http *open_as(const char *host, const char *cluster, const char *user)
+/* A connection whose kubeconfig has this URL, and these lines for cluster and user. */
+static struct kube_http *open_url(const char *url, const char *cluster, const char *user)
 {
 	struct kube_config_error err;
 	struct kube_config c;
@@ -126,9 +126,9 @@ static struct kube_http *open_as(const char *host, const char *cluster, const ch
 	snprintf(text, sizeof(text),
 		 "current-context: x\n"
 		 "contexts: [{name: x, context: {cluster: c, user: u, namespace: here}}]\n"
-		 "clusters:\n- name: c\n  cluster: {server: 'https://%s:%u/', %s}\n"
+		 "clusters:\n- name: c\n  cluster: {server: '%s', %s}\n"
 		 "users:\n- name: u\n  user: {%s}\n",
-		 host, port, cluster, user);
+		 url, cluster, user);
 	write_file("config", text);
 	snprintf(path, sizeof(path), "%s/config", folder);
 	if (kube_config_read(&c, path, NULL, &err) != 0)
@@ -137,6 +137,14 @@ static struct kube_http *open_as(const char *host, const char *cluster, const ch
 	assert_non_null(h);
 	assert_null(c.server);
 	return h;
+}
+
+static struct kube_http *open_as(const char *host, const char *cluster, const char *user)
+{
+	char url[128];
+
+	snprintf(url, sizeof(url), "https://%s:%u/", host, port);
+	return open_url(url, cluster, user);
 }
 
 static struct kube_http *open_plain(void)
@@ -251,6 +259,51 @@ static void lets_callbacks_cancel_and_ask(void **state)
 	assert_int_equal(own.n_done, 0);
 	assert_int_equal(second.done_status, 200);
 	assert_int_equal(kube_http_counters(h)->cancelled, 1);
+	kube_http_destroy(h);
+}
+
+/* Watches do not end, so that one that waits for the end, or the headers, of another might wait for ever. */
+static void check_many_open(struct kube_http *h)
+{
+	struct answer a[6] = {{0}};
+	bool are_open = false;
+
+	for (unsigned i = 0; i < 6; i++)
+		ask(h, &a[i], (struct kube_request){.path = "/silent", .timeout_ms = 30000});
+	for (unsigned i = 0; i < 2000 && !are_open; i++) {
+		step(h);
+		are_open = true;
+		for (unsigned k = 0; k < 6; k++)
+			are_open = are_open && (a[k].n_headers || a[k].n_done);
+	}
+	for (unsigned i = 0; i < 6; i++) {
+		assert_int_equal(a[i].n_headers, 1);
+		assert_int_equal(a[i].n_done, 0);
+	}
+	kube_http_destroy(h);
+}
+
+static void opens_many_that_do_not_end_at_once(void **state)
+{
+	char url[128];
+
+	check_many_open(open_plain());
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u", plain_port);
+	check_many_open(open_url(url, "insecure-skip-tls-verify: false", "token: first"));
+}
+
+static void waits_for_one_that_is_not_answered_only_for_a_moment(void **state)
+{
+	struct kube_http *h = open_plain();
+	struct answer hangs = {0}, others[3] = {{0}};
+
+	ask(h, &hangs, (struct kube_request){.path = "/hang", .timeout_ms = 30000});
+	for (unsigned i = 0; i < 3; i++)
+		ask(h, &others[i], (struct kube_request){.path = "/echo"});
+	for (unsigned i = 0; i < 3; i++)
+		run(h, &others[i]);
+	assert_int_equal(hangs.n_done, 0);
+	assert_int_equal(others[2].done_status, 200);
 	kube_http_destroy(h);
 }
 
@@ -399,7 +452,8 @@ static void ends_a_plugin_with_itself(void **state)
 static int start_server(const char *script)
 {
 	int in[2], out[2];
-	char text[16] = "";
+	char text[32] = "";
+	bool is_told;
 	FILE *says;
 
 	if (!mkdtemp(folder) || pipe(in) != 0 || pipe(out) != 0)
@@ -420,9 +474,9 @@ static int start_server(const char *script)
 	if (!says)
 		return -1;
 	/* the whole line: Python may write the number and its end apart, and dies if we are gone by then */
-	port = fgets(text, sizeof(text), says) && strchr(text, '\n') ? (unsigned)atoi(text) : 0;
+	is_told = fgets(text, sizeof(text), says) && strchr(text, '\n') && sscanf(text, "%u %u", &port, &plain_port) == 2;
 	fclose(says);
-	return port ? 0 : -1;
+	return is_told ? 0 : -1;
 }
 
 static void stop_server(void)
@@ -444,6 +498,8 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(tells_a_status_from_a_failure),
 	    cmocka_unit_test(ends_what_takes_too_long),
 	    cmocka_unit_test(lets_callbacks_cancel_and_ask),
+	    cmocka_unit_test(opens_many_that_do_not_end_at_once),
+	    cmocka_unit_test(waits_for_one_that_is_not_answered_only_for_a_moment),
 	    cmocka_unit_test(refuses_a_server_that_it_cannot_trust),
 	    cmocka_unit_test(trusts_by_the_name_that_is_given),
 	    cmocka_unit_test(shows_who_it_is),

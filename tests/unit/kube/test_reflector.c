@@ -28,6 +28,7 @@ struct rig {
 	struct kube_request call; /* under way */
 	char path[2048];
 	bool is_open;
+	bool streams; /* a list can come as a watch; else that is refused, as by an older server */
 	unsigned n_requests, n_cancelled;
 	uint64_t now_ms;
 };
@@ -52,6 +53,11 @@ static void take_cancel(void *ctx, struct kube_call *call)
 	assert_true(rig->is_open);
 	rig->is_open = false;
 	rig->n_cancelled++;
+}
+
+static bool asks_for_stream(const struct rig *rig)
+{
+	return strstr(rig->path, "&sendInitialEvents=true") != NULL;
 }
 
 static struct rig *rig_create(enum kube_kind kind)
@@ -82,6 +88,12 @@ static uint64_t until_request(struct rig *rig)
 	for (unsigned i = 0; i < 1000; i++) {
 		uint64_t next_ms = reflector_poll(&rig->r, rig->now_ms);
 
+		if (rig->is_open && asks_for_stream(rig) && !rig->streams) {
+			rig->is_open = false;
+			rig->call.on_headers(rig->call.ctx, 422);
+			rig->call.on_done(rig->call.ctx, 422, NULL, 0);
+			continue;
+		}
 		if (rig->is_open)
 			return rig->now_ms - began_ms;
 		assert_true(next_ms < began_ms + 10 * 60 * 1000);
@@ -144,6 +156,143 @@ static struct rig *rig_watching(void)
 	reflector_poll(&rig->r, rig->now_ms);
 	assert_int_equal(reflector_take(&rig->r), BIT(SERVICE));
 	return rig;
+}
+
+#define KIND_OF(name, version, more) \
+	"{\"kind\":\"Service\",\"metadata\":{\"name\":\"" name "\",\"namespace\":\"demo\",\"resourceVersion\":\"" version "\"" more "}}"
+#define END_OF_LIST(version) \
+	EVENT("BOOKMARK", "{\"kind\":\"Service\",\"metadata\":{\"resourceVersion\":\"" version \
+			  "\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}")
+#define STREAM "/api/v1/services?watch=1&allowWatchBookmarks=true&timeoutSeconds="
+
+/* Up to the request for a list that comes as a watch, with the object a in the store if is_known. */
+static struct rig *rig_streaming(bool is_known)
+{
+	struct rig *rig = rig_create(KUBE_SERVICE);
+
+	rig->streams = true;
+	expect_request(rig, "/api/v1");
+	answer(rig, 200, RESOURCES);
+	expect_request(rig, STREAM);
+	assert_true(asks_for_stream(rig));
+	assert_non_null(strstr(rig->path, "&resourceVersionMatch=NotOlderThan"));
+	assert_null(strstr(rig->path, "&resourceVersion="));
+	rig->call.on_headers(rig->call.ctx, 200);
+	if (is_known) {
+		give(rig, EVENT("ADDED", KIND_OF("a", "5", "")) END_OF_LIST("10"));
+		reflector_poll(&rig->r, rig->now_ms);
+		reflector_take(&rig->r);
+		done(rig, 410, NULL, 0);
+		expect_request(rig, STREAM);
+		assert_true(asks_for_stream(rig));
+		rig->call.on_headers(rig->call.ctx, 200);
+	}
+	return rig;
+}
+
+static void list_as_a_watch_goes_on_as_one(void **state)
+{
+	struct rig *rig = rig_streaming(false);
+
+	give(rig, EVENT("ADDED", KIND_OF("b", "7", "")) EVENT("ADDED", KIND_OF("a", "5", "")));
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_false(rig->r.is_synced);
+	assert_false(rig->r.is_healthy);
+	give(rig, END_OF_LIST("10") EVENT("DELETED", KIND_OF("a", "11", ""))); /* at once */
+	assert_int_equal(reflector_poll(&rig->r, rig->now_ms), rig->now_ms + rig->r.watch_stall_ms);
+	assert_true(rig->r.is_synced);
+	assert_true(rig->r.is_healthy);
+	assert_int_equal(count(rig), 1);
+	assert_int_equal(rig->r.counters.streamed, 1);
+	assert_int_equal(rig->r.counters.lists_complete, 1);
+	rig->now_ms += 300000;
+	done(rig, 200, NULL, 0); /* its time was over: an ordinary watch, from there */
+	expect_request(rig, STREAM);
+	assert_non_null(strstr(rig->path, "&resourceVersion=11"));
+	assert_false(asks_for_stream(rig));
+	rig_destroy(rig);
+}
+
+static void what_a_list_as_a_watch_does_not_have_is_gone_at_its_end(void **state)
+{
+	struct rig *rig = rig_streaming(true);
+
+	give(rig, EVENT("ADDED", KIND_OF("c", "19", "")));
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_int_equal(count(rig), 2);
+	give(rig, END_OF_LIST("20"));
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_int_equal(count(rig), 1);
+	assert_non_null(store_get(rig->store, KUBE_SERVICE, "demo", "c"));
+	rig_destroy(rig);
+}
+
+static void half_a_list_as_a_watch_takes_nothing_away(void **state)
+{
+	static const struct {
+		const char *bytes;
+		int status;
+		const char *error;
+		bool then_pages;
+	} ends[] = {
+	    {"", 200, "cut", false},
+	    {EVENT("ADDED", KIND_OF("c", "19", "")), 200, NULL, false}, /* it ends in order, but not at its end */
+	    {EVENT("ADDED", KIND_OF("c", "19", "")) "{\"type\":\"BOO", 200, "cut", false},
+	    {"garbage", 200, NULL, false},
+	    {EVENT("ADDED", OBJECT("c", "19")), 200, NULL, false}, /* of no kind */
+	    {EVENT("BOOKMARK", "{\"kind\":\"Ingress\",\"metadata\":{\"resourceVersion\":\"20\",\"annotations\":{"
+			       "\"k8s.io/initial-events-end\":\"true\"}}}"), 200, NULL, false}, /* of another kind */
+	    {EVENT("ERROR", "{\"kind\":\"Status\",\"code\":500}"), 200, NULL, false},
+	    {EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410}"), 200, NULL, false},
+	    {EVENT("BOOKMARK", "{\"kind\":\"Service\",\"metadata\":{\"resourceVersion\":\"20\"}}"), 200, NULL, true}, /* without it */
+	    {"", 400, NULL, true},
+	    {"", 422, NULL, true},
+	    {"", 503, NULL, false},
+	};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		struct rig *rig = rig_streaming(true);
+
+		rig->call.on_headers(rig->call.ctx, ends[i].status);
+		give(rig, ends[i].bytes);
+		reflector_poll(&rig->r, rig->now_ms);
+		if (rig->n_cancelled == 0) /* it was not ended for what it gave */
+			done(rig, ends[i].status, ends[i].error, 0);
+		expect_request(rig, ends[i].then_pages ? "/api/v1/services?limit=500" : STREAM);
+		assert_int_equal(asks_for_stream(rig), !ends[i].then_pages);
+		assert_non_null(store_get(rig->store, KUBE_SERVICE, "demo", "a"));
+		assert_int_equal(rig->r.counters.stream_refused, ends[i].then_pages);
+		rig_destroy(rig);
+	}
+}
+
+static void list_as_a_watch_that_fails_twice_is_asked_for_page_by_page(void **state)
+{
+	struct rig *rig = rig_streaming(true);
+
+	done(rig, 200, "cut", 0);
+	expect_request(rig, STREAM);
+	rig->call.on_headers(rig->call.ctx, 200);
+	done(rig, 200, "cut", 0);
+	expect_request(rig, "/api/v1/services?limit=500");
+	answer(rig, 200, LIST("20", "", OBJECT("c", "19")));
+	expect_request(rig, STREAM);
+	assert_non_null(strstr(rig->path, "&resourceVersion=20"));
+	assert_int_equal(count(rig), 1);
+	rig_destroy(rig);
+}
+
+static void list_as_a_watch_that_falls_silent_is_asked_for_page_by_page(void **state)
+{
+	struct rig *rig = rig_streaming(true);
+
+	give(rig, EVENT("ADDED", KIND_OF("c", "19", "")));
+	assert_int_equal(reflector_poll(&rig->r, rig->now_ms), rig->now_ms + REFLECTOR_STREAM_STALL_MS);
+	rig->now_ms += REFLECTOR_STREAM_STALL_MS;
+	expect_request(rig, "/api/v1/services?limit=500");
+	assert_int_equal(rig->n_cancelled, 1);
+	assert_int_equal(count(rig), 2);
+	rig_destroy(rig);
 }
 
 static void lists_page_by_page_then_watches(void **state)
@@ -338,27 +487,30 @@ static void waits_longer_each_time_up_to_a_bound(void **state)
 	}
 }
 
-static void one_that_was_reached_hurries_only_who_has_no_answer(void **state)
+static void one_that_was_reached_or_is_well_hurries_who_waits_for_that(void **state)
 {
-	static const int statuses[] = {0, 400};
+	static const struct {
+		int status;
+		bool is_well, is_hurried;
+	} cases[] = {{0, false, true}, {0, true, true}, {403, false, false}, {403, true, true}, {500, true, true}, {400, true, false}};
 
-	for (unsigned c = 0; c < 2; c++) {
+	for (unsigned c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
 		struct rig *rig = rig_create(KUBE_SERVICE);
 		uint64_t took_ms;
 
 		until_request(rig);
 		for (unsigned i = 0; i < 6; i++) {
-			done(rig, statuses[c], statuses[c] ? NULL : "connection refused", 0);
+			done(rig, cases[c].status, cases[c].status ? NULL : "connection refused", 0);
 			until_request(rig);
 		}
-		done(rig, statuses[c], statuses[c] ? NULL : "connection refused", 0);
+		done(rig, cases[c].status, cases[c].status ? NULL : "connection refused", 0);
 		reflector_poll(&rig->r, rig->now_ms);
-		reflector_hurry(&rig->r, rig->now_ms);
+		reflector_hurry(&rig->r, cases[c].is_well, rig->now_ms);
 		took_ms = until_request(rig);
-		if (statuses[c])
-			assert_true(took_ms > 5000);
-		else
+		if (cases[c].is_hurried)
 			assert_true(took_ms <= REFLECTOR_BACKOFF_MIN_MS);
+		else
+			assert_true(took_ms >= REFLECTOR_FAILURE_MAX_MS / 2);
 		rig_destroy(rig);
 	}
 }
@@ -436,6 +588,7 @@ static void kind_that_is_not_served_is_looked_for_in_other_versions_and_later_ag
 	answer(rig, 404, "404 page not found");
 	assert_in_range(expect_request(rig, "/apis/gateway.networking.k8s.io/v1"), REFLECTOR_DISCOVERY_MS - 1000, REFLECTOR_DISCOVERY_MS);
 	assert_true(rig->r.is_synced); /* there are none, and that is known */
+	assert_true(rig->r.is_healthy);
 	answer(rig, 404, "");
 	expect_request(rig, "/apis/gateway.networking.k8s.io/v1beta1");
 	answer(rig, 200, "{\"resources\":[{\"name\":\"referencegrants\"}]}");
@@ -514,15 +667,26 @@ static void kind_that_is_not_optional_waits_for_permission(void **state)
 static void kind_that_vanishes_is_given_up_only_after_several_looks(void **state)
 {
 	struct rig *rig = rig_watching();
+	uint64_t began_ms = rig->now_ms;
+	unsigned n_looks = 0;
 
 	done(rig, 404, NULL, 0);
-	for (unsigned look = 1; look <= REFLECTOR_ABSENT_LOOKS; look++) {
-		expect_request(rig, "/api/v1");
+	while (count(rig)) {
+		uint64_t took_ms = expect_request(rig, "/api/v1");
+
+		assert_true(took_ms <= (rig->now_ms - began_ms > REFLECTOR_DISCOVERY_MS ? REFLECTOR_DISCOVERY_MS : 1000));
 		answer(rig, 404, "");
 		reflector_poll(&rig->r, rig->now_ms);
-		assert_int_equal(count(rig), look < REFLECTOR_ABSENT_LOOKS);
+		assert_int_equal(rig->r.is_healthy, !count(rig));
+		n_looks++;
 	}
+	assert_true(n_looks >= REFLECTOR_ABSENT_LOOKS);
+	assert_in_range(rig->now_ms - began_ms, REFLECTOR_ABSENT_MS, REFLECTOR_ABSENT_MS + REFLECTOR_DISCOVERY_MS);
 	assert_int_equal(reflector_take(&rig->r), BIT(SERVICE));
+	expect_request(rig, "/api/v1");
+	answer(rig, 404, ""); /* still: all is well */
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_true(rig->r.is_healthy);
 	expect_request(rig, "/api/v1");
 	answer(rig, 200, RESOURCES);
 	expect_request(rig, "/api/v1/services?limit=500");
@@ -627,6 +791,11 @@ static void random_answers_never_stop_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(list_as_a_watch_goes_on_as_one),
+	    cmocka_unit_test(what_a_list_as_a_watch_does_not_have_is_gone_at_its_end),
+	    cmocka_unit_test(half_a_list_as_a_watch_takes_nothing_away),
+	    cmocka_unit_test(list_as_a_watch_that_fails_twice_is_asked_for_page_by_page),
+	    cmocka_unit_test(list_as_a_watch_that_falls_silent_is_asked_for_page_by_page),
 	    cmocka_unit_test(lists_page_by_page_then_watches),
 	    cmocka_unit_test(events_change_the_store_and_the_place),
 	    cmocka_unit_test(lost_connection_goes_on_where_it_was),
@@ -637,7 +806,7 @@ int main(void)
 	    cmocka_unit_test(wrong_object_does_not_stop_the_watch),
 	    cmocka_unit_test(server_that_asks_to_wait_is_given_the_time),
 	    cmocka_unit_test(waits_longer_each_time_up_to_a_bound),
-	    cmocka_unit_test(one_that_was_reached_hurries_only_who_has_no_answer),
+	    cmocka_unit_test(one_that_was_reached_or_is_well_hurries_who_waits_for_that),
 	    cmocka_unit_test(stream_without_a_byte_is_given_up),
 	    cmocka_unit_test(watch_that_is_not_answered_is_given_up_soon),
 	    cmocka_unit_test(list_without_a_byte_is_given_up),

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bytes that weir-ctrl keeps on disk: what was made is taken, whatever is changed in it is refused by name. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "objects.h"
+#include "saved.h"
+#include "snapshot/snapshot.h"
+#include "translate/compile.h"
+#include "translate/translate.h"
+
+#define SOURCE 77u
+
+struct made {
+	struct weir_snapshot *snapshot;
+	struct weir_endpoint_set *sets[4];
+	size_t n_sets;
+	struct saved_head *head; /* and what follows it */
+	size_t n;
+};
+
+static const struct weir_endpoint_set *find(const void *ctx, uint64_t id)
+{
+	const struct made *m = ctx;
+
+	for (size_t i = 0; i < m->n_sets; i++)
+		if (m->sets[i]->backend_id == id)
+			return m->sets[i];
+	return NULL;
+}
+
+/* n_sets: so many of the two sets are known. */
+static struct made make(size_t n_sets)
+{
+	static const char text[] = OBJECTS("shop.example.com");
+	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
+	struct store *store = store_create();
+	struct made m = {0};
+	struct model model;
+	size_t n;
+
+	store_load_yaml(store, "a.yaml", text, strlen(text));
+	model_init(&model);
+	translate(store, &options, &model);
+	assert_int_equal(model.n_backends, 2);
+	assert_int_equal(compile_snapshot(&model, 5, (void **)&m.snapshot, &n), 0);
+	for (m.n_sets = 0; m.n_sets < n_sets; m.n_sets++)
+		assert_int_equal(compile_endpoints(&model.backends[m.n_sets], 9 + m.n_sets, (void **)&m.sets[m.n_sets], &n), 0);
+	model_fini(&model);
+	store_destroy(store);
+	assert_int_equal(saved_make(m.snapshot, find, &m, SOURCE, (void **)&m.head, &m.n), 0);
+	saved_seal(m.head, m.n);
+	return m;
+}
+
+static void made_fini(struct made *m)
+{
+	for (size_t i = 0; i < m->n_sets; i++)
+		free(m->sets[i]);
+	free(m->snapshot);
+	free(m->head);
+}
+
+static enum saved_refusal check(const struct made *m)
+{
+	struct saved s;
+
+	return saved_check(m->head, m->n, SOURCE, false, &s);
+}
+
+/* The same once the outermost checksum is right. */
+static enum saved_refusal check_sealed(struct made *m)
+{
+	saved_seal(m->head, m->n);
+	return check(m);
+}
+
+static struct weir_snapshot *snapshot_of(const struct made *m)
+{
+	return (struct weir_snapshot *)(void *)(m->head + 1);
+}
+
+static struct weir_endpoint_set *set_of(const struct made *m, unsigned i)
+{
+	struct saved s;
+	const struct weir_endpoint_set *e;
+
+	assert_int_equal(saved_check(m->head, m->n, SOURCE, false, &s), SAVED_OK);
+	e = saved_next(&s, NULL);
+	while (i-- > 0)
+		e = saved_next(&s, e);
+	return (struct weir_endpoint_set *)(uintptr_t)e;
+}
+
+static void seal_set(struct weir_endpoint_set *e)
+{
+	e->checksum = hash64_zeroed(e, e->size, offsetof(struct weir_endpoint_set, checksum), 8, 0);
+}
+
+static void what_was_made_is_taken(void **state)
+{
+	struct saved s;
+
+	for (size_t n_sets = 0; n_sets <= 2; n_sets++) {
+		struct made m = make(n_sets);
+		const struct weir_endpoint_set *e = NULL;
+
+		assert_int_equal(saved_check(m.head, m.n, SOURCE, false, &s), SAVED_OK);
+		assert_int_equal(s.n_sets, n_sets);
+		assert_memory_equal(s.snapshot, m.snapshot, m.snapshot->size);
+		for (uint32_t i = 0; i < s.n_sets; i++) {
+			e = saved_next(&s, e);
+			assert_memory_equal(e, find(&m, e->backend_id), e->size);
+		}
+		made_fini(&m);
+	}
+}
+
+static void every_length_but_its_own_is_refused(void **state)
+{
+	struct made m = make(2);
+	struct saved s;
+
+	for (size_t n = 0; n < m.n; n++) {
+		char *part = malloc(n ? n : 1); /* of exact size: a sanitizer sees one byte too far */
+
+		memcpy(part, m.head, n);
+		assert_int_equal(saved_check(part, n, SOURCE, false, &s), SAVED_TRUNCATED);
+		if (n >= sizeof(struct saved_head)) { /* even if head and checksum are made for it */
+			((struct saved_head *)(void *)part)->size = n;
+			saved_seal(part, n);
+			assert_int_not_equal(saved_check(part, n, SOURCE, false, &s), SAVED_OK);
+		}
+		free(part);
+	}
+	made_fini(&m);
+}
+
+static void every_byte_that_is_changed_is_noticed(void **state)
+{
+	struct made m = make(2);
+
+	for (size_t i = 0; i < m.n; i++) {
+		((unsigned char *)m.head)[i] ^= 1u << i % 8;
+		assert_int_not_equal(check(&m), SAVED_OK);
+		((unsigned char *)m.head)[i] ^= 1u << i % 8;
+	}
+	assert_int_equal(check(&m), SAVED_OK);
+	made_fini(&m);
+}
+
+static void reasons_have_names(void **state)
+{
+	struct made m = make(2);
+	struct saved s;
+
+	m.head->version++;
+	assert_int_equal(check_sealed(&m), SAVED_OTHER_VERSION);
+	m.head->version--;
+	m.head->reserved1[1] = 1;
+	assert_int_equal(check_sealed(&m), SAVED_OTHER_VERSION);
+	m.head->reserved1[1] = 0;
+	m.head->abi_major++;
+	assert_int_equal(check_sealed(&m), SAVED_ABI);
+	m.head->abi_major--;
+	m.head->abi_minor++;
+	assert_int_equal(check_sealed(&m), SAVED_ABI);
+	m.head->abi_minor--;
+	assert_int_equal(check_sealed(&m), SAVED_OK);
+	assert_int_equal(saved_check(m.head, m.n, SOURCE + 1, false, &s), SAVED_SOURCE);
+	assert_int_equal(saved_check(m.head, m.n, SOURCE + 1, true, &s), SAVED_OK);
+	assert_string_equal(saved_refusal_name(SAVED_SOURCE), "other-source");
+	made_fini(&m);
+}
+
+static void snapshot_is_checked(void **state)
+{
+	struct made m = make(2);
+	struct weir_snapshot *s = snapshot_of(&m);
+
+	s->sect[WEIR_SECT_RULES].count++;
+	assert_int_equal(check_sealed(&m), SAVED_SNAPSHOT);
+	s->sect[WEIR_SECT_RULES].count--;
+	s->size = UINT32_MAX;
+	assert_int_equal(check_sealed(&m), SAVED_SNAPSHOT);
+	s->size = 8;
+	assert_int_equal(check_sealed(&m), SAVED_SNAPSHOT);
+	made_fini(&m);
+}
+
+static void sets_are_checked(void **state)
+{
+	struct made m = make(2);
+	struct weir_endpoint_set *first = set_of(&m, 0), *second = set_of(&m, 1);
+	uint64_t id = first->backend_id;
+
+	first->version = 0; /* as a message it would be a snapshot's */
+	seal_set(first);
+	assert_int_equal(check_sealed(&m), SAVED_SET);
+	first->version = 9;
+	first->backend_id++; /* no backend of the routes */
+	seal_set(first);
+	assert_int_equal(check_sealed(&m), SAVED_SET);
+	first->backend_id = second->backend_id; /* twice */
+	seal_set(first);
+	assert_int_equal(check_sealed(&m), SAVED_SET);
+	first->backend_id = id;
+	seal_set(first);
+	assert_int_equal(check_sealed(&m), SAVED_OK);
+	first->ep[0].port++;
+	assert_int_equal(check_sealed(&m), SAVED_SET);
+	first->ep[0].port--;
+	m.head->n_sets++;
+	assert_int_equal(check_sealed(&m), SAVED_SET);
+	m.head->n_sets -= 2;
+	assert_int_equal(check_sealed(&m), SAVED_TRUNCATED);
+	made_fini(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_was_made_is_taken),
+	    cmocka_unit_test(every_length_but_its_own_is_refused),
+	    cmocka_unit_test(every_byte_that_is_changed_is_noticed),
+	    cmocka_unit_test(reasons_have_names),
+	    cmocka_unit_test(snapshot_is_checked),
+	    cmocka_unit_test(sets_are_checked),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
