@@ -6,11 +6,6 @@
  * libcurl must not be called back into from its callbacks. So within
  * kube_http_poll() requests are only put into the list, and calls that are
  * cancelled are only marked; both are looked after outside of libcurl.
- *
- * Requests share a connection where they can, so the first one goes alone
- * until it has one. That wait is ours: libcurl's (CURLOPT_PIPEWAIT) wakes
- * one waiting request at a time, by the end of another or its headers, and
- * where none comes, as among watches, the last ones wait for ever.
  */
 #include "kube/http.h"
 
@@ -28,7 +23,6 @@
 
 #define EVENTS_AT_ONCE 32
 #define NEVER UINT64_MAX
-#define ALONE_MS 2000u /* so long at most the next one waits, and then the one behind it for both */
 
 uint64_t kube_http_now_ms(void)
 {
@@ -228,24 +222,6 @@ static void call_end(struct kube_call *c, const char *error, uint32_t retry_afte
 	free((void *)r.body);
 }
 
-/* Until when a call waits to learn whether it can share a connection; 0: not. Without TLS we speak HTTP/1.1: none can. */
-static uint64_t alone_until_ms(const struct kube_http *h)
-{
-	uint64_t until_ms = 0;
-
-	if (strncmp(h->config.server, "https:", 6) != 0)
-		return 0;
-	for (const struct kube_call *c = h->first; c; c = c->next) {
-		if (c->state != CALL_SENT || c->is_cancelled)
-			continue;
-		if (c->is_connected)
-			return 0;
-		if (c->byte_ms + ALONE_MS > until_ms)
-			until_ms = c->byte_ms + ALONE_MS;
-	}
-	return until_ms;
-}
-
 /* Hands a call to libcurl as soon as there are credentials. */
 static void call_start(struct kube_call *c, uint64_t now_ms)
 {
@@ -254,9 +230,6 @@ static void call_start(struct kube_call *c, uint64_t now_ms)
 	int err;
 
 	if (outcome == AUTH_WAITS)
-		return;
-	h->alone_ms = alone_until_ms(h);
-	if (h->alone_ms > now_ms)
 		return;
 	if (outcome == AUTH_FAILED) {
 		h->counters.refused_credentials++;
@@ -282,7 +255,7 @@ static void call_again(struct kube_call *c)
 	transfer_destroy(c);
 	c->state = CALL_WAITS;
 	c->was_retried = true;
-	c->will_retry = c->has_headers = c->is_connected = false;
+	c->will_retry = c->has_headers = false;
 	c->status = 0;
 	wake(c->h);
 }
@@ -398,7 +371,6 @@ static void look_after_calls(struct kube_http *h, uint64_t now_ms)
 	bool is_stall;
 
 	auth_poll(&h->auth, now_ms);
-	h->alone_ms = 0;
 	for (struct kube_call *c = h->first; c; c = next) {
 		next = c->next;
 		if (c->is_cancelled)
@@ -427,8 +399,6 @@ static int wait_ms(const struct kube_http *h)
 
 		at_ms = t < at_ms ? t : at_ms;
 	}
-	if (h->alone_ms > now_ms && h->alone_ms < at_ms)
-		at_ms = h->alone_ms;
 	if (at_ms == NEVER)
 		return -1;
 	at_ms = at_ms > now_ms ? at_ms - now_ms : 0;

@@ -23,7 +23,6 @@ struct kube_call {
 	enum call_state state;
 	int status;
 	bool is_cancelled; /* within kube_http_poll(): it goes at its end */
-	bool is_connected; /* it has a connection, and what that speaks is known */
 	bool has_headers;
 	bool will_retry, was_retried; /* after a 401 */
 	uint64_t auth_generation;
@@ -40,7 +39,6 @@ struct kube_http {
 	uint64_t timer_ms; /* when libcurl wants to be called; UINT64_MAX: not */
 	struct kube_call *first, *last;
 	bool is_polling, has_cancelled;
-	uint64_t alone_ms; /* until then requests wait for the connection of another one */
 	/* A request got no answer in time: until one has, connections that are open are not used for others. */
 	bool distrusts_connections;
 	uint64_t distrust_ms; /* since then */

@@ -221,15 +221,6 @@ static size_t take_data(char *bytes, size_t size, size_t n, void *ctx)
 	return n;
 }
 
-/* The connection is there, the request goes out now. */
-static int take_connection(void *ctx, char *peer, char *local, int peer_port, int local_port)
-{
-	struct kube_call *c = ctx;
-
-	c->is_connected = true;
-	return CURL_PREREQFUNC_OK;
-}
-
 static void set_body(const struct kube_call *c)
 {
 	if (c->r.body) {
@@ -246,13 +237,16 @@ static void set_connection(const struct kube_call *c)
 
 	curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	/*
+	 * The first requests wait to learn whether they can share. Without TLS they speak HTTP/1.1 and cannot, and libcurl
+	 * wakes those that wait only by the end of another one: among watches, never.
+	 */
+	curl_easy_setopt(c->easy, CURLOPT_PIPEWAIT, strncmp(h->config.server, "https:", 6) == 0 ? 1L : 0L);
 	curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)KUBE_HTTP_CONNECT_MS);
 	curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETDATA, h);
 	curl_easy_setopt(c->easy, CURLOPT_SOCKOPTFUNCTION, set_socket);
-	curl_easy_setopt(c->easy, CURLOPT_PREREQFUNCTION, take_connection);
-	curl_easy_setopt(c->easy, CURLOPT_PREREQDATA, c);
 	if (h->distrusts_connections) {
 		curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
 		curl_easy_setopt(c->easy, CURLOPT_MAXAGE_CONN, IDLE_S);

@@ -5,12 +5,13 @@
 Every kind that Weir reads is created, changed, made wrong and deleted; on the way watches are cut, also within an object,
 history is forgotten, pages expire, and answers are errors, garbage, of another kind, cut short, slow, or large. It ends
 with its last line: {"changes": N, "faults": {what: N}}."""
+import http.client
 import json
 import random
 import ssl
 import sys
 import time
-import urllib.request
+import urllib.parse
 
 ADDRESSES = ["10.99.0.1", "10.99.0.77", "10.99.0.78"]
 GATEWAY = "gateway.networking.k8s.io/v1"
@@ -22,14 +23,18 @@ context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
 class Chaos:
     def __init__(self, url, seed):
-        self.url, self.rng = url, random.Random(seed)
+        at = urllib.parse.urlsplit(url)
+        self.connection = http.client.HTTPSConnection(at.hostname, at.port, timeout=60, context=context)
+        self.rng = random.Random(seed)
         self.have, self.faults = {}, {}
 
     def tell(self, what, body=None, method="POST"):
-        data = json.dumps(body if body is not None else {}).encode()
-        r = urllib.request.Request(f"{self.url}/double/{what}", data, method=method)
-        with urllib.request.urlopen(r, timeout=60, context=context) as answer:
-            return json.load(answer)
+        self.connection.request(method, f"/double/{what}", json.dumps(body if body is not None else {}))
+        answer = self.connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{what}: {answer.status} {text[:200]}")
+        return json.loads(text)
 
     # -- objects
 

@@ -74,7 +74,7 @@ def chaos(make, seed, rounds, changes):
         print(f"      {rounds * changes} changes; {did}; {total(rig, 'malformed'):.0f} answers that could not be read, "
               f"{total(rig, 'failed'):.0f} requests failed, {total(rig, 'expired'):.0f} times 410, {total(rig, 'lists_complete'):.0f} lists, "
               f"{total(rig, 'streamed'):.0f} of them as a watch", flush=True)
-        expect(total(rig, "malformed") > 10 and total(rig, "failed") > 50 and total(rig, "expired") > 5, "faults were met")
+        expect(total(rig, "malformed") > 2 and total(rig, "failed") > 20 and total(rig, "expired") > 1, "faults were met")
         expect_eq(rig.stop("ctrl", signal.SIGTERM), 0, "exit status")
 
 
