@@ -172,7 +172,8 @@ void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct sou
 	    .server = kube_http_server(k->http), .is_synced = k->is_synced, .n_reflectors = k->n};
 	for (unsigned i = 0; i < k->n; i++) {
 		const struct reflector *r = &k->reflectors[i];
-		uint64_t age_ms = r->is_healthy || now_ms < r->synced_ms ? 0 : now_ms - r->synced_ms;
+		bool is_new = r->is_healthy || r->is_forbidden; /* of what may not be read nothing is known that could be old */
+		uint64_t age_ms = is_new || now_ms < r->synced_ms ? 0 : now_ms - r->synced_ms;
 
 		out->n_healthy += r->is_healthy;
 		out->n_synced += r->is_synced;

@@ -452,13 +452,16 @@ static void well(struct reflector *r, uint64_t now_ms)
  */
 static void forbidden(struct reflector *r)
 {
+	const char *without = kube_kind_without(r->kind);
+	char text[160];
+
 	r->n_forbidden++;
-	if (!kube_kind_is_optional(r->kind) || r->is_synced || r->n_forbidden < REFLECTOR_FORBIDDEN_LOOKS)
+	if (!without || r->is_synced || r->n_forbidden < REFLECTOR_FORBIDDEN_LOOKS)
 		return;
 	log_warn("Kubernetes: %s cannot be read (403): all else is served without them", kube_kind_plural(r->kind));
 	r->is_synced = r->is_forbidden = true;
-	r->changed |= store_put_unreadable(r->store, r->kind, "Forbidden",
-					   "permission to list and watch this kind was expected: what it says is not known");
+	snprintf(text, sizeof(text), "permission to list and watch %s was expected; without it %s", kube_kind_plural(r->kind), without);
+	r->changed |= store_put_unreadable(r->store, r->kind, "Forbidden", text);
 }
 
 static void wait_for(struct reflector *r, uint64_t ms, uint64_t now_ms)

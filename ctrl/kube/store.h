@@ -134,8 +134,8 @@ const char *kube_kind_plural(enum kube_kind k);
 /* The i-th version that can be read, the best first; NULL after the last one. */
 const char *kube_kind_version(enum kube_kind k, unsigned i);
 bool kube_kind_has_version(enum kube_kind k, const char *version);
-/* Weir serves the rest if the API server forbids to read this kind. */
-bool kube_kind_is_optional(enum kube_kind k);
+/* Weir serves the rest if the API server forbids to read this kind: what that means; NULL: it does not. */
+const char *kube_kind_without(enum kube_kind k);
 /* Of its objects of an API server only this part of the metadata is kept, beside names and versions; NULL: everything. */
 const char *kube_kind_part(enum kube_kind k);
 /* "gateway.networking.k8s.io/v1": as the object says of itself. */

@@ -185,8 +185,7 @@ static void join_slices(struct translator *tr, struct unit *u, struct key *to)
 	if (from) {
 		at = unit_position(from->members, from->n_members, u->key->ns, u->key->name);
 		memmove(from->members + at, from->members + at + 1, (from->n_members - at - 1) * sizeof(struct unit *));
-		from->n_members--;
-		touch(tr, KEY_SLICES, from->ns, from->name);
+		from->n_members--; /* who had it has read it, and hears of the change by that */
 		key_release(&tr->keys, from);
 	}
 }

@@ -4,7 +4,7 @@
 
     kube_load.py fill INGRESSES ROUTES SERVICES ENDPOINTS
     kube_load.py change RATE INGRESSES ROUTES SERVICES ENDPOINTS   endpoints, and routes for one change in ten, until stdin ends
-    kube_load.py probe routes|endpoints COUNT PAUSE_MS                      from a write to the first request that sees it
+    kube_load.py probe routes|endpoints NAME COUNT PAUSE_MS        from a write to the first request that sees it; NAME is in no other run's
 """
 import http.client
 import json
@@ -52,7 +52,7 @@ def fill(*scale):
 def a_change(r, n, n_ingresses, n_routes, n_services, n_endpoints):
     if n % 10:
         i = r.randrange(n_services)
-        return k.slice_of(i, k.addresses(i, n_endpoints // n_services, n))
+        return k.slice_of(i, k.addresses(i, n_endpoints // n_services, 1 + n % 200))
     i = r.randrange(n_ingresses + n_routes)
     path = f"/p{n}"
     return k.ingress(i, n_services, path) if i < n_ingresses else k.route(i - n_ingresses, n_services, path)
@@ -62,12 +62,14 @@ def change(rate, *scale):
     """At its rate by the clock; what is late is caught up."""
     double, r = Double(), random.Random(1)
     began = time.monotonic()
-    n = 0
+    n = n_routes = 0
     while not select.select([sys.stdin], [], [], 0)[0]:
-        double.apply(*[a_change(r, n + i, *scale) for i in range(BATCH)])
+        objects = [a_change(r, n + i, *scale) for i in range(BATCH)]
+        double.apply(*objects)
         n += BATCH
+        n_routes += sum(o["kind"] == "HTTPRoute" for o in objects)
         time.sleep(max(began + n / rate - time.monotonic(), 0))
-    return {"changes": n, "seconds": time.monotonic() - began}
+    return {"changes": n, "http_routes": n_routes, "seconds": time.monotonic() - began}
 
 
 class Client:
@@ -103,18 +105,20 @@ def wait_for(client, host, wanted, since):
         time.sleep(0.0005)
 
 
-def probe(what, count, pause_ms):
+def probe(what, name, count, pause_ms):
     double = Double()
     client = Client(8000 if what == "routes" else 80)
     ms = []
     for i in range(count):
-        host = f"n{i}.l0.example.com" if what == "routes" else PROBE_HOST
+        host = f"{name}{i}.l0.example.com" if what == "routes" else PROBE_HOST
         if what == "routes":
-            objects = [k.redirect(f"probe-{i}", host, f"/v{i}")]
+            objects = [k.redirect(f"{name}-{i}", host, f"/v{i}")]
             wanted = f"/v{i}"
         else:
             objects = [k.slice_of(0, [PEER4], "probe", API if i % 2 == 0 else WEB)]
             wanted = "api" if i % 2 == 0 else "web"
+        if wanted in client.get(host):
+            raise RuntimeError(f"{host}: {wanted} is answered before it is written")
         since = time.monotonic()
         double.apply(*objects)
         ms.append(wait_for(client, host, wanted, since))
@@ -129,7 +133,7 @@ def main():
     elif sys.argv[1] == "change":
         out = change(*numbers)
     else:
-        out = probe(sys.argv[2], *numbers)
+        out = probe(sys.argv[2], sys.argv[3], *numbers)
     print(json.dumps(out))
 
 

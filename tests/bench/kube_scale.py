@@ -78,22 +78,64 @@ def fill(rig, scale):
     return time.monotonic() - began
 
 
-def probes(rig, count, pause_ms):
-    """One after the other: they share a worker and its core."""
-    return {what: describe(result(load(rig, "probe", what, count, pause_ms))["ms"]) for what in ("routes", "endpoints")}
+def settle(rig):
+    wait_until("all statuses are written", lambda: rig.metrics()["weir_ctrl_status_waiting"] == 0, 1200)
+
+
+def n_written(double):
+    return double.stats().get("patch-status", 0)
+
+
+def probe(rig, args, what, name):
+    return describe(result(load(rig, "probe", what, name, args.probes, args.pause_ms))["ms"])
+
+
+def alone(rig, args, double):
+    out = {"routes": probe(rig, args, "routes", "alone")}
+    time.sleep(1)  # what is written comes back by the watch
+    settle(rig)
+    before = n_written(double)
+    out["endpoints"] = probe(rig, args, "endpoints", "alone")
+    time.sleep(1)
+    expect(n_written(double) == before, f"{n_written(double) - before} statuses were written though only endpoints changed")
+    return out
+
+
+def told(rig):
+    """All that weir-ctrl says of routes and backends, but for how often a backend's endpoints have changed."""
+    out = {what: json.loads(rig.run(["curl", "-sf", "-m", "60", f"http://127.0.0.1:9901/api/v1/{what}"]).stdout)
+           for what in ("routes", "backends")}
+    for b in out["backends"]:
+        del b["version"]
+    return out
+
+
+def compare_with_a_new_one(rig):
+    """No change was lost: a weir-ctrl that reads everything anew says the same."""
+    before, n_matches = told(rig), status(rig)["matches"]
+    expect(rig.stop("ctrl") == 0, "weir-ctrl did not end in order")
+    rig.start_ctrl("--write-status", "never")
+    wait_until("everything is live again", lambda: rig.is_healthy() and is_live(rig, n_matches), 600)
+    after = told(rig)
+    for what, value in before.items():
+        expect(value == after[what], f"{what} differ from those of a new weir-ctrl")
 
 
 def under_load(rig, args, scale, double):
-    before = rig.metrics(), double.stats(), cpu_seconds(rig.procs["ctrl"].pid)
+    before = rig.metrics(), n_written(double), cpu_seconds(rig.procs["ctrl"].pid)
     writer = load(rig, "change", args.rate, *scale)
     time.sleep(2)
-    out = probes(rig, args.probes, args.pause_ms)
+    out = {what: probe(rig, args, what, "loaded") for what in ("routes", "endpoints")}
     changed = result(writer)
-    wait_until("all statuses are written", lambda: rig.metrics()["weir_ctrl_status_waiting"] == 0, 600)
-    after = rig.metrics(), double.stats(), cpu_seconds(rig.procs["ctrl"].pid)
+    time.sleep(1)
+    settle(rig)
+    after = rig.metrics(), n_written(double), cpu_seconds(rig.procs["ctrl"].pid)
+    # one of each HTTPRoute that changed; of a new one its own, and its Gateway's, which counts it
+    most = changed["http_routes"] + 2 * args.probes
+    expect(after[1] - before[1] <= most, f"{after[1] - before[1]} statuses were written for {most} changes at most")
     return {**out, **changed, "rate": changed["changes"] / changed["seconds"],
             "ctrl_cpu": (after[2] - before[2]) / changed["seconds"],
-            "statuses": after[1].get("patch-status", 0) - before[1].get("patch-status", 0),
+            "statuses": after[1] - before[1],
             "snapshots": after[0]["weir_snapshots_taken_total"] - before[0]["weir_snapshots_taken_total"],
             "sets": after[0]["weir_endpoint_sets_taken_total"] - before[0]["weir_endpoint_sets_taken_total"]}
 
@@ -105,11 +147,12 @@ def measure(args, scale):
         out = {"scale": scale, "full_s": fill(rig, scale)}
         out["ctrl_kb"], out["dataplane_kb"] = rig.rss_kb("ctrl"), rig.rss_kb("dataplane")
         out["snapshot_bytes"] = status(rig)["snapshot_bytes"]
-        wait_until("all statuses are written", lambda: rig.metrics()["weir_ctrl_status_waiting"] == 0, 1200)
-        out["first_statuses"] = double.stats().get("patch-status", 0)
-        out["alone"] = probes(rig, args.probes, args.pause_ms)
+        settle(rig)
+        out["first_statuses"] = n_written(double)
+        out["alone"] = alone(rig, args, double)
         out["loaded"] = under_load(rig, args, scale, double)
         out["ctrl_kb_after"] = rig.rss_kb("ctrl")
+        compare_with_a_new_one(rig)
         rig.stop("double")
         return out
 
@@ -124,7 +167,7 @@ def show(out):
             print(f"{name:7} {what:10} p50 {d['p50']:.1f} ms, p99 {d['p99']:.1f} ms, worst {d['worst']:.1f} ms ({d['n']} probes)")
     l = out["loaded"]
     print(f"load: {l['rate']:.0f} changes/s for {l['seconds']:.0f} s; {l['snapshots']:.0f} snapshots, {l['sets']:.0f} endpoint sets and "
-          f"{l['statuses']} statuses; weir-ctrl used {l['ctrl_cpu'] * 100:.0f} % of a core", flush=True)
+          f"{l['statuses']} statuses for {l['http_routes']} changes of HTTPRoutes and the probes; weir-ctrl used {l['ctrl_cpu'] * 100:.0f} % of a core", flush=True)
 
 
 def main():

@@ -210,7 +210,7 @@ static void measure_changes(struct store *s, const struct scale *c)
 {
 	struct translator *tr = translator_create(s, &options);
 	struct translator_changes found;
-	double t[3][N_RUNS], from = cpu_ms();
+	double t[4][N_RUNS], from = cpu_ms();
 
 	store_keep_journal(s);
 	follow(s, tr, &found);
@@ -230,10 +230,17 @@ static void measure_changes(struct store *s, const struct scale *c)
 		if (!found.routes)
 			abort();
 		t[2][i] = cpu_ms() - from;
+		put_ingress(s, c, i, "/other");
+		from = cpu_ms();
+		follow(s, tr, &found);
+		if (!found.routes)
+			abort();
+		t[3][i] = cpu_ms() - from;
 	}
 	tell("store_put_json of a slice", t[0], N_RUNS);
 	tell("translator: one slice changed", t[1], N_RUNS);
 	tell("translator: one HTTPRoute changed", t[2], N_RUNS);
+	tell("translator: one Ingress changed", t[3], N_RUNS);
 	translator_destroy(tr);
 }
 

@@ -21,7 +21,7 @@ def leaves(value, path=(), name=None):
         for k, v in value.items():
             out.update(leaves(v, (*path, f"f:{k}"), k))
         return out
-    if isinstance(value, list) and key and name not in ATOMIC:
+    if isinstance(value, list) and value and key and name not in ATOMIC:
         out = {}
         for v in value:
             at = (*path, "k:" + json.dumps({key: v[key]}, separators=(",", ":")))
@@ -50,7 +50,10 @@ def set_leaf(obj, path, value):
     steps = [s for s in path if s != "."]
     for step, after in zip(steps, [*steps[1:], None]):
         if after is None and step.startswith("f:"):
-            obj[step[2:]] = copy.deepcopy(value)
+            if value != [] or step[2:] not in LIST_KEYS:  # an empty list that is a map takes nothing from others
+                obj[step[2:]] = copy.deepcopy(value)
+            else:
+                obj.setdefault(step[2:], [])
             return
         obj = _find(obj, step, [] if after is not None and after.startswith("k:") else {})
 

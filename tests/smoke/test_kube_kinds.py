@@ -44,6 +44,8 @@ def test_a_kind_that_stays_forbidden_is_named(make):
         rig.start_ctrl("--write-status", "never")
         wait_answer(rig, "shop.example.com", "web", 40.0)
         wait_until("it is named", lambda: problems(rig, "GRPCRoute") == [("GRPCRoute", "Forbidden")])
+        kube = json.loads(rig.weirctl("status", "-o", "json", check=False))["kubernetes"]
+        expect_eq((kube["kinds_healthy"], kube["age_ms"]), (kube["kinds"] - 1, 0), "kinds that are up to date, age of the others")
 
 
 def test_routes_that_are_not_carried_are_told_in_the_version_that_is_served(make):

@@ -637,6 +637,7 @@ static void optional_kind_that_is_forbidden_does_not_hold_up_the_rest(void **sta
 	assert_false(rig->r.is_healthy);
 	assert_int_equal(reflector_take(&rig->r), BIT(TCP_ROUTE));
 	assert_string_equal(store_problems(rig->store, &n)[0].reason, "Forbidden");
+	assert_non_null(strstr(store_problems(rig->store, &n)[0].text, "list and watch tcproutes"));
 	assert_int_equal(n, 1);
 	/* it is tried again, and is well once it is allowed */
 	expect_request(rig, "/apis/gateway.networking.k8s.io/v1/tcproutes?limit=500");

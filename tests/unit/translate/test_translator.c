@@ -29,6 +29,7 @@ static uint64_t first_seed = 1;
 /* ---- chance */
 
 static uint64_t prng;
+static bool are_files; /* the source: manifests, else an API server */
 
 static uint32_t pick(uint32_t n)
 {
@@ -86,7 +87,10 @@ static const char *maybe_broken(void)
 
 static void say_meta(struct text *t, enum kube_kind kind, const char *ns, const char *name, const char *labels, const char *annotations)
 {
-	say(t, "{\"metadata\":{\"name\":\"%s\",\"resourceVersion\":\"%u\",\"generation\":%u", name, pick(1000), 1 + pick(3));
+	const char *group = kube_kind_group(kind);
+
+	say(t, "{\"apiVersion\":\"%s%sv1\",\"kind\":\"%s\"", group, *group ? "/" : "", kube_kind_name(kind));
+	say(t, ",\"metadata\":{\"name\":\"%s\",\"resourceVersion\":\"%u\",\"generation\":%u", name, pick(1000), 1 + pick(3));
 	if (kube_kind_is_namespaced(kind))
 		say(t, ",\"namespace\":\"%s\"", ns);
 	if (chance(50))
@@ -124,6 +128,10 @@ static void say_listeners(struct text *t)
 	unsigned n = 1 + pick(3);
 
 	say(t, ",\"listeners\":[");
+	if (chance(40)) { /* often the same, so that nothing but what is said elsewhere differs */
+		say(t, "{\"name\":\"l0\",\"port\":80,\"protocol\":\"HTTP\",\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}}}]}");
+		return;
+	}
 	for (unsigned i = 0; i < n; i++) {
 		say(t, "%s{\"name\":\"l%u\",\"port\":%u,\"protocol\":\"%s\"", i ? "," : "", chance(90) ? i : 0, 80 + pick(2),
 		    ONE_OF("HTTP", "HTTP", "HTTP", "HTTP", "HTTPS", "TCP"));
@@ -370,13 +378,51 @@ static enum kube_kind a_kind(void)
 	return kinds[pick(sizeof(kinds) / sizeof(*kinds))];
 }
 
-static void put_one(struct store *s, enum kube_kind kind)
+static void say_object(struct text *t, enum kube_kind kind)
+{
+	say_meta(t, kind, a_ns(), a_name(kind), labels_of(kind), annotations_of(kind));
+	say_body(t, kind);
+}
+
+/* A file of manifests, which may have objects that others have, too. */
+static void load_one(struct store *s)
 {
 	struct text t = {.n = 0};
 
-	say_meta(&t, kind, a_ns(), a_name(kind), labels_of(kind), annotations_of(kind));
-	say_body(&t, kind);
+	for (unsigned i = pick(3); i > 0; i--) {
+		say(&t, "---\n");
+		say_object(&t, a_kind());
+		say(&t, "\n");
+	}
+	if (chance(5))
+		say(&t, "---\n{"); /* the rest is no YAML: the file counts as it was */
+	store_load_yaml(s, ONE_OF("1", "2", "3", "4", "5", "6", "7", "8", "9"), t.b, t.n);
+}
+
+static void put_one(struct store *s)
+{
+	enum kube_kind kind = a_kind();
+	struct text t = {.n = 0};
+
+	if (are_files) {
+		load_one(s);
+		return;
+	}
+	say_object(&t, kind);
 	store_put_json(s, kind, t.b, t.n);
+}
+
+/* All of a kind is listed again, and is not what it was. */
+static void list_again(struct store *s, enum kube_kind kind)
+{
+	store_mark(s, kind, NULL);
+	for (unsigned i = pick(4); i > 0; i--) {
+		struct text t = {.n = 0};
+
+		say_object(&t, kind);
+		store_put_json(s, kind, t.b, t.n);
+	}
+	store_sweep(s, kind, NULL);
 }
 
 /* The same object with another status, as when somebody has written it. */
@@ -415,14 +461,20 @@ static void change_one(struct store *s)
 {
 	enum kube_kind kind = a_kind();
 
-	if (chance(5)) {
+	if (are_files && chance(25)) {
+		store_forget_file(s, ONE_OF("1", "2", "3", "4", "5", "6", "7", "8", "9"));
+	} else if (are_files) {
+		load_one(s);
+	} else if (chance(5)) {
 		put_status(s);
+	} else if (chance(4)) {
+		list_again(s, kind);
 	} else if (chance(25)) {
 		const char *ns = kube_kind_is_namespaced(kind) ? a_ns() : "";
 
 		store_remove(s, kind, ns, a_name(kind));
 	} else {
-		put_one(s, kind);
+		put_one(s);
 	}
 }
 
@@ -533,7 +585,8 @@ static char *text_of(const struct store *s, struct model *m, size_t *n)
 	for (size_t i = 0; i < m->n_problems; i++) {
 		const struct model_problem *p = &m->problems[i];
 
-		fprintf(f, "problem %s %s/%s %s %s %s %d\n", p->kind, p->ns, p->name, p->field, p->reason, p->text, p->is_fatal);
+		fprintf(f, "problem %s:%u:%u %s %s/%s %s %s %s %d\n", p->file, p->line, p->column, p->kind, p->ns, p->name, p->field,
+			p->reason, p->text, p->is_fatal);
 	}
 	fclose(f);
 	return text;
@@ -708,9 +761,10 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	unsigned step;
 
 	prng = seed;
+	are_files = seed % 5 == 0;
 	store_keep_journal(s);
 	for (unsigned i = pick(70); i > 0; i--)
-		put_one(s, a_kind());
+		put_one(s);
 	for (step = 0; is_right && step < N_STEPS; step++) {
 		is_right = run_step(s, tr, &r, &o);
 		if (!is_right)
