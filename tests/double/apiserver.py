@@ -23,10 +23,12 @@ What a test tells it goes through paths below /double/:
     POST /double/calm       no fault is left
     POST /double/crds       {"served": bool}: whether the Gateway API's kinds are there
     POST /double/streams    {"mode": "serve", "refuse" (at first) or "ignore"}: what a watch with sendInitialEvents gets
+    POST /double/pages      {"most": N}: a page has no more, whatever was asked for
     GET  /double/objects    all objects
     GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
 """
 import argparse
+import bisect
 import copy
 import json
 import pathlib
@@ -83,6 +85,7 @@ class Cluster:
         self.faults = []
         self.crds = True
         self.streams = "refuse"
+        self.page = 1 << 30
         self.cuts = 0       # how often all watches were cut
         self.mid_object = False
         self.bookmarks = 0
@@ -189,6 +192,7 @@ def merge(old, patch):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 120
+    disable_nagle_algorithm = True  # heads and bodies are written apart
 
     def log_message(self, *args):
         pass
@@ -264,6 +268,8 @@ class Handler(BaseHTTPRequestHandler):
                 c.faults = []
             elif what == "crds":
                 c.crds = body["served"]
+            elif what == "pages":
+                c.page = body["most"]
             elif what == "streams":
                 c.streams = body["mode"]
             elif what not in ("stats", "objects"):
@@ -359,7 +365,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def list(self, kind, ns, fault):
         c = self.server.cluster
-        limit = int(self.query.get("limit") or 0)
+        limit = min(int(self.query.get("limit") or 1 << 30), self.server.cluster.page)
         token = self.query.get("continue")
         self.count("page" if token else "list")
         with c.lock:
@@ -372,8 +378,8 @@ class Handler(BaseHTTPRequestHandler):
                 version = c.version
                 rest = [copy.deepcopy(o) for k, o in sorted(c.objects.items()) if wanted(k[0], o)]
             meta = {"resourceVersion": str(version)}
-            items = rest[:limit] if limit else rest
-            if limit and len(rest) > limit:
+            items = rest[:limit]
+            if len(rest) > limit:
                 meta["continue"] = f"{kind[2]}/{version}+{len(rest)}="
                 meta["remainingItemCount"] = len(rest) - limit
                 c.pages[meta["continue"]] = (version, rest[limit:])
@@ -449,7 +455,7 @@ class Handler(BaseHTTPRequestHandler):
                     self.close_connection = True
                     return
                 expired = c.compacted > at  # what happened until then is forgotten
-                todo = [ch for ch in c.changes if ch[0] > at]
+                todo = c.changes[bisect.bisect_right(c.changes, at, key=lambda ch: ch[0]):]
                 fault = c.take_fault(self.path, "event")
                 is_cut, is_mid, marks, version = c.cuts != cuts, c.mid_object, c.bookmarks, c.version
             if fault:
