@@ -57,7 +57,8 @@ static uint64_t hash_file(const char *path, uint64_t h)
 	return h;
 }
 
-uint64_t source_kube_identity(const struct kube_config *c, const char *const *namespaces, size_t n_namespaces, const char *selector)
+uint64_t source_kube_identity(const struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
+			      const char *selector)
 {
 	uint64_t h = hash_text(c->server, 0);
 

@@ -49,7 +49,8 @@ const struct kube_http_counters *source_kube_http(const struct source_kube *k);
  * namespaces and the selector. Another cluster's, or another part of the same
  * one's, differs.
  */
-uint64_t source_kube_identity(const struct kube_config *c, const char *const *namespaces, size_t n_namespaces, const char *selector);
+uint64_t source_kube_identity(const struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
+			      const char *selector);
 /* The connection, for others that ask the same server. */
 struct kube_http *source_kube_connection(struct source_kube *k);
 

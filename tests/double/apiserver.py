@@ -24,6 +24,7 @@ What a test tells it goes through paths below /double/:
     POST /double/forgive    no faults any more
     POST /double/crds       {"served": bool}: whether the Gateway API's kinds are there
     POST /double/streams    {"mode": "serve", "refuse" (at first) or "ignore"}: what a watch with sendInitialEvents gets
+    POST /double/pages      {"most": N}: a page has no more, whatever was asked for
     GET  /double/objects    all objects
     GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
 """
@@ -94,6 +95,7 @@ class Cluster:
         self.faults = []
         self.crds = True
         self.streams = "refuse"
+        self.page = 1 << 30
         self.cuts = 0       # how often all watches were cut
         self.mid_object = False
         self.bookmarks = 0
@@ -210,7 +212,7 @@ def merge(old, patch):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 120
-    disable_nagle_algorithm = True  # as the real one: events do not wait for acknowledgements
+    disable_nagle_algorithm = True  # as the real one: heads and bodies are written apart, and events wait for nothing
 
     def log_message(self, *args):
         pass
@@ -288,6 +290,8 @@ class Handler(BaseHTTPRequestHandler):
                 c.faults.append(dict({"match": "", "times": 1}, **body))
             elif what == "crds":
                 c.crds = body["served"]
+            elif what == "pages":
+                c.page = body["most"]
             elif what == "streams":
                 c.streams = body["mode"]
             elif what not in ("stats", "objects"):
@@ -409,7 +413,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def list(self, kind, ns, fault):
         c = self.server.cluster
-        limit = int(self.query.get("limit") or 0)
+        limit = min(int(self.query.get("limit") or 1 << 30), self.server.cluster.page)
         token = self.query.get("continue")
         self.count("page" if token else "list")
         with c.lock:
@@ -422,8 +426,8 @@ class Handler(BaseHTTPRequestHandler):
                 version = c.version
                 rest = [copy.deepcopy(o) for k, o in sorted(c.objects.items()) if wanted(k[0], o)]
             meta = {"resourceVersion": str(version)}
-            items = rest[:limit] if limit else rest
-            if limit and len(rest) > limit:
+            items = rest[:limit]
+            if len(rest) > limit:
                 meta["continue"] = f"{kind[2]}/{version}+{len(rest)}="
                 meta["remainingItemCount"] = len(rest) - limit
                 c.pages[meta["continue"]] = (version, rest[limit:])

@@ -58,6 +58,7 @@ def chaos(make, seed, rounds, changes):
         wait_answer(rig, "shop.example.com", "web")
         did = {}
         for i in range(rounds):
+            double.tell("pages", {"most": 7})
             p = rig.run([sys.executable, DRIVER, double.url, seed * 1000 + i, changes], timeout=600)
             for what, n in json.loads(p.stdout.splitlines()[-1])["faults"].items():
                 did[what] = did.get(what, 0) + n
