@@ -39,6 +39,7 @@ struct options {
 	const char *namespaces[MAX_NAMESPACES];
 	size_t n_namespaces;  /* 0: all */
 	const char *selector; /* NULL: all */
+	const char *node;     /* NULL: not known */
 	struct address_pool pool;
 	enum status_write write_status;
 	char lease_ns[64], lease_name[254];
@@ -56,7 +57,8 @@ static const char usage[] =
     "  --kube-context NAME  of this context of it (default its current-context)\n"
     "  --in-cluster         follow the API server of the cluster in whose Pod we run\n"
     "  --namespace NAME     only what is in this namespace; may be given again (default all)\n"
-    "  --selector LABELS    only Ingresses, Gateways and HTTPRoutes with these labels (such as a=b,c!=d)\n"
+    "  --selector LABELS    only Ingresses, Gateways, ListenerSets and routes with these labels (such as a=b,c!=d)\n"
+    "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
     "                       all addresses of the dataplane)\n"
@@ -135,6 +137,7 @@ static void options_read(int argc, char **argv, struct options *o)
 	    {"in-cluster", no_argument, NULL, 'i'},
 	    {"namespace", required_argument, NULL, 'N'},
 	    {"selector", required_argument, NULL, 'S'},
+	    {"node", required_argument, NULL, 'M'},
 	    {"address-pool", required_argument, NULL, 'p'},
 	    {"write-status", required_argument, NULL, 'w'},
 	    {"lease", required_argument, NULL, 'L'},
@@ -157,7 +160,7 @@ static void options_read(int argc, char **argv, struct options *o)
 
 	*o = (struct options){
 	    .socket = "/run/weir/dataplane.sock", .admin = "127.0.0.1:9901", .access_log_sample = 1,
-	    .lease_ns = "weir-system", .lease_name = "weir-ctrl", .level = LOG_LEVEL_INFO};
+	    .node = getenv("NODE_NAME"), .lease_ns = "weir-system", .lease_name = "weir-ctrl", .level = LOG_LEVEL_INFO};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm':
@@ -179,6 +182,9 @@ static void options_read(int argc, char **argv, struct options *o)
 			break;
 		case 'S':
 			o->selector = optarg;
+			break;
+		case 'M':
+			o->node = optarg;
 			break;
 		case 'p':
 			if (address_pool_add(&o->pool, optarg) != 0) {
@@ -228,6 +234,9 @@ static void options_read(int argc, char **argv, struct options *o)
 			is_wrong = true;
 		}
 	}
+	if (o->node && !*o->node)
+		o->node = NULL;
+	is_wrong = is_wrong || (o->node && !names_is_subdomain(o->node));
 	if (is_wrong || !is_one_source(o) || optind != argc) {
 		fputs(usage, stderr);
 		exit(2);
@@ -357,8 +366,9 @@ static int kube_step(struct program *p)
 	if (!source_kube_is_synced(p->kube))
 		return timeout_ms;
 	sync_run(p->sync, p->is_published ? p->changed : UINT64_MAX);
-	if (!p->is_published || p->changed)
-		status_writer_update(p->writer, p->sync->store, &p->sync->model);
+	if (p->sync->has_news)
+		status_writer_update(p->writer, p->sync->store, p->sync->model);
+	p->sync->has_news = false;
 	p->is_published = true;
 	p->changed = 0;
 	return earlier(timeout_ms, writer_step(p));
@@ -434,7 +444,7 @@ static struct source_kube *kube_open(const struct options *o, struct store *stor
 		log_error("%s", why.text[0] ? why.text : strerror(-err));
 		return NULL;
 	}
-	return source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, store);
+	return source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, o->node, store);
 }
 
 static struct kube_call *writer_request(void *ctx, const struct kube_request *r)
@@ -506,6 +516,7 @@ int main(int argc, char **argv)
 	sync_init(&s, store, p.publish);
 	if (o.pool.n)
 		s.options.pool = &o.pool;
+	s.options.node = o.node;
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else

@@ -3,13 +3,18 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 #include "base/log.h"
 
+/* Its bundle-version says which version of the Gateway API the cluster has. */
+#define GATEWAY_API_CRD "metadata.name=gatewayclasses.gateway.networking.k8s.io"
+
 struct source_kube {
 	struct kube_http *http;
+	char node[300]; /* fieldSelector */
 	bool is_synced;
 	unsigned n;
 	struct reflector reflectors[];
@@ -28,11 +33,12 @@ static void cancel(void *ctx, struct kube_call *call)
 /* What is written to say which requests go where; all else is only what that refers to. */
 static bool has_selector(enum kube_kind kind)
 {
-	return kind == KUBE_INGRESS || kind == KUBE_GATEWAY || kind == KUBE_HTTP_ROUTE;
+	return kind == KUBE_INGRESS || kind == KUBE_GATEWAY || kind == KUBE_LISTENER_SET || kind == KUBE_HTTP_ROUTE ||
+	       kind == KUBE_GRPC_ROUTE || kind == KUBE_TLS_ROUTE || kind == KUBE_TCP_ROUTE || kind == KUBE_UDP_ROUTE;
 }
 
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
-				       const char *selector, struct store *s)
+				       const char *selector, const char *node, struct store *s)
 {
 	size_t n_each = n_namespaces ? n_namespaces : 1;
 	struct source_kube *k = calloc(1, sizeof(*k) + KUBE_N_KINDS * n_each * sizeof(k->reflectors[0]));
@@ -50,10 +56,17 @@ struct source_kube *source_kube_create(struct kube_config *c, const char *const 
 	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
 		log_debug("no random bytes for jitter");
 	k->http = http;
+	snprintf(k->node, sizeof(k->node), "metadata.name=%s", node ? node : "");
 	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++) {
+		if (kind == KUBE_NODE && !node)
+			continue;
 		for (size_t i = 0; i < (kube_kind_is_namespaced(kind) ? n_each : 1); i++)
 			reflector_init(&k->reflectors[k->n++], kind, n_namespaces ? namespaces[i] : NULL,
 				       has_selector(kind) ? selector : NULL, s, &table, seed + i);
+		if (kind == KUBE_NODE)
+			k->reflectors[k->n - 1].fields = k->node;
+		else if (kind == KUBE_CRD)
+			k->reflectors[k->n - 1].fields = GATEWAY_API_CRD;
 	}
 	log_info("following Kubernetes at %s", kube_http_server(http));
 	return k;
@@ -127,7 +140,8 @@ void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct sou
 	    .server = kube_http_server(k->http), .is_synced = k->is_synced, .n_reflectors = k->n};
 	for (unsigned i = 0; i < k->n; i++) {
 		const struct reflector *r = &k->reflectors[i];
-		uint64_t age_ms = r->is_healthy || now_ms < r->synced_ms ? 0 : now_ms - r->synced_ms;
+		bool is_new = r->is_healthy || r->is_forbidden; /* of what may not be read nothing is known that could be old */
+		uint64_t age_ms = is_new || now_ms < r->synced_ms ? 0 : now_ms - r->synced_ms;
 
 		out->n_healthy += r->is_healthy;
 		out->n_synced += r->is_synced;

@@ -23,12 +23,13 @@ struct source_kube_status {
 
 /*
  * Takes over the configuration (*c is empty afterwards). namespaces: only
- * these (n_namespaces 0: all). selector: only Ingresses, Gateways and
- * HTTPRoutes with these labels (NULL: all). The strings must outlive it. NULL
- * and errno after logging.
+ * these (n_namespaces 0: all). selector: only Ingresses, Gateways, ListenerSets
+ * and routes with these labels (NULL: all). node: the Node that we run on, for
+ * its zone (NULL: not known). The strings must outlive it. NULL and errno after
+ * logging.
  */
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
-				       const char *selector, struct store *s);
+				       const char *selector, const char *node, struct store *s);
 void source_kube_destroy(struct source_kube *k);
 /* For epoll. */
 int source_kube_fd(const struct source_kube *k);

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "snapshot/snapshot.h"
 #include "translate/compile.h"
-#include "translate/translate.h"
+#include "translate/translator.h"
 
 void sync_init(struct sync *s, struct store *store, struct publish *publish)
 {
@@ -17,12 +17,14 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 	s->store = store;
 	s->publish = publish;
 	s->options.controller_name = TRANSLATE_CONTROLLER;
-	model_init(&s->model);
+	s->translator = translator_create(store, &s->options);
+	s->model = translator_model(s->translator);
+	store_keep_journal(store);
 }
 
 void sync_fini(struct sync *s)
 {
-	model_fini(&s->model);
+	translator_destroy(s->translator);
 	free(s->snapshot);
 	free(s->told);
 }
@@ -33,24 +35,28 @@ static bool endpoints_differ(const struct weir_endpoint_set *old, const struct m
 	       (b->n_endpoints > 0 && memcmp(old->ep, b->endpoints, b->n_endpoints * sizeof(old->ep[0])) != 0);
 }
 
-static void send_endpoints(struct sync *s)
+static void send_endpoints_of(struct sync *s, const struct model_backend *b)
 {
-	for (size_t i = 0; i < s->model.n_backends; i++) {
-		const struct model_backend *b = &s->model.backends[i];
-		size_t n;
-		void *blob;
-		int err;
+	size_t n;
+	void *blob;
+	int err;
 
-		if (!endpoints_differ(publish_find(s->publish, compile_backend_id(b->name)), b))
-			continue;
-		err = compile_endpoints(b, ++s->version, &blob, &n);
-		if (!err)
-			err = publish_endpoints(s->publish, blob);
-		if (err) {
-			log_error("endpoints of %s: %s", b->name, strerror(-err));
-			s->has_failed = true;
-		}
+	if (!b->name || !endpoints_differ(publish_find(s->publish, compile_backend_id(b->name)), b))
+		return;
+	err = compile_endpoints(b, ++s->version, &blob, &n);
+	if (!err)
+		err = publish_endpoints(s->publish, blob);
+	if (err) {
+		log_error("endpoints of %s: %s", b->name, strerror(-err));
+		s->has_failed = true;
 	}
+}
+
+/* Of all backends, or of those that have changed. */
+static void send_endpoints(struct sync *s, const struct translator_changes *c, bool is_whole)
+{
+	for (size_t i = 0; i < (is_whole ? s->model->n_backends : c->n_backends); i++)
+		send_endpoints_of(s, &s->model->backends[is_whole ? i : c->backends[i]]);
 }
 
 /* Backends are sorted by id. */
@@ -87,7 +93,7 @@ static void send_snapshot(struct sync *s)
 	struct snapshot_error why;
 	void *blob, *copy;
 	size_t n;
-	int err = compile_snapshot(&s->model, s->generation + 1, &blob, &n);
+	int err = compile_snapshot(s->model, s->generation + 1, &blob, &n);
 
 	if (err) {
 		log_error("routes cannot be compiled: %s; the last ones stay", strerror(-err));
@@ -159,7 +165,7 @@ static void log_problems(struct sync *s)
 {
 	size_t n_source;
 	const struct store_problem *sp = store_problems(s->store, &n_source);
-	uint64_t *now = calloc(n_source + s->model.n_problems + 1, sizeof(*now));
+	uint64_t *now = calloc(n_source + s->model->n_problems + 1, sizeof(*now));
 	size_t n = 0;
 
 	if (!now)
@@ -171,8 +177,8 @@ static void log_problems(struct sync *s)
 			tell(sp[i].file, sp[i].line, sp[i].column, sp[i].kind, sp[i].ns, sp[i].name, sp[i].field,
 			     sp[i].reason, sp[i].text);
 	}
-	for (size_t i = 0; i < s->model.n_problems; i++) {
-		const struct model_problem *p = &s->model.problems[i];
+	for (size_t i = 0; i < s->model->n_problems; i++) {
+		const struct model_problem *p = &s->model->problems[i];
 
 		now[n] = problem_hash(p->file, p->line, p->kind, p->ns, p->name, p->field, p->reason, p->text);
 		if (!is_told(s, now[n++]))
@@ -192,8 +198,8 @@ size_t sync_n_problems(const struct sync *s, bool fatal)
 
 	for (size_t i = 0; i < n_source; i++)
 		n += sp[i].is_fatal == fatal;
-	for (size_t i = 0; i < s->model.n_problems; i++)
-		n += s->model.problems[i].is_fatal == fatal;
+	for (size_t i = 0; i < s->model->n_problems; i++)
+		n += s->model->problems[i].is_fatal == fatal;
 	return n;
 }
 
@@ -204,19 +210,21 @@ bool sync_wants_retry(const struct sync *s)
 
 void sync_run(struct sync *s, uint64_t changed)
 {
-	if (changed == 0)
+	struct translator_changes c;
+	size_t n;
+	const struct store_change *journal = store_journal(s->store, &n);
+	bool is_whole = changed == UINT64_MAX || !journal;
+
+	if (changed == 0 && n == 0 && !is_whole)
 		return;
-	if (changed == 1ull << KUBE_ENDPOINT_SLICE) {
-		if (translate_endpoints(s->store, &s->model) > 0)
-			send_endpoints(s);
+	translator_run(s->translator, is_whole ? NULL : journal, n, &c);
+	store_clear_journal(s->store);
+	if (is_whole)
+		s->has_failed = false;
+	s->has_news |= c.statuses || c.problems;
+	send_endpoints(s, &c, is_whole);
+	if (c.routes)
+		send_snapshot(s);
+	if (changed || c.problems || c.routes)
 		log_problems(s);
-		return;
-	}
-	model_fini(&s->model);
-	model_init(&s->model);
-	translate(s->store, &s->options, &s->model);
-	s->has_failed = false;
-	send_endpoints(s);
-	send_snapshot(s);
-	log_problems(s);
 }

@@ -5,7 +5,7 @@
 
 #include "kube/store.h"
 #include "publish.h"
-#include "translate/translate.h"
+#include "translate/translator.h"
 
 struct source_kube;
 struct status_writer;
@@ -15,7 +15,9 @@ struct sync {
 	struct publish *publish;
 	const struct source_kube *kube; /* what fills the store, NULL: manifests; for who asks how it is */
 	const struct status_writer *writer; /* NULL: none; likewise */
-	struct model model; /* of the last run */
+	struct translator *translator;
+	struct model *model; /* the translator's, as of the last run */
+	bool has_news; /* statuses or problems are others than when who writes them has cleared this */
 	uint64_t generation;
 	uint64_t version;		/* of the last endpoint set */
 	struct weir_snapshot *snapshot; /* as last published, or NULL */
@@ -28,7 +30,7 @@ struct sync {
 
 void sync_init(struct sync *s, struct store *store, struct publish *publish);
 void sync_fini(struct sync *s);
-/* After a change of the kinds in the mask of store_load_yaml(); UINT64_MAX: of all. Failures are logged. */
+/* After changes of the store, of which the mask tells, as store_load_yaml() has it; UINT64_MAX: all anew. Failures are logged. */
 void sync_run(struct sync *s, uint64_t changed);
 /* Problems of the source and of the objects now, fatal ones or the others. */
 size_t sync_n_problems(const struct sync *s, bool fatal);

@@ -38,8 +38,8 @@ static json_t *problems(const struct sync *s)
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, problem(sp[i].file, sp[i].line, sp[i].column, sp[i].kind, sp[i].ns, sp[i].name,
 						    sp[i].field, sp[i].reason, sp[i].text, sp[i].is_fatal));
-	for (size_t i = 0; i < s->model.n_problems; i++) {
-		const struct model_problem *p = &s->model.problems[i];
+	for (size_t i = 0; i < s->model->n_problems; i++) {
+		const struct model_problem *p = &s->model->problems[i];
 
 		json_array_append_new(list, problem(p->file, p->line, p->column, p->kind, p->ns, p->name, p->field, p->reason,
 						    p->text, p->is_fatal));
@@ -100,7 +100,7 @@ json_t *view_status(const struct sync *s)
 		      (int)st.is_connected, "workers", (json_int_t)st.n_workers, "generation", (json_int_t)st.generation,
 		      "live_generation", (json_int_t)st.live_generation, "retired_generation", (json_int_t)st.retired_generation,
 		      "live_us", (json_int_t)st.live_t_us, "endpoint_sets", (json_int_t)st.n_sets, "endpoint_sets_waiting",
-		      (json_int_t)st.n_sets_waiting, "matches", (json_int_t)s->model.n_matches, "snapshot_bytes", (json_int_t)s->snapshot_size, "refused",
+		      (json_int_t)st.n_sets_waiting, "matches", (json_int_t)s->model->n_matches, "snapshot_bytes", (json_int_t)s->snapshot_size, "refused",
 		      (json_int_t)st.n_refused, "last_refusal", publish_refusal_name(st.refused), "problems",
 		      (int)json_array_size(list), "problem_list", list);
 	if (o && r)

@@ -17,22 +17,6 @@
 #define MAX_WATCH_FAILURES 3u	  /* in a row; then it is listed again */
 #define MAX_RETRY_AFTER_S 120u
 
-/* Versions that we can read, the best first. */
-static const char *const versions[] = {"v1", "v1beta1"};
-#define N_VERSIONS (sizeof(versions) / sizeof(*versions))
-
-static const char *const plurals[KUBE_N_KINDS] = {
-    [KUBE_INGRESS] = "ingresses",
-    [KUBE_INGRESS_CLASS] = "ingressclasses",
-    [KUBE_GATEWAY_CLASS] = "gatewayclasses",
-    [KUBE_GATEWAY] = "gateways",
-    [KUBE_HTTP_ROUTE] = "httproutes",
-    [KUBE_REFERENCE_GRANT] = "referencegrants",
-    [KUBE_SERVICE] = "services",
-    [KUBE_ENDPOINT_SLICE] = "endpointslices",
-    [KUBE_NAMESPACE] = "namespaces",
-};
-
 void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, const char *selector, struct store *store,
 		    const struct reflector_http *http, uint64_t seed)
 {
@@ -253,7 +237,7 @@ static void on_done(void *ctx, int status, const char *error, uint32_t retry_aft
 static int base_path(const struct reflector *r, char *out, size_t cap, bool with_ns)
 {
 	const char *group = kube_kind_group(r->kind);
-	int n = snprintf(out, cap, "%s%s/%s", group[0] ? "/apis/" : "/api", group, versions[r->version]);
+	int n = snprintf(out, cap, "%s%s/%s", group[0] ? "/apis/" : "/api", group, kube_kind_version(r->kind, r->version));
 
 	if (with_ns && r->ns)
 		n += snprintf(out + n, cap - (size_t)n, "/namespaces/%s", r->ns);
@@ -279,14 +263,20 @@ static size_t encoded_bytes(const char *value)
 	return value ? 3 * strlen(value) + 32 : 0;
 }
 
-static void append_selector(const struct reflector *r, char *path, size_t cap)
+static void append_value(char *path, size_t cap, const char *key, const char *value)
 {
 	size_t n = strlen(path);
 
-	if (!r->selector)
+	if (!value)
 		return;
-	snprintf(path + n, cap - n, "&labelSelector=");
-	append_encoded(path, cap, r->selector);
+	snprintf(path + n, cap - n, "&%s=", key);
+	append_encoded(path, cap, value);
+}
+
+static void append_selector(const struct reflector *r, char *path, size_t cap)
+{
+	append_value(path, cap, "labelSelector", r->selector);
+	append_value(path, cap, "fieldSelector", r->fields);
 }
 
 static void request(struct reflector *r, const char *path, uint64_t stall_ms, uint64_t now_ms)
@@ -317,7 +307,7 @@ static void begin_discovery(struct reflector *r, uint64_t now_ms)
 
 static void begin_list(struct reflector *r, uint64_t now_ms)
 {
-	size_t cap = 512 + encoded_bytes(r->continue_token) + encoded_bytes(r->selector);
+	size_t cap = 512 + encoded_bytes(r->continue_token) + encoded_bytes(r->selector) + encoded_bytes(r->fields);
 	char *path = malloc(cap);
 	int n;
 
@@ -327,12 +317,11 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 	}
 	if (path) {
 		n = base_path(r, path, cap, true);
-		snprintf(path + n, cap - (size_t)n, "/%s?limit=%u", plurals[r->kind], REFLECTOR_PAGE);
+		snprintf(path + n, cap - (size_t)n, "/%s?limit=%u", kube_kind_plural(r->kind), REFLECTOR_PAGE);
 		append_selector(r, path, cap);
 		n = (int)strlen(path);
 		if (r->continue_token) {
-			snprintf(path + n, cap - (size_t)n, "&continue=");
-			append_encoded(path, cap, r->continue_token);
+			append_value(path, cap, "continue", r->continue_token);
 		}
 		free(r->continue_token);
 		r->continue_token = NULL;
@@ -349,7 +338,7 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 static void begin_watch(struct reflector *r, uint64_t now_ms)
 {
 	uint64_t timeout_s = random_between(r, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
-	size_t cap = 512 + encoded_bytes(r->resource_version) + encoded_bytes(r->selector);
+	size_t cap = 512 + encoded_bytes(r->resource_version) + encoded_bytes(r->selector) + encoded_bytes(r->fields);
 	char *path = malloc(cap);
 	int n;
 
@@ -358,7 +347,7 @@ static void begin_watch(struct reflector *r, uint64_t now_ms)
 	if (path) {
 		n = base_path(r, path, cap, true);
 		snprintf(path + n, cap - (size_t)n,
-			 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "&resourceVersion=", plurals[r->kind],
+			 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "&resourceVersion=", kube_kind_plural(r->kind),
 			 timeout_s);
 		append_encoded(path, cap, r->resource_version);
 		append_selector(r, path, cap);
@@ -383,13 +372,13 @@ static void __attribute__((format(printf, 2, 3))) tell(struct reflector *r, cons
 	if (strcmp(text, r->problem) == 0)
 		return;
 	memcpy(r->problem, text, sizeof(text));
-	log_warn("Kubernetes: %s: %s; what is known stays", plurals[r->kind], text);
+	log_warn("Kubernetes: %s: %s; what is known stays", kube_kind_plural(r->kind), text);
 }
 
 static void well(struct reflector *r, uint64_t now_ms)
 {
 	if (r->problem[0])
-		log_info("Kubernetes: %s: well again", plurals[r->kind]);
+		log_info("Kubernetes: %s: well again", kube_kind_plural(r->kind));
 	r->problem[0] = 0;
 	r->is_healthy = true;
 	r->has_no_answer = false;
@@ -398,6 +387,28 @@ static void well(struct reflector *r, uint64_t now_ms)
 	if (r->notes.has_events)
 		r->n_watch_failures = 0;
 	r->synced_ms = now_ms;
+	r->n_forbidden = 0;
+	if (r->is_forbidden)
+		r->changed |= store_remove(r->store, r->kind, "", ""); /* the problem */
+	r->is_forbidden = false;
+}
+
+/*
+ * The rest is served without an optional kind that we may not read. Not at
+ * once: a server that has just started forbids what it will allow.
+ */
+static void forbidden(struct reflector *r)
+{
+	const char *without = kube_kind_without(r->kind);
+	char text[160];
+
+	r->n_forbidden++;
+	if (!without || r->is_synced || r->n_forbidden < REFLECTOR_FORBIDDEN_LOOKS)
+		return;
+	log_warn("Kubernetes: %s cannot be read (403): all else is served without them", kube_kind_plural(r->kind));
+	r->is_synced = r->is_forbidden = true;
+	snprintf(text, sizeof(text), "permission to list and watch %s was expected; without it %s", kube_kind_plural(r->kind), without);
+	r->changed |= store_put_unreadable(r->store, r->kind, "Forbidden", text);
 }
 
 static void wait_for(struct reflector *r, uint64_t ms, uint64_t now_ms)
@@ -414,7 +425,9 @@ static void back_off(struct reflector *r, uint64_t now_ms)
 {
 	int status = r->notes.status;
 	bool is_ill = status >= 500 || status == 401 || status == 403; /* which it answers, too, while it starts */
-	uint32_t max_ms = status == 0 ? REFLECTOR_RETRY_MAX_MS : is_ill ? REFLECTOR_FAILURE_MAX_MS : REFLECTOR_BACKOFF_MAX_MS;
+	uint32_t max_ms = status == 0			 ? REFLECTOR_RETRY_MAX_MS
+			  : is_ill && !r->is_forbidden ? REFLECTOR_FAILURE_MAX_MS
+						       : REFLECTOR_BACKOFF_MAX_MS;
 
 	r->backoff_ms = r->backoff_ms ? r->backoff_ms * 2 : REFLECTOR_BACKOFF_MIN_MS;
 	if (r->backoff_ms > max_ms)
@@ -453,6 +466,8 @@ static void fail(struct reflector *r, uint64_t now_ms)
 	} else {
 		r->counters.failed++;
 		tell(r, "the API server answers %d%s%s", n->status, n->error[0] ? ": " : "", n->error);
+		if (n->status == 403)
+			forbidden(r);
 	}
 	r->has_no_answer = n->status == 0;
 	r->n_watch_failures += r->step == REFLECTOR_WATCH && n->status != 0;
@@ -479,7 +494,7 @@ static void absent(struct reflector *r, uint64_t now_ms)
 	r->n_absent++;
 	if (!r->is_synced || r->n_absent >= REFLECTOR_ABSENT_LOOKS) {
 		if (!r->is_synced)
-			log_info("Kubernetes: %s are not served (yet)", plurals[r->kind]);
+			log_info("Kubernetes: %s are not served (yet)", kube_kind_plural(r->kind));
 		store_mark(r->store, r->kind, r->ns);
 		r->changed |= store_sweep(r->store, r->kind, r->ns);
 		r->is_synced = true;
@@ -502,7 +517,7 @@ static int is_served(const struct reflector *r)
 	for (size_t i = 0; found == 0 && i < list->n; i++) {
 		const char *name = node_str(node_get(list->items[i], "name"));
 
-		found = name && strcmp(name, plurals[r->kind]) == 0;
+		found = name && strcmp(name, kube_kind_plural(r->kind)) == 0;
 	}
 	arena_fini(&a);
 	return found;
@@ -520,9 +535,10 @@ static void end_discovery(struct reflector *r, uint64_t now_ms)
 			malformed(r, "no list of resources");
 		fail(r, now_ms);
 	} else if (found) {
+		store_set_version(r->store, r->kind, kube_kind_version(r->kind, r->version));
 		list_again(r);
 		wait_for(r, 0, now_ms);
-	} else if (r->version + 1 < N_VERSIONS && kube_kind_group(r->kind)[0]) {
+	} else if (kube_kind_version(r->kind, r->version + 1)) {
 		r->version++;
 		wait_for(r, 0, now_ms);
 	} else {

@@ -19,6 +19,7 @@
 #define REFLECTOR_PAGE 500u		/* objects of a page of a list */
 #define REFLECTOR_DISCOVERY_MS 10000u	/* between two looks for a kind that is not served */
 #define REFLECTOR_ABSENT_LOOKS 3u	/* so often it is not served before its objects are given up */
+#define REFLECTOR_FORBIDDEN_LOOKS 3u	/* so often an optional kind is answered 403 before Weir does without it */
 #define REFLECTOR_BACKOFF_MIN_MS 500u
 /*
  * Bounds of the backoff: where answers make no sense; where the server has
@@ -81,6 +82,7 @@ struct reflector {
 	enum kube_kind kind;
 	const char *ns;	      /* NULL: all */
 	const char *selector; /* of labels, NULL: all */
+	const char *fields;   /* fieldSelector, NULL: all; set by who wants one, after reflector_init() */
 	struct store *store;
 	struct reflector_http http;
 
@@ -94,9 +96,11 @@ struct reflector {
 	uint32_t backoff_ms;
 	uint64_t random;
 
-	unsigned version;	    /* candidate: index into its table */
+	unsigned version;	    /* candidate: of kube_kind_version() */
 	unsigned n_watch_failures;
 	unsigned n_absent;	    /* looks in a row that found nothing */
+	unsigned n_forbidden;	    /* answers 403 in a row */
+	bool is_forbidden;	    /* which is believed, and a problem */
 	char resource_version[128]; /* from which to watch */
 	char *continue_token;	    /* of the next page, NULL: none */
 	struct json_split split;
@@ -105,7 +109,7 @@ struct reflector {
 	bool is_list_of_kind; /* the page said so */
 	char page_version[128];
 
-	bool is_synced;	    /* was listed completely once, or is not served */
+	bool is_synced;	    /* was listed completely once, or is not served, or is optional and forbidden */
 	bool is_healthy;    /* the last request went well: what is in the store is new */
 	bool has_no_answer; /* the last request had none */
 	bool is_reached;    /* the server has answered: others may try too; cleared by who reads it */

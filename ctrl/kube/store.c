@@ -36,6 +36,11 @@ bool kube_kind_is_namespaced(enum kube_kind k)
 	return store_kinds[k].is_namespaced;
 }
 
+const char *kube_object_api_version(const struct kube_object *o)
+{
+	return node_str(node_get(o->root, "apiVersion"));
+}
+
 void *store_must(void *p)
 {
 	if (!p) {
@@ -89,6 +94,8 @@ void store_destroy(struct store *s)
 	free(s->index->problems);
 	arena_fini(&s->index->problem_memory);
 	store_api_fini(s);
+	store_clear_journal(s);
+	free(s->journal.list);
 	free(s->index);
 	free(s->files);
 	free(s);
@@ -197,9 +204,7 @@ static enum kube_kind find_kind(const struct subject *s, const char *api_version
 			"ignored: Weir does not read %.100s of %.100s", s->kind, api_version);
 		return KUBE_N_KINDS;
 	}
-	/* The Gateway API's v1beta1 has the same schema, and ReferenceGrant stayed there for long. */
-	if (strcmp(version, "v1") == 0 ||
-	    (strcmp(version, "v1beta1") == 0 && strcmp(store_kinds[k].group, "gateway.networking.k8s.io") == 0))
+	if (kube_kind_has_version((enum kube_kind)k, version))
 		return (enum kube_kind)k;
 	at = node_get(s->root, "apiVersion");
 	store_problem_add(s, at->line, at->column, true, "apiVersion", "UnsupportedVersion", "%s%sv1 was expected",
@@ -420,6 +425,12 @@ static struct file *file_get(struct store *s, const char *name)
 	return f;
 }
 
+static void journal_content(struct store *s, const struct content *c)
+{
+	for (size_t i = 0; i < c->n_objects; i++)
+		journal_add(s, &c->objects[i], true);
+}
+
 uint64_t store_load_yaml(struct store *s, const char *file, const char *data, size_t n)
 {
 	struct file *f = file_get(s, file);
@@ -442,6 +453,8 @@ uint64_t store_load_yaml(struct store *s, const char *file, const char *data, si
 	} else {
 		mask = difference(&f->now, &next);
 		s->index->stale |= kinds_in(&f->now) | kinds_in(&next);
+		journal_content(s, &f->now);
+		journal_content(s, &next);
 	}
 	store_content_fini(&f->now);
 	f->now = next;
@@ -458,6 +471,7 @@ uint64_t store_forget_file(struct store *s, const char *file)
 	mask = kinds_in(&s->files[at]->now);
 	s->index->stale |= mask;
 	s->index->are_problems_stale = true;
+	journal_content(s, &s->files[at]->now);
 	file_destroy(s->files[at]);
 	memmove(s->files + at, s->files + at + 1, (s->n_files - at - 1) * sizeof(*s->files));
 	s->n_files--;
@@ -530,12 +544,45 @@ static struct index *index_of(const struct store *s)
 	return s->index;
 }
 
+static void tell_read(const struct index *x, enum kube_kind kind, const char *ns, const char *name)
+{
+	if (x->on_read)
+		x->on_read(x->read_ctx, kind, ns, name);
+}
+
+void store_observe(const struct store *s, store_read_fn *fn, void *ctx)
+{
+	s->index->on_read = fn;
+	s->index->read_ctx = ctx;
+}
+
 const struct kube_object *const *store_list(const struct store *s, enum kube_kind kind, size_t *n)
 {
 	struct index *x = index_of(s);
 
+	tell_read(x, kind, NULL, NULL);
 	*n = x->n_objects[kind];
 	return x->objects[kind];
+}
+
+const struct kube_object *const *store_list_of(const struct store *s, enum kube_kind kind, const char *ns, size_t *n)
+{
+	struct index *x = index_of(s);
+	size_t lo = 0;
+	size_t hi = x->n_objects[kind];
+
+	tell_read(x, kind, ns, NULL);
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (strcmp(x->objects[kind][mid]->ns, ns) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (*n = 0; lo + *n < x->n_objects[kind] && strcmp(x->objects[kind][lo + *n]->ns, ns) == 0; ++*n)
+		;
+	return x->objects[kind] + lo;
 }
 
 const struct kube_object *store_get(const struct store *s, enum kube_kind kind, const char *ns, const char *name)
@@ -545,6 +592,7 @@ const struct kube_object *store_get(const struct store *s, enum kube_kind kind, 
 	size_t lo = 0;
 	size_t hi = x->n_objects[kind];
 
+	tell_read(x, kind, ns, name);
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 		int d = store_compare_names(x->objects[kind][mid], &key);

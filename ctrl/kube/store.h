@@ -18,7 +18,15 @@
 	X(REFERENCE_GRANT, "gateway.networking.k8s.io", "ReferenceGrant", true) \
 	X(SERVICE, "", "Service", true) \
 	X(ENDPOINT_SLICE, "discovery.k8s.io", "EndpointSlice", true) \
-	X(NAMESPACE, "", "Namespace", false)
+	X(NAMESPACE, "", "Namespace", false) \
+	X(GRPC_ROUTE, "gateway.networking.k8s.io", "GRPCRoute", true) \
+	X(TLS_ROUTE, "gateway.networking.k8s.io", "TLSRoute", true) \
+	X(TCP_ROUTE, "gateway.networking.k8s.io", "TCPRoute", true) \
+	X(UDP_ROUTE, "gateway.networking.k8s.io", "UDPRoute", true) \
+	X(BACKEND_TLS_POLICY, "gateway.networking.k8s.io", "BackendTLSPolicy", true) \
+	X(LISTENER_SET, "gateway.networking.k8s.io", "ListenerSet", true) \
+	X(NODE, "", "Node", false) \
+	X(CRD, "apiextensions.k8s.io", "CustomResourceDefinition", false)
 
 enum kube_kind {
 #define X(name, group, kind, namespaced) KUBE_##name,
@@ -76,6 +84,11 @@ uint64_t store_forget_file(struct store *s, const char *file);
 uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *object);
 /* The same for its JSON. */
 uint64_t store_put_json(struct store *s, enum kube_kind kind, const char *data, size_t n);
+/*
+ * In which version the server gives this kind from now on (a text that lives
+ * on): of objects that do not say theirs, as the items of a LIST. At first: the best.
+ */
+void store_set_version(struct store *s, enum kube_kind kind, const char *version);
 /* Something of the kind cannot be read at all: a problem without a name. Returns the mask. */
 uint64_t store_put_unreadable(struct store *s, enum kube_kind kind, const char *reason, const char *text);
 /* The object was deleted. Returns the mask of its kind, 0 if there was none. */
@@ -90,9 +103,42 @@ uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns);
 /* Objects of a kind, sorted by (namespace, name). The array is the store's, valid until it changes. */
 const struct kube_object *const *store_list(const struct store *s, enum kube_kind kind, size_t *n);
 const struct kube_object *store_get(const struct store *s, enum kube_kind kind, const char *ns, const char *name);
+/* Those of one namespace. */
+const struct kube_object *const *store_list_of(const struct store *s, enum kube_kind kind, const char *ns, size_t *n);
 const struct store_problem *store_problems(const struct store *s, size_t *n);
+
+/*
+ * Who wants to know what is read: fn is called with the name that store_get() is asked for, be it there or not, with
+ * name NULL by store_list_of(), and with ns NULL, too, by store_list(). One at a time; fn NULL: nobody.
+ */
+typedef void store_read_fn(void *ctx, enum kube_kind kind, const char *ns, const char *name);
+void store_observe(const struct store *s, store_read_fn *fn, void *ctx);
+
+/* An object that came, went, or was put again. */
+struct store_change {
+	enum kube_kind kind;
+	bool matters; /* as store_put() has it, or of another generation; else only status and the like are others than before */
+	const char *ns, *name;
+};
+
+/* From now on changes are noted. */
+void store_keep_journal(struct store *s);
+/* Since the last store_clear_journal(), in the order in which they came. NULL: so many that they are not all known. */
+const struct store_change *store_journal(const struct store *s, size_t *n);
+void store_clear_journal(struct store *s);
 const char *kube_kind_name(enum kube_kind k);
 const char *kube_kind_group(enum kube_kind k); /* "" for the core */
 bool kube_kind_is_namespaced(enum kube_kind k);
+/* kinds.c: "gateways" */
+const char *kube_kind_plural(enum kube_kind k);
+/* The i-th version that can be read, the best first; NULL after the last one. */
+const char *kube_kind_version(enum kube_kind k, unsigned i);
+bool kube_kind_has_version(enum kube_kind k, const char *version);
+/* Weir serves the rest if the API server forbids to read this kind: what that means; NULL: it does not. */
+const char *kube_kind_without(enum kube_kind k);
+/* Of its objects of an API server only this part of the metadata is kept, beside names and versions; NULL: everything. */
+const char *kube_kind_part(enum kube_kind k);
+/* "gateway.networking.k8s.io/v1": as the object says of itself. */
+const char *kube_object_api_version(const struct kube_object *o);
 
 #endif

@@ -165,12 +165,23 @@ static struct node map_begin(const struct node *map)
 	return m;
 }
 
+/* Whether a field is kept; part: kube_kind_part(). */
+static bool is_kept(const char *key, const char *of, const char *part)
+{
+	static const char *const top[] = {"apiVersion", "kind", "metadata", NULL};
+	static const char *const meta[] = {"name", "namespace", "uid", "resourceVersion", "creationTimestamp", NULL};
+
+	if (*of && strcmp(key, "managedFields") == 0)
+		return false;
+	return !part || is_one_of(key, *of ? meta : top) || (*of && strcmp(key, part) == 0);
+}
+
 /* The object's own copy: with the kind that the items of a LIST leave out, without what nobody reads. */
-static struct node *copy_object(enum kube_kind kind, const struct node *object)
+static struct node *copy_object(const struct store *s, enum kube_kind kind, const struct node *object)
 {
 	const struct kind_info *info = &store_kinds[kind];
 	const struct node *meta = node_get(object, "metadata");
-	struct node version = {.kind = NODE_STRING, .text = info->group[0] ? NULL : "v1"};
+	struct node version = {.kind = NODE_STRING};
 	struct node kind_name = {.kind = NODE_STRING, .text = info->kind};
 	struct node small = {0};
 	struct node root;
@@ -179,10 +190,9 @@ static struct node *copy_object(enum kube_kind kind, const struct node *object)
 
 	if (object->kind != NODE_MAP)
 		return node_copy(object);
-	if (!version.text) {
-		snprintf(text, sizeof(text), "%s/v1", info->group);
-		version.text = text;
-	}
+	snprintf(text, sizeof(text), "%s%s%s", info->group, info->group[0] ? "/" : "",
+		 s->versions[kind] ? s->versions[kind] : kube_kind_version(kind, 0));
+	version.text = text;
 	root = map_begin(object);
 	if (!node_get(object, "apiVersion"))
 		map_add(&root, "apiVersion", &version);
@@ -191,11 +201,12 @@ static struct node *copy_object(enum kube_kind kind, const struct node *object)
 	if (meta && meta->kind == NODE_MAP) {
 		small = map_begin(meta);
 		for (size_t i = 0; i < meta->n; i++)
-			if (strcmp(meta->keys[i], "managedFields") != 0)
+			if (is_kept(meta->keys[i], "metadata", kube_kind_part(kind)))
 				map_add(&small, meta->keys[i], meta->items[i]);
 	}
 	for (size_t i = 0; i < object->n; i++)
-		map_add(&root, object->keys[i], small.items && object->items[i] == meta ? &small : object->items[i]);
+		if (is_kept(object->keys[i], "", kube_kind_part(kind)))
+			map_add(&root, object->keys[i], small.items && object->items[i] == meta ? &small : object->items[i]);
 	copy = node_copy(&root);
 	free(root.items);
 	free(small.items);
@@ -210,10 +221,12 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 	bool is_there;
 	size_t at = find(k, o->ns, o->name, &is_there);
 	bool is_same = false;
+	bool is_current = false; /* a status, too, which names the generation */
 
 	if (is_there) {
 		to = k->objects[at];
 		is_same = is_same_object(to->o.root, o->root);
+		is_current = is_same && to->o.generation == o->generation;
 		s->index->are_problems_stale = true; /* one may show the names of the old tree */
 		free(to->tree);
 	} else {
@@ -225,12 +238,18 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 		s->index->stale |= 1ull << o->kind;
 	}
 	*to = (struct api_object){.o = *o, .tree = tree, .is_seen = true};
+	journal_add(s, o, !is_current);
 	return is_same ? 0 : 1ull << o->kind;
+}
+
+void store_set_version(struct store *s, enum kube_kind kind, const char *version)
+{
+	s->versions[kind] = version;
 }
 
 uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *object)
 {
-	struct node *tree = copy_object(kind, object);
+	struct node *tree = copy_object(s, kind, object);
 	struct content c = {0};
 	struct subject subject = {.c = &c, .file = "", .prefix = "", .root = tree};
 	uint64_t mask = 0;
@@ -274,6 +293,7 @@ static void remove_at(struct store *s, enum kube_kind kind, size_t at)
 {
 	struct api_kind *k = &s->api[kind];
 
+	journal_add(s, &k->objects[at]->o, true);
 	object_destroy(k->objects[at]);
 	memmove(k->objects + at, k->objects + at + 1, (k->n - at - 1) * sizeof(*k->objects));
 	k->n--;
@@ -315,6 +335,7 @@ uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns)
 			k->objects[kept++] = o;
 			continue;
 		}
+		journal_add(s, &o->o, true);
 		object_destroy(o);
 		mask = 1ull << kind;
 	}

@@ -35,6 +35,16 @@ struct index {
 	struct store_problem *problems;
 	size_t n_problems;
 	struct arena problem_memory;
+	store_read_fn *on_read; /* NULL: nobody */
+	void *read_ctx;
+};
+
+#define STORE_MAX_JOURNAL 20000u
+
+struct journal {
+	bool is_kept, is_full;
+	struct store_change *list; /* names: one piece of memory, of ns */
+	size_t n, cap;
 };
 
 /* An object of the API server, in memory of its own. */
@@ -62,8 +72,10 @@ struct store {
 	size_t n_files, cap_files;
 	struct index *index;
 	struct api_kind api[KUBE_N_KINDS];
+	const char *versions[KUBE_N_KINDS]; /* of the API server's objects, NULL: the best */
 	struct refusal **refusals;
 	size_t n_refusals, cap_refusals;
+	struct journal journal;
 };
 
 struct kind_info {
@@ -99,5 +111,7 @@ void store_identify(struct subject *s);
 void store_add_object(struct subject *s);
 
 void store_api_fini(struct store *s);
+/* journal.c */
+void journal_add(struct store *s, const struct kube_object *o, bool matters);
 
 #endif

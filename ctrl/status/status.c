@@ -10,13 +10,23 @@
 #include "status/status_pvt.h"
 
 #define GATEWAY_GROUP "gateway.networking.k8s.io"
-#define MAX_PARENTS 32u /* RouteStatus.parents */
+
+/* Where the entries of several controllers stand: RouteStatus.parents, PolicyStatus.ancestors. */
+struct entries {
+	const char *list, *ref;
+	size_t max;
+	const char *const *types;
+};
 
 /* The types of conditions that Weir sets, now or at other times. */
 static const char *const class_types[] = {"Accepted", "SupportedVersion", NULL};
 static const char *const gateway_types[] = {"Accepted", "Programmed", NULL};
 static const char *const listener_types[] = {"Accepted", "Conflicted", "Programmed", "ResolvedRefs", NULL};
 static const char *const route_types[] = {"Accepted", "PartiallyInvalid", "ResolvedRefs", NULL};
+static const char *const policy_types[] = {"Accepted", "ResolvedRefs", NULL};
+
+static const struct entries route_entries = {"parents", "parentRef", 32, route_types};
+static const struct entries policy_entries = {"ancestors", "ancestorRef", 16, policy_types};
 
 struct maker {
 	const struct store *store;
@@ -88,18 +98,49 @@ static void make_gateway(const struct model_status *v, const struct stamp *stamp
 		json_put(doc, "addresses", json_incref(addresses));
 	json_decref(addresses);
 	json_put(doc, "listeners", listeners);
+	if (v->n_attached_sets || json_object_get(doc, "attachedListenerSets")) /* older CRDs do not know it */
+		json_put(doc, "attachedListenerSets", json_integer(v->n_attached_sets));
 	json_put(doc, "conditions",
 		 conditions_merge(json_object_get(doc, "conditions"), &v->conditions, gateway_types, stamp));
 }
 
-/* ---- routes ---- */
+static void make_listener_set(const struct model_status *v, const struct stamp *stamp, json_t *doc)
+{
+	const json_t *were = json_object_get(doc, "listeners");
+	json_t *listeners = json_must(json_array());
+
+	for (size_t i = 0; i < v->n_sections; i++)
+		json_array_append_new(listeners, listener(find_by_name(were, v->sections[i].name), &v->sections[i], stamp));
+	json_put(doc, "listeners", listeners);
+	json_put(doc, "conditions",
+		 conditions_merge(json_object_get(doc, "conditions"), &v->conditions, gateway_types, stamp));
+}
+
+/* ---- routes and policies ---- */
+
+/* NULL: objects of the kind have no such list. */
+static const struct entries *entries_of(enum kube_kind kind)
+{
+	switch (kind) {
+	case KUBE_HTTP_ROUTE:
+	case KUBE_GRPC_ROUTE:
+	case KUBE_TLS_ROUTE:
+	case KUBE_TCP_ROUTE:
+	case KUBE_UDP_ROUTE:
+		return &route_entries;
+	case KUBE_BACKEND_TLS_POLICY:
+		return &policy_entries;
+	default:
+		return NULL;
+	}
+}
 
 static bool is_text(const json_t *ref, const char *key, const char *text, const char *fallback)
 {
 	return strcmp(json_text(ref, key, fallback), text ? text : fallback) == 0;
 }
 
-/* Whether an entry of status.parents stands for a parentRef. */
+/* Whether the reference of an entry stands for a parentRef. */
 static bool is_parent(const json_t *ref, const struct model_parent *p, const char *route_ns)
 {
 	return is_text(ref, "group", p->group, GATEWAY_GROUP) && is_text(ref, "kind", p->kind, "Gateway") &&
@@ -124,14 +165,14 @@ static json_t *parent_ref(const struct model_parent *p)
 	return j;
 }
 
-static json_t *parent(const struct maker *k, const json_t *was, const struct model_parent *p, const struct stamp *stamp)
+static json_t *parent(const struct maker *k, const struct entries *e, const json_t *was, const struct model_parent *p,
+		      const struct stamp *stamp)
 {
 	json_t *j = json_must(json_object());
 
-	json_put(j, "parentRef", parent_ref(p));
+	json_put(j, e->ref, parent_ref(p));
 	json_put(j, "controllerName", json_of_text(k->controller_name));
-	json_put(j, "conditions",
-		 conditions_merge(json_object_get(was, "conditions"), &p->conditions, route_types, stamp));
+	json_put(j, "conditions", conditions_merge(json_object_get(was, "conditions"), &p->conditions, e->types, stamp));
 	return j;
 }
 
@@ -141,21 +182,22 @@ static bool is_ours(const struct maker *k, const json_t *entry)
 }
 
 /* The entry of ours for a parent, or NULL. */
-static const json_t *find_parent(const struct maker *k, const json_t *list, const struct model_parent *p, const char *ns)
+static const json_t *find_parent(const struct maker *k, const struct entries *e, const json_t *list,
+				 const struct model_parent *p, const char *ns)
 {
 	size_t i;
 	json_t *v;
 
 	json_array_foreach(list, i, v)
-		if (is_ours(k, v) && is_parent(json_object_get(v, "parentRef"), p, ns))
+		if (is_ours(k, v) && is_parent(json_object_get(v, e->ref), p, ns))
 			return v;
 	return NULL;
 }
 
-static const struct model_parent *find_verdict(const struct model_status *v, const json_t *entry)
+static const struct model_parent *find_verdict(const struct entries *e, const struct model_status *v, const json_t *entry)
 {
 	for (size_t i = 0; i < v->n_parents; i++)
-		if (is_parent(json_object_get(entry, "parentRef"), &v->parents[i], v->ns))
+		if (is_parent(json_object_get(entry, e->ref), &v->parents[i], v->ns))
 			return &v->parents[i];
 	return NULL;
 }
@@ -163,23 +205,24 @@ static const struct model_parent *find_verdict(const struct model_status *v, con
 /* Entries of others stay in their places, and so do ours that still hold. */
 static void make_route(const struct maker *k, const struct model_status *v, const struct stamp *stamp, json_t *doc)
 {
-	const json_t *were = json_object_get(doc, "parents");
+	const struct entries *e = entries_of(v->kind);
+	const json_t *were = json_object_get(doc, e->list);
 	json_t *list = json_must(json_array());
 	size_t i;
 	json_t *was;
 
 	json_array_foreach(were, i, was) {
-		const struct model_parent *p = is_ours(k, was) ? find_verdict(v, was) : NULL;
+		const struct model_parent *p = is_ours(k, was) ? find_verdict(e, v, was) : NULL;
 
 		if (!is_ours(k, was))
 			json_array_append(list, was);
-		else if (p && !find_parent(k, list, p, v->ns))
-			json_array_append_new(list, parent(k, was, p, stamp));
+		else if (p && !find_parent(k, e, list, p, v->ns))
+			json_array_append_new(list, parent(k, e, was, p, stamp));
 	}
-	for (i = 0; i < v->n_parents && json_array_size(list) < MAX_PARENTS; i++)
-		if (!find_parent(k, list, &v->parents[i], v->ns))
-			json_array_append_new(list, parent(k, NULL, &v->parents[i], stamp));
-	json_put(doc, "parents", list);
+	for (i = 0; i < v->n_parents && json_array_size(list) < e->max; i++)
+		if (!find_parent(k, e, list, &v->parents[i], v->ns))
+			json_array_append_new(list, parent(k, e, NULL, &v->parents[i], stamp));
+	json_put(doc, e->list, list);
 }
 
 /* ---- Ingress ---- */
@@ -226,7 +269,9 @@ static void make(const struct maker *k, const struct model_status *v, const stru
 		make_class(v, &stamp, doc);
 	else if (v->kind == KUBE_GATEWAY)
 		make_gateway(v, &stamp, doc);
-	else if (v->kind == KUBE_HTTP_ROUTE)
+	else if (v->kind == KUBE_LISTENER_SET)
+		make_listener_set(v, &stamp, doc);
+	else if (entries_of(v->kind))
 		make_route(k, v, &stamp, doc);
 	else
 		make_ingress(v, doc);
@@ -239,7 +284,7 @@ static void make(const struct maker *k, const struct model_status *v, const stru
 
 static bool has_entry_of_ours(const struct maker *k, const struct kube_object *o)
 {
-	const struct node *list = node_path(o->root, "status.parents");
+	const struct node *list = node_get(node_get(o->root, "status"), entries_of(o->kind)->list);
 
 	for (size_t i = 0; list && list->kind == NODE_LIST && i < list->n; i++) {
 		const char *name = node_str(node_get(list->items[i], "controllerName"));
@@ -257,18 +302,17 @@ static int compare(const struct model_status *v, const struct kube_object *o)
 	return d ? d : strcmp(v->name, o->name);
 }
 
-/* Routes that were ours once. Verdicts of routes have the order of the store. */
-static void make_stale(const struct maker *k, const struct model *m)
+/* Objects of a kind that were ours once. Verdicts of a kind have the order of the store. */
+static void make_stale(const struct maker *k, enum kube_kind kind, const struct model *m)
 {
 	size_t n;
-	const struct kube_object *const *list = store_list(k->store, KUBE_HTTP_ROUTE, &n);
+	const struct kube_object *const *list = store_list(k->store, kind, &n);
 	size_t at = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct model_status none = {.kind = KUBE_HTTP_ROUTE, .ns = list[i]->ns, .name = list[i]->name};
+		struct model_status none = {.kind = kind, .ns = list[i]->ns, .name = list[i]->name};
 
-		while (at < m->n_statuses &&
-		       (m->statuses[at].kind != KUBE_HTTP_ROUTE || compare(&m->statuses[at], list[i]) < 0))
+		while (at < m->n_statuses && (m->statuses[at].kind != kind || compare(&m->statuses[at], list[i]) < 0))
 			at++;
 		if ((at == m->n_statuses || compare(&m->statuses[at], list[i]) != 0) && has_entry_of_ours(k, list[i]))
 			make(k, &none, list[i]);
@@ -295,5 +339,7 @@ void status_make(const struct store *s, const struct model *m, const struct stat
 		if (o && !(may_skip && is_route_current(o->root, v, k.controller_name, generation_of(o))))
 			make(&k, v, o);
 	}
-	make_stale(&k, m);
+	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++)
+		if (entries_of((enum kube_kind)kind))
+			make_stale(&k, (enum kube_kind)kind, m);
 }

@@ -30,7 +30,7 @@ struct status_options {
 };
 
 /*
- * Calls fn for each object of m->statuses that is still in s, and for each HTTPRoute
+ * Calls fn for each object of m->statuses that is still in s, and for each route or policy
  * that only has entries of ours to be removed. m is of translate() over s; since then only
  * status and other metadata may have changed.
  * A condition whose status and reason stay keeps its lastTransitionTime; others get now_s.

@@ -15,13 +15,6 @@
 #define N_BUCKETS 4096u
 #define LOOK_MS 100u /* between two looks at what waits */
 
-static const char *const resources[KUBE_N_KINDS] = {
-    [KUBE_INGRESS] = "ingresses",
-    [KUBE_GATEWAY_CLASS] = "gatewayclasses",
-    [KUBE_GATEWAY] = "gateways",
-    [KUBE_HTTP_ROUTE] = "httproutes",
-};
-
 enum entry_state {
 	ENTRY_READY,  /* to be sent in its turn */
 	ENTRY_LATER,  /* to be sent from next_ms */
@@ -212,7 +205,7 @@ static void take_document(void *ctx, const struct status_document *d)
 	struct entry *e = entry_find(w, d->kind, d->ns, d->name);
 	bool is_newer;
 
-	if (!d->differs || !o || !resources[d->kind] || !o->resource_version[0] ||
+	if (!d->differs || !o || !o->resource_version[0] ||
 	    strlen(o->resource_version) >= sizeof(e->version))
 		return;
 	if (e && e->state == ENTRY_FLIGHT) {
@@ -289,13 +282,13 @@ static void back_off(struct status_writer *w, struct entry *e, uint64_t now_ms)
 
 static void send(struct status_writer *w, struct flight *f, struct entry *e)
 {
-	const char *group = kube_kind_group(e->kind);
+	const struct kube_object *o = store_get(w->store, e->kind, e->ns, e->name);
 	char path[1024];
-	int n = snprintf(path, sizeof(path), "/apis/%s/v1", group);
+	int n = snprintf(path, sizeof(path), "/apis/%s", kube_object_api_version(o)); /* as it is served */
 
 	if (kube_kind_is_namespaced(e->kind))
 		n += snprintf(path + n, sizeof(path) - (size_t)n, "/namespaces/%s", e->ns);
-	snprintf(path + n, sizeof(path) - (size_t)n, "/%s/%s/status?fieldManager=weir-ctrl", resources[e->kind], e->name);
+	snprintf(path + n, sizeof(path) - (size_t)n, "/%s/%s/status?fieldManager=weir-ctrl", kube_kind_plural(e->kind), e->name);
 	entry_move(w, e, ENTRY_FLIGHT, UINT64_MAX);
 	f->entry = e;
 	e->has_conflicted = false;

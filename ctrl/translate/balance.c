@@ -322,19 +322,14 @@ void balance_read(struct translation *t, const struct kube_object *service, stru
 	read_all(t, NULL, &annotations, &r);
 }
 
-void balance_check_services(struct translation *t)
+void balance_check(struct translation *t, const struct kube_object *service)
 {
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_SERVICE, &n);
+	struct cursor root = cursor_root(service);
+	struct cursor metadata = cursor_get(&root, "metadata");
+	struct cursor annotations = cursor_get(&metadata, "annotations");
+	struct model_balance unused = {0};
+	struct reading r = {.m = t->m, .out = &unused};
 
-	for (size_t i = 0; i < n; i++) {
-		struct cursor root = cursor_root(list[i]);
-		struct cursor metadata = cursor_get(&root, "metadata");
-		struct cursor annotations = cursor_get(&metadata, "annotations");
-		struct model_balance unused = {0};
-		struct reading r = {.m = t->m, .out = &unused};
-
-		if (annotations.n && is_usable(t, list[i]))
-			read_all(t, list[i], &annotations, &r);
-	}
+	if (annotations.n)
+		read_all(t, service, &annotations, &r);
 }

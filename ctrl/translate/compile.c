@@ -23,7 +23,16 @@ struct section {
 
 struct string_slot {
 	uint32_t off, len;
-	bool is_used;
+	uint32_t hash; /* 0: empty */
+};
+
+/* Where a match belongs, with all that is compared worked out once. */
+struct place {
+	const struct model_match *m;
+	uint32_t listener; /* rank: equal for those of one address, port and host */
+	uint8_t host_kind, path_kind;
+	uint64_t host_head; /* the first bytes of the host, in their order */
+	struct slice host, path;
 };
 
 struct compiler {
@@ -32,7 +41,8 @@ struct compiler {
 	struct section sect[WEIR_N_SECTIONS];
 	struct string_slot *strings; /* what has been stored, by hash */
 	size_t n_strings, cap_strings;
-	const struct model_match **matches; /* sorted */
+	struct place *places;
+	const struct place **matches; /* sorted */
 	size_t n_matches;
 	uint32_t *backend_order; /* model index > index in BACKENDS */
 	const struct model_listener **listeners; /* sorted, without those in conflict */
@@ -41,13 +51,14 @@ struct compiler {
 
 /* -- growing */
 
-static void *push(struct compiler *c, enum weir_section id)
+/* n zeroed entries, one after the other. */
+static void *push_many(struct compiler *c, enum weir_section id, size_t n)
 {
 	struct section *s = &c->sect[id];
 	void *e;
 
-	if (s->n == s->cap) {
-		size_t cap = s->cap ? s->cap * 2 : 64;
+	if (s->cap - s->n < n) {
+		size_t cap = s->cap * 2 + n + 64;
 		char *p = realloc(s->p, cap * s->size);
 
 		if (!p) {
@@ -57,9 +68,15 @@ static void *push(struct compiler *c, enum weir_section id)
 		s->p = p;
 		s->cap = cap;
 	}
-	e = s->p + s->n++ * s->size;
-	memset(e, 0, s->size);
+	e = s->p + s->n * s->size;
+	s->n += n;
+	memset(e, 0, n * s->size);
 	return e;
+}
+
+static void *push(struct compiler *c, enum weir_section id)
+{
+	return push_many(c, id, 1);
 }
 
 static uint32_t count(const struct compiler *c, enum weir_section id)
@@ -69,23 +86,32 @@ static uint32_t count(const struct compiler *c, enum weir_section id)
 
 #define at(c, section, type, i) ((type *)(void *)((c)->sect[WEIR_SECT_##section].p) + (i))
 
+static uint32_t string_hash(const char *text, size_t n)
+{
+	uint32_t h = (uint32_t)hash64(text, n, 0);
+
+	return h ? h : 1;
+}
+
 static bool grow_strings(struct compiler *c)
 {
 	size_t cap = c->cap_strings ? c->cap_strings * 2 : 1024;
-	struct string_slot *slots = calloc(cap, sizeof(*slots));
+	struct string_slot *slots;
 
+	while (cap < 4 * c->m->n_matches) /* host, name and the like of each */
+		cap *= 2;
+	slots = calloc(cap, sizeof(*slots));
 	if (!slots) {
 		c->no_memory = true;
 		return false;
 	}
 	for (size_t i = 0; i < c->cap_strings; i++) {
 		const struct string_slot *old = &c->strings[i];
-		size_t h;
+		size_t h = old->hash & (cap - 1);
 
-		if (!old->is_used)
+		if (!old->hash)
 			continue;
-		h = hash64(c->sect[WEIR_SECT_STRINGS].p + old->off, old->len, 0) & (cap - 1);
-		while (slots[h].is_used)
+		while (slots[h].hash)
 			h = (h + 1) & (cap - 1);
 		slots[h] = *old;
 	}
@@ -118,20 +144,25 @@ static bool append_bytes(struct compiler *c, const char *p, size_t n)
 /* The string's place; equal strings share one. */
 static struct weir_str intern(struct compiler *c, const char *text, size_t n)
 {
+	uint32_t hash = string_hash(text, n);
+	struct string_slot *s;
 	size_t h;
 
 	if (n == 0)
 		return (struct weir_str){0, 0};
 	if (c->n_strings * 2 >= c->cap_strings && !grow_strings(c))
 		return (struct weir_str){0, 0};
-	for (h = hash64(text, n, 0) & (c->cap_strings - 1); c->strings[h].is_used; h = (h + 1) & (c->cap_strings - 1))
-		if (c->strings[h].len == n && memcmp(c->sect[WEIR_SECT_STRINGS].p + c->strings[h].off, text, n) == 0)
-			return (struct weir_str){c->strings[h].off, c->strings[h].len};
-	c->strings[h] = (struct string_slot){.off = count(c, WEIR_SECT_STRINGS), .len = (uint32_t)n, .is_used = true};
+	for (h = hash & (c->cap_strings - 1); c->strings[h].hash; h = (h + 1) & (c->cap_strings - 1)) {
+		s = &c->strings[h];
+		if (s->hash == hash && s->len == n && memcmp(c->sect[WEIR_SECT_STRINGS].p + s->off, text, n) == 0)
+			return (struct weir_str){s->off, s->len};
+	}
+	s = &c->strings[h];
+	*s = (struct string_slot){.off = count(c, WEIR_SECT_STRINGS), .len = (uint32_t)n, .hash = hash};
 	c->n_strings++;
 	if (!append_bytes(c, text, n))
 		return (struct weir_str){0, 0};
-	return (struct weir_str){c->strings[h].off, c->strings[h].len};
+	return (struct weir_str){s->off, s->len};
 }
 
 static struct weir_str intern_str(struct compiler *c, const char *text)
@@ -191,20 +222,20 @@ static int compare_listeners(const struct model_listener *a, const struct model_
 	return order ? order : strcmp(a->host, b->host);
 }
 
-static int compare_hosts(const struct model_match *a, const struct model_match *b)
+static int compare_hosts(const struct place *a, const struct place *b)
 {
-	struct slice ka;
-	struct slice kb;
-	int order = compare_numbers(host_key(a->host, a->host_one_label, &ka), host_key(b->host, b->host_one_label, &kb));
+	int order = compare_numbers(a->host_kind, b->host_kind);
 
-	return order ? order : compare_slices(ka, kb);
+	if (!order)
+		order = compare_numbers(a->host_head, b->host_head);
+	return order ? order : compare_slices(a->host, b->host);
 }
 
-static int compare_paths(const struct model_match *a, const struct model_match *b)
+static int compare_paths(const struct place *a, const struct place *b)
 {
 	int order = compare_numbers(a->path_kind, b->path_kind);
 
-	return order ? order : compare_slices(path_key(a), path_key(b));
+	return order ? order : compare_slices(a->path, b->path);
 }
 
 static size_t n_conds_of(const struct model_match *m, enum weir_cond_kind kind)
@@ -246,19 +277,18 @@ static int compare_precedence(const struct model_match *a, const struct model_ma
 	return order;
 }
 
-static int by_place(const void *pa, const void *pb, void *ctx)
+static int by_place(const void *pa, const void *pb)
 {
-	const struct model *m = ctx;
-	const struct model_match *a = *(const struct model_match *const *)pa;
-	const struct model_match *b = *(const struct model_match *const *)pb;
-	int order = compare_listeners(&m->listeners[a->listener], &m->listeners[b->listener]);
+	const struct place *a = *(const struct place *const *)pa;
+	const struct place *b = *(const struct place *const *)pb;
+	int order = compare_numbers(a->listener, b->listener);
 
 	if (!order)
 		order = compare_hosts(a, b);
 	if (!order)
 		order = compare_paths(a, b);
 	if (!order)
-		order = compare_precedence(a, b);
+		order = compare_precedence(a->m, b->m);
 	return order ? order : compare_numbers((uintptr_t)a, (uintptr_t)b);
 }
 
@@ -277,19 +307,21 @@ static int by_bind_and_host(const void *pa, const void *pb)
 
 /* -- leaves */
 
-static int by_id(const void *pa, const void *pb, void *ctx)
-{
-	const struct model *m = ctx;
-	uint64_t a = compile_backend_id(m->backends[*(const uint32_t *)pa].name);
-	uint64_t b = compile_backend_id(m->backends[*(const uint32_t *)pb].name);
+struct backend_id {
+	uint64_t id;
+	uint32_t index; /* in the model */
+};
 
-	return compare_numbers(a, b);
+static int by_id(const void *a, const void *b)
+{
+	return compare_numbers(((const struct backend_id *)a)->id, ((const struct backend_id *)b)->id);
 }
 
 static int add_backends(struct compiler *c)
 {
 	struct model *m = c->m;
-	uint32_t *order = calloc(m->n_backends + 1, sizeof(*order));
+	struct backend_id *order = calloc(m->n_backends + 1, sizeof(*order));
+	uint32_t n = 0;
 	int rc = 0;
 
 	c->backend_order = calloc(m->n_backends + 1, sizeof(*c->backend_order));
@@ -298,22 +330,23 @@ static int add_backends(struct compiler *c)
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < m->n_backends; i++)
-		order[i] = i;
-	qsort_r(order, m->n_backends, sizeof(*order), by_id, m);
-	for (uint32_t i = 0; i < m->n_backends && !c->no_memory; i++) {
-		const struct model_backend *b = &m->backends[order[i]];
+		if (m->backends[i].name)
+			order[n++] = (struct backend_id){compile_backend_id(m->backends[i].name), i};
+	qsort(order, n, sizeof(*order), by_id);
+	for (uint32_t i = 0; i < n && !c->no_memory; i++) {
+		const struct model_backend *b = &m->backends[order[i].index];
 		struct weir_backend *out = push(c, WEIR_SECT_BACKENDS);
 
 		if (!out)
 			break;
 		*out = b->balance.fixed;
-		out->id = compile_backend_id(b->name);
+		out->id = order[i].id;
 		out->proto = b->proto;
 		out->name = intern_str(c, b->name);
 		out->hash_name = intern_str(c, b->balance.hash_name);
 		out->cookie_name = intern_str(c, b->balance.cookie_name);
 		out->cookie_path = intern_str(c, b->balance.cookie_path);
-		c->backend_order[order[i]] = i;
+		c->backend_order[order[i].index] = i;
 		if (i && at(c, BACKENDS, struct weir_backend, i - 1)->id == out->id) {
 			struct model_problem *p = model_add_problem(m);
 
@@ -452,18 +485,17 @@ static void add_rule(struct compiler *c, const struct model_match *m)
 
 static void add_path(struct compiler *c, size_t *i, size_t end)
 {
-	const struct model_match *first = c->matches[*i];
+	const struct place *first = c->matches[*i];
 	struct weir_path *p = push(c, WEIR_SECT_PATHS);
 	uint32_t index = count(c, WEIR_SECT_PATHS) - 1;
-	struct slice key = path_key(first);
 
 	if (!p)
 		return;
 	p->kind = first->path_kind;
-	p->path = intern(c, key.p, key.n);
+	p->path = intern(c, first->path.p, first->path.n);
 	p->rules.first = count(c, WEIR_SECT_RULES);
 	for (; *i < end && compare_paths(first, c->matches[*i]) == 0; ++*i)
-		add_rule(c, c->matches[*i]);
+		add_rule(c, c->matches[*i]->m);
 	at(c, PATHS, struct weir_path, index)->rules.count = count(c, WEIR_SECT_RULES) - at(c, PATHS, struct weir_path, index)->rules.first;
 }
 
@@ -507,19 +539,18 @@ static void add_lengths(struct compiler *c, uint32_t vhost)
 
 static void add_vhost(struct compiler *c, size_t *i, size_t end)
 {
-	const struct model_match *first = c->matches[*i];
+	const struct place *first = c->matches[*i];
 	struct weir_vhost *v = push(c, WEIR_SECT_VHOSTS);
 	uint32_t index = count(c, WEIR_SECT_VHOSTS) - 1;
 	uint32_t n_before = count(c, WEIR_SECT_PATHS);
 	size_t host_end = *i;
-	struct slice key;
 
 	if (!v)
 		return;
 	while (host_end < end && compare_hosts(first, c->matches[host_end]) == 0)
 		host_end++;
-	v->host_kind = host_key(first->host, first->host_one_label, &key);
-	v->host = intern(c, key.p, key.n);
+	v->host_kind = first->host_kind;
+	v->host = intern(c, first->host.p, first->host.n);
 	while (*i < host_end && !c->no_memory)
 		add_path(c, i, host_end);
 	v = at(c, VHOSTS, struct weir_vhost, index);
@@ -541,7 +572,7 @@ static void add_listener(struct compiler *c, const struct model_listener *ml, si
 	l->host = intern(c, key.p, key.n);
 	l->name = intern_str(c, ml->name);
 	l->timeouts = ml->timeouts;
-	while (end < c->n_matches && compare_listeners(ml, &c->m->listeners[c->matches[end]->listener]) == 0)
+	while (end < c->n_matches && compare_listeners(ml, &c->m->listeners[c->matches[end]->m->listener]) == 0)
 		end++;
 	while (*i < end && !c->no_memory)
 		add_vhost(c, i, end);
@@ -563,9 +594,9 @@ static void report_protocol(struct compiler *c, const struct model_listener *l)
 /*
  * Sorts the listeners, and leaves out those whose protocol is not the one of
  * the first on their address and port: they are reported, and so are served
- * by nobody. is_out[i]: listener i of the model is left out.
+ * by nobody.
  */
-static void choose_listeners(struct compiler *c, bool *is_out)
+static void choose_listeners(struct compiler *c)
 {
 	struct model *m = c->m;
 	uint8_t proto = 0;
@@ -578,12 +609,10 @@ static void choose_listeners(struct compiler *c, bool *is_out)
 
 		if (c->n_listeners == 0 || compare_binds(c->listeners[c->n_listeners - 1], l) != 0)
 			proto = l->proto;
-		if (l->proto == proto) {
+		if (l->proto == proto)
 			c->listeners[c->n_listeners++] = l;
-		} else {
-			is_out[l - m->listeners] = true;
+		else
 			report_protocol(c, l);
-		}
 	}
 }
 
@@ -657,9 +686,8 @@ static struct weir_range add_slots(struct compiler *c, struct weir_range entries
 
 	while (n && n / 2 < entries.count)
 		n *= 2;
-	for (uint32_t i = 0; i < n; i++)
-		if (!push(c, WEIR_SECT_SLOTS))
-			return slots;
+	if (!push_many(c, WEIR_SECT_SLOTS, n))
+		return slots;
 	slots.count = n;
 	for (uint32_t i = 0; i < entries.count; i++) {
 		struct entry_key k = key_of(c, entries.first + i);
@@ -749,10 +777,70 @@ static bool is_model_sane(const struct model *m)
 	return true;
 }
 
+static uint64_t head_of(struct slice s)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < sizeof(v); i++)
+		v = v << 8 | (i < s.n ? (uint8_t)s.p[i] : 0);
+	return v;
+}
+
+/* ranks[i]: of listener i of the model; WEIR_NONE: it is left out. */
+static void rank_listeners(struct compiler *c, uint32_t *ranks)
+{
+	const struct model *m = c->m;
+	uint32_t rank = 0;
+
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		rank += i > 0 && compare_listeners(c->listeners[i - 1], c->listeners[i]) != 0;
+		ranks[c->listeners[i] - m->listeners] = rank;
+	}
+}
+
+static void place_matches(struct compiler *c, const uint32_t *ranks)
+{
+	for (size_t i = 0; i < c->m->n_matches; i++) {
+		const struct model_match *m = &c->m->matches[i];
+		struct place *p = &c->places[c->n_matches];
+
+		if (ranks[m->listener] == WEIR_NONE)
+			continue;
+		p->m = m;
+		p->listener = ranks[m->listener];
+		p->host_kind = host_key(m->host, m->host_one_label, &p->host);
+		p->host_head = head_of(p->host);
+		p->path_kind = m->path_kind;
+		p->path = path_key(m);
+		c->matches[c->n_matches++] = p;
+	}
+	qsort(c->matches, c->n_matches, sizeof(const struct place *), by_place);
+}
+
+/* False without memory. */
+static bool sort_matches(struct compiler *c)
+{
+	const struct model *m = c->m;
+	uint32_t *ranks = malloc((m->n_listeners + 1) * sizeof(*ranks));
+
+	c->places = malloc((m->n_matches + 1) * sizeof(*c->places));
+	c->matches = malloc((m->n_matches + 1) * sizeof(const struct place *));
+	c->listeners = malloc((m->n_listeners + 1) * sizeof(const struct model_listener *));
+	if (!ranks || !c->places || !c->matches || !c->listeners) {
+		free(ranks);
+		return false;
+	}
+	memset(ranks, 0xff, m->n_listeners * sizeof(*ranks)); /* WEIR_NONE */
+	choose_listeners(c);
+	rank_listeners(c, ranks);
+	place_matches(c, ranks);
+	free(ranks);
+	return true;
+}
+
 int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *n)
 {
 	struct compiler c = {.m = m};
-	bool *is_out;
 	int rc;
 
 	if (!is_model_sane(m))
@@ -760,22 +848,9 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 #define X(id, type) c.sect[WEIR_SECT_##id].size = sizeof(type);
 	WEIR_SECTIONS(X)
 #undef X
-	c.matches = calloc(m->n_matches + 1, sizeof(const struct model_match *));
-	c.listeners = calloc(m->n_listeners + 1, sizeof(const struct model_listener *));
-	is_out = calloc(m->n_listeners + 1, sizeof(*is_out));
-	if (!c.matches || !c.listeners || !is_out) {
-		free(c.matches);
-		free(c.listeners);
-		free(is_out);
-		return -ENOMEM;
-	}
-	choose_listeners(&c, is_out);
-	for (size_t i = 0; i < m->n_matches; i++)
-		if (!is_out[m->matches[i].listener])
-			c.matches[c.n_matches++] = &m->matches[i];
-	free(is_out);
-	qsort_r(c.matches, c.n_matches, sizeof(const struct model_match *), by_place, m);
-	rc = add_backends(&c);
+	if (!sort_matches(&c))
+		c.no_memory = true;
+	rc = c.no_memory ? -ENOMEM : add_backends(&c);
 	if (rc == 0)
 		add_tree(&c);
 	if (rc == 0)
@@ -785,6 +860,7 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 	for (unsigned i = 0; i < WEIR_N_SECTIONS; i++)
 		free(c.sect[i].p);
 	free(c.strings);
+	free(c.places);
 	free(c.matches);
 	free(c.listeners);
 	free(c.backend_order);

@@ -2,14 +2,13 @@
 /*
  * Backends and their endpoints. A backend is a port of a Service; its
  * endpoints come from the EndpointSlices that carry the Service's name as a
- * label, by the name of that port. Slices are indexed by (namespace, service)
- * once for each translation.
+ * label, by the name of that port.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "base/hash.h"
 #include "base/ip.h"
 #include "translate/translate_pvt.h"
 
@@ -24,8 +23,8 @@ static const char *text_of(const struct node *map, const char *key, const char *
 	return s ? s : fallback;
 }
 
-/* The TCP port of a Service by number, or by name where number is 0; NULL if it has none such. */
-static const struct node *find_port(const struct kube_object *service, int64_t number, const char *name)
+/* The port of a Service for a protocol by number, or by name where number is 0; NULL if it has none such. */
+static const struct node *find_port(const struct kube_object *service, const char *protocol, int64_t number, const char *name)
 {
 	const struct node *ports = node_path(service->root, "spec.ports");
 
@@ -33,7 +32,7 @@ static const struct node *find_port(const struct kube_object *service, int64_t n
 		const struct node *p = ports->items[i];
 		int64_t v = 0;
 
-		if (strcmp(text_of(p, "protocol", "TCP"), "TCP") != 0)
+		if (strcmp(text_of(p, "protocol", "TCP"), protocol) != 0)
 			continue;
 		node_int(node_get(p, "port"), 1, 65535, &v);
 		if (number ? v == number : strcmp(text_of(p, "name", ""), name) == 0)
@@ -42,61 +41,45 @@ static const struct node *find_port(const struct kube_object *service, int64_t n
 	return NULL;
 }
 
-static uint32_t *backend_slot(struct translation *t, const char *name)
+static bool is_one_of(const char *s, const char *const *list)
 {
-	size_t mask = t->n_backend_slots - 1;
-	size_t i = hash64(name, strlen(name), 0) & mask;
-
-	while (t->backend_slots[i] && strcmp(t->m->backends[t->backend_slots[i] - 1].name, name) != 0)
-		i = (i + 1) & mask;
-	return &t->backend_slots[i];
+	while (*list && strcasecmp(s, *list) != 0)
+		list++;
+	return *list != NULL;
 }
 
-/* Keeps the table at most half full. */
-static void reserve_slots(struct translation *t)
+/*
+ * Whether a port is spoken to, by its appProtocol, which is free text beside
+ * the names of KEP-3726. To a route (Gateway API) all is wrong that is not
+ * HTTP/1.1. An Ingress has no such rule, and the field is often wrong: only
+ * what says that it is over TLS is not spoken to in plain text.
+ */
+static bool check_app_protocol(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
+			       const char *service, const char *app_protocol)
 {
-	if ((t->m->n_backends + 1) * 2 <= t->n_backend_slots)
-		return;
-	free(t->backend_slots);
-	t->n_backend_slots = t->n_backend_slots ? t->n_backend_slots * 2 : 64;
-	t->backend_slots = calloc(t->n_backend_slots, sizeof(*t->backend_slots));
-	if (!t->backend_slots) {
-		perror("weir: memory for the model");
-		abort();
+	static const char *const http1[] = {"", "http", "http-alt", "kubernetes.io/ws", NULL};
+	static const char *const tls[] = {"https", "tls", "wss", "grpcs", "kubernetes.io/wss", NULL};
+
+	if (is_one_of(app_protocol, http1) || (o->kind != KUBE_HTTP_ROUTE && o->kind != KUBE_INGRESS))
+		return true;
+	if (o->kind == KUBE_HTTP_ROUTE || is_one_of(app_protocol, tls)) {
+		report(t, o, at, true, "UnsupportedAppProtocol",
+		       "a Service for HTTP/1.1 was expected: the appProtocol of %s/%s is %.100s, and nothing is sent to it", ns, service,
+		       app_protocol);
+		return false;
 	}
-	for (size_t i = 0; i < t->m->n_backends; i++)
-		*backend_slot(t, t->m->backends[i].name) = (uint32_t)i + 1;
-}
-
-static int32_t backend_get(struct translation *t, const struct kube_object *service, const char *name)
-{
-	struct model_backend *b;
-	uint32_t *slot;
-
-	reserve_slots(t);
-	slot = backend_slot(t, name);
-	if (*slot)
-		return (int32_t)*slot - 1;
-	b = model_add_backend(t->m);
-	b->name = model_str(t->m, name);
-	b->proto = WEIR_PROTO_HTTP;
-	balance_read(t, service, &b->balance);
-	*slot = (uint32_t)t->m->n_backends;
-	return (int32_t)*slot - 1;
-}
-
-static bool speaks_http1(const char *app_protocol)
-{
-	return !*app_protocol || strcmp(app_protocol, "http") == 0 || strcmp(app_protocol, "kubernetes.io/ws") == 0;
+	report(t, o, at, false, "UnsupportedAppProtocol", "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns,
+	       service, app_protocol);
+	return true;
 }
 
 int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
 		     const char *service, uint16_t port, const char *port_name)
 {
 	const struct kube_object *s = store_get(t->store, KUBE_SERVICE, ns, service);
+	const struct kube_object *policy;
+	const char *protocol = o->kind == KUBE_UDP_ROUTE ? "UDP" : "TCP";
 	const struct node *found;
-	const char *app_protocol;
-	char name[160];
 	int64_t number = 0;
 
 	if (!s || !is_usable(t, s)) {
@@ -110,27 +93,30 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 		       service);
 		return -1;
 	}
-	found = find_port(s, port, port_name);
+	found = find_port(s, protocol, port, port_name);
 	if (!found) {
 		if (port)
 			report(t, o, at, true, "PortNotFound",
-			       "a TCP port of Service %s/%s was expected: it has no port %u", ns, service, port);
+			       "a %s port of Service %s/%s was expected: it has no port %u", protocol, ns, service, port);
 		else
 			report(t, o, at, true, "PortNotFound",
-			       "a TCP port of Service %s/%s was expected: it has none named %.100s", ns, service,
-			       port_name);
+			       "a %s port of Service %s/%s was expected: it has none named %.100s", protocol, ns,
+			       service, port_name);
 		return -1;
 	}
-	app_protocol = text_of(found, "appProtocol", "");
-	if (!speaks_http1(app_protocol))
-		report(t, o, at, false, "UnsupportedAppProtocol",
-		       "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns, service,
-		       app_protocol);
+	policy = policy_find(t, o, ns, service, text_of(found, "name", ""));
+	if (policy) {
+		report(t, o, at, true, "BackendTLSNotSupported",
+		       "a Service without BackendTLSPolicy was expected: %s asks for TLS to %s/%s, which Weir does not speak to "
+		       "backends yet; nothing is sent to it", policy->name, ns, service);
+		return -1;
+	}
+	if (!check_app_protocol(t, o, at, ns, service, text_of(found, "appProtocol", "")))
+		return -1;
 	if (t->is_trial)
 		return 0;
 	node_int(node_get(found, "port"), 1, 65535, &number);
-	snprintf(name, sizeof(name), "%s/%s:%u", ns, service, (unsigned)number);
-	return backend_get(t, s, name);
+	return (int32_t)backend_use(t, ns, service, (uint16_t)number);
 }
 
 /* ---- slices ---- */
@@ -215,102 +201,37 @@ static void check_ports(struct translation *t, const struct kube_object *o, cons
 	}
 }
 
-void endpoints_check_slices(struct translation *t)
+void endpoints_check_slice(struct translation *t, const struct kube_object *slice)
 {
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_ENDPOINT_SLICE, &n);
+	struct cursor root = cursor_root(slice);
+	struct cursor type = cursor_get(&root, "addressType");
 
-	for (size_t i = 0; i < n; i++) {
-		struct cursor root = cursor_root(list[i]);
-		struct cursor type = cursor_get(&root, "addressType");
+	if (!service_of(slice)) {
+		struct cursor metadata = cursor_get(&root, "metadata");
+		struct cursor labels = cursor_get(&metadata, "labels");
 
-		if (!is_usable(t, list[i]))
-			continue;
-		if (!service_of(list[i])) {
-			struct cursor metadata = cursor_get(&root, "metadata");
-			struct cursor labels = cursor_get(&metadata, "labels");
-
-			report(t, list[i], &labels, false, "MissingLabel",
-			       "ignored: the label " SERVICE_LABEL " was expected");
-			continue;
-		}
-		if (family_of(list[i]) == FAMILY_NONE) {
-			report(t, list[i], &type, true,
-			       strcmp(cursor_str(&type, ""), "FQDN") == 0 ? "UnsupportedAddressType" : "InvalidValue",
-			       "IPv4 or IPv6 was expected");
-			continue;
-		}
-		check_endpoints(t, list[i], &root);
-		check_ports(t, list[i], &root);
+		report(t, slice, &labels, false, "MissingLabel", "ignored: the label " SERVICE_LABEL " was expected");
+	} else if (family_of(slice) == FAMILY_NONE) {
+		report(t, slice, &type, true,
+		       strcmp(cursor_str(&type, ""), "FQDN") == 0 ? "UnsupportedAddressType" : "InvalidValue",
+		       "IPv4 or IPv6 was expected");
+	} else {
+		check_endpoints(t, slice, &root);
+		check_ports(t, slice, &root);
 	}
 }
 
-/* A slice under the name of its Service. */
-struct slice_ref {
-	const char *ns;
-	const char *service;
-	const struct kube_object *o;
-};
-
-struct slice_index {
-	struct slice_ref *refs;
-	size_t n;
-};
-
-static int compare_services(const struct slice_ref *a, const struct slice_ref *b)
+const char *endpoints_service(const struct kube_object *slice)
 {
-	int d = strcmp(a->ns, b->ns);
-
-	return d ? d : strcmp(a->service, b->service);
-}
-
-static int compare_slices(const void *pa, const void *pb)
-{
-	const struct slice_ref *a = pa;
-	const struct slice_ref *b = pb;
-	int d = compare_services(a, b);
-
-	return d ? d : strcmp(a->o->name, b->o->name);
-}
-
-static struct slice_index index_slices(const struct translation *t)
-{
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_ENDPOINT_SLICE, &n);
-	struct slice_index x = {.refs = malloc((n + 1) * sizeof(*x.refs))};
-
-	if (!x.refs) {
-		perror("weir: memory for the model");
-		abort();
-	}
-	for (size_t i = 0; i < n; i++)
-		if (is_usable(t, list[i]) && service_of(list[i]) && family_of(list[i]) != FAMILY_NONE)
-			x.refs[x.n++] = (struct slice_ref){list[i]->ns, service_of(list[i]), list[i]};
-	qsort(x.refs, x.n, sizeof(*x.refs), compare_slices);
-	return x;
-}
-
-static size_t first_slice(const struct slice_index *x, const struct slice_ref *key)
-{
-	size_t lo = 0;
-	size_t hi = x->n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (compare_services(&x->refs[mid], key) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
+	return family_of(slice) == FAMILY_NONE ? NULL : service_of(slice);
 }
 
 /* ---- endpoints of one backend ---- */
 
 struct endpoint_list {
 	struct weir_endpoint *ep;
-	size_t n, cap;
+	const struct node **hints; /* as many */
+	size_t n, cap, cap_hints;
 };
 
 /* A condition that is absent takes the fallback. */
@@ -342,6 +263,8 @@ static void add_slice(struct endpoint_list *list, const struct kube_object *slic
 		    !endpoint_address(endpoints->items[i], family_of(slice), &ep.addr))
 			continue;
 		list->ep = translate_grow(list->ep, list->n, &list->cap, sizeof(*list->ep));
+		list->hints = translate_grow(list->hints, list->n, &list->cap_hints, sizeof(*list->hints));
+		list->hints[list->n] = node_get(endpoints->items[i], "hints");
 		list->ep[list->n++] = ep;
 	}
 }
@@ -387,64 +310,22 @@ static void collect_slice(struct endpoint_list *list, const struct kube_object *
 	}
 }
 
-/* What the store has for a backend, by the backend's name. */
-static void collect(const struct translation *t, const struct slice_index *x, const char *backend,
-		    struct endpoint_list *list)
+struct weir_endpoint *endpoints_collect(struct translation *t, const struct kube_object *service, uint16_t port,
+					const struct kube_object *const *slices, size_t n_slices, size_t *n)
 {
-	const char *slash = strchr(backend, '/');
-	const char *colon = strrchr(backend, ':');
-	const struct kube_object *service;
-	const struct node *port;
-	struct slice_ref key;
-	char ns[64];
-	char name[64];
-
-	list->n = 0;
-	if (!slash || !colon || colon < slash || slash - backend >= (int)sizeof(ns) ||
-	    colon - slash > (int)sizeof(name))
-		return;
-	snprintf(ns, sizeof(ns), "%.*s", (int)(slash - backend), backend);
-	snprintf(name, sizeof(name), "%.*s", (int)(colon - slash - 1), slash + 1);
-	service = store_get(t->store, KUBE_SERVICE, ns, name);
-	port = service && is_usable(t, service) ? find_port(service, atoi(colon + 1), "") : NULL;
-	if (!port)
-		return;
-	key = (struct slice_ref){.ns = ns, .service = name};
-	for (size_t i = first_slice(x, &key); i < x->n && compare_services(&x->refs[i], &key) == 0; i++)
-		collect_slice(list, x->refs[i].o, text_of(port, "name", ""));
-	sort_unique(list);
-	if (list->n > WEIR_ENDPOINTS_MAX)
-		list->n = WEIR_ENDPOINTS_MAX;
-}
-
-/* Takes the list over into the backend. True if it differs from what was there. */
-static bool update_backend(struct model *m, struct model_backend *b, const struct endpoint_list *list)
-{
-	size_t bytes = list->n * sizeof(*list->ep);
-
-	if (b->n_endpoints == list->n && (list->n == 0 || memcmp(b->endpoints, list->ep, bytes) == 0))
-		return false;
-	if (list->n > b->cap_endpoints) {
-		b->cap_endpoints = list->n > 2 * b->cap_endpoints ? list->n : 2 * b->cap_endpoints;
-		b->endpoints = model_alloc(m, b->cap_endpoints * sizeof(*b->endpoints));
-	}
-	if (list->n)
-		memcpy(b->endpoints, list->ep, bytes);
-	b->n_endpoints = list->n;
-	return true;
-}
-
-size_t endpoints_fill(struct translation *t, struct model *m)
-{
-	struct slice_index x = index_slices(t);
+	const struct node *found = find_port(service, "TCP", port, "");
 	struct endpoint_list list = {0};
-	size_t changed = 0;
+	struct weir_endpoint *out;
 
-	for (size_t i = 0; i < m->n_backends; i++) {
-		collect(t, &x, m->backends[i].name, &list);
-		changed += update_backend(m, &m->backends[i], &list);
-	}
+	for (size_t i = 0; found && i < n_slices; i++)
+		collect_slice(&list, slices[i], text_of(found, "name", ""));
+	list.n = zones_filter(t, list.ep, list.hints, list.n);
+	sort_unique(&list);
+	*n = list.n < WEIR_ENDPOINTS_MAX ? list.n : WEIR_ENDPOINTS_MAX;
+	out = *n ? model_alloc(t->m, *n * sizeof(*out)) : NULL;
+	if (*n)
+		memcpy(out, list.ep, *n * sizeof(*out));
 	free(list.ep);
-	free(x.refs);
-	return changed;
+	free(list.hints);
+	return out;
 }

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "base/ip.h"
-#include "translate/translate_pvt.h"
+#include "translate/translator_pvt.h"
+
+#define VERSION_ANNOTATION "gateway.networking.k8s.io/bundle-version" /* of the Gateway API's CRDs */
 
 /* ---- which Gateways are ours ---- */
 
@@ -42,9 +44,20 @@ static bool is_supported_version(const char *v)
 	return strncmp(v, "v1.", 3) == 0 && v[3] >= '0' && v[3] <= '6' && (v[4] == '.' || v[4] == 0);
 }
 
+/* NULL: not known; "": its CRDs do not say. */
+static const char *api_version(const struct translation *t)
+{
+	const struct kube_object *crd = store_get(t->store, KUBE_CRD, "", "gatewayclasses.gateway.networking.k8s.io");
+	const char *version = crd ? node_str(node_get(node_path(crd->root, "metadata.annotations"), VERSION_ANNOTATION)) : NULL;
+
+	if (t->options->api_version || !crd)
+		return t->options->api_version;
+	return version ? version : "";
+}
+
 static void conclude_class(struct translation *t, const struct kube_object *o)
 {
-	const char *version = t->options->api_version;
+	const char *version = api_version(t);
 	struct model_status *s = verdict_add(t, o);
 
 	if (has_parameters(o))
@@ -55,6 +68,9 @@ static void conclude_class(struct translation *t, const struct kube_object *o)
 	if (version && is_supported_version(version)) {
 		verdict_condition(&s->conditions, "SupportedVersion", true, "SupportedVersion",
 				  "the cluster's version of the Gateway API is supported");
+	} else if (version && !*version) {
+		verdict_condition(&s->conditions, "SupportedVersion", false, "UnsupportedVersion",
+				  "the annotation " VERSION_ANNOTATION " of the CRDs was expected");
 	} else if (version) {
 		verdict_condition(&s->conditions, "SupportedVersion", false, "UnsupportedVersion",
 				  model_printf(t->m, "v1.0 to v1.6 of the Gateway API are supported, the cluster has %.60s", version));
@@ -259,9 +275,7 @@ static void assign_addresses(struct translation *t)
 
 /* ---- listeners ---- */
 
-/* One of the model for each address, of a listener that is served. */
-static void serve_section(struct translation *t, const struct gateway *g, struct section *s,
-			  const struct weir_timeouts *timeouts)
+void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts)
 {
 	s->first = (uint32_t)t->m->n_listeners;
 	if (g->refusal || s->refusal)
@@ -274,7 +288,7 @@ static void serve_section(struct translation *t, const struct gateway *g, struct
 		l->port = s->port;
 		l->proto = WEIR_PROTO_HTTP;
 		l->host = model_str(t->m, s->host);
-		l->name = model_printf(t->m, "Gateway %s/%s %s", g->o->ns, g->o->name, s->name);
+		l->name = model_printf(t->m, "%s %s/%s %s", kube_kind_name(g->o->kind), g->o->ns, g->o->name, s->name);
 		l->timeouts = *timeouts;
 	}
 }
@@ -284,16 +298,18 @@ static void read_listeners(struct translation *t, struct gateway *g)
 	struct cursor root = cursor_root(g->o);
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "listeners");
-	struct weir_timeouts timeouts = {0};
+	struct cursor allowed = cursor_get(&spec, "allowedListeners");
+	struct cursor namespaces = cursor_get(&allowed, "namespaces");
 
 	g->first = t->n_sections;
 	if (is_usable(t, g->o)) {
-		timeouts_read(t, g->o, &timeouts);
+		timeouts_read(t, g->o, &g->timeouts);
 		listeners_read(t, g, &list);
+		g->admits_no_sets = !namespaces_are_right(t, g->o, &namespaces);
 	}
 	g->count = t->n_sections - g->first;
 	for (size_t i = 0; i < g->count; i++)
-		serve_section(t, g, &t->sections[g->first + i], &timeouts);
+		section_serve(t, g, &t->sections[g->first + i], &g->timeouts);
 }
 
 /* ---- Gateways ---- */
@@ -338,8 +354,11 @@ void gateway_translate(struct translation *t)
 		check_gateway(t, &t->gateways[t->n_gateways++]);
 	}
 	assign_addresses(t);
-	for (size_t i = 0; i < t->n_gateways; i++)
+	listenersets_collect(t);
+	for (size_t i = 0; i < t->n_gateways; i++) {
 		read_listeners(t, &t->gateways[i]);
+		listenersets_read(t, &t->gateways[i]);
+	}
 }
 
 /* ---- what Gateways are told ---- */
@@ -387,7 +406,7 @@ static void conclude_conditions(struct translation *t, const struct gateway *g, 
 		verdict_condition(c, "Programmed", true, "Programmed", "the Gateway is served");
 }
 
-static void conclude_gateway(struct translation *t, const struct gateway *g)
+void gateway_conclude(struct translation *t, const struct gateway *g)
 {
 	struct model_status *s = verdict_add(t, g->o);
 	bool has_own = g->n_addrs && !ip_is_any(&g->addrs[0]);
@@ -402,33 +421,35 @@ static void conclude_gateway(struct translation *t, const struct gateway *g)
 	s->sections = g->count ? model_alloc(t->m, g->count * sizeof(*s->sections)) : NULL;
 	for (size_t i = 0; i < g->count; i++)
 		listener_conclude(t, g, &t->sections[g->first + i], &s->sections[s->n_sections++]);
+	for (size_t i = 0; i < t->n_sets; i++)
+		s->n_attached_sets += t->sets[i].parent == g && listenerset_is_accepted(t, &t->sets[i]);
 }
 
-void gateway_conclude(struct translation *t)
-{
-	for (size_t i = 0; i < t->n_gateways; i++)
-		conclude_gateway(t, &t->gateways[i]);
-}
-
-const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name)
+const struct gateway *gateway_search(const struct gateway *list, size_t n, const char *ns, const char *name)
 {
 	size_t lo = 0;
-	size_t hi = t->n_gateways;
+	size_t hi = n;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		int d = strcmp(t->gateways[mid].o->ns, ns);
+		int d = strcmp(list[mid].o->ns, ns);
 
 		if (d == 0)
-			d = strcmp(t->gateways[mid].o->name, name);
+			d = strcmp(list[mid].o->name, name);
 		if (d == 0)
-			return &t->gateways[mid];
+			return &list[mid];
 		if (d < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	return NULL;
+}
+
+const struct gateway *gateway_find(struct translation *t, const char *ns, const char *name)
+{
+	depend_on(t, KEY_GATEWAY, ns, name);
+	return gateway_search(t->gateways, t->n_gateways, ns, name);
 }
 
 /* ---- attachment ---- */
@@ -480,17 +501,22 @@ static bool selects(const struct translation *t, const struct node *selector, co
 	return true;
 }
 
-bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns)
+bool namespaces_admit(const struct translation *t, const struct node *namespaces, const char *fallback, const char *own_ns,
+		      const char *ns)
 {
-	const char *from = s->namespaces ? node_str(node_get(s->namespaces, "from")) : NULL;
+	const char *from = namespaces ? node_str(node_get(namespaces, "from")) : NULL;
 
-	if (!s->takes_http_routes || s->admits_none)
-		return false;
-	if (!from || strcmp(from, "Same") == 0)
-		return strcmp(ns, g->o->ns) == 0;
+	from = from ? from : fallback;
+	if (strcmp(from, "Same") == 0)
+		return strcmp(ns, own_ns) == 0;
 	if (strcmp(from, "All") == 0)
 		return true;
-	return strcmp(from, "Selector") == 0 && selects(t, node_get(s->namespaces, "selector"), ns);
+	return strcmp(from, "Selector") == 0 && selects(t, node_get(namespaces, "selector"), ns);
+}
+
+bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns)
+{
+	return s->takes_http_routes && !s->admits_none && namespaces_admit(t, s->namespaces, "Same", g->o->ns, ns);
 }
 
 /* Whether a host name lies below "*.x": at least one label before x. */

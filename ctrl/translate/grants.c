@@ -6,23 +6,6 @@
 
 #define GATEWAY_GROUP "gateway.networking.k8s.io"
 
-/* The first grant of a namespace in the sorted list, or n. */
-static size_t first_of(const struct kube_object *const *list, size_t n, const char *ns)
-{
-	size_t lo = 0;
-	size_t hi = n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (strcmp(list[mid]->ns, ns) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
 static bool has_text(const struct node *map, const char *key, const char *text)
 {
 	return strcmp(node_str(node_get(map, key)), text) == 0;
@@ -53,9 +36,9 @@ bool is_granted(const struct translation *t, const char *from_kind, const char *
 		const char *ns, const char *name)
 {
 	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_REFERENCE_GRANT, &n);
+	const struct kube_object *const *list = store_list_of(t->store, KUBE_REFERENCE_GRANT, ns, &n);
 
-	for (size_t i = first_of(list, n, ns); i < n && strcmp(list[i]->ns, ns) == 0; i++)
+	for (size_t i = 0; i < n; i++)
 		if (is_usable(t, list[i]) && grants(list[i], from_kind, from_ns, to_kind, name))
 			return true;
 	return false;

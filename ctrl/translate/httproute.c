@@ -13,7 +13,6 @@
 #include "kube/names.h"
 #include "translate/translate_pvt.h"
 
-#define GATEWAY_GROUP "gateway.networking.k8s.io"
 #define MAX_MATCHES 16384u /* of one object, in the model */
 
 /* A listener of the model and a host name: one place where the route is served. */
@@ -22,7 +21,7 @@ struct attachment {
 	const char *host;
 };
 
-/* A parentRef that names a Gateway of ours, and why the route is not attached there (in the API's terms; NULL: it is). */
+/* A parentRef that names a Gateway of ours or a ListenerSet of one, and why the route is not attached there (in the API's terms; NULL: it is). */
 struct parent {
 	const struct gateway *g;
 	size_t index; /* in spec.parentRefs */
@@ -114,22 +113,18 @@ static void refuse(struct route *r, struct parent *p, const struct cursor *ref, 
 
 static void attach_gateway(struct route *r, const struct gateway *g, const struct cursor *ref)
 {
-	struct cursor section_name = cursor_get(ref, "sectionName");
-	struct cursor port = cursor_get(ref, "port");
-	const char *wanted = cursor_str(&section_name, NULL);
 	struct parent *p = &r->parents[r->n_parents++];
 	struct model *m = r->t->m;
+	const char *kind = kube_kind_name(g->o->kind);
 	size_t named = 0;
 	size_t admitted = 0;
 	size_t attached = r->n_attached;
-	int64_t number = 0;
 
 	*p = (struct parent){.g = g, .index = ref->index};
-	node_int(port.n, 1, 65535, &number);
 	for (size_t i = 0; i < g->count; i++) {
 		const struct section *s = &r->t->sections[g->first + i];
 
-		if ((wanted && strcmp(wanted, s->name) != 0) || (number && number != s->port))
+		if (!parent_names(ref, s))
 			continue;
 		named++;
 		if (!section_admits(r->t, g, s, r->o->ns))
@@ -142,52 +137,29 @@ static void attach_gateway(struct route *r, const struct gateway *g, const struc
 	}
 	if (!is_usable(r->t, g->o))
 		refuse(r, p, ref, "NoMatchingParent",
-		       model_printf(m, "a Gateway was expected: %s/%s is refused for problems of its own", g->o->ns, g->o->name));
+		       model_printf(m, "a %s was expected: %s/%s is refused for problems of its own", kind, g->o->ns, g->o->name));
 	else if (!named)
 		refuse(r, p, ref, "NoMatchingParent",
-		       model_printf(m, "a listener was expected: Gateway %s/%s has none by this name and port", g->o->ns,
+		       model_printf(m, "a listener was expected: %s %s/%s has none by this name and port", kind, g->o->ns,
 				    g->o->name));
 	else if (!admitted)
 		refuse(r, p, ref, "NotAllowedByListeners",
-		       model_printf(m, "a listener that admits HTTPRoutes of namespace %s was expected: Gateway %s/%s has none",
-				    r->o->ns, g->o->ns, g->o->name));
+		       model_printf(m, "a listener that admits HTTPRoutes of namespace %s was expected: %s %s/%s has none",
+				    r->o->ns, kind, g->o->ns, g->o->name));
 	else if (r->n_attached == attached)
 		refuse(r, p, ref, "NoMatchingListenerHostname",
-		       model_printf(m, "a host name of a listener was expected: Gateway %s/%s has none of these", g->o->ns,
+		       model_printf(m, "a host name of a listener was expected: %s %s/%s has none of these", kind, g->o->ns,
 				    g->o->name));
-}
-
-static bool names_gateway(const struct cursor *ref)
-{
-	struct cursor group = cursor_get(ref, "group");
-	struct cursor kind = cursor_get(ref, "kind");
-
-	return strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
-	       strcmp(cursor_str(&kind, "Gateway"), "Gateway") == 0;
 }
 
 static void attach_parent(struct route *r, const struct cursor *ref)
 {
-	struct cursor ns = cursor_get(ref, "namespace");
-	struct cursor name = cursor_get(ref, "name");
-	const char *gateway_ns = cursor_str(&ns, r->o->ns);
-	const struct kube_object *o;
-	const struct gateway *g;
+	const struct gateway *g = parent_find(r->t, r->o, ref);
 
-	if (!names_gateway(ref)) {
-		report(r->t, r->o, ref, false, "UnsupportedParent", "ignored: a Gateway was expected");
-		return;
-	}
-	g = gateway_find(r->t, gateway_ns, cursor_str(&name, ""));
-	if (g) {
+	if (g)
 		attach_gateway(r, g, ref);
-		return;
-	}
-	o = store_get(r->t->store, KUBE_GATEWAY, gateway_ns, cursor_str(&name, ""));
-	if (!o || !is_usable(r->t, o)) /* whoever's it is */
-		report(r->t, r->o, ref, true, "NoMatchingParent", "a Gateway was expected: %.63s/%.100s %s", gateway_ns,
-		       cursor_str(&name, ""), o ? "is refused for problems of its own" : "is not there");
-	/* else it belongs to another controller, or its own problem has been named */
+	else
+		parent_report(r->t, r->o, ref);
 }
 
 static int compare_attachments(const void *pa, const void *pb)
@@ -245,10 +217,10 @@ static int32_t find_backend(struct translation *t, const struct kube_object *o, 
 		report(t, o, &port, true, "MissingField", "the port of the Service was expected");
 		return -1;
 	}
-	if (strcmp(service_ns, o->ns) != 0 && !is_granted(t, "HTTPRoute", o->ns, "Service", service_ns, service)) {
+	if (strcmp(service_ns, o->ns) != 0 && !is_granted(t, kube_kind_name(o->kind), o->ns, "Service", service_ns, service)) {
 		report(t, o, &ns, true, "RefNotPermitted",
-		       "a ReferenceGrant in namespace %.63s was expected, from HTTPRoutes of %s to Service %.63s",
-		       service_ns, o->ns, service);
+		       "a ReferenceGrant in namespace %.63s was expected, from %ss of %s to Service %.63s", service_ns,
+		       kube_kind_name(o->kind), o->ns, service);
 		return -1;
 	}
 	return backend_find(t, o, &name, service_ns, service, (uint16_t)number, "");
@@ -546,54 +518,29 @@ static bool read_rule(struct route *r, const struct cursor *rule, const struct m
 
 /* ---- what the route is told ---- */
 
-static const char *optional(struct model *m, const struct cursor *ref, const char *key)
-{
-	struct cursor at = cursor_get(ref, key);
-	const char *text = cursor_str(&at, NULL);
-
-	return text ? model_str(m, text) : NULL;
-}
-
 static void conclude_parent(struct route *r, const struct parent *p, struct model_parent *out)
 {
 	struct cursor list = cursor_get(&r->spec, "parentRefs");
 	struct cursor ref = cursor_at(&list, p->index);
-	struct cursor port = cursor_get(&ref, "port");
-	struct model *m = r->t->m;
-	int64_t number = 0;
 
-	node_int(port.n, 1, 65535, &number);
-	out->group = optional(m, &ref, "group");
-	out->kind = optional(m, &ref, "kind");
-	out->ns = optional(m, &ref, "namespace");
-	out->name = optional(m, &ref, "name");
-	out->section = optional(m, &ref, "sectionName");
-	out->port = (uint16_t)number;
+	parent_fill(r->t, &ref, out);
 	if (p->refusal)
 		verdict_condition(&out->conditions, "Accepted", false, p->refusal, p->refusal_text);
 	else
 		verdict_condition(&out->conditions, "Accepted", true, "Accepted", "the route is attached");
 	if (r->is_malformed)
 		return;
-	if (r->found.ref_reason)
-		verdict_condition(&out->conditions, "ResolvedRefs", false, r->found.ref_reason, r->found.ref_text);
-	else
-		verdict_condition(&out->conditions, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
+	verdict_references(&out->conditions, &r->found);
 	if (r->n_dropped_text && !p->refusal)
 		verdict_condition(&out->conditions, "PartiallyInvalid", true, r->value_reason,
-				  model_printf(m, "Dropped %s", r->dropped));
+				  model_printf(r->t->m, "Dropped %s", r->dropped));
 }
 
 static void count_attached(struct route *r)
 {
-	for (size_t i = 0; i < r->n_attached; i++) {
-		struct section *s = &r->t->sections[r->attached[i].section];
-
-		if (r->parents[r->attached[i].parent].refusal || s->counted == r->o)
-			continue;
-		s->counted = r->o;
-		s->n_routes++;
-	}
+	for (size_t i = 0; i < r->n_attached; i++)
+		if (!r->parents[r->attached[i].parent].refusal)
+			section_attach(r->t, r->attached[i].section);
 }
 
 static void conclude(struct route *r)
@@ -665,9 +612,7 @@ static void refuse_route(struct translation *t, const struct kube_object *o)
 	refs = cursor_get(&r.spec, "parentRefs");
 	for (size_t i = 0; i < cursor_count(&refs) && i < sizeof(r.parents) / sizeof(*r.parents); i++) {
 		struct cursor ref = cursor_at(&refs, i);
-		struct cursor ns = cursor_get(&ref, "namespace");
-		struct cursor name = cursor_get(&ref, "name");
-		const struct gateway *g = names_gateway(&ref) ? gateway_find(t, cursor_str(&ns, o->ns), cursor_str(&name, "")) : NULL;
+		const struct gateway *g = parent_find(t, o, &ref);
 
 		if (g)
 			r.parents[r.n_parents++] = (struct parent){g, i, "UnsupportedValue", refusal_text(t, o)};
@@ -675,14 +620,10 @@ static void refuse_route(struct translation *t, const struct kube_object *o)
 	conclude(&r);
 }
 
-void httproute_translate(struct translation *t)
+void httproute_read(struct translation *t, const struct kube_object *o)
 {
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_HTTP_ROUTE, &n);
-
-	for (size_t i = 0; i < n; i++)
-		if (is_usable(t, list[i]))
-			read_route(t, list[i]);
-		else
-			refuse_route(t, list[i]);
+	if (is_usable(t, o))
+		read_route(t, o);
+	else
+		refuse_route(t, o);
 }

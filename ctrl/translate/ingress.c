@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ingress and IngressClass (networking.k8s.io/v1). All Ingresses share one
- * listener: port 80 of every listen address. A path whose Service is not there
+ * listener, 0 of the whole: port 80 of every listen address. A path whose Service is not there
  * answers 503 until it comes.
  */
 #include <stdlib.h>
@@ -11,50 +11,30 @@
 #include "translate/translate_pvt.h"
 
 #define CLASS_ANNOTATION "kubernetes.io/ingress.class"
-#define DEFAULT_CLASS_ANNOTATION "ingressclass.kubernetes.io/is-default-class"
-
-/* A host that has an explicit prefix "/", which no default backend may get before. */
-struct root_path {
-	const char *host;
-};
-
-/* A default backend waits until all explicit paths are known. */
-struct pending_default {
-	const struct kube_object *o;
-	struct model_match action;
-};
-
-struct ingresses {
-	struct translation *t;
-	uint32_t listener; /* in the model; WEIR_NONE until one is needed */
-	struct root_path *roots;
-	size_t n_roots, cap_roots;
-	struct pending_default *defaults;
-	size_t n_defaults, cap_defaults;
-};
 
 /* ---- classes ---- */
 
-static bool is_our_class(const struct translation *t, const struct kube_object *class)
+bool ingress_is_our_class(const struct translation *t, const struct kube_object *class)
 {
 	return strcmp(node_str(node_path(class->root, "spec.controller")), t->options->controller_name) == 0;
 }
 
-/* The class that an Ingress without one gets: of several defaults the youngest, then by name, as at admission. */
-static const struct kube_object *default_class(const struct translation *t)
+bool ingress_is_default_class(const struct translation *t, const struct kube_object *class)
+{
+	const char *v = node_str(node_get(node_path(class->root, "metadata.annotations"), INGRESS_DEFAULT_CLASS));
+
+	return v && strcmp(v, "true") == 0 && is_usable(t, class);
+}
+
+const struct kube_object *ingress_default_class(const struct translation *t)
 {
 	size_t n;
 	const struct kube_object *const *list = store_list(t->store, KUBE_INGRESS_CLASS, &n);
 	const struct kube_object *found = NULL;
 
-	for (size_t i = 0; i < n; i++) {
-		const char *v =
-		    node_str(node_get(node_path(list[i]->root, "metadata.annotations"), DEFAULT_CLASS_ANNOTATION));
-
-		if (v && strcmp(v, "true") == 0 && is_usable(t, list[i]) &&
-		    (!found || list[i]->created_s > found->created_s))
+	for (size_t i = 0; i < n; i++)
+		if (ingress_is_default_class(t, list[i]) && (!found || list[i]->created_s > found->created_s))
 			found = list[i];
-	}
 	return found;
 }
 
@@ -65,7 +45,7 @@ static bool is_ours(struct translation *t, const struct kube_object *o)
 	struct cursor at = cursor_get(&spec, "ingressClassName");
 	const char *annotation = node_str(node_get(node_path(o->root, "metadata.annotations"), CLASS_ANNOTATION));
 	const char *name = cursor_str(&at, annotation);
-	const struct kube_object *class = name ? store_get(t->store, KUBE_INGRESS_CLASS, "", name) : default_class(t);
+	const struct kube_object *class = name ? store_get(t->store, KUBE_INGRESS_CLASS, "", name) : ingress_default_class(t);
 
 	if (!name && !class) {
 		name = t->options->ingress_class;
@@ -74,7 +54,7 @@ static bool is_ours(struct translation *t, const struct kube_object *o)
 		class = store_get(t->store, KUBE_INGRESS_CLASS, "", name);
 	}
 	if (class && is_usable(t, class))
-		return is_our_class(t, class);
+		return ingress_is_our_class(t, class);
 	if (name && t->options->ingress_class && strcmp(name, t->options->ingress_class) == 0)
 		return true;
 	if (at.n) /* by annotation it may be a class of somebody who has no object for it */
@@ -91,7 +71,7 @@ static void status_503(struct model_match *out)
 	out->status = 503;
 }
 
-static void read_backend(struct ingresses *in, const struct kube_object *o, const struct cursor *backend,
+static void read_backend(struct translation *t, const struct kube_object *o, const struct cursor *backend,
 			 struct model_match *out)
 {
 	struct cursor resource = cursor_get(backend, "resource");
@@ -105,52 +85,44 @@ static void read_backend(struct ingresses *in, const struct kube_object *o, cons
 
 	status_503(out);
 	if (resource.n) {
-		report(in->t, o, &resource, true, "UnsupportedBackend",
+		report(t, o, &resource, true, "UnsupportedBackend",
 		       "a service was expected: Weir serves no other resources");
 		return;
 	}
 	if (!service.n) {
-		report(in->t, o, &service, true, "MissingField", "a service with name and port was expected");
+		report(t, o, &service, true, "MissingField", "a service with name and port was expected");
 		return;
 	}
 	if (!number.n == !port_name.n) {
-		report(in->t, o, &port, true, port.n ? "InvalidValue" : "MissingField",
+		report(t, o, &port, true, port.n ? "InvalidValue" : "MissingField",
 		       "either a name or a number was expected");
 		return;
 	}
 	node_int(number.n, 1, 65535, &n);
-	found = backend_find(in->t, o, &name, o->ns, cursor_str(&name, ""), (uint16_t)n, cursor_str(&port_name, ""));
+	found = backend_find(t, o, &name, o->ns, cursor_str(&name, ""), (uint16_t)n, cursor_str(&port_name, ""));
 	if (found < 0)
 		return;
 	out->action = WEIR_ACTION_FORWARD;
 	out->status = 0;
 	out->n_splits = 1;
-	out->splits = model_alloc(in->t->m, sizeof(*out->splits));
+	out->splits = model_alloc(t->m, sizeof(*out->splits));
 	out->splits[0] = (struct model_split){.backend = found, .weight = 1};
 }
 
 /* ---- rules ---- */
 
-static void add_match(struct ingresses *in, const struct model_match *proto, const char *host, const char *path)
+static void add_match(struct translation *t, const struct model_match *proto, const char *host, const char *path)
 {
-	struct model_match *m;
+	struct model_match *m = model_add_match(t->m);
 
-	if (in->listener == WEIR_NONE) {
-		struct model_listener *l = model_add_listener(in->t->m);
-
-		*l = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "Ingress"};
-		in->listener = (uint32_t)in->t->m->n_listeners - 1;
-	}
-	m = model_add_match(in->t->m);
 	*m = *proto;
-	m->listener = in->listener;
-	m->host = model_str(in->t->m, host);
+	m->host = model_str(t->m, host);
 	m->host_one_label = host[0] == '*';
 	m->path = path;
 	m->method = "";
 }
 
-static bool read_path(struct ingresses *in, const struct kube_object *o, const struct cursor *p,
+static bool read_path(struct translation *t, const struct kube_object *o, const struct cursor *p,
 		      struct model_match *out)
 {
 	struct cursor type = cursor_get(p, "pathType");
@@ -161,28 +133,22 @@ static bool read_path(struct ingresses *in, const struct kube_object *o, const s
 	bool is_free = strcmp(kind, "ImplementationSpecific") == 0; /* read as Prefix */
 
 	if (!is_exact && !is_free && strcmp(kind, "Prefix") != 0) {
-		report(in->t, o, &type, true, "InvalidValue", "Exact, Prefix or ImplementationSpecific was expected");
+		report(t, o, &type, true, "InvalidValue", "Exact, Prefix or ImplementationSpecific was expected");
 		return false;
 	}
 	if (is_free && !*text)
 		text = "/";
 	if (!is_path(text)) {
-		report(in->t, o, &path, true, path.n ? "InvalidPath" : "MissingField",
+		report(t, o, &path, true, path.n ? "InvalidPath" : "MissingField",
 		       "a path that begins with '/', without empty or dot segments and escaped slashes, was expected");
 		return false;
 	}
 	out->path_kind = is_exact ? WEIR_PATH_EXACT : WEIR_PATH_PREFIX;
-	out->path = model_path(in->t, out->path_kind, text);
+	out->path = model_path(t, out->path_kind, text);
 	return true;
 }
 
-static void add_root(struct ingresses *in, const char *host)
-{
-	in->roots = translate_grow(in->roots, in->n_roots, &in->cap_roots, sizeof(*in->roots));
-	in->roots[in->n_roots++].host = host;
-}
-
-static void read_rule(struct ingresses *in, const struct kube_object *o, const struct cursor *rule,
+static void read_rule(struct translation *t, const struct kube_object *o, const struct cursor *rule,
 		      struct model_match *proto)
 {
 	struct cursor host = cursor_get(rule, "host");
@@ -191,7 +157,7 @@ static void read_rule(struct ingresses *in, const struct kube_object *o, const s
 	const char *name = cursor_str(&host, "");
 
 	if (*name && !names_is_host(name)) {
-		report(in->t, o, &host, true, "InvalidHostname",
+		report(t, o, &host, true, "InvalidHostname",
 		       "a host name in lower case, or \"*.\" and one, was expected");
 		return;
 	}
@@ -201,16 +167,16 @@ static void read_rule(struct ingresses *in, const struct kube_object *o, const s
 		struct model_match m = *proto;
 
 		m.match_index = (uint32_t)i;
-		if (!read_path(in, o, &p, &m))
+		if (!read_path(t, o, &p, &m))
 			continue;
-		read_backend(in, o, &backend, &m);
-		add_match(in, &m, name, m.path);
+		read_backend(t, o, &backend, &m);
+		add_match(t, &m, name, m.path);
 		if (m.path_kind == WEIR_PATH_PREFIX && strcmp(m.path, "/") == 0)
-			add_root(in, name);
+			ingress_add_root(t, name);
 	}
 }
 
-static void check_tls(struct ingresses *in, const struct kube_object *o, const struct cursor *spec)
+static void check_tls(struct translation *t, const struct kube_object *o, const struct cursor *spec)
 {
 	struct cursor tls = cursor_get(spec, "tls");
 
@@ -222,12 +188,12 @@ static void check_tls(struct ingresses *in, const struct kube_object *o, const s
 			struct cursor h = cursor_at(&hosts, j);
 
 			if (!names_is_host(cursor_str(&h, "")))
-				report(in->t, o, &h, true, "InvalidHostname",
+				report(t, o, &h, true, "InvalidHostname",
 				       "a host name in lower case, or \"*.\" and one, was expected");
 		}
 	}
 	if (cursor_count(&tls) > 0)
-		report(in->t, o, &tls, false, "TLSNotServed",
+		report(t, o, &tls, false, "TLSNotServed",
 		       "the hosts are served over HTTP only: Weir does not carry TLS yet");
 }
 
@@ -247,7 +213,7 @@ static void tell_addresses(struct translation *t, const struct kube_object *o)
 	s->n_addrs = n;
 }
 
-static void read_ingress(struct ingresses *in, const struct kube_object *o)
+static void read_all(struct translation *t, const struct kube_object *o)
 {
 	struct cursor root = cursor_root(o);
 	struct cursor spec = cursor_get(&root, "spec");
@@ -255,92 +221,65 @@ static void read_ingress(struct ingresses *in, const struct kube_object *o)
 	struct cursor backend = cursor_get(&spec, "defaultBackend");
 	struct model_match proto = {.kind = "Ingress", .created_s = o->created_s};
 
-	proto.ns = model_str(in->t->m, o->ns);
-	proto.name = model_str(in->t->m, o->name);
+	proto.ns = model_str(t->m, o->ns);
+	proto.name = model_str(t->m, o->name);
 	if (!backend.n && cursor_count(&rules) == 0)
-		report(in->t, o, &spec, true, "MissingField", "rules or a defaultBackend were expected");
-	check_tls(in, o, &spec);
-	tell_addresses(in->t, o);
-	timeouts_read(in->t, o, &proto.timeouts);
+		report(t, o, &spec, true, "MissingField", "rules or a defaultBackend were expected");
+	check_tls(t, o, &spec);
+	tell_addresses(t, o);
+	timeouts_read(t, o, &proto.timeouts);
 	for (size_t i = 0; i < cursor_count(&rules); i++) {
 		struct cursor rule = cursor_at(&rules, i);
 
 		proto.rule_index = (uint32_t)i;
-		read_rule(in, o, &rule, &proto);
+		read_rule(t, o, &rule, &proto);
 	}
 	if (backend.n) {
-		struct pending_default *d;
+		struct model_match action = proto;
 
-		in->defaults = translate_grow(in->defaults, in->n_defaults, &in->cap_defaults, sizeof(*in->defaults));
-		d = &in->defaults[in->n_defaults++];
-		*d = (struct pending_default){.o = o, .action = proto};
-		d->action.rule_index = (uint32_t)cursor_count(&rules);
-		d->action.path_kind = WEIR_PATH_PREFIX;
-		read_backend(in, o, &backend, &d->action);
+		action.rule_index = (uint32_t)cursor_count(&rules);
+		action.path_kind = WEIR_PATH_PREFIX;
+		read_backend(t, o, &backend, &action);
+		ingress_add_default(t, &action);
 	}
+}
+
+void ingress_read(struct translation *t, const struct kube_object *o)
+{
+	if (is_usable(t, o) && is_ours(t, o))
+		read_all(t, o);
 }
 
 /* ---- default backends ---- */
-
-static int compare_roots(const void *a, const void *b)
-{
-	return strcmp(((const struct root_path *)a)->host, ((const struct root_path *)b)->host);
-}
 
 static int compare_hosts(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void add_default_for(struct ingresses *in, struct model_match *action, const char *host, size_t n_explicit)
-{
-	const struct root_path key = {host};
-
-	if (n_explicit && bsearch(&key, in->roots, n_explicit, sizeof(key), compare_roots))
-		return;
-	add_match(in, action, host, "/");
-	action->match_index++;
-}
-
 /* What no path of the Ingress's own hosts takes goes to its default backend, and so does every other host. */
-static void add_default(struct ingresses *in, struct pending_default *d, size_t n_explicit)
+void ingress_read_default(struct translation *t, const struct kube_object *o, const struct model_match *action)
 {
-	const struct node *rules = node_path(d->o->root, "spec.rules");
+	const struct node *rules = node_path(o->root, "spec.rules");
 	size_t n = rules && rules->kind == NODE_LIST ? rules->n : 0;
-	size_t cap = 0;
-	const char **hosts = NULL;
+	const char **hosts = translate_must(calloc(n + 1, sizeof(*hosts)));
+	struct model_match m = *action;
 	size_t n_hosts = 0;
 
-	hosts = translate_grow(hosts, n_hosts, &cap, sizeof(*hosts));
 	hosts[n_hosts++] = "";
 	for (size_t i = 0; i < n; i++) {
 		const char *host = node_str(node_get(rules->items[i], "host"));
 
-		if (!host || !names_is_host(host))
-			continue;
-		hosts = translate_grow(hosts, n_hosts, &cap, sizeof(*hosts));
-		hosts[n_hosts++] = host;
+		if (host && names_is_host(host))
+			hosts[n_hosts++] = host;
 	}
 	qsort(hosts, n_hosts, sizeof(*hosts), compare_hosts);
-	for (size_t i = 0; i < n_hosts; i++)
-		if (i == 0 || strcmp(hosts[i], hosts[i - 1]) != 0)
-			add_default_for(in, &d->action, hosts[i], n_explicit);
+	for (size_t i = 0; i < n_hosts; i++) {
+		/* an explicit prefix "/" of any Ingress comes before it */
+		if ((i > 0 && strcmp(hosts[i], hosts[i - 1]) == 0) || ingress_has_root(t, hosts[i]))
+			continue;
+		add_match(t, &m, hosts[i], "/");
+		m.match_index++;
+	}
 	free(hosts);
-}
-
-void ingress_translate(struct translation *t)
-{
-	struct ingresses in = {.t = t, .listener = WEIR_NONE};
-	size_t n;
-	const struct kube_object *const *list = store_list(t->store, KUBE_INGRESS, &n);
-
-	for (size_t i = 0; i < n; i++)
-		if (is_usable(t, list[i]) && is_ours(t, list[i]))
-			read_ingress(&in, list[i]);
-	if (in.n_roots)
-		qsort(in.roots, in.n_roots, sizeof(*in.roots), compare_roots);
-	for (size_t i = 0; i < in.n_defaults; i++)
-		add_default(&in, &in.defaults[i], in.n_roots);
-	free(in.roots);
-	free(in.defaults);
 }

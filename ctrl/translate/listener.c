@@ -14,6 +14,11 @@
 
 /* ---- one listener ---- */
 
+static bool is_http(const struct section *s)
+{
+	return strcmp(s->protocol, "HTTP") == 0;
+}
+
 static void unresolved(struct section *s, const char *reason, const char *text)
 {
 	if (!s->unresolved) {
@@ -27,20 +32,22 @@ static void read_kinds(struct translation *t, const struct gateway *g, const str
 {
 	struct cursor kinds = cursor_get(allowed, "kinds");
 
-	s->takes_http_routes = cursor_count(&kinds) == 0;
+	s->takes_http_routes = is_http(s) && cursor_count(&kinds) == 0;
 	for (size_t i = 0; i < cursor_count(&kinds); i++) {
 		struct cursor k = cursor_at(&kinds, i);
 		struct cursor group = cursor_get(&k, "group");
 		struct cursor kind = cursor_get(&k, "kind");
 
-		if (strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
+		if (is_http(s) && strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
 		    strcmp(cursor_str(&kind, ""), "HTTPRoute") == 0) {
 			s->takes_http_routes = true;
 			continue;
 		}
-		report(t, g->o, &k, false, "InvalidRouteKinds", "HTTPRoute was expected: no other kind can be attached");
+		report(t, g->o, &k, false, "InvalidRouteKinds", "%s was expected: no other kind can be attached",
+		       is_http(s) ? "HTTPRoute" : "none");
 		unresolved(s, "InvalidRouteKinds",
-			   model_printf(t->m, "allowedRoutes.kinds[%zu]: HTTPRoute of " GATEWAY_GROUP " was expected, not %.60s of %.100s", i,
+			   model_printf(t->m, "allowedRoutes.kinds[%zu]: %s was expected, not %.60s of %.100s", i,
+					is_http(s) ? "HTTPRoute of " GATEWAY_GROUP : "none, since Weir does not carry the protocol yet,",
 					cursor_str(&kind, ""), cursor_str(&group, GATEWAY_GROUP)));
 	}
 }
@@ -68,10 +75,10 @@ static void check_certificates(struct translation *t, const struct gateway *g, c
 				   model_printf(t->m, "tls.certificateRefs[%zu]: a Secret was expected, not %.60s of group \"%.100s\"", i,
 						cursor_str(&kind, "Secret"), cursor_str(&group, "")));
 		} else if (strcmp(of, g->o->ns) != 0 &&
-			   !is_granted(t, "Gateway", g->o->ns, "Secret", of, cursor_str(&name, ""))) {
+			   !is_granted(t, kube_kind_name(g->o->kind), g->o->ns, "Secret", of, cursor_str(&name, ""))) {
 			report(t, g->o, &ref, true, "RefNotPermitted",
-			       "a ReferenceGrant in namespace %.63s was expected, from Gateways of %s to Secret %.100s", of,
-			       g->o->ns, cursor_str(&name, ""));
+			       "a ReferenceGrant in namespace %.63s was expected, from %ss of %s to Secret %.100s", of,
+			       kube_kind_name(g->o->kind), g->o->ns, cursor_str(&name, ""));
 			unresolved(s, "RefNotPermitted",
 				   model_printf(t->m, "tls.certificateRefs[%zu]: no ReferenceGrant in namespace %.63s permits it",
 						i, of));
@@ -115,7 +122,7 @@ static bool check_selector(struct translation *t, const struct kube_object *o, c
 	return true;
 }
 
-static bool check_namespaces(struct translation *t, const struct kube_object *o, const struct cursor *namespaces)
+bool namespaces_are_right(struct translation *t, const struct kube_object *o, const struct cursor *namespaces)
 {
 	static const char *const values[] = {"Same", "All", "Selector", "None", NULL};
 	struct cursor from = cursor_get(namespaces, "from");
@@ -125,11 +132,6 @@ static bool check_namespaces(struct translation *t, const struct kube_object *o,
 	if (!check_enum(t, o, &from, values, "Same, All, Selector or None"))
 		return false;
 	return strcmp(cursor_str(&from, ""), "Selector") != 0 || check_selector(t, o, namespaces);
-}
-
-static bool is_http(const struct section *s)
-{
-	return strcmp(s->protocol, "HTTP") == 0;
 }
 
 static bool has_tls(const struct section *s)
@@ -162,6 +164,7 @@ static void check_section(struct translation *t, const struct gateway *g, const 
 		report_protocol(t, g, &protocol);
 		t->findings->is_reference = true;
 		check_certificates(t, g, &tls, s);
+		read_kinds(t, g, &allowed, s);
 		return;
 	}
 	if (*s->host && !names_is_host(s->host))
@@ -169,7 +172,7 @@ static void check_section(struct translation *t, const struct gateway *g, const 
 		       "a host name in lower case, or \"*.\" and one, was expected");
 	if (tls.n)
 		report(t, g->o, &tls, false, "UnsupportedField", "ignored: a listener for HTTP has no TLS");
-	s->admits_none = !check_namespaces(t, g->o, &namespaces);
+	s->admits_none = !namespaces_are_right(t, g->o, &namespaces);
 	read_kinds(t, g, &allowed, s);
 }
 
@@ -260,6 +263,34 @@ void listeners_read(struct translation *t, const struct gateway *g, const struct
 
 			if (reason)
 				tell_conflict(t, g, list, &t->sections[i], &t->sections[k], reason);
+		}
+}
+
+/* A listener that is served, or will be when it can, keeps its port from all that speak another protocol over TCP. */
+static const char *conflict_with_earlier(const struct section *s, const struct section *earlier)
+{
+	const char *reason = conflict_of(s, earlier);
+
+	if (reason || s->port != earlier->port || strcmp(s->protocol, "UDP") == 0 || strcmp(earlier->protocol, "UDP") == 0)
+		return reason;
+	return strcmp(s->protocol, "TCP") == 0 || strcmp(earlier->protocol, "TCP") == 0 ? "ProtocolConflict" : NULL;
+}
+
+void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list)
+{
+	for (size_t i = 0; i < cursor_count(list); i++) {
+		struct cursor l = cursor_at(list, i);
+
+		read_section(t, set, &l);
+	}
+	for (size_t i = set->first; i < t->n_sections; i++)
+		for (size_t k = set->parent->first; k < i; k++) {
+			struct section *s = &t->sections[i];
+			const struct section *earlier = &t->sections[k];
+			const char *reason = earlier->refusal ? NULL : conflict_with_earlier(s, earlier);
+
+			if (reason)
+				tell_conflict(t, set, list, s, earlier, reason);
 		}
 }
 

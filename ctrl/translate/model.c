@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_BYTES 65536u
+/* Most models are of one object, and small. */
+#define CHUNK_BYTES 512u
+#define CHUNK_BYTES_MAX 65536u
 
 struct model_chunk {
 	struct model_chunk *next;
@@ -53,7 +55,12 @@ void *model_alloc(struct model *m, size_t n)
 
 	n = (n + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
 	if (!c || c->cap - c->used < n) {
-		size_t cap = n > CHUNK_BYTES ? n : CHUNK_BYTES;
+		size_t cap = c ? c->cap * 2 : CHUNK_BYTES - sizeof(*c);
+
+		if (cap > CHUNK_BYTES_MAX)
+			cap = CHUNK_BYTES_MAX;
+		if (cap < n)
+			cap = n;
 
 		c = must(calloc(1, sizeof(*c) + cap));
 		c->cap = cap;
@@ -63,6 +70,17 @@ void *model_alloc(struct model *m, size_t n)
 	p = c->mem + c->used;
 	c->used += n;
 	return p;
+}
+
+void model_adopt(struct model *m, struct model *from)
+{
+	struct model_chunk **last = &from->chunks;
+
+	while (*last)
+		last = &(*last)->next;
+	*last = m->chunks;
+	m->chunks = from->chunks;
+	from->chunks = NULL;
 }
 
 const char *model_strn(struct model *m, const char *s, size_t n)
@@ -96,7 +114,7 @@ const char *model_printf(struct model *m, const char *fmt, ...)
 static void *add(void **list, size_t *n, size_t *cap, size_t size)
 {
 	if (*n == *cap) {
-		*cap = *cap ? *cap * 2 : 16;
+		*cap = *cap ? *cap * 2 : 1;
 		*list = must(realloc(*list, *cap * size));
 	}
 	return memset((char *)*list + (*n)++ * size, 0, size);

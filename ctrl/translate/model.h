@@ -97,11 +97,10 @@ struct model_balance {
 };
 
 struct model_backend {
-	const char *name; /* "ns/service:port": its identity */
+	const char *name; /* "ns/service:port": its identity; NULL: no backend, nothing refers to it */
 	uint8_t proto;	  /* enum weir_proto */
 	struct model_balance balance;
 	size_t n_endpoints;
-	size_t cap_endpoints;		 /* translate_endpoints() reuses the memory */
 	struct weir_endpoint *endpoints; /* sorted by address, port; no two alike */
 };
 
@@ -157,9 +156,10 @@ struct model_status {
 	const char *const *features;
 	size_t n_addrs; /* Gateway, Ingress */
 	const struct weir_ip *addrs;
-	size_t n_sections; /* Gateway */
+	size_t n_sections; /* Gateway, ListenerSet */
 	struct model_section *sections;
-	size_t n_parents; /* HTTPRoute */
+	uint32_t n_attached_sets; /* Gateway */
+	size_t n_parents; /* routes; of a BackendTLSPolicy the ancestors */
 	struct model_parent *parents;
 };
 
@@ -183,6 +183,8 @@ void model_init(struct model *m);
 void model_fini(struct model *m);
 /* Memory that lives as long as the model; zeroed. Ends the process when there is none. */
 void *model_alloc(struct model *m, size_t n);
+/* Takes over what model_alloc() gave of another one. */
+void model_adopt(struct model *m, struct model *from);
 /* A copy of n bytes with NUL. */
 const char *model_strn(struct model *m, const char *s, size_t n);
 const char *model_str(struct model *m, const char *s);

@@ -80,12 +80,14 @@ static const struct field allowed_routes[] = {
 static const struct field gateway_listener[] = {
 	F("name", STRING, REQUIRED), F("hostname", STRING), F("port", INT, REQUIRED, PORT_RANGE),
 	F("protocol", STRING, REQUIRED), F("tls", ANY), F("allowedRoutes", OBJECT, .sub = allowed_routes), {0}};
+static const struct field listener_namespaces[] = {
+	F("namespaces", OBJECT, .sub = route_namespaces), {0}};
 static const struct field gateway_address[] = {
 	F("type", STRING), F("value", STRING), {0}};
 static const struct field gateway_spec[] = {
 	F("gatewayClassName", STRING, REQUIRED), F("listeners", OBJECTS, REQUIRED, .sub = gateway_listener, .hi = 64),
 	F("addresses", OBJECTS, .sub = gateway_address, .hi = 16), F("infrastructure", ANY), F("backendTLS", ANY),
-	F("allowedListeners", ANY), F("tls", ANY), F("defaultScope", ANY), {0}};
+	F("allowedListeners", OBJECT, .sub = listener_namespaces), F("tls", ANY), F("defaultScope", ANY), {0}};
 static const struct field gateway[] = {
 	TOP, F("spec", OBJECT, REQUIRED, .sub = gateway_spec), F("status", ANY), {0}};
 static const struct field parent_ref[] = {
@@ -141,6 +143,55 @@ static const struct field http_route_spec[] = {
 	F("rules", OBJECTS, .sub = route_rule, .hi = 16), F("useDefaultGateways", ANY), {0}};
 static const struct field http_route[] = {
 	TOP, F("spec", OBJECT, REQUIRED, .sub = http_route_spec), F("status", ANY), {0}};
+static const struct field grpc_method[] = {
+	F("type", STRING), F("service", STRING), F("method", STRING), {0}};
+static const struct field grpc_match[] = {
+	F("method", OBJECT, .sub = grpc_method), F("headers", OBJECTS, .sub = value_match, .hi = 16), {0}};
+static const struct field grpc_rule[] = {
+	F("name", STRING), F("matches", OBJECTS, .sub = grpc_match, .hi = 64),
+	F("filters", OBJECTS, .sub = route_filter, .hi = 16), F("backendRefs", OBJECTS, .sub = backend_ref, .hi = 16),
+	F("sessionPersistence", ANY), {0}};
+static const struct field grpc_route_spec[] = {
+	F("parentRefs", OBJECTS, .sub = parent_ref, .hi = 32), F("hostnames", STRINGS, .hi = 16),
+	F("rules", OBJECTS, .sub = grpc_rule, .hi = 16), F("useDefaultGateways", ANY), {0}};
+static const struct field grpc_route[] = {
+	TOP, F("spec", OBJECT, .sub = grpc_route_spec), F("status", ANY), {0}};
+static const struct field stream_ref[] = {
+	F("group", STRING), F("kind", STRING), F("namespace", STRING), F("name", STRING, REQUIRED),
+	F("port", INT, PORT_RANGE), F("weight", INT, .lo = 0, .hi = 1000000), {0}};
+static const struct field stream_rule[] = {
+	F("name", STRING), F("backendRefs", OBJECTS, .sub = stream_ref, .hi = 16), {0}};
+static const struct field tls_route_spec[] = {
+	F("parentRefs", OBJECTS, .sub = parent_ref, .hi = 32), F("hostnames", STRINGS, .hi = 1024),
+	F("rules", OBJECTS, REQUIRED, .sub = stream_rule, .hi = 16), F("useDefaultGateways", ANY), {0}};
+static const struct field tls_route[] = {
+	TOP, F("spec", OBJECT, REQUIRED, .sub = tls_route_spec), F("status", ANY), {0}};
+static const struct field stream_route_spec[] = {
+	F("parentRefs", OBJECTS, .sub = parent_ref, .hi = 32), F("rules", OBJECTS, REQUIRED, .sub = stream_rule, .hi = 16),
+	F("useDefaultGateways", ANY), {0}};
+static const struct field stream_route[] = {
+	TOP, F("spec", OBJECT, REQUIRED, .sub = stream_route_spec), F("status", ANY), {0}};
+static const struct field policy_target[] = {
+	F("group", STRING, REQUIRED), F("kind", STRING, REQUIRED), F("name", STRING, REQUIRED), F("sectionName", STRING), {0}};
+static const struct field ca_ref[] = {
+	F("group", STRING, REQUIRED), F("kind", STRING, REQUIRED), F("name", STRING, REQUIRED), {0}};
+static const struct field alt_name[] = {
+	F("type", STRING, REQUIRED), F("hostname", STRING), F("uri", STRING), {0}};
+static const struct field tls_validation[] = {
+	F("caCertificateRefs", OBJECTS, .sub = ca_ref, .hi = 8), F("wellKnownCACertificates", STRING),
+	F("hostname", STRING, REQUIRED), F("subjectAltNames", OBJECTS, .sub = alt_name, .hi = 5), {0}};
+static const struct field tls_policy_spec[] = {
+	F("targetRefs", OBJECTS, REQUIRED, .sub = policy_target, .hi = 16),
+	F("validation", OBJECT, REQUIRED, .sub = tls_validation), F("options", STRING_MAP), {0}};
+static const struct field tls_policy[] = {
+	TOP, F("spec", OBJECT, REQUIRED, .sub = tls_policy_spec), F("status", ANY), {0}};
+static const struct field set_parent[] = {
+	F("group", STRING), F("kind", STRING), F("namespace", STRING), F("name", STRING, REQUIRED), {0}};
+static const struct field listener_set_spec[] = {
+	F("parentRef", OBJECT, REQUIRED, .sub = set_parent),
+	F("listeners", OBJECTS, REQUIRED, .sub = gateway_listener, .hi = 64), {0}};
+static const struct field listener_set[] = {
+	TOP, F("spec", OBJECT, REQUIRED, .sub = listener_set_spec), F("status", ANY), {0}};
 static const struct field grant_from[] = {
 	F("group", STRING, REQUIRED), F("kind", STRING, REQUIRED), F("namespace", STRING, REQUIRED), {0}};
 static const struct field grant_to[] = {
@@ -165,15 +216,23 @@ static const struct field service[] = {
 	TOP, F("spec", OBJECT, .sub = service_spec), F("status", ANY), {0}};
 static const struct field endpoint_conditions[] = {
 	F("ready", BOOL), F("serving", BOOL), F("terminating", BOOL), {0}};
+static const struct field hint[] = {
+	F("name", STRING, REQUIRED), {0}};
+static const struct field endpoint_hints[] = {
+	F("forZones", OBJECTS, .sub = hint), F("forNodes", OBJECTS, .sub = hint), {0}};
 static const struct field endpoint[] = {
 	F("addresses", STRINGS, REQUIRED, .hi = 100), F("conditions", OBJECT, .sub = endpoint_conditions), F("hostname", ANY),
-	F("targetRef", ANY), F("deprecatedTopology", ANY), F("nodeName", ANY), F("zone", ANY), F("hints", ANY), {0}};
+	F("targetRef", ANY), F("deprecatedTopology", ANY), F("nodeName", ANY), F("zone", ANY),
+	F("hints", OBJECT, .sub = endpoint_hints), {0}};
 static const struct field endpoint_port[] = {
 	F("name", STRING), F("protocol", STRING), F("port", INT, PORT_RANGE), F("appProtocol", STRING), {0}};
 static const struct field endpoint_slice[] = {
 	TOP, F("addressType", STRING, REQUIRED), F("endpoints", OBJECTS, .sub = endpoint),
 	F("ports", OBJECTS, .sub = endpoint_port, .hi = 100), {0}};
 static const struct field namespace[] = {
+	TOP, F("spec", ANY), F("status", ANY), {0}};
+/* Node and CustomResourceDefinition: nothing is read but metadata. */
+static const struct field metadata_only[] = {
 	TOP, F("spec", ANY), F("status", ANY), {0}};
 
 /* clang-format on */
@@ -182,6 +241,9 @@ static const struct field *const schemas[KUBE_N_KINDS] = {
     [KUBE_INGRESS] = ingress, [KUBE_INGRESS_CLASS] = ingress_class,   [KUBE_GATEWAY_CLASS] = gateway_class,
     [KUBE_GATEWAY] = gateway, [KUBE_HTTP_ROUTE] = http_route,         [KUBE_REFERENCE_GRANT] = reference_grant,
     [KUBE_SERVICE] = service, [KUBE_ENDPOINT_SLICE] = endpoint_slice, [KUBE_NAMESPACE] = namespace,
+    [KUBE_GRPC_ROUTE] = grpc_route, [KUBE_TLS_ROUTE] = tls_route,     [KUBE_TCP_ROUTE] = stream_route,
+    [KUBE_UDP_ROUTE] = stream_route, [KUBE_BACKEND_TLS_POLICY] = tls_policy, [KUBE_LISTENER_SET] = listener_set,
+    [KUBE_NODE] = metadata_only, [KUBE_CRD] = metadata_only,
 };
 
 /* What one check needs everywhere. */

@@ -16,15 +16,13 @@ struct translate_options {
 	const struct address_pool *pool; /* each Gateway gets addresses of its own from here; NULL: it listens on all */
 	const struct weir_ip *listen;    /* the addresses of the dataplane, as far as they are known: for the status of what listens on all */
 	size_t n_listen;
-	const char *api_version; /* bundle-version of the Gateway API's CRDs; NULL: not known */
+	const char *api_version; /* bundle-version of the Gateway API's CRDs; NULL: that of the CRD among the objects, if any */
+	const char *node;	 /* the Node that we run on, for its zone; NULL: not known */
 };
 
 #define TRANSLATE_CONTROLLER "weir.dev/ingress-controller"
 
 /* Fills an initialised, empty model. */
 void translate(const struct store *s, const struct translate_options *options, struct model *m);
-
-/* Only the endpoints of the backends that m already names, again from the store. Returns the number that changed. */
-size_t translate_endpoints(const struct store *s, struct model *m);
 
 #endif

@@ -34,11 +34,14 @@ struct findings {
 	const char *value_reason, *value_text; /* NULL: all else is */
 };
 
-/* A Gateway of ours. */
+/* A Gateway of ours, or a ListenerSet of one. */
 struct gateway {
 	const struct kube_object *o;
 	const struct kube_object *class;
-	size_t first, count; /* in translation.sections */
+	const struct gateway *parent; /* of a ListenerSet; NULL: it is a Gateway */
+	size_t first, count; /* in translation.sections: its own, those of its ListenerSets follow */
+	struct weir_timeouts timeouts;
+	bool admits_no_sets; /* allowedListeners is wrong */
 	/* why it is not accepted, or not programmed, in the API's terms; NULL: it is */
 	const char *refusal, *refusal_text;
 	const char *lack, *lack_text;
@@ -62,35 +65,36 @@ struct section {
 	const char *unresolved, *unresolved_text;
 	bool is_conflicted; /* refusal says with what */
 	uint32_t n_routes;  /* attached and accepted */
-	const struct kube_object *counted; /* the last of them */
 };
 
-/* An object that the schema refused. */
-struct bad_object {
-	const struct kube_object *o;
-	size_t problem; /* the first of its problems in the model */
-};
+struct translator;
+struct unit;
 
+#define POLICY_ANCESTORS_MAX 16u
+
+/* What a unit (units.h) is read with. */
 struct translation {
 	const struct store *store;
 	const struct translate_options *options;
-	struct model *m;
-	struct bad_object *bad; /* sorted by the object's address */
-	size_t n_bad, cap_bad;
+	struct translator *translator;
+	struct unit *unit;	   /* that is read now */
+	struct model *m;	   /* what it gives goes there; listeners are counted among those of the Gateways */
 	struct findings *findings; /* of what is read now; NULL: nobody asks */
 	bool is_trial;		   /* what is read is served nowhere: it is looked at for its status alone */
 	struct gateway *gateways; /* by (namespace, name) */
 	size_t n_gateways, cap_gateways;
+	struct gateway *sets; /* ListenerSets of these, by (namespace, name) */
+	size_t n_sets, cap_sets;
 	struct section *sections;
 	size_t n_sections, cap_sections;
-	uint32_t *backend_slots; /* open addressing by name: index + 1 */
-	size_t n_backend_slots;
 	const struct kube_object *reported; /* the object of the last problem, and how many it has */
 	size_t n_reported;
 };
 
 /* Room for one more in an array that doubles. Ends the process when there is no memory. */
 void *translate_grow(void *p, size_t n, size_t *cap, size_t size);
+/* The same for what malloc() and the like have given. */
+void *translate_must(void *p);
 
 /* report.c: adds a problem. at says field, line and column; where it is absent, those of what should hold it. */
 void report(struct translation *t, const struct kube_object *o, const struct cursor *at, bool is_fatal,
@@ -113,13 +117,25 @@ const char *model_path(struct translation *t, uint8_t kind, const char *path);
 /* endpoints.c. A port of 0 means the one named port_name. The backend's index, or -1 after a problem at `at`. */
 int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
 		     const char *service, uint16_t port, const char *port_name);
-void endpoints_check_slices(struct translation *t);
-/* Sets the endpoints of the backends that m names. Returns how many changed. */
-size_t endpoints_fill(struct translation *t, struct model *m);
+void endpoints_check_slice(struct translation *t, const struct kube_object *slice);
+/* The Service whose endpoints a slice has, NULL if they cannot be used. */
+const char *endpoints_service(const struct kube_object *slice);
+/* Those of a port of a Service out of its slices, sorted, in the memory of t->m. */
+struct weir_endpoint *endpoints_collect(struct translation *t, const struct kube_object *service, uint16_t port,
+					const struct kube_object *const *slices, size_t n_slices, size_t *n);
 
-/* balance.c: what the annotations of a Service say, without problems; and the problems that those of all Services have. */
+/*
+ * zones.c: of the endpoints of one port, each with the hints of its slice (NULL:
+ * none), leaves those that this node is to use. Returns how many; order stays.
+ */
+size_t zones_filter(const struct translation *t, struct weir_endpoint *ep, const struct node **hints, size_t n);
+
+/* backends.c: the unit that is read now has this backend. Returns its index in the backends of the whole. */
+uint32_t backend_use(struct translation *t, const char *ns, const char *service, uint16_t port);
+
+/* balance.c: what the annotations of a Service say, without problems; and the problems that they have. */
 void balance_read(struct translation *t, const struct kube_object *service, struct model_balance *out);
-void balance_check_services(struct translation *t);
+void balance_check(struct translation *t, const struct kube_object *service);
 
 /* verdict.c: what objects are told of themselves */
 void findings_add(struct translation *t, bool is_fatal, const char *reason, const char *field, const char *text);
@@ -128,6 +144,8 @@ struct model_status *verdict_add(struct translation *t, const struct kube_object
 /* Of is_true, reason stands for itself; else it is why not. message is kept, not copied. */
 void verdict_condition(struct model_conditions *c, const char *type, bool is_true, const char *reason,
 		       const char *message);
+/* ResolvedRefs, out of what was found. */
+void verdict_references(struct model_conditions *c, const struct findings *found);
 /* The features of the dataplane by their names in the conformance tests, sorted. */
 const char *const *verdict_features(struct translation *t, size_t *n);
 
@@ -153,22 +171,81 @@ uint32_t timeout_read(struct translation *t, const struct kube_object *o, const 
 /* The limits that the annotations of a Gateway, an HTTPRoute or an Ingress set. What is wrong is a problem, and not set. */
 void timeouts_read(struct translation *t, const struct kube_object *o, struct weir_timeouts *out);
 
-/* ingress.c, gateway.c, httproute.c */
-void ingress_translate(struct translation *t);
+/* ingress.c */
+void ingress_read(struct translation *t, const struct kube_object *o);
+/* What its default backend takes, of which ingress_read() made this. */
+void ingress_read_default(struct translation *t, const struct kube_object *o, const struct model_match *action);
+#define INGRESS_DEFAULT_CLASS "ingressclass.kubernetes.io/is-default-class"
+/* The class that an Ingress without one gets: of several defaults the youngest, then by name, as at admission. NULL: none. */
+const struct kube_object *ingress_default_class(const struct translation *t);
+bool ingress_is_default_class(const struct translation *t, const struct kube_object *class);
+bool ingress_is_our_class(const struct translation *t, const struct kube_object *class);
+/* ingress_check.c: what is wrong with IngressClasses, and what Ingresses do to each other, whose matches these are, in their order. */
+void ingress_check(struct translation *t, const struct model_match *const *matches, size_t n);
+/* translator.c: the Ingress that is read now has a prefix "/" for a host, or a default backend; some Ingress has such a prefix. */
+void ingress_add_root(struct translation *t, const char *host);
+void ingress_add_default(struct translation *t, const struct model_match *action);
+bool ingress_has_root(struct translation *t, const char *host);
+
+/* gateway.c: all of them */
 void gateway_translate(struct translation *t);
-/* Once the routes are attached: what the Gateways are told. */
-void gateway_conclude(struct translation *t);
+/* Once the routes are attached: what a Gateway is told. */
+void gateway_conclude(struct translation *t, const struct gateway *g);
 /* listener.c: reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list);
+/* The same for a ListenerSet, whose listeners give way to those of its Gateway that were read before. */
+void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list);
+/* allowedRoutes.namespaces or allowedListeners.namespaces; false after a problem. */
+bool namespaces_are_right(struct translation *t, const struct kube_object *o, const struct cursor *namespaces);
 /* What a listener of g is told. */
 void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
 		       struct model_section *out);
 
-const struct gateway *gateway_find(const struct translation *t, const char *ns, const char *name);
+/* translator.c: the route that is read now is attached to a listener. */
+void section_attach(struct translation *t, size_t section);
+const struct gateway *gateway_find(struct translation *t, const char *ns, const char *name);
+/* Of a list by (namespace, name). */
+const struct gateway *gateway_search(const struct gateway *list, size_t n, const char *ns, const char *name);
+/* One listener of the model for each address of g, of a listener that is served. */
+void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts);
+/* Whether such a field (NULL: absent) of an object in own_ns admits another namespace; fallback: where it says nothing. */
+bool namespaces_admit(const struct translation *t, const struct node *namespaces, const char *fallback, const char *own_ns,
+		      const char *ns);
+
+/*
+ * listenerset.c: finds the sets of our Gateways; reads those of one, right after
+ * its own listeners; what one is told.
+ */
+void listenersets_collect(struct translation *t);
+void listenersets_read(struct translation *t, const struct gateway *g);
+void listenerset_conclude(struct translation *t, const struct gateway *set);
+bool listenerset_is_accepted(const struct translation *t, const struct gateway *set);
+const struct gateway *listenerset_find(struct translation *t, const char *ns, const char *name);
 /* Whether a listener admits routes of a namespace. */
 bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns);
 /* What both host names cover, or NULL. "" is any. */
 const char *host_intersection(const char *listener, const char *route);
-void httproute_translate(struct translation *t);
+/* httproute.c */
+void httproute_read(struct translation *t, const struct kube_object *o);
+
+/* parents.c: the Gateway of ours, or the ListenerSet of one, that a parentRef names; NULL: none. ref need not be right. */
+const struct gateway *parent_find(struct translation *t, const struct kube_object *o, const struct cursor *ref);
+/* Says of a parentRef for which there is none, if it should be said, why not. */
+void parent_report(struct translation *t, const struct kube_object *o, const struct cursor *ref);
+/* The parentRef as it is written, for a status. */
+void parent_fill(struct translation *t, const struct cursor *ref, struct model_parent *out);
+/* Whether a parentRef means this listener of what it names. */
+bool parent_names(const struct cursor *ref, const struct section *s);
+
+/* policy.c: what a policy is told, once all that refers to backends is read: referrers, in their order, have met it */
+void policy_read(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers, size_t n);
+/* A policy that asks for TLS to a port (by name) of a Service, to which o refers; NULL: none does. */
+const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
+				      const char *port);
+/* translator.c: what is read now has met a policy. */
+void policy_meet(struct translation *t, const struct kube_object *policy);
+
+/* other_routes.c: the kinds of routes that are not carried are told so */
+void other_route_read(struct translation *t, const struct kube_object *o);
 
 #endif

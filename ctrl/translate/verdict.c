@@ -24,9 +24,9 @@ static const char *known_reason(const char *const *list, const char *reason, con
 void findings_add(struct translation *t, bool is_fatal, const char *reason, const char *field, const char *text)
 {
 	struct findings *f = t->findings;
-	bool is_protocol = strcmp(reason, "UnsupportedAppProtocol") == 0; /* named only, and still no right reference */
+	bool is_protocol = strcmp(reason, "UnsupportedAppProtocol") == 0 || strcmp(reason, "BackendTLSNotSupported") == 0;
 
-	if (!f || (!is_fatal && !is_protocol))
+	if (!f || !is_fatal)
 		return;
 	if (f->is_reference && !f->ref_reason) {
 		f->ref_reason = is_protocol ? "UnsupportedProtocol" : known_reason(ref_reasons, reason, "BackendNotFound");
@@ -53,6 +53,14 @@ void verdict_condition(struct model_conditions *c, const char *type, bool is_tru
 	assert(c->n < sizeof(c->c) / sizeof(*c->c));
 	c->c[c->n++] = (struct model_condition){
 	    .type = type, .status = is_true ? "True" : "False", .reason = reason, .message = message};
+}
+
+void verdict_references(struct model_conditions *c, const struct findings *found)
+{
+	if (found->ref_reason)
+		verdict_condition(c, "ResolvedRefs", false, found->ref_reason, found->ref_text);
+	else
+		verdict_condition(c, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
 }
 
 /* Sorted. Those that need a pool are claimed only with one. */

@@ -58,11 +58,15 @@ uint64_t hash64_zeroed(const void *data, size_t n, size_t zero_off, size_t n_zer
 		size_t len = n - i < 8 ? n - i : 8;
 		uint64_t v;
 
+		if (len == 8 && (i + 8 <= zero_off || i >= zero_off + n_zero)) { /* nearly all */
+			memcpy(&v, p + i, 8);
+			h = step(h, v);
+			continue;
+		}
 		memcpy(word, p + i, len);
-		if (i + 8 > zero_off && i < zero_off + n_zero)
-			for (size_t j = 0; j < len; j++)
-				if (i + j >= zero_off && i + j < zero_off + n_zero)
-					word[j] = 0;
+		for (size_t j = 0; j < len; j++)
+			if (i + j >= zero_off && i + j < zero_off + n_zero)
+				word[j] = 0;
 		memcpy(&v, word, 8);
 		h = step(h, v);
 	}

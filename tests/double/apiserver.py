@@ -23,6 +23,7 @@ What a test tells it goes through paths below /double/:
     GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
 """
 import argparse
+import bisect
 import copy
 import json
 import pathlib
@@ -41,6 +42,8 @@ GATEWAY = "gateway.networking.k8s.io"
 KINDS = [
     ("", "v1", "services", "Service", True),
     ("", "v1", "namespaces", "Namespace", False),
+    ("", "v1", "nodes", "Node", False),
+    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False),
     ("", "v1", "secrets", "Secret", True),
     ("", "v1", "configmaps", "ConfigMap", True),
     ("", "v1", "events", "Event", True),
@@ -52,6 +55,11 @@ KINDS = [
     (GATEWAY, "v1", "gateways", "Gateway", True),
     (GATEWAY, "v1", "httproutes", "HTTPRoute", True),
     (GATEWAY, "v1beta1", "referencegrants", "ReferenceGrant", True),
+    (GATEWAY, "v1", "listenersets", "ListenerSet", True),
+    (GATEWAY, "v1", "grpcroutes", "GRPCRoute", True),
+    (GATEWAY, "v1alpha3", "tlsroutes", "TLSRoute", True),
+    (GATEWAY, "v1alpha2", "tcproutes", "TCPRoute", True),
+    (GATEWAY, "v1", "backendtlspolicies", "BackendTLSPolicy", True),
 ]
 BY_KIND = {k[3]: k for k in KINDS}
 
@@ -184,6 +192,7 @@ def merge(old, patch):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 120
+    disable_nagle_algorithm = True  # as the real one: events do not wait for acknowledgements
 
     def log_message(self, *args):
         pass
@@ -337,7 +346,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def wanted(self, kind, ns):
         matches = label_selector(self.query.get("labelSelector"))
-        return lambda plural, obj: plural == kind[2] and (not ns or obj["metadata"].get("namespace") == ns) and matches(obj)
+        field, _, name = (self.query.get("fieldSelector") or "").partition("=")
+        if field not in ("", "metadata.name"):
+            raise Answer(400, "BadRequest", f"field label not supported: {field}")
+        return lambda plural, obj: (plural == kind[2] and (not ns or obj["metadata"].get("namespace") == ns) and
+                                    (not field or obj["metadata"]["name"] == name) and matches(obj))
 
     def list(self, kind, ns, fault):
         c = self.server.cluster
@@ -397,7 +410,7 @@ class Handler(BaseHTTPRequestHandler):
                     self.close_connection = True
                     return
                 expired = c.compacted > at  # what happened until then is forgotten
-                todo = [ch for ch in c.changes if ch[0] > at]
+                todo = c.changes[bisect.bisect_right(c.changes, at, key=lambda ch: ch[0]):]
                 fault = c.take_fault(self.path, "event")
                 is_cut, is_mid, marks, version = c.cuts != cuts, c.mid_object, c.bookmarks, c.version
             if fault:

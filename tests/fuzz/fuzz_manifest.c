@@ -37,7 +37,7 @@ static void count_status(void *ctx, const struct status_document *d)
 
 static void check_with(const struct store *s, const struct address_pool *pool)
 {
-	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER, .pool = pool};
+	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER, .pool = pool, .node = "here"};
 	size_t n_differ = 0;
 	size_t n_changes = 0;
 	struct model m;
@@ -54,11 +54,9 @@ static void check_with(const struct store *s, const struct address_pool *pool)
 			assert(x->splits[j].backend >= -1 && x->splits[j].backend < (int32_t)m.n_backends);
 	}
 	for (size_t i = 0; pool && i < m.n_listeners; i++)
-		assert(strncmp(m.listeners[i].name, "Gateway ", 8) != 0 || address_pool_has(pool, &m.listeners[i].addr));
+		assert(strcmp(m.listeners[i].name, "Ingress") == 0 || address_pool_has(pool, &m.listeners[i].addr));
 	for (size_t i = 0; i < m.n_problems; i++)
 		assert(m.problems[i].line > 0 && m.problems[i].reason && m.problems[i].text[0]);
-	if (translate_endpoints(s, &m) != 0) /* nothing has changed since */
-		abort();
 	check_compiled(&m);
 	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER, .wants_all = true}, count_status, &n_differ);
 	status_make(s, &m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER}, count_status, &n_changes);

@@ -41,7 +41,7 @@ void load(struct store *s, const char *path, const char *as)
 
 void translate_all(const struct store *s, struct model *m)
 {
-	static const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
+	static const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER, .node = "here"};
 
 	model_init(m);
 	translate(s, &options, m);

@@ -110,9 +110,10 @@ static void put_parents(FILE *out, const json_t *list)
 	json_t *p;
 
 	json_array_foreach(list, i, p) {
-		char *ref = json_dumps(json_object_get(p, "parentRef"), JSON_SORT_KEYS);
+		const char *what = json_object_get(p, "parentRef") ? "parent" : "ancestor";
+		char *ref = json_dumps(json_object_get(p, *what == 'p' ? "parentRef" : "ancestorRef"), JSON_SORT_KEYS);
 
-		fprintf(out, "  parent %s of %s\n", ref, json_text(p, "controllerName", "?"));
+		fprintf(out, "  %s %s of %s\n", what, ref, json_text(p, "controllerName", "?"));
 		put_conditions(out, "    ", json_object_get(p, "conditions"));
 		free(ref);
 	}
@@ -154,7 +155,10 @@ static void on_status(void *ctx, const struct status_document *d)
 	put_values(r->out, "load balancer", json_object_get(json_object_get(doc, "loadBalancer"), "ingress"), "ip");
 	put_conditions(r->out, "  ", json_object_get(doc, "conditions"));
 	put_listeners(r->out, json_object_get(doc, "listeners"));
+	if (json_object_get(doc, "attachedListenerSets"))
+		fprintf(r->out, "  attached ListenerSets: %d\n", (int)json_integer_value(json_object_get(doc, "attachedListenerSets")));
 	put_parents(r->out, json_object_get(doc, "parents"));
+	put_parents(r->out, json_object_get(doc, "ancestors"));
 	json_object_set_new(r->written, key, doc);
 }
 

@@ -41,6 +41,10 @@ def test_mixed_load_with_faults_loses_nothing_unexplained_while_all_changes(make
     run_small(make, "soak.py")
 
 
+def test_changes_of_a_cluster_reach_the_workers_and_none_is_lost(make):
+    run_small(make, "kube_scale.py")
+
+
 def bench(make, **kw):
     from bench import Bench
     return Bench(make.args[0], idle_us=50, sanitizers=make.keywords["sanitizers"], **kw)

@@ -54,8 +54,9 @@ BASE = [obj("v1", "Namespace", "demo", None), service("web"), slice_("web", PEER
 class Double:
     """The double, in the rig's namespace, with its kubeconfig."""
 
-    def __init__(self, rig, objects=BASE, tls=False):
-        self.rig, self.port, self.tls = rig, 6443, tls
+    def __init__(self, rig, objects=BASE, tls=False, keeps=True):
+        """keeps: the objects survive kill() and start(), at the cost of writing them all after each change."""
+        self.rig, self.port, self.tls, self.keeps = rig, 6443, tls, keeps
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         cluster = {"server": self.url}
         if tls:
@@ -79,7 +80,8 @@ class Double:
 
     def start(self, certificate="double"):
         cert = ["--cert", self.rig.dir / f"{certificate}.crt", "--key", self.rig.dir / f"{certificate}.key"] if self.tls else []
-        self.rig._spawn("double", [sys.executable, DOUBLE, "--port", self.port, "--token", TOKEN, "--state", self.state, *cert],
+        state = ["--state", self.state] if self.keeps else []
+        self.rig._spawn("double", [sys.executable, DOUBLE, "--port", self.port, "--token", TOKEN, *state, *cert],
                         self.rig.ns)
         wait_until("the double", lambda: self.rig.run(
             ["curl", "-sk", "-m", "1", f"{self.url}/double/stats"], check=False).returncode == 0)

@@ -443,6 +443,75 @@ static void kind_that_is_not_served_is_looked_for_in_other_versions_and_later_ag
 	rig_destroy(rig);
 }
 
+/* TLSRoute has three versions; objects are of the one that is served. */
+static void kind_is_found_in_an_alpha_version_and_its_objects_say_so(void **state)
+{
+	static const char list[] = "{\"kind\":\"TLSRouteList\",\"metadata\":{\"resourceVersion\":\"10\"},\"items\":["
+				   "{\"metadata\":{\"name\":\"a\",\"namespace\":\"demo\",\"resourceVersion\":\"5\"}}]}";
+	struct rig *rig = rig_create(KUBE_TLS_ROUTE);
+	const struct kube_object *const *found;
+	size_t n;
+
+	expect_request(rig, "/apis/gateway.networking.k8s.io/v1");
+	answer(rig, 200, RESOURCES);
+	expect_request(rig, "/apis/gateway.networking.k8s.io/v1alpha3");
+	answer(rig, 404, "");
+	expect_request(rig, "/apis/gateway.networking.k8s.io/v1alpha2");
+	answer(rig, 200, "{\"resources\":[{\"name\":\"tlsroutes\"}]}");
+	expect_request(rig, "/apis/gateway.networking.k8s.io/v1alpha2/tlsroutes?limit=500");
+	answer(rig, 200, list);
+	expect_request(rig, "/apis/gateway.networking.k8s.io/v1alpha2/tlsroutes?watch=1");
+	found = store_list(rig->store, KUBE_TLS_ROUTE, &n);
+	assert_int_equal(n, 1);
+	assert_string_equal(kube_object_api_version(found[0]), "gateway.networking.k8s.io/v1alpha2");
+	rig_destroy(rig);
+}
+
+static void optional_kind_that_is_forbidden_does_not_hold_up_the_rest(void **state)
+{
+	struct rig *rig = rig_create(KUBE_TCP_ROUTE);
+	size_t n;
+
+	expect_request(rig, "/apis/gateway.networking.k8s.io/v1");
+	answer(rig, 200, "{\"resources\":[{\"name\":\"tcproutes\"}]}");
+	for (unsigned i = 0; i < REFLECTOR_FORBIDDEN_LOOKS; i++) {
+		assert_false(rig->r.is_synced);
+		expect_request(rig, "/apis/gateway.networking.k8s.io/v1/tcproutes?limit=500");
+		answer(rig, 403, "");
+		reflector_poll(&rig->r, rig->now_ms);
+	}
+	assert_true(rig->r.is_synced);
+	assert_false(rig->r.is_healthy);
+	assert_int_equal(reflector_take(&rig->r), BIT(TCP_ROUTE));
+	assert_string_equal(store_problems(rig->store, &n)[0].reason, "Forbidden");
+	assert_non_null(strstr(store_problems(rig->store, &n)[0].text, "list and watch tcproutes"));
+	assert_int_equal(n, 1);
+	/* it is tried again, and is well once it is allowed */
+	expect_request(rig, "/apis/gateway.networking.k8s.io/v1/tcproutes?limit=500");
+	answer(rig, 200, "{\"kind\":\"TCPRouteList\",\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[]}");
+	expect_request(rig, "/apis/gateway.networking.k8s.io/v1/tcproutes?watch=1");
+	assert_true(rig->r.is_healthy);
+	assert_int_equal(reflector_take(&rig->r), BIT(TCP_ROUTE));
+	store_problems(rig->store, &n);
+	assert_int_equal(n, 0);
+	rig_destroy(rig);
+}
+
+static void kind_that_is_not_optional_waits_for_permission(void **state)
+{
+	struct rig *rig = rig_create(KUBE_SERVICE);
+
+	expect_request(rig, "/api/v1");
+	answer(rig, 200, RESOURCES);
+	for (unsigned i = 0; i < 3 * REFLECTOR_FORBIDDEN_LOOKS; i++) {
+		expect_request(rig, "/api/v1/services?limit=500");
+		answer(rig, 403, "");
+		reflector_poll(&rig->r, rig->now_ms);
+		assert_false(rig->r.is_synced);
+	}
+	rig_destroy(rig);
+}
+
 static void kind_that_vanishes_is_given_up_only_after_several_looks(void **state)
 {
 	struct rig *rig = rig_watching();
@@ -490,6 +559,38 @@ static void selector_is_part_of_every_request(void **state)
 	answer(rig, 200, LIST("10", "", ""));
 	expect_request(rig, "/api/v1/services?watch=1");
 	assert_non_null(strstr(rig->path, "&resourceVersion=10&labelSelector=a%3Db%2Cc%21%3Dd"));
+	rig_destroy(rig);
+}
+
+static void only_the_node_that_is_asked_for_and_only_its_labels_are_kept(void **state)
+{
+	static const char list[] =
+	    "{\"kind\":\"NodeList\",\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[{\"metadata\":{\"name\":\"n1\","
+	    "\"resourceVersion\":\"5\",\"labels\":{\"topology.kubernetes.io/zone\":\"z1\"},\"annotations\":{\"a\":\"b\"}},"
+	    "\"spec\":{\"podCIDR\":\"10.0.0.0/24\"}}]}";
+	static const char beat[] = "{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"n1\",\"resourceVersion\":\"11\","
+				   "\"labels\":{\"topology.kubernetes.io/zone\":\"z1\"},\"annotations\":{\"a\":\"c\"}}}";
+	struct rig *rig = rig_create(KUBE_NODE);
+	const struct kube_object *o;
+
+	rig->r.fields = "metadata.name=n1";
+	expect_request(rig, "/api/v1");
+	answer(rig, 200, "{\"resources\":[{\"name\":\"nodes\"}]}");
+	expect_request(rig, "/api/v1/nodes?limit=500&fieldSelector=metadata.name%3Dn1");
+	answer(rig, 200, list);
+	expect_request(rig, "/api/v1/nodes?watch=1");
+	assert_non_null(strstr(rig->path, "&resourceVersion=10&fieldSelector=metadata.name%3Dn1"));
+	assert_int_equal(reflector_take(&rig->r), BIT(NODE));
+	o = store_get(rig->store, KUBE_NODE, "", "n1");
+	assert_string_equal(node_str(node_get(node_path(o->root, "metadata.labels"), "topology.kubernetes.io/zone")), "z1");
+	assert_null(node_path(o->root, "metadata.annotations"));
+	assert_null(node_get(o->root, "spec"));
+	rig->call.on_headers(rig->call.ctx, 200);
+	give(rig, "{\"type\":\"MODIFIED\",\"object\":");
+	give(rig, beat);
+	give(rig, "}\n");
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_int_equal(reflector_take(&rig->r), 0); /* nothing that matters */
 	rig_destroy(rig);
 }
 
@@ -543,9 +644,13 @@ int main(void)
 	    cmocka_unit_test(list_without_a_byte_is_given_up),
 	    cmocka_unit_test(watch_that_fails_again_and_again_is_listed_again),
 	    cmocka_unit_test(kind_that_is_not_served_is_looked_for_in_other_versions_and_later_again),
+	    cmocka_unit_test(kind_is_found_in_an_alpha_version_and_its_objects_say_so),
+	    cmocka_unit_test(optional_kind_that_is_forbidden_does_not_hold_up_the_rest),
+	    cmocka_unit_test(kind_that_is_not_optional_waits_for_permission),
 	    cmocka_unit_test(kind_that_vanishes_is_given_up_only_after_several_looks),
 	    cmocka_unit_test(namespace_is_part_of_the_path_and_of_the_sweep),
 	    cmocka_unit_test(selector_is_part_of_every_request),
+	    cmocka_unit_test(only_the_node_that_is_asked_for_and_only_its_labels_are_kept),
 	    cmocka_unit_test(random_answers_never_stop_it),
 	};
 

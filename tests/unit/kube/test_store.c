@@ -236,6 +236,95 @@ static void times_and_durations_are_read_strictly(void **state)
 		assert_false(names_parse_duration(bad_durations[i], &ms));
 }
 
+static void put(struct store *s, const char *ns, const char *name, const char *rest)
+{
+	char text[512];
+	int n = snprintf(text, sizeof(text), "{\"metadata\":{\"namespace\":\"%s\",\"name\":\"%s\"}%s}", ns, name, rest);
+
+	store_put_json(s, KUBE_SERVICE, text, (size_t)n);
+}
+
+/* "+ns/name" for each change that matters, "-ns/name" for the others. */
+static const char *journal_text(struct store *s)
+{
+	static char text[512];
+	size_t n;
+	const struct store_change *c = store_journal(s, &n);
+
+	text[0] = 0;
+	for (size_t i = 0; i < n; i++)
+		sprintf(text + strlen(text), "%s%s/%s ", c[i].matters ? "+" : "-", c[i].ns, c[i].name);
+	store_clear_journal(s);
+	return text;
+}
+
+static void journal_names_what_came_changed_and_went(void **state)
+{
+	struct store *s = store_create();
+	size_t n;
+
+	put(s, "a", "before", "");
+	store_keep_journal(s);
+	assert_string_equal(journal_text(s), "");
+	put(s, "a", "x", "");
+	put(s, "a", "x", ",\"status\":{}");
+	put(s, "a", "x", ",\"spec\":{}");
+	assert_string_equal(journal_text(s), "+a/x -a/x +a/x ");
+	assert_string_equal(journal_text(s), "");
+	store_remove(s, KUBE_SERVICE, "a", "x");
+	store_remove(s, KUBE_SERVICE, "a", "none");
+	assert_string_equal(journal_text(s), "+a/x ");
+	store_mark(s, KUBE_SERVICE, NULL);
+	put(s, "b", "y", "");
+	store_sweep(s, KUBE_SERVICE, NULL);
+	assert_string_equal(journal_text(s), "+b/y +a/before ");
+	load(s, "f", SERVICE("a") SERVICE("b"));
+	load(s, "f", SERVICE("b"));
+	store_forget_file(s, "f");
+	assert_string_equal(journal_text(s),
+			    "+default/a +default/b +default/a +default/b +default/b +default/b ");
+	for (unsigned i = 0; i < 20001; i++)
+		put(s, "b", "y", i % 2 ? "" : ",\"spec\":{}");
+	assert_null(store_journal(s, &n)); /* that much is "everything" */
+	assert_int_equal(n, 0);
+	store_clear_journal(s);
+	assert_non_null(store_journal(s, &n));
+	store_destroy(s);
+}
+
+static void note_read(void *ctx, enum kube_kind kind, const char *ns, const char *name)
+{
+	char *text = ctx;
+
+	sprintf(text + strlen(text), "%s %s/%s ", kube_kind_name(kind), ns ? ns : "*", name ? name : "*");
+}
+
+static void reads_are_told_be_there_an_object_or_not(void **state)
+{
+	struct store *s = store_create();
+	char text[512] = "";
+	size_t n;
+
+	put(s, "a", "x", "");
+	put(s, "b", "x", "");
+	put(s, "b", "y", "");
+	put(s, "c", "x", "");
+	store_get(s, KUBE_SERVICE, "a", "x");
+	store_observe(s, note_read, text);
+	store_get(s, KUBE_SERVICE, "b", "x");
+	assert_null(store_get(s, KUBE_INGRESS, "b", "x"));
+	assert_string_equal(store_list_of(s, KUBE_SERVICE, "b", &n)[1]->name, "y");
+	assert_int_equal(n, 2);
+	store_list_of(s, KUBE_SERVICE, "d", &n);
+	assert_int_equal(n, 0);
+	store_list(s, KUBE_SERVICE, &n);
+	assert_int_equal(n, 4);
+	store_observe(s, NULL, NULL);
+	store_get(s, KUBE_SERVICE, "a", "x");
+	assert_string_equal(text, "Service b/x Ingress b/x Service b/* Service d/* Service */* ");
+	store_destroy(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +338,8 @@ int main(void)
 	    cmocka_unit_test(integers_are_read_whole_and_within_range),
 	    cmocka_unit_test(names_follow_rfc_1123),
 	    cmocka_unit_test(times_and_durations_are_read_strictly),
+	    cmocka_unit_test(journal_names_what_came_changed_and_went),
+	    cmocka_unit_test(reads_are_told_be_there_an_object_or_not),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "translate/translate.h"
+#include "translate/translator.h"
 
 #define INGRESS \
 	"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: %s}\nspec:\n  rules:\n  - host: %s.test\n" \
@@ -103,51 +103,92 @@ static void same_objects_in_any_order_give_the_same_model(void **state)
 	free(want);
 }
 
+/* A translator that has followed a store so far. */
+struct follower {
+	struct store *s;
+	struct translator *tr;
+	struct model *m;
+	struct translator_changes c;
+};
+
+static void follow(struct follower *f)
+{
+	size_t n;
+	const struct store_change *journal = store_journal(f->s, &n);
+
+	translator_run(f->tr, journal, n, &f->c);
+	store_clear_journal(f->s);
+}
+
+static struct follower follower_of(struct store *s)
+{
+	struct follower f = {.s = s, .tr = translator_create(s, &ours)};
+
+	store_keep_journal(s);
+	f.m = translator_model(f.tr);
+	follow(&f);
+	return f;
+}
+
+static void follower_fini(struct follower *f)
+{
+	translator_destroy(f->tr);
+	store_destroy(f->s);
+}
+
 static void endpoints_alone_follow_their_slices(void **state)
 {
 	struct store *s = store_create();
-	struct model m;
+	struct follower f;
 
 	load(s, "r", INGRESS SERVICE, "a", "a");
-	translate_to(&m, s);
-	assert_int_equal(m.backends[0].n_endpoints, 0);
-	assert_int_equal(translate_endpoints(s, &m), 0);
+	f = follower_of(s);
+	assert_int_equal(f.m->backends[0].n_endpoints, 0);
+	assert_true(f.c.routes);
+	assert_int_equal(f.c.n_backends, 1); /* it is new */
 	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.2");
-	assert_int_equal(translate_endpoints(s, &m), 1);
-	assert_int_equal(m.backends[0].n_endpoints, 2);
-	assert_int_equal(translate_endpoints(s, &m), 0);
+	follow(&f);
+	assert_int_equal(f.c.n_backends, 1);
+	assert_int_equal(f.c.backends[0], 0);
+	assert_false(f.c.routes || f.c.statuses || f.c.problems);
+	assert_int_equal(f.m->backends[0].n_endpoints, 2);
+	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.2");
+	follow(&f);
+	assert_int_equal(f.c.n_backends, 0);
 	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.1"); /* twins are one */
-	assert_int_equal(translate_endpoints(s, &m), 1);
-	assert_int_equal(m.backends[0].n_endpoints, 1);
+	follow(&f);
+	assert_int_equal(f.c.n_backends, 1);
+	assert_int_equal(f.m->backends[0].n_endpoints, 1);
 	store_forget_file(s, "e");
-	assert_int_equal(translate_endpoints(s, &m), 1);
-	assert_int_equal(m.backends[0].n_endpoints, 0);
-	model_fini(&m);
-	store_destroy(s);
+	follow(&f);
+	assert_int_equal(f.c.n_backends, 1);
+	assert_int_equal(f.m->backends[0].n_endpoints, 0);
+	assert_false(f.c.routes);
+	follower_fini(&f);
 }
 
 static void bad_slice_is_named_as_long_as_it_is_bad(void **state)
 {
 	struct store *s = store_create();
-	struct model m;
+	struct follower f;
 
 	load(s, "r", INGRESS SERVICE, "a", "UPPER"); /* a problem that is none of the slice's */
 	load(s, "r2", INGRESS, "b", "b");
-	translate_to(&m, s);
-	assert_int_equal(m.n_problems, 1);
+	f = follower_of(s);
+	assert_int_equal(f.m->n_problems, 1);
 	for (unsigned i = 0; i < 3; i++) {
 		load(s, "e", SLICE SLICE, "1", "127.0.0.1", "2", "10.0.0.2");
-		translate_endpoints(s, &m);
-		assert_int_equal(m.n_problems, 2);
-		assert_string_equal(m.problems[0].reason, "InvalidHostname");
-		assert_string_equal(m.problems[1].reason, "InvalidAddress");
-		assert_int_equal(m.backends[0].n_endpoints, 1);
+		follow(&f);
+		assert_true(f.c.problems);
+		assert_int_equal(f.m->n_problems, 2);
+		assert_string_equal(f.m->problems[0].reason, "InvalidHostname");
+		assert_string_equal(f.m->problems[1].reason, "InvalidAddress");
+		assert_int_equal(f.m->backends[0].n_endpoints, 1);
 	}
 	load(s, "e", SLICE, "1", "10.0.0.1");
-	translate_endpoints(s, &m);
-	assert_int_equal(m.n_problems, 1);
-	model_fini(&m);
-	store_destroy(s);
+	follow(&f);
+	assert_int_equal(f.m->n_problems, 1);
+	follower_fini(&f);
 }
 
 static void ingress_without_class_follows_the_options(void **state)

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The backends that are referred to, each a unit: its settings and endpoints
+ * follow its Service and the slices of that. A slot stays the same as long as
+ * somebody has it; free ones are holes in model.backends.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "translate/translator_pvt.h"
+
+static struct unit *backend_create(struct translator *tr, struct key *k, const char *ns, const char *service, uint16_t port)
+{
+	struct backend_table *b = &tr->backends;
+	struct unit *u = translate_must(calloc(1, sizeof(*u)));
+	struct model_backend *m;
+
+	if (b->n_free) {
+		u->slot = b->free[--b->n_free];
+	} else {
+		b->slots = translate_grow(b->slots, b->n, &b->cap, sizeof(struct unit *));
+		u->slot = (uint32_t)b->n++;
+		model_add_backend(&tr->all);
+	}
+	u->what = UNIT_BACKEND;
+	u->key = k;
+	u->port = port;
+	if (asprintf(&u->text, "%s/%s:%u", ns, service, port) < 0)
+		u->text = translate_must(NULL);
+	b->slots[u->slot] = k->unit = u;
+	m = &tr->all.backends[u->slot];
+	*m = (struct model_backend){.name = u->text, .proto = WEIR_PROTO_HTTP};
+	unit_mark(tr, u);
+	return u;
+}
+
+uint32_t backend_use(struct translation *t, const char *ns, const char *service, uint16_t port)
+{
+	struct translator *tr = t->translator;
+	struct unit *user = t->unit;
+	struct key *k;
+	char name[320];
+
+	snprintf(name, sizeof(name), "%s:%u", service, port);
+	k = key_get(&tr->keys, KEY_BACKEND, ns, name);
+	if (!k->unit)
+		backend_create(tr, k, ns, service, port);
+	for (size_t i = 0; i < user->n_backends; i++)
+		if (user->backends[i] == k->unit->slot)
+			return k->unit->slot;
+	user->backends = translate_grow(user->backends, user->n_backends, &user->cap_backends, sizeof(*user->backends));
+	user->backends[user->n_backends++] = k->unit->slot;
+	k->unit->n_users++;
+	return k->unit->slot;
+}
+
+void backends_drop(struct translation *t, struct unit *u)
+{
+	struct translator *tr = t->translator;
+
+	for (size_t i = 0; i < u->n_backends; i++) {
+		if (--tr->backends.slots[u->backends[i]]->n_users > 0)
+			continue;
+		tr->idle = translate_grow(tr->idle, tr->n_idle, &tr->cap_idle, sizeof(*tr->idle));
+		tr->idle[tr->n_idle++] = u->backends[i];
+	}
+	u->n_backends = 0;
+}
+
+bool backends_free_idle(struct translator *tr)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < tr->n_idle; i++) {
+		struct backend_table *b = &tr->backends;
+		struct unit *u = b->slots[tr->idle[i]];
+
+		if (!u || u->n_users > 0) /* it is freed already, or in use again */
+			continue;
+		b->slots[u->slot] = NULL;
+		b->free = translate_grow(b->free, b->n_free, &b->cap_free, sizeof(*b->free));
+		b->free[b->n_free++] = u->slot;
+		if (u->slot < tr->all.n_backends) /* else the whole was given away */
+			tr->all.backends[u->slot] = (struct model_backend){.name = NULL};
+		unit_destroy(tr, u);
+		any = true;
+	}
+	tr->n_idle = 0;
+	return any;
+}
+
+static bool texts_differ(const char *a, const char *b)
+{
+	return !a || !b ? a != b : strcmp(a, b) != 0;
+}
+
+static bool settings_differ(const struct model_balance *a, const struct model_balance *b)
+{
+	return memcmp(&a->fixed, &b->fixed, sizeof(a->fixed)) != 0 || texts_differ(a->hash_name, b->hash_name) ||
+	       texts_differ(a->cookie_name, b->cookie_name) || texts_differ(a->cookie_path, b->cookie_path);
+}
+
+static void read_endpoints(struct translation *t, const struct unit *u, const struct kube_object *service,
+			   struct model_backend *b)
+{
+	const struct key *group = key_find(&t->translator->keys, KEY_SLICES, service->ns, service->name);
+	size_t n = group ? group->n_members : 0;
+	const struct kube_object **slices = translate_must(calloc(n + 1, sizeof(*slices)));
+
+	for (size_t i = 0; i < n; i++)
+		slices[i] = store_get(t->store, KUBE_ENDPOINT_SLICE, service->ns, group->members[i]->key->name);
+	b->endpoints = endpoints_collect(t, service, (uint16_t)u->port, slices, n, &b->n_endpoints);
+	free(slices);
+}
+
+void backend_read(struct translation *t, struct unit *u, bool *has_other_settings, bool *has_other_endpoints)
+{
+	struct model_backend *b = &t->translator->all.backends[u->slot];
+	const struct model_backend was = *b;
+	const char *colon = strrchr(u->key->name, ':');
+	const struct kube_object *service;
+	char name[320];
+
+	snprintf(name, sizeof(name), "%.*s", (int)(colon - u->key->name), u->key->name);
+	depend_on(t, KEY_SLICES, u->key->ns, name);
+	service = store_get(t->store, KUBE_SERVICE, u->key->ns, name);
+	*b = (struct model_backend){.name = u->text, .proto = WEIR_PROTO_HTTP};
+	if (service && is_usable(t, service)) {
+		balance_read(t, service, &b->balance);
+		read_endpoints(t, u, service, b);
+	}
+	*has_other_settings = settings_differ(&was.balance, &b->balance);
+	*has_other_endpoints = was.n_endpoints != b->n_endpoints ||
+			       (b->n_endpoints && memcmp(was.endpoints, b->endpoints, b->n_endpoints * sizeof(*b->endpoints)) != 0);
+}

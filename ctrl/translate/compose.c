@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The whole model out of its units: their entries one after the other, in an
+ * order that does not depend on what was read when. What the entries point to
+ * stays with the units.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "translate/translator_pvt.h"
+
+static void add_matches(struct model *all, const struct model *part, uint32_t first_listener)
+{
+	for (size_t i = 0; i < part->n_matches; i++) {
+		struct model_match *m = model_add_match(all);
+
+		*m = part->matches[i];
+		m->listener += first_listener;
+	}
+}
+
+static void add_statuses(struct model *all, const struct model *part)
+{
+	for (size_t i = 0; i < part->n_statuses; i++)
+		*model_add_status(all) = part->statuses[i];
+}
+
+static void add_ingresses(struct model *all, const struct unit_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		add_matches(all, &l->units[i]->part, 0);
+		add_statuses(all, &l->units[i]->part);
+	}
+	for (size_t i = 0; i < l->n; i++)
+		if (l->units[i]->fallback)
+			add_matches(all, &l->units[i]->fallback->part, 0);
+	if (all->n_matches) /* the one of all Ingresses: where their matches expect it */
+		*model_add_listener(all) =
+		    (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "Ingress"};
+}
+
+static void add_routes(struct model *all, const struct unit_list *l, uint32_t first_listener)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		add_matches(all, &l->units[i]->part, first_listener);
+		add_statuses(all, &l->units[i]->part);
+	}
+}
+
+/* Routes of kinds that are not carried, in the order in which they are told so. */
+static const enum kube_kind other_routes[] = {KUBE_GRPC_ROUTE, KUBE_TLS_ROUTE, KUBE_TCP_ROUTE, KUBE_UDP_ROUTE};
+
+#define N_OTHER_ROUTES (sizeof(other_routes) / sizeof(*other_routes))
+
+static void add_statuses_of(struct model *all, const struct unit_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		add_statuses(all, &l->units[i]->part);
+}
+
+void compose(struct translator *tr)
+{
+	struct model *all = &tr->all;
+	const struct model *gateways = &tr->gateways->part;
+	uint32_t first_listener;
+
+	all->n_matches = all->n_statuses = all->n_listeners = 0;
+	add_ingresses(all, &tr->objects[KUBE_INGRESS]);
+	first_listener = (uint32_t)all->n_listeners;
+	for (size_t i = 0; i < gateways->n_listeners; i++)
+		*model_add_listener(all) = gateways->listeners[i];
+	add_statuses(all, gateways);
+	add_routes(all, &tr->objects[KUBE_HTTP_ROUTE], first_listener);
+	for (size_t i = 0; i < N_OTHER_ROUTES; i++)
+		add_statuses_of(all, &tr->objects[other_routes[i]]);
+	gateways_conclude(tr);
+	add_statuses_of(all, &tr->objects[KUBE_BACKEND_TLS_POLICY]);
+}
+
+static void add_problems(struct model *all, const struct model *part, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		*model_add_problem(all) = part->problems[i];
+}
+
+/* Those that the schema check found, or the others. */
+static void add_problems_of(struct model *all, const struct unit_list *l, bool are_checked)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const struct unit *u = l->units[i];
+
+		add_problems(all, &u->part, are_checked ? 0 : u->n_checked, are_checked ? u->n_checked : u->part.n_problems);
+	}
+}
+
+void compose_problems(struct translator *tr)
+{
+	struct model *all = &tr->all;
+	size_t n_compiled = all->n_problems - tr->n_own_problems;
+	struct model_problem *compiled = translate_must(malloc((n_compiled + 1) * sizeof(*compiled)));
+
+	if (n_compiled)
+		memcpy(compiled, all->problems + tr->n_own_problems, n_compiled * sizeof(*compiled));
+	all->n_problems = 0;
+	for (unsigned k = 0; k < KUBE_N_KINDS; k++)
+		if (k != KUBE_ENDPOINT_SLICE)
+			add_problems_of(all, &tr->objects[k], true);
+	add_problems_of(all, &tr->objects[KUBE_INGRESS], false);
+	add_problems(all, &tr->check->part, 0, tr->check->part.n_problems);
+	add_problems(all, &tr->gateways->part, 0, tr->gateways->part.n_problems);
+	add_problems_of(all, &tr->objects[KUBE_HTTP_ROUTE], false);
+	for (size_t i = 0; i < N_OTHER_ROUTES; i++)
+		add_problems_of(all, &tr->objects[other_routes[i]], false);
+	add_problems_of(all, &tr->objects[KUBE_BACKEND_TLS_POLICY], false);
+	add_problems_of(all, &tr->objects[KUBE_SERVICE], false);
+	add_problems_of(all, &tr->objects[KUBE_ENDPOINT_SLICE], true);
+	add_problems_of(all, &tr->objects[KUBE_ENDPOINT_SLICE], false);
+	tr->n_own_problems = all->n_problems;
+	for (size_t i = 0; i < n_compiled; i++)
+		*model_add_problem(all) = compiled[i];
+	free(compiled);
+}
+
+void compose_give(struct translator *tr, struct model *m)
+{
+	for (unsigned k = 0; k < KUBE_N_KINDS; k++)
+		for (size_t i = 0; i < tr->objects[k].n; i++) {
+			struct unit *u = tr->objects[k].units[i];
+
+			model_adopt(&tr->all, &u->part);
+			if (u->fallback)
+				model_adopt(&tr->all, &u->fallback->part);
+		}
+	model_adopt(&tr->all, &tr->check->part);
+	model_adopt(&tr->all, &tr->gateways->part);
+	for (size_t i = 0; i < tr->t.n_gateways + tr->t.n_sets; i++)
+		model_adopt(&tr->all, &tr->conclusions[i]);
+	for (size_t i = 0; i < tr->backends.n; i++) {
+		model_adopt(&tr->all, &tr->backends.slots[i]->part);
+		tr->all.backends[i].name = model_str(&tr->all, tr->all.backends[i].name);
+	}
+	*m = tr->all;
+	model_init(&tr->all);
+}

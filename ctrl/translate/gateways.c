@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Gateways and their ListenerSets as one unit, since they share addresses
+ * and ports. What others see of each is compared with what they saw before: only routes of those that differ
+ * are read again; the others' listeners get their new numbers.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "translate/translator_pvt.h"
+
+/* ---- what others see of a Gateway, as a number */
+
+static uint64_t hash_text(const char *text, uint64_t h)
+{
+	return text ? hash64(text, strlen(text), h + 1) : h * 31 + 7;
+}
+
+static uint64_t hash_number(uint64_t v, uint64_t h)
+{
+	return hash64(&v, sizeof(v), h);
+}
+
+static uint64_t hash_node(const struct node *n, uint64_t h)
+{
+	h = hash_number(n ? (uint64_t)n->kind + 1 : 0, h);
+	if (!n)
+		return h;
+	h = hash_text(n->text, h);
+	for (size_t i = 0; i < n->n; i++)
+		h = hash_node(n->items[i], hash_text(n->kind == NODE_MAP ? n->keys[i] : NULL, h));
+	return h;
+}
+
+/* allowedRoutes, which is not read before somebody asks for it. */
+static const struct node *routes_allowed(const struct gateway *g, const struct section *s)
+{
+	const struct node *list = node_path(g->o->root, "spec.listeners");
+
+	return node_get(list->items[s->index], "allowedRoutes");
+}
+
+static uint64_t hash_section(const struct gateway *g, const struct section *s, uint64_t h)
+{
+	h = hash_text(s->name, h);
+	h = hash_text(s->protocol, h);
+	h = hash_text(s->host, h);
+	h = hash_number((uint64_t)s->port << 3 | (uint64_t)s->takes_http_routes << 2 | (uint64_t)s->admits_none << 1 | s->is_conflicted,
+			h);
+	h = hash_node(routes_allowed(g, s), h);
+	h = hash_number(s->count, h);
+	h = hash_text(s->refusal, h);
+	h = hash_text(s->refusal_text, h);
+	h = hash_text(s->unresolved, h);
+	return hash_text(s->unresolved_text, h);
+}
+
+static uint64_t signature(const struct translation *t, const struct gateway *g)
+{
+	uint64_t h = hash_number((uint64_t)g->count << 1 | is_usable(t, g->o), 0);
+
+	if (g->parent)
+		h = hash_text(g->parent->o->name, hash_text(g->parent->o->ns, h));
+	h = hash_text(g->refusal, h);
+	h = hash_text(g->refusal_text, h);
+	h = hash_text(g->lack, h);
+	h = hash_text(g->lack_text, h);
+	h = hash64(g->addrs, g->n_addrs * sizeof(*g->addrs), h);
+	for (size_t i = 0; i < g->count; i++) {
+		const struct section *s = &t->sections[g->first + i];
+
+		h = hash_section(g, s, h);
+		if (s->count)
+			h = hash64(&t->m->listeners[s->first].timeouts, sizeof(struct weir_timeouts), h);
+	}
+	return h;
+}
+
+/* ---- reading */
+
+/* Gateways, then ListenerSets. */
+static const struct gateway *one_of(const struct translation *t, size_t i)
+{
+	return i < t->n_gateways ? &t->gateways[i] : &t->sets[i - t->n_gateways];
+}
+
+static void see_all(struct translator *tr)
+{
+	struct translation *t = &tr->t;
+
+	tr->n_seen = t->n_gateways + t->n_sets;
+	tr->seen = translate_must(calloc(tr->n_seen + 1, sizeof(*tr->seen)));
+	for (size_t i = 0; i < tr->n_seen; i++) {
+		const struct gateway *g = one_of(t, i);
+
+		tr->seen[i] = (struct seen_gateway){.key_kind = g->parent ? KEY_LISTENER_SET : KEY_GATEWAY,
+						    .ns = model_str(t->m, g->o->ns),
+						    .name = model_str(t->m, g->o->name),
+						    .signature = signature(t, g),
+						    .first = g->first,
+						    .count = g->count};
+	}
+}
+
+static int compare_seen(const struct seen_gateway *a, const struct seen_gateway *b)
+{
+	int d = a->key_kind != b->key_kind ? (a->key_kind < b->key_kind ? -1 : 1) : strcmp(a->ns, b->ns);
+
+	return d ? d : strcmp(a->name, b->name);
+}
+
+/* From numbers of before to those of now. */
+struct renumbering {
+	uint32_t *listeners, *sections;
+};
+
+static void keep_numbers(struct renumbering *r, const struct section *before, const struct seen_gateway *old,
+			 const struct section *now, const struct seen_gateway *new)
+{
+	for (size_t i = 0; i < old->count; i++) {
+		const struct section *from = &before[old->first + i];
+		const struct section *to = &now[new->first + i];
+
+		r->sections[old->first + i] = (uint32_t)(new->first + i);
+		for (uint32_t k = 0; k < from->count; k++)
+			r->listeners[from->first + k] = to->first + k;
+	}
+}
+
+/* True if one of them differs, came or went: whoever looked for it is to look again. */
+static bool compare_all(struct translator *tr, const struct seen_gateway *old, size_t n_old, const struct section *before,
+			struct renumbering *r)
+{
+	bool any = false;
+	size_t i = 0, k = 0;
+
+	while (i < n_old || k < tr->n_seen) {
+		int d = i == n_old ? 1 : k == tr->n_seen ? -1 : compare_seen(&old[i], &tr->seen[k]);
+		const struct seen_gateway *g = d <= 0 ? &old[i] : &tr->seen[k];
+
+		if (d == 0 && old[i].signature == tr->seen[k].signature) {
+			keep_numbers(r, before, &old[i], tr->t.sections, &tr->seen[k]);
+		} else {
+			touch(tr, g->key_kind, g->ns, g->name);
+			any = true;
+		}
+		i += d <= 0;
+		k += d >= 0;
+	}
+	return any;
+}
+
+/* Of the routes that are not read again. */
+static void renumber(struct translator *tr, const struct renumbering *r)
+{
+	const struct unit_list *l = &tr->objects[KUBE_HTTP_ROUTE];
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct unit *u = l->units[i];
+
+		for (size_t k = 0; !u->is_dirty && k < u->part.n_matches; k++)
+			u->part.matches[k].listener = r->listeners[u->part.matches[k].listener];
+		for (size_t k = 0; !u->is_dirty && k < u->n_sections; k++)
+			u->sections[k] = r->sections[u->sections[k]];
+	}
+}
+
+static void forget_conclusions(struct translator *tr)
+{
+	for (size_t i = 0; tr->conclusions && i < tr->t.n_gateways + tr->t.n_sets; i++)
+		model_fini(&tr->conclusions[i]);
+	free(tr->conclusions);
+	tr->conclusions = NULL;
+}
+
+/* Class and object of a Gateway are not among what others see: they are told apart by whoever has read them. */
+static bool are_statuses_same(const struct model *a, const struct model *b)
+{
+	if (a->n_statuses != b->n_statuses)
+		return false;
+	for (size_t i = 0; i < a->n_statuses; i++) {
+		const struct model_conditions *x = &a->statuses[i].conditions;
+		const struct model_conditions *y = &b->statuses[i].conditions;
+
+		if (strcmp(a->statuses[i].name, b->statuses[i].name) != 0 || x->n != y->n)
+			return false;
+		for (size_t k = 0; k < x->n; k++)
+			if (strcmp(x->c[k].status, y->c[k].status) != 0 || strcmp(x->c[k].reason, y->c[k].reason) != 0 ||
+			    strcmp(x->c[k].message, y->c[k].message) != 0)
+				return false;
+	}
+	return true;
+}
+
+static void forget_gateways(struct translation *t)
+{
+	free(t->gateways);
+	free(t->sets);
+	free(t->sections);
+	t->gateways = t->sets = NULL;
+	t->sections = NULL;
+	t->n_gateways = t->cap_gateways = t->n_sets = t->cap_sets = t->n_sections = t->cap_sections = 0;
+}
+
+bool gateways_read(struct translator *tr)
+{
+	struct unit *u = tr->gateways;
+	struct translation *t = &tr->t;
+	struct model part = u->part;
+	struct seen_gateway *seen = tr->seen;
+	struct section *sections = t->sections;
+	size_t n_seen = tr->n_seen;
+	struct renumbering r = {
+	    .listeners = translate_must(calloc(part.n_listeners + 1, sizeof(uint32_t))),
+	    .sections = translate_must(calloc(t->n_sections + 1, sizeof(uint32_t))),
+	};
+	bool differs;
+
+	forget_conclusions(tr);
+	key_forget_reads(&tr->keys, u);
+	model_init(&u->part);
+	t->sections = NULL; /* the others are compared with them */
+	forget_gateways(t);
+	unit_begin(tr, u);
+	gateway_translate(t);
+	see_all(tr);
+	differs = compare_all(tr, seen, n_seen, sections, &r) || !are_statuses_same(&part, &u->part);
+	unit_end(tr);
+	renumber(tr, &r);
+	tr->conclusions = translate_must(calloc(t->n_gateways + t->n_sets + 1, sizeof(*tr->conclusions)));
+	free(r.listeners);
+	free(r.sections);
+	free(seen);
+	free(sections);
+	model_fini(&part);
+	return differs;
+}
+
+/* ---- what they are told */
+
+/* Routes attached to each section. */
+static uint32_t *count_routes(const struct translator *tr)
+{
+	const struct unit_list *l = &tr->objects[KUBE_HTTP_ROUTE];
+	uint32_t *n = translate_must(calloc(tr->t.n_sections + 1, sizeof(*n)));
+
+	for (size_t i = 0; i < l->n; i++)
+		for (size_t k = 0; k < l->units[i]->n_sections; k++)
+			n[l->units[i]->sections[k]]++;
+	return n;
+}
+
+void gateways_conclude(struct translator *tr)
+{
+	struct translation *t = &tr->t;
+	uint32_t *n = count_routes(tr);
+
+	for (size_t i = 0; i < t->n_gateways + t->n_sets; i++) {
+		const struct gateway *g = one_of(t, i);
+		struct model *m = &tr->conclusions[i];
+		bool is_new = m->n_statuses == 0;
+
+		for (size_t k = g->first; k < g->first + g->count; k++) {
+			is_new |= t->sections[k].n_routes != n[k];
+			t->sections[k].n_routes = n[k];
+		}
+		if (is_new) {
+			model_fini(m);
+			model_init(m);
+			t->m = m;
+			if (g->parent)
+				listenerset_conclude(t, g);
+			else
+				gateway_conclude(t, g);
+			t->m = NULL;
+		}
+		*model_add_status(&tr->all) = m->statuses[0];
+	}
+	free(n);
+}
+
+void gateways_fini(struct translator *tr)
+{
+	forget_conclusions(tr);
+	forget_gateways(&tr->t);
+	free(tr->seen);
+	tr->seen = NULL;
+	tr->n_seen = 0;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * BackendTLSPolicy (gateway.networking.k8s.io/v1). Weir speaks no TLS to
+ * backends yet. Who writes such a policy does not want his Service spoken to in
+ * plain text, so nobody speaks to it at all: a reference to it is a problem,
+ * and its share is answered 500 (503 of an Ingress). A policy that is malformed
+ * protects the Services that it names all the same.
+ */
+#include <string.h>
+
+#include "translate/translate_pvt.h"
+
+/* ---- which Services are meant ---- */
+
+static bool names_service(const struct cursor *ref)
+{
+	struct cursor group = cursor_get(ref, "group");
+	struct cursor kind = cursor_get(ref, "kind");
+
+	return !*cursor_str(&group, "") && strcmp(cursor_str(&kind, "Service"), "Service") == 0;
+}
+
+/* Whether a policy has such a target; section "": the Service as a whole. */
+static bool has_target(const struct kube_object *policy, const char *service, const char *section)
+{
+	struct cursor root = cursor_root(policy);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "targetRefs");
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct cursor name = cursor_get(&ref, "name");
+		struct cursor part = cursor_get(&ref, "sectionName");
+
+		if (names_service(&ref) && strcmp(cursor_str(&name, ""), service) == 0 && strcmp(cursor_str(&part, ""), section) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_before(const struct kube_object *a, const struct kube_object *b)
+{
+	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->name, b->name) < 0;
+}
+
+/* ---- who refers to them ---- */
+
+const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
+				      const char *port)
+{
+	size_t n; /* of a namespace there are few: they are looked through each time */
+	const struct kube_object *const *list = store_list_of(t->store, KUBE_BACKEND_TLS_POLICY, ns, &n);
+	const struct kube_object *found = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!has_target(list[i], service, "") && (!*port || !has_target(list[i], service, port)))
+			continue;
+		if (o->kind != KUBE_INGRESS) /* which has no Gateway to be told of */
+			policy_meet(t, list[i]);
+		if (!found || is_before(list[i], found))
+			found = list[i];
+	}
+	return found;
+}
+
+/* Another policy that counts for a target of this one; NULL: none. */
+static const struct kube_object *find_winner(const struct translation *t, const struct kube_object *policy)
+{
+	size_t n;
+	const struct kube_object *const *others = store_list_of(t->store, KUBE_BACKEND_TLS_POLICY, policy->ns, &n);
+	struct cursor root = cursor_root(policy);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "targetRefs");
+	const struct kube_object *found = NULL;
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct cursor name = cursor_get(&ref, "name");
+		struct cursor section = cursor_get(&ref, "sectionName");
+
+		for (size_t k = 0; k < n && names_service(&ref); k++)
+			if (is_before(others[k], found ? found : policy) &&
+			    has_target(others[k], cursor_str(&name, ""), cursor_str(&section, "")))
+				found = others[k];
+	}
+	return found;
+}
+
+/* ---- what policies are told ---- */
+
+static bool has_ancestor(const struct model_status *s, const struct gateway *g)
+{
+	for (size_t i = 0; i < s->n_parents; i++)
+		if (strcmp(s->parents[i].ns, g->o->ns) == 0 && strcmp(s->parents[i].name, g->o->name) == 0)
+			return true;
+	return false;
+}
+
+static void add_ancestor(struct translation *t, struct model_status *s, const struct kube_object *policy, const struct gateway *g)
+{
+	const struct kube_object *winner;
+	struct model_parent *p;
+
+	if (s->n_parents == POLICY_ANCESTORS_MAX || has_ancestor(s, g))
+		return;
+	p = &s->parents[s->n_parents++];
+	*p = (struct model_parent){.group = "gateway.networking.k8s.io",
+				   .kind = "Gateway",
+				   .ns = model_str(t->m, g->o->ns),
+				   .name = model_str(t->m, g->o->name)};
+	winner = find_winner(t, policy);
+	if (!is_usable(t, policy))
+		verdict_condition(&p->conditions, "Accepted", false, "Invalid", refusal_text(t, policy));
+	else if (winner)
+		verdict_condition(&p->conditions, "Accepted", false, "Conflicted",
+				  model_printf(t->m, "BackendTLSPolicy %s, which is older or first by name, has the same target",
+					       winner->name));
+	else
+		verdict_condition(&p->conditions, "Accepted", false, "Invalid",
+				  "BackendTLSPolicy is not supported by this version of Weir: what is for the Service is "
+				  "answered 500, since it is not to be spoken to in plain text");
+}
+
+/* The Gateways that a route names, themselves or by a ListenerSet. */
+static void add_ancestors_of(struct translation *t, struct model_status *s, const struct kube_object *policy,
+			     const struct kube_object *route)
+{
+	struct cursor root = cursor_root(route);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor refs = cursor_get(&spec, "parentRefs");
+
+	for (size_t i = 0; i < cursor_count(&refs); i++) {
+		struct cursor ref = cursor_at(&refs, i);
+		const struct gateway *g = parent_find(t, route, &ref);
+
+		if (g)
+			add_ancestor(t, s, policy, g->parent ? g->parent : g);
+	}
+}
+
+static void conclude_policy(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers,
+			    size_t n)
+{
+	struct model_parent *parents = model_alloc(t->m, POLICY_ANCESTORS_MAX * sizeof(*parents));
+	struct model_status s = {.parents = parents};
+
+	for (size_t i = 0; i < n; i++)
+		add_ancestors_of(t, &s, policy, referrers[i]);
+	if (s.n_parents) {
+		struct model_status *out = verdict_add(t, policy);
+
+		out->parents = s.parents;
+		out->n_parents = s.n_parents;
+	}
+}
+
+static void report_policy(struct translation *t, const struct kube_object *policy)
+{
+	struct cursor root = cursor_root(policy);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "targetRefs");
+
+	report(t, policy, &spec, true, "UnsupportedPolicy",
+	       "none was expected: Weir speaks no TLS to backends yet; what is for the Services that this names is answered 500");
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+
+		if (!names_service(&ref))
+			report(t, policy, &ref, false, "InvalidKind", "ignored: a Service was expected");
+	}
+}
+
+void policy_read(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers, size_t n)
+{
+	if (is_usable(t, policy))
+		report_policy(t, policy);
+	conclude_policy(t, policy, referrers, n);
+}

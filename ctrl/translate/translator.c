@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The units, and in which order they are read: see translator.h and units.h.
+ * All objects that have changed are checked first, since others ask whether
+ * they can be used; then stage after stage is read, each of which can only
+ * make units of later ones dirty.
+ */
+#include "translate/translator.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "translate/translator_pvt.h"
+
+/* ---- dependencies ---- */
+
+static void on_read(void *ctx, enum kube_kind kind, const char *ns, const char *name)
+{
+	depend_on(ctx, kind, ns ? ns : KEY_ALL, name ? name : KEY_ALL);
+}
+
+void depend_on(struct translation *t, unsigned kind, const char *ns, const char *name)
+{
+	if (t->unit)
+		key_read(key_get(&t->translator->keys, kind, ns, name), t->unit, t->translator->turn);
+}
+
+static enum stage stage_of(const struct unit *u)
+{
+	switch (u->what) {
+	case UNIT_GATEWAYS:
+		return STAGE_GATEWAYS;
+	case UNIT_DEFAULT:
+		return STAGE_DEFAULT;
+	case UNIT_CHECK:
+		return STAGE_CHECK;
+	case UNIT_BACKEND:
+		return STAGE_BACKEND;
+	case UNIT_OBJECT:
+		break;
+	}
+	switch (u->key->kind) {
+	case KUBE_INGRESS:
+		return STAGE_INGRESS;
+	case KUBE_HTTP_ROUTE:
+	case KUBE_GRPC_ROUTE:
+	case KUBE_TLS_ROUTE:
+	case KUBE_TCP_ROUTE:
+	case KUBE_UDP_ROUTE:
+		return STAGE_ROUTE;
+	case KUBE_BACKEND_TLS_POLICY:
+		return STAGE_POLICY;
+	default:
+		return STAGE_OTHER;
+	}
+}
+
+static void list_add(struct unit_list *l, size_t at, struct unit *u)
+{
+	l->units = translate_grow(l->units, l->n, &l->cap, sizeof(struct unit *));
+	memmove(l->units + at + 1, l->units + at, (l->n - at) * sizeof(struct unit *));
+	l->units[at] = u;
+	l->n++;
+}
+
+void unit_mark(struct translator *tr, struct unit *u)
+{
+	struct unit_list *l = &tr->dirty[stage_of(u)];
+
+	if (u->is_dirty)
+		return;
+	u->is_dirty = true;
+	u->dirty_at = l->n;
+	list_add(l, l->n, u);
+}
+
+static void unmark(struct translator *tr, struct unit *u)
+{
+	if (u->is_dirty)
+		tr->dirty[stage_of(u)].units[u->dirty_at] = NULL;
+	u->is_dirty = false;
+}
+
+void touch(struct translator *tr, unsigned kind, const char *ns, const char *name)
+{
+	const struct key *k = key_find(&tr->keys, kind, ns, name);
+
+	for (size_t i = 0; k && i < k->n_readers; i++)
+		unit_mark(tr, k->readers[i].unit);
+}
+
+/* ---- what units have ---- */
+
+void ingress_add_root(struct translation *t, const char *host)
+{
+	struct key *k = key_get(&t->translator->keys, KEY_ROOT, "", host);
+	struct unit *u = t->unit;
+
+	for (size_t i = 0; i < u->n_roots; i++)
+		if (u->roots[i] == k)
+			return;
+	u->roots = translate_grow(u->roots, u->n_roots, &u->cap_roots, sizeof(struct key *));
+	u->roots[u->n_roots++] = k;
+	if (k->n_roots++ == 0)
+		touch(t->translator, KEY_ROOT, "", host);
+}
+
+bool ingress_has_root(struct translation *t, const char *host)
+{
+	depend_on(t, KEY_ROOT, "", host);
+	return key_find(&t->translator->keys, KEY_ROOT, "", host)->n_roots > 0;
+}
+
+static void drop_roots(struct translator *tr, struct unit *u)
+{
+	for (size_t i = 0; i < u->n_roots; i++) {
+		struct key *k = u->roots[i];
+
+		if (--k->n_roots > 0)
+			continue;
+		touch(tr, KEY_ROOT, "", k->name);
+		key_release(&tr->keys, k);
+	}
+	u->n_roots = 0;
+}
+
+void ingress_add_default(struct translation *t, const struct model_match *action)
+{
+	struct unit *u = translate_must(calloc(1, sizeof(*u)));
+
+	u->what = UNIT_DEFAULT;
+	u->owner = t->unit;
+	u->action = translate_must(malloc(sizeof(*u->action)));
+	*u->action = *action;
+	t->unit->fallback = u;
+	unit_mark(t->translator, u);
+}
+
+void section_attach(struct translation *t, size_t section)
+{
+	struct unit *u = t->unit;
+
+	for (size_t i = 0; i < u->n_sections; i++)
+		if (u->sections[i] == section)
+			return;
+	u->sections = translate_grow(u->sections, u->n_sections, &u->cap_sections, sizeof(*u->sections));
+	u->sections[u->n_sections++] = (uint32_t)section;
+}
+
+void policy_meet(struct translation *t, const struct kube_object *policy)
+{
+	if (key_refer(key_get(&t->translator->keys, KEY_POLICY, policy->ns, policy->name), t->unit))
+		touch(t->translator, KEY_POLICY, policy->ns, policy->name);
+}
+
+static void drop_policies(struct translator *tr, struct unit *u)
+{
+	while (u->n_policies) {
+		struct read last = u->policies[--u->n_policies];
+
+		key_unrefer(last.key, last.at);
+		touch(tr, KEY_POLICY, last.key->ns, last.key->name);
+		key_release(&tr->keys, last.key);
+	}
+}
+
+/* A slice belongs to a Service, or to none (NULL). */
+static void join_slices(struct translator *tr, struct unit *u, struct key *to)
+{
+	struct key *from = u->slices;
+	size_t at;
+
+	if (from == to)
+		return;
+	u->slices = to;
+	if (to) {
+		at = unit_position(to->members, to->n_members, u->key->ns, u->key->name);
+		to->members = translate_grow(to->members, to->n_members, &to->cap_members, sizeof(struct unit *));
+		memmove(to->members + at + 1, to->members + at, (to->n_members - at) * sizeof(struct unit *));
+		to->members[at] = u;
+		to->n_members++;
+		touch(tr, KEY_SLICES, to->ns, to->name);
+	}
+	if (from) {
+		at = unit_position(from->members, from->n_members, u->key->ns, u->key->name);
+		memmove(from->members + at, from->members + at + 1, (from->n_members - at - 1) * sizeof(struct unit *));
+		from->n_members--; /* who had it has read it, and hears of the change by that */
+		key_release(&tr->keys, from);
+	}
+}
+
+void unit_clear(struct translator *tr, struct unit *u)
+{
+	key_forget_reads(&tr->keys, u);
+	backends_drop(&tr->t, u);
+	drop_roots(tr, u);
+	drop_policies(tr, u);
+	if (u->fallback)
+		unit_destroy(tr, u->fallback);
+	u->fallback = NULL;
+	u->n_sections = 0;
+	u->n_checked = 0;
+	model_fini(&u->part);
+	model_init(&u->part);
+}
+
+void unit_destroy(struct translator *tr, struct unit *u)
+{
+	unmark(tr, u);
+	unit_clear(tr, u);
+	join_slices(tr, u, NULL);
+	model_fini(&u->part);
+	if (u->key) {
+		u->key->unit = NULL;
+		key_release(&tr->keys, u->key);
+	}
+	free(u->reads);
+	free(u->backends);
+	free(u->sections);
+	free(u->roots);
+	free(u->policies);
+	free(u->action);
+	free(u->text);
+	free(u);
+}
+
+/* ---- reading ---- */
+
+static struct unit *unit_of(const struct translation *t, const struct kube_object *o)
+{
+	const struct key *k = key_find(&t->translator->keys, o->kind, o->ns, o->name);
+
+	assert(k && k->unit);
+	return k->unit;
+}
+
+bool is_usable(const struct translation *t, const struct kube_object *o)
+{
+	return unit_of(t, o)->is_usable;
+}
+
+const char *refusal_text(const struct translation *t, const struct kube_object *o)
+{
+	const struct unit *u = unit_of(t, o);
+
+	for (size_t i = 0; i < u->n_checked; i++)
+		if (u->part.problems[i].is_fatal)
+			return model_printf(t->m, "%s: %s", u->part.problems[i].field, u->part.problems[i].text);
+	return "the object is malformed";
+}
+
+void unit_begin(struct translator *tr, struct unit *u)
+{
+	tr->t.unit = u;
+	tr->t.m = &u->part;
+	tr->t.reported = NULL;
+	tr->turn++;
+}
+
+void unit_end(struct translator *tr)
+{
+	tr->t.unit = NULL;
+	tr->t.m = NULL;
+}
+
+static const struct kube_object *object_of(const struct translator *tr, const struct unit *u)
+{
+	return store_get(tr->t.store, (enum kube_kind)u->key->kind, u->key->ns, u->key->name);
+}
+
+/* Afterwards it is known whether others can use the object. */
+static void check(struct translator *tr, struct unit *u)
+{
+	unit_clear(tr, u);
+	unit_begin(tr, u);
+	u->is_usable = schema_check(&tr->t, object_of(tr, u));
+	u->n_checked = u->part.n_problems;
+	unit_end(tr);
+}
+
+static void read_slice(struct translator *tr, struct unit *u, const struct kube_object *o)
+{
+	const char *service = u->is_usable ? endpoints_service(o) : NULL;
+
+	if (u->is_usable)
+		endpoints_check_slice(&tr->t, o);
+	join_slices(tr, u, service ? key_get(&tr->keys, KEY_SLICES, o->ns, service) : NULL);
+}
+
+static int by_kind_and_name(const void *pa, const void *pb)
+{
+	const struct kube_object *a = *(const struct kube_object *const *)pa;
+	const struct kube_object *b = *(const struct kube_object *const *)pb;
+	int d = a->kind != b->kind ? (a->kind < b->kind ? -1 : 1) : strcmp(a->ns, b->ns);
+
+	return d ? d : strcmp(a->name, b->name);
+}
+
+static void read_policy(struct translator *tr, const struct kube_object *o)
+{
+	const struct key *k = key_find(&tr->keys, KEY_POLICY, o->ns, o->name);
+	size_t n = k ? k->n_referrers : 0;
+	const struct kube_object **referrers = translate_must(calloc(n + 1, sizeof(*referrers)));
+
+	depend_on(&tr->t, KEY_POLICY, o->ns, o->name);
+	for (size_t i = 0; i < n; i++)
+		referrers[i] = object_of(tr, k->referrers[i].unit);
+	qsort(referrers, n, sizeof(*referrers), by_kind_and_name);
+	policy_read(&tr->t, o, referrers, n);
+	free(referrers);
+}
+
+static void read_object(struct translator *tr, struct unit *u)
+{
+	const struct kube_object *o = object_of(tr, u);
+	struct translation *t = &tr->t;
+
+	switch (o->kind) {
+	case KUBE_INGRESS:
+		ingress_read(t, o);
+		break;
+	case KUBE_HTTP_ROUTE:
+		httproute_read(t, o);
+		break;
+	case KUBE_GRPC_ROUTE:
+	case KUBE_TLS_ROUTE:
+	case KUBE_TCP_ROUTE:
+	case KUBE_UDP_ROUTE:
+		other_route_read(t, o);
+		break;
+	case KUBE_BACKEND_TLS_POLICY:
+		read_policy(tr, o);
+		break;
+	case KUBE_SERVICE:
+		if (u->is_usable)
+			balance_check(t, o);
+		break;
+	case KUBE_ENDPOINT_SLICE:
+		read_slice(tr, u, o);
+		break;
+	default: /* others ask for it */
+		break;
+	}
+}
+
+/* What a run has found. */
+struct outcome {
+	bool routes, statuses, problems;
+	bool has_read_gateways; /* the same or not: what is composed points to how they were */
+};
+
+/* What the unit gives is not there any more, or new. */
+static void note(struct translator *tr, struct outcome *out, const struct unit *u)
+{
+	bool is_ingress = u->what == UNIT_DEFAULT || (u->what == UNIT_OBJECT && u->key->kind == KUBE_INGRESS);
+
+	out->routes |= u->part.n_matches > 0;
+	out->statuses |= u->part.n_statuses > 0;
+	out->problems |= u->part.n_problems > 0;
+	if (is_ingress && u->part.n_matches > 0)
+		unit_mark(tr, tr->check);
+	if (u->fallback)
+		note(tr, out, u->fallback);
+}
+
+static void read_backend(struct translator *tr, struct unit *u, struct outcome *out)
+{
+	struct model was = u->part; /* what is compared lives there */
+	bool has_other_settings, has_other_endpoints;
+
+	model_init(&u->part);
+	key_forget_reads(&tr->keys, u);
+	unit_begin(tr, u);
+	backend_read(&tr->t, u, &has_other_settings, &has_other_endpoints);
+	unit_end(tr);
+	model_fini(&was);
+	out->routes |= has_other_settings || !u->is_read;
+	if (!has_other_endpoints && u->is_read)
+		return;
+	u->is_read = true;
+	tr->changed = translate_grow(tr->changed, tr->n_changed, &tr->cap_changed, sizeof(*tr->changed));
+	tr->changed[tr->n_changed++] = u->slot;
+}
+
+static void read_default(struct translator *tr, struct unit *u)
+{
+	unit_clear(tr, u);
+	unit_begin(tr, u);
+	ingress_read_default(&tr->t, object_of(tr, u->owner), u->action);
+	unit_end(tr);
+}
+
+/* The matches of all Ingresses, in the order of the whole. */
+static const struct model_match **list_ingresses(const struct translator *tr, size_t *n)
+{
+	const struct unit_list *l = &tr->objects[KUBE_INGRESS];
+	const struct model_match **list = NULL;
+	size_t cap = 0;
+
+	*n = 0;
+	for (size_t i = 0; i < 2 * l->n; i++) {
+		const struct unit *u = i < l->n ? l->units[i] : l->units[i - l->n]->fallback;
+
+		for (size_t k = 0; u && k < u->part.n_matches; k++) {
+			list = translate_grow(list, *n, &cap, sizeof(*list));
+			list[(*n)++] = &u->part.matches[k];
+		}
+	}
+	return list;
+}
+
+static void read_check(struct translator *tr, struct unit *u)
+{
+	size_t n;
+	const struct model_match **list = list_ingresses(tr, &n);
+
+	unit_clear(tr, u);
+	unit_begin(tr, u);
+	ingress_check(&tr->t, list, n);
+	unit_end(tr);
+	free(list);
+}
+
+/* Their statuses are concluded from all of them; that they differ in their generation is seen only here. */
+static bool is_concluded(enum kube_kind kind)
+{
+	return kind == KUBE_GATEWAY_CLASS || kind == KUBE_GATEWAY || kind == KUBE_LISTENER_SET;
+}
+
+static void read_unit(struct translator *tr, struct unit *u, struct outcome *out)
+{
+	u->is_dirty = false;
+	switch (u->what) {
+	case UNIT_GATEWAYS:
+		out->problems |= u->part.n_problems > 0;
+		if (gateways_read(tr))
+			out->routes = out->statuses = true;
+		out->has_read_gateways = true;
+		out->problems |= u->part.n_problems > 0;
+		break;
+	case UNIT_BACKEND:
+		if (u->n_users)
+			read_backend(tr, u, out);
+		break;
+	case UNIT_DEFAULT:
+		note(tr, out, u);
+		read_default(tr, u);
+		note(tr, out, u);
+		break;
+	case UNIT_CHECK:
+		out->problems |= u->part.n_problems > 0;
+		read_check(tr, u);
+		out->problems |= u->part.n_problems > 0;
+		break;
+	case UNIT_OBJECT:
+		out->statuses |= is_concluded((enum kube_kind)u->key->kind);
+		if (!u->is_checked) {
+			note(tr, out, u);
+			check(tr, u);
+		}
+		u->is_checked = false;
+		unit_begin(tr, u);
+		read_object(tr, u);
+		unit_end(tr);
+		note(tr, out, u);
+	}
+}
+
+static void read_dirty(struct translator *tr, struct outcome *out)
+{
+	store_observe(tr->t.store, on_read, &tr->t);
+	for (unsigned s = 0; s < N_STAGES; s++)
+		for (size_t i = 0; i < tr->dirty[s].n; i++) {
+			struct unit *u = tr->dirty[s].units[i];
+
+			if (!u || u->what != UNIT_OBJECT)
+				continue;
+			note(tr, out, u);
+			check(tr, u);
+			u->is_checked = true;
+		}
+	for (unsigned s = 0; s < N_STAGES; s++) {
+		for (size_t i = 0; i < tr->dirty[s].n; i++)
+			if (tr->dirty[s].units[i])
+				read_unit(tr, tr->dirty[s].units[i], out);
+		tr->dirty[s].n = 0;
+	}
+	store_observe(tr->t.store, NULL, NULL);
+}
+
+/* ---- changes ---- */
+
+static void add_object(struct translator *tr, struct key *k)
+{
+	struct unit_list *l = &tr->objects[k->kind];
+	struct unit *u = translate_must(calloc(1, sizeof(*u)));
+	bool is_last = l->n == 0 || key_compare(l->units[l->n - 1]->key, k->ns, k->name) < 0;
+
+	u->what = UNIT_OBJECT;
+	u->key = k;
+	k->unit = u;
+	list_add(l, is_last ? l->n : unit_position(l->units, l->n, k->ns, k->name), u);
+	unit_mark(tr, u);
+}
+
+static void remove_object(struct translator *tr, struct key *k, struct outcome *out)
+{
+	struct unit_list *l = &tr->objects[k->kind];
+	size_t at = unit_position(l->units, l->n, k->ns, k->name);
+
+	note(tr, out, k->unit);
+	memmove(l->units + at, l->units + at + 1, (l->n - at - 1) * sizeof(struct unit *));
+	l->n--;
+	unit_destroy(tr, k->unit);
+}
+
+static void take_change(struct translator *tr, const struct store_change *c, struct outcome *out)
+{
+	const struct kube_object *o;
+	struct key *k;
+
+	if (!c->matters) { /* addresses that a Gateway has are in its status */
+		if (c->kind == KUBE_GATEWAY || c->kind == KUBE_GATEWAY_CLASS)
+			unit_mark(tr, tr->gateways);
+		return;
+	}
+	o = store_get(tr->t.store, c->kind, c->ns, c->name);
+	k = o ? key_get(&tr->keys, c->kind, c->ns, c->name) : key_find(&tr->keys, c->kind, c->ns, c->name);
+	touch(tr, c->kind, c->ns, c->name);
+	touch(tr, c->kind, c->ns, KEY_ALL);
+	touch(tr, c->kind, KEY_ALL, KEY_ALL);
+	if (o && !k->unit)
+		add_object(tr, k);
+	else if (o)
+		unit_mark(tr, k->unit);
+	else if (k && k->unit)
+		remove_object(tr, k, out);
+}
+
+static void forget_all(struct translator *tr)
+{
+	for (unsigned k = 0; k < KUBE_N_KINDS; k++) {
+		while (tr->objects[k].n)
+			unit_destroy(tr, tr->objects[k].units[--tr->objects[k].n]);
+	}
+	backends_free_idle(tr);
+	gateways_fini(tr);
+	unit_destroy(tr, tr->gateways);
+	unit_destroy(tr, tr->check);
+	for (unsigned s = 0; s < N_STAGES; s++)
+		tr->dirty[s].n = 0;
+	tr->gateways = tr->check = NULL;
+}
+
+static void add_all(struct translator *tr)
+{
+	tr->gateways = translate_must(calloc(1, sizeof(*tr->gateways)));
+	tr->gateways->what = UNIT_GATEWAYS;
+	unit_mark(tr, tr->gateways);
+	tr->check = translate_must(calloc(1, sizeof(*tr->check)));
+	tr->check->what = UNIT_CHECK;
+	unit_mark(tr, tr->check);
+	for (unsigned k = 0; k < KUBE_N_KINDS; k++) {
+		size_t n;
+		const struct kube_object *const *list = store_list(tr->t.store, (enum kube_kind)k, &n);
+
+		for (size_t i = 0; i < n; i++)
+			add_object(tr, key_get(&tr->keys, k, list[i]->ns, list[i]->name));
+	}
+}
+
+void translator_run(struct translator *tr, const struct store_change *changes, size_t n, struct translator_changes *out)
+{
+	struct outcome found = {0};
+	bool is_whole = !changes || !tr->gateways;
+
+	tr->n_changed = 0;
+	if (is_whole) {
+		if (tr->gateways)
+			forget_all(tr);
+		add_all(tr);
+	}
+	for (size_t i = 0; !is_whole && i < n; i++)
+		take_change(tr, &changes[i], &found);
+	read_dirty(tr, &found);
+	found.routes |= backends_free_idle(tr);
+	found.routes |= found.has_read_gateways && tr->all.n_problems > tr->n_own_problems; /* the compiler's name them */
+	if (is_whole)
+		found.routes = found.statuses = found.problems = true;
+	if (found.routes || found.statuses || found.has_read_gateways)
+		compose(tr);
+	if (found.routes)
+		tr->all.n_problems = tr->n_own_problems;
+	if (found.problems)
+		compose_problems(tr);
+	*out = (struct translator_changes){.routes = found.routes,
+					   .statuses = found.statuses,
+					   .problems = found.problems,
+					   .n_backends = tr->n_changed,
+					   .backends = tr->changed};
+}
+
+struct translator *translator_create(const struct store *s, const struct translate_options *options)
+{
+	struct translator *tr = translate_must(calloc(1, sizeof(*tr)));
+
+	tr->t.store = s;
+	tr->t.options = options;
+	tr->t.translator = tr;
+	model_init(&tr->all);
+	return tr;
+}
+
+void translator_destroy(struct translator *tr)
+{
+	if (!tr)
+		return;
+	if (tr->gateways)
+		forget_all(tr);
+	for (unsigned k = 0; k < KUBE_N_KINDS; k++)
+		free(tr->objects[k].units);
+	for (unsigned s = 0; s < N_STAGES; s++)
+		free(tr->dirty[s].units);
+	key_table_fini(&tr->keys);
+	model_fini(&tr->all);
+	free(tr->backends.slots);
+	free(tr->backends.free);
+	free(tr->idle);
+	free(tr->changed);
+	free(tr);
+}
+
+struct model *translator_model(struct translator *tr)
+{
+	return &tr->all;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Within translate/: the state of a translator, for the files that it consists of. */
+#ifndef TRANSLATE_TRANSLATOR_PVT_H
+#define TRANSLATE_TRANSLATOR_PVT_H
+
+#include "translate/translator.h"
+#include "translate/units.h"
+
+/* In this order units are read: each stage only makes units of later ones dirty. */
+enum stage {
+	STAGE_INGRESS,
+	STAGE_DEFAULT,
+	STAGE_CHECK,
+	STAGE_GATEWAYS,
+	STAGE_ROUTE,
+	STAGE_POLICY,
+	STAGE_OTHER,
+	STAGE_BACKEND,
+	N_STAGES
+};
+
+struct unit_list {
+	struct unit **units;
+	size_t n, cap;
+};
+
+/* Slots are those of model.backends of the whole; NULL: free */
+struct backend_table {
+	struct unit **slots;
+	size_t n, cap;
+	uint32_t *free;
+	size_t n_free, cap_free;
+};
+
+/* What came of a Gateway of ours, or of a ListenerSet, when they were read last. Texts are of the Gateways' part. */
+struct seen_gateway {
+	unsigned key_kind; /* GATEWAY, or LISTENER_SET */
+	const char *ns, *name;
+	uint64_t signature; /* of all that others see of it */
+	size_t first, count; /* in translation.sections */
+};
+
+struct translator {
+	struct translation t;
+	struct model all; /* arrays only: their texts are of the units */
+	struct key_table keys;
+	struct unit_list objects[KUBE_N_KINDS]; /* by name */
+	struct unit_list dirty[N_STAGES];	/* NULL: gone meanwhile */
+	struct unit *gateways;
+	struct unit *check;
+	struct seen_gateway *seen; /* Gateways, then ListenerSets, each by name */
+	size_t n_seen;
+	struct model *conclusions; /* of each of translation.gateways, then of translation.sets */
+	struct backend_table backends;
+	uint32_t *idle; /* slots that have lost a user */
+	size_t n_idle, cap_idle;
+	uint32_t *changed; /* slots with other endpoints, of this run */
+	size_t n_changed, cap_changed;
+	size_t n_own_problems; /* those behind them in all.problems are of the compiler */
+	uint64_t turn;
+};
+
+/* ---- translator.c */
+
+void unit_mark(struct translator *tr, struct unit *u);
+/* Gives back all that it has; what remains is its name. */
+void unit_clear(struct translator *tr, struct unit *u);
+void unit_destroy(struct translator *tr, struct unit *u);
+/* What is read between them, and what that gives and depends on, is of the unit. */
+void unit_begin(struct translator *tr, struct unit *u);
+void unit_end(struct translator *tr);
+/* The unit that is read now depends on this, too. */
+void depend_on(struct translation *t, unsigned kind, const char *ns, const char *name);
+/* Whoever depends on it is to be read again. */
+void touch(struct translator *tr, unsigned kind, const char *ns, const char *name);
+
+/* ---- backends.c */
+
+/* The unit has none any more; those without a user remain until backends_free_idle(). */
+void backends_drop(struct translation *t, struct unit *u);
+/* True if some were freed. */
+bool backends_free_idle(struct translator *tr);
+/* Settings and endpoints of a backend, anew. Its part of before must live until this returns. */
+void backend_read(struct translation *t, struct unit *u, bool *has_other_settings, bool *has_other_endpoints);
+
+/* ---- gateways.c */
+
+/* Reads all Gateways, and makes the routes dirty that see another one than before. True if anything differs. */
+bool gateways_read(struct translator *tr);
+/* Counts routes, and appends what the Gateways are told. */
+void gateways_conclude(struct translator *tr);
+void gateways_fini(struct translator *tr);
+
+/* ---- compose.c: the whole out of its units */
+
+void compose(struct translator *tr);
+void compose_problems(struct translator *tr);
+/* Gives the whole away, with all memory that it needs; after that the translator can only be destroyed. */
+void compose_give(struct translator *tr, struct model *m);
+
+#endif

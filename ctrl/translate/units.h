@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Within translate/: what is translated by itself, and what that depends on.
+ *
+ * A unit is a piece of the translation with memory of its own: an object, all
+ * Gateways together, the default backend of an Ingress, a backend. While it is
+ * read, each name that it asks the store for is noted (a key), be there an
+ * object or not; so is a list, under "*". When something of that name changes,
+ * the unit is read again, and nothing else is.
+ */
+#ifndef TRANSLATE_UNITS_H
+#define TRANSLATE_UNITS_H
+
+#include "translate/translate_pvt.h"
+
+/* Kinds of keys beside those of objects. */
+enum {
+	KEY_GATEWAY = KUBE_N_KINDS, /* what routes see of a Gateway of ours, by its name */
+	KEY_LISTENER_SET,	    /* the same of a ListenerSet of one */
+	KEY_POLICY,		    /* which routes have met a BackendTLSPolicy, by its name */
+	KEY_SLICES,		    /* which EndpointSlices a Service has, by its name */
+	KEY_ROOT,		    /* whether an Ingress has a prefix "/" for a host */
+	KEY_BACKEND,		    /* a backend, by namespace and "service:port" */
+};
+
+#define KEY_ALL "*" /* as name: of a namespace; as namespace, too: of all */
+
+/* CHECK: what Ingresses do to each other, all of them. */
+enum unit_kind { UNIT_OBJECT, UNIT_GATEWAYS, UNIT_DEFAULT, UNIT_CHECK, UNIT_BACKEND };
+
+struct unit;
+
+/* One end of a dependency knows where the other one is, so that it goes in one step. */
+struct read {
+	struct key *key;
+	size_t at; /* in key->readers */
+};
+
+struct reader {
+	struct unit *unit;
+	size_t at; /* in unit->reads */
+};
+
+struct key {
+	unsigned kind; /* enum kube_kind, or one of the above */
+	const char *ns, *name;
+	uint64_t hash;
+	struct key *chain;
+	struct unit *unit; /* of this very name, or NULL */
+	struct reader *readers;
+	size_t n_readers, cap_readers;
+	struct reader *referrers; /* POLICY: units, and where in their policies; in any order */
+	size_t n_referrers, cap_referrers;
+	uint64_t turn;		/* of the unit that has read it last */
+	struct unit **members;	/* SLICES: by name */
+	size_t n_members, cap_members;
+	size_t n_roots;		/* ROOT: Ingresses that have one */
+};
+
+struct unit {
+	enum unit_kind what;
+	struct key *key; /* its own name; GATEWAYS, DEFAULT, CHECK: NULL */
+	struct model part;
+	size_t n_checked; /* problems of the part that the schema check found; they come first */
+	bool is_usable, is_checked; /* the latter: in this run, by the schema */
+	bool is_dirty;
+	size_t dirty_at;
+	struct read *reads;
+	size_t n_reads, cap_reads;
+	uint32_t *backends; /* slots that it refers to, each counted once */
+	size_t n_backends, cap_backends;
+	uint32_t *sections; /* a route: in translation.sections, to which it is attached */
+	size_t n_sections, cap_sections;
+	struct read *policies; /* that it has met */
+	size_t n_policies, cap_policies;
+	/* an Ingress */
+	struct key **roots;
+	size_t n_roots, cap_roots;
+	struct unit *fallback; /* its default backend */
+	/* DEFAULT */
+	const struct unit *owner;
+	struct model_match *action;
+	/* an EndpointSlice */
+	struct key *slices; /* of its Service, or NULL */
+	/* BACKEND */
+	char *text; /* "ns/service:port" */
+	uint32_t slot, port;
+	bool is_read; /* once */
+	size_t n_users;
+};
+
+struct key_table {
+	struct key **buckets;
+	size_t n, n_buckets;
+};
+
+/* ---- keys.c */
+
+void key_table_fini(struct key_table *t);
+/* NULL: nobody knows it. */
+struct key *key_find(const struct key_table *t, unsigned kind, const char *ns, const char *name);
+struct key *key_get(struct key_table *t, unsigned kind, const char *ns, const char *name);
+/* Frees the key if nothing refers to it. */
+void key_release(struct key_table *t, struct key *k);
+/* The unit depends on the key. Once for each turn, a number of the unit's reading. */
+void key_read(struct key *k, struct unit *u, uint64_t turn);
+/* It depends on nothing any more. */
+void key_forget_reads(struct key_table *t, struct unit *u);
+/* The unit is among the referrers of a policy, once; true: it is new there. */
+bool key_refer(struct key *k, struct unit *u);
+/* Who stands at this place is so no more. */
+void key_unrefer(struct key *k, size_t at);
+int key_compare(const struct key *k, const char *ns, const char *name);
+/* Units sorted by name: where one is, or would be. */
+size_t unit_position(struct unit *const *list, size_t n, const char *ns, const char *name);
+
+#endif
