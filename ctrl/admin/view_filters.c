@@ -45,10 +45,27 @@ static void tell_url(json_t *o, const struct weir_snapshot *s, const struct weir
 		json_object_set_new(o, "statusCode", json_integer(f->status));
 }
 
+static void tell_cors(json_t *o, const struct weir_snapshot *s, const struct weir_filter *f)
+{
+	static const char *const keys[] = {"", "", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge", "allowCredentials"};
+	json_t *origins = json_array();
+
+	for (uint32_t i = f->ops.first; i < f->ops.first + f->ops.count; i++) {
+		const struct weir_header_op *op = snapshot_header_op(s, i);
+
+		if (op->kind == WEIR_CORS_ORIGIN)
+			json_array_append_new(origins, view_str(s, op->value));
+		else
+			json_object_set_new(o, keys[op->kind], view_str(s, op->value));
+	}
+	json_object_set_new(o, "allowOrigins", origins);
+}
+
 static json_t *filter(const struct weir_snapshot *s, const struct weir_filter *f)
 {
 	static const char *const types[] = {"",		       "RequestHeaderModifier", "ResponseHeaderModifier",
-					    "RequestRedirect", "URLRewrite",		"RequestMirror"};
+					    "RequestRedirect", "URLRewrite",		"RequestMirror",
+					    "CORS"};
 	json_t *o = json_pack("{s:s}", "type", types[f->kind]);
 
 	switch ((enum weir_filter_kind)f->kind) {
@@ -64,6 +81,9 @@ static json_t *filter(const struct weir_snapshot *s, const struct weir_filter *f
 		json_object_set_new(o, "backend", view_str(s, snapshot_backend(s, f->backend)->name));
 		json_object_set_new(o, "numerator", json_integer(f->numerator));
 		json_object_set_new(o, "denominator", json_integer(f->denominator));
+		break;
+	case WEIR_FILTER_CORS:
+		tell_cors(o, s, f);
 		break;
 	}
 	return o;

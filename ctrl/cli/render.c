@@ -199,6 +199,20 @@ static void say_url(struct text *t, const json_t *f)
 		say(t, " prefix %s", str(f, "replacePrefixMatch"));
 }
 
+static void say_cors(struct text *t, const json_t *f)
+{
+	const json_t *origin;
+	size_t i;
+
+	say(t, "cors");
+	json_array_foreach(json_object_get(f, "allowOrigins"), i, origin)
+		say(t, "%s %s", i ? "," : "", json_string_value(origin));
+	if (*str(f, "allowMethods"))
+		say(t, " methods %s", str(f, "allowMethods"));
+	if (*str(f, "allowCredentials"))
+		say(t, " with credentials");
+}
+
 static void say_filter(struct text *t, const json_t *f)
 {
 	const char *type = str(f, "type");
@@ -211,6 +225,8 @@ static void say_filter(struct text *t, const json_t *f)
 		say_url(t, f);
 	} else if (strcmp(type, "RequestMirror") == 0) {
 		say(t, "mirror %s %lld/%lld", str(f, "backend"), num(f, "numerator"), num(f, "denominator"));
+	} else if (strcmp(type, "CORS") == 0) {
+		say_cors(t, f);
 	} else {
 		say_headers(t, f, strcmp(type, "RequestHeaderModifier") == 0 ? "request" : "response");
 	}

@@ -38,6 +38,18 @@ static void dump_header_ops(FILE *f, const struct weir_snapshot *s, const struct
 	}
 }
 
+static void dump_cors(FILE *f, const struct weir_snapshot *s, const struct weir_filter *x)
+{
+	static const char *const names[] = {"?", "origin", "methods", "headers", "exposed", "max-age", "credentials"};
+
+	for (uint32_t i = 0; i < x->ops.count; i++) {
+		const struct weir_header_op *o = snapshot_header_op(s, x->ops.first + i);
+
+		fprintf(f, " %s=", names[o->kind]);
+		put(f, s, o->value);
+	}
+}
+
 static void dump_url(FILE *f, const struct weir_snapshot *s, const struct weir_filter *x)
 {
 	static const char *const paths[] = {"", " path ", " prefix "};
@@ -53,10 +65,13 @@ static void dump_url(FILE *f, const struct weir_snapshot *s, const struct weir_f
 
 static void dump_filter(FILE *f, const struct weir_snapshot *s, const struct weir_filter *x)
 {
-	static const char *const names[] = {"?", "request", "response", "redirect", "rewrite", "mirror"};
+	static const char *const names[] = {"?", "request", "response", "redirect", "rewrite", "mirror", "cors"};
 
 	fprintf(f, " [%s", names[x->kind]);
-	dump_header_ops(f, s, x);
+	if (x->kind == WEIR_FILTER_CORS)
+		dump_cors(f, s, x);
+	else
+		dump_header_ops(f, s, x);
 	dump_url(f, s, x);
 	if (x->kind == WEIR_FILTER_REDIRECT) {
 		fprintf(f, "%s status %u", x->scheme == WEIR_PROTO_HTTPS ? " https" : x->scheme ? " http" : "", x->status);

@@ -221,6 +221,11 @@ static bool read_mirror(struct reader *r, const struct cursor *at, struct model_
 	return true;
 }
 
+static bool read_cors(struct reader *r, const struct cursor *at, struct model_filter *f)
+{
+	return cors_read(r->t, r->o, at, f);
+}
+
 /* ---- all of them ---- */
 
 static const struct {
@@ -233,7 +238,7 @@ static const struct {
     {"RequestRedirect", "requestRedirect", WEIR_FILTER_REDIRECT, read_redirect},
     {"URLRewrite", "urlRewrite", WEIR_FILTER_REWRITE, read_rewrite},
     {"RequestMirror", "requestMirror", WEIR_FILTER_MIRROR, read_mirror},
-    {"CORS", "cors", 0, NULL},
+    {"CORS", "cors", WEIR_FILTER_CORS, read_cors},
     {"ExternalAuth", "externalAuth", 0, NULL},
     {"ExtensionRef", "extensionRef", 0, NULL},
 };

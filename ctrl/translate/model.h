@@ -38,8 +38,8 @@ struct model_cond {
 };
 
 struct model_header_op {
-	uint8_t kind; /* enum weir_header_op_kind */
-	const char *name;
+	uint8_t kind; /* enum weir_header_op_kind; of a CORS filter, enum weir_cors_kind */
+	const char *name; /* CORS: "" */
 	const char *value; /* REMOVE: NULL */
 };
 

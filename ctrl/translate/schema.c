@@ -119,10 +119,14 @@ static const struct field fraction[] = {
 static const struct field mirror_filter[] = {
 	F("backendRef", OBJECT, REQUIRED, .sub = mirror_ref), F("percent", INT, .lo = 0, .hi = 100),
 	F("fraction", OBJECT, .sub = fraction), {0}};
+static const struct field cors_filter[] = {
+	F("allowOrigins", STRINGS, .hi = 64), F("allowCredentials", BOOL), F("allowMethods", STRINGS, .hi = 9),
+	F("allowHeaders", STRINGS, .hi = 64), F("exposeHeaders", STRINGS, .hi = 64), F("maxAge", INT, .lo = 1, .hi = INT32_MAX), {0}};
 static const struct field route_filter[] = {
 	F("type", STRING, REQUIRED), F("requestHeaderModifier", OBJECT, .sub = header_filter),
 	F("responseHeaderModifier", OBJECT, .sub = header_filter), F("requestMirror", OBJECT, .sub = mirror_filter),
-	F("requestRedirect", OBJECT, .sub = redirect_filter), F("urlRewrite", OBJECT, .sub = rewrite_filter), F("cors", ANY),
+	F("requestRedirect", OBJECT, .sub = redirect_filter), F("urlRewrite", OBJECT, .sub = rewrite_filter), 
+	F("cors", OBJECT, .sub = cors_filter),
 	F("externalAuth", ANY), F("extensionRef", ANY), {0}};
 static const struct field backend_ref[] = {
 	F("group", STRING), F("kind", STRING), F("namespace", STRING), F("name", STRING, REQUIRED),

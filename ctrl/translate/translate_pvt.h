@@ -163,6 +163,8 @@ int32_t route_backend(struct translation *t, const struct kube_object *o, const 
 bool filters_read(struct translation *t, const struct kube_object *o, const struct cursor *list, bool has_prefix,
 		  struct model_filters *out);
 bool filters_have(const struct model_filters *list, uint8_t kind);
+/* cors.c: the CORS filter. False, after a problem, if it is wrong. */
+bool cors_read(struct translation *t, const struct kube_object *o, const struct cursor *at, struct model_filter *f);
 
 /* timeouts.c: a duration in ms, WEIR_NO_LIMIT for 0s; 0 where it is absent or, after a problem with this reason, wrong. */
 uint32_t timeout_read(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *reason);

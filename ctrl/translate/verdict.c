@@ -80,6 +80,7 @@ static const struct feature {
     {"HTTPRouteBackendProtocolWebSocket", false},
     {"HTTPRouteBackendRequestHeaderModification", false},
     {"HTTPRouteBackendTimeout", false},
+    {"HTTPRouteCORS", false},
     {"HTTPRouteDestinationPortMatching", false},
     {"HTTPRouteHostRewrite", false},
     {"HTTPRouteMethodMatching", false},

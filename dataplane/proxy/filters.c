@@ -7,7 +7,7 @@
 #include "proxy/proxy_pvt.h"
 #include "snapshot/snapshot.h"
 
-static void pack(struct buf *b, const struct weir_snapshot *s, struct weir_range filters, uint8_t kind)
+static void pack_list(struct buf *b, const struct weir_snapshot *s, struct weir_range filters, uint8_t kind)
 {
 	for (uint32_t i = filters.first; i < filters.first + filters.count; i++) {
 		const struct weir_filter *f = snapshot_filter(s, i);
@@ -23,14 +23,11 @@ static void pack(struct buf *b, const struct weir_snapshot *s, struct weir_range
 }
 
 /* The changes of both lists, in their order. */
-static struct slice take_changes(struct buf *b, const struct filter_source *from, uint8_t kind)
+static void pack(struct buf *b, const struct filter_source *from, uint8_t kind)
 {
-	size_t start = b->n;
-
-	pack(b, from->s, from->rule->filters, kind);
+	pack_list(b, from->s, from->rule->filters, kind);
 	if (from->split)
-		pack(b, from->s, from->split->filters, kind);
-	return slice_of(b->p + start, b->n - start);
+		pack_list(b, from->s, from->split->filters, kind);
 }
 
 static struct slice take_text(struct buf *b, struct slice text)
@@ -74,12 +71,24 @@ static void redirect(struct request *rq, const struct filter_source *from, const
 bool filters_take(struct request *rq, const struct filter_source *from, uint64_t now_us)
 {
 	struct route_change c = {0};
+	struct route_cors cors;
+	bool has_cors;
 	struct buf b;
+	size_t start;
 
 	if (from->rule->filters.count == 0 && (!from->split || from->split->filters.count == 0))
 		return true;
+	has_cors = cors_find(rq, from, &cors);
+	if (has_cors && cors_is_preflight(rq)) {
+		cors_answer(rq, &cors, now_us);
+		return false;
+	}
 	buf_init(&b, rq->filter_mem, FILTER_ROOM);
-	rq->response_changes = take_changes(&b, from, WEIR_FILTER_RESPONSE_HEADERS);
+	start = b.n;
+	pack(&b, from, WEIR_FILTER_RESPONSE_HEADERS);
+	if (has_cors)
+		cors_change(&b, &cors);
+	rq->response_changes = slice_of(b.p + start, b.n - start);
 	route_change_add(&c, from->s, from->rule->filters, rq->head.path, from->n_prefix);
 	if (from->split && !c.redirect)
 		route_change_add(&c, from->s, from->split->filters, rq->head.path, from->n_prefix);
@@ -87,7 +96,9 @@ bool filters_take(struct request *rq, const struct filter_source *from, uint64_t
 		redirect(rq, from, &c, now_us);
 		return false;
 	}
-	rq->changes = take_changes(&b, from, WEIR_FILTER_REQUEST_HEADERS);
+	start = b.n;
+	pack(&b, from, WEIR_FILTER_REQUEST_HEADERS);
+	rq->changes = slice_of(b.p + start, b.n - start);
 	rq->host = take_text(&b, c.host);
 	rq->has_path = c.has_path;
 	rq->path_head = take_text(&b, c.path_head);

@@ -30,8 +30,9 @@
 #define COST_LISTEN 16 /* to open or close a listener, in the units of a budget (upstream.h) */
 #define TUNNELS_END_MS 2000	  /* that long before its end, or a tenth of its time, a drain closes tunnels */
 #define DRAIN_LATE_MS 1000	  /* for the first request of a client whose handshake was under way when the drain began */
+#define CORS_ROOM 2048u		  /* of what a CORS filter adds to its own values */
 /* What a request takes along of its filters: those of its rule and those of its split. */
-#define FILTER_ROOM (2 * WEIR_MAX_FILTER_BYTES)
+#define FILTER_ROOM (2 * WEIR_MAX_FILTER_BYTES + CORS_ROOM)
 #define COOKIE_ROOM (WEIR_MAX_COOKIE_NAME + WEIR_MAX_COOKIE_PATH + 128) /* of affinity, with its attributes */
 
 enum client_state {
@@ -291,6 +292,8 @@ void request_let_go(struct request *rq, struct rte_mbuf **held);
 void request_keep_trailers(struct http1_body *body, const struct http_head *head, const struct http1_parser *parser);
 /* Why it ends, counted; the first reason is the one that the access log tells. */
 void request_reason(struct request *rq, enum weir_reason why);
+/* The first field of that name in a struct http_head; empty: there is none. */
+struct slice request_field(const void *head, struct slice name);
 /* Frees it, after its record was written; the upstream connection, if any, is aborted. */
 void request_free(struct request *rq, uint64_t now_us);
 /* The head is complete: finds the route and begins the first try, or answers. */
@@ -346,9 +349,18 @@ struct filter_source {
 
 /*
  * Copies into the request what the filters change, or answers the redirect
- * that is among them. False: it did, and the request is gone.
+ * that is among them, or a preflight of CORS. False: it did, and the request is gone.
  */
 bool filters_take(struct request *rq, const struct filter_source *from, uint64_t now_us);
+
+/*
+ * cors.c: what the CORS filter of the rule, or else of the split, says to the request; false: there is none. Then what changes in
+ * the response, appended to a list of changes; and the answer to a preflight, which frees the request.
+ */
+bool cors_find(const struct request *rq, const struct filter_source *from, struct route_cors *out);
+void cors_change(struct buf *list, const struct route_cors *c);
+bool cors_is_preflight(const struct request *rq);
+void cors_answer(struct request *rq, const struct route_cors *c, uint64_t now_us);
 
 /*
  * session.c: what of the request chooses an endpoint of the backend; and the
@@ -407,8 +419,8 @@ bool relay_response(struct request *rq, uint64_t now_us);
 void reply_error(struct request *rq, enum weir_reason why, unsigned status, struct slice detail, uint64_t now_us);
 /* A redirect of the route's, counted; frees the request. */
 void reply_redirect(struct request *rq, struct http1_redirect *r, uint64_t now_us);
-/* "204 No Content" to OPTIONS of Weir itself, or that goes no further (RFC 9110 7.6.2). */
-void reply_options(struct request *rq, uint64_t now_us);
+/* "204 No Content", the answer to OPTIONS, with these lines of its head besides; frees the request. */
+void reply_no_content(struct request *rq, struct slice fields, uint64_t now_us);
 void reply_count(struct proxy *p, unsigned status);
 /* 503 without a request object: there is none, or no memory for one more. */
 void reply_busy(struct client *c, enum weir_reason why, uint64_t now_us);

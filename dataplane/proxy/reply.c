@@ -109,7 +109,7 @@ void reply_redirect(struct request *rq, struct http1_redirect *r, uint64_t now_u
 	end_request(rq, now_us);
 }
 
-void reply_options(struct request *rq, uint64_t now_us)
+void reply_no_content(struct request *rq, struct slice fields, uint64_t now_us)
 {
 	struct client *c = rq->client;
 	struct proxy *p = c->p;
@@ -119,6 +119,7 @@ void reply_options(struct request *rq, uint64_t now_us)
 	buf_str(&b, "HTTP/1.1 204 No Content\r\n");
 	http1_write_field(&b, SLICE("Date"), proxy_date(p, now_us));
 	http1_write_field(&b, SLICE("X-Request-Id"), rq->request_id);
+	buf_slice(&b, fields);
 	if (!rq->keep || !rq->body_sent)
 		buf_str(&b, "Connection: close\r\n");
 	buf_str(&b, "\r\n");

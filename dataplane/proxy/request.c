@@ -78,7 +78,7 @@ void request_free(struct request *rq, uint64_t now_us)
 
 /* -- route */
 
-static struct slice find_header(const void *ctx, struct slice name)
+struct slice request_field(const void *ctx, struct slice name)
 {
 	const struct http_head *h = ctx;
 
@@ -235,7 +235,7 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 		.host = rq->head.host,
 		.path = rq->head.path,
 		.query = rq->head.query,
-		.header = find_header,
+		.header = request_field,
 		.header_ctx = &rq->head,
 	};
 	struct route_result r = route_match(s, &q);
@@ -294,7 +294,7 @@ void request_route(struct request *rq, uint64_t now_us)
 		return;
 	}
 	if (rq->head.path.p[0] == '*' || (rq->head.has_max_forwards && rq->head.max_forwards == 0)) {
-		reply_options(rq, now_us);
+		reply_no_content(rq, slice_of("", 0), now_us); /* of Weir itself, or not to go further (RFC 9110 7.6.2) */
 		return;
 	}
 	if (!p->current) {

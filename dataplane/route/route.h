@@ -87,6 +87,19 @@ void route_change_add(struct route_change *c, const struct weir_snapshot *s, str
 /* The port for Location, 0: none. Gateway API HTTPRequestRedirectFilter.port; proto, port: of the bind. */
 uint16_t route_redirect_port(const struct weir_filter *redirect, enum weir_proto proto, uint16_t port);
 
+/* The CORS filter of a list, or NULL. */
+const struct weir_filter *route_find_cors(const struct weir_snapshot *s, struct weir_range filters);
+
+/* What a CORS filter says to requests of an origin, by the values of response fields; empty: no such field. */
+struct route_cors {
+	bool is_allowed; /* else none of these is for this origin */
+	bool varies;	 /* another origin might be told something else */
+	struct slice origin, methods, headers, exposed, max_age, credentials;
+};
+
+/* origin: the value of the request's Origin field; empty: it has none, and is not allowed anything. */
+struct route_cors route_cors(const struct weir_snapshot *s, const struct weir_filter *f, struct slice origin);
+
 /* Hash of a look-up key: hash64 of the bytes with the kind as seed (snapshot.h). */
 uint64_t route_key_hash(unsigned kind, struct slice key);
 

@@ -461,6 +461,29 @@ static enum weir_refusal check_header_op(const struct check *c, const struct wei
 	return WEIR_REFUSED_OK;
 }
 
+static enum weir_refusal check_cors(const struct check *c, const struct weir_filter *f, uint32_t i)
+{
+	unsigned kinds = 0;
+
+	if (f->ops.count > WEIR_MAX_CORS_OPS)
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "CORS filter %u has %u entries", i, f->ops.count);
+	for (uint32_t k = f->ops.first; k < f->ops.first + f->ops.count; k++) {
+		const struct weir_header_op *o = snapshot_header_op(c->s, k);
+
+		if (o->kind < WEIR_CORS_ORIGIN || o->kind > WEIR_CORS_CREDENTIALS || o->name.len)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "entry %u of a CORS filter is of kind %u", k, o->kind);
+		if (o->kind != WEIR_CORS_ORIGIN && kinds & 1u << o->kind)
+			return refuse(c, WEIR_REFUSED_BAD_VALUE, "CORS filter %u has two entries of kind %u", i, o->kind);
+		kinds |= 1u << o->kind;
+		TRY(check_str(c, o->name, "name of a CORS entry", k));
+		TRY(check_str(c, o->value, "value of a CORS entry", k));
+		TRY(check_cost(c, o->value, WEIR_MAX_FILTER_BYTES, "value of a CORS entry", k));
+		if (o->value.len == 0 || !snapshot_is_field_value(snapshot_str(c->s, o->value)))
+			return refuse(c, WEIR_REFUSED_BAD_STRING, "entry %u of a CORS filter has a wrong value", k);
+	}
+	return WEIR_REFUSED_OK;
+}
+
 static enum weir_refusal check_header_ops(const struct check *c, const struct weir_filter *f, uint32_t i)
 {
 	bool has_ops = f->kind == WEIR_FILTER_REQUEST_HEADERS || f->kind == WEIR_FILTER_RESPONSE_HEADERS;
@@ -495,14 +518,14 @@ static bool is_redirect(uint16_t status)
 
 static enum weir_refusal check_filter(const struct check *c, const struct weir_filter *f, uint32_t i)
 {
-	if (f->kind < WEIR_FILTER_REQUEST_HEADERS || f->kind > WEIR_FILTER_MIRROR)
+	if (f->kind < WEIR_FILTER_REQUEST_HEADERS || f->kind > WEIR_FILTER_CORS)
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u is of kind %u", i, f->kind);
 	TRY(check_str(c, f->host, "host of filter", i));
 	TRY(check_cost(c, f->host, 255 + sizeof(":65535"), "host of filter", i));
 	if (f->host.len && !snapshot_is_host(snapshot_str(c->s, f->host)))
 		return refuse(c, WEIR_REFUSED_BAD_STRING, "host of filter %u is no host name", i);
 	TRY(check_change_of_path(c, f, i));
-	TRY(check_header_ops(c, f, i));
+	TRY(f->kind == WEIR_FILTER_CORS ? check_cors(c, f, i) : check_header_ops(c, f, i));
 	if (f->kind == WEIR_FILTER_REDIRECT && (!is_redirect(f->status) || f->scheme > WEIR_PROTO_HTTPS))
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u redirects by status %u, scheme %u", i, f->status, f->scheme);
 	if (f->kind == WEIR_FILTER_MIRROR && f->backend >= snapshot_count(c->s, BACKENDS))

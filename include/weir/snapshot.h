@@ -40,6 +40,7 @@
 #define WEIR_NONE UINT32_MAX	  /* "no entry" where a field holds an index */
 #define WEIR_MAX_FILTERS 16u	  /* of one rule, or of one split */
 #define WEIR_MAX_HEADER_OPS 48u	  /* of one filter */
+#define WEIR_MAX_CORS_OPS 69u	  /* of a CORS filter: 64 origins, and one of each other kind */
 #define WEIR_MAX_FIELD_NAME 256u  /* bytes of a header name that a filter changes */
 /*
  * What the filters of one rule, or of one split, may hold in all, so that a
@@ -247,6 +248,7 @@ enum weir_filter_kind {
 	WEIR_FILTER_REDIRECT = 3,	  /* answered in the place of the backend */
 	WEIR_FILTER_REWRITE = 4,
 	WEIR_FILTER_MIRROR = 5, /* a copy of the request goes to another backend, whose answer nobody sees */
+	WEIR_FILTER_CORS = 6,	/* which origins' scripts may read answers (Fetch 3.3); a preflight is answered in the backend's place */
 };
 
 enum weir_path_change {
@@ -269,7 +271,8 @@ struct weir_filter {
 	 */
 	struct weir_str host;
 	struct weir_str path;	/* REPLACE: begins with a slash; REPLACE_PREFIX: likewise, no slash at its end; or "" */
-	struct weir_range ops;	/* in HEADER_OPS; ..._HEADERS: in any order, one for each name */
+	/* in HEADER_OPS; ..._HEADERS: in any order, one for each name; CORS: of enum weir_cors_kind, in any order, names empty */
+	struct weir_range ops;
 	uint32_t backend;	/* MIRROR: in BACKENDS */
 	uint32_t numerator;	/* MIRROR: of so many in denominator requests; the latter at least 1 */
 	uint32_t denominator;
@@ -282,8 +285,19 @@ enum weir_header_op_kind {
 	WEIR_HEADER_REMOVE = 3,
 };
 
+/* What a CORS filter says, as the values of response fields; but for ORIGIN, each kind stands once at most. */
+enum weir_cors_kind {
+	/* "*", or as "https://shop.example.com:8443", where "*." may stand for all that is in front, and "*" for any host */
+	WEIR_CORS_ORIGIN = 1,
+	WEIR_CORS_METHODS = 2, /* "GET, PUT"; "*": any */
+	WEIR_CORS_HEADERS = 3, /* likewise */
+	WEIR_CORS_EXPOSED = 4,
+	WEIR_CORS_MAX_AGE = 5,	   /* seconds */
+	WEIR_CORS_CREDENTIALS = 6, /* "true" */
+};
+
 struct weir_header_op {
-	uint8_t kind; /* enum weir_header_op_kind */
+	uint8_t kind; /* enum weir_header_op_kind, or of a CORS filter enum weir_cors_kind */
 	uint8_t reserved0[7];
 	struct weir_str name;  /* none that snapshot_is_protected_field() names */
 	struct weir_str value; /* empty for REMOVE, and for it alone */

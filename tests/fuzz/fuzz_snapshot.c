@@ -32,6 +32,9 @@ static void use(const struct weir_snapshot *s)
 		if (r.miss == ROUTE_HIT)
 			route_pick_split(s, snapshot_rule(s, r.rule), i << 28);
 	}
+	for (uint32_t i = 0; i < snapshot_count(s, FILTERS); i++)
+		if (snapshot_filter(s, i)->kind == WEIR_FILTER_CORS)
+			route_cors(s, snapshot_filter(s, i), slice_str(i & 1 ? "https://b.example:8443" : "http://a.example:80"));
 	if (compile_dump(s, &text) == 0)
 		free(text);
 }

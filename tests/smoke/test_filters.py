@@ -140,6 +140,29 @@ def test_headers_are_changed_by_rule_then_by_backend(make):
         expect_eq(len(first.seen()), 2, "requests")
 
 
+CORS = route("cors", """
+  - filters:
+    - type: CORS
+      cors: {allowOrigins: ["https://*.shop.test"], allowMethods: [GET, PUT], allowHeaders: [x-a], allowCredentials: true, maxAge: 60}
+    backendRefs: [{name: first, port: 80}]""")
+
+
+def test_browsers_are_told_whose_scripts_may_read_an_answer(make):
+    preflight = ["-X", "OPTIONS", "-H", "Access-Control-Request-Method: PUT", "-H", "Access-Control-Request-Headers: x-a"]
+    with make(manifests=manifests(CORS)) as rig, recorders(rig, FIRST) as (first,):
+        def ask(origin, *args):
+            status, headers, _ = rig.curl("/", host="cors.example.com", args=[*args, "-H", f"Origin: {origin}"])
+            return status, {k.removeprefix("access-control-"): v for k, v in headers.items() if k.startswith("access-control-")}
+        allowed = {"allow-origin": "https://a.shop.test", "allow-credentials": "true"}
+        expect_eq(ask("https://a.shop.test", *preflight),
+                  (204, {**allowed, "allow-methods": "GET, PUT", "allow-headers": "x-a", "max-age": "60"}), "a preflight")
+        expect_eq(ask("https://shop.test", *preflight), (204, {}), "of another origin")
+        expect_eq(first.seen(), [], "requests that reached the backend")
+        expect_eq(ask("https://a.shop.test"), (200, allowed), "a request")
+        expect_eq(ask("https://shop.test"), (200, {}), "of another origin: it is the browser that refuses the answer")
+        expect("cors https://*.shop.test methods GET, PUT with credentials" in rig.weirctl("routes"), "weirctl shows it")
+
+
 URLS = route("urls", """
   - matches: [{path: {value: /https}}]
     filters: [{type: RequestRedirect, requestRedirect: {scheme: https, statusCode: 301}}]

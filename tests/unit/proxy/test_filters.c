@@ -126,6 +126,104 @@ static void redirects_are_answered_without_a_backend(void **state)
 	end();
 }
 
+/* -- CORS */
+
+static const struct model_header_op cors_ops[] = {
+	{WEIR_CORS_ORIGIN, "", "https://*.a.test"}, {WEIR_CORS_METHODS, "", "GET, PUT"}, {WEIR_CORS_HEADERS, "", "*"},
+	{WEIR_CORS_EXPOSED, "", "x-e"},		    {WEIR_CORS_MAX_AGE, "", "60"},	  {WEIR_CORS_CREDENTIALS, "", "true"}};
+static const struct model_header_op cors_any_ops[] = {
+	{WEIR_CORS_ORIGIN, "", "*"}, {WEIR_CORS_METHODS, "", "*"}, {WEIR_CORS_HEADERS, "", "*"}, {WEIR_CORS_MAX_AGE, "", "5"}};
+static const struct model_filter cors[] = {{.kind = WEIR_FILTER_CORS, .n_ops = 6, .ops = cors_ops},
+					   {.kind = WEIR_FILTER_RESPONSE_HEADERS, .n_ops = 2, .ops = response_ops}};
+static const struct model_filter cors_any[] = {{.kind = WEIR_FILTER_CORS, .n_ops = 4, .ops = cors_any_ops}};
+
+/* The answer to one request more of this method, with these fields, on the first client's connection. */
+static void ask(const char *method, const char *fields)
+{
+	unsigned n = clients[0].n_done + 1;
+	char text[2048];
+
+	snprintf(text, sizeof(text), "%s /x HTTP/1.1\r\nHost: a.example\r\n%s\r\n", method, fields);
+	put_str(&clients[0], text);
+	write_out(&clients[0]);
+	assert_true(sim_run(&sim, 60000000, all_done, &n));
+}
+
+#define PREFLIGHT "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-1, x-2\r\n"
+
+static void start_cors(uint64_t seed, const struct model_filter *f, size_t n)
+{
+	route.rule = (struct model_filters){n, f};
+	start(seed);
+	start_client(&clients[0], 0);
+}
+
+static void preflights_are_answered_without_a_backend(void **state)
+{
+	start_cors(25, cors, 2);
+	ask("OPTIONS", "Origin: https://b.a.test\r\n" PREFLIGHT);
+	assert_has(got, "204\n");
+	assert_has(got, "Access-Control-Allow-Origin: https://b.a.test\n");
+	assert_has(got, "Access-Control-Allow-Methods: GET, PUT\n");
+	assert_has(got, "Access-Control-Allow-Headers: x-1, x-2\n"); /* for credentials "*" is no wildcard */
+	assert_has(got, "Access-Control-Expose-Headers: x-e\n");
+	assert_has(got, "Access-Control-Max-Age: 60\n");
+	assert_has(got, "Access-Control-Allow-Credentials: true\n");
+	assert_has(got, "Vary: Origin, ");
+	ask("OPTIONS", "Origin: https://b.a.test\r\nAccess-Control-Request-Method: PUT\r\n");
+	assert_null(strstr(got, "Access-Control-Allow-Headers"));
+	ask("OPTIONS", "Origin: https://a.test\r\n" PREFLIGHT);
+	assert_has(got, "204\n");
+	assert_null(strstr(got, "Access-Control-Allow"));
+	assert_has(got, "Vary: Origin, ");
+	assert_int_equal(n_origin_requests, 0);
+	assert_int_equal(stats->counter[WEIR_C_RESPONSES_2XX], 3);
+	ask("OPTIONS", "Origin: https://b.a.test\r\n"); /* what asks for no method is no preflight */
+	assert_int_equal(n_origin_requests, 1);
+	assert_has(got, "Access-Control-Allow-Origin: https://b.a.test\n");
+	end();
+	start_cors(26, cors_any, 1);
+	ask("OPTIONS", "Origin: null\r\n" PREFLIGHT);
+	assert_has(got, "Access-Control-Allow-Origin: *\n");
+	assert_has(got, "Access-Control-Allow-Methods: *\n");
+	assert_has(got, "Access-Control-Allow-Headers: *\n");
+	assert_null(strstr(got, "Vary"));
+	assert_null(strstr(got, "Credentials"));
+	end();
+}
+
+static void answers_tell_browsers_whom_they_are_for(void **state)
+{
+	char origin[1024];
+
+	start_cors(27, cors, 2);
+	ask("GET", "Origin: https://b.a.test\r\n" PREFLIGHT);
+	assert_has(got, "200\n");
+	assert_has(got, "Access-Control-Allow-Origin: https://b.a.test\n");
+	assert_has(got, "Access-Control-Allow-Credentials: true\n");
+	assert_has(got, "Access-Control-Expose-Headers: x-e\n");
+	assert_has(got, "Vary: Origin\n");
+	assert_has(got, "x-r: rule\n");
+	assert_null(strstr(got, "Allow-Methods"));
+	assert_has(seen, "Origin: https://b.a.test\n");
+	ask("GET", "Origin: https://evil.test\r\n");
+	assert_has(got, "Vary: Origin\n");
+	assert_null(strstr(got, "Access-Control"));
+	ask("GET", "");
+	assert_has(got, "Vary: Origin\n"); /* a cache must not give this one to an origin that is allowed */
+	assert_null(strstr(got, "Access-Control"));
+	snprintf(origin, sizeof(origin), "Origin: https://%0600d.a.test\r\n", 0);
+	ask("GET", origin);
+	assert_null(strstr(got, "Access-Control")); /* longer than any name of a host */
+	assert_int_equal(n_origin_requests, 4);
+	end();
+	start_cors(28, cors_any, 1);
+	ask("GET", "Origin: https://b.a.test\r\n");
+	assert_has(got, "Access-Control-Allow-Origin: *\n");
+	assert_null(strstr(got, "Vary"));
+	end();
+}
+
 /* -- mirrors */
 
 static const struct model_filter mirror_all[] = {{.kind = WEIR_FILTER_MIRROR, .backend = 1, .numerator = 1, .denominator = 1},
@@ -366,6 +464,8 @@ int main(void)
 		cmocka_unit_test(filters_of_rule_and_backend_change_both_heads),
 		cmocka_unit_test(filters_of_a_request_outlive_their_snapshot),
 		cmocka_unit_test(redirects_are_answered_without_a_backend),
+		cmocka_unit_test(preflights_are_answered_without_a_backend),
+		cmocka_unit_test(answers_tell_browsers_whom_they_are_for),
 		cmocka_unit_test(mirrored_requests_arrive_whole_and_connections_are_reused),
 		cmocka_unit_test(mirror_gets_what_the_backend_gets),
 		cmocka_unit_test(share_of_requests_is_mirrored),

@@ -58,10 +58,27 @@ static inline struct model_filter random_filter(struct model *m, struct prng *r,
 	return f;
 }
 
+static inline struct model_filter random_cors(struct model *m, struct prng *r)
+{
+	static const char *const origins[] = {"*", "https://a.example", "https://*.example:8443"};
+	struct model_header_op *ops = model_alloc(m, 6 * sizeof(*ops));
+	struct model_filter f = {.kind = WEIR_FILTER_CORS, .ops = ops};
+
+	for (uint32_t k = pick(r, COUNT(origins) + 1); k > 0; k--)
+		ops[f.n_ops++] = (struct model_header_op){WEIR_CORS_ORIGIN, "", origins[pick(r, COUNT(origins))]};
+	if (pick(r, 2))
+		ops[f.n_ops++] = (struct model_header_op){WEIR_CORS_METHODS, "", "GET, PUT"};
+	ops[f.n_ops++] = (struct model_header_op){WEIR_CORS_MAX_AGE, "", "5"};
+	if (pick(r, 2))
+		ops[f.n_ops++] = (struct model_header_op){WEIR_CORS_CREDENTIALS, "", "true"};
+	return f;
+}
+
 /* Each kind once at most, a mirror twice; a redirect only if it is asked for. */
 static inline struct model_filters random_filters(struct model *m, struct prng *r, bool is_prefix, bool is_redirect)
 {
-	struct model_filter *f = model_alloc(m, 5 * sizeof(*f));
+	struct model_filter *f = model_alloc(m, 6 * sizeof(*f));
+	struct prng cors = *r; /* so that models stay what they are */
 	size_t n = 0;
 
 	if (pick(r, 2))
@@ -74,6 +91,8 @@ static inline struct model_filters random_filters(struct model *m, struct prng *
 		f[n++] = random_filter(m, r, WEIR_FILTER_REWRITE, is_prefix);
 	for (uint32_t k = is_redirect ? 0 : pick(r, 3); k > 0; k--)
 		f[n++] = random_filter(m, r, WEIR_FILTER_MIRROR, is_prefix);
+	if (pick(&cors, 3) == 0)
+		f[n++] = random_cors(m, &cors);
 	return (struct model_filters){n, f};
 }
 

@@ -22,6 +22,18 @@
 static struct weir_snapshot *good;
 static size_t n_good;
 
+/* Whether an entry of HEADER_OPS is a CORS filter's. */
+static bool is_of_cors(const struct weir_snapshot *s, uint32_t i)
+{
+	for (uint32_t k = 0; k < snapshot_count(s, FILTERS); k++) {
+		struct weir_range ops = snapshot_filter(s, k)->ops;
+
+		if (snapshot_filter(s, k)->kind == WEIR_FILTER_CORS && i >= ops.first && i < ops.first + ops.count)
+			return true;
+	}
+	return false;
+}
+
 static bool has_all_filters(const struct weir_snapshot *s)
 {
 	unsigned kinds = 0;
@@ -34,14 +46,15 @@ static bool has_all_filters(const struct weir_snapshot *s)
 			changes |= 1u << snapshot_filter(s, i)->path_change;
 	}
 	for (uint32_t i = 0; i < snapshot_count(s, HEADER_OPS); i++)
-		ops |= 1u << snapshot_header_op(s, i)->kind;
+		if (!is_of_cors(s, i))
+			ops |= 1u << snapshot_header_op(s, i)->kind;
 	for (uint32_t i = 0; i < snapshot_count(s, RULES); i++)
 		if (snapshot_rule(s, i)->action == WEIR_ACTION_REDIRECT)
 			kinds |= 1;
 	for (uint32_t i = 0; i < snapshot_count(s, SPLITS); i++)
 		if (snapshot_split(s, i)->filters.count > 2)
 			changes |= 1;
-	return kinds == 0x3f && changes == 7 && ops == 0xe;
+	return kinds == 0x7f && changes == 7 && ops == 0xe;
 }
 
 /* One that has everything. */
@@ -141,7 +154,7 @@ static struct weir_filter *filter_of(struct weir_snapshot *s, uint8_t kind, uint
 static struct weir_header_op *op_of(struct weir_snapshot *s, uint8_t kind)
 {
 	for (uint32_t i = 0; i < snapshot_count(s, HEADER_OPS); i++)
-		if (snapshot_header_op(s, i)->kind == kind)
+		if (snapshot_header_op(s, i)->kind == kind && !is_of_cors(s, i))
 			return ENTRY(s, HEADER_OPS, struct weir_header_op, i);
 	fail_msg("no header change of kind %u", kind);
 	return NULL;
@@ -205,7 +218,7 @@ static void change_filter_count(struct weir_snapshot *s) { rule_with(s, WEIR_ACT
 static void change_split_filters(struct weir_snapshot *s) { ENTRY(s, SPLITS, struct weir_split, 0)->filters.count++; }
 static void change_ops_range(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_MIRROR, 0)->ops.first += 5; }
 static void change_ops_unreached(struct weir_snapshot *s) { s->sect[WEIR_SECT_HEADER_OPS].count--; }
-static void change_filter_kind(struct weir_snapshot *s) { filter_of(s, 0, 0)->kind = WEIR_FILTER_MIRROR + 1; }
+static void change_filter_kind(struct weir_snapshot *s) { filter_of(s, 0, 0)->kind = WEIR_FILTER_CORS + 1; }
 static void change_filter_none(struct weir_snapshot *s) { filter_of(s, 0, 0)->kind = 0; }
 static void change_mirror(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_MIRROR, 0)->backend = UINT32_MAX; }
 static void change_share(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_MIRROR, 0)->numerator = 5; }
@@ -213,6 +226,26 @@ static void change_denominator(struct weir_snapshot *s)
 {
 	filter_of(s, WEIR_FILTER_MIRROR, 0)->numerator = filter_of(s, WEIR_FILTER_MIRROR, 0)->denominator = 0;
 }
+/* The first entry of that kind in a CORS filter. */
+static struct weir_header_op *cors_of(struct weir_snapshot *s, uint8_t kind)
+{
+	for (uint32_t i = 0; i < snapshot_count(s, FILTERS); i++) {
+		struct weir_range ops = snapshot_filter(s, i)->ops;
+
+		for (uint32_t k = ops.first; snapshot_filter(s, i)->kind == WEIR_FILTER_CORS && k < ops.first + ops.count; k++)
+			if (snapshot_header_op(s, k)->kind == kind)
+				return ENTRY(s, HEADER_OPS, struct weir_header_op, k);
+	}
+	fail_msg("no entry of kind %u in a CORS filter", kind);
+	return NULL;
+}
+static void change_cors_kind(struct weir_snapshot *s) { cors_of(s, WEIR_CORS_MAX_AGE)->kind = WEIR_CORS_CREDENTIALS + 1; }
+static void change_cors_none(struct weir_snapshot *s) { cors_of(s, WEIR_CORS_ORIGIN)->kind = 0; }
+static void change_cors_name(struct weir_snapshot *s) { cors_of(s, WEIR_CORS_ORIGIN)->name = cors_of(s, WEIR_CORS_ORIGIN)->value; }
+static void change_cors_twice(struct weir_snapshot *s) { cors_of(s, WEIR_CORS_METHODS)->kind = WEIR_CORS_MAX_AGE; }
+static void change_cors_value(struct weir_snapshot *s) { cors_of(s, WEIR_CORS_ORIGIN)->value.len = 0; }
+static void change_cors_range(struct weir_snapshot *s) { cors_of(s, WEIR_CORS_ORIGIN)->value.off = UINT32_MAX; }
+static void change_cors_byte(struct weir_snapshot *s) { put_string(s, cors_of(s, WEIR_CORS_METHODS)->value, '\r'); }
 static void change_status(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_REDIRECT, 0)->status = 304; }
 static void change_scheme(struct weir_snapshot *s) { filter_of(s, WEIR_FILTER_REDIRECT, 0)->scheme = 3; }
 static void change_path_change(struct weir_snapshot *s) { filter_of(s, 0, WEIR_PATH_REPLACE)->path_change = 3; }
@@ -384,6 +417,10 @@ static const struct {
 	{change_op_remove, WEIR_REFUSED_BAD_STRING},  {change_op_name, WEIR_REFUSED_BAD_STRING},
 	{change_op_no_name, WEIR_REFUSED_BAD_STRING}, {change_op_protected, WEIR_REFUSED_BAD_STRING},
 	{change_redirect_action, WEIR_REFUSED_BAD_VALUE}, {change_no_redirect, WEIR_REFUSED_BAD_VALUE},
+	{change_cors_kind, WEIR_REFUSED_BAD_VALUE},   {change_cors_none, WEIR_REFUSED_BAD_VALUE},
+	{change_cors_name, WEIR_REFUSED_BAD_VALUE},   {change_cors_twice, WEIR_REFUSED_BAD_VALUE},
+	{change_cors_value, WEIR_REFUSED_BAD_STRING}, {change_cors_range, WEIR_REFUSED_BAD_STRING},
+	{change_cors_byte, WEIR_REFUSED_BAD_STRING},
 	{change_twice, WEIR_REFUSED_BAD_VALUE},	      {change_both, WEIR_REFUSED_BAD_VALUE},
 };
 
