@@ -161,7 +161,8 @@ static bool make_room(struct events *e)
 /* It is so now. */
 static void see(struct events *e, const struct event_facts *f, bool is_once, uint64_t now_ms)
 {
-	uint64_t object = hash_text(f->object->uid, hash_text(f->object->name, hash_text(f->object->ns, f->object->kind)));
+	const struct kube_object *o = f->object;
+	uint64_t object = hash_text(o->uid, hash_text(o->name, hash_text(o->ns, o->kind)));
 	uint64_t key = hash_text(f->text, hash_text(f->field, hash_text(f->reason, object)));
 	struct record *r = e->records[key % N_BUCKETS];
 
@@ -198,7 +199,8 @@ static void let_go(struct events *e, uint64_t now_ms)
 
 		for (r = e->records[i]; r; r = next) {
 			next = r->chain;
-			if (r->round == e->round || r->state == RECORD_FLIGHT || (r->is_once && r->next_ms != UINT64_MAX))
+			if (r->round == e->round || r->state == RECORD_FLIGHT ||
+			    (r->is_once && r->next_ms != UINT64_MAX))
 				continue;
 			if (!r->is_there || now_ms - r->seen_ms >= EVENTS_FORGET_MS)
 				record_drop(e, r);
@@ -240,14 +242,18 @@ static void see_gateway(struct events *e, const struct model_status *v, uint64_t
 	char text[256] = "served on the addresses of the dataplane";
 	size_t n = 0;
 
-	for (size_t i = 0; i < v->conditions.n; i++)
-		is_now |= strcmp(v->conditions.c[i].type, "Programmed") == 0 && strcmp(v->conditions.c[i].status, "True") == 0;
+	for (size_t i = 0; i < v->conditions.n; i++) {
+		const struct model_condition *c = &v->conditions.c[i];
+
+		is_now |= strcmp(c->type, "Programmed") == 0 && strcmp(c->status, "True") == 0;
+	}
 	if (!o || !o->uid[0] || !is_now || is_programmed(o))
 		return;
 	for (size_t i = 0; i < v->n_addrs && n < sizeof(text) - IP_TEXT_MAX - 8; i++) {
 		char ip[IP_TEXT_MAX];
 
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s %s", i ? "," : "served at", ip_format(&v->addrs[i], ip));
+		ip_format(&v->addrs[i], ip);
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s %s", i ? "," : "served at", ip);
 	}
 	see(e, &(struct event_facts){.object = o, .reason = "Programmed", .field = "", .text = text}, true, now_ms);
 }
@@ -257,8 +263,9 @@ static void see_backend(struct events *e, const struct model_backend *b, uint64_
 {
 	const char *slash = b->name ? strchr(b->name, '/') : NULL; /* without a name: a place that is free */
 	const char *colon = b->name ? strrchr(b->name, ':') : NULL;
-	const struct kube_object *o = NULL;
+	const struct kube_object *o;
 	char ns[64], name[256], text[160];
+	struct event_facts f;
 
 	if (b->n_endpoints > 0 || !slash || !colon || (size_t)(slash - b->name) >= sizeof(ns) ||
 	    (size_t)(colon - slash) >= sizeof(name))
@@ -266,11 +273,11 @@ static void see_backend(struct events *e, const struct model_backend *b, uint64_
 	snprintf(ns, sizeof(ns), "%.*s", (int)(slash - b->name), b->name);
 	snprintf(name, sizeof(name), "%.*s", (int)(colon - slash - 1), slash + 1);
 	o = store_get(e->store, KUBE_SERVICE, ns, name);
-	snprintf(text, sizeof(text), "port %.64s has no ready endpoint: requests for it are answered 503 until one of its Pods is ready.",
-		 colon + 1);
+	snprintf(text, sizeof(text),
+		 "port %.64s has no ready endpoint: requests for it are answered 503 until one of its Pods is ready.", colon + 1);
+	f = (struct event_facts){.object = o, .is_warning = true, .reason = "NoReadyEndpoints", .field = "", .text = text};
 	if (o && o->uid[0])
-		see(e, &(struct event_facts){.object = o, .is_warning = true, .reason = "NoReadyEndpoints", .field = "", .text = text},
-		    false, now_ms);
+		see(e, &f, false, now_ms);
 }
 
 static void make(struct events *e, uint64_t now_ms)
@@ -336,10 +343,13 @@ static bool object_may(struct events *e, const struct record *r, uint64_t now_ms
 
 static void send(struct events *e, struct flight *f, struct record *r, int64_t now_s)
 {
-	char *body = r->is_there ? event_patch_text(r->count ? r->count + 1 : 0, now_s) : event_create_text(r->event, now_s);
+	uint32_t count = r->count ? r->count + 1 : 0;
+	char *body = r->is_there ? event_patch_text(count, now_s) : event_create_text(r->event, now_s);
 	char path[600];
+	int n = snprintf(path, sizeof(path), "/api/v1/namespaces/%s/events", r->ns);
 
-	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/events%s%s", r->ns, r->is_there ? "/" : "", r->is_there ? r->name : "");
+	if (r->is_there)
+		snprintf(path + n, sizeof(path) - (size_t)n, "/%s", r->name);
 	record_move(e, r, RECORD_FLIGHT, 0);
 	f->record = r;
 	exchange_begin(&f->exchange, &e->http, r->is_there ? "PATCH" : "POST", path,
@@ -416,7 +426,7 @@ static void end(struct events *e, struct flight *f, uint64_t now_ms)
 	f->record = NULL;
 	if (!x->error[0] && x->status / 100 == 2) {
 		told(e, r, x, now_ms);
-	} else if (!x->error[0] && x->status == 409 && !r->is_there) { /* of a Weir before us: told again, and its count learned */
+	} else if (!x->error[0] && x->status == 409 && !r->is_there) { /* of a Weir before us: its count is learned */
 		r->is_there = true;
 		record_link(e, r, RECORD_DUE, 0);
 	} else if (!x->error[0] && x->status == 404 && r->is_there) { /* it was forgotten there */

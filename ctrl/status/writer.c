@@ -317,8 +317,8 @@ static void send(struct status_writer *w, struct flight *f, struct entry *e)
 
 	if (kube_kind_is_namespaced(e->kind))
 		n += snprintf(path + n, sizeof(path) - (size_t)n, "/namespaces/%s", e->ns);
-	snprintf(path + n, sizeof(path) - (size_t)n, "/%s/%s/status?fieldManager=" STATUS_WRITER_MANAGER "%s", kube_kind_plural(e->kind),
-		 e->name, e->is_merge ? "" : "&force=true");
+	snprintf(path + n, sizeof(path) - (size_t)n, "/%s/%s/status?fieldManager=" STATUS_WRITER_MANAGER "%s",
+		 kube_kind_plural(e->kind), e->name, e->is_merge ? "" : "&force=true");
 	entry_move(w, e, ENTRY_FLIGHT, UINT64_MAX);
 	f->entry = e;
 	e->has_conflicted = false;
