@@ -12,6 +12,7 @@ nothing else going on and under --rate changes a second; memory; statuses writte
 import argparse
 import json
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -64,9 +65,15 @@ def describe(ms):
     return {"n": len(ms), "p50": statistics.median(ms), "p99": quantile(ms, 0.99), "worst": max(ms)}
 
 
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+def cpu_ms(pid):
+    """Of the main thread: what it ran, and what it waited for a processor. In weir-ctrl it is the only one; in the
+    dataplane it checks and copies what weir-ctrl sends."""
+    ran, waited, _ = map(int, pathlib.Path(f"/proc/{pid}/schedstat").read_text().split())
+    return ran / 1e6, waited / 1e6
+
+
+def each(after, before, n):
+    return [round((a - b) / n, 2) for a, b in zip(after, before)]
 
 
 def fill(rig, scale):
@@ -87,7 +94,10 @@ def n_written(double):
 
 
 def probe(rig, args, what, name):
-    return describe(result(load(rig, "probe", what, name, args.probes, args.pause_ms))["ms"])
+    pids = {name: rig.procs[name].pid for name in ("ctrl", "dataplane")}
+    before = {name: cpu_ms(pid) for name, pid in pids.items()}
+    out = describe(result(load(rig, "probe", what, name, args.probes, args.pause_ms))["ms"])
+    return {**out, **{name: each(cpu_ms(pid), before[name], args.probes) for name, pid in pids.items()}}
 
 
 def alone(rig, args, double):
@@ -122,19 +132,19 @@ def compare_with_a_new_one(rig):
 
 
 def under_load(rig, args, scale, double):
-    before = rig.metrics(), n_written(double), cpu_seconds(rig.procs["ctrl"].pid)
+    before = rig.metrics(), n_written(double), cpu_ms(rig.procs["ctrl"].pid)[0]
     writer = load(rig, "change", args.rate, *scale)
     time.sleep(2)
     out = {what: probe(rig, args, what, "loaded") for what in ("routes", "endpoints")}
     changed = result(writer)
     time.sleep(1)
     settle(rig)
-    after = rig.metrics(), n_written(double), cpu_seconds(rig.procs["ctrl"].pid)
+    after = rig.metrics(), n_written(double), cpu_ms(rig.procs["ctrl"].pid)[0]
     # one of each HTTPRoute that changed; of a new one its own, and its Gateway's, which counts it
     most = changed["http_routes"] + 2 * args.probes
     expect(after[1] - before[1] <= most, f"{after[1] - before[1]} statuses were written for {most} changes at most")
     return {**out, **changed, "rate": changed["changes"] / changed["seconds"],
-            "ctrl_cpu": (after[2] - before[2]) / changed["seconds"],
+            "ctrl_cpu": (after[2] - before[2]) / 1e3 / changed["seconds"],
             "statuses": after[1] - before[1],
             "snapshots": after[0]["weir_snapshots_taken_total"] - before[0]["weir_snapshots_taken_total"],
             "sets": after[0]["weir_endpoint_sets_taken_total"] - before[0]["weir_endpoint_sets_taken_total"]}
@@ -164,7 +174,9 @@ def show(out):
     for name in ("alone", "loaded"):
         for what in ("routes", "endpoints"):
             d = out[name][what]
-            print(f"{name:7} {what:10} p50 {d['p50']:.1f} ms, p99 {d['p99']:.1f} ms, worst {d['worst']:.1f} ms ({d['n']} probes)")
+            print(f"{name:7} {what:10} p50 {d['p50']:.1f} ms, p99 {d['p99']:.1f} ms, worst {d['worst']:.1f} ms ({d['n']} probes); for each "
+                  f"weir-ctrl ran {d['ctrl'][0]} ms and waited {d['ctrl'][1]} ms for a processor, the dataplane's main thread "
+                  f"{d['dataplane'][0]} ms and {d['dataplane'][1]} ms")
     l = out["loaded"]
     print(f"load: {l['rate']:.0f} changes/s for {l['seconds']:.0f} s; {l['snapshots']:.0f} snapshots, {l['sets']:.0f} endpoint sets and "
           f"{l['statuses']} statuses for {l['http_routes']} changes of HTTPRoutes and the probes; weir-ctrl used {l['ctrl_cpu'] * 100:.0f} % of a core", flush=True)
@@ -183,6 +195,7 @@ def main():
     args = parser.parse_args()
     if args.small:
         args.scale, args.rate, args.probes = (100, 30, 50, 500), 100, 10
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves the with-block: nothing stays behind
     try:
         out = measure(args, tuple(args.scale))
     except Failure as e:

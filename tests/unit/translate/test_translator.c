@@ -29,6 +29,7 @@ static uint64_t first_seed = 1;
 /* ---- chance */
 
 static uint64_t prng;
+static unsigned theme;
 static bool are_files; /* the source: manifests, else an API server */
 
 static uint32_t pick(uint32_t n)
@@ -66,7 +67,28 @@ static void __attribute__((format(printf, 2, 3))) say(struct text *t, const char
 
 static const char *a_ns(void)
 {
-	return ONE_OF("a", "b", "c");
+	return ONE_OF("a", "a", "a", "b", "c");
+}
+
+/* Some names more often than others: what meets nothing says nothing. */
+static const char *a_service(void)
+{
+	return ONE_OF("s1", "s1", "s1", "s2", "s3");
+}
+
+static const char *a_service_or_none(void)
+{
+	return chance(15) ? "none" : a_service();
+}
+
+static const char *a_gateway(void)
+{
+	return ONE_OF("g1", "g1", "g2", "g3");
+}
+
+static const char *a_set(void)
+{
+	return ONE_OF("set1", "set1", "set2");
 }
 
 static const char *a_host(void)
@@ -104,7 +126,7 @@ static void say_meta(struct text *t, enum kube_kind kind, const char *ns, const 
 
 static void say_class(struct text *t)
 {
-	say(t, ",\"spec\":{\"controllerName\":\"%s\"", ONE_OF(TRANSLATE_CONTROLLER, TRANSLATE_CONTROLLER, "other.test/x"));
+	say(t, ",\"spec\":{\"controllerName\":\"%s\"", ONE_OF(TRANSLATE_CONTROLLER, TRANSLATE_CONTROLLER, TRANSLATE_CONTROLLER, TRANSLATE_CONTROLLER, "other.test/x"));
 	if (chance(10))
 		say(t, ",\"parametersRef\":{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"p\"}");
 	say(t, "}");
@@ -123,13 +145,20 @@ static const char *some_namespaces(void)
 		      "{\"from\":\"Selector\",\"selector\":{\"matchExpressions\":[{\"key\":\"team\",\"operator\":\"Exists\"}]}}");
 }
 
+static const char *some_kinds(void)
+{
+	return ONE_OF("", "", "", ",\"kinds\":[{\"kind\":\"HTTPRoute\"}]", ",\"kinds\":[{\"kind\":\"UDPRoute\"},{\"kind\":\"GRPCRoute\"}]",
+		      ",\"kinds\":[{\"kind\":\"UDPRoute\"},{\"kind\":\"TCPRoute\"}]");
+}
+
 static void say_listeners(struct text *t)
 {
 	unsigned n = 1 + pick(3);
 
 	say(t, ",\"listeners\":[");
 	if (chance(40)) { /* often the same, so that nothing but what is said elsewhere differs */
-		say(t, "{\"name\":\"l0\",\"port\":80,\"protocol\":\"HTTP\",\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}}}]}");
+		say(t, "{\"name\":\"l0\",\"port\":80,\"protocol\":\"HTTP\",\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}%s}}]}",
+		    some_kinds());
 		return;
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -141,7 +170,7 @@ static void say_listeners(struct text *t)
 			say(t, ",\"tls\":{\"certificateRefs\":[{\"name\":\"s\",\"namespace\":\"%s\"}]}", a_ns());
 		if (chance(80))
 			say(t, ",\"allowedRoutes\":{\"namespaces\":%s%s}", some_namespaces(),
-			    ONE_OF("", "", ",\"kinds\":[{\"kind\":\"HTTPRoute\"}]", ",\"kinds\":[{\"kind\":\"GRPCRoute\"}]"));
+			    some_kinds());
 		say(t, "}");
 	}
 	say(t, "]}");
@@ -159,14 +188,14 @@ static void say_gateway(struct text *t)
 
 static void say_listener_set(struct text *t)
 {
-	say(t, ",\"spec\":{\"parentRef\":{\"name\":\"g%u\",\"namespace\":\"%s\"}", 1 + pick(3), a_ns());
+	say(t, ",\"spec\":{\"parentRef\":{\"name\":\"%s\",\"namespace\":\"%s\"}", a_gateway(), a_ns());
 	say_listeners(t);
 }
 
 static void say_backend_ref(struct text *t)
 {
-	say(t, "{\"name\":\"%s\",\"port\":%u,\"weight\":%u", ONE_OF("s1", "s2", "s3", "none"), 80 + pick(2), pick(3));
-	if (chance(40))
+	say(t, "{\"name\":\"%s\",\"port\":%u,\"weight\":%u", a_service_or_none(), chance(75) ? 80 : 81, pick(3));
+	if (chance(25))
 		say(t, ",\"namespace\":\"%s\"", a_ns());
 	say(t, "}");
 }
@@ -193,9 +222,9 @@ static void say_parents(struct text *t)
 	for (unsigned i = 0; i < n; i++) {
 		say(t, "%s{\"namespace\":\"%s\"", i ? "," : "", a_ns());
 		if (chance(70))
-			say(t, ",\"name\":\"g%u\"", 1 + pick(3));
+			say(t, ",\"name\":\"%s\"", a_gateway());
 		else
-			say(t, ",\"kind\":\"ListenerSet\",\"name\":\"set%u\"", 1 + pick(2));
+			say(t, ",\"kind\":\"ListenerSet\",\"name\":\"%s\"", a_set());
 		if (chance(20))
 			say(t, ",\"sectionName\":\"l%u\"", pick(3));
 		say(t, "}");
@@ -216,7 +245,7 @@ static void say_policy(struct text *t)
 {
 	say(t, ",\"spec\":{\"targetRefs\":[{\"group\":\"\",\"kind\":\"Service\",\"name\":\"%s\"%s}],\"validation\":{\"hostname\":\"x.test\","
 	       "\"wellKnownCACertificates\":\"System\"}}",
-	    ONE_OF("s1", "s2", "s3"), ONE_OF("", "", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""));
+	    a_service(), ONE_OF("", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""));
 }
 
 static void say_route(struct text *t)
@@ -253,7 +282,7 @@ static void say_ingress(struct text *t)
 	for (unsigned i = 0, n = 1 + pick(2); i < n; i++)
 		say(t, "%s{\"host\":\"%s\",\"http\":{\"paths\":[{\"path\":\"%s\",\"pathType\":\"%s\",\"backend\":{\"service\":{\"name\":"
 		       "\"%s\",\"port\":{%s}}}}]}}", i ? "," : "", a_host(), a_path(), ONE_OF("Prefix", "Prefix", "Exact"),
-		    ONE_OF("s1", "s2", "s3", "none"), ONE_OF("\"number\":80", "\"number\":81", "\"name\":\"http\""));
+		    a_service_or_none(), ONE_OF("\"number\":80", "\"number\":80", "\"number\":81", "\"name\":\"http\""));
 	say(t, "]}");
 }
 
@@ -267,12 +296,12 @@ static void say_grant(struct text *t)
 static void say_service(struct text *t)
 {
 	say(t, ",\"spec\":{%s\"ports\":[{\"name\":\"http\",\"port\":80%s}%s]}", chance(5) ? "\"type\":\"ExternalName\"," : "",
-	    ONE_OF("", "", "", ",\"appProtocol\":\"kubernetes.io/h2c\"", ",\"appProtocol\":\"https\"", ",\"appProtocol\":\"http\""), ONE_OF("", ",{\"name\":\"more\",\"port\":81}"));
+	    ONE_OF("", "", "", "", "", "", ",\"appProtocol\":\"kubernetes.io/h2c\"", ",\"appProtocol\":\"https\"", ",\"appProtocol\":\"http\""), ONE_OF("", ",{\"name\":\"more\",\"port\":81}"));
 }
 
 static void say_slice(struct text *t)
 {
-	unsigned n = pick(3);
+	unsigned n = chance(20) ? 0 : 1 + pick(2);
 
 	say(t, ",\"addressType\":\"%s\",\"ports\":[{\"name\":\"%s\",\"port\":%u}],\"endpoints\":[",
 	    ONE_OF("IPv4", "IPv4", "IPv4", "IPv4", "FQDN"), ONE_OF("http", "http", "more"), 8080 + pick(2));
@@ -289,15 +318,15 @@ static const char *a_name(enum kube_kind kind)
 	switch (kind) {
 	case KUBE_GATEWAY_CLASS:
 	case KUBE_INGRESS_CLASS:
-		return ONE_OF("weir", "second");
+		return ONE_OF("weir", "weir", "second");
 	case KUBE_GATEWAY:
-		return ONE_OF("g1", "g2", "g3");
+		return a_gateway();
 	case KUBE_SERVICE:
-		return ONE_OF("s1", "s2", "s3");
+		return a_service();
 	case KUBE_NAMESPACE:
 		return a_ns();
 	case KUBE_LISTENER_SET:
-		return ONE_OF("set1", "set2");
+		return a_set();
 	case KUBE_NODE:
 		return ONE_OF("node1", "node1", "node2");
 	case KUBE_CRD:
@@ -310,7 +339,7 @@ static const char *a_name(enum kube_kind kind)
 static const char *labels_of(enum kube_kind kind)
 {
 	if (kind == KUBE_ENDPOINT_SLICE)
-		return ONE_OF("\"kubernetes.io/service-name\":\"s1\"", "\"kubernetes.io/service-name\":\"s2\"",
+		return ONE_OF("\"kubernetes.io/service-name\":\"s1\"", "\"kubernetes.io/service-name\":\"s1\"", "\"kubernetes.io/service-name\":\"s2\"",
 			      "\"kubernetes.io/service-name\":\"s3\"", NULL);
 	if (kind == KUBE_NODE)
 		return ONE_OF("\"topology.kubernetes.io/zone\":\"z1\"", "\"topology.kubernetes.io/zone\":\"z2\"", NULL);
@@ -339,7 +368,7 @@ static void say_body(struct text *t, enum kube_kind kind)
 	else if (kind == KUBE_GATEWAY_CLASS)
 		say_class(t);
 	else if (kind == KUBE_INGRESS_CLASS)
-		say(t, ",\"spec\":{\"controller\":\"%s\"%s}", ONE_OF(TRANSLATE_CONTROLLER, "other.test/x"),
+		say(t, ",\"spec\":{\"controller\":\"%s\"%s}", ONE_OF(TRANSLATE_CONTROLLER, TRANSLATE_CONTROLLER, "other.test/x"),
 		    chance(20) ? ",\"parameters\":{\"kind\":\"ConfigMap\",\"name\":\"p\"}" : "");
 	else if (kind == KUBE_GATEWAY)
 		say_gateway(t);
@@ -366,16 +395,29 @@ static void say_body(struct text *t, enum kube_kind kind)
 
 /* ---- changes */
 
+/* Sequences are of all kinds, or of those that meet, so that they meet more often. */
 static enum kube_kind a_kind(void)
 {
-	static const enum kube_kind kinds[] = {KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS_CLASS, KUBE_GATEWAY_CLASS, KUBE_GATEWAY,
-					       KUBE_GATEWAY, KUBE_GATEWAY, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE,
-					       KUBE_REFERENCE_GRANT, KUBE_SERVICE, KUBE_SERVICE, KUBE_SERVICE, KUBE_ENDPOINT_SLICE,
-					       KUBE_ENDPOINT_SLICE, KUBE_NAMESPACE, KUBE_LISTENER_SET, KUBE_LISTENER_SET, KUBE_GRPC_ROUTE,
-					       KUBE_GRPC_ROUTE, KUBE_TCP_ROUTE, KUBE_UDP_ROUTE, KUBE_BACKEND_TLS_POLICY,
-					       KUBE_BACKEND_TLS_POLICY, KUBE_NODE, KUBE_CRD};
+	static const enum kube_kind all[] = {KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS_CLASS, KUBE_GATEWAY_CLASS, KUBE_GATEWAY, KUBE_GATEWAY,
+					     KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_REFERENCE_GRANT, KUBE_SERVICE,
+					     KUBE_SERVICE, KUBE_SERVICE, KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_NAMESPACE,
+					     KUBE_LISTENER_SET, KUBE_LISTENER_SET, KUBE_GRPC_ROUTE, KUBE_GRPC_ROUTE, KUBE_TCP_ROUTE,
+					     KUBE_UDP_ROUTE, KUBE_BACKEND_TLS_POLICY, KUBE_BACKEND_TLS_POLICY, KUBE_NODE, KUBE_CRD};
+	static const enum kube_kind backends[] = {KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS_CLASS, KUBE_SERVICE, KUBE_SERVICE,
+						  KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_NODE,
+						  KUBE_BACKEND_TLS_POLICY};
+	static const enum kube_kind routes[] = {KUBE_GATEWAY_CLASS, KUBE_GATEWAY, KUBE_GATEWAY, KUBE_LISTENER_SET, KUBE_LISTENER_SET,
+						KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_GRPC_ROUTE, KUBE_SERVICE, KUBE_NAMESPACE,
+						KUBE_BACKEND_TLS_POLICY};
 
-	return kinds[pick(sizeof(kinds) / sizeof(*kinds))];
+	switch (theme) {
+	case 1:
+		return backends[pick(sizeof(backends) / sizeof(*backends))];
+	case 2:
+		return routes[pick(sizeof(routes) / sizeof(*routes))];
+	default:
+		return all[pick(sizeof(all) / sizeof(*all))];
+	}
 }
 
 static void say_object(struct text *t, enum kube_kind kind)
@@ -425,12 +467,41 @@ static void list_again(struct store *s, enum kube_kind kind)
 	store_sweep(s, kind, NULL);
 }
 
+/* A map with another value for one key. */
+struct edited {
+	struct node map;
+	struct node *items[16];
+	const char *keys[16];
+};
+
+static bool edit(struct edited *e, const struct node *map, const char *key, struct node *value)
+{
+	*e = (struct edited){.map = {.kind = NODE_MAP, .items = e->items, .keys = e->keys}};
+	if (!map || map->kind != NODE_MAP || map->n > 15)
+		return false;
+	for (size_t i = 0; i < map->n; i++) {
+		if (strcmp(map->keys[i], key) == 0)
+			continue;
+		e->keys[e->map.n] = map->keys[i];
+		e->items[e->map.n++] = map->items[i];
+	}
+	e->keys[e->map.n] = key;
+	e->items[e->map.n++] = value;
+	return true;
+}
+
+static const struct kube_object *some_object(const struct store *s, enum kube_kind kind)
+{
+	size_t n;
+	const struct kube_object *const *list = store_list(s, kind, &n);
+
+	return n ? list[pick((uint32_t)n)] : NULL;
+}
+
 /* The same object with another status, as when somebody has written it. */
 static void put_status(struct store *s)
 {
-	size_t n;
-	const struct kube_object *const *list = store_list(s, KUBE_GATEWAY, &n);
-	const struct kube_object *o = n ? list[pick((uint32_t)n)] : NULL;
+	const struct kube_object *o = some_object(s, KUBE_GATEWAY);
 	struct node value = {.kind = NODE_STRING, .text = ONE_OF("192.0.2.1", "192.0.2.2", "192.0.2.3")};
 	struct node *value_list[] = {&value};
 	const char *value_keys[] = {"value"};
@@ -440,21 +511,25 @@ static void put_status(struct store *s)
 	struct node *status_items[] = {&addresses};
 	const char *status_keys[] = {"addresses"};
 	struct node status = {.kind = NODE_MAP, .n = 1, .items = status_items, .keys = status_keys};
-	struct node *root_items[16];
-	const char *root_keys[16];
-	struct node root = {.kind = NODE_MAP, .items = root_items, .keys = root_keys};
+	struct edited root;
 
-	if (!o || o->root->n > 15)
-		return;
-	for (size_t i = 0; i < o->root->n; i++) {
-		if (strcmp(o->root->keys[i], "status") == 0)
-			continue;
-		root_keys[root.n] = o->root->keys[i];
-		root_items[root.n++] = o->root->items[i];
-	}
-	root_keys[root.n] = "status";
-	root_items[root.n++] = &status;
-	store_put(s, KUBE_GATEWAY, &root);
+	if (o && edit(&root, o->root, "status", &status))
+		store_put(s, KUBE_GATEWAY, &root.map);
+}
+
+/* The same ListenerSet for another Gateway. */
+static void move_set(struct store *s)
+{
+	const struct kube_object *o = some_object(s, KUBE_LISTENER_SET);
+	struct node name = {.kind = NODE_STRING, .text = a_gateway()};
+	struct node ns = {.kind = NODE_STRING, .text = a_ns()};
+	struct node *items[] = {&name, &ns};
+	const char *keys[] = {"name", "namespace"};
+	struct node parent = {.kind = NODE_MAP, .n = 2, .items = items, .keys = keys};
+	struct edited spec, root;
+
+	if (o && edit(&spec, node_get(o->root, "spec"), "parentRef", &parent) && edit(&root, o->root, "spec", &spec.map))
+		store_put(s, KUBE_LISTENER_SET, &root.map);
 }
 
 static void change_one(struct store *s)
@@ -467,6 +542,8 @@ static void change_one(struct store *s)
 		load_one(s);
 	} else if (chance(5)) {
 		put_status(s);
+	} else if (chance(theme == 2 ? 15 : 3)) {
+		move_set(s);
 	} else if (chance(4)) {
 		list_again(s, kind);
 	} else if (chance(25)) {
@@ -762,8 +839,9 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 
 	prng = seed;
 	are_files = seed % 5 == 0;
+	theme = (unsigned)(seed / 2 % 4);
 	store_keep_journal(s);
-	for (unsigned i = pick(70); i > 0; i--)
+	for (unsigned i = 10 + pick(90); i > 0; i--)
 		put_one(s);
 	for (step = 0; is_right && step < N_STEPS; step++) {
 		is_right = run_step(s, tr, &r, &o);
