@@ -96,6 +96,7 @@ static const struct feature {
     {"HTTPRouteRequestTimeout", false},
     {"HTTPRouteResponseHeaderModification", false},
     {"HTTPRouteSchemeRedirect", false},
+    {"ListenerSet", false},
     {"ReferenceGrant", false},
 };
 
