@@ -495,7 +495,9 @@ static const struct kube_object *some_object(const struct store *s, enum kube_ki
 /* The same object with another status, as when somebody has written it. */
 static void put_status(struct store *s)
 {
-	const struct kube_object *o = some_object(s, KUBE_GATEWAY);
+	static const enum kube_kind kinds[] = {KUBE_GATEWAY, KUBE_GATEWAY, KUBE_LISTENER_SET, KUBE_GATEWAY_CLASS, KUBE_HTTP_ROUTE};
+	enum kube_kind kind = kinds[world_pick(sizeof(kinds) / sizeof(*kinds))];
+	const struct kube_object *o = some_object(s, kind);
 	struct node value = {.kind = NODE_STRING, .text = ONE_OF("192.0.2.1", "192.0.2.2", "192.0.2.3")};
 	struct node *value_list[] = {&value};
 	const char *value_keys[] = {"value"};
@@ -508,7 +510,7 @@ static void put_status(struct store *s)
 	struct edited root;
 
 	if (o && edit(&root, o->root, "status", &status))
-		store_put(s, KUBE_GATEWAY, &root.map);
+		store_put(s, kind, &root.map);
 }
 
 /* The same ListenerSet for another Gateway. */
