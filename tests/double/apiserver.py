@@ -19,7 +19,8 @@ What a test tells it goes through paths below /double/:
                              "status": CODE (with "retry_after": SECONDS), "body": TEXT (in place of what was asked for),
                              "truncate": BYTES (of the body; then the connection ends), "delay": SECONDS,
                              "slow": BYTES (so many of the body come one by one), "content_type": TEXT,
-                             "event": TEXT (into each watch that matches, at once, as it is)}
+                             "event": TEXT (into each watch that matches, at once, as it is),
+                             "parent": ENTRY (another controller writes this into status.parents just before)}
     POST /double/tokens     [tokens]: only these are known from now on
     POST /double/forgive    no faults any more
     POST /double/crds       {"served": bool}: whether the Gateway API's kinds are there
@@ -368,6 +369,9 @@ class Handler(BaseHTTPRequestHandler):
                 c.save()
                 self.reply(200, gone)
                 return
+            fault = c.take_fault(self.path, "parent")
+            if fault and old:
+                old = c.put(self.beside(old, fault["parent"]), True, "another")
             version = body.get("metadata", {}).get("resourceVersion")
             if old and version and version != old["metadata"]["resourceVersion"]:
                 raise Answer(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
@@ -384,6 +388,11 @@ class Handler(BaseHTTPRequestHandler):
             obj = c.put(obj, is_status, manager)
             c.save()
             self.reply(201 if self.command == "POST" else 200, obj)
+
+    def beside(self, obj, entry):
+        """The object with another controller's entry in place of the one that it had."""
+        rest = [p for p in obj.get("status", {}).get("parents", []) if p["controllerName"] != entry["controllerName"]]
+        return dict(obj, status=dict(obj.get("status", {}), parents=[entry, *rest]))
 
     def apply_status(self, kind, key, old, body, manager):
         """Server-side apply; under the lock."""
