@@ -453,6 +453,19 @@ static void wrong_object_does_not_stop_the_watch(void **state)
 	rig_destroy(rig);
 }
 
+/* Whoever may write an annotation could make us list all objects of the kind again, each time. */
+static void nul_in_an_annotation_does_not_stop_the_watch(void **state)
+{
+	struct rig *rig = rig_watching();
+
+	give(rig, EVENT("ADDED", "{\"metadata\":{\"name\":\"b\",\"namespace\":\"demo\",\"resourceVersion\":\"11\","
+				 "\"annotations\":{\"x\":\"\\u0000\"}},\"spec\":{}}"));
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_true(rig->is_open);
+	assert_int_equal(count(rig), 2);
+	rig_destroy(rig);
+}
+
 static void server_that_asks_to_wait_is_given_the_time(void **state)
 {
 	struct rig *rig = rig_watching();
@@ -805,6 +818,7 @@ int main(void)
 	    cmocka_unit_test(answers_that_are_no_complete_list_take_nothing_away),
 	    cmocka_unit_test(garbage_in_a_watch_leads_to_a_list),
 	    cmocka_unit_test(wrong_object_does_not_stop_the_watch),
+	    cmocka_unit_test(nul_in_an_annotation_does_not_stop_the_watch),
 	    cmocka_unit_test(server_that_asks_to_wait_is_given_the_time),
 	    cmocka_unit_test(waits_longer_each_time_up_to_a_bound),
 	    cmocka_unit_test(one_that_was_reached_or_is_well_hurries_who_waits_for_that),
