@@ -7,12 +7,17 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <poll.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kube/http.h"
@@ -21,6 +26,31 @@ static char folder[] = "/tmp/weir-test-http-XXXXXX";
 static unsigned port, plain_port; /* with TLS and without */
 static pid_t server_pid;
 static int server_stdin;
+
+/* libcurl's look for a name that no server answers: until it is let go, or its own patience ends, as the C library's would. */
+#define SLOW_NAME "slow.test"
+#define PATIENCE_S 30
+static sem_t let_go;
+static atomic_int n_looking, n_gave_up;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+	typedef int lookup(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+	struct timespec end;
+	lookup *real;
+
+	if (name && strcmp(name, SLOW_NAME) == 0) {
+		atomic_fetch_add(&n_looking, 1);
+		clock_gettime(CLOCK_REALTIME, &end);
+		end.tv_sec += PATIENCE_S;
+		if (sem_timedwait(&let_go, &end) != 0)
+			atomic_fetch_add(&n_gave_up, 1);
+		atomic_fetch_sub(&n_looking, 1);
+		return EAI_AGAIN;
+	}
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	return real(name, service, hints, out);
+}
 
 /* What came of a request. */
 struct answer {
@@ -449,6 +479,26 @@ static void ends_a_plugin_with_itself(void **state)
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), 0); /* no child but the server */
 }
 
+static void waits_for_no_name_server(void **state)
+{
+	struct kube_http *h = open_url("https://" SLOW_NAME ":6443", "certificate-authority: ca.pem", "token: t");
+	struct answer a = {0}, b = {0};
+
+	ask(h, &a, (struct kube_request){.path = "/echo", .timeout_ms = 100});
+	ask(h, &b, (struct kube_request){.path = "/echo"});
+	run(h, &a);
+	assert_string_equal(a.error, "not complete within 100 ms");
+	while (!atomic_load(&n_looking))
+		step(h);
+	kube_http_cancel(h, b.call);
+	kube_http_destroy(h);
+	assert_int_equal(atomic_load(&n_gave_up), 0); /* we have not waited for it */
+	while (atomic_load(&n_looking)) {
+		sem_post(&let_go);
+		usleep(1000);
+	}
+}
+
 static int start_server(const char *script)
 {
 	int in[2], out[2];
@@ -507,9 +557,11 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(runs_a_plugin_once_for_all),
 	    cmocka_unit_test(says_why_a_plugin_gave_nothing),
 	    cmocka_unit_test(ends_a_plugin_with_itself),
+	    cmocka_unit_test(waits_for_no_name_server),
 	};
 	int rc;
 
+	sem_init(&let_go, 0, 0);
 	if (argc != 2 || start_server(argv[1]) != 0) {
 		fprintf(stderr, "no server\n");
 		return 1;
