@@ -263,15 +263,36 @@ static void ends_what_takes_too_long(void **state)
 	run(h, &whole);
 	assert_string_equal(whole.error, "not complete within 300 ms");
 	assert_int_equal(whole.done_status, 0);
-	ask(h, &stall, (struct kube_request){.path = "/silent", .stall_ms = 2000});
+	ask(h, &stall, (struct kube_request){.path = "/silent", .stall_ms = 6000});
 	run(h, &stall);
-	assert_string_equal(stall.error, "no byte came for 2000 ms");
+	assert_string_equal(stall.error, "no byte came for 6000 ms");
 	assert_string_equal(stall.body, "one");
 	assert_int_equal(kube_http_counters(h)->timed_out, 1);
 	assert_int_equal(kube_http_counters(h)->stalled, 1);
 	ask(h, &after, (struct kube_request){.path = "/echo"});
 	run(h, &after);
 	assert_int_equal(after.done_status, 200);
+	kube_http_destroy(h);
+}
+
+static void does_not_go_where_one_was_cancelled_without_an_answer(void **state)
+{
+	struct kube_http *h = open_plain();
+	struct answer hangs = {0}, idle = {0}, after = {0};
+	time_t end = time(NULL) + KUBE_HTTP_SILENCE_MS / 1000 + 2;
+
+	ask(h, &hangs, (struct kube_request){.path = "/hang"});
+	ask(h, &idle, (struct kube_request){.path = "/echo"});
+	run(h, &idle);
+	while (time(NULL) < end) {
+		step(h);
+		usleep(10000);
+	}
+	assert_int_equal(kube_http_counters(h)->connections, 2);
+	kube_http_cancel(h, hangs.call);
+	ask(h, &after, (struct kube_request){.path = "/echo"});
+	run(h, &after);
+	assert_int_equal(kube_http_counters(h)->connections, 3);
 	kube_http_destroy(h);
 }
 
@@ -547,6 +568,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(gives_bodies_as_they_come),
 	    cmocka_unit_test(tells_a_status_from_a_failure),
 	    cmocka_unit_test(ends_what_takes_too_long),
+	    cmocka_unit_test(does_not_go_where_one_was_cancelled_without_an_answer),
 	    cmocka_unit_test(lets_callbacks_cancel_and_ask),
 	    cmocka_unit_test(opens_many_that_do_not_end_at_once),
 	    cmocka_unit_test(waits_for_one_that_is_not_answered_only_for_a_moment),
