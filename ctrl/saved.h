@@ -45,7 +45,8 @@ struct saved_head {
 	X(CHECKSUM, "wrong-checksum", "it is not as it was written") \
 	X(SOURCE, "other-source", "it was saved from another API server, or from other namespaces or labels") \
 	X(SNAPSHOT, "wrong-routes", "its routes are malformed") \
-	X(SET, "wrong-endpoints", "one of its endpoint sets is malformed, or is nobody's")
+	X(SET, "wrong-endpoints", "one of its endpoint sets is malformed, or is nobody's") \
+	X(OWNER, "other-owner", "it is another user's, or everybody may write it: its routes could be anybody's")
 
 enum saved_refusal {
 #define X(name, str, help) SAVED_##name,

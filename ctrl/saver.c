@@ -121,7 +121,13 @@ static void *work(void *ctx)
 	return NULL;
 }
 
-/* The whole file, malloc'd. 0 or -errno. */
+/* Nobody else wrote it. Its group may: a Pod's volume gets that of the Pod (fsGroup). */
+static bool is_ours(const struct stat *st)
+{
+	return (st->st_uid == geteuid() || st->st_uid == 0) && !(st->st_mode & S_IWOTH);
+}
+
+/* The whole file, malloc'd. 0 or -errno; -EPERM: it is not ours. */
 static int read_file(int fd, void **bytes, size_t *n, int64_t *time_s)
 {
 	struct stat st;
@@ -133,6 +139,8 @@ static int read_file(int fd, void **bytes, size_t *n, int64_t *time_s)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
+	if (!is_ours(&st))
+		return -EPERM;
 	if ((uint64_t)st.st_size > SAVED_MAX_BYTES)
 		return -EFBIG;
 	p = malloc((size_t)st.st_size + 1);
@@ -166,12 +174,12 @@ static void load(struct saver *v, bool takes_any)
 		err = read_file(fd, &v->bytes, &n, &v->saved_s);
 	if (fd >= 0)
 		close(fd);
-	if (err) {
+	if (err && err != -EPERM) {
 		if (err != -ENOENT)
 			log_warn("%s cannot be read: %s", v->path, strerror(-err));
 		return;
 	}
-	v->refused = saved_check(v->bytes, n, v->source, takes_any, &v->saved);
+	v->refused = err ? SAVED_OWNER : saved_check(v->bytes, n, v->source, takes_any, &v->saved);
 	if (v->refused == SAVED_OK)
 		return;
 	log_warn("%s is not used: %s: %s", v->path, saved_refusal_name(v->refused), saved_refusal_help(v->refused));

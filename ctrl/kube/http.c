@@ -190,10 +190,21 @@ struct kube_call *kube_http_request(struct kube_http *h, const struct kube_reque
 	return c;
 }
 
+static void distrust_connections(struct kube_http *h, uint64_t now_ms)
+{
+	h->distrusts_connections = true;
+	h->distrust_ms = now_ms;
+}
+
 void kube_http_cancel(struct kube_http *h, struct kube_call *c)
 {
+	uint64_t now_ms = kube_http_now_ms();
+
 	if (!c)
 		return;
+	/* Who waits no longer for an answer: with HTTP/2 the next request would go where this one went. */
+	if (c->state == CALL_SENT && !c->has_headers && now_ms - c->byte_ms >= KUBE_HTTP_SILENCE_MS)
+		distrust_connections(h, now_ms);
 	h->counters.cancelled++;
 	if (!h->is_polling) {
 		call_free(c);
@@ -306,10 +317,8 @@ static void call_expire(struct kube_call *c, bool is_stall, uint64_t now_ms)
 		h->counters.timed_out++;
 		snprintf(error, sizeof(error), "not complete within %u ms", c->r.timeout_ms);
 	}
-	if (c->state == CALL_SENT && !c->has_headers) {
-		h->distrusts_connections = true;
-		h->distrust_ms = now_ms;
-	}
+	if (c->state == CALL_SENT && !c->has_headers)
+		distrust_connections(h, now_ms);
 	call_end(c, error, 0);
 }
 

@@ -18,6 +18,7 @@
 #include "kube/config.h"
 
 #define KUBE_HTTP_CONNECT_MS 10000u /* for DNS, TCP and TLS together */
+#define KUBE_HTTP_SILENCE_MS 5000u /* a call that is cancelled and has waited so long for its answer: others do not take its connection */
 
 struct kube_http;
 struct kube_call; /* a request under way */

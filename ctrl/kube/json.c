@@ -11,6 +11,8 @@
 #include "base/utf8.h"
 #include "kube/kube_pvt.h"
 
+#define REPLACEMENT 0xfffdu /* Unicode's, for what cannot be said */
+
 struct reader {
 	struct arena *arena;
 	const char *data;
@@ -91,15 +93,21 @@ static char *put_utf8(char *out, unsigned c)
 	return out;
 }
 
-/* "\uXXXX" at r->at, or two of them that are one character. NULL: wrong. */
+/*
+ * "\uXXXX" at r->at, or two of them that are one character. NULL: wrong.
+ * The API server takes NUL in annotations of anybody, and our texts end with
+ * it: another character stands for it, lest one such object stop its kind.
+ */
 static char *read_unicode(struct reader *r, char *out)
 {
 	int c = hex4(r, r->at + 2);
 	int low;
 
-	if (c <= 0)
-		return refuse(r, c ? "four hexadecimal digits were expected" : "text without NUL was expected");
+	if (c < 0)
+		return refuse(r, "four hexadecimal digits were expected");
 	r->at += 6;
+	if (c == 0)
+		return put_utf8(out, REPLACEMENT);
 	if (c >= 0xdc00 && c <= 0xdfff)
 		return refuse(r, "a whole character was expected");
 	if (c >= 0xd800 && c <= 0xdbff) {

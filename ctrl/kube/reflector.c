@@ -188,6 +188,9 @@ static void take_event(struct reflector *r)
 			remove_object(r, object);
 		else if (!is_bookmark)
 			malformed(r, "an event of unknown type");
+		/* silence where there were bookmarks is a connection that takes and gives nothing */
+		if (is_bookmark && r->step == REFLECTOR_WATCH && r->open_stall_ms > REFLECTOR_BOOKMARK_STALL_MS)
+			r->open_stall_ms = REFLECTOR_BOOKMARK_STALL_MS;
 		if (is_bookmark && r->step == REFLECTOR_STREAM && is_end_of_list(object))
 			stream_is_whole(r);
 		r->notes.is_ignored = is_bookmark && r->step == REFLECTOR_STREAM;

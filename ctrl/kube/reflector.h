@@ -36,6 +36,7 @@
 #define REFLECTOR_STREAM_STALL_MS 10000u /* the same for a list that comes as a watch, once that is open */
 #define REFLECTOR_WATCH_MIN_S 300u	/* timeoutSeconds of a watch: at random */
 #define REFLECTOR_WATCH_MAX_S 600u
+#define REFLECTOR_BOOKMARK_STALL_MS 180000u /* the same for a watch that had a bookmark: they come once a minute */
 #define REFLECTOR_WATCH_GRACE_MS 10000u /* a watch without a byte for its timeout and this is given up */
 
 /* How requests are made: kube_http_request() and kube_http_cancel(), or those of a test. */

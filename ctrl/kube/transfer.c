@@ -236,6 +236,8 @@ static void set_connection(const struct kube_call *c)
 	struct kube_http *h = c->h;
 
 	curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
+	/* Or the end of a call whose name is still looked up would wait for that, and all of us with it; its thread ends by itself. */
+	curl_easy_setopt(c->easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	/*
 	 * The first requests wait to learn whether they can share. Without TLS they speak HTTP/1.1 and cannot, and libcurl

@@ -82,6 +82,15 @@ json_t *exchange_json(const struct exchange *e)
 	return e->body ? json_loadb(e->body, e->body_bytes, JSON_REJECT_DUPLICATES, NULL) : NULL;
 }
 
+/* It goes into a line of the log, and its text is the server's, or of a webhook, which may quote an object. */
+static const char *clean(char *text)
+{
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	return text;
+}
+
 const char *exchange_problem(const struct exchange *e, char *out)
 {
 	const char *message;
@@ -89,11 +98,11 @@ const char *exchange_problem(const struct exchange *e, char *out)
 
 	if (e->error[0]) {
 		snprintf(out, PROBLEM_BYTES, "%s", e->error);
-		return out;
+		return clean(out);
 	}
 	root = exchange_json(e);
 	message = json_string_value(json_object_get(root, "message")); /* of a metav1.Status */
 	snprintf(out, PROBLEM_BYTES, "the API server answers %d%s%s", e->status, message ? ": " : "", message ? message : "");
 	json_decref(root);
-	return out;
+	return clean(out);
 }

@@ -46,7 +46,7 @@ def ip(*args):
     subprocess.run(["ip", *args], check=True, capture_output=True, timeout=30)
 
 
-def wait_until(what, fn, seconds=20.0):
+def wait_until(what, fn, seconds=60.0):  # no test's bound: a slow machine's patience
     end = time.monotonic() + seconds
     while True:
         value = fn()

@@ -235,6 +235,7 @@ def test_a_real_api_server_takes_what_is_written_for_every_kind(make, rig, ns):
             wait_until(f"{what} is told", lambda: written(what, where) == wanted, 40.0)
         expect_eq(condition(json.loads(rig.kubectl("get", "gatewayclass/weir", "-o", "json").stdout)["status"]["conditions"],
                             "SupportedVersion"), ("True", "SupportedVersion"), "the CRDs' version")
+        wait_until("nothing waits", lambda: metric(rig, "weir_ctrl_status_waiting") == 0)
         time.sleep(2)
         before = metric(rig, "weir_ctrl_status_written_total")
         time.sleep(3)

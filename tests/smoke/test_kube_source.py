@@ -125,7 +125,7 @@ def answers(rig, host, text, path="/"):
     return (status == 200 and body.startswith(text)) if text else status == 404
 
 
-def wait_answer(rig, host, text, seconds=20.0, path="/"):
+def wait_answer(rig, host, text, seconds=60.0, path="/"):
     """Until the host is answered by the backend whose answers begin so (None: by nobody)."""
     wait_until(f"{host} is answered by {text}", lambda: answers(rig, host, text, path), seconds)
 

@@ -188,7 +188,7 @@ class KubeRig:
                              "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
                              "--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
                              "--initial-cluster=rig=http://127.0.0.1:2380", "--log-level=warn"])
-        self.wait_for("etcd", 60, lambda: self._answers("http://127.0.0.1:2379/health"))
+        self.wait_for("etcd", 180, lambda: self._answers("http://127.0.0.1:2379/health"))
 
     def start_apiserver(self):
         pki = self.dir / "pki"
@@ -219,15 +219,15 @@ class KubeRig:
         self._spawn("kubelet", [self.programs.kubelet, f"--kubeconfig={self.admin}", f"--dir={folder}",
                                 f"--programs={self.programs.folder}", "--bridge=pods", f"--pods-ipv4={PODS4}/16",
                                 f"--pods-ipv6={PODS6}/64", f"--listen={PODS4}:10250"])
-        self.wait_for("kubelet", 60, lambda: self._n_ready_kubelets() > before)
+        self.wait_for("kubelet", 180, lambda: self._n_ready_kubelets() > before)
 
     def _n_ready_kubelets(self):
         """Starts of it that its log tells of: those before are in the same file."""
         return sum(line.endswith(" ready") for line in self.procs.tail("kubelet", 100000).splitlines())
 
     def _apply_crds(self):
-        self.kubectl("apply", "--server-side", "-k", self.programs.crds, timeout=120)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all", timeout=90)
+        self.kubectl("apply", "--server-side", "-k", self.programs.crds, timeout=400)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=180s", "crd", "--all", timeout=240)
 
     def _make_weir_user(self):
         """weir.kubeconfig is a token of a service account, weir-cert.kubeconfig a user; scripts/deploy says what they may,

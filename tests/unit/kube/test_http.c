@@ -7,12 +7,17 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <poll.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kube/http.h"
@@ -21,6 +26,31 @@ static char folder[] = "/tmp/weir-test-http-XXXXXX";
 static unsigned port, plain_port; /* with TLS and without */
 static pid_t server_pid;
 static int server_stdin;
+
+/* libcurl's look for a name that no server answers: until it is let go, or its own patience ends, as the C library's would. */
+#define SLOW_NAME "slow.test"
+#define PATIENCE_S 30
+static sem_t let_go;
+static atomic_int n_looking, n_gave_up;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+	typedef int lookup(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+	struct timespec end;
+	lookup *real;
+
+	if (name && strcmp(name, SLOW_NAME) == 0) {
+		atomic_fetch_add(&n_looking, 1);
+		clock_gettime(CLOCK_REALTIME, &end);
+		end.tv_sec += PATIENCE_S;
+		if (sem_timedwait(&let_go, &end) != 0)
+			atomic_fetch_add(&n_gave_up, 1);
+		atomic_fetch_sub(&n_looking, 1);
+		return EAI_AGAIN;
+	}
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	return real(name, service, hints, out);
+}
 
 /* What came of a request. */
 struct answer {
@@ -233,15 +263,36 @@ static void ends_what_takes_too_long(void **state)
 	run(h, &whole);
 	assert_string_equal(whole.error, "not complete within 300 ms");
 	assert_int_equal(whole.done_status, 0);
-	ask(h, &stall, (struct kube_request){.path = "/silent", .stall_ms = 2000});
+	ask(h, &stall, (struct kube_request){.path = "/silent", .stall_ms = 6000});
 	run(h, &stall);
-	assert_string_equal(stall.error, "no byte came for 2000 ms");
+	assert_string_equal(stall.error, "no byte came for 6000 ms");
 	assert_string_equal(stall.body, "one");
 	assert_int_equal(kube_http_counters(h)->timed_out, 1);
 	assert_int_equal(kube_http_counters(h)->stalled, 1);
 	ask(h, &after, (struct kube_request){.path = "/echo"});
 	run(h, &after);
 	assert_int_equal(after.done_status, 200);
+	kube_http_destroy(h);
+}
+
+static void does_not_go_where_one_was_cancelled_without_an_answer(void **state)
+{
+	struct kube_http *h = open_plain();
+	struct answer hangs = {0}, idle = {0}, after = {0};
+	time_t end = time(NULL) + KUBE_HTTP_SILENCE_MS / 1000 + 2;
+
+	ask(h, &hangs, (struct kube_request){.path = "/hang"});
+	ask(h, &idle, (struct kube_request){.path = "/echo"});
+	run(h, &idle);
+	while (time(NULL) < end) {
+		step(h);
+		usleep(10000);
+	}
+	assert_int_equal(kube_http_counters(h)->connections, 2);
+	kube_http_cancel(h, hangs.call);
+	ask(h, &after, (struct kube_request){.path = "/echo"});
+	run(h, &after);
+	assert_int_equal(kube_http_counters(h)->connections, 3);
 	kube_http_destroy(h);
 }
 
@@ -449,6 +500,26 @@ static void ends_a_plugin_with_itself(void **state)
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), 0); /* no child but the server */
 }
 
+static void waits_for_no_name_server(void **state)
+{
+	struct kube_http *h = open_url("https://" SLOW_NAME ":6443", "certificate-authority: ca.pem", "token: t");
+	struct answer a = {0}, b = {0};
+
+	ask(h, &a, (struct kube_request){.path = "/echo", .timeout_ms = 100});
+	ask(h, &b, (struct kube_request){.path = "/echo"});
+	run(h, &a);
+	assert_string_equal(a.error, "not complete within 100 ms");
+	while (!atomic_load(&n_looking))
+		step(h);
+	kube_http_cancel(h, b.call);
+	kube_http_destroy(h);
+	assert_int_equal(atomic_load(&n_gave_up), 0); /* we have not waited for it */
+	while (atomic_load(&n_looking)) {
+		sem_post(&let_go);
+		usleep(1000);
+	}
+}
+
 static int start_server(const char *script)
 {
 	int in[2], out[2];
@@ -497,6 +568,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(gives_bodies_as_they_come),
 	    cmocka_unit_test(tells_a_status_from_a_failure),
 	    cmocka_unit_test(ends_what_takes_too_long),
+	    cmocka_unit_test(does_not_go_where_one_was_cancelled_without_an_answer),
 	    cmocka_unit_test(lets_callbacks_cancel_and_ask),
 	    cmocka_unit_test(opens_many_that_do_not_end_at_once),
 	    cmocka_unit_test(waits_for_one_that_is_not_answered_only_for_a_moment),
@@ -507,9 +579,11 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(runs_a_plugin_once_for_all),
 	    cmocka_unit_test(says_why_a_plugin_gave_nothing),
 	    cmocka_unit_test(ends_a_plugin_with_itself),
+	    cmocka_unit_test(waits_for_no_name_server),
 	};
 	int rc;
 
+	sem_init(&let_go, 0, 0);
 	if (argc != 2 || start_server(argv[1]) != 0) {
 		fprintf(stderr, "no server\n");
 		return 1;

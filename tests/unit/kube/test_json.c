@@ -144,10 +144,23 @@ static void values_become_nodes(void **state)
 	arena_fini(&a);
 }
 
+static void nul_in_a_text_is_another_character(void **state)
+{
+	static const char text[] = "{\"a\\u0000\":\"x\\u0000y\"}";
+	struct arena a = {0};
+	struct json_fault fault;
+	const struct node *n = parse(&a, text, &fault);
+
+	assert_non_null(n);
+	assert_string_equal(n->keys[0], "a\xef\xbf\xbd");
+	assert_string_equal(node_str(n->items[0]), "x\xef\xbf\xbdy");
+	arena_fini(&a);
+}
+
 static void what_is_no_json_is_refused(void **state)
 {
 	static const char *const wrong[] = {
-	    "", "{", "[", "\"", "\"\\", "\"\\u12", "\"\\x\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"",
+	    "", "{", "[", "\"", "\"\\", "\"\\u12", "\"\\x\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"",
 	    "\"\x01\"", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"", "01", "-", "+1",
 	    "1.", ".5", "1e", "tru", "nul", "{\"a\"}", "{\"a\":1,}", "[1,]", "[1 2]", "{a:1}", "{\"a\":1}x", "{\"a\":1,\"a\":2}",
 	    "'a'", "[1}", "{]"};
@@ -314,6 +327,7 @@ int main(void)
 	    cmocka_unit_test(stream_is_cut_into_events),
 	    cmocka_unit_test(too_large_an_item_is_passed_over_and_the_next_one_had),
 	    cmocka_unit_test(values_become_nodes),
+	    cmocka_unit_test(nul_in_a_text_is_another_character),
 	    cmocka_unit_test(what_is_no_json_is_refused),
 	    cmocka_unit_test(object_of_a_list_gets_its_kind_and_version),
 	    cmocka_unit_test(change_of_status_and_version_alone_is_none),

@@ -453,6 +453,19 @@ static void wrong_object_does_not_stop_the_watch(void **state)
 	rig_destroy(rig);
 }
 
+/* Whoever may write an annotation could make us list all objects of the kind again, each time. */
+static void nul_in_an_annotation_does_not_stop_the_watch(void **state)
+{
+	struct rig *rig = rig_watching();
+
+	give(rig, EVENT("ADDED", "{\"metadata\":{\"name\":\"b\",\"namespace\":\"demo\",\"resourceVersion\":\"11\","
+				 "\"annotations\":{\"x\":\"\\u0000\"}},\"spec\":{}}"));
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_true(rig->is_open);
+	assert_int_equal(count(rig), 2);
+	rig_destroy(rig);
+}
+
 static void server_that_asks_to_wait_is_given_the_time(void **state)
 {
 	struct rig *rig = rig_watching();
@@ -523,7 +536,7 @@ static void stream_without_a_byte_is_given_up(void **state)
 
 	assert_in_range(next_ms - began_ms, REFLECTOR_WATCH_MIN_S * 1000, REFLECTOR_WATCH_MAX_S * 1000 + REFLECTOR_WATCH_GRACE_MS);
 	rig->now_ms += 200000;
-	give(rig, EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"20\"}}"));
+	give(rig, EVENT("ADDED", OBJECT("b", "20")));
 	reflector_poll(&rig->r, rig->now_ms);
 	rig->now_ms = next_ms;
 	reflector_poll(&rig->r, rig->now_ms);
@@ -533,6 +546,21 @@ static void stream_without_a_byte_is_given_up(void **state)
 	assert_int_equal(rig->n_cancelled, 1);
 	expect_request(rig, "/api/v1/services?watch=1");
 	assert_int_equal(rig->r.counters.stalled, 1);
+	assert_non_null(strstr(rig->path, "&resourceVersion=20"));
+	rig_destroy(rig);
+}
+
+static void watch_that_had_bookmarks_is_given_up_without_them(void **state)
+{
+	struct rig *rig = rig_watching();
+
+	rig->now_ms += 60000;
+	give(rig, EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"20\"}}"));
+	assert_int_equal(reflector_poll(&rig->r, rig->now_ms), rig->now_ms + REFLECTOR_BOOKMARK_STALL_MS);
+	rig->now_ms += REFLECTOR_BOOKMARK_STALL_MS;
+	reflector_poll(&rig->r, rig->now_ms);
+	assert_int_equal(rig->n_cancelled, 1);
+	expect_request(rig, "/api/v1/services?watch=1");
 	assert_non_null(strstr(rig->path, "&resourceVersion=20"));
 	rig_destroy(rig);
 }
@@ -805,10 +833,12 @@ int main(void)
 	    cmocka_unit_test(answers_that_are_no_complete_list_take_nothing_away),
 	    cmocka_unit_test(garbage_in_a_watch_leads_to_a_list),
 	    cmocka_unit_test(wrong_object_does_not_stop_the_watch),
+	    cmocka_unit_test(nul_in_an_annotation_does_not_stop_the_watch),
 	    cmocka_unit_test(server_that_asks_to_wait_is_given_the_time),
 	    cmocka_unit_test(waits_longer_each_time_up_to_a_bound),
 	    cmocka_unit_test(one_that_was_reached_or_is_well_hurries_who_waits_for_that),
 	    cmocka_unit_test(stream_without_a_byte_is_given_up),
+	    cmocka_unit_test(watch_that_had_bookmarks_is_given_up_without_them),
 	    cmocka_unit_test(watch_that_is_not_answered_is_given_up_soon),
 	    cmocka_unit_test(list_without_a_byte_is_given_up),
 	    cmocka_unit_test(watch_that_fails_again_and_again_is_listed_again),

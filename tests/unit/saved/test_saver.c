@@ -77,7 +77,7 @@ static uint64_t settle(struct rig *r)
 	uint64_t next_ms = saver_update(r->saver, &r->sync, true, r->now_ms);
 
 	for (unsigned i = 0; next_ms < began_ms + 50000 && i < 2000; i++) {
-		usleep(1000); /* for the thread */
+		usleep(20000); /* for the thread, and a slow disk */
 		r->now_ms = next_ms;
 		next_ms = saver_update(r->saver, &r->sync, true, r->now_ms);
 	}
@@ -109,6 +109,33 @@ static void file_has_what_was_published_and_only_its_user_reads_it(void **state)
 	rig_destroy(r);
 }
 
+static void file_that_another_could_have_written_is_not_used(void **state)
+{
+	struct rig *r = rig_create();
+	struct saver_status st;
+	struct saver *again;
+
+	settle(r);
+	assert_int_equal(chmod(r->file, 0660), 0);
+	again = saver_create(r->folder, SOURCE, false);
+	saver_status(again, &st);
+	assert_int_equal(st.refused, SAVED_OK);
+	saver_destroy(again);
+	assert_int_equal(chmod(r->file, 0606), 0);
+	again = saver_create(r->folder, SOURCE, false);
+	saver_status(again, &st);
+	assert_int_equal(st.refused, SAVED_OWNER);
+	saver_destroy(again);
+	assert_int_equal(chmod(r->file, 0600), 0);
+	if (chown(r->file, 65534, 65534) == 0) { /* only root may */
+		again = saver_create(r->folder, SOURCE, false);
+		saver_status(again, &st);
+		assert_int_equal(st.refused, SAVED_OWNER);
+		saver_destroy(again);
+	}
+	rig_destroy(r);
+}
+
 static void changes_in_a_row_are_one_write_a_second_later(void **state)
 {
 	struct rig *r = rig_create();
@@ -136,7 +163,7 @@ static void file_that_cannot_be_written_is_tried_again(void **state)
 	snprintf(away, sizeof(away), "%s.away", r->folder);
 	assert_int_equal(rename(r->folder, away), 0);
 	for (unsigned i = 0; i < 2000 && status(r).n_failures < 3; i++) {
-		usleep(1000);
+		usleep(5000);
 		r->now_ms += 1000;
 		saver_update(r->saver, &r->sync, true, r->now_ms);
 	}
@@ -144,7 +171,7 @@ static void file_that_cannot_be_written_is_tried_again(void **state)
 	assert_string_equal(status(r).problem, "No such file or directory");
 	assert_int_equal(rename(away, r->folder), 0);
 	for (unsigned i = 0; i < 2000 && status(r).n_writes < 1; i++) {
-		usleep(1000);
+		usleep(5000);
 		r->now_ms += 1000;
 		saver_update(r->saver, &r->sync, true, r->now_ms);
 	}
@@ -183,7 +210,7 @@ static void file_that_stays_right_gets_a_new_time(void **state)
 	assert_int_equal(stat(r->file, &info), 0);
 	assert_int_equal(info.st_mtim.tv_sec, 1000); /* not known to be right */
 	for (unsigned i = 0; i < 2000 && info.st_mtim.tv_sec == 1000; i++) {
-		usleep(1000);
+		usleep(5000);
 		r->now_ms += 1000;
 		saver_update(r->saver, &r->sync, true, r->now_ms);
 		assert_int_equal(stat(r->file, &info), 0);
@@ -236,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(file_has_what_was_published_and_only_its_user_reads_it),
+	    cmocka_unit_test(file_that_another_could_have_written_is_not_used),
 	    cmocka_unit_test(changes_in_a_row_are_one_write_a_second_later),
 	    cmocka_unit_test(file_that_cannot_be_written_is_tried_again),
 	    cmocka_unit_test(end_writes_what_is_not_written_yet),

@@ -369,9 +369,19 @@ static void a_refused_lease_is_not_asked_for_again_soon(void **state)
 	rig_destroy(rig);
 }
 
+static void what_the_server_says_is_one_line_of_the_log(void **state)
+{
+	char body[] = "{\"message\":\"no\\nweir-ctrl: info: all is well\\u001b[2J\"}";
+	const struct exchange e = {.status = 422, .body = body, .body_bytes = sizeof(body) - 1};
+	char why[256];
+
+	assert_string_equal(exchange_problem(&e, why), "the API server answers 422: no?weir-ctrl: info: all is well?[2J");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_the_server_says_is_one_line_of_the_log),
 	    cmocka_unit_test(writes_what_differs_once),
 	    cmocka_unit_test(takes_away_what_apply_leaves),
 	    cmocka_unit_test(makes_anew_after_a_conflict),
