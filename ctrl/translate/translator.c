@@ -520,8 +520,8 @@ static void take_change(struct translator *tr, const struct store_change *c, str
 	const struct kube_object *o;
 	struct key *k;
 
-	if (!c->matters) { /* addresses that a Gateway has are in its status */
-		if (c->kind == KUBE_GATEWAY || c->kind == KUBE_GATEWAY_CLASS)
+	if (!c->matters) { /* addresses that a Gateway has are in its status; and sections point into what was put before */
+		if (c->kind == KUBE_GATEWAY || c->kind == KUBE_GATEWAY_CLASS || c->kind == KUBE_LISTENER_SET)
 			unit_mark(tr, tr->gateways);
 		return;
 	}

@@ -428,8 +428,11 @@ static void list_again(struct store *s, enum kube_kind kind)
 /* The same object with another status, as when somebody has written it. */
 static void put_status(struct store *s)
 {
+	static const enum kube_kind kinds[] = {KUBE_GATEWAY, KUBE_GATEWAY,    KUBE_GATEWAY_CLASS, KUBE_LISTENER_SET, KUBE_HTTP_ROUTE,
+					       KUBE_INGRESS, KUBE_GRPC_ROUTE, KUBE_SERVICE,	  KUBE_BACKEND_TLS_POLICY};
+	enum kube_kind kind = kinds[pick(sizeof(kinds) / sizeof(*kinds))];
 	size_t n;
-	const struct kube_object *const *list = store_list(s, KUBE_GATEWAY, &n);
+	const struct kube_object *const *list = store_list(s, kind, &n);
 	const struct kube_object *o = n ? list[pick((uint32_t)n)] : NULL;
 	struct node value = {.kind = NODE_STRING, .text = ONE_OF("192.0.2.1", "192.0.2.2", "192.0.2.3")};
 	struct node *value_list[] = {&value};
@@ -454,7 +457,7 @@ static void put_status(struct store *s)
 	}
 	root_keys[root.n] = "status";
 	root_items[root.n++] = &status;
-	store_put(s, KUBE_GATEWAY, &root);
+	store_put(s, kind, &root);
 }
 
 static void change_one(struct store *s)
