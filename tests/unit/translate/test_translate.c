@@ -334,6 +334,34 @@ static void backends_of_one_id_are_served_by_nobody_and_harm_nobody(void **state
 	store_destroy(s);
 }
 
+/* The API server lets 20,000 through, whatever the documentation of the field says. */
+static void slice_may_have_more_than_100_ports(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+	char *ports;
+	size_t n;
+	FILE *f = open_memstream(&ports, &n);
+
+	for (unsigned i = 1; i <= 101; i++)
+		fprintf(f, "%s{name: p%u, port: %u}", i > 1 ? ", " : "", i, i);
+	fclose(f);
+	load(s, "1", INGRESS, "a", "a");
+	load(s, "2", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{name: p101, port: 80}]}\n");
+	load(s, "3",
+	     "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: web-1, labels: {kubernetes.io/service-name: web}}\n"
+	     "addressType: IPv4\nports: [%s]\nendpoints: [{addresses: [10.0.0.1]}]\n",
+	     ports);
+	translate_to(&m, s);
+	assert_int_equal(m.n_problems, 0);
+	assert_int_equal(m.n_backends, 1);
+	assert_int_equal(m.backends[0].n_endpoints, 1);
+	assert_int_equal(m.backends[0].endpoints[0].port, 101);
+	model_fini(&m);
+	store_destroy(s);
+	free(ports);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +370,7 @@ int main(void)
 	    cmocka_unit_test(bad_slice_is_named_as_long_as_it_is_bad),
 	    cmocka_unit_test(ingress_without_class_follows_the_options),
 	    cmocka_unit_test(backends_of_one_id_are_served_by_nobody_and_harm_nobody),
+	    cmocka_unit_test(slice_may_have_more_than_100_ports),
 	    cmocka_unit_test(reload_of_one_file_costs_a_part_of_all),
 	    cmocka_unit_test(cost_follows_the_number_of_routes),
 	};
