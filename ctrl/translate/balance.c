@@ -297,7 +297,7 @@ static void read_all(struct translation *t, const struct kube_object *o, const s
 
 	r->out->fixed = (struct weir_backend){.max_ejected_percent = 50, .eject_base_ms = 30000, .eject_max_ms = 300000};
 	for (size_t i = 0; n && n->kind == NODE_MAP && i < n->n; i++) {
-		struct cursor c = cursor_get(annotations, n->keys[i]);
+		struct cursor c = cursor_value(annotations, i);
 		const struct row *row;
 
 		if (strncmp(n->keys[i], PREFIX, strlen(PREFIX)) != 0)

@@ -317,12 +317,28 @@ static int by_id(const void *a, const void *b)
 	return compare_numbers(((const struct backend_id *)a)->id, ((const struct backend_id *)b)->id);
 }
 
+/*
+ * Its id is another one's, too, whose endpoints it would get: neither is
+ * served. That is of one name in 2^64, but names can be chosen so; nobody
+ * else's routes may suffer by it.
+ */
+static void refuse_backend(struct compiler *c, uint32_t index)
+{
+	struct model_problem *p = model_add_problem(c->m);
+
+	p->file = p->kind = p->ns = p->field = "";
+	p->name = c->m->backends[index].name;
+	p->reason = "BackendIdConflict";
+	p->text = "two backends have the same id, and nothing is sent to either; rename one of them";
+	p->is_fatal = true;
+	c->backend_order[index] = WEIR_NONE;
+}
+
 static int add_backends(struct compiler *c)
 {
 	struct model *m = c->m;
 	struct backend_id *order = calloc(m->n_backends + 1, sizeof(*order));
 	uint32_t n = 0;
-	int rc = 0;
 
 	c->backend_order = calloc(m->n_backends + 1, sizeof(*c->backend_order));
 	if (!order || !c->backend_order) {
@@ -335,8 +351,13 @@ static int add_backends(struct compiler *c)
 	qsort(order, n, sizeof(*order), by_id);
 	for (uint32_t i = 0; i < n && !c->no_memory; i++) {
 		const struct model_backend *b = &m->backends[order[i].index];
-		struct weir_backend *out = push(c, WEIR_SECT_BACKENDS);
+		struct weir_backend *out;
 
+		if ((i > 0 && order[i - 1].id == order[i].id) || (i + 1 < n && order[i + 1].id == order[i].id)) {
+			refuse_backend(c, order[i].index);
+			continue;
+		}
+		out = push(c, WEIR_SECT_BACKENDS);
 		if (!out)
 			break;
 		*out = b->balance.fixed;
@@ -346,20 +367,10 @@ static int add_backends(struct compiler *c)
 		out->hash_name = intern_str(c, b->balance.hash_name);
 		out->cookie_name = intern_str(c, b->balance.cookie_name);
 		out->cookie_path = intern_str(c, b->balance.cookie_path);
-		c->backend_order[order[i].index] = i;
-		if (i && at(c, BACKENDS, struct weir_backend, i - 1)->id == out->id) {
-			struct model_problem *p = model_add_problem(m);
-
-			p->file = p->kind = p->ns = p->field = "";
-			p->name = b->name;
-			p->reason = "BackendIdConflict";
-			p->text = "two backends have the same id; rename one of them";
-			p->is_fatal = true;
-			rc = -EINVAL;
-		}
+		c->backend_order[order[i].index] = count(c, WEIR_SECT_BACKENDS) - 1;
 	}
 	free(order);
-	return rc;
+	return 0;
 }
 
 static uint32_t add_route(struct compiler *c, const struct model_match *m)
@@ -416,14 +427,18 @@ static struct weir_range add_header_ops(struct compiler *c, const struct model_f
 
 static struct weir_range add_filters(struct compiler *c, const struct model_filters *list)
 {
-	struct weir_range range = {count(c, WEIR_SECT_FILTERS), (uint32_t)list->n};
+	struct weir_range range = {count(c, WEIR_SECT_FILTERS), 0};
 
 	for (size_t i = 0; i < list->n; i++) {
 		const struct model_filter *f = &list->f[i];
-		struct weir_filter *out = push(c, WEIR_SECT_FILTERS);
+		struct weir_filter *out;
 
+		if (f->kind == WEIR_FILTER_MIRROR && c->backend_order[f->backend] == WEIR_NONE) /* as if it were not there */
+			continue;
+		out = push(c, WEIR_SECT_FILTERS);
 		if (!out)
 			break;
+		range.count++;
 		out->kind = f->kind;
 		out->path_change = f->path_change;
 		out->scheme = f->scheme;
@@ -442,6 +457,7 @@ static struct weir_range add_filters(struct compiler *c, const struct model_filt
 static void add_split(struct compiler *c, struct weir_rule *r, int32_t backend, uint32_t weight,
 		      const struct model_filters *filters)
 {
+	static const struct model_filters none;
 	struct weir_split *s = push(c, WEIR_SECT_SPLITS);
 
 	if (!s)
@@ -449,9 +465,9 @@ static void add_split(struct compiler *c, struct weir_rule *r, int32_t backend, 
 	if (weight > UINT32_MAX - r->total_weight) /* the sum must fit */
 		weight = UINT32_MAX - r->total_weight;
 	s->backend = backend < 0 ? WEIR_NONE : c->backend_order[backend];
-	s->status = backend < 0 ? 500 : 0;
+	s->status = s->backend == WEIR_NONE ? 500 : 0;
 	s->weight = weight;
-	s->filters = add_filters(c, filters);
+	s->filters = add_filters(c, s->backend == WEIR_NONE ? &none : filters);
 	r->total_weight += weight;
 	r->splits.count++;
 }

@@ -23,6 +23,11 @@ struct cursor cursor_get(const struct cursor *up, const char *key)
 	return (struct cursor){.n = present(node_get(up->n, key)), .up = up, .key = key};
 }
 
+struct cursor cursor_value(const struct cursor *up, size_t i)
+{
+	return (struct cursor){.n = present(up->n->items[i]), .up = up, .key = up->n->keys[i]};
+}
+
 struct cursor cursor_at(const struct cursor *up, size_t i)
 {
 	return (struct cursor){.n = present(up->n->items[i]), .up = up, .index = i};

@@ -228,7 +228,7 @@ static const struct field endpoint_port[] = {
 	F("name", STRING), F("protocol", STRING), F("port", INT, PORT_RANGE), F("appProtocol", STRING), {0}};
 static const struct field endpoint_slice[] = {
 	TOP, F("addressType", STRING, REQUIRED), F("endpoints", OBJECTS, .sub = endpoint),
-	F("ports", OBJECTS, .sub = endpoint_port, .hi = 100), {0}};
+	F("ports", OBJECTS, .sub = endpoint_port, .hi = 20000), {0}};
 static const struct field namespace[] = {
 	TOP, F("spec", ANY), F("status", ANY), {0}};
 /* Node and CustomResourceDefinition: nothing is read but metadata. */

@@ -100,7 +100,7 @@ void timeouts_read(struct translation *t, const struct kube_object *o, struct we
 	struct cursor list = cursor_get(&metadata, "annotations");
 
 	for (size_t i = 0; list.n && i < list.n->n; i++) {
-		struct cursor at = cursor_get(&list, list.n->keys[i]);
+		struct cursor at = cursor_value(&list, i);
 
 		if (strncmp(at.key, PREFIX, strlen(PREFIX)) == 0)
 			read_annotation(t, o, &at, out);

@@ -19,6 +19,8 @@ struct cursor {
 struct cursor cursor_root(const struct kube_object *o);
 struct cursor cursor_get(const struct cursor *up, const char *key);
 struct cursor cursor_at(const struct cursor *up, size_t i);
+/* The i-th value of an object. */
+struct cursor cursor_value(const struct cursor *up, size_t i);
 /* Elements of a list, 0 where there is none. */
 size_t cursor_count(const struct cursor *c);
 /* Text of a string, or fallback. */

@@ -12,13 +12,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hash.h"
+#include "snapshot/snapshot.h"
+#include "translate/compile.h"
 #include "translate/translator.h"
 
 #define INGRESS \
 	"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: %s}\nspec:\n  rules:\n  - host: %s.test\n" \
 	"    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}\n---\n"
 #define SERVICE "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{name: http, port: 80}]}\n---\n"
-#define SLICE \
+#define ENDPOINTS \
 	"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n" \
 	"metadata: {name: web-%s, labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\n" \
 	"ports: [{name: http, port: 8080}]\nendpoints: [{addresses: [%s]}]\n---\n"
@@ -86,7 +89,7 @@ static void same_objects_in_any_order_give_the_same_model(void **state)
 				load(s, "3", SERVICE);
 				break;
 			default:
-				load(s, "4", SLICE SLICE, "y", "10.0.0.2", "x", "10.0.0.1");
+				load(s, "4", ENDPOINTS ENDPOINTS, "y", "10.0.0.2", "x", "10.0.0.1");
 			}
 		translate_to(&m, s);
 		text = text_of(&m);
@@ -146,16 +149,16 @@ static void endpoints_alone_follow_their_slices(void **state)
 	assert_int_equal(f.m->backends[0].n_endpoints, 0);
 	assert_true(f.c.routes);
 	assert_int_equal(f.c.n_backends, 1); /* it is new */
-	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.2");
+	load(s, "e", ENDPOINTS ENDPOINTS, "1", "10.0.0.1", "2", "10.0.0.2");
 	follow(&f);
 	assert_int_equal(f.c.n_backends, 1);
 	assert_int_equal(f.c.backends[0], 0);
 	assert_false(f.c.routes || f.c.statuses || f.c.problems);
 	assert_int_equal(f.m->backends[0].n_endpoints, 2);
-	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.2");
+	load(s, "e", ENDPOINTS ENDPOINTS, "1", "10.0.0.1", "2", "10.0.0.2");
 	follow(&f);
 	assert_int_equal(f.c.n_backends, 0);
-	load(s, "e", SLICE SLICE, "1", "10.0.0.1", "2", "10.0.0.1"); /* twins are one */
+	load(s, "e", ENDPOINTS ENDPOINTS, "1", "10.0.0.1", "2", "10.0.0.1"); /* twins are one */
 	follow(&f);
 	assert_int_equal(f.c.n_backends, 1);
 	assert_int_equal(f.m->backends[0].n_endpoints, 1);
@@ -177,7 +180,7 @@ static void bad_slice_is_named_as_long_as_it_is_bad(void **state)
 	f = follower_of(s);
 	assert_int_equal(f.m->n_problems, 1);
 	for (unsigned i = 0; i < 3; i++) {
-		load(s, "e", SLICE SLICE, "1", "127.0.0.1", "2", "10.0.0.2");
+		load(s, "e", ENDPOINTS ENDPOINTS, "1", "127.0.0.1", "2", "10.0.0.2");
 		follow(&f);
 		assert_true(f.c.problems);
 		assert_int_equal(f.m->n_problems, 2);
@@ -185,7 +188,7 @@ static void bad_slice_is_named_as_long_as_it_is_bad(void **state)
 		assert_string_equal(f.m->problems[1].reason, "InvalidAddress");
 		assert_int_equal(f.m->backends[0].n_endpoints, 1);
 	}
-	load(s, "e", SLICE, "1", "10.0.0.1");
+	load(s, "e", ENDPOINTS, "1", "10.0.0.1");
 	follow(&f);
 	assert_int_equal(f.m->n_problems, 1);
 	follower_fini(&f);
@@ -293,6 +296,72 @@ static void cost_follows_the_number_of_routes(void **state)
 	assert_true(many < 24 * few); /* 8 times as many; their square would be 64 */
 }
 
+/* Two names that whoever knows the hash finds in a second. */
+static void backends_of_one_id_are_served_by_nobody_and_harm_nobody(void **state)
+{
+	static const char *const names[] = {"fveyuafn71jnp2z", "gugkvanajmdap7z", "web"};
+	struct store *s = store_create();
+	struct model m;
+	const struct weir_snapshot *snapshot;
+	struct snapshot_error why;
+	void *blob;
+	size_t n, n_refused = 0, n_forwarded = 0;
+
+	assert_true(hash_backend("a/fveyuafn71jnp2z:80") == hash_backend("a/gugkvanajmdap7z:80"));
+	for (unsigned i = 0; i < 3; i++)
+		load(s, names[i],
+		     "apiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: a}\nspec: {ports: [{port: 80}]}\n---\n"
+		     "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: %s, namespace: a}\nspec:\n"
+		     "  rules: [{host: %s.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: %s, port: {number: 80}}}}]}}]\n",
+		     names[i], names[i], names[i], names[i]);
+	translate_to(&m, s);
+	assert_int_equal(m.n_problems, 0);
+	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
+	snapshot = blob;
+	assert_int_equal(snapshot_check(blob, n, &why), WEIR_REFUSED_OK);
+	assert_int_equal(snapshot_count(snapshot, BACKENDS), 1);
+	assert_true(snapshot_backend(snapshot, 0)->id == hash_backend("a/web:80"));
+	for (uint32_t i = 0; i < snapshot_count(snapshot, SPLITS); i++) {
+		n_refused += snapshot_split(snapshot, i)->backend == WEIR_NONE && snapshot_split(snapshot, i)->status == 500;
+		n_forwarded += snapshot_split(snapshot, i)->backend == 0;
+	}
+	assert_int_equal(n_refused, 2);
+	assert_int_equal(n_forwarded, 1);
+	assert_int_equal(m.n_problems, 2);
+	assert_string_equal(m.problems[0].reason, "BackendIdConflict");
+	free(blob);
+	model_fini(&m);
+	store_destroy(s);
+}
+
+/* The API server lets 20,000 through, whatever the documentation of the field says. */
+static void slice_may_have_more_than_100_ports(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+	char *ports;
+	size_t n;
+	FILE *f = open_memstream(&ports, &n);
+
+	for (unsigned i = 1; i <= 101; i++)
+		fprintf(f, "%s{name: p%u, port: %u}", i > 1 ? ", " : "", i, i);
+	fclose(f);
+	load(s, "1", INGRESS, "a", "a");
+	load(s, "2", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{name: p101, port: 80}]}\n");
+	load(s, "3",
+	     "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: web-1, labels: {kubernetes.io/service-name: web}}\n"
+	     "addressType: IPv4\nports: [%s]\nendpoints: [{addresses: [10.0.0.1]}]\n",
+	     ports);
+	translate_to(&m, s);
+	assert_int_equal(m.n_problems, 0);
+	assert_int_equal(m.n_backends, 1);
+	assert_int_equal(m.backends[0].n_endpoints, 1);
+	assert_int_equal(m.backends[0].endpoints[0].port, 101);
+	model_fini(&m);
+	store_destroy(s);
+	free(ports);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +369,8 @@ int main(void)
 	    cmocka_unit_test(endpoints_alone_follow_their_slices),
 	    cmocka_unit_test(bad_slice_is_named_as_long_as_it_is_bad),
 	    cmocka_unit_test(ingress_without_class_follows_the_options),
+	    cmocka_unit_test(backends_of_one_id_are_served_by_nobody_and_harm_nobody),
+	    cmocka_unit_test(slice_may_have_more_than_100_ports),
 	    cmocka_unit_test(reload_of_one_file_costs_a_part_of_all),
 	    cmocka_unit_test(cost_follows_the_number_of_routes),
 	};
