@@ -24,7 +24,7 @@ def main(root):
     rows = re.findall(r"^\| (\w+) \|", extended, re.M)
     wrong += [f"{f} is claimed, and is not in the page" for f in features if f not in rows and not re.search(rf"\b{f}\b", core)]
     wrong += [f"{f} is in the page, and not claimed" for f in rows if f not in [*features, "feature"]]
-    told = re.findall(r"\b(?:Gateway|HTTPRoute)[A-Z]\w+", waits)
+    told = re.findall(r"\b(?:Gateway|HTTPRoute|ListenerSet)[A-Z]\w+", waits)
     wrong += [f"{t} waits, and is not in the page" for t in waiting if t not in told]
     wrong += [f"{t} is in the page, and does not wait" for t in told if t not in waiting]
     if f"{len(waiting)} tests ([waiting.txt]" not in page:
