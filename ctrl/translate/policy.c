@@ -6,6 +6,7 @@
  * and its share is answered 500 (503 of an Ingress). A policy that is malformed
  * protects the Services that it names all the same.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "translate/translate_pvt.h"
@@ -20,8 +21,21 @@ static bool names_service(const struct cursor *ref)
 	return !*cursor_str(&group, "") && strcmp(cursor_str(&kind, "Service"), "Service") == 0;
 }
 
-/* Whether a policy has such a target; section "": the Service as a whole. */
-static bool has_target(const struct kube_object *policy, const char *service, const char *section)
+#define TARGET_TEXT_MAX 512u
+
+/* section "": the Service as a whole. */
+static const char *target_text(char text[TARGET_TEXT_MAX], const char *service, const char *section)
+{
+	snprintf(text, TARGET_TEXT_MAX, "%.250s%s%.250s", service, *section ? "/" : "", section);
+	return text;
+}
+
+static bool is_before(const struct kube_object *a, const struct kube_object *b)
+{
+	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->name, b->name) < 0;
+}
+
+void policy_targets(struct translation *t, const struct kube_object *policy)
 {
 	struct cursor root = cursor_root(policy);
 	struct cursor spec = cursor_get(&root, "spec");
@@ -30,17 +44,12 @@ static bool has_target(const struct kube_object *policy, const char *service, co
 	for (size_t i = 0; i < cursor_count(&list); i++) {
 		struct cursor ref = cursor_at(&list, i);
 		struct cursor name = cursor_get(&ref, "name");
-		struct cursor part = cursor_get(&ref, "sectionName");
+		struct cursor section = cursor_get(&ref, "sectionName");
+		char text[TARGET_TEXT_MAX];
 
-		if (names_service(&ref) && strcmp(cursor_str(&name, ""), service) == 0 && strcmp(cursor_str(&part, ""), section) == 0)
-			return true;
+		if (names_service(&ref))
+			target_add(t, policy, target_text(text, cursor_str(&name, ""), cursor_str(&section, "")));
 	}
-	return false;
-}
-
-static bool is_before(const struct kube_object *a, const struct kube_object *b)
-{
-	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->name, b->name) < 0;
 }
 
 /* ---- who refers to them ---- */
@@ -48,26 +57,26 @@ static bool is_before(const struct kube_object *a, const struct kube_object *b)
 const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
 				      const char *port)
 {
-	size_t n; /* of a namespace there are few: they are looked through each time */
-	const struct kube_object *const *list = store_list_of(t->store, KUBE_BACKEND_TLS_POLICY, ns, &n);
 	const struct kube_object *found = NULL;
 
-	for (size_t i = 0; i < n; i++) {
-		if (!has_target(list[i], service, "") && (!*port || !has_target(list[i], service, port)))
-			continue;
-		if (o->kind != KUBE_INGRESS) /* which has no Gateway to be told of */
-			policy_meet(t, list[i]);
-		if (!found || is_before(list[i], found))
-			found = list[i];
+	for (unsigned part = 0; part < (*port ? 2 : 1); part++) {
+		const struct kube_object *list[POLICIES_MAX];
+		char text[TARGET_TEXT_MAX];
+		size_t n = target_policies(t, ns, target_text(text, service, part ? port : ""), list);
+
+		for (size_t i = 0; i < n; i++) {
+			if (o->kind != KUBE_INGRESS) /* which has no Gateway to be told of */
+				policy_meet(t, list[i]);
+			if (!found || is_before(list[i], found))
+				found = list[i];
+		}
 	}
 	return found;
 }
 
 /* Another policy that counts for a target of this one; NULL: none. */
-static const struct kube_object *find_winner(const struct translation *t, const struct kube_object *policy)
+static const struct kube_object *find_winner(struct translation *t, const struct kube_object *policy)
 {
-	size_t n;
-	const struct kube_object *const *others = store_list_of(t->store, KUBE_BACKEND_TLS_POLICY, policy->ns, &n);
 	struct cursor root = cursor_root(policy);
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "targetRefs");
@@ -77,10 +86,14 @@ static const struct kube_object *find_winner(const struct translation *t, const 
 		struct cursor ref = cursor_at(&list, i);
 		struct cursor name = cursor_get(&ref, "name");
 		struct cursor section = cursor_get(&ref, "sectionName");
+		const struct kube_object *others[POLICIES_MAX];
+		char text[TARGET_TEXT_MAX];
+		size_t n = 0;
 
-		for (size_t k = 0; k < n && names_service(&ref); k++)
-			if (is_before(others[k], found ? found : policy) &&
-			    has_target(others[k], cursor_str(&name, ""), cursor_str(&section, "")))
+		if (names_service(&ref))
+			n = target_policies(t, policy->ns, target_text(text, cursor_str(&name, ""), cursor_str(&section, "")), others);
+		for (size_t k = 0; k < n; k++)
+			if (is_before(others[k], found ? found : policy))
 				found = others[k];
 	}
 	return found;
@@ -108,7 +121,7 @@ static void add_ancestor(struct translation *t, struct model_status *s, const st
 				   .kind = "Gateway",
 				   .ns = model_str(t->m, g->o->ns),
 				   .name = model_str(t->m, g->o->name)};
-	winner = find_winner(t, policy);
+	winner = is_usable(t, policy) ? find_winner(t, policy) : NULL;
 	if (!is_usable(t, policy))
 		verdict_condition(&p->conditions, "Accepted", false, "Invalid", refusal_text(t, policy));
 	else if (winner)

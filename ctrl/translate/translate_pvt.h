@@ -244,6 +244,13 @@ void policy_read(struct translation *t, const struct kube_object *policy, const 
 /* A policy that asks for TLS to a port (by name) of a Service, to which o refers; NULL: none does. */
 const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
 				      const char *port);
+/* policy.c: target_add() for each target that a policy has, be it right or not. */
+void policy_targets(struct translation *t, const struct kube_object *policy);
+/* translator.c: policies by what they name, a text of policy.c. */
+void target_add(struct translation *t, const struct kube_object *policy, const char *target);
+/* Those that name it, the first POLICIES_MAX by name: one is enough to protect it, and more are of a nuisance. */
+size_t target_policies(struct translation *t, const char *ns, const char *target, const struct kube_object **list);
+#define POLICIES_MAX 64u
 /* translator.c: what is read now has met a policy. */
 void policy_meet(struct translation *t, const struct kube_object *policy);
 

@@ -165,28 +165,78 @@ static void drop_policies(struct translator *tr, struct unit *u)
 	}
 }
 
+static void member_add(struct key *k, struct unit *u)
+{
+	size_t at = unit_position(k->members, k->n_members, u->key->ns, u->key->name);
+
+	k->members = translate_grow(k->members, k->n_members, &k->cap_members, sizeof(struct unit *));
+	memmove(k->members + at + 1, k->members + at, (k->n_members - at) * sizeof(struct unit *));
+	k->members[at] = u;
+	k->n_members++;
+}
+
+static void member_drop(struct key *k, const struct unit *u)
+{
+	size_t at = unit_position(k->members, k->n_members, u->key->ns, u->key->name);
+
+	memmove(k->members + at, k->members + at + 1, (k->n_members - at - 1) * sizeof(struct unit *));
+	k->n_members--;
+}
+
 /* A slice belongs to a Service, or to none (NULL). */
 static void join_slices(struct translator *tr, struct unit *u, struct key *to)
 {
 	struct key *from = u->slices;
-	size_t at;
 
 	if (from == to)
 		return;
 	u->slices = to;
 	if (to) {
-		at = unit_position(to->members, to->n_members, u->key->ns, u->key->name);
-		to->members = translate_grow(to->members, to->n_members, &to->cap_members, sizeof(struct unit *));
-		memmove(to->members + at + 1, to->members + at, (to->n_members - at) * sizeof(struct unit *));
-		to->members[at] = u;
-		to->n_members++;
+		member_add(to, u);
 		touch(tr, KEY_SLICES, to->ns, to->name);
 	}
 	if (from) {
-		at = unit_position(from->members, from->n_members, u->key->ns, u->key->name);
-		memmove(from->members + at, from->members + at + 1, (from->n_members - at - 1) * sizeof(struct unit *));
-		from->n_members--; /* who had it has read it, and hears of the change by that */
+		member_drop(from, u); /* who had it has read it, and hears of the change by that */
 		key_release(&tr->keys, from);
+	}
+}
+
+void target_add(struct translation *t, const struct kube_object *policy, const char *target)
+{
+	struct key_table *keys = &t->translator->keys;
+	struct unit *u = key_find(keys, policy->kind, policy->ns, policy->name)->unit;
+	struct key *k = key_get(keys, KEY_TARGET, policy->ns, target);
+
+	for (size_t i = 0; i < u->n_targets; i++)
+		if (u->targets[i] == k)
+			return;
+	u->targets = translate_grow(u->targets, u->n_targets, &u->cap_targets, sizeof(struct key *));
+	u->targets[u->n_targets++] = k;
+	member_add(k, u);
+	touch(t->translator, KEY_TARGET, k->ns, k->name);
+}
+
+size_t target_policies(struct translation *t, const char *ns, const char *target, const struct kube_object **list)
+{
+	const struct key *k;
+	size_t n;
+
+	depend_on(t, KEY_TARGET, ns, target);
+	k = key_find(&t->translator->keys, KEY_TARGET, ns, target);
+	n = k->n_members < POLICIES_MAX ? k->n_members : POLICIES_MAX;
+	for (size_t i = 0; i < n; i++)
+		list[i] = store_get(t->store, KUBE_BACKEND_TLS_POLICY, ns, k->members[i]->key->name);
+	return n;
+}
+
+static void drop_targets(struct translator *tr, struct unit *u)
+{
+	while (u->n_targets) {
+		struct key *k = u->targets[--u->n_targets];
+
+		member_drop(k, u);
+		touch(tr, KEY_TARGET, k->ns, k->name);
+		key_release(&tr->keys, k);
 	}
 }
 
@@ -210,6 +260,7 @@ void unit_destroy(struct translator *tr, struct unit *u)
 	unmark(tr, u);
 	unit_clear(tr, u);
 	join_slices(tr, u, NULL);
+	drop_targets(tr, u);
 	model_fini(&u->part);
 	if (u->key) {
 		u->key->unit = NULL;
@@ -220,6 +271,7 @@ void unit_destroy(struct translator *tr, struct unit *u)
 	free(u->sections);
 	free(u->roots);
 	free(u->policies);
+	free(u->targets);
 	free(u->action);
 	free(u->text);
 	free(u);
@@ -536,6 +588,10 @@ static void take_change(struct translator *tr, const struct store_change *c, str
 		unit_mark(tr, k->unit);
 	else if (k && k->unit)
 		remove_object(tr, k, out);
+	if (o && c->kind == KUBE_BACKEND_TLS_POLICY) {
+		drop_targets(tr, k->unit);
+		policy_targets(&tr->t, o);
+	}
 }
 
 static void forget_all(struct translator *tr)
@@ -567,6 +623,8 @@ static void add_all(struct translator *tr)
 
 		for (size_t i = 0; i < n; i++)
 			add_object(tr, key_get(&tr->keys, k, list[i]->ns, list[i]->name));
+		for (size_t i = 0; k == KUBE_BACKEND_TLS_POLICY && i < n; i++)
+			policy_targets(&tr->t, list[i]);
 	}
 }
 

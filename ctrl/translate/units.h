@@ -17,6 +17,7 @@
 enum {
 	KEY_GATEWAY = KUBE_N_KINDS, /* what routes see of a Gateway of ours, by its name */
 	KEY_LISTENER_SET,	    /* the same of a ListenerSet of one */
+	KEY_TARGET,		    /* which BackendTLSPolicies name a Service, or a port of one */
 	KEY_POLICY,		    /* which routes have met a BackendTLSPolicy, by its name */
 	KEY_SLICES,		    /* which EndpointSlices a Service has, by its name */
 	KEY_ROOT,		    /* whether an Ingress has a prefix "/" for a host */
@@ -52,7 +53,7 @@ struct key {
 	struct reader *referrers; /* POLICY: units, and where in their policies; in any order */
 	size_t n_referrers, cap_referrers;
 	uint64_t turn;		/* of the unit that has read it last */
-	struct unit **members;	/* SLICES: by name */
+	struct unit **members;	/* SLICES, TARGET: by name */
 	size_t n_members, cap_members;
 	size_t n_roots;		/* ROOT: Ingresses that have one */
 };
@@ -82,6 +83,9 @@ struct unit {
 	struct model_match *action;
 	/* an EndpointSlice */
 	struct key *slices; /* of its Service, or NULL */
+	/* a BackendTLSPolicy: what it names */
+	struct key **targets;
+	size_t n_targets, cap_targets;
 	/* BACKEND */
 	char *text; /* "ns/service:port" */
 	uint32_t slot, port;

@@ -362,6 +362,41 @@ static void slice_may_have_more_than_100_ports(void **state)
 	free(ports);
 }
 
+/* However many others of the namespace come first by name: for another port, or for the same one. */
+static void policy_protects_among_many(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+
+	load(s, "1", INGRESS, "a", "a");
+	load(s, "2", "%s", SERVICE);
+	for (unsigned i = 0; i < 200; i++) {
+		char file[16];
+
+		snprintf(file, sizeof(file), "p%u", i);
+		load(s, file,
+		     "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: p%u}\nspec:\n"
+		     "  targetRefs: [{group: '', kind: Service, name: web, sectionName: %s}]\n"
+		     "  validation: {hostname: web.test, wellKnownCACertificates: System}\n",
+		     i, i < 100 ? "other" : "http");
+	}
+	translate_to(&m, s);
+	assert_int_equal(m.n_matches, 1);
+	assert_int_equal(m.matches[0].action, WEIR_ACTION_STATUS);
+	assert_int_equal(m.matches[0].status, 503);
+	model_fini(&m);
+	for (unsigned i = 100; i < 200; i++) {
+		char file[16];
+
+		snprintf(file, sizeof(file), "p%u", i);
+		store_forget_file(s, file);
+	}
+	translate_to(&m, s);
+	assert_int_equal(m.matches[0].action, WEIR_ACTION_FORWARD);
+	model_fini(&m);
+	store_destroy(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +406,7 @@ int main(void)
 	    cmocka_unit_test(ingress_without_class_follows_the_options),
 	    cmocka_unit_test(backends_of_one_id_are_served_by_nobody_and_harm_nobody),
 	    cmocka_unit_test(slice_may_have_more_than_100_ports),
+	    cmocka_unit_test(policy_protects_among_many),
 	    cmocka_unit_test(reload_of_one_file_costs_a_part_of_all),
 	    cmocka_unit_test(cost_follows_the_number_of_routes),
 	};
