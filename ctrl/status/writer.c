@@ -428,9 +428,10 @@ static void end(struct status_writer *w, struct flight *f, uint64_t now_ms)
 		w->counters.conflicts++;
 		e->has_conflicted = true;
 		await(w, e, now_ms);
-	} else if (x->status == 404) {
+	} else if (x->status == 404) { /* not asked for again at each change, should it be there for us */
 		w->counters.gone++;
-		entry_drop(w, e);
+		e->backoff_ms = 0;
+		entry_move(w, e, ENTRY_LATER, now_ms + jitter(w, STATUS_WRITER_REFUSED_MS));
 	} else {
 		refused(w, e, x, now_ms);
 	}

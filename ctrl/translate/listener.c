@@ -5,8 +5,10 @@
  * Those for protocols that Weir does not carry are named and left out; the
  * others of the same Gateway are served.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "kube/names.h"
 #include "translate/translate_pvt.h"
 
@@ -276,22 +278,88 @@ static const char *conflict_with_earlier(const struct section *s, const struct s
 	return strcmp(s->protocol, "TCP") == 0 || strcmp(earlier->protocol, "TCP") == 0 ? "ProtocolConflict" : NULL;
 }
 
-void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list)
+/* The first section that takes the port for a protocol (and a host name, if it is not NULL), or where that would stand. */
+static struct taken_slot *taken_find(const struct translation *t, const struct taken *k, uint16_t port, const char *protocol,
+				     const char *host)
+{
+	uint64_t h = hash64(protocol, strlen(protocol), port);
+	size_t i = (host ? hash64(host, strlen(host), h + 1) : h) & (k->n_slots - 1);
+
+	for (; k->slots[i].section_plus1; i = (i + 1) & (k->n_slots - 1)) {
+		const struct section *s = &t->sections[k->slots[i].section_plus1 - 1];
+
+		if (k->slots[i].has_host == (host != NULL) && s->port == port && strcmp(s->protocol, protocol) == 0 &&
+		    (!host || strcmp(s->host, host) == 0))
+			break;
+	}
+	return &k->slots[i];
+}
+
+static void taken_put(const struct translation *t, struct taken *k, uint32_t section, bool has_host)
+{
+	const struct section *s = &t->sections[section];
+	struct taken_slot *slot = taken_find(t, k, s->port, s->protocol, has_host ? s->host : NULL);
+
+	if (slot->section_plus1)
+		return;
+	*slot = (struct taken_slot){section + 1, has_host};
+	k->n++;
+}
+
+void taken_add(const struct translation *t, struct taken *k, size_t section)
+{
+	if (2 * (k->n + 2) > k->n_slots) {
+		struct taken old = *k;
+
+		k->n = 0;
+		k->n_slots = old.n_slots ? old.n_slots * 2 : 64;
+		k->slots = translate_must(calloc(k->n_slots, sizeof(*k->slots)));
+		for (size_t i = 0; i < old.n_slots; i++)
+			if (old.slots[i].section_plus1)
+				taken_put(t, k, old.slots[i].section_plus1 - 1, old.slots[i].has_host);
+		free(old.slots);
+	}
+	if (t->sections[section].refusal)
+		return;
+	taken_put(t, k, (uint32_t)section, false);
+	taken_put(t, k, (uint32_t)section, true);
+}
+
+/* What stands first of all that is in the way of s; NULL: nothing. */
+static const struct section *first_conflict(const struct translation *t, const struct taken *k, const struct section *s,
+					    const char **reason)
+{
+	static const char *const protocols[] = {"HTTP", "HTTPS", "TLS", "TCP"};
+	const struct section *found = NULL;
+
+	for (size_t i = 0; k->n && i < 2 * sizeof(protocols) / sizeof(*protocols); i++) {
+		const struct taken_slot *slot = taken_find(t, k, s->port, protocols[i / 2], i % 2 ? s->host : NULL);
+		const struct section *earlier = slot->section_plus1 ? &t->sections[slot->section_plus1 - 1] : NULL;
+		const char *why = earlier ? conflict_with_earlier(s, earlier) : NULL;
+
+		if (!why || (found && found <= earlier))
+			continue;
+		found = earlier;
+		*reason = why;
+	}
+	return found;
+}
+
+void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list, struct taken *taken)
 {
 	for (size_t i = 0; i < cursor_count(list); i++) {
 		struct cursor l = cursor_at(list, i);
 
 		read_section(t, set, &l);
 	}
-	for (size_t i = set->first; i < t->n_sections; i++)
-		for (size_t k = set->parent->first; k < i; k++) {
-			struct section *s = &t->sections[i];
-			const struct section *earlier = &t->sections[k];
-			const char *reason = earlier->refusal ? NULL : conflict_with_earlier(s, earlier);
+	for (size_t i = set->first; i < t->n_sections; i++) {
+		const char *reason;
+		const struct section *earlier = first_conflict(t, taken, &t->sections[i], &reason);
 
-			if (reason)
-				tell_conflict(t, set, list, s, earlier, reason);
-		}
+		if (earlier)
+			tell_conflict(t, set, list, &t->sections[i], earlier, reason);
+		taken_add(t, taken, i);
+	}
 }
 
 /* ---- what listeners are told ---- */

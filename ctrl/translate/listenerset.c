@@ -102,7 +102,7 @@ static bool check_set(struct translation *t, struct gateway *set)
 	return !set->refusal;
 }
 
-static void read_set(struct translation *t, struct gateway *set)
+static void read_set(struct translation *t, struct gateway *set, struct taken *taken)
 {
 	struct cursor root = cursor_root(set->o);
 	struct cursor spec = cursor_get(&root, "spec");
@@ -112,7 +112,7 @@ static void read_set(struct translation *t, struct gateway *set)
 	set->n_addrs = set->parent->n_addrs;
 	set->first = t->n_sections;
 	if (check_set(t, set))
-		listeners_add(t, set, &list);
+		listeners_add(t, set, &list, taken);
 	set->count = t->n_sections - set->first;
 	for (size_t i = 0; i < set->count; i++)
 		section_serve(t, set, &t->sections[set->first + i], &set->parent->timeouts);
@@ -131,6 +131,7 @@ static int compare_age(const void *pa, const void *pb)
 void listenersets_read(struct translation *t, const struct gateway *g)
 {
 	struct gateway **of = NULL;
+	struct taken taken = {0};
 	size_t n = 0;
 	size_t cap = 0;
 
@@ -142,8 +143,11 @@ void listenersets_read(struct translation *t, const struct gateway *g)
 	}
 	if (n)
 		qsort(of, n, sizeof(*of), compare_age);
+	for (size_t i = 0; n && i < g->count; i++)
+		taken_add(t, &taken, g->first + i);
 	for (size_t i = 0; i < n; i++)
-		read_set(t, of[i]);
+		read_set(t, of[i], &taken);
+	free(taken.slots);
 	free(of);
 }
 

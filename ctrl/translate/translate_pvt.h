@@ -195,8 +195,20 @@ void gateway_translate(struct translation *t);
 void gateway_conclude(struct translation *t, const struct gateway *g);
 /* listener.c: reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list);
-/* The same for a ListenerSet, whose listeners give way to those of its Gateway that were read before. */
-void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list);
+/*
+ * The listeners of one Gateway that are not refused, by port and protocol, and by host name too: there may be many thousands
+ * in its sets, and nobody is to wait until each is compared with each. free() its slots.
+ */
+struct taken {
+	struct taken_slot {
+		uint32_t section_plus1; /* in translation.sections; 0: empty */
+		bool has_host;
+	} *slots;
+	size_t n, n_slots;
+};
+void taken_add(const struct translation *t, struct taken *k, size_t section);
+/* As listeners_read() for a ListenerSet, whose listeners give way to those of its Gateway that were read before. */
+void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list, struct taken *taken);
 /* allowedRoutes.namespaces or allowedListeners.namespaces; false after a problem. */
 bool namespaces_are_right(struct translation *t, const struct kube_object *o, const struct cursor *namespaces);
 /* What a listener of g is told. */

@@ -246,6 +246,30 @@ static void forgets_what_is_gone(void **state)
 	rig_destroy(rig);
 }
 
+/* A CRD without the status, say: all else that changes is no reason to ask for it again. */
+static void what_has_no_status_is_not_asked_for_at_each_change(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+
+	put(rig, "i", "7", "{}");
+	tell(rig, "i");
+	pass(rig, 200);
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 404, NULL, 0);
+	for (unsigned i = 0; i < 20; i++) {
+		status_writer_update(rig->w, rig->store, &rig->model);
+		pass(rig, 1000);
+		for (unsigned k = 0; k < MAX_CALLS; k++)
+			if (rig->calls[k].is_open)
+				answer(rig, &rig->calls[k], 404, NULL, 0);
+	}
+	assert_int_equal(rig->n_sent, 1);
+	put(rig, "i", "8", "{}"); /* another object, perhaps */
+	status_writer_update(rig->w, rig->store, &rig->model);
+	pass(rig, 200);
+	expect(rig, "PATCH", INGRESS_PATH("i"));
+	rig_destroy(rig);
+}
+
 static void retries_soon_after_failure_slowly_after_refusal(void **state)
 {
 	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
@@ -386,6 +410,7 @@ int main(void)
 	    cmocka_unit_test(takes_away_what_apply_leaves),
 	    cmocka_unit_test(makes_anew_after_a_conflict),
 	    cmocka_unit_test(forgets_what_is_gone),
+	    cmocka_unit_test(what_has_no_status_is_not_asked_for_at_each_change),
 	    cmocka_unit_test(retries_soon_after_failure_slowly_after_refusal),
 	    cmocka_unit_test(bounds_what_is_in_flight_and_the_rate),
 	    cmocka_unit_test(only_the_holder_of_the_lease_writes),
