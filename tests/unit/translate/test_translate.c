@@ -408,6 +408,23 @@ static void route_finds_its_listener_set_after_a_status_of_that(void **state)
 	store_destroy(s);
 }
 
+/* It is the youngest, as the compiler has it: who is told that his path is not served must be who is not served. */
+static void ingress_without_a_time_is_the_one_that_is_told_of_a_conflict(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+
+	load(s, "1", "%s", SERVICE);
+	load(s, "2", INGRESS, "a", "x");
+	load(s, "3", INGRESS, "b, creationTimestamp: \"2026-01-01T00:00:00Z\"", "x");
+	translate_to(&m, s);
+	assert_int_equal(m.n_problems, 1);
+	assert_string_equal(m.problems[0].reason, "PathConflict");
+	assert_string_equal(m.problems[0].name, "a");
+	model_fini(&m);
+	store_destroy(s);
+}
+
 /* However many others of the namespace come first by name: for another port, or for the same one. */
 static void policy_protects_among_many(void **state)
 {
@@ -453,6 +470,7 @@ int main(void)
 	    cmocka_unit_test(backends_of_one_id_are_served_by_nobody_and_harm_nobody),
 	    cmocka_unit_test(slice_may_have_more_than_100_ports),
 	    cmocka_unit_test(route_finds_its_listener_set_after_a_status_of_that),
+	    cmocka_unit_test(ingress_without_a_time_is_the_one_that_is_told_of_a_conflict),
 	    cmocka_unit_test(policy_protects_among_many),
 	    cmocka_unit_test(reload_of_one_file_costs_a_part_of_all),
 	    cmocka_unit_test(cost_follows_the_number_of_routes),
