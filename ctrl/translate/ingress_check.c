@@ -23,10 +23,16 @@ static bool is_same_place(const struct model_match *a, const struct model_match 
 	return a->path_kind == b->path_kind && strcmp(a->host, b->host) == 0 && strcmp(a->path, b->path) == 0;
 }
 
+/* One without a time (a manifest) counts as the youngest. */
+static uint64_t age_key(const struct model_match *m)
+{
+	return m->created_s ? (uint64_t)m->created_s : UINT64_MAX;
+}
+
 /* Whether a is served where b has the same place: the order of compile.c. */
 static bool is_before(const struct model_match *a, const struct model_match *b)
 {
-	int d = a->created_s != b->created_s ? (a->created_s < b->created_s ? -1 : 1) : strcmp(a->ns, b->ns);
+	int d = age_key(a) != age_key(b) ? (age_key(a) < age_key(b) ? -1 : 1) : strcmp(a->ns, b->ns);
 
 	if (d == 0)
 		d = strcmp(a->name, b->name);

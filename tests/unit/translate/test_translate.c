@@ -334,7 +334,7 @@ static void backends_of_one_id_are_served_by_nobody_and_harm_nobody(void **state
 	store_destroy(s);
 }
 
-/* The API server lets 20,000 through, whatever the documentation of the field says. */
+/* The API server lets them through, whatever the documentation of the field says. */
 static void slice_may_have_more_than_100_ports(void **state)
 {
 	struct store *s = store_create();
@@ -360,6 +360,69 @@ static void slice_may_have_more_than_100_ports(void **state)
 	model_fini(&m);
 	store_destroy(s);
 	free(ports);
+}
+
+#define GATEWAY_API "{\"apiVersion\": \"gateway.networking.k8s.io/v1\", \"kind\": "
+
+static void put(struct store *s, enum kube_kind kind, const char *json)
+{
+	store_put_json(s, kind, json, strlen(json));
+}
+
+static void run_on(struct store *s, struct translator *tr)
+{
+	struct translator_changes c;
+	size_t n;
+	const struct store_change *journal = store_journal(s, &n);
+
+	translator_run(tr, journal, n, &c);
+	store_clear_journal(s);
+}
+
+/* The object of the set is another one then, with the same listeners: a sanitizer sees who still looks at the old one. */
+static void route_finds_its_listener_set_after_a_status_of_that(void **state)
+{
+	static const char set[] = GATEWAY_API "\"ListenerSet\", \"metadata\": {\"name\": \"set\", \"namespace\": \"a\"}, \"spec\": {\"parentRef\": "
+					      "{\"name\": \"g\"}, \"listeners\": [{\"name\": \"l\", \"port\": 81, \"protocol\": \"HTTP\"}]}";
+	struct store *s = store_create();
+	struct translator *tr = translator_create(s, &ours);
+	char with_status[sizeof(set) + 32], without[sizeof(set) + 32];
+
+	snprintf(without, sizeof(without), "%s}", set);
+	snprintf(with_status, sizeof(with_status), "%s, \"status\": {}}", set);
+	store_keep_journal(s);
+	put(s, KUBE_GATEWAY_CLASS, GATEWAY_API "\"GatewayClass\", \"metadata\": {\"name\": \"weir\"}, \"spec\": {\"controllerName\": \"" TRANSLATE_CONTROLLER "\"}}");
+	put(s, KUBE_GATEWAY, GATEWAY_API "\"Gateway\", \"metadata\": {\"name\": \"g\", \"namespace\": \"a\"}, \"spec\": {\"gatewayClassName\": \"weir\", "
+					 "\"allowedListeners\": {\"namespaces\": {\"from\": \"Same\"}}, "
+					 "\"listeners\": [{\"name\": \"own\", \"port\": 80, \"protocol\": \"HTTP\"}]}}");
+	put(s, KUBE_LISTENER_SET, without);
+	run_on(s, tr);
+	put(s, KUBE_LISTENER_SET, with_status);
+	run_on(s, tr);
+	put(s, KUBE_HTTP_ROUTE, GATEWAY_API "\"HTTPRoute\", \"metadata\": {\"name\": \"r\", \"namespace\": \"a\"}, \"spec\": {\"parentRefs\": "
+					    "[{\"kind\": \"ListenerSet\", \"name\": \"set\", \"sectionName\": \"l\"}], \"rules\": [{}]}}");
+	run_on(s, tr);
+	assert_int_equal(translator_model(tr)->n_matches, 1);
+	assert_int_equal(translator_model(tr)->n_problems, 0);
+	translator_destroy(tr);
+	store_destroy(s);
+}
+
+/* It is the youngest, as the compiler has it: who is told that his path is not served must be who is not served. */
+static void ingress_without_a_time_is_the_one_that_is_told_of_a_conflict(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+
+	load(s, "1", "%s", SERVICE);
+	load(s, "2", INGRESS, "a", "x");
+	load(s, "3", INGRESS, "b, creationTimestamp: \"2026-01-01T00:00:00Z\"", "x");
+	translate_to(&m, s);
+	assert_int_equal(m.n_problems, 1);
+	assert_string_equal(m.problems[0].reason, "PathConflict");
+	assert_string_equal(m.problems[0].name, "a");
+	model_fini(&m);
+	store_destroy(s);
 }
 
 /* However many others of the namespace come first by name: for another port, or for the same one. */
@@ -406,6 +469,8 @@ int main(void)
 	    cmocka_unit_test(ingress_without_class_follows_the_options),
 	    cmocka_unit_test(backends_of_one_id_are_served_by_nobody_and_harm_nobody),
 	    cmocka_unit_test(slice_may_have_more_than_100_ports),
+	    cmocka_unit_test(route_finds_its_listener_set_after_a_status_of_that),
+	    cmocka_unit_test(ingress_without_a_time_is_the_one_that_is_told_of_a_conflict),
 	    cmocka_unit_test(policy_protects_among_many),
 	    cmocka_unit_test(reload_of_one_file_costs_a_part_of_all),
 	    cmocka_unit_test(cost_follows_the_number_of_routes),
