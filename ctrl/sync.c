@@ -42,7 +42,7 @@ static void send_endpoints_of(struct sync *s, const struct model_backend *b)
 	void *blob;
 	int err;
 
-	if (!b->name || !endpoints_differ(publish_find(s->publish, compile_backend_id(b->name)), b))
+	if (!b->name || !endpoints_differ(publish_find(s->publish, compile_id_of(b)), b))
 		return;
 	err = compile_endpoints(b, ++s->version, &blob, &n);
 	if (!err)

@@ -347,7 +347,7 @@ static int add_backends(struct compiler *c)
 	}
 	for (uint32_t i = 0; i < m->n_backends; i++)
 		if (m->backends[i].name)
-			order[n++] = (struct backend_id){compile_backend_id(m->backends[i].name), i};
+			order[n++] = (struct backend_id){compile_id_of(&m->backends[i]), i};
 	qsort(order, n, sizeof(*order), by_id);
 	for (uint32_t i = 0; i < n && !c->no_memory; i++) {
 		const struct model_backend *b = &m->backends[order[i].index];

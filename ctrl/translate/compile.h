@@ -17,8 +17,9 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 /* Compiles the endpoints of one backend, likewise. */
 int compile_endpoints(const struct model_backend *b, uint64_t version, void **blob, size_t *n);
 
-/* The backend's stable id. */
+/* The stable id of a backend, by its name; and, cheaper, of one of a model. */
 uint64_t compile_backend_id(const char *name);
+uint64_t compile_id_of(const struct model_backend *b);
 
 /* Writes a snapshot as text, one line an entry, in a fixed order: for golden tests and weirctl. */
 struct weir_snapshot;

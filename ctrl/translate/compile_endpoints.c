@@ -13,6 +13,11 @@ uint64_t compile_backend_id(const char *name)
 	return hash_backend(name);
 }
 
+uint64_t compile_id_of(const struct model_backend *b)
+{
+	return b->id ? b->id : hash_backend(b->name);
+}
+
 int compile_endpoints(const struct model_backend *b, uint64_t version, void **blob, size_t *n)
 {
 	size_t count_max = b->n_endpoints < WEIR_ENDPOINTS_MAX ? b->n_endpoints : WEIR_ENDPOINTS_MAX;
@@ -25,7 +30,7 @@ int compile_endpoints(const struct model_backend *b, uint64_t version, void **bl
 	s->abi_major = WEIR_ABI_MAJOR;
 	s->abi_minor = WEIR_ABI_MINOR;
 	s->size = (uint32_t)size;
-	s->backend_id = compile_backend_id(b->name);
+	s->backend_id = compile_id_of(b);
 	s->version = version;
 	s->n_endpoints = (uint32_t)count_max;
 	if (count_max)

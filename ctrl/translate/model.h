@@ -98,6 +98,7 @@ struct model_balance {
 
 struct model_backend {
 	const char *name; /* "ns/service:port": its identity; NULL: no backend, nothing refers to it */
+	uint64_t id;	  /* hash_backend() of it; 0: not computed */
 	uint8_t proto;	  /* enum weir_proto */
 	struct model_balance balance;
 	size_t n_endpoints;

@@ -2,6 +2,7 @@
 /* hash64: multiply and fold, eight bytes at a time. See hash.h. */
 #include "base/hash.h"
 
+#include <openssl/sha.h>
 #include <string.h>
 
 static uint64_t fold(uint64_t a, uint64_t b)
@@ -73,9 +74,18 @@ uint64_t hash64_zeroed(const void *data, size_t n, size_t zero_off, size_t n_zer
 	return finish(h, n);
 }
 
+uint64_t hash_backend_n(const char *name, size_t n)
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+	uint64_t id = 0;
+
+	SHA256((const unsigned char *)name, n, digest);
+	for (unsigned i = 0; i < sizeof(id); i++)
+		id = id << 8 | digest[i];
+	return id ? id : 1;
+}
+
 uint64_t hash_backend(const char *name)
 {
-	uint64_t id = hash64(name, strlen(name), 0);
-
-	return id ? id : 1;
+	return hash_backend_n(name, strlen(name));
 }

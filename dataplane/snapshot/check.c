@@ -692,12 +692,10 @@ static enum weir_refusal check_backends(const struct check *c)
 	for (uint32_t i = 0; i < snapshot_count(c->s, BACKENDS); i++) {
 		const struct weir_backend *b = snapshot_backend(c->s, i);
 		struct slice name;
-		uint64_t id;
 
 		TRY(check_text(c, b->name, WEIR_MAX_NAME, "name of backend", i));
 		name = snapshot_str(c->s, b->name);
-		id = hash64(name.p, name.n, 0);
-		if (b->id != (id ? id : 1))
+		if (b->id != hash_backend_n(name.p, name.n))
 			return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u: the id is not its name's", i);
 		if (i && b[-1].id >= b->id)
 			return refuse(c, WEIR_REFUSED_BAD_ORDER, "backend %u is not behind the one before it", i);

@@ -80,7 +80,7 @@ def chaos(make, seed, rounds, changes):
 
 
 def test_changes_through_a_failing_api_server_end_as_compiled_from_scratch(make):
-    chaos(make, 1, 3, 300)
+    chaos(make, 1, 3, 700)
 
 
 def test_many_changes_through_a_failing_api_server_end_as_compiled_from_scratch(make):

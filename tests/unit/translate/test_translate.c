@@ -296,10 +296,10 @@ static void cost_follows_the_number_of_routes(void **state)
 	assert_true(many < 24 * few); /* 8 times as many; their square would be 64 */
 }
 
-/* Two names that whoever knows the hash finds in a second. */
+/* Nobody can find two such names for SHA-256: they are made alike by hand. */
 static void backends_of_one_id_are_served_by_nobody_and_harm_nobody(void **state)
 {
-	static const char *const names[] = {"fveyuafn71jnp2z", "gugkvanajmdap7z", "web"};
+	static const char *const names[] = {"api", "shop", "web"};
 	struct store *s = store_create();
 	struct model m;
 	const struct weir_snapshot *snapshot;
@@ -307,7 +307,6 @@ static void backends_of_one_id_are_served_by_nobody_and_harm_nobody(void **state
 	void *blob;
 	size_t n, n_refused = 0, n_forwarded = 0;
 
-	assert_true(hash_backend("a/fveyuafn71jnp2z:80") == hash_backend("a/gugkvanajmdap7z:80"));
 	for (unsigned i = 0; i < 3; i++)
 		load(s, names[i],
 		     "apiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: a}\nspec: {ports: [{port: 80}]}\n---\n"
@@ -316,6 +315,10 @@ static void backends_of_one_id_are_served_by_nobody_and_harm_nobody(void **state
 		     names[i], names[i], names[i], names[i]);
 	translate_to(&m, s);
 	assert_int_equal(m.n_problems, 0);
+	assert_int_equal(m.n_backends, 3);
+	for (unsigned i = 0; i < 3; i++)
+		if (strcmp(m.backends[i].name, "a/web:80") != 0)
+			m.backends[i].id = 7;
 	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
 	snapshot = blob;
 	assert_int_equal(snapshot_check(blob, n, &why), WEIR_REFUSED_OK);
