@@ -14,6 +14,7 @@
 #include "base/slice.h"
 #include "route/route.h"
 #include "snapshot/snapshot.h"
+#include "translate/place_pvt.h"
 
 /* A section while it grows. */
 struct section {
@@ -24,15 +25,6 @@ struct section {
 struct string_slot {
 	uint32_t off, len;
 	uint32_t hash; /* 0: empty */
-};
-
-/* Where a match belongs, with all that is compared worked out once. */
-struct place {
-	const struct model_match *m;
-	uint32_t listener; /* rank: equal for those of one address, port and host */
-	uint8_t host_kind, path_kind;
-	uint64_t host_head; /* the first bytes of the host, in their order */
-	struct slice host, path;
 };
 
 struct compiler {
@@ -170,141 +162,6 @@ static struct weir_str intern_str(struct compiler *c, const char *text)
 	return intern(c, text ? text : "", text ? strlen(text) : 0);
 }
 
-/* -- keys */
-
-/* "*.x" is a wildcard for x; "" is any. */
-static uint8_t host_key(const char *host, bool one_label, struct slice *key)
-{
-	if (strncmp(host, "*.", 2) == 0) {
-		*key = slice_str(host + 2);
-		return one_label ? WEIR_HOST_WILDCARD_ONE : WEIR_HOST_WILDCARD;
-	}
-	*key = slice_str(host);
-	return key->n ? WEIR_HOST_EXACT : WEIR_HOST_ANY;
-}
-
-static struct slice path_key(const struct model_match *m)
-{
-	struct slice key = slice_str(m->path);
-
-	if (m->path_kind == WEIR_PATH_PREFIX)
-		while (key.n && key.p[key.n - 1] == '/')
-			key.n--;
-	return key;
-}
-
-static int compare_slices(struct slice a, struct slice b)
-{
-	size_t n = a.n < b.n ? a.n : b.n;
-	int order = n ? memcmp(a.p, b.p, n) : 0;
-
-	return order ? order : (a.n > b.n) - (a.n < b.n);
-}
-
-static int compare_numbers(uint64_t a, uint64_t b)
-{
-	return (a > b) - (a < b);
-}
-
-/* -- order */
-
-static int compare_binds(const struct model_listener *a, const struct model_listener *b)
-{
-	int order = compare_numbers(a->port, b->port);
-
-	return order ? order : memcmp(a->addr.b, b->addr.b, sizeof(a->addr.b));
-}
-
-static int compare_listeners(const struct model_listener *a, const struct model_listener *b)
-{
-	int order = compare_binds(a, b);
-
-	return order ? order : strcmp(a->host, b->host);
-}
-
-static int compare_hosts(const struct place *a, const struct place *b)
-{
-	int order = compare_numbers(a->host_kind, b->host_kind);
-
-	if (!order)
-		order = compare_numbers(a->host_head, b->host_head);
-	return order ? order : compare_slices(a->host, b->host);
-}
-
-static int compare_paths(const struct place *a, const struct place *b)
-{
-	int order = compare_numbers(a->path_kind, b->path_kind);
-
-	return order ? order : compare_slices(a->path, b->path);
-}
-
-static size_t n_conds_of(const struct model_match *m, enum weir_cond_kind kind)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < m->n_conds; i++)
-		n += m->conds[i].kind == kind;
-	return n;
-}
-
-/* The oldest goes first; one without a time (a manifest) counts as the youngest. */
-static uint64_t age_key(const struct model_match *m)
-{
-	return m->created_s ? (uint64_t)m->created_s : UINT64_MAX;
-}
-
-/* HTTPRouteRule.matches: method, number of headers, of query parameters; then age, name, and place in the object. */
-static int compare_precedence(const struct model_match *a, const struct model_match *b)
-{
-	int order = compare_numbers(b->method[0] != 0, a->method[0] != 0);
-
-	if (!order)
-		order = compare_numbers(n_conds_of(b, WEIR_COND_HEADER), n_conds_of(a, WEIR_COND_HEADER));
-	if (!order)
-		order = compare_numbers(n_conds_of(b, WEIR_COND_QUERY), n_conds_of(a, WEIR_COND_QUERY));
-	if (!order)
-		order = compare_numbers(age_key(a), age_key(b));
-	if (!order)
-		order = strcmp(a->ns, b->ns);
-	if (!order)
-		order = strcmp(a->name, b->name);
-	if (!order)
-		order = strcmp(a->kind, b->kind);
-	if (!order)
-		order = compare_numbers(a->rule_index, b->rule_index);
-	if (!order)
-		order = compare_numbers(a->match_index, b->match_index);
-	return order;
-}
-
-static int by_place(const void *pa, const void *pb)
-{
-	const struct place *a = *(const struct place *const *)pa;
-	const struct place *b = *(const struct place *const *)pb;
-	int order = compare_numbers(a->listener, b->listener);
-
-	if (!order)
-		order = compare_hosts(a, b);
-	if (!order)
-		order = compare_paths(a, b);
-	if (!order)
-		order = compare_precedence(a->m, b->m);
-	return order ? order : compare_numbers((uintptr_t)a, (uintptr_t)b);
-}
-
-static int by_bind_and_host(const void *pa, const void *pb)
-{
-	const struct model_listener *a = *(const struct model_listener *const *)pa;
-	const struct model_listener *b = *(const struct model_listener *const *)pb;
-	int order = compare_listeners(a, b);
-
-	if (!order)
-		order = compare_numbers(a->proto, b->proto);
-	if (!order)
-		order = strcmp(a->name, b->name);
-	return order;
-}
-
 /* -- leaves */
 
 struct backend_id {
@@ -314,13 +171,15 @@ struct backend_id {
 
 static int by_id(const void *a, const void *b)
 {
-	return compare_numbers(((const struct backend_id *)a)->id, ((const struct backend_id *)b)->id);
+	uint64_t x = ((const struct backend_id *)a)->id;
+	uint64_t y = ((const struct backend_id *)b)->id;
+
+	return (x > y) - (x < y);
 }
 
 /*
  * Its id is another one's, too, whose endpoints it would get: neither is
- * served. That is of one name in 2^64, but names can be chosen so; nobody
- * else's routes may suffer by it.
+ * served, and nobody else's routes suffer by it.
  */
 static void refuse_backend(struct compiler *c, uint32_t index)
 {
@@ -510,14 +369,17 @@ static void add_path(struct compiler *c, size_t *i, size_t end)
 	p->kind = first->path_kind;
 	p->path = intern(c, first->path.p, first->path.n);
 	p->rules.first = count(c, WEIR_SECT_RULES);
-	for (; *i < end && compare_paths(first, c->matches[*i]) == 0; ++*i)
+	for (; *i < end && place_compare_paths(first, c->matches[*i]) == 0; ++*i)
 		add_rule(c, c->matches[*i]->m);
 	at(c, PATHS, struct weir_path, index)->rules.count = count(c, WEIR_SECT_RULES) - at(c, PATHS, struct weir_path, index)->rules.first;
 }
 
 static int longest_first(const void *a, const void *b)
 {
-	return compare_numbers(*(const uint32_t *)b, *(const uint32_t *)a);
+	uint32_t x = *(const uint32_t *)a;
+	uint32_t y = *(const uint32_t *)b;
+
+	return (y > x) - (y < x);
 }
 
 /* The lengths that the host's prefixes have. */
@@ -563,7 +425,7 @@ static void add_vhost(struct compiler *c, size_t *i, size_t end)
 
 	if (!v)
 		return;
-	while (host_end < end && compare_hosts(first, c->matches[host_end]) == 0)
+	while (host_end < end && place_compare_hosts(first, c->matches[host_end]) == 0)
 		host_end++;
 	v->host_kind = first->host_kind;
 	v->host = intern(c, first->host.p, first->host.n);
@@ -584,11 +446,11 @@ static void add_listener(struct compiler *c, const struct model_listener *ml, si
 
 	if (!l)
 		return;
-	l->host_kind = host_key(ml->host, false, &key);
+	l->host_kind = place_host_key(ml->host, false, &key);
 	l->host = intern(c, key.p, key.n);
 	l->name = intern_str(c, ml->name);
 	l->timeouts = ml->timeouts;
-	while (end < c->n_matches && compare_listeners(ml, &c->m->listeners[c->matches[end]->m->listener]) == 0)
+	while (end < c->n_matches && place_compare_listeners(ml, &c->m->listeners[c->matches[end]->m->listener]) == 0)
 		end++;
 	while (*i < end && !c->no_memory)
 		add_vhost(c, i, end);
@@ -619,11 +481,11 @@ static void choose_listeners(struct compiler *c)
 
 	for (size_t i = 0; i < m->n_listeners; i++)
 		c->listeners[i] = &m->listeners[i];
-	qsort(c->listeners, m->n_listeners, sizeof(*c->listeners), by_bind_and_host);
+	place_sort_listeners(c->listeners, m->n_listeners);
 	for (size_t i = 0; i < m->n_listeners; i++) {
 		const struct model_listener *l = c->listeners[i];
 
-		if (c->n_listeners == 0 || compare_binds(c->listeners[c->n_listeners - 1], l) != 0)
+		if (c->n_listeners == 0 || place_compare_binds(c->listeners[c->n_listeners - 1], l) != 0)
 			proto = l->proto;
 		if (l->proto == proto)
 			c->listeners[c->n_listeners++] = l;
@@ -646,7 +508,7 @@ static void add_tree(struct compiler *c)
 
 	for (size_t i = 0; i < c->n_listeners && !c->no_memory; i++) {
 		const struct model_listener *l = c->listeners[i];
-		bool is_new = i == 0 || compare_binds(c->listeners[i - 1], l) != 0;
+		bool is_new = i == 0 || place_compare_binds(c->listeners[i - 1], l) != 0;
 
 		if (is_new) {
 			b = push(c, WEIR_SECT_BINDS);
@@ -657,7 +519,7 @@ static void add_tree(struct compiler *c)
 			b->proto = l->proto;
 			b->listeners.first = count(c, WEIR_SECT_LISTENERS);
 		}
-		if (!is_new && compare_listeners(c->listeners[i - 1], l) == 0)
+		if (!is_new && place_compare_listeners(c->listeners[i - 1], l) == 0)
 			continue; /* merged: its matches were taken with the first one */
 		add_listener(c, l, &next);
 		add_limits(b, &l->timeouts);
@@ -793,15 +655,6 @@ static bool is_model_sane(const struct model *m)
 	return true;
 }
 
-static uint64_t head_of(struct slice s)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < sizeof(v); i++)
-		v = v << 8 | (i < s.n ? (uint8_t)s.p[i] : 0);
-	return v;
-}
-
 /* ranks[i]: of listener i of the model; WEIR_NONE: it is left out. */
 static void rank_listeners(struct compiler *c, uint32_t *ranks)
 {
@@ -809,7 +662,7 @@ static void rank_listeners(struct compiler *c, uint32_t *ranks)
 	uint32_t rank = 0;
 
 	for (size_t i = 0; i < c->n_listeners; i++) {
-		rank += i > 0 && compare_listeners(c->listeners[i - 1], c->listeners[i]) != 0;
+		rank += i > 0 && place_compare_listeners(c->listeners[i - 1], c->listeners[i]) != 0;
 		ranks[c->listeners[i] - m->listeners] = rank;
 	}
 }
@@ -822,15 +675,10 @@ static void place_matches(struct compiler *c, const uint32_t *ranks)
 
 		if (ranks[m->listener] == WEIR_NONE)
 			continue;
-		p->m = m;
-		p->listener = ranks[m->listener];
-		p->host_kind = host_key(m->host, m->host_one_label, &p->host);
-		p->host_head = head_of(p->host);
-		p->path_kind = m->path_kind;
-		p->path = path_key(m);
+		place_init(p, m, ranks[m->listener]);
 		c->matches[c->n_matches++] = p;
 	}
-	qsort(c->matches, c->n_matches, sizeof(const struct place *), by_place);
+	place_sort(c->matches, c->n_matches);
 }
 
 /* False without memory. */
