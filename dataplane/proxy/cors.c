@@ -79,5 +79,6 @@ void cors_answer(struct request *rq, const struct route_cors *c, uint64_t now_us
 		put(&b, SLICE("Access-Control-Allow-Credentials"), c, c->credentials, none);
 	}
 	assert(!b.overflow); /* the snapshot's checker has seen to the rest */
+	stat_inc(rq->client->p->stats, WEIR_C_PREFLIGHTS);
 	reply_no_content(rq, buf_get(&b), now_us);
 }

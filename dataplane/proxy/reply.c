@@ -123,6 +123,7 @@ void reply_no_content(struct request *rq, struct slice fields, uint64_t now_us)
 	if (!rq->keep || !rq->body_sent)
 		buf_str(&b, "Connection: close\r\n");
 	buf_str(&b, "\r\n");
+	assert(!b.overflow);
 	if (tcp_send(c->tcp, b.p, b.n) != 0) {
 		cut(rq, now_us);
 		return;

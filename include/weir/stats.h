@@ -105,6 +105,7 @@
 	X(FORWARDED_BAD, "http_forwarded_bad", "forwarding fields of a trusted hop that were not believed: malformed, or too many entries") \
 	X(TRAILERS_DROPPED, "http_trailer_fields_dropped", "trailer fields not passed on: such as no trailer may have, or to a client that takes none") \
 	X(REDIRECTS, "http_redirects", "requests that a filter of their route answered by a redirect") \
+	X(PREFLIGHTS, "http_cors_preflights", "preflights of CORS that a filter of their route answered") \
 	X(MIRRORED, "http_mirrored", "copies of requests begun to be sent to a mirror; those that were cut have a reason") \
 	X(TUNNELS, "http_tunnels", "connections that became a tunnel to an endpoint, by Upgrade") \
 	X(TUNNEL_BYTES_UP, "http_tunnel_bytes_up", "bytes that tunnels brought to endpoints") \

@@ -180,6 +180,7 @@ static void preflights_are_answered_without_a_backend(void **state)
 	assert_int_equal(stats->counter[WEIR_C_RESPONSES_2XX], 3);
 	ask("OPTIONS", "Origin: https://b.a.test\r\n"); /* what asks for no method is no preflight */
 	assert_int_equal(n_origin_requests, 1);
+	assert_int_equal(stats->counter[WEIR_C_PREFLIGHTS], 3);
 	assert_has(got, "Access-Control-Allow-Origin: https://b.a.test\n");
 	end();
 	start_cors(26, cors_any, 1);
