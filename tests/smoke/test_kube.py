@@ -19,24 +19,6 @@ from kube_suite import parse_results  # noqa: E402
 from kube_weir import POOL, Weir  # noqa: E402
 
 
-def kube_test(fn):
-    """A test of the shared rig, in a Kubernetes namespace of its own: fn(make, rig, namespace)."""
-    @functools.wraps(fn)
-    def test(make):
-        try:
-            rig = kube_rig.shared()
-        except kube_rig.Missing as e:
-            raise Skipped(str(e)) from e
-        namespace = fn.__name__.replace("_", "-")[5:60].strip("-")
-        rig.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")
-        try:
-            fn(make, rig, namespace)
-        finally:
-            rig.kubectl("delete", "namespace", namespace, "--wait=false")
-    test.not_sanitized = True  # there is no C in it but what other tests have
-    return test
-
-
 def plain_kube(fn):
     """A test of the shared rig that makes its own namespaces: fn(make, rig)."""
     @functools.wraps(fn)
@@ -46,7 +28,21 @@ def plain_kube(fn):
         except kube_rig.Missing as e:
             raise Skipped(str(e)) from e
         fn(make, rig)
-    test.not_sanitized = True
+    test.not_sanitized = True  # there is no C in it but what other tests have
+    return test
+
+
+def kube_test(fn):
+    """A test of the shared rig, in a Kubernetes namespace of its own: fn(make, rig, namespace)."""
+    @plain_kube
+    @functools.wraps(fn)
+    def test(make, rig):
+        namespace = fn.__name__.replace("_", "-")[5:60].strip("-")
+        rig.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")
+        try:
+            fn(make, rig, namespace)
+        finally:
+            rig.kubectl("delete", "namespace", namespace, "--wait=false")
     return test
 
 
