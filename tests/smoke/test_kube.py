@@ -263,8 +263,10 @@ def test_programs_of_pods_do_not_outlive_the_kubelet(make, rig, ns):
     of_pods = {pid: begin for pid, begin in processes_of(rig).items() if is_program(pid, "/echo-basic")}
     expect(len(of_pods) >= 2, f"{len(of_pods)} processes")
     rig.procs.end("kubelet", 20, signal.SIGKILL)
-    wait_until("the Pods' processes are gone", lambda: not still_running(of_pods))
-    rig.start_kubelet()
+    try:
+        wait_until("the Pods' processes are gone", lambda: not still_running(of_pods))
+    finally:
+        rig.start_kubelet()  # other tests need it
     wait_ready(rig, ns, 2)
 
 

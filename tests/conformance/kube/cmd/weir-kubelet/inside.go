@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -27,6 +28,14 @@ type inside struct {
 type mount struct {
 	Source, Target string
 	ReadOnly       bool
+}
+
+// The kernel kills a process when its parent ends only if the thread that was told so is the one that executes the
+// program: Linux keeps Pdeathsig per thread, and starts each other one without it. In init, the lock is on the first.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == "inside" {
+		runtime.LockOSThread()
+	}
 }
 
 func insideMain(file string) {
