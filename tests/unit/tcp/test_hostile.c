@@ -72,7 +72,7 @@ static void send_ack(uint32_t seq, uint16_t wnd, uint8_t flags, unsigned n_block
 	struct rte_mbuf *m = rte_pktmbuf_alloc(sim.pool);
 	const struct tcp_packet packet = {.src = peer, .dst = sim.host[1].ip};
 	struct raw r = ack;
-	uint8_t h[60] = {PORT >> 8, PORT & 255, 0, 80};
+	uint8_t h[96] = {PORT >> 8, PORT & 255, 0, 80}; /* 60 would do, but GCC 14 cannot see that */
 	unsigned n;
 
 	if (!m)
