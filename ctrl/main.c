@@ -247,6 +247,7 @@ static int run(struct program *p)
 static struct source_kube *kube_open(const struct options *o, struct store *store, struct saver **saver)
 {
 	struct kube_config_error why = {""};
+	struct source_kube *kube;
 	struct kube_config config;
 	int err = o->in_cluster ? kube_config_in_cluster(&config, KUBE_IN_CLUSTER_FOLDER, &why)
 				: kube_config_read(&config, o->kubeconfig, o->kube_context, &why);
@@ -260,7 +261,10 @@ static struct source_kube *kube_open(const struct options *o, struct store *stor
 
 		*saver = saver_create(o->state_dir, source, o->state_of_any);
 	}
-	return source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, o->node, store);
+	kube = source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, o->node, store);
+	if (kube && o->allow_unread_policies)
+		source_kube_allow_unread_policies(kube);
+	return kube;
 }
 
 static struct kube_call *writer_request(void *ctx, const struct kube_request *r)

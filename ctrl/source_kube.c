@@ -104,6 +104,12 @@ struct source_kube *source_kube_create(struct kube_config *c, const char *const 
 	return k;
 }
 
+void source_kube_allow_unread_policies(struct source_kube *k)
+{
+	for (unsigned i = 0; i < k->n; i++)
+		k->reflectors[i].is_required = false;
+}
+
 void source_kube_destroy(struct source_kube *k)
 {
 	if (!k)
@@ -178,13 +184,22 @@ void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct sou
 
 		out->n_healthy += r->is_healthy;
 		out->n_synced += r->is_synced;
-		if (!r->is_healthy && !out->problem && r->problem[0])
-			out->problem = r->problem;
 		out->age_ms = age_ms > out->age_ms ? age_ms : out->age_ms;
 #define X(name, help) out->counters.name += r->counters.name;
 		REFLECTOR_COUNTERS(X)
 #undef X
 	}
+}
+
+const char *source_kube_problem(const struct source_kube *k, unsigned *i)
+{
+	while (*i < k->n) {
+		const struct reflector *r = &k->reflectors[(*i)++];
+
+		if (!r->is_healthy && r->problem[0])
+			return r->problem;
+	}
+	return NULL;
 }
 
 const struct kube_http_counters *source_kube_http(const struct source_kube *k)

@@ -17,7 +17,6 @@ struct source_kube_status {
 	bool is_synced;		   /* each kind was listed completely once, or is not served */
 	unsigned n_reflectors, n_healthy, n_synced;
 	uint64_t age_ms;	   /* since the oldest kind was last known to be up to date; 0 while all are healthy */
-	const char *problem;	   /* of the first kind that is not healthy, NULL: none; valid until the next poll */
 	struct reflector_counters counters; /* of all kinds */
 };
 
@@ -30,6 +29,11 @@ struct source_kube_status {
  */
 struct source_kube *source_kube_create(struct kube_config *c, const char *const *namespaces, size_t n_namespaces,
 				       const char *selector, const char *node, struct store *s);
+/*
+ * Policies (BackendTLSPolicy) that we may not read (403) are done without, as other optional kinds are; else nothing
+ * is published before they can be read. Before the first poll.
+ */
+void source_kube_allow_unread_policies(struct source_kube *k);
 void source_kube_destroy(struct source_kube *k);
 /* For epoll. */
 int source_kube_fd(const struct source_kube *k);
@@ -42,6 +46,8 @@ uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_m
 /* Every kind was listed once: what the store has is a whole. Before that nothing of it should be published. */
 bool source_kube_is_synced(const struct source_kube *k);
 void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct source_kube_status *out);
+/* Why kinds (of a namespace) are not healthy, one after the other: *i is 0 at first. NULL: no more. Valid until the next poll. */
+const char *source_kube_problem(const struct source_kube *k, unsigned *i);
 /* Counters of its connection. */
 const struct kube_http_counters *source_kube_http(const struct source_kube *k);
 /*

@@ -81,12 +81,17 @@ static json_t *dataplane(const struct weir_stats_region *r)
 
 static json_t *kubernetes(const struct source_kube *k)
 {
+	json_t *problems = json_array();
 	struct source_kube_status st;
+	const char *problem;
 
 	source_kube_status(k, admin_now_ms(), &st);
-	return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:s}", "server", st.server, "synced", (int)st.is_synced, "kinds",
+	for (unsigned i = 0; (problem = source_kube_problem(k, &i));)
+		json_array_append_new(problems, json_string(problem));
+	problem = json_string_value(json_array_get(problems, 0));
+	return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:s, s:o}", "server", st.server, "synced", (int)st.is_synced, "kinds",
 			 (int)st.n_reflectors, "kinds_synced", (int)st.n_synced, "kinds_healthy", (int)st.n_healthy, "age_ms",
-			 (json_int_t)st.age_ms, "problem", st.problem ? st.problem : "");
+			 (json_int_t)st.age_ms, "problem", problem ? problem : "", "problems", problems);
 }
 
 static json_t *saved(const struct saver *v)

@@ -105,12 +105,15 @@ static void render_dataplane(FILE *f, const json_t *d)
 
 static void render_kubernetes(FILE *f, const json_t *k)
 {
+	const json_t *problem;
+	size_t i;
+
 	fprintf(f, "kubernetes   %s, %lld of %lld kinds up to date", str(k, "server"), num(k, "kinds_healthy"), num(k, "kinds"));
 	if (num(k, "age_ms"))
 		fprintf(f, ", the oldest since %lld s", num(k, "age_ms") / 1000);
 	fprintf(f, "%s\n", flag(k, "synced") ? "" : "; NOT all listed yet");
-	if (str(k, "problem")[0])
-		fprintf(f, "             %s\n", str(k, "problem"));
+	json_array_foreach(json_object_get(k, "problems"), i, problem)
+		fprintf(f, "             %s\n", json_string_value(problem));
 }
 
 static void render_saved(FILE *f, const json_t *s)

@@ -10,6 +10,7 @@
 #include "kube/node.h"
 
 #define JSON_MAX_PIECE (3u << 20) /* bytes: as much as the API server takes in one request */
+#define JSON_HEAD_BYTES 65536u	  /* of a piece that is too large: so much of its beginning is kept */
 #define JSON_MAX_DEPTH 64u	  /* of lists and maps in one piece */
 #define JSON_MAX_KEY 64u	  /* bytes of a key of the list itself that are looked at */
 
@@ -24,7 +25,7 @@ enum json_outcome {
 	JSON_MORE,	/* all bytes are taken */
 	JSON_ITEM,	/* the piece is an item of "items", or an event */
 	JSON_FIELD,	/* the piece is the value of the list's own field `key` ("kind", "metadata"; others are passed over) */
-	JSON_TOO_LARGE, /* a piece was passed over; the next ones can be had */
+	JSON_TOO_LARGE, /* a piece was passed over, of which the beginning is there; the next ones can be had */
 	JSON_BAD,	/* no JSON, or no list: nothing can be had any more */
 };
 
@@ -65,6 +66,18 @@ void json_split_fini(struct json_split *s);
 enum json_outcome json_split_take(struct json_split *s, const char **data, size_t *n);
 /* The list is complete, with "items", or the stream is between two events. */
 bool json_split_is_whole(const struct json_split *s);
+
+/* "" where not found. */
+struct json_names {
+	char type[16]; /* of an event */
+	char ns[64], name[254];
+};
+
+/*
+ * The names in the metadata of a piece that json_parse() does not take, or of
+ * the beginning of one, as far as they stand before what is wrong with it.
+ */
+void json_names(struct json_names *out, const char *piece, size_t n, enum json_mode mode);
 
 struct json_fault {
 	const char *text; /* NULL: none */

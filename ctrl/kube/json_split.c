@@ -50,8 +50,11 @@ static void piece_add(struct json_split *s, const char *p, size_t n)
 		return;
 	if (s->n + n > JSON_MAX_PIECE) {
 		s->is_too_large = true;
-		s->n = 0;
-		return;
+		if (s->n >= JSON_HEAD_BYTES) {
+			s->n = JSON_HEAD_BYTES;
+			return;
+		}
+		n = JSON_HEAD_BYTES - s->n;
 	}
 	if (s->n + n > s->cap) {
 		size_t cap = s->cap ? s->cap : 4096;

@@ -12,6 +12,7 @@ static const struct {
 	const char *versions[MAX_VERSIONS]; /* the best first; all have one schema, as far as it is read */
 	const char *without; /* what it means that it cannot be read; NULL: Weir cannot do without */
 	const char *part; /* kube_kind_part() */
+	bool is_policy;	  /* kube_kind_is_policy() */
 } kinds[KUBE_N_KINDS] = {
     [KUBE_INGRESS] = {.plural = "ingresses", .versions = {"v1"}},
     [KUBE_INGRESS_CLASS] = {.plural = "ingressclasses", .versions = {"v1"}},
@@ -27,7 +28,7 @@ static const struct {
     [KUBE_TCP_ROUTE] = {.plural = "tcproutes", .versions = {"v1", "v1alpha2"}, .without = NOT_TOLD},
     [KUBE_UDP_ROUTE] = {.plural = "udproutes", .versions = {"v1", "v1alpha2"}, .without = NOT_TOLD},
     [KUBE_BACKEND_TLS_POLICY] = {.plural = "backendtlspolicies", .versions = {"v1", "v1alpha3"},
-				 .without = "Services for which one asks for TLS are spoken to in plain text"},
+				 .without = "Services for which one asks for TLS are spoken to in plain text", .is_policy = true},
     [KUBE_LISTENER_SET] = {.plural = "listenersets", .versions = {"v1"}, .without = "none of its listeners is served"},
     [KUBE_NODE] = {.plural = "nodes", .versions = {"v1"}, .without = "the zone is not known: endpoints of all zones are used",
 		  .part = "labels"},
@@ -61,4 +62,9 @@ const char *kube_kind_part(enum kube_kind k)
 const char *kube_kind_without(enum kube_kind k)
 {
 	return kinds[k].without;
+}
+
+bool kube_kind_is_policy(enum kube_kind k)
+{
+	return kinds[k].is_policy;
 }

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "kube/kube_pvt.h"
+#include "kube/reflector_pvt.h"
 
 #define MAX_BODY_BYTES (1u << 20) /* of a discovery */
 #define QUICK_WATCH_MS 1000u	  /* a watch that ends sooner, without a byte, is no success */
@@ -28,6 +29,8 @@ void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, co
 	r->selector = selector;
 	r->store = store;
 	r->http = *http;
+	snprintf(r->name, sizeof(r->name), "%s%s%s", kube_kind_plural(kind), r->ns ? " of namespace " : "", r->ns ? r->ns : "");
+	r->is_required = kube_kind_is_policy(kind);
 	r->random = seed * 0x9e3779b97f4a7c15ull + kind + 1;
 	if (r->random == 0)
 		r->random = 1;
@@ -48,7 +51,8 @@ void reflector_fini(struct reflector *r)
 {
 	end_call(r);
 	free(r->continue_token);
-	r->continue_token = NULL;
+	free(r->asked_token);
+	r->continue_token = r->asked_token = NULL;
 }
 
 /* lo..hi, by xorshift. */
@@ -141,11 +145,23 @@ static bool is_end_of_list(const struct node *object)
 	return mark && strcmp(mark, "true") == 0;
 }
 
-/* All there is was put: what was not is gone. It goes on as a watch. */
+/* All there is was put: what was not is gone. But of one without a name nobody can say whether it is one that we know. */
+static void list_is_whole(struct reflector *r)
+{
+	if (r->is_unswept) {
+		r->counters.unswept++;
+		log_warn("Kubernetes: %s: an object whose name cannot be read is in the list: nothing is taken away by it",
+			 r->name);
+	} else {
+		r->changed |= store_sweep(r->store, r->kind, r->ns);
+	}
+	r->counters.lists_complete++;
+}
+
+/* It goes on as a watch. */
 static void stream_is_whole(struct reflector *r)
 {
-	r->changed |= store_sweep(r->store, r->kind, r->ns);
-	r->counters.lists_complete++;
+	list_is_whole(r);
 	r->counters.streamed++;
 	r->counters.watches++;
 	r->n_absent = r->n_watch_failures = r->n_stream_failures = 0;
@@ -203,13 +219,31 @@ static void take_event(struct reflector *r)
 	arena_fini(&a);
 }
 
+static void take_too_large(struct reflector *r)
+{
+	struct json_names names;
+
+	r->counters.too_large++;
+	if (!r->split.is_item) {
+		malformed(r, "too large a field of the list");
+		return;
+	}
+	json_names(&names, r->split.piece, r->split.n, r->split.mode);
+	if (strcmp(names.type, "DELETED") == 0 && names.name[0])
+		r->changed |= store_remove(r->store, r->kind, names.ns, names.name);
+	else
+		r->changed |= store_put_unreadable(r->store, r->kind, names.name[0] || !r->ns ? names.ns : r->ns, names.name,
+						   "TooLarge", "an object of at most 3 MiB was expected");
+}
+
 static void take_piece(struct reflector *r, enum json_outcome outcome)
 {
+	const struct store_refused before = *store_refused(r->store);
+
 	if (outcome == JSON_BAD) {
 		malformed(r, "not the JSON that was expected");
 	} else if (outcome == JSON_TOO_LARGE) {
-		r->counters.too_large++;
-		r->changed |= store_put_unreadable(r->store, r->kind, "TooLarge", "an object of at most 3 MiB was expected");
+		take_too_large(r);
 	} else if (outcome == JSON_FIELD) {
 		take_list_field(r);
 	} else if (r->step == REFLECTOR_LIST) {
@@ -217,6 +251,8 @@ static void take_piece(struct reflector *r, enum json_outcome outcome)
 	} else {
 		take_event(r);
 	}
+	r->counters.refused += store_refused(r->store)->n - before.n;
+	r->is_unswept |= store_refused(r->store)->n_unnamed != before.n_unnamed;
 }
 
 static bool is_over(const struct reflector_notes *n)
@@ -273,52 +309,6 @@ static void on_done(void *ctx, int status, const char *error, uint32_t retry_aft
 
 /* ---- making a request ---- */
 
-/* "/api/v1" or "/apis/GROUP/VERSION", and the namespace. */
-static int base_path(const struct reflector *r, char *out, size_t cap, bool with_ns)
-{
-	const char *group = kube_kind_group(r->kind);
-	int n = snprintf(out, cap, "%s%s/%s", group[0] ? "/apis/" : "/api", group, kube_kind_version(r->kind, r->version));
-
-	if (with_ns && r->ns)
-		n += snprintf(out + n, cap - (size_t)n, "/namespaces/%s", r->ns);
-	return n;
-}
-
-/* A query value, percent-encoded (RFC 3986 2.3). */
-static void append_encoded(char *out, size_t cap, const char *value)
-{
-	size_t n = strlen(out);
-
-	for (; *value && n + 4 < cap; value++) {
-		bool is_plain = (*value >= '0' && *value <= '9') || (*value >= 'A' && *value <= 'Z') ||
-				(*value >= 'a' && *value <= 'z') || strchr("-._~", *value);
-
-		n += (size_t)snprintf(out + n, cap - n, is_plain ? "%c" : "%%%02X", (unsigned char)*value);
-	}
-}
-
-/* Room that a query value needs at most, with its key. */
-static size_t encoded_bytes(const char *value)
-{
-	return value ? 3 * strlen(value) + 32 : 0;
-}
-
-static void append_value(char *path, size_t cap, const char *key, const char *value)
-{
-	size_t n = strlen(path);
-
-	if (!value)
-		return;
-	snprintf(path + n, cap - n, "&%s=", key);
-	append_encoded(path, cap, value);
-}
-
-static void append_selector(const struct reflector *r, char *path, size_t cap)
-{
-	append_value(path, cap, "labelSelector", r->selector);
-	append_value(path, cap, "fieldSelector", r->fields);
-}
-
 static void request(struct reflector *r, const char *path, uint64_t stall_ms, uint64_t now_ms)
 {
 	const struct kube_request q = {.method = "GET",
@@ -341,63 +331,49 @@ static void begin_discovery(struct reflector *r, uint64_t now_ms)
 {
 	char path[512];
 
-	base_path(r, path, sizeof(path), false);
+	reflector_base_path(r, path, sizeof(path), false);
 	request(r, path, REFLECTOR_STALL_MS, now_ms);
+}
+
+/* The path is freed. NULL: without memory. */
+static void request_and_free(struct reflector *r, char *path, uint64_t stall_ms, uint64_t now_ms)
+{
+	if (path)
+		request(r, path, stall_ms, now_ms);
+	else
+		on_done(r, 0, "no memory for a request", 0);
+	free(path);
 }
 
 static void begin_list(struct reflector *r, uint64_t now_ms)
 {
-	size_t cap = 512 + encoded_bytes(r->continue_token) + encoded_bytes(r->selector) + encoded_bytes(r->fields);
-	char *path = malloc(cap);
-	int n;
+	char *path = reflector_list_path(r);
 
 	if (!r->continue_token) {
 		store_mark(r->store, r->kind, r->ns);
 		r->counters.lists++;
+		r->is_unswept = false;
+		r->n_pages = 0;
 	}
-	if (path) {
-		n = base_path(r, path, cap, true);
-		snprintf(path + n, cap - (size_t)n, "/%s?limit=%u", kube_kind_plural(r->kind), REFLECTOR_PAGE);
-		append_selector(r, path, cap);
-		n = (int)strlen(path);
-		if (r->continue_token) {
-			append_value(path, cap, "continue", r->continue_token);
-		}
-		free(r->continue_token);
-		r->continue_token = NULL;
-		r->is_list_of_kind = false;
-		r->page_version[0] = 0;
-		json_split_init(&r->split, JSON_LIST);
-		request(r, path, REFLECTOR_STALL_MS, now_ms);
-	} else {
-		on_done(r, 0, "no memory for a request", 0);
-	}
-	free(path);
+	r->n_pages++;
+	free(r->asked_token);
+	r->asked_token = r->continue_token;
+	r->continue_token = NULL;
+	r->is_list_of_kind = false;
+	r->page_version[0] = 0;
+	json_split_init(&r->split, JSON_LIST);
+	request_and_free(r, path, REFLECTOR_STALL_MS, now_ms);
 }
 
-/* "/PLURAL?watch=1...": from this version, or, NULL, with all there is first. */
+/* From this version, or, NULL, with all there is first. */
 static void watch_from(struct reflector *r, const char *version, uint64_t now_ms)
 {
 	uint64_t timeout_s = random_between(r, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
-	size_t cap = 512 + encoded_bytes(version) + encoded_bytes(r->selector) + encoded_bytes(r->fields);
-	char *path = malloc(cap);
-	int n;
 
 	json_split_init(&r->split, JSON_WATCH);
 	r->watch_stall_ms = timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
-	if (path) {
-		n = base_path(r, path, cap, true);
-		snprintf(path + n, cap - (size_t)n,
-			 "/%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRIu64 "%s", kube_kind_plural(r->kind), timeout_s,
-			 version ? "&resourceVersion=" : "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
-		if (version)
-			append_encoded(path, cap, version);
-		append_selector(r, path, cap);
-		request(r, path, version ? r->watch_stall_ms : REFLECTOR_STREAM_STALL_MS, now_ms);
-	} else {
-		on_done(r, 0, "no memory for a request", 0);
-	}
-	free(path);
+	request_and_free(r, reflector_watch_path(r, version, timeout_s), version ? r->watch_stall_ms : REFLECTOR_STREAM_STALL_MS,
+			 now_ms);
 }
 
 static void begin_watch(struct reflector *r, uint64_t now_ms)
@@ -409,6 +385,7 @@ static void begin_watch(struct reflector *r, uint64_t now_ms)
 static void begin_stream(struct reflector *r, uint64_t now_ms)
 {
 	store_mark(r->store, r->kind, r->ns);
+	r->is_unswept = false;
 	watch_from(r, NULL, now_ms);
 }
 
@@ -417,22 +394,23 @@ static void begin_stream(struct reflector *r, uint64_t now_ms)
 static void __attribute__((format(printf, 2, 3))) tell(struct reflector *r, const char *fmt, ...)
 {
 	char text[sizeof(r->problem)];
+	int n = snprintf(text, sizeof(text), "%s: ", r->name);
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
 	va_end(ap);
 	r->is_healthy = false;
 	if (strcmp(text, r->problem) == 0)
 		return;
 	memcpy(r->problem, text, sizeof(text));
-	log_warn("Kubernetes: %s: %s; what is known stays", kube_kind_plural(r->kind), text);
+	log_warn("Kubernetes: %s; what is known stays", text);
 }
 
 static void well(struct reflector *r, uint64_t now_ms)
 {
 	if (r->problem[0]) {
-		log_info("Kubernetes: %s: well again", kube_kind_plural(r->kind));
+		log_info("Kubernetes: %s: well again", r->name);
 		r->has_recovered = true;
 	}
 	r->problem[0] = 0;
@@ -445,26 +423,33 @@ static void well(struct reflector *r, uint64_t now_ms)
 	r->synced_ms = now_ms;
 	r->n_forbidden = 0;
 	if (r->is_forbidden)
-		r->changed |= store_remove(r->store, r->kind, "", ""); /* the problem */
+		r->changed |= store_remove(r->store, r->kind, r->ns ? r->ns : "", ""); /* the problem */
 	r->is_forbidden = false;
 }
 
 /*
  * The rest is served without an optional kind that we may not read. Not at
- * once: a server that has just started forbids what it will allow.
+ * once: a server that has just started forbids what it will allow. Not without
+ * policies, unless that is wanted: what they protect would be open.
  */
 static void forbidden(struct reflector *r)
 {
 	const char *without = kube_kind_without(r->kind);
-	char text[160];
+	bool is_believed = ++r->n_forbidden >= REFLECTOR_FORBIDDEN_LOOKS && without && !r->is_synced;
+	char text[400];
 
-	r->n_forbidden++;
-	if (!without || r->is_synced || r->n_forbidden < REFLECTOR_FORBIDDEN_LOOKS)
+	if (is_believed && r->is_required) {
+		tell(r, "permission to list and watch them was expected (403); nothing is published before, since otherwise %s; "
+			"--allow-unread-policies: it is", without);
 		return;
-	log_warn("Kubernetes: %s cannot be read (403): all else is served without them", kube_kind_plural(r->kind));
+	}
+	tell(r, "the API server answers 403%s%s", r->notes.error[0] ? ": " : "", r->notes.error);
+	if (!is_believed)
+		return;
 	r->is_synced = r->is_forbidden = true;
-	snprintf(text, sizeof(text), "permission to list and watch %s was expected; without it %s", kube_kind_plural(r->kind), without);
-	r->changed |= store_put_unreadable(r->store, r->kind, "Forbidden", text);
+	snprintf(text, sizeof(text), "permission to list and watch %s was expected; without it %s", r->name, without);
+	log_warn("Kubernetes: %s", text);
+	r->changed |= store_put_unreadable(r->store, r->kind, r->ns ? r->ns : "", "", "Forbidden", text);
 }
 
 static void wait_for(struct reflector *r, uint64_t ms, uint64_t now_ms)
@@ -522,9 +507,10 @@ static void fail(struct reflector *r, uint64_t now_ms)
 		tell(r, "%s", n->error[0] ? n->error : "the answer is not complete");
 	} else {
 		r->counters.failed++;
-		tell(r, "the API server answers %d%s%s", n->status, n->error[0] ? ": " : "", n->error);
 		if (n->status == 403)
 			forbidden(r);
+		else
+			tell(r, "the API server answers %d%s%s", n->status, n->error[0] ? ": " : "", n->error);
 	}
 	r->has_no_answer = n->status == 0;
 	r->is_ill = n->status >= 500 || n->status == 401 || n->status == 403; /* which it answers, too, while it starts */
@@ -556,7 +542,7 @@ static void absent(struct reflector *r, uint64_t now_ms)
 	if (!r->is_synced || r->is_gone ||
 	    (r->n_absent >= REFLECTOR_ABSENT_LOOKS && now_ms - r->absent_ms >= REFLECTOR_ABSENT_MS)) {
 		if (!r->is_gone)
-			log_info("Kubernetes: %s are not served%s", kube_kind_plural(r->kind), r->is_synced ? " any more" : " (yet)");
+			log_info("Kubernetes: %s are not served%s", r->name, r->is_synced ? " any more" : " (yet)");
 		store_mark(r->store, r->kind, r->ns);
 		r->changed |= store_sweep(r->store, r->kind, r->ns);
 		r->is_synced = r->is_gone = true;
@@ -610,6 +596,12 @@ static void end_discovery(struct reflector *r, uint64_t now_ms)
 	}
 }
 
+/* Each page says what to ask for next, and a server, or a cache before it, may do so for ever. */
+static bool is_endless(const struct reflector *r)
+{
+	return r->n_pages >= REFLECTOR_MAX_PAGES || (r->asked_token && strcmp(r->continue_token, r->asked_token) == 0);
+}
+
 static void end_list(struct reflector *r, uint64_t now_ms)
 {
 	if (r->notes.status == 410) { /* the pages to come are of a state that the server has forgotten */
@@ -624,12 +616,16 @@ static void end_list(struct reflector *r, uint64_t now_ms)
 	} else if (!json_split_is_whole(&r->split) || !r->is_list_of_kind || !r->page_version[0]) {
 		malformed(r, "no complete list of the kind");
 		fail(r, now_ms);
+	} else if (r->continue_token && is_endless(r)) {
+		r->counters.endless++;
+		malformed(r, r->n_pages >= REFLECTOR_MAX_PAGES ? "a list without an end: too many pages"
+							       : "a list without an end: the same page again");
+		fail(r, now_ms);
 	} else if (r->continue_token) {
 		wait_for(r, 0, now_ms);
 	} else {
-		r->changed |= store_sweep(r->store, r->kind, r->ns);
+		list_is_whole(r);
 		memcpy(r->resource_version, r->page_version, sizeof(r->resource_version));
-		r->counters.lists_complete++;
 		r->n_absent = r->n_watch_failures = 0;
 		r->is_synced = true;
 		r->is_gone = false;
@@ -696,9 +692,11 @@ static void end_watch(struct reflector *r, uint64_t now_ms)
 		fail(r, now_ms);
 	} else if (!r->notes.has_events && now_ms - r->began_ms < QUICK_WATCH_MS) {
 		fail(r, now_ms);
-	} else {
+	} else { /* its time was over */
+		if (r->is_unswept)
+			list_again(r);
 		r->backoff_ms = 0;
-		wait_for(r, 0, now_ms); /* its time was over */
+		wait_for(r, 0, now_ms);
 	}
 }
 

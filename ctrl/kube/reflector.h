@@ -18,6 +18,7 @@
 #include "kube/store.h"
 
 #define REFLECTOR_PAGE 500u		/* objects of a page of a list */
+#define REFLECTOR_MAX_PAGES 2000u	/* of one list: it has no end otherwise */
 #define REFLECTOR_DISCOVERY_MS 10000u	/* between two looks for a kind that is not served */
 #define REFLECTOR_ABSENT_LOOKS 3u	/* so often a kind that was served is not, and for so long, before its objects are given up */
 #define REFLECTOR_FORBIDDEN_LOOKS 3u	/* so often an optional kind is answered 403 before Weir does without it */
@@ -60,6 +61,9 @@ struct reflector_http {
 	X(failed, "Requests that failed: no answer, or an error") \
 	X(malformed, "Answers and streams that could not be read") \
 	X(too_large, "Objects passed over since they are too large") \
+	X(refused, "Objects of lists and watches that were not taken: what was known of them stays") \
+	X(unswept, "Complete lists that took nothing away, since the name of an object in them could not be read") \
+	X(endless, "Lists given up since their pages had no end") \
 	X(stalled, "Requests ended since no byte came for too long") \
 	X(absent, "Times that the kind was not served")
 
@@ -92,8 +96,10 @@ struct reflector {
 	const char *ns;	      /* NULL: all */
 	const char *selector; /* of labels, NULL: all */
 	const char *fields;   /* fieldSelector, NULL: all; set by who wants one, after reflector_init() */
+	bool is_required;     /* not done without where it is forbidden (403), even if it is optional; of policies, unless cleared */
 	struct store *store;
 	struct reflector_http http;
+	char name[160]; /* plural of the kind, and the namespace: for whom it may concern */
 
 	enum reflector_step step;
 	struct kube_call *call; /* NULL: waiting until next_ms */
@@ -117,10 +123,13 @@ struct reflector {
 	bool is_forbidden;	    /* which is believed, and a problem */
 	char resource_version[128]; /* from which to watch */
 	char *continue_token;	    /* of the next page, NULL: none */
+	char *asked_token;	    /* of this page, NULL: it is the first */
+	unsigned n_pages;	    /* of this list */
 	struct json_split split;
 	char *body; /* of a discovery */
 	size_t body_bytes;
 	bool is_list_of_kind; /* the page said so */
+	bool is_unswept; /* since the list began there was an object whose name could not be read */
 	char page_version[128];
 
 	bool is_synced;	    /* was listed completely once, or is not served, or is optional and forbidden */
@@ -132,7 +141,7 @@ struct reflector {
 	uint64_t synced_ms; /* when last known to be up to date */
 	uint64_t changed;   /* mask, until reflector_take() */
 	struct reflector_counters counters;
-	char problem[256]; /* why it is not healthy */
+	char problem[384]; /* why it is not healthy, with kind and namespace */
 };
 
 /* The strings, the store and what http has must outlive it. seed: for jitter. It begins with the first poll. */

@@ -89,8 +89,18 @@ uint64_t store_put_json(struct store *s, enum kube_kind kind, const char *data, 
  * on): of objects that do not say theirs, as the items of a LIST. At first: the best.
  */
 void store_set_version(struct store *s, enum kube_kind kind, const char *version);
-/* Something of the kind cannot be read at all: a problem without a name. Returns the mask. */
-uint64_t store_put_unreadable(struct store *s, enum kube_kind kind, const char *reason, const char *text);
+/*
+ * An object of the kind cannot be read: a problem by name, and what was known
+ * of it stays, over a list as well. name "": which one is not known, or none
+ * can be read (ns "": of any namespace). Returns the mask.
+ */
+uint64_t store_put_unreadable(struct store *s, enum kube_kind kind, const char *ns, const char *name, const char *reason,
+			      const char *text);
+/* What was refused so far by any of these; of how many the names are not known, so that what was known of them may be swept. */
+struct store_refused {
+	uint64_t n, n_unnamed;
+};
+const struct store_refused *store_refused(const struct store *s);
 /* The object was deleted. Returns the mask of its kind, 0 if there was none. */
 uint64_t store_remove(struct store *s, enum kube_kind kind, const char *ns, const char *name);
 /*
@@ -136,6 +146,8 @@ const char *kube_kind_version(enum kube_kind k, unsigned i);
 bool kube_kind_has_version(enum kube_kind k, const char *version);
 /* Weir serves the rest if the API server forbids to read this kind: what that means; NULL: it does not. */
 const char *kube_kind_without(enum kube_kind k);
+/* Its objects take something away from what others allow: not to know them leaves open what they close. */
+bool kube_kind_is_policy(enum kube_kind k);
 /* Of its objects of an API server only this part of the metadata is kept, beside names and versions; NULL: everything. */
 const char *kube_kind_part(enum kube_kind k);
 /* "gateway.networking.k8s.io/v1": as the object says of itself. */

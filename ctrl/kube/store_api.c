@@ -67,15 +67,6 @@ static uint64_t refusal_add(struct store *s, enum kube_kind kind, const char *ns
 	return 1ull << kind;
 }
 
-uint64_t store_put_unreadable(struct store *s, enum kube_kind kind, const char *reason, const char *text)
-{
-	struct content c = {0};
-	struct subject subject = {.c = &c, .file = "", .prefix = "", .kind = kube_kind_name(kind), .ns = "", .name = ""};
-
-	store_problem_add(&subject, 0, 0, true, "", reason, "%s", text);
-	return refusal_add(s, kind, "", "", &c);
-}
-
 /* ---- what matters of an object ---- */
 
 static bool is_one_of(const char *key, const char *const *list)
@@ -146,6 +137,34 @@ static size_t find(const struct api_kind *k, const char *ns, const char *name, b
 			hi = mid;
 	}
 	return *is_there ? hi : lo;
+}
+
+/* The newest state of an object is refused: what was known stays, over a list as well. Takes over the content. */
+static uint64_t refuse(struct store *s, enum kube_kind kind, const char *ns, const char *name, struct content *c)
+{
+	bool is_there;
+	size_t at = find(&s->api[kind], ns, name, &is_there);
+
+	s->refused.n++;
+	s->refused.n_unnamed += !name[0] || (store_kinds[kind].is_namespaced && !ns[0]);
+	if (is_there)
+		s->api[kind].objects[at]->is_seen = true;
+	return refusal_add(s, kind, ns, name, c);
+}
+
+const struct store_refused *store_refused(const struct store *s)
+{
+	return &s->refused;
+}
+
+uint64_t store_put_unreadable(struct store *s, enum kube_kind kind, const char *ns, const char *name, const char *reason,
+			      const char *text)
+{
+	struct content c = {0};
+	struct subject subject = {.c = &c, .file = "", .prefix = "", .kind = kube_kind_name(kind), .ns = ns, .name = name};
+
+	store_problem_add(&subject, 0, 0, true, "", reason, "%s", text);
+	return refuse(s, kind, ns, name, &c);
 }
 
 static void map_add(struct node *map, const char *key, struct node *value)
@@ -266,13 +285,7 @@ uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *obje
 		store_content_fini(&c);
 		return mask;
 	}
-	mask = refusal_add(s, kind, subject.ns, subject.name, &c);
-	for (size_t i = 0; i < s->api[kind].n; i++) { /* what was known stays, over a list as well */
-		struct api_object *o = s->api[kind].objects[i];
-
-		if (strcmp(o->o.ns, subject.ns) == 0 && strcmp(o->o.name, subject.name) == 0)
-			o->is_seen = true;
-	}
+	mask = refuse(s, kind, subject.ns, subject.name, &c);
 	free(tree);
 	return mask;
 }
@@ -281,10 +294,16 @@ uint64_t store_put_json(struct store *s, enum kube_kind kind, const char *data, 
 {
 	struct arena a = {0};
 	struct json_fault fault;
+	struct json_names names;
 	struct node *root = json_parse(&a, data, n, &fault);
 	uint64_t mask;
 
-	mask = root ? store_put(s, kind, root) : store_put_unreadable(s, kind, "InvalidJSON", fault.text);
+	if (root) {
+		mask = store_put(s, kind, root);
+	} else {
+		json_names(&names, data, n, JSON_LIST);
+		mask = store_put_unreadable(s, kind, names.ns, names.name, "InvalidJSON", fault.text);
+	}
 	arena_fini(&a);
 	return mask;
 }

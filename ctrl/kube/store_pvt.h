@@ -75,6 +75,7 @@ struct store {
 	const char *versions[KUBE_N_KINDS]; /* of the API server's objects, NULL: the best */
 	struct refusal **refusals;
 	size_t n_refusals, cap_refusals;
+	struct store_refused refused;
 	struct journal journal;
 };
 

@@ -48,6 +48,21 @@ def test_a_kind_that_stays_forbidden_is_named(make):
         expect_eq((kube["kinds_healthy"], kube["age_ms"]), (kube["kinds"] - 1, 0), "kinds that are up to date, age of the others")
 
 
+def test_policies_that_may_not_be_read_are_waited_for_unless_that_is_not_wanted(make):
+    with following(make, BASE, start=False) as (rig, double):
+        double.fault("/backendtlspolicies", times=100000, status=403)
+        rig.start_ctrl("--write-status", "never")
+
+        def kube():
+            return json.loads(rig.weirctl("status", "-o", "json", check=False)).get("kubernetes", {})
+        wait_until("it is named", lambda: any(p.startswith("backendtlspolicies: permission to list") for p in kube().get("problems", [])), 40.0)
+        expect(not kube()["synced"], kube())
+        rig.stop("ctrl")
+        rig.start_ctrl("--write-status", "never", "--allow-unread-policies")
+        wait_answer(rig, "shop.example.com", "web", 40.0)
+        wait_until("it is a problem", lambda: problems(rig, "BackendTLSPolicy") == [("BackendTLSPolicy", "Forbidden")])
+
+
 def test_routes_that_are_not_carried_are_told_in_the_version_that_is_served(make):
     parent = {"parentRefs": [{"name": "edge"}]}
     with following(make, BASE + gateway_objects(), ctrl_args=("--write-status", "always")) as (rig, double):
