@@ -29,6 +29,7 @@ struct plugin {
 	char *out;
 	size_t n_out;
 	uint64_t deadline_ms;
+	uint64_t ended_ms; /* first seen so; 0: it runs */
 	char error[256];
 };
 

@@ -105,6 +105,7 @@ struct kube_http *kube_http_create(struct kube_config *c)
 	*c = (struct kube_config){0};
 	h->epoll_fd = h->wake_fd = -1;
 	h->timer_ms = NEVER;
+	lines_init(h);
 	auth_init(&h->auth, &h->config);
 	err = open_multi(h);
 	if (err) {
@@ -190,10 +191,12 @@ struct kube_call *kube_http_request(struct kube_http *h, const struct kube_reque
 	return c;
 }
 
-static void distrust_connections(struct kube_http *h, uint64_t now_ms)
+/* Others do not take its connection, until one is answered; and what is on it already does not wait for long. */
+static void distrust_connection(const struct kube_call *c, uint64_t now_ms)
 {
-	h->distrusts_connections = true;
-	h->distrust_ms = now_ms;
+	c->h->distrusts_connections = true;
+	c->h->distrust_ms = now_ms;
+	line_suspect(c);
 }
 
 void kube_http_cancel(struct kube_http *h, struct kube_call *c)
@@ -204,7 +207,7 @@ void kube_http_cancel(struct kube_http *h, struct kube_call *c)
 		return;
 	/* Who waits no longer for an answer: with HTTP/2 the next request would go where this one went. */
 	if (c->state == CALL_SENT && !c->has_headers && now_ms - c->byte_ms >= KUBE_HTTP_SILENCE_MS)
-		distrust_connections(h, now_ms);
+		distrust_connection(c, now_ms);
 	h->counters.cancelled++;
 	if (!h->is_polling) {
 		call_free(c);
@@ -247,7 +250,7 @@ static void call_start(struct kube_call *c, uint64_t now_ms)
 		call_end(c, h->auth.error, 0);
 		return;
 	}
-	c->byte_ms = now_ms;
+	c->sent_ms = c->byte_ms = now_ms;
 	err = transfer_create(c);
 	if (!err && curl_multi_add_handle(h->multi, c->easy) != CURLM_OK)
 		err = -ENOMEM;
@@ -310,15 +313,17 @@ static void call_expire(struct kube_call *c, bool is_stall, uint64_t now_ms)
 	struct kube_http *h = c->h;
 	char error[64];
 
+	if (c->is_probe)
+		line_judge(c);
 	if (is_stall) {
 		h->counters.stalled++;
 		snprintf(error, sizeof(error), "no byte came for %u ms", c->r.stall_ms);
 	} else {
-		h->counters.timed_out++;
+		h->counters.timed_out += !c->is_probe;
 		snprintf(error, sizeof(error), "not complete within %u ms", c->r.timeout_ms);
 	}
 	if (c->state == CALL_SENT && !c->has_headers)
-		distrust_connections(h, now_ms);
+		distrust_connection(c, now_ms);
 	call_end(c, error, 0);
 }
 
@@ -380,6 +385,7 @@ static void look_after_calls(struct kube_http *h, uint64_t now_ms)
 	bool is_stall;
 
 	auth_poll(&h->auth, now_ms);
+	lines_probe(h, now_ms);
 	for (struct kube_call *c = h->first; c; c = next) {
 		next = c->next;
 		if (c->is_cancelled)
@@ -395,9 +401,10 @@ static void look_after_calls(struct kube_http *h, uint64_t now_ms)
 
 static int wait_ms(const struct kube_http *h)
 {
-	uint64_t at_ms = h->timer_ms, now_ms = kube_http_now_ms();
+	uint64_t at_ms = h->timer_ms, now_ms = kube_http_now_ms(), probe_ms = lines_due_ms(h);
 	bool is_stall;
 
+	at_ms = probe_ms < at_ms ? probe_ms : at_ms;
 	for (const struct kube_call *c = h->first; c; c = c->next) {
 		uint64_t t = deadline_ms(c, &is_stall);
 

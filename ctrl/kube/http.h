@@ -20,6 +20,13 @@
 #define KUBE_HTTP_CONNECT_MS 10000u /* for DNS, TCP and TLS together */
 #define KUBE_HTTP_SILENCE_MS 5000u /* a call that is cancelled and has waited so long for its answer: others do not take its connection */
 
+/*
+ * An HTTP/2 connection without a byte for so long is asked whether it still leads somewhere (GET /version), one over
+ * which a request had no answer in time at once; without an answer in the second time it is closed, with all on it.
+ */
+#define KUBE_HTTP_QUIET_MS 30000u
+#define KUBE_HTTP_PROBE_MS 10000u
+
 struct kube_http;
 struct kube_call; /* a request under way */
 
@@ -51,10 +58,12 @@ struct kube_request {
 	X(requests, "Requests made to the API server") \
 	X(connections, "Connections begun to the API server") \
 	X(received_bytes, "Bytes of bodies received") \
-	X(failed, "Requests without a complete response, for any reason but the next four") \
+	X(failed, "Requests without a complete response, for any reason but credentials, time and being cancelled") \
 	X(refused_credentials, "Requests not sent: there were no credentials") \
 	X(timed_out, "Requests ended by their time limit") \
 	X(stalled, "Requests ended because no byte came for too long") \
+	X(probes, "Requests made only to see whether a connection leads somewhere") \
+	X(cut, "Connections closed since nothing came back over them") \
 	X(cancelled, "Requests ended by who made them") \
 	X(unauthorized, "Responses 401") \
 	X(plugin_runs, "Runs of the credential plugin") \
@@ -84,6 +93,9 @@ int kube_http_poll(struct kube_http *h);
 struct kube_call *kube_http_request(struct kube_http *h, const struct kube_request *r);
 /* Ends it without on_done. The handle is void afterwards; not to be called after on_done. NULL: nothing. */
 void kube_http_cancel(struct kube_http *h, struct kube_call *call);
+
+/* Other times than KUBE_HTTP_QUIET_MS and KUBE_HTTP_PROBE_MS: for tests. */
+void kube_http_set_probes(struct kube_http *h, uint32_t quiet_ms, uint32_t answer_ms);
 
 const struct kube_http_counters *kube_http_counters(const struct kube_http *h);
 /* Namespace of the configuration. */

@@ -18,7 +18,8 @@
 #include "kube/auth_pvt.h"
 #include "kube/names.h"
 
-#define REAP_MS 20u /* between two looks at a plugin that closed its output and has not ended */
+#define REAP_MS 20u /* between two looks whether it has ended: its output may be held open by others */
+#define PLUGIN_GRACE_MS 200u /* for its children to write after its end */
 
 static int fail(struct plugin *p, const char *what, int err)
 {
@@ -136,9 +137,29 @@ static bool read_output(struct plugin *p, bool *is_too_long)
 	}
 }
 
+/* Whether it has ended, which is left to be seen: until it is waited for, its group is nobody else's. */
+static bool has_ended(const struct plugin *p)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == p->pid;
+}
+
+/* What it has started and left behind ends with it. Returns its status, as of waitpid(2). */
+static int reap(struct plugin *p)
+{
+	int status = 0;
+
+	kill(-p->pid, SIGKILL);
+	waitpid(p->pid, &status, 0);
+	p->pid = 0;
+	return status;
+}
+
 enum plugin_outcome plugin_poll(struct plugin *p, uint64_t now_ms)
 {
 	bool is_too_long = false;
+	bool is_over = has_ended(p); /* before its output is read: what it wrote is all there then */
 	int status;
 
 	if (p->fd >= 0 && read_output(p, &is_too_long)) {
@@ -149,8 +170,10 @@ enum plugin_outcome plugin_poll(struct plugin *p, uint64_t now_ms)
 		snprintf(p->error, sizeof(p->error), "the credential plugin wrote more than 1 MiB");
 		return PLUGIN_FAILED;
 	}
-	if (p->fd < 0 && waitpid(p->pid, &status, WNOHANG) == p->pid) {
-		p->pid = 0;
+	if (is_over && !p->ended_ms)
+		p->ended_ms = now_ms;
+	if (is_over && (p->fd < 0 || now_ms - p->ended_ms >= PLUGIN_GRACE_MS)) {
+		status = reap(p);
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			return PLUGIN_DONE;
 		snprintf(p->error, sizeof(p->error), "the credential plugin ended with %s %d",
@@ -168,21 +191,18 @@ uint64_t plugin_wait_ms(const struct plugin *p, uint64_t now_ms)
 {
 	uint64_t left_ms = p->deadline_ms > now_ms ? p->deadline_ms - now_ms : 0;
 
-	return p->fd < 0 && left_ms > REAP_MS ? REAP_MS : left_ms;
+	return left_ms > REAP_MS ? REAP_MS : left_ms;
 }
 
 void plugin_stop(struct plugin *p)
 {
-	if (p->pid > 0) {
-		kill(-p->pid, SIGKILL);
-		waitpid(p->pid, NULL, 0);
-	}
+	if (p->pid > 0)
+		reap(p);
 	if (p->fd >= 0)
 		close(p->fd);
 	if (p->out)
 		explicit_bzero(p->out, p->n_out);
 	free(p->out);
-	p->pid = 0;
 	p->fd = -1;
 	p->out = NULL;
 	p->n_out = 0;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "kube/http_pvt.h"
 
@@ -160,9 +161,17 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 	struct kube_http *h = ctx;
 	int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 
-	if (fd >= 0)
+	if (fd >= 0) {
 		h->counters.connections++;
+		line_add(h, fd);
+	}
 	return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+static int close_socket(void *ctx, curl_socket_t fd)
+{
+	line_remove(ctx, fd);
+	return close(fd);
 }
 
 /*
@@ -191,6 +200,7 @@ static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 	if (c->is_cancelled)
 		return 0;
 	c->byte_ms = kube_http_now_ms();
+	line_heard(c);
 	if (c->has_headers || n > 2 || line[0] == ' ') /* a line that is not the empty one; a trailer */
 		return n;
 	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -200,7 +210,7 @@ static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 	c->status = (int)status;
 	if (status == 401) {
 		c->h->counters.unauthorized++;
-		c->will_retry = !c->was_retried && auth_refused(&c->h->auth, c->auth_generation, c->byte_ms);
+		c->will_retry = !c->is_probe && !c->was_retried && auth_refused(&c->h->auth, c->auth_generation, c->byte_ms);
 	}
 	if (!c->will_retry && c->r.on_headers)
 		c->r.on_headers(c->r.ctx, c->status);
@@ -215,6 +225,7 @@ static size_t take_data(char *bytes, size_t size, size_t n, void *ctx)
 	if (c->is_cancelled)
 		return n ? 0 : 1; /* anything but n ends the transfer */
 	c->byte_ms = kube_http_now_ms();
+	line_heard(c);
 	c->h->counters.received_bytes += n;
 	if (!c->will_retry && c->r.on_data)
 		c->r.on_data(c->r.ctx, bytes, n);
@@ -248,8 +259,10 @@ static void set_connection(const struct kube_call *c)
 	curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETDATA, h);
+	curl_easy_setopt(c->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	curl_easy_setopt(c->easy, CURLOPT_CLOSESOCKETDATA, h);
 	curl_easy_setopt(c->easy, CURLOPT_SOCKOPTFUNCTION, set_socket);
-	if (h->distrusts_connections) {
+	if (h->distrusts_connections && !c->is_probe) {
 		curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
 		curl_easy_setopt(c->easy, CURLOPT_MAXAGE_CONN, IDLE_S);
 	}

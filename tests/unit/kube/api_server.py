@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """An HTTPS server for test_http.c, and the certificates for it: ca.pem, client.pem, client.key in FOLDER.
 
-Prints its port, and that of the same without TLS. Ends when its standard input does. What a path answers is in Handler.do_GET.
+Prints its port, that of the same without TLS, and those of three that speak HTTP/2 (class Http2: dead, dead, alive). Ends when its standard input does. What a path answers is in Handler.do_GET.
 """
 import http.server
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -91,6 +92,48 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_POST = do_PATCH = do_DELETE = do_GET
 
 
+class Http2:
+    """As much of HTTP/2 as an answer takes, by the number of a connection and of a stream, on a port of its own.
+
+    The first stream of the first connection is answered and stays open, as a watch. dead: on that connection nothing else
+    is said. Not so: its second stream is not answered, all others are. Of other connections all are.
+    """
+    def __init__(self, is_dead):
+        self.is_dead, self.n_connections = is_dead, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            raw, _ = self.listener.accept()
+            self.n_connections += 1
+            threading.Thread(target=self.serve, args=(raw, self.n_connections), daemon=True).start()
+
+    @staticmethod
+    def frame(kind, flags=0, stream=0, payload=b""):
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    def answer(self, stream, number):
+        status_200 = self.frame(1, 4, stream, b"\x88")
+        if number > 1 or stream > (1 if self.is_dead else 3):
+            return b"" if number == 1 and self.is_dead else status_200 + self.frame(0, 1, stream, b"{}")
+        return status_200 + self.frame(0, 0, stream, b"one") if stream == 1 else b""
+
+    def serve(self, raw, number):
+        try:
+            with http2_context.wrap_socket(raw, server_side=True) as s, s.makefile("rb") as f:
+                f.read(24)  # the preface
+                s.sendall(self.frame(4))
+                while len(head := f.read(9)) == 9:
+                    kind, flags, stream = head[3], head[4], int.from_bytes(head[5:9], "big")
+                    f.read(int.from_bytes(head[:3], "big"))
+                    if kind == 1:
+                        s.sendall(self.answer(stream, number))
+        except OSError:
+            pass
+
+
 forever = threading.Event()
 make_certificates()
 http.server.ThreadingHTTPServer.handle_error = lambda *args: None  # clients that refuse us, and go away
@@ -105,5 +148,8 @@ plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 plain.daemon_threads = True
 for s in (server, plain):
     threading.Thread(target=s.serve_forever, daemon=True).start()
-print(server.server_address[1], plain.server_address[1], flush=True)
+http2_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+http2_context.load_cert_chain(os.path.join(folder, "server.pem"), os.path.join(folder, "server.key"))
+http2_context.set_alpn_protocols(["h2"])
+print(server.server_address[1], plain.server_address[1], *(Http2(is_dead).port for is_dead in (True, True, False)), flush=True)
 sys.stdin.read()

@@ -24,6 +24,7 @@
 
 static char folder[] = "/tmp/weir-test-http-XXXXXX";
 static unsigned port, plain_port; /* with TLS and without */
+static unsigned dead_ports[2], alive_port; /* HTTP/2: see api_server.py */
 static pid_t server_pid;
 static int server_stdin;
 
@@ -488,6 +489,48 @@ static void says_why_a_plugin_gave_nothing(void **state)
 	kube_http_destroy(fails);
 }
 
+/* Nobody may have waited for it yet. */
+static bool has_ended(int pid)
+{
+	char path[64], state = 'Z';
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "r");
+	if (f) {
+		assert_int_equal(fscanf(f, "%*d %*s %c", &state), 1);
+		fclose(f);
+	}
+	return state == 'Z';
+}
+
+/* Its own child has its output, and may have it for ever. */
+static void does_not_wait_for_what_a_plugin_leaves_behind(void **state)
+{
+	struct kube_http *h = open_with_plugin(
+	    "#!/bin/sh\nsleep 1000 &\necho $! >\"$(dirname \"$0\")/left\"\n"
+	    "echo '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{\"token\":\"t\"}}'\n");
+	struct answer a = {0};
+	char path[256];
+	int pid = 0;
+	FILE *f;
+
+	ask(h, &a, (struct kube_request){.path = "/echo", .timeout_ms = 10000});
+	run(h, &a);
+	assert_string_equal(a.error, "");
+	assert_in(&a, "\"auth\": \"Bearer t\"");
+	assert_int_equal(kube_http_counters(h)->plugin_runs, 1);
+	snprintf(path, sizeof(path), "%s/left", folder);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &pid), 1);
+	fclose(f);
+	for (int i = 0; i < 1000 && !has_ended(pid); i++)
+		usleep(10000);
+	assert_true(has_ended(pid));
+	kube_http_destroy(h);
+}
+
 static void ends_a_plugin_with_itself(void **state)
 {
 	struct kube_http *h = open_with_plugin("#!/bin/sh\nexec sleep 1000\n");
@@ -520,10 +563,79 @@ static void waits_for_no_name_server(void **state)
 	}
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* A connection to one that speaks HTTP/2, with a watch over it. */
+static struct kube_http *open_watch(unsigned at_port, struct answer *watch)
+{
+	struct kube_http *h;
+	char url[64];
+
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u", at_port);
+	h = open_url(url, "certificate-authority: ca.pem", "token: t");
+	ask(h, watch, (struct kube_request){.path = "/watch"});
+	while (!watch->n_bytes)
+		step(h);
+	return h;
+}
+
+/* The peer acknowledges, and answers nothing any more: seen by its silence, or by a request that has no answer. */
+static void ends_watches_on_a_connection_that_leads_nowhere(void **state)
+{
+	for (unsigned is_asked = 0; is_asked < 2; is_asked++) {
+		struct answer watch = {0}, put = {0}, again = {0};
+		struct kube_http *h = open_watch(dead_ports[is_asked], &watch);
+		uint64_t began_ms = now_ms();
+
+		kube_http_set_probes(h, is_asked ? 60000 : 300, 300);
+		if (is_asked) {
+			ask(h, &put, (struct kube_request){.path = "/put", .timeout_ms = 300});
+			run(h, &put);
+			assert_string_equal(put.error, "not complete within 300 ms");
+		}
+		run(h, &watch);
+		assert_in_range(now_ms() - began_ms, 300, 10000);
+		assert_int_equal(watch.done_status, 200);
+		assert_string_not_equal(watch.error, "");
+		assert_int_equal(kube_http_counters(h)->cut, 1);
+		ask(h, &again, (struct kube_request){.path = "/watch", .timeout_ms = 10000});
+		run(h, &again);
+		assert_string_equal(again.body, "{}");
+		kube_http_destroy(h);
+	}
+}
+
+static void leaves_a_silent_watch_alone_whose_connection_is_well(void **state)
+{
+	struct answer watch = {0}, slow = {0};
+	struct kube_http *h = open_watch(alive_port, &watch);
+	uint64_t until_ms;
+
+	kube_http_set_probes(h, 60000, 5000);
+	ask(h, &slow, (struct kube_request){.path = "/slow", .timeout_ms = 200});
+	run(h, &slow);
+	while (kube_http_counters(h)->probes == 0)
+		step(h);
+	kube_http_set_probes(h, 100, 5000);
+	for (until_ms = now_ms() + 1500; now_ms() < until_ms;)
+		step(h);
+	assert_in_range(kube_http_counters(h)->probes, 3, 16);
+	assert_int_equal(kube_http_counters(h)->cut, 0);
+	assert_int_equal(kube_http_counters(h)->connections, 1);
+	assert_int_equal(watch.n_done, 0);
+	kube_http_destroy(h);
+}
+
 static int start_server(const char *script)
 {
 	int in[2], out[2];
-	char text[32] = "";
+	char text[64] = "";
 	bool is_told;
 	FILE *says;
 
@@ -545,7 +657,8 @@ static int start_server(const char *script)
 	if (!says)
 		return -1;
 	/* the whole line: Python may write the number and its end apart, and dies if we are gone by then */
-	is_told = fgets(text, sizeof(text), says) && strchr(text, '\n') && sscanf(text, "%u %u", &port, &plain_port) == 2;
+	is_told = fgets(text, sizeof(text), says) && strchr(text, '\n') && sscanf(text, "%u %u %u %u %u", &port, &plain_port, &dead_ports[0],
+							      &dead_ports[1], &alive_port) == 5;
 	fclose(says);
 	return is_told ? 0 : -1;
 }
@@ -578,8 +691,11 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(reads_the_token_again_when_it_is_refused),
 	    cmocka_unit_test(runs_a_plugin_once_for_all),
 	    cmocka_unit_test(says_why_a_plugin_gave_nothing),
+	    cmocka_unit_test(does_not_wait_for_what_a_plugin_leaves_behind),
 	    cmocka_unit_test(ends_a_plugin_with_itself),
 	    cmocka_unit_test(waits_for_no_name_server),
+	    cmocka_unit_test(ends_watches_on_a_connection_that_leads_nowhere),
+	    cmocka_unit_test(leaves_a_silent_watch_alone_whose_connection_is_well),
 	};
 	int rc;
 
