@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weir-ctrl: one epoll thread over manifests or Kubernetes, the dataplane, the admin server and signals. */
 #include <errno.h>
-#include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,27 +25,10 @@
 #include "status/writer.h"
 #include "sync.h"
 #include "token.h"
+#include "user.h"
 
 #define RETRY_MS 1000 /* after a failure that may pass */
 #define STOPPING_MS 2000u /* at most, for the last writes and the Lease */
-
-static int become(const char *user)
-{
-	const struct passwd *pw = getpwnam(user);
-
-	if (!pw) {
-		log_error("user %s is not known", user);
-		return -ENOENT;
-	}
-	if (geteuid() == pw->pw_uid)
-		return 0;
-	if (setgroups(0, NULL) != 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
-	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0) {
-		log_error("cannot become user %s: %s", user, strerror(errno));
-		return -errno;
-	}
-	return 0;
-}
 
 static int watch(int epoll_fd, int fd)
 {
@@ -214,6 +195,20 @@ static bool wait_step(struct program *p, int timeout_ms)
 	return stops;
 }
 
+/*
+ * The last state is being written while the Lease is given back, which ends
+ * within a bound; a slow disk may take longer, and then only this waits for it.
+ */
+static void finish(struct program *p)
+{
+	if (p->saver)
+		saver_hasten(p->saver, p->sync);
+	if (p->kube)
+		writer_end(p);
+	if (p->saver)
+		saver_finish(p->saver, p->sync);
+}
+
 static int run(struct program *p)
 {
 	const int fds[] = {p->dir ? source_dir_fd(p->dir) : source_kube_fd(p->kube), publish_fd(p->publish),
@@ -232,10 +227,8 @@ static int run(struct program *p)
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}
-	if (!err && p->saver)
-		saver_finish(p->saver, p->sync);
-	if (!err && p->kube)
-		writer_end(p);
+	if (!err)
+		finish(p);
 	if (p->signals_fd >= 0)
 		close(p->signals_fd);
 	if (p->epoll_fd >= 0)
@@ -322,7 +315,7 @@ int main(int argc, char **argv)
 			 strerror(-token.err));
 	if (o.access_log && strcmp(o.access_log, "-") == 0) /* this, too: the pipe is his */
 		out = log_sink_stdout();
-	if (o.user && become(o.user) != 0) {
+	if (o.user && user_become(o.user) != 0) {
 		token_destroy(&token);
 		return 1;
 	}

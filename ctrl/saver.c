@@ -364,15 +364,21 @@ uint64_t saver_update(struct saver *v, const struct sync *s, bool is_current, ui
 	return now_ms + POLL_MS;
 }
 
+void saver_hasten(struct saver *v, const struct sync *s)
+{
+	if (v->is_working && atomic_load(&v->job.is_done))
+		end(v, v->ended_ms);
+	if (!v->is_working && !v->bytes && !v->is_serving && is_changed(v, s))
+		begin_write(v, s, v->ended_ms);
+}
+
 void saver_finish(struct saver *v, const struct sync *s)
 {
 	if (v->is_working)
 		end(v, v->ended_ms);
-	if (!v->bytes && !v->is_serving && is_changed(v, s)) {
-		begin_write(v, s, v->ended_ms);
-		if (v->is_working)
-			end(v, v->ended_ms);
-	}
+	saver_hasten(v, s);
+	if (v->is_working)
+		end(v, v->ended_ms);
 }
 
 void saver_destroy(struct saver *v)

@@ -56,6 +56,8 @@ void saver_serve(struct saver *v, struct sync *s);
  * wants to be called again, UINT64_MAX: with the next change.
  */
 uint64_t saver_update(struct saver *v, const struct sync *s, bool is_current, uint64_t now_ms);
+/* The end is near: begins to write what is not written yet, unless a write is under way, and waits for nothing. */
+void saver_hasten(struct saver *v, const struct sync *s);
 /* The end: writes what is not written yet, and waits for it. */
 void saver_finish(struct saver *v, const struct sync *s);
 void saver_status(const struct saver *v, struct saver_status *out);

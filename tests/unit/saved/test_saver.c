@@ -194,6 +194,22 @@ static void end_writes_what_is_not_written_yet(void **state)
 	rig_destroy(r);
 }
 
+/* Meanwhile the Lease is given back. */
+static void near_the_end_it_is_written_without_waiting_for_it(void **state)
+{
+	struct rig *r = rig_create();
+
+	saver_hasten(r->saver, &r->sync);
+	saver_hasten(r->saver, &r->sync); /* once */
+	for (unsigned i = 0; i < 2000 && access(r->file, F_OK) != 0; i++)
+		usleep(5000);
+	assert_int_equal(access(r->file, F_OK), 0);
+	load(r, OBJECTS("other.example.com")); /* the last state is what counts */
+	saver_finish(r->saver, &r->sync);
+	assert_int_equal(status(r).n_writes, 2);
+	rig_destroy(r);
+}
+
 static void file_that_stays_right_gets_a_new_time(void **state)
 {
 	const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
@@ -267,6 +283,7 @@ int main(void)
 	    cmocka_unit_test(changes_in_a_row_are_one_write_a_second_later),
 	    cmocka_unit_test(file_that_cannot_be_written_is_tried_again),
 	    cmocka_unit_test(end_writes_what_is_not_written_yet),
+	    cmocka_unit_test(near_the_end_it_is_written_without_waiting_for_it),
 	    cmocka_unit_test(file_that_stays_right_gets_a_new_time),
 	    cmocka_unit_test(restored_routes_go_on_where_they_were),
 	};
