@@ -443,6 +443,13 @@ int kube_http_poll(struct kube_http *h)
 	return wait_ms(h);
 }
 
+uint64_t kube_http_wait_ms(int status, uint32_t retry_after_s)
+{
+	uint64_t s = retry_after_s < KUBE_HTTP_RETRY_AFTER_MAX_S ? retry_after_s : KUBE_HTTP_RETRY_AFTER_MAX_S;
+
+	return status == 429 || status == 503 ? s * 1000 : 0;
+}
+
 const struct kube_http_counters *kube_http_counters(const struct kube_http *h)
 {
 	return &h->counters;

@@ -27,6 +27,8 @@
 #define KUBE_HTTP_QUIET_MS 30000u
 #define KUBE_HTTP_PROBE_MS 10000u
 
+#define KUBE_HTTP_RETRY_AFTER_MAX_S 120u /* so long a server that asks us to wait is given at most */
+
 struct kube_http;
 struct kube_call; /* a request under way */
 
@@ -93,6 +95,9 @@ int kube_http_poll(struct kube_http *h);
 struct kube_call *kube_http_request(struct kube_http *h, const struct kube_request *r);
 /* Ends it without on_done. The handle is void afterwards; not to be called after on_done. NULL: nothing. */
 void kube_http_cancel(struct kube_http *h, struct kube_call *call);
+
+/* The milliseconds that an answer asks us to wait, within our bound; 0: none. Of 429 and 503 (RFC 9110 10.2.3). */
+uint64_t kube_http_wait_ms(int status, uint32_t retry_after_s);
 
 /* Other times than KUBE_HTTP_QUIET_MS and KUBE_HTTP_PROBE_MS: for tests. */
 void kube_http_set_probes(struct kube_http *h, uint32_t quiet_ms, uint32_t answer_ms);

@@ -18,7 +18,6 @@
 #define MAX_WATCH_FAILURES 3u	  /* in a row; then it is listed again */
 #define MAX_STREAM_FAILURES 2u	  /* in a row; then it is listed page by page */
 #define INITIAL_EVENTS_END "k8s.io/initial-events-end"
-#define MAX_RETRY_AFTER_S 120u
 
 void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, const char *selector, struct store *store,
 		    const struct reflector_http *http, uint64_t seed)
@@ -495,6 +494,7 @@ static void discover_again(struct reflector *r)
 static void fail(struct reflector *r, uint64_t now_ms)
 {
 	const struct reflector_notes *n = &r->notes;
+	uint64_t wait_ms = kube_http_wait_ms(n->status, n->retry_after_s);
 
 	if (n->is_malformed) {
 		r->counters.malformed++;
@@ -522,12 +522,8 @@ static void fail(struct reflector *r, uint64_t now_ms)
 	if (r->step == REFLECTOR_WATCH && now_ms - r->began_ms >= LONG_WATCH_MS)
 		r->backoff_ms = 0;
 	back_off(r, now_ms);
-	if (n->status == 429 || n->status == 503) {
-		uint64_t s = n->retry_after_s < MAX_RETRY_AFTER_S ? n->retry_after_s : MAX_RETRY_AFTER_S;
-
-		if (s > 0)
-			wait_for(r, random_between(r, s * 1000, s * 1000 + REFLECTOR_BACKOFF_MIN_MS), now_ms);
-	}
+	if (wait_ms > 0)
+		wait_for(r, random_between(r, wait_ms, wait_ms + REFLECTOR_BACKOFF_MIN_MS), now_ms);
 }
 
 /* Not served. A server that has just started, or is being replaced, may say so too: not believed at once. */

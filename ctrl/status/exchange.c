@@ -8,7 +8,6 @@
 #include <jansson.h>
 
 #define MAX_ANSWER_BYTES (256u << 10)
-#define MAX_RETRY_AFTER_S 600u
 #define PROBLEM_BYTES 256
 
 static void on_data(void *ctx, const void *bytes, size_t n)
@@ -72,9 +71,7 @@ bool exchange_is_busy(const struct exchange *e)
 
 uint64_t exchange_wait_ms(const struct exchange *e)
 {
-	uint64_t s = e->retry_after_s < MAX_RETRY_AFTER_S ? e->retry_after_s : MAX_RETRY_AFTER_S;
-
-	return e->status == 429 || e->status == 503 ? s * 1000 : 0;
+	return kube_http_wait_ms(e->status, e->retry_after_s);
 }
 
 json_t *exchange_json(const struct exchange *e)

@@ -29,7 +29,7 @@ void exchange_begin(struct exchange *e, const struct reflector_http *http, const
 /* Cancels what is under way, and frees the answer. */
 void exchange_end(struct exchange *e, const struct reflector_http *http);
 bool exchange_is_busy(const struct exchange *e);
-/* The milliseconds that a 429 or 503 asks for, at most ten minutes; 0: none. */
+/* As kube_http_wait_ms() of the answer. */
 uint64_t exchange_wait_ms(const struct exchange *e);
 /* The answer; NULL if it is no JSON. To be given back with json_decref(). */
 json_t *exchange_json(const struct exchange *e);

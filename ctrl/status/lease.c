@@ -22,6 +22,7 @@ void lease_init(struct lease *l, const char *ns, const char *name, const char *i
 void lease_fini(struct lease *l)
 {
 	exchange_end(&l->exchange, &l->http);
+	json_decref(l->seen);
 }
 
 static uint64_t jitter(struct lease *l, uint64_t ms)
@@ -50,10 +51,23 @@ static void time_text(char *out, size_t cap, int64_t now_s)
 	strftime(out, cap, "%Y-%m-%dT%H:%M:%S.000000Z", &tm);
 }
 
-/* The Lease as we want it; to be freed. */
+/* The map of this name, made if there is none. */
+static json_t *map_of(json_t *root, const char *key)
+{
+	if (!json_is_object(json_object_get(root, key)))
+		json_put(root, key, json_must(json_object()));
+	return json_object_get(root, key);
+}
+
+/*
+ * The Lease as we want it; to be freed. A PUT is the whole object: what others
+ * have put on it (labels, annotations, owners, other fields) goes back as it was seen.
+ */
 static char *lease_json(struct lease *l, int64_t now_s)
 {
-	json_t *root = json_must(json_object()), *meta = json_must(json_object()), *spec = json_must(json_object());
+	bool is_new = l->step == LEASE_CREATE || !l->seen;
+	json_t *root = json_must(is_new ? json_object() : json_deep_copy(l->seen));
+	json_t *meta = map_of(root, "metadata"), *spec = map_of(root, "spec");
 	bool gives_back = l->step == LEASE_GIVE_BACK;
 	char now[40];
 	char *text;
@@ -72,8 +86,7 @@ static char *lease_json(struct lease *l, int64_t now_s)
 	json_put(spec, "leaseTransitions", json_integer(l->transitions + (strcmp(l->holder, l->identity) != 0 && l->holder[0])));
 	json_put(spec, "renewTime", json_string(now));
 	json_put(spec, "acquireTime", json_string(l->acquired));
-	json_put(root, "metadata", meta);
-	json_put(root, "spec", spec);
+	json_object_del(meta, "managedFields");
 	text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
@@ -117,6 +130,10 @@ static bool read_lease(struct lease *l, uint64_t now_ms, uint64_t *duration_ms)
 		snprintf(l->holder, sizeof(l->holder), "%s", json_text(spec, "holderIdentity", ""));
 	if (is_lease)
 		l->transitions = transitions > 0 && transitions < INT32_MAX ? transitions : 0;
+	if (is_lease) {
+		json_decref(l->seen);
+		l->seen = json_incref(root);
+	}
 	*duration_ms = (uint64_t)(s > 0 && s <= MAX_DURATION_S ? s : LEASE_DURATION_S) * 1000;
 	json_decref(root);
 	return is_lease;

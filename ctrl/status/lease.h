@@ -44,6 +44,7 @@ struct lease {
 	uint64_t next_ms, sent_ms, random;
 	char version[128]; /* metadata.resourceVersion as last seen, "" */
 	uint64_t seen_ms;  /* when that came */
+	json_t *seen;	   /* the same as a whole, NULL: none yet */
 	char holder[256];
 	char acquired[40]; /* spec.acquireTime of ours */
 	int64_t transitions;

@@ -1,84 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Events in virtual time, against answers that each test gives by hand. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "calls.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/ip.h"
 #include "base/log.h"
 #include "status/events.h"
 
-#define MAX_CALLS 8
 #define COUNT(n) "{\"count\":" n "}"
-
-struct call {
-	struct kube_request r;
-	char method[8], path[256], body[2048];
-	bool is_open;
-};
 
 struct rig {
 	struct store *store;
 	struct model model;
 	struct events *e;
-	struct call calls[MAX_CALLS];
+	struct calls calls;
 	uint64_t now_ms;
-	unsigned n_sent;
 	bool may_send;
 };
-
-static struct kube_call *take_request(void *ctx, const struct kube_request *q)
-{
-	struct rig *rig = ctx;
-
-	for (unsigned i = 0; i < MAX_CALLS; i++) {
-		struct call *c = &rig->calls[i];
-
-		if (c->is_open)
-			continue;
-		c->r = *q;
-		c->is_open = true;
-		snprintf(c->method, sizeof(c->method), "%s", q->method);
-		snprintf(c->path, sizeof(c->path), "%s", q->path);
-		snprintf(c->body, sizeof(c->body), "%s", q->body ? (const char *)q->body : "");
-		rig->n_sent++;
-		return (struct kube_call *)c;
-	}
-	return NULL;
-}
-
-static void take_cancel(void *ctx, struct kube_call *call)
-{
-	((struct call *)call)->is_open = false;
-}
 
 static struct rig *rig_create(void)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
+	struct reflector_http http;
 
 	assert_non_null(rig);
+	http = calls_http(&rig->calls);
 	log_init("test", LOG_LEVEL_ERROR);
 	rig->store = store_create();
 	rig->now_ms = 10000000;
 	rig->may_send = true;
 	model_init(&rig->model);
-	rig->e = events_create(&(struct reflector_http){.ctx = rig, .request = take_request, .cancel = take_cancel}, "me", 1);
+	rig->e = events_create(&http, "me", 1);
 	return rig;
 }
 
 static void rig_destroy(struct rig *rig)
 {
 	events_destroy(rig->e);
-	for (unsigned i = 0; i < MAX_CALLS; i++)
-		assert_false(rig->calls[i].is_open);
+	assert_int_equal(calls_n_open(&rig->calls), 0);
 	model_fini(&rig->model);
 	store_destroy(rig->store);
 	free(rig);
@@ -131,31 +92,17 @@ static void pass(struct rig *rig, uint64_t ms)
 
 static unsigned n_open(const struct rig *rig)
 {
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < MAX_CALLS; i++)
-		n += rig->calls[i].is_open;
-	return n;
+	return calls_n_open(&rig->calls);
 }
 
-/* The one call under way. */
 static struct call *expect(struct rig *rig, const char *method)
 {
-	for (unsigned i = 0; i < MAX_CALLS; i++)
-		if (rig->calls[i].is_open) {
-			assert_string_equal(rig->calls[i].method, method);
-			return &rig->calls[i];
-		}
-	fail_msg("no %s", method);
-	return NULL;
+	return calls_expect(&rig->calls, method, "/api/v1/namespaces/");
 }
 
 static void answer(struct rig *rig, struct call *c, int status, const char *body, uint32_t retry_after_s)
 {
-	c->is_open = false;
-	if (body)
-		c->r.on_data(c->r.ctx, body, strlen(body));
-	c->r.on_done(c->r.ctx, status, status ? NULL : "no answer", retry_after_s);
+	calls_answer(c, status, body, retry_after_s);
 	events_poll(rig->e, rig->may_send, rig->now_ms, (int64_t)(rig->now_ms / 1000));
 }
 
@@ -210,7 +157,7 @@ static void same_problem_is_told_again_by_a_patch(void **state)
 	answer(rig, expect(rig, "POST"), 201, COUNT("1"), 0);
 	events_update(rig->e, rig->store, &rig->model); /* still so: nothing new */
 	pass(rig, 60000);
-	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(rig->calls.n_sent, 1);
 	begin(rig); /* mended */
 	pass(rig, 60000);
 	begin(rig);
@@ -239,7 +186,7 @@ static void problem_that_is_gone_at_once_is_not_told(void **state)
 	pass(rig, EVENTS_SETTLE_MS - 100);
 	begin(rig);
 	pass(rig, 60000);
-	assert_int_equal(rig->n_sent, 0);
+	assert_int_equal(rig->calls.n_sent, 0);
 	rig_destroy(rig);
 }
 
@@ -270,14 +217,14 @@ static void only_who_may_tells(void **state)
 	begin(rig);
 	problem(rig, "i", "wrong");
 	pass(rig, 60000);
-	assert_int_equal(rig->n_sent, 0);
+	assert_int_equal(rig->calls.n_sent, 0);
 	rig->may_send = true;
 	pass(rig, 2000);
 	expect(rig, "POST");
 	rig->may_send = false;
 	answer(rig, expect(rig, "POST"), 201, COUNT("1"), 0);
 	pass(rig, 2 * EVENTS_REPEAT_MS);
-	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(rig->calls.n_sent, 1);
 	rig_destroy(rig);
 }
 
@@ -300,7 +247,7 @@ static void one_object_cannot_take_all(void **state)
 		while (n_open(rig))
 			answer(rig, expect(rig, "POST"), 201, COUNT("1"), 0);
 	}
-	assert_int_equal(rig->n_sent, EVENTS_OBJECT_BURST + 1);
+	assert_int_equal(rig->calls.n_sent, EVENTS_OBJECT_BURST + 1);
 	assert_int_equal(events_counters(rig->e)->dropped, 100 - EVENTS_OBJECT_BURST);
 	rig_destroy(rig);
 }
@@ -325,8 +272,8 @@ static void rate_of_all_is_bounded(void **state)
 			answer(rig, expect(rig, "POST"), 201, COUNT("1"), 0);
 		}
 	}
-	assert_true(rig->n_sent <= EVENTS_BURST + 10 * EVENTS_PER_S + 5);
-	assert_true(rig->n_sent >= EVENTS_BURST + 9 * EVENTS_PER_S);
+	assert_true(rig->calls.n_sent <= EVENTS_BURST + 10 * EVENTS_PER_S + 5);
+	assert_true(rig->calls.n_sent >= EVENTS_BURST + 9 * EVENTS_PER_S);
 	assert_int_equal(events_counters(rig->e)->dropped, 0); /* they wait */
 	rig_destroy(rig);
 }
@@ -388,7 +335,7 @@ static void service_in_use_without_endpoints_is_told(void **state)
 	b->name = "a/s:80";
 	b->n_endpoints = 1;
 	pass(rig, 30000);
-	assert_int_equal(rig->n_sent, 0);
+	assert_int_equal(rig->calls.n_sent, 0);
 	b->n_endpoints = 0; /* without an update */
 	pass(rig, EVENTS_LOOK_MS + EVENTS_SETTLE_MS + 100);
 	assert_non_null(strstr(expect(rig, "POST")->body, "NoReadyEndpoints"));
@@ -427,7 +374,7 @@ static void gateway_that_becomes_served_is_told_once(void **state)
 	assert_non_null(strstr(expect(rig, "POST")->body, "served at 192.0.2.1"));
 	answer(rig, expect(rig, "POST"), 201, COUNT("1"), 0);
 	pass(rig, 3 * EVENTS_REPEAT_MS);
-	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(rig->calls.n_sent, 1);
 	begin(rig);
 	put_gateway(rig, "False");
 	pass(rig, 2000);
@@ -442,7 +389,7 @@ static void gateway_that_was_served_before_us_is_not_told(void **state)
 	(void)state;
 	put_gateway(rig, "True");
 	pass(rig, 60000);
-	assert_int_equal(rig->n_sent, 0);
+	assert_int_equal(rig->calls.n_sent, 0);
 	rig_destroy(rig);
 }
 

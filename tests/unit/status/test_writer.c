@@ -1,77 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The writer of statuses and its Lease in virtual time, against answers that each test gives by hand. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "calls.h"
 
-#include <cmocka.h>
-
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/ip.h"
 #include "base/log.h"
 #include "status/writer.h"
 
 #define OURS "weir.dev/ingress-controller"
-#define MAX_CALLS 16
 #define LEASE(version, holder) \
 	"{\"metadata\":{\"resourceVersion\":\"" version "\"},\"spec\":{\"holderIdentity\":\"" holder "\",\"leaseDurationSeconds\":15}}"
-
-struct call {
-	struct kube_request r;
-	char method[8], path[256], body[1024];
-	bool is_open;
-};
 
 struct rig {
 	struct store *store;
 	struct model model;
 	struct status_writer *w;
-	struct call calls[MAX_CALLS];
+	struct calls calls;
 	uint64_t now_ms;
-	unsigned n_sent;
 };
-
-static struct kube_call *take_request(void *ctx, const struct kube_request *q)
-{
-	struct rig *rig = ctx;
-
-	for (unsigned i = 0; i < MAX_CALLS; i++) {
-		struct call *c = &rig->calls[i];
-
-		if (c->is_open)
-			continue;
-		c->r = *q;
-		c->is_open = true;
-		snprintf(c->method, sizeof(c->method), "%s", q->method);
-		snprintf(c->path, sizeof(c->path), "%s", q->path);
-		snprintf(c->body, sizeof(c->body), "%s", q->body ? (const char *)q->body : "");
-		rig->n_sent++;
-		return (struct kube_call *)c;
-	}
-	return NULL;
-}
-
-static void take_cancel(void *ctx, struct kube_call *call)
-{
-	((struct call *)call)->is_open = false;
-}
 
 static struct rig *rig_create(enum status_write mode)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
+	struct reflector_http http;
 
 	assert_non_null(rig);
+	http = calls_http(&rig->calls);
 	log_init("test", LOG_LEVEL_ERROR);
 	rig->store = store_create();
 	rig->now_ms = 1000000;
 	model_init(&rig->model);
 	rig->w = status_writer_create(
 	    &(struct status_writer_options){OURS, mode, "weir-system", "weir-ctrl", "me", false, 1},
-	    &(struct reflector_http){.ctx = rig, .request = take_request, .cancel = take_cancel});
+	    &http);
 	status_writer_update(rig->w, rig->store, &rig->model);
 	return rig;
 }
@@ -79,8 +41,7 @@ static struct rig *rig_create(enum status_write mode)
 static void rig_destroy(struct rig *rig)
 {
 	status_writer_destroy(rig->w);
-	for (unsigned i = 0; i < MAX_CALLS; i++)
-		assert_false(rig->calls[i].is_open);
+	assert_int_equal(calls_n_open(&rig->calls), 0);
 	model_fini(&rig->model);
 	store_destroy(rig->store);
 	free(rig);
@@ -128,29 +89,17 @@ static void pass(struct rig *rig, uint64_t ms)
 
 static unsigned n_open(const struct rig *rig)
 {
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < MAX_CALLS; i++)
-		n += rig->calls[i].is_open;
-	return n;
+	return calls_n_open(&rig->calls);
 }
 
-/* The call of this method and path; it must be there. */
 static struct call *expect(struct rig *rig, const char *method, const char *path)
 {
-	for (unsigned i = 0; i < MAX_CALLS; i++)
-		if (rig->calls[i].is_open && strcmp(rig->calls[i].method, method) == 0 && strstr(rig->calls[i].path, path))
-			return &rig->calls[i];
-	fail_msg("no %s %s", method, path);
-	return NULL;
+	return calls_expect(&rig->calls, method, path);
 }
 
 static void answer(struct rig *rig, struct call *c, int status, const char *body, uint32_t retry_after_s)
 {
-	c->is_open = false;
-	if (body)
-		c->r.on_data(c->r.ctx, body, strlen(body));
-	c->r.on_done(c->r.ctx, status, status ? NULL : "no answer", retry_after_s);
+	calls_answer(c, status, body, retry_after_s);
 	status_writer_poll(rig->w, rig->now_ms, (int64_t)(rig->now_ms / 1000));
 }
 
@@ -179,7 +128,7 @@ static void writes_what_differs_once(void **state)
 	pass(rig, 1000);
 	put(rig, "i", "8", TOLD);
 	pass(rig, 2 * STATUS_WRITER_RESYNC_MS);
-	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(rig->calls.n_sent, 1);
 	assert_int_equal(status_writer_n_queued(rig->w), 0);
 	assert_int_equal(status_writer_counters(rig->w)->written, 1);
 	rig_destroy(rig);
@@ -209,7 +158,7 @@ static void takes_away_what_apply_leaves(void **state)
 	answer(rig, c, 200, "{\"metadata\":{\"resourceVersion\":\"8\"}}", 0);
 	put(rig, "i", "8", "{\"loadBalancer\":{}}");
 	pass(rig, 2 * STATUS_WRITER_RESYNC_MS);
-	assert_int_equal(rig->n_sent, 2);
+	assert_int_equal(rig->calls.n_sent, 2);
 	assert_int_equal(status_writer_counters(rig->w)->taken, 1);
 	rig_destroy(rig);
 }
@@ -241,7 +190,7 @@ static void forgets_what_is_gone(void **state)
 	store_remove(rig->store, KUBE_INGRESS, "a", "i");
 	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 404, NULL, 0);
 	pass(rig, 120000);
-	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(rig->calls.n_sent, 1);
 	assert_int_equal(status_writer_n_queued(rig->w), 0);
 	rig_destroy(rig);
 }
@@ -259,10 +208,10 @@ static void what_has_no_status_is_not_asked_for_at_each_change(void **state)
 		status_writer_update(rig->w, rig->store, &rig->model);
 		pass(rig, 1000);
 		for (unsigned k = 0; k < MAX_CALLS; k++)
-			if (rig->calls[k].is_open)
-				answer(rig, &rig->calls[k], 404, NULL, 0);
+			if (rig->calls.list[k].is_open)
+				answer(rig, &rig->calls.list[k], 404, NULL, 0);
 	}
-	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(rig->calls.n_sent, 1);
 	put(rig, "i", "8", "{}"); /* another object, perhaps */
 	status_writer_update(rig->w, rig->store, &rig->model);
 	pass(rig, 200);
@@ -290,6 +239,10 @@ static void retries_soon_after_failure_slowly_after_refusal(void **state)
 	pass(rig, 19000);
 	assert_int_equal(n_open(rig), 0);
 	pass(rig, 2000);
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 503, NULL, 100000); /* within a bound, as for lists and watches */
+	pass(rig, KUBE_HTTP_RETRY_AFTER_MAX_S * 1000 - 1000);
+	assert_int_equal(n_open(rig), 0);
+	pass(rig, 2000);
 	expect(rig, "PATCH", INGRESS_PATH("i"));
 	assert_int_equal(status_writer_counters(rig->w)->refused, 1);
 	assert_int_equal(status_writer_counters(rig->w)->throttled, 1);
@@ -311,8 +264,8 @@ static void bounds_what_is_in_flight_and_the_rate(void **state)
 		assert_true(n_open(rig) <= STATUS_WRITER_IN_FLIGHT);
 		answer(rig, expect(rig, "PATCH", "/status"), 200, NULL, 0);
 	}
-	assert_true(rig->n_sent <= STATUS_WRITER_BURST + 10); /* no time has passed */
-	assert_true(rig->n_sent >= STATUS_WRITER_BURST);
+	assert_true(rig->calls.n_sent <= STATUS_WRITER_BURST + 10); /* no time has passed */
+	assert_true(rig->calls.n_sent >= STATUS_WRITER_BURST);
 	pass(rig, 100);
 	assert_true(n_open(rig) > 0);
 	rig_destroy(rig);
@@ -334,7 +287,7 @@ static void only_the_holder_of_the_lease_writes(void **state)
 	pass(rig, 5000); /* 15 s without a change: it has expired */
 	answer(rig, expect(rig, "GET", LEASES), 200, LEASE("1", "other"), 0);
 	pass(rig, 0);
-	if (n_open(rig) == 0 || strcmp(rig->calls[0].method, "GET") == 0) { /* jitter: a look more */
+	if (n_open(rig) == 0 || strcmp(rig->calls.list[0].method, "GET") == 0) { /* jitter: a look more */
 		pass(rig, 5000);
 		answer(rig, expect(rig, "GET", LEASES), 200, LEASE("1", "other"), 0);
 	}
@@ -359,6 +312,37 @@ static void stops_when_it_cannot_renew(void **state)
 	pass(rig, 5000); /* no answer */
 	assert_false(status_writer_is_writing(rig->w, rig->now_ms));
 	assert_int_equal(status_writer_lease(rig->w)->lost, 1);
+	rig_destroy(rig);
+}
+
+/* A PUT is the whole of it: labels of a deployment tool, an owner, fields that are not ours. */
+static void what_others_have_put_on_the_lease_stays(void **state)
+{
+	static const char lease[] = "{\"metadata\":{\"resourceVersion\":\"5\",\"uid\":\"u\",\"labels\":{\"team\":\"edge\"},\"annotations\":{\"a/b\":\"c\"},"
+				    "\"managedFields\":[{\"manager\":\"other\"}],\"ownerReferences\":[{\"name\":\"owner\"}]},"
+				    "\"spec\":{\"holderIdentity\":\"\",\"preferredHolder\":\"x\"}}";
+	struct rig *rig = rig_create(STATUS_WRITE_BY_LEASE);
+
+	pass(rig, 0);
+	answer(rig, expect(rig, "GET", LEASES), 200, lease, 0);
+	for (unsigned i = 0; i < 2; i++) { /* taken, and renewed */
+		struct call *c;
+
+		pass(rig, i * (LEASE_RENEW_MS + 100));
+		c = expect(rig, "PUT", LEASES);
+		assert_non_null(strstr(c->body, "\"labels\":{\"team\":\"edge\"}"));
+		assert_non_null(strstr(c->body, "\"annotations\":{\"a/b\":\"c\"}"));
+		assert_non_null(strstr(c->body, "\"ownerReferences\":[{\"name\":\"owner\"}]"));
+		assert_non_null(strstr(c->body, "\"preferredHolder\":\"x\""));
+		assert_non_null(strstr(c->body, "\"holderIdentity\":\"me\""));
+		assert_non_null(strstr(c->body, i ? "\"resourceVersion\":\"6\"" : "\"resourceVersion\":\"5\""));
+		assert_null(strstr(c->body, "managedFields"));
+		answer(rig, c, 200,
+		       i ? LEASE("7", "me")
+			 : "{\"metadata\":{\"resourceVersion\":\"6\",\"labels\":{\"team\":\"edge\"},\"annotations\":{\"a/b\":\"c\"},"
+			   "\"ownerReferences\":[{\"name\":\"owner\"}]},\"spec\":{\"holderIdentity\":\"me\",\"preferredHolder\":\"x\"}}",
+		       0);
+	}
 	rig_destroy(rig);
 }
 
@@ -388,7 +372,7 @@ static void a_refused_lease_is_not_asked_for_again_soon(void **state)
 	pass(rig, 0);
 	answer(rig, expect(rig, "GET", LEASES), 403, "{\"message\":\"no\"}", 0);
 	pass(rig, LEASE_FORBIDDEN_MS / 2);
-	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(rig->calls.n_sent, 1);
 	assert_int_equal(status_writer_lease(rig->w)->refused, 1);
 	rig_destroy(rig);
 }
@@ -415,6 +399,7 @@ int main(void)
 	    cmocka_unit_test(bounds_what_is_in_flight_and_the_rate),
 	    cmocka_unit_test(only_the_holder_of_the_lease_writes),
 	    cmocka_unit_test(stops_when_it_cannot_renew),
+	    cmocka_unit_test(what_others_have_put_on_the_lease_stays),
 	    cmocka_unit_test(gives_the_lease_back),
 	    cmocka_unit_test(a_refused_lease_is_not_asked_for_again_soon),
 	};
