@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/deploy: what an API server, systemd and the programs themselves say of it."""
+import os
 import pathlib
 import re
 import shutil
@@ -80,6 +81,43 @@ def test_api_server_accepts_the_device_plugin_overlay(make, rig, ns):
     expect(not c["securityContext"].get("privileged"), "not privileged")
     expect_eq(c["securityContext"]["capabilities"], {"drop": ["ALL"], "add": ["IPC_LOCK"]}, "capabilities")
     expect("hostPath" not in str(daemonset), "nothing of the host is mounted")
+
+
+UPSTREAM = "https://github.com/kubernetes-sigs/gateway-api/config/crd/experimental?ref="
+
+
+@kube_test
+def test_api_server_accepts_the_base_with_the_definitions_of_the_gateway_api(make, rig, ns):
+    """Upstream's folder is that of the Go module of the same version, as the rig has it: nothing is fetched."""
+    text = (DEPLOY / "with-crds/kustomization.yaml").read_text()
+    version = re.search(r"^\tsigs.k8s.io/gateway-api/conformance (\S+)$", (ROOT / "tests/conformance/kube/go.mod").read_text(), re.M)[1]
+    expect(UPSTREAM + version in text and UPSTREAM + version in (ROOT / "docs/install.md").read_text(), f"{version} is what is installed")
+    with tempfile.TemporaryDirectory(dir=DEPLOY) as folder:
+        here = os.path.relpath(rig.programs.crds, folder)
+        pathlib.Path(folder, "kustomization.yaml").write_text(text.replace(UPSTREAM + version, here))
+        out = rig.kubectl("kustomize", folder).stdout
+    given = objects_of(out)
+    crds = {name for kind, _, name in given if kind == "CustomResourceDefinition"}
+    expect({f"{k}.{GATEWAY}" for k in [*GATEWAY_KINDS, "referencegrants"]} <= crds, f"every kind that is read: {sorted(crds)}")
+    expect(set(base()) <= set(given), "and all of the base")
+    rig.kubectl("apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-", input=out)
+
+
+@kube_test
+def test_api_server_accepts_the_control_plane_component(make, rig, ns):
+    with tempfile.TemporaryDirectory(dir=DEPLOY) as folder:
+        pathlib.Path(folder, "kustomization.yaml").write_text("resources: [../base]\ncomponents: [../components/control-plane]\n")
+        out = rig.kubectl("kustomize", folder).stdout
+    dry_run(rig, "-f", "-", input=out)
+    pod = objects_of(out)[("DaemonSet", "weir-system", "weir")]["spec"]["template"]["spec"]
+    expect_eq([t["key"] for t in pod["tolerations"]], ["node-role.kubernetes.io/control-plane"], "tolerations")
+
+
+@plain
+def test_other_pods_make_room(make):
+    objects = base()
+    pod = objects[("DaemonSet", "weir-system", "weir")]["spec"]["template"]["spec"]
+    expect_eq(objects[("PriorityClass", None, pod["priorityClassName"])]["value"], 10**9, "priority")
 
 
 @kube_test

@@ -62,7 +62,7 @@ def test_chart_gives_the_objects_of_the_base(make):
 REFUSED = ("nonsense=1", "dataplane.capabilities={ALL}", "dataplane.hugepages2Mi=some", "ctrl.admin=9901", "classes.name=Weir",
            "maxUnavailable=0", "image.repository=", "dataplane.privileged=maybe", "config=workers: {}",
            "dataplane.devicePluginResource=nic", "image.pullPolicy=Sometimes", "hostNetwork=1",
-           "terminationGracePeriodSeconds=0", "dataplane.cores=2", "ctrl.args={events}")
+           "terminationGracePeriodSeconds=0", "priorityClass.value=1000000001", "priorityClass.name=", "dataplane.cores=2", "ctrl.args={events}")
 
 
 @plain
@@ -70,6 +70,14 @@ def test_options_of_weir_ctrl_are_added(make):
     options = ("--address-pool=192.0.2.16/28", "--events=false")
     got = objects_of(render(f"--set=ctrl.args={{{','.join(options)}}}"))[("DaemonSet", "weir-system", "weir")]
     expect_eq(tuple(containers(got)["weir-ctrl"]["command"][-2:]), options, "the last of its command")
+
+
+@plain
+def test_priority_class_may_be_there_already(make):
+    got = objects_of(render("--set=priorityClass.create=false,priorityClass.name=system-node-critical"))
+    expect_eq([k for k in got if k[0] == "PriorityClass"], [], "priority classes")
+    pod = got[("DaemonSet", "weir-system", "weir")]["spec"]["template"]["spec"]
+    expect_eq(pod["priorityClassName"], "system-node-critical", "of the Pod")
 
 
 @plain
