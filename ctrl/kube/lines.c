@@ -30,17 +30,18 @@ void kube_http_set_probes(struct kube_http *h, uint32_t quiet_ms, uint32_t answe
 	h->probe_ms = answer_ms;
 }
 
-void line_add(struct kube_http *h, int fd)
-{
-	if (h->n_lines < HTTP_MAX_LINES) /* others are only seen by the kernel, and by their requests */
-		h->lines[h->n_lines++] = (struct line){.fd = fd, .heard_ms = kube_http_now_ms()};
-}
-
 void line_remove(struct kube_http *h, int fd)
 {
 	for (unsigned i = 0; i < h->n_lines; i++)
 		if (h->lines[i].fd == fd)
 			h->lines[i--] = h->lines[--h->n_lines];
+}
+
+void line_add(struct kube_http *h, int fd)
+{
+	line_remove(h, fd); /* should its end not have been told */
+	if (h->n_lines < HTTP_MAX_LINES) /* others are only seen by the kernel, and by their requests */
+		h->lines[h->n_lines++] = (struct line){.fd = fd, .heard_ms = kube_http_now_ms()};
 }
 
 /* Its own port, by which libcurl names the connection of a request; 0: it has none yet. */

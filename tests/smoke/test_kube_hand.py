@@ -11,13 +11,15 @@ LIMIT_S = 30  # a time that is over is a failure; how long it took is only print
 
 class Hand:
     def __init__(self, rig, ns):
-        self.rig, self.ns, self.times = rig, ns, []
+        self.rig, self.ns, self.times, self.asked = rig, ns, [], []
 
     def status(self, address, host, path="/"):
         """The status that a request gets; 0 without an answer."""
         p = self.rig.run(["curl", "-s", "-o", "/dev/null", "-m", "2", "-w", "%{http_code}", "-H", f"Host: {host}", f"http://{address}{path}"],
                          check=False)
-        return int(p.stdout or 0)
+        status = int(p.stdout or 0)
+        self.asked.append((round(time.monotonic(), 2), status))
+        return status
 
     def kubectl(self, *args, **kw):
         return self.rig.kubectl(*args, "-n", self.ns, **kw)
@@ -25,10 +27,18 @@ class Hand:
     def see(self, what, is_so):
         """Until it is so, from the moment when kubectl had its answer, asked as fast as curl does."""
         began = time.monotonic()
+        self.asked.clear()
         while not is_so():
             expect(time.monotonic() - began < LIMIT_S, f"{what}: not within {LIMIT_S} s")
         self.times.append(time.monotonic() - began)
         print(f"      {what}: {self.times[-1] * 1000:.0f} ms after kubectl", flush=True)
+        if self.times[-1] > 1:
+            self.show_why(began)
+
+    def show_why(self, began):
+        """Whether curl, Weir or Kubernetes took the time: when which answer came, and how long the workers needed for the last routes."""
+        print(f"        answers after: {[(round(t - began, 2), status) for t, status in self.asked[-20:]]}", flush=True)
+        print("        " + self.rig.procs.tail("ctrl", 3).replace("\n", "\n        "), flush=True)
 
 
 INGRESS = """apiVersion: networking.k8s.io/v1
