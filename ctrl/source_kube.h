@@ -46,7 +46,7 @@ uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_m
 /* Every kind was listed once: what the store has is a whole. Before that nothing of it should be published. */
 bool source_kube_is_synced(const struct source_kube *k);
 void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct source_kube_status *out);
-/* Why kinds (of a namespace) are not healthy, one after the other: *i is 0 at first. NULL: no more. Valid until the next poll. */
+/* Why kinds (of a namespace) are not healthy, one by one: *i is 0 at first. NULL: no more. Valid until the next poll. */
 const char *source_kube_problem(const struct source_kube *k, unsigned *i);
 /* Counters of its connection. */
 const struct kube_http_counters *source_kube_http(const struct source_kube *k);

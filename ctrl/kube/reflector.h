@@ -96,7 +96,7 @@ struct reflector {
 	const char *ns;	      /* NULL: all */
 	const char *selector; /* of labels, NULL: all */
 	const char *fields;   /* fieldSelector, NULL: all; set by who wants one, after reflector_init() */
-	bool is_required;     /* not done without where it is forbidden (403), even if it is optional; of policies, unless cleared */
+	bool is_required;     /* waited for where it is forbidden (403), even if it is optional; of policies, unless cleared */
 	struct store *store;
 	struct reflector_http http;
 	char name[160]; /* plural of the kind, and the namespace: for whom it may concern */

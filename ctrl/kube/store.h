@@ -96,7 +96,7 @@ void store_set_version(struct store *s, enum kube_kind kind, const char *version
  */
 uint64_t store_put_unreadable(struct store *s, enum kube_kind kind, const char *ns, const char *name, const char *reason,
 			      const char *text);
-/* What was refused so far by any of these; of how many the names are not known, so that what was known of them may be swept. */
+/* What was refused so far by any of these; of how many the names are not known, so that the objects may be swept. */
 struct store_refused {
 	uint64_t n, n_unnamed;
 };

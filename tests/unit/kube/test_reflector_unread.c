@@ -53,7 +53,8 @@ static void object_of_a_list_that_is_too_large_stays_as_it_was_known(void **stat
 
 	give(rig, EVENT("ADDED", OBJECT("b", "11")));
 	expect_list(rig);
-	give_large(rig, HEAD("20") "{\"metadata\":{\"name\":\"a\",\"namespace\":\"demo\",\"resourceVersion\":\"19\"},\"spec\":{", "}}]}");
+	give_large(rig, HEAD("20") "{\"metadata\":{\"name\":\"a\",\"namespace\":\"demo\",\"resourceVersion\":\"19\"},\"spec\":{",
+		   "}}]}");
 	done(rig, 200, NULL, 0);
 	expect_request(rig, "/api/v1/services?watch=1");
 	assert_non_null(known(rig, "a"));
@@ -75,7 +76,8 @@ static void object_of_a_list_that_is_no_json_stays_as_it_was_known(void **state)
 {
 	static const char *const wrong[] = {
 	    "{\"metadata\":{\"name\":\"a\",\"namespace\":\"demo\",\"resourceVersion\":\"19\"},\"spec\":{\"x\":1,\"x\":2}}",
-	    "{\"spec\":{\"y\":[1,\"]\\\"}\",{}],\"z\":null},\"metadata\":{\"labels\":{\"name\":\"b\"},\"namespace\":\"demo\",\"name\":\"a\",\"x\":\"\\ud800\"}}",
+	    "{\"spec\":{\"y\":[1,\"]\\\"}\",{}],\"z\":null},"
+	    "\"metadata\":{\"labels\":{\"name\":\"b\"},\"namespace\":\"demo\",\"name\":\"a\",\"x\":\"\\ud800\"}}",
 	    "{\"metadata\":{\"name\":\"a\",\"namespace\":\"demo\"},\"spec\":{\"x\":\"\xff\"}}"};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {

@@ -318,7 +318,8 @@ static void stops_when_it_cannot_renew(void **state)
 /* A PUT is the whole of it: labels of a deployment tool, an owner, fields that are not ours. */
 static void what_others_have_put_on_the_lease_stays(void **state)
 {
-	static const char lease[] = "{\"metadata\":{\"resourceVersion\":\"5\",\"uid\":\"u\",\"labels\":{\"team\":\"edge\"},\"annotations\":{\"a/b\":\"c\"},"
+	static const char lease[] = "{\"metadata\":{\"resourceVersion\":\"5\",\"uid\":\"u\",\"labels\":{\"team\":\"edge\"},"
+				    "\"annotations\":{\"a/b\":\"c\"},"
 				    "\"managedFields\":[{\"manager\":\"other\"}],\"ownerReferences\":[{\"name\":\"owner\"}]},"
 				    "\"spec\":{\"holderIdentity\":\"\",\"preferredHolder\":\"x\"}}";
 	struct rig *rig = rig_create(STATUS_WRITE_BY_LEASE);
