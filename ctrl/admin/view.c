@@ -82,11 +82,15 @@ static json_t *dataplane(const struct weir_stats_region *r)
 static json_t *kubernetes(const struct source_kube *k)
 {
 	struct source_kube_status st;
+	struct named_status named;
 
 	source_kube_status(k, admin_now_ms(), &st);
-	return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:s}", "server", st.server, "synced", (int)st.is_synced, "kinds",
+	source_kube_named(k, &named);
+	return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:s, s:{s:i, s:i, s:i, s:i, s:i}}", "server", st.server, "synced", (int)st.is_synced, "kinds",
 			 (int)st.n_reflectors, "kinds_synced", (int)st.n_synced, "kinds_healthy", (int)st.n_healthy, "age_ms",
-			 (json_int_t)st.age_ms, "problem", st.problem ? st.problem : "");
+			 (json_int_t)st.age_ms, "problem", st.problem ? st.problem : "", "named", "followed",
+			 (int)named.n_followed, "absent", (int)named.n_absent, "pending", (int)named.n_pending, "forbidden",
+			 (int)named.n_forbidden, "beyond", (int)named.n_beyond);
 }
 
 static json_t *saved(const struct saver *v)

@@ -12,6 +12,7 @@ static const struct {
 	const char *versions[MAX_VERSIONS]; /* the best first; all have one schema, as far as it is read */
 	const char *without; /* what it means that it cannot be read; NULL: Weir cannot do without */
 	const char *part; /* kube_kind_part() */
+	bool is_named;
 } kinds[KUBE_N_KINDS] = {
     [KUBE_INGRESS] = {.plural = "ingresses", .versions = {"v1"}},
     [KUBE_INGRESS_CLASS] = {.plural = "ingressclasses", .versions = {"v1"}},
@@ -33,6 +34,8 @@ static const struct {
 		  .part = "labels"},
     [KUBE_CRD] = {.plural = "customresourcedefinitions", .versions = {"v1"},
 		  .without = "the version of the Gateway API is not known", .part = "annotations"},
+    [KUBE_SECRET] = {.plural = "secrets", .versions = {"v1"}, .is_named = true},
+    [KUBE_CONFIG_MAP] = {.plural = "configmaps", .versions = {"v1"}, .is_named = true},
 };
 
 const char *kube_kind_plural(enum kube_kind k)
@@ -61,4 +64,14 @@ const char *kube_kind_part(enum kube_kind k)
 const char *kube_kind_without(enum kube_kind k)
 {
 	return kinds[k].without;
+}
+
+bool kube_kind_is_named(enum kube_kind k)
+{
+	return kinds[k].is_named;
+}
+
+bool kube_kind_is_secret(enum kube_kind k)
+{
+	return k == KUBE_SECRET;
 }
