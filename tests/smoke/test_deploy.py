@@ -83,6 +83,36 @@ def test_api_server_accepts_the_device_plugin_overlay(make, rig, ns):
 
 
 @kube_test
+def test_weir_ctrl_may_read_certificates_only_where_that_is_wanted(make, rig, ns):
+    """All by the component; or single ones, which its requests by metadata.name are good for."""
+    for verb in ("list", "watch"):
+        expect(not may(rig, verb, "secret/cert", f"-n={ns}"), f"{verb} a Secret")
+    rig.apply(f"""{{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{name: weir-cert, namespace: {ns}}},
+rules: [{{apiGroups: [""], resources: [secrets], resourceNames: [cert], verbs: [list, watch]}}]}}
+---
+{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: weir-cert, namespace: {ns}}},
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: weir-cert}},
+subjects: [{{kind: ServiceAccount, name: weir-ctrl, namespace: weir-system}}]}}
+""")
+    for verb in ("list", "watch"):
+        wait_until(f"{verb} that Secret", lambda: may(rig, verb, "secret/cert", f"-n={ns}"))
+        expect(not may(rig, verb, "secret/other", f"-n={ns}"), f"{verb} another one")
+        expect(not may(rig, verb, "secrets", f"-n={ns}"), f"{verb} all")
+    path = f"/api/v1/namespaces/{ns}/secrets?fieldSelector=metadata.name%3D"
+    expect_eq(rig.kubectl("get", "--as", USER, "--raw", path + "cert", check=False).returncode, 0, "what it asks is allowed")
+    expect(rig.kubectl("get", "--as", USER, "--raw", path + "other", check=False).returncode != 0, "the same for another one")
+    component = DEPLOY / "components/certificates/rbac.yaml"
+    rig.kubectl("apply", "-f", component)
+    try:
+        for resource in ("secrets", "configmaps"):
+            wait_until(f"watch {resource}", lambda: may(rig, "watch", resource, "-A"))
+            expect(not may(rig, "get", resource, "-A") and not may(rig, "update", resource, "-A"), f"no more of {resource}")
+    finally:
+        rig.kubectl("delete", "-f", component)
+    wait_until("it is taken away", lambda: not may(rig, "watch", "secrets", "-A"))
+
+
+@kube_test
 def test_api_server_refuses_a_broken_daemonset(make, rig, ns):
     """So that the tests above can fail."""
     text = (DEPLOY / "base/daemonset.yaml").read_text().replace("maxUnavailable: 1", "maxUnavailable: -1")
