@@ -6,6 +6,7 @@
  */
 #include <limits.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -45,19 +46,67 @@ static X509 *read_certificates(BIO *in, bool *is_wrong)
 	return first;
 }
 
-/* Is asked for the passphrase of a key that needs one. */
-static int refuse_passphrase(char *buf, int size, int is_written, void *ctx)
+/* ---- keys ---- */
+
+/* OpenSSL's reader of PEM leaves the last lines of what it has read in memory: for keys it is not used. */
+struct block {
+	const char *label, *body; /* from BEGIN and behind its line */
+	size_t n_label, n_body;
+};
+
+#define BEGIN "-----BEGIN "
+#define END "-----END "
+#define DASHES "-----"
+
+/* The next block from *text on, which is then behind its END. False: there is none. */
+static bool next_block(const char **text, size_t *n, struct block *b)
 {
-	*(bool *)ctx = true;
-	return -1;
+	const char *limit = *text + *n;
+	const char *at = memmem(*text, *n, BEGIN, strlen(BEGIN));
+	const char *end;
+
+	if (!at)
+		return false;
+	b->label = at + strlen(BEGIN);
+	at = memmem(b->label, (size_t)(limit - b->label), DASHES, strlen(DASHES));
+	end = at ? memmem(at, (size_t)(limit - at), END, strlen(END)) : NULL;
+	if (!end)
+		return false;
+	b->n_label = (size_t)(at - b->label);
+	b->body = at + strlen(DASHES);
+	b->n_body = (size_t)(end - b->body);
+	*text = end;
+	*n = (size_t)(limit - end);
+	return true;
 }
 
+static bool is_labelled(const struct block *b, const char *label)
+{
+	return b->n_label == strlen(label) && memcmp(b->label, label, b->n_label) == 0;
+}
+
+/* The first one that is there. */
 static EVP_PKEY *read_key(const char *text, size_t n, bool *is_encrypted)
 {
-	BIO *in = open_text(text, n);
-	EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, refuse_passphrase, is_encrypted) : NULL;
+	struct block b;
+	EVP_PKEY *key = NULL;
 
-	BIO_free(in);
+	while (next_block(&text, &n, &b)) {
+		struct bytes der;
+		const unsigned char *at;
+
+		*is_encrypted = is_labelled(&b, PEM_STRING_PKCS8) || memmem(b.body, b.n_body, "Proc-Type:", 10);
+		if (*is_encrypted)
+			return NULL;
+		if (!is_labelled(&b, PEM_STRING_PKCS8INF) && !is_labelled(&b, PEM_STRING_RSA) && !is_labelled(&b, PEM_STRING_ECPRIVATEKEY))
+			continue;
+		der = base64_decode(b.body, b.n_body, "\r\n \t");
+		at = (const unsigned char *)der.p;
+		if (der.p && der.n <= INT_MAX)
+			key = d2i_AutoPrivateKey(NULL, &at, (long)der.n);
+		bytes_fini(&der);
+		break;
+	}
 	ERR_clear_error();
 	return key;
 }

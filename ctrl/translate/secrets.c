@@ -10,58 +10,6 @@
 
 #include "translate/translator_pvt.h"
 
-struct bytes {
-	char *p; /* NULL: there is no such key, or it is no base64 */
-	size_t n;
-};
-
-static void bytes_fini(struct bytes *b)
-{
-	if (b->p)
-		explicit_bzero(b->p, b->n);
-	free(b->p);
-}
-
-static int digit_of(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* RFC 4648 4, with padding; line ends are passed over, as the API server does. */
-static struct bytes decode(const char *text)
-{
-	struct bytes out = {.p = translate_must(malloc(strlen(text) / 4 * 3 + 4))};
-	uint32_t bits = 0;
-	unsigned n_digits = 0;
-	unsigned n_pads = 0;
-	bool is_right = true;
-
-	for (; *text && is_right; text++) {
-		int digit = digit_of(*text);
-
-		if (*text == '\r' || *text == '\n')
-			continue;
-		if (*text == '=')
-			n_pads++;
-		is_right = *text == '=' ? n_pads <= 2 && n_digits % 4 >= 2 : digit >= 0 && n_pads == 0;
-		if (digit < 0)
-			continue;
-		bits = bits << 6 | (uint32_t)digit;
-		if (n_digits++ % 4 != 0)
-			out.p[out.n++] = (char)(bits >> (6 - 2 * ((n_digits - 1) % 4)));
-	}
-	if (is_right && (n_digits + n_pads) % 4 == 0)
-		return out;
-	bytes_fini(&out);
-	return (struct bytes){NULL, 0};
-}
-
 static struct bytes text_of(const char *text)
 {
 	size_t n = strlen(text);
@@ -81,7 +29,7 @@ static struct bytes value_of(const struct kube_object *o, const char *key)
 		return data ? text_of(data) : (struct bytes){NULL, 0};
 	if (plain)
 		return text_of(plain);
-	return data ? decode(data) : (struct bytes){NULL, 0};
+	return data ? base64_decode(data, strlen(data), "\r\n") : (struct bytes){NULL, 0}; /* as the API server takes it */
 }
 
 static const char *judge_certificate(const struct kube_object *o)

@@ -189,6 +189,15 @@ struct ref_fault certificates_of_policy(struct translation *t, const struct kube
 const char *secret_fault(struct translation *t, enum kube_kind kind, const char *ns, const char *name, enum secret_use use,
 			 bool *is_pending);
 
+/* base64.c: bytes that are overwritten before they are freed. */
+struct bytes {
+	char *p; /* NULL: there are none */
+	size_t n;
+};
+void bytes_fini(struct bytes *b);
+/* Strict, with padding, but for these characters. No bytes (p NULL) if it is none. */
+struct bytes base64_decode(const char *text, size_t n, const char *passed_over);
+
 /*
  * pem.c: what is wrong with a certificate (a chain, its own first) and its key, or with a bundle of CA certificates, in
  * PEM; NULL: nothing. Constants.
