@@ -130,6 +130,7 @@ static void check_frontend(struct translation *t, const struct kube_object *gate
 	struct cursor above[4];
 	struct cursor list = find_refs(&frontend, s->port, above);
 	size_t n_wrong = 0;
+	const char *first = NULL;
 
 	for (size_t i = 0; i < cursor_count(&list); i++) {
 		struct cursor ref = cursor_at(&list, i);
@@ -137,11 +138,12 @@ static void check_frontend(struct translation *t, const struct kube_object *gate
 
 		note(t, s, "caCertificateRefs", i, &f);
 		n_wrong += f.reason != NULL;
+		first = first ? first : f.text;
 	}
 	if (n_wrong == 0 || n_wrong < cursor_count(&list))
 		return;
 	s->refusal = "NoValidCACertificate";
-	s->refusal_text = model_printf(t->m, "none of the CA certificates for clients can be used: %s", s->unresolved_text);
+	s->refusal_text = model_printf(t->m, "none of the CA certificates for clients can be used: %s", first);
 }
 
 void certificates_check(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)

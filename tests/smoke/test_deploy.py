@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/deploy: what an API server, systemd and the programs themselves say of it."""
+import contextlib
 import pathlib
 import re
 import shutil
@@ -83,36 +84,6 @@ def test_api_server_accepts_the_device_plugin_overlay(make, rig, ns):
 
 
 @kube_test
-def test_weir_ctrl_may_read_certificates_only_where_that_is_wanted(make, rig, ns):
-    """All by the component; or single ones, which its requests by metadata.name are good for."""
-    for verb in ("list", "watch"):
-        expect(not may(rig, verb, "secret/cert", f"-n={ns}"), f"{verb} a Secret")
-    rig.apply(f"""{{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{name: weir-cert, namespace: {ns}}},
-rules: [{{apiGroups: [""], resources: [secrets], resourceNames: [cert], verbs: [list, watch]}}]}}
----
-{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: weir-cert, namespace: {ns}}},
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: weir-cert}},
-subjects: [{{kind: ServiceAccount, name: weir-ctrl, namespace: weir-system}}]}}
-""")
-    for verb in ("list", "watch"):
-        wait_until(f"{verb} that Secret", lambda: may(rig, verb, "secret/cert", f"-n={ns}"))
-        expect(not may(rig, verb, "secret/other", f"-n={ns}"), f"{verb} another one")
-        expect(not may(rig, verb, "secrets", f"-n={ns}"), f"{verb} all")
-    path = f"/api/v1/namespaces/{ns}/secrets?fieldSelector=metadata.name%3D"
-    expect_eq(rig.kubectl("get", "--as", USER, "--raw", path + "cert", check=False).returncode, 0, "what it asks is allowed")
-    expect(rig.kubectl("get", "--as", USER, "--raw", path + "other", check=False).returncode != 0, "the same for another one")
-    component = DEPLOY / "components/certificates/rbac.yaml"
-    rig.kubectl("apply", "-f", component)
-    try:
-        for resource in ("secrets", "configmaps"):
-            wait_until(f"watch {resource}", lambda: may(rig, "watch", resource, "-A"))
-            expect(not may(rig, "get", resource, "-A") and not may(rig, "update", resource, "-A"), f"no more of {resource}")
-    finally:
-        rig.kubectl("delete", "-f", component)
-    wait_until("it is taken away", lambda: not may(rig, "watch", "secrets", "-A"))
-
-
-@kube_test
 def test_api_server_refuses_a_broken_daemonset(make, rig, ns):
     """So that the tests above can fail."""
     text = (DEPLOY / "base/daemonset.yaml").read_text().replace("maxUnavailable: 1", "maxUnavailable: -1")
@@ -153,9 +124,26 @@ def test_weir_ctrl_may_do_what_it_must(make, rig, ns):
         expect(may(rig, verb, LEASE, "-n", "weir-system"), f"{verb} a Lease")
 
 
+@contextlib.contextmanager
+def base_alone(rig):
+    """The rig's Weir has the component, too."""
+    component = DEPLOY / "components/certificates/rbac.yaml"
+    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEPLOY / "base/rbac.yaml")
+    rig.kubectl("delete", "--ignore-not-found", "-f", component)
+    try:
+        wait_until("it is taken away", lambda: not may(rig, "watch", "secrets", "-A"))
+        yield component
+    finally:
+        rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", component)
+
+
 @kube_test
 def test_weir_ctrl_may_do_nothing_else(make, rig, ns):
-    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEPLOY / "base/rbac.yaml")
+    with base_alone(rig):
+        check_nothing_else(rig, ns)
+
+
+def check_nothing_else(rig, ns):
     for verb in ("get", "list", "watch"):
         for resource in ("secrets", "configmaps", "pods"):
             for where in ("-A", "-n=weir-system", f"-n={ns}"):
@@ -315,3 +303,31 @@ def test_image_names_packages_that_exist(make):
     if "libdpdk-dev" not in there:
         raise Skipped("no lists of packages")
     expect_eq(names - there, set(), "names of no package")
+
+
+@kube_test
+def test_weir_ctrl_may_read_certificates_only_where_that_is_wanted(make, rig, ns):
+    """All by the component; or single ones, which its requests by metadata.name are good for."""
+    with base_alone(rig) as component:
+        rig.apply(f"""apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: weir-cert, namespace: {ns}}}
+rules: [{{apiGroups: [""], resources: [secrets], resourceNames: [cert], verbs: [list, watch]}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: weir-cert, namespace: {ns}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: weir-cert}}
+subjects: [{{kind: ServiceAccount, name: weir-ctrl, namespace: weir-system}}]
+""")
+        for verb in ("list", "watch"):
+            wait_until(f"{verb} that Secret", lambda v=verb: may(rig, v, "secret/cert", f"-n={ns}"))
+            expect(not may(rig, verb, "secret/other", f"-n={ns}"), f"{verb} another one")
+            expect(not may(rig, verb, "secrets", f"-n={ns}"), f"{verb} all")
+        path = f"/api/v1/namespaces/{ns}/secrets?fieldSelector=metadata.name%3D"
+        expect_eq(rig.kubectl("get", "--as", USER, "--raw", path + "cert", check=False).returncode, 0, "what it asks is allowed")
+        expect(rig.kubectl("get", "--as", USER, "--raw", path + "other", check=False).returncode != 0, "the same for another one")
+        rig.kubectl("apply", "--server-side", "-f", component)
+        for resource in ("secrets", "configmaps"):
+            wait_until(f"watch {resource}", lambda r=resource: may(rig, "watch", r, "-A"))
+            expect(not may(rig, "get", resource, "-A") and not may(rig, "update", resource, "-A"), f"no more of {resource}")
