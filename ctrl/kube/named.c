@@ -36,7 +36,7 @@ struct named {
 	uint64_t seed;
 	struct slot *slots; /* by kind, namespace and name */
 	size_t n;
-	unsigned n_asking, n_ill;
+	unsigned n_begun, n_asking, n_ill;
 	struct reflector_counters past; /* of those that are not followed any more */
 };
 
@@ -155,6 +155,7 @@ static void add_counters(struct reflector_counters *to, const struct reflector_c
 static uint64_t stop(struct named *n, struct one *o)
 {
 	reflector_fini(&o->r);
+	count(&n->n_begun, &o->is_begun, false);
 	count(&n->n_asking, &o->is_asking, false);
 	count(&n->n_ill, &o->is_ill, false);
 	return store_remove(n->store, o->r.kind, o->ns, o->name);
@@ -257,18 +258,19 @@ uint64_t named_want(struct named *n, const struct named_ref *refs, size_t n_refs
 
 uint64_t named_poll(struct named *n, uint64_t now_ms, uint64_t *next_ms)
 {
+	size_t n_followed = n->n < NAMED_MAX ? n->n : NAMED_MAX;
 	uint64_t mask = 0;
 
-	for (size_t i = 0; i < n->n; i++)
+	for (size_t i = 0; i < n_followed; i++)
 		if (n->slots[i].due_ms <= now_ms && n->slots[i].one->is_begun)
 			mask |= poll_one(n, i, now_ms);
-	for (size_t i = 0; i < n->n && i < NAMED_MAX && n->n_asking < NAMED_ASKING; i++) {
+	for (size_t i = 0; i < n_followed && n->n_begun < n_followed && n->n_asking < NAMED_ASKING; i++) {
 		if (n->slots[i].one->is_begun)
 			continue;
-		n->slots[i].one->is_begun = true;
+		count(&n->n_begun, &n->slots[i].one->is_begun, true);
 		mask |= poll_one(n, i, now_ms);
 	}
-	for (size_t i = 0; i < n->n && i < NAMED_MAX; i++)
+	for (size_t i = 0; i < n_followed; i++)
 		if (n->slots[i].due_ms < *next_ms && n->slots[i].due_ms)
 			*next_ms = n->slots[i].due_ms;
 	return mask;
