@@ -95,6 +95,7 @@ struct program {
 	struct access_log *log; /* NULL: none */
 	int signals_fd, epoll_fd;
 	uint64_t changed;  /* of Kubernetes, while it is not all there */
+	bool is_prepared;  /* it is known to what Secrets and ConfigMaps the objects refer */
 	bool is_published; /* once */
 	uint64_t tried_ms; /* when what had failed was tried again last */
 };
@@ -143,12 +144,31 @@ static void writer_end(struct program *p)
 	}
 }
 
+/* What is referred to is followed. Returns the wait, which is none if there is anything new to be followed. */
+static int want_references(struct program *p, int timeout_ms)
+{
+	const struct named_ref *refs;
+	size_t n;
+
+	if (!p->sync->has_references)
+		return timeout_ms;
+	p->sync->has_references = false;
+	refs = translator_references(p->sync->translator, &n);
+	p->changed |= source_kube_want(p->kube, refs, n, now_ms());
+	return 0;
+}
+
 /* Nothing is published before all is listed: a part of the routes would be worse than those that are served. */
 static int kube_step(struct program *p)
 {
 	int timeout_ms;
 
 	p->changed |= source_kube_poll(p->kube, now_ms(), &timeout_ms);
+	if (source_kube_is_listed(p->kube) && !p->is_prepared) {
+		p->is_prepared = true;
+		sync_prepare(p->sync);
+		timeout_ms = want_references(p, timeout_ms);
+	}
 	if (!source_kube_is_synced(p->kube)) {
 		if (p->saver)
 			saver_serve(p->saver, p->sync);
@@ -160,6 +180,7 @@ static int kube_step(struct program *p)
 	p->sync->has_news = false;
 	p->is_published = true;
 	p->changed = 0;
+	timeout_ms = want_references(p, timeout_ms);
 	timeout_ms = earlier(timeout_ms, saver_step(p));
 	return earlier(timeout_ms, writer_step(p));
 }

@@ -174,6 +174,7 @@ static uint64_t load(struct source_dir *d, const char *name)
 		return 0;
 	}
 	mask = store_load_yaml(d->store, path, data, n);
+	explicit_bzero(data, n); /* there may have been Secrets in it */
 	free(data);
 	return mask;
 }

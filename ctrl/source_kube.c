@@ -17,7 +17,9 @@
 struct source_kube {
 	struct kube_http *http;
 	char node[300]; /* fieldSelector */
-	bool is_synced;
+	struct named *named;
+	bool is_listed, is_wanted, is_synced;
+	uint64_t wanted_ms; /* since then the first answers of named objects are waited for */
 	unsigned n;
 	struct reflector reflectors[];
 };
@@ -88,9 +90,11 @@ struct source_kube *source_kube_create(struct kube_config *c, const char *const 
 	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
 		log_debug("no random bytes for jitter");
 	k->http = http;
+	k->named = named_create(s, &table, seed);
+	store_expect_named(s);
 	snprintf(k->node, sizeof(k->node), "metadata.name=%s", node ? node : "");
 	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++) {
-		if (kind == KUBE_NODE && !node)
+		if ((kind == KUBE_NODE && !node) || kube_kind_is_named(kind))
 			continue;
 		for (size_t i = 0; i < (kube_kind_is_namespaced(kind) ? n_each : 1); i++)
 			reflector_init(&k->reflectors[k->n++], kind, n_namespaces ? namespaces[i] : NULL,
@@ -116,6 +120,7 @@ void source_kube_destroy(struct source_kube *k)
 		return;
 	for (unsigned i = 0; i < k->n; i++)
 		reflector_fini(&k->reflectors[i]);
+	named_destroy(k->named);
 	kube_http_destroy(k->http);
 	free(k);
 }
@@ -145,6 +150,33 @@ static void hurry_all(struct source_kube *k, uint64_t now_ms)
 	}
 	for (unsigned i = 0; (is_reached || is_well) && i < k->n; i++)
 		reflector_hurry(&k->reflectors[i], is_well, now_ms);
+	if (is_reached || is_well)
+		named_hurry(k->named, is_well, now_ms);
+}
+
+static void note_progress(struct source_kube *k, uint64_t now_ms)
+{
+	if (!k->is_listed && are_all_synced(k)) {
+		k->is_listed = true;
+		log_info("Kubernetes: everything is listed");
+	}
+	if (k->is_synced || !k->is_wanted)
+		return;
+	k->is_synced = named_is_settled(k->named);
+	if (!k->is_synced && now_ms - k->wanted_ms >= SOURCE_KUBE_NAMED_MS) {
+		k->is_synced = true;
+		log_warn("Kubernetes: some of the Secrets and ConfigMaps that are referred to are not known yet: what can be served is");
+	}
+}
+
+uint64_t source_kube_want(struct source_kube *k, const struct named_ref *refs, size_t n_refs, uint64_t now_ms)
+{
+	uint64_t mask = named_want(k->named, refs, n_refs);
+
+	if (!k->is_wanted)
+		k->wanted_ms = now_ms;
+	k->is_wanted = true;
+	return mask;
 }
 
 uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_ms)
@@ -160,12 +192,17 @@ uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_m
 		next_ms = t < next_ms ? t : next_ms;
 		mask |= reflector_take(&k->reflectors[i]);
 	}
+	mask |= named_poll(k->named, now_ms, &next_ms);
+	note_progress(k, now_ms);
+	if (k->is_wanted && !k->is_synced && k->wanted_ms + SOURCE_KUBE_NAMED_MS < next_ms)
+		next_ms = k->wanted_ms + SOURCE_KUBE_NAMED_MS;
 	*timeout_ms = next_ms <= now_ms ? 0 : next_ms - now_ms < INT_MAX ? (int)(next_ms - now_ms) : INT_MAX;
-	if (!k->is_synced && are_all_synced(k)) {
-		k->is_synced = true;
-		log_info("Kubernetes: everything is listed");
-	}
 	return mask;
+}
+
+bool source_kube_is_listed(const struct source_kube *k)
+{
+	return k->is_listed;
 }
 
 bool source_kube_is_synced(const struct source_kube *k)
@@ -200,6 +237,11 @@ const char *source_kube_problem(const struct source_kube *k, unsigned *i)
 			return r->problem;
 	}
 	return NULL;
+}
+
+void source_kube_named(const struct source_kube *k, struct named_status *out)
+{
+	named_status(k->named, out);
 }
 
 const struct kube_http_counters *source_kube_http(const struct source_kube *k)

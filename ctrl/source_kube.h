@@ -8,13 +8,16 @@
 #define CTRL_SOURCE_KUBE_H
 
 #include "kube/config.h"
+#include "kube/named.h"
 #include "kube/reflector.h"
+
+#define SOURCE_KUBE_NAMED_MS 5000u /* the most that the first answers of named objects are waited for */
 
 struct source_kube;
 
 struct source_kube_status {
 	const char *server;	   /* "https://host:port" */
-	bool is_synced;		   /* each kind was listed completely once, or is not served */
+	bool is_synced;		   /* source_kube_is_synced() */
 	unsigned n_reflectors, n_healthy, n_synced;
 	uint64_t age_ms;	   /* since the oldest kind was last known to be up to date; 0 while all are healthy */
 	struct reflector_counters counters; /* of all kinds */
@@ -43,11 +46,20 @@ int source_kube_fd(const struct source_kube *k);
  * store_put() does.
  */
 uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_ms);
-/* Every kind was listed once: what the store has is a whole. Before that nothing of it should be published. */
+/* Every kind was listed once: what is referred to can be known, and told to source_kube_want(). */
+bool source_kube_is_listed(const struct source_kube *k);
+/* Which Secrets and ConfigMaps are to be followed from now on: as named_want(). To be called once at least, after the above. */
+uint64_t source_kube_want(struct source_kube *k, const struct named_ref *refs, size_t n_refs, uint64_t now_ms);
+/*
+ * That, and these were answered, or have had their time: what the store has is
+ * a whole. Before that nothing of it should be published.
+ */
 bool source_kube_is_synced(const struct source_kube *k);
 void source_kube_status(const struct source_kube *k, uint64_t now_ms, struct source_kube_status *out);
 /* Why kinds (of a namespace) are not healthy, one by one: *i is 0 at first. NULL: no more. Valid until the next poll. */
 const char *source_kube_problem(const struct source_kube *k, unsigned *i);
+/* Of the Secrets and ConfigMaps that something refers to, which are not among the above. */
+void source_kube_named(const struct source_kube *k, struct named_status *out);
 /* Counters of its connection. */
 const struct kube_http_counters *source_kube_http(const struct source_kube *k);
 /*

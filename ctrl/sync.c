@@ -245,6 +245,14 @@ bool sync_wants_retry(const struct sync *s)
 	return s->has_failed;
 }
 
+void sync_prepare(struct sync *s)
+{
+	struct translator_changes c;
+
+	translator_run(s->translator, NULL, 0, &c);
+	s->has_references = true;
+}
+
 void sync_run(struct sync *s, uint64_t changed)
 {
 	struct translator_changes c;
@@ -259,6 +267,7 @@ void sync_run(struct sync *s, uint64_t changed)
 	if (is_whole)
 		s->has_failed = false;
 	s->has_news |= c.statuses || c.problems;
+	s->has_references |= c.references;
 	send_endpoints(s, &c, is_whole);
 	if (c.routes)
 		send_snapshot(s);

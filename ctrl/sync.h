@@ -20,6 +20,7 @@ struct sync {
 	const struct saver *saver; /* NULL: nothing is kept on disk; likewise */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */
+	bool has_references; /* to Secrets and ConfigMaps, others than when who follows them has cleared this */
 	bool has_news; /* statuses or problems are others than when who writes them has cleared this */
 	uint64_t generation;
 	uint64_t version;		/* of the last endpoint set */
@@ -35,6 +36,8 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish);
 void sync_fini(struct sync *s);
 /* After changes of the store, of which the mask tells, as store_load_yaml() has it; UINT64_MAX: all anew. Failures are logged. */
 void sync_run(struct sync *s, uint64_t changed);
+/* Before the first run: finds out to what Secrets and ConfigMaps the objects refer, and publishes nothing. */
+void sync_prepare(struct sync *s);
 /*
  * Before the first run: publishes what an earlier weir-ctrl saved. Numbers go
  * on from there, and the first run sends what differs. 0 or -ENOMEM.

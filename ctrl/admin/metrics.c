@@ -113,14 +113,22 @@ static void write_kube(FILE *f, const struct source_kube *k)
 {
 	const struct kube_http_counters *http = source_kube_http(k);
 	struct source_kube_status st;
+	struct named_status named;
 
 	source_kube_status(k, admin_now_ms(), &st);
+	source_kube_named(k, &named);
 	write_one(f, "ctrl_kube_synced", "gauge", "1 once every kind was listed completely", st.is_synced);
 	write_one(f, "ctrl_kube_healthy", "gauge", "kinds (of each namespace) that are up to date", st.n_healthy);
 	write_one(f, "ctrl_kube_kinds", "gauge", "kinds (of each namespace) that are followed", st.n_reflectors);
 	write_head(f, "ctrl_kube_age_seconds", "gauge", "time since the oldest kind was last known to be up to date");
 	fprintf(f, "weir_ctrl_kube_age_seconds %.3f\n", (double)st.age_ms / 1e3);
-#define X(name, help) write_one(f, "ctrl_kube_" #name "_total", "counter", help, st.counters.name);
+	write_head(f, "ctrl_kube_named", "gauge", "Secrets and ConfigMaps that are referred to, by what is known of them");
+	fprintf(f, "weir_ctrl_kube_named{state=\"present\"} %u\nweir_ctrl_kube_named{state=\"absent\"} %u\n",
+		named.n_followed - named.n_absent - named.n_pending - named.n_forbidden, named.n_absent);
+	fprintf(f, "weir_ctrl_kube_named{state=\"pending\"} %u\nweir_ctrl_kube_named{state=\"forbidden\"} %u\n", named.n_pending,
+		named.n_forbidden);
+	fprintf(f, "weir_ctrl_kube_named{state=\"beyond\"} %u\n", named.n_beyond);
+#define X(name, help) write_one(f, "ctrl_kube_" #name "_total", "counter", help, st.counters.name + named.counters.name);
 	REFLECTOR_COUNTERS(X)
 #undef X
 #define X(name, help) write_one(f, "ctrl_kube_http_" #name "_total", "counter", help, http->name);

@@ -84,14 +84,18 @@ static json_t *kubernetes(const struct source_kube *k)
 	json_t *problems = json_array();
 	struct source_kube_status st;
 	const char *problem;
+	struct named_status named;
 
 	source_kube_status(k, admin_now_ms(), &st);
+	source_kube_named(k, &named);
 	for (unsigned i = 0; (problem = source_kube_problem(k, &i));)
 		json_array_append_new(problems, json_string(problem));
 	problem = json_string_value(json_array_get(problems, 0));
-	return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:s, s:o}", "server", st.server, "synced", (int)st.is_synced, "kinds",
-			 (int)st.n_reflectors, "kinds_synced", (int)st.n_synced, "kinds_healthy", (int)st.n_healthy, "age_ms",
-			 (json_int_t)st.age_ms, "problem", problem ? problem : "", "problems", problems);
+	return json_pack("{s:s, s:b, s:i, s:i, s:i, s:I, s:s, s:o, s:{s:i, s:i, s:i, s:i, s:i}}", "server", st.server, "synced",
+			 (int)st.is_synced, "kinds", (int)st.n_reflectors, "kinds_synced", (int)st.n_synced, "kinds_healthy",
+			 (int)st.n_healthy, "age_ms", (json_int_t)st.age_ms, "problem", problem ? problem : "", "problems", problems,
+			 "named", "followed", (int)named.n_followed, "absent", (int)named.n_absent, "pending", (int)named.n_pending,
+			 "forbidden", (int)named.n_forbidden, "beyond", (int)named.n_beyond);
 }
 
 static json_t *saved(const struct saver *v)

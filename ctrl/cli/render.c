@@ -103,6 +103,26 @@ static void render_dataplane(FILE *f, const json_t *d)
 		num(d, "endpoint_sets_taken"), num(d, "snapshots_refused"), num(d, "endpoint_sets_refused"));
 }
 
+/* Secrets and ConfigMaps, if any are referred to. */
+static void render_named(FILE *f, const json_t *n)
+{
+	static const char *const states[] = {"absent", "pending", "forbidden"};
+	const char *before = ": ";
+
+	if (!num(n, "followed"))
+		return;
+	fprintf(f, "             %lld Secrets and ConfigMaps referred to", num(n, "followed") + num(n, "beyond"));
+	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
+		if (!num(n, states[i]))
+			continue;
+		fprintf(f, "%s%lld %s", before, num(n, states[i]), states[i]);
+		before = ", ";
+	}
+	if (num(n, "beyond"))
+		fprintf(f, "%s%lld too many to be followed", before, num(n, "beyond"));
+	fputc('\n', f);
+}
+
 static void render_kubernetes(FILE *f, const json_t *k)
 {
 	const json_t *problem;
@@ -114,6 +134,7 @@ static void render_kubernetes(FILE *f, const json_t *k)
 	fprintf(f, "%s\n", flag(k, "synced") ? "" : "; NOT all listed yet");
 	json_array_foreach(json_object_get(k, "problems"), i, problem)
 		fprintf(f, "             %s\n", json_string_value(problem));
+	render_named(f, json_object_get(k, "named"));
 }
 
 static void render_saved(FILE *f, const json_t *s)

@@ -23,6 +23,7 @@
 
 #define EVENTS_AT_ONCE 32
 #define NEVER UINT64_MAX
+#define MAX_STREAMS 250L /* of a connection, if the server lets us have so many; beyond them there is another one. libcurl's own: 100 */
 
 uint64_t kube_http_now_ms(void)
 {
@@ -87,6 +88,7 @@ static int open_multi(struct kube_http *h)
 	curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, take_timer);
 	curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
 	curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, MAX_STREAMS);
 	return 0;
 }
 

@@ -50,6 +50,7 @@ struct json_split {
 	bool is_in_string, is_escaped, is_scalar;
 	bool has_comma, is_first; /* what may stand here */
 	bool has_items;	    /* "items" was there: null or a list */
+	bool is_secret;	    /* set by who wants it, after json_split_init(): memory of pieces is overwritten before it is given back */
 	uint32_t depth;
 	char key[JSON_MAX_KEY];
 	size_t n_key;

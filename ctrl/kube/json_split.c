@@ -17,9 +17,17 @@ void json_split_init(struct json_split *s, enum json_mode mode)
 	s->is_first = true;
 }
 
+static void piece_free(struct json_split *s)
+{
+	if (s->is_secret && s->piece)
+		explicit_bzero(s->piece, s->cap);
+	free(s->piece);
+	s->piece = NULL;
+}
+
 void json_split_fini(struct json_split *s)
 {
-	free(s->piece);
+	piece_free(s);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -38,10 +46,25 @@ static void piece_clear(struct json_split *s)
 {
 	s->n = 0;
 	if (s->cap > JSON_MAX_PIECE / 16) {
-		free(s->piece);
-		s->piece = NULL;
+		piece_free(s);
 		s->cap = 0;
 	}
+}
+
+/* As realloc(), which might leave the bytes where they were. */
+static void piece_grow(struct json_split *s, size_t cap)
+{
+	char *p = malloc(cap);
+
+	if (!p) {
+		perror("weir: memory for Kubernetes objects");
+		abort();
+	}
+	if (s->n)
+		memcpy(p, s->piece, s->n);
+	piece_free(s);
+	s->piece = p;
+	s->cap = cap;
 }
 
 static void piece_add(struct json_split *s, const char *p, size_t n)
@@ -61,12 +84,7 @@ static void piece_add(struct json_split *s, const char *p, size_t n)
 
 		while (cap < s->n + n)
 			cap *= 2;
-		s->piece = realloc(s->piece, cap);
-		if (!s->piece) {
-			perror("weir: memory for Kubernetes objects");
-			abort();
-		}
-		s->cap = cap;
+		piece_grow(s, cap);
 	}
 	memcpy(s->piece + s->n, p, n);
 	s->n += n;

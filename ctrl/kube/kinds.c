@@ -13,6 +13,7 @@ static const struct {
 	const char *without; /* what it means that it cannot be read; NULL: Weir cannot do without */
 	const char *part; /* kube_kind_part() */
 	bool is_policy;	  /* kube_kind_is_policy() */
+	bool is_named;
 } kinds[KUBE_N_KINDS] = {
     [KUBE_INGRESS] = {.plural = "ingresses", .versions = {"v1"}},
     [KUBE_INGRESS_CLASS] = {.plural = "ingressclasses", .versions = {"v1"}},
@@ -34,6 +35,8 @@ static const struct {
 		  .part = "labels"},
     [KUBE_CRD] = {.plural = "customresourcedefinitions", .versions = {"v1"},
 		  .without = "the version of the Gateway API is not known", .part = "annotations"},
+    [KUBE_SECRET] = {.plural = "secrets", .versions = {"v1"}, .is_named = true},
+    [KUBE_CONFIG_MAP] = {.plural = "configmaps", .versions = {"v1"}, .is_named = true},
 };
 
 const char *kube_kind_plural(enum kube_kind k)
@@ -67,4 +70,14 @@ const char *kube_kind_without(enum kube_kind k)
 bool kube_kind_is_policy(enum kube_kind k)
 {
 	return kinds[k].is_policy;
+}
+
+bool kube_kind_is_named(enum kube_kind k)
+{
+	return kinds[k].is_named;
+}
+
+bool kube_kind_is_secret(enum kube_kind k)
+{
+	return k == KUBE_SECRET;
 }

@@ -59,6 +59,8 @@ enum yaml_outcome yaml_reader_next(struct yaml_reader *r, struct node **root);
 bool node_equal(const struct node *a, const struct node *b);
 /* The first entry of a MAP whose key stood before, or map->n. */
 size_t node_find_duplicate_key(const struct node *map);
+/* Overwrites the texts of a tree, which is of no use afterwards. */
+void node_wipe(struct node *n);
 /* The tree once more, in one piece of memory: free() of its root frees it all. */
 struct node *node_copy(const struct node *n);
 

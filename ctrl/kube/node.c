@@ -201,6 +201,14 @@ size_t node_find_duplicate_key(const struct node *map)
 	return found;
 }
 
+void node_wipe(struct node *n)
+{
+	if (n->text)
+		explicit_bzero((char *)n->text, strlen(n->text));
+	for (size_t i = 0; i < n->n; i++)
+		node_wipe(n->items[i]);
+}
+
 /* ---- copies ---- */
 
 struct copy {

@@ -35,6 +35,17 @@ void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, co
 		r->random = 1;
 }
 
+static void list_again(struct reflector *r);
+
+void reflector_init_named(struct reflector *r, enum kube_kind kind, const char *ns, const char *name, const char *fields,
+			  struct store *store, const struct reflector_http *http, uint64_t seed)
+{
+	reflector_init(r, kind, ns, NULL, store, http, seed);
+	r->only = name;
+	r->fields = fields;
+	list_again(r);
+}
+
 static void end_call(struct reflector *r)
 {
 	if (r->call)
@@ -91,6 +102,28 @@ static bool take_text(const struct node *root, const char *path, char *to, size_
 	return true;
 }
 
+/* All that is read may be a Secret. */
+static void forget_tree(const struct reflector *r, struct arena *a)
+{
+	if (kube_kind_is_secret(r->kind))
+		arena_wipe(a);
+	else
+		arena_fini(a);
+}
+
+static void mark(struct reflector *r)
+{
+	if (r->only)
+		store_mark_one(r->store, r->kind, r->ns, r->only);
+	else
+		store_mark(r->store, r->kind, r->ns);
+}
+
+static void sweep(struct reflector *r)
+{
+	r->changed |= r->only ? store_sweep_one(r->store, r->kind, r->ns, r->only) : store_sweep(r->store, r->kind, r->ns);
+}
+
 /* "kind" or "metadata" of a list. */
 static void take_list_field(struct reflector *r)
 {
@@ -124,13 +157,50 @@ static void take_error_event(struct reflector *r, const struct node *status)
 	copy_text(r->notes.error, sizeof(r->notes.error), node_str(node_get(status, "message")));
 }
 
+/* By its name; a server that does not know fieldSelector would give all. */
+static bool is_asked_for(const struct reflector *r, const struct node *object)
+{
+	const char *ns = node_str(node_path(object, "metadata.namespace"));
+	const char *name = node_str(node_path(object, "metadata.name"));
+
+	return !r->only || (ns && name && strcmp(ns, r->ns) == 0 && strcmp(name, r->only) == 0);
+}
+
+/* ADDED, MODIFIED, or an item of a list. */
+static void put_object(struct reflector *r, const struct node *object)
+{
+	if (is_asked_for(r, object))
+		r->changed |= store_put(r->store, r->kind, object);
+	else
+		malformed(r, "an object that was not asked for");
+}
+
+/* An item of a list. */
+static void take_item(struct reflector *r)
+{
+	struct arena a = {0};
+	struct json_fault fault;
+	const struct node *n;
+
+	if (!r->only) {
+		r->changed |= store_put_json(r->store, r->kind, r->split.piece, r->split.n);
+		return;
+	}
+	n = json_parse(&a, r->split.piece, r->split.n, &fault);
+	if (n)
+		put_object(r, n);
+	else
+		malformed(r, fault.text);
+	forget_tree(r, &a);
+}
+
 static void remove_object(struct reflector *r, const struct node *object)
 {
 	const char *ns = node_str(node_path(object, "metadata.namespace"));
 	const char *name = node_str(node_path(object, "metadata.name"));
 
-	if (!name)
-		malformed(r, "a deleted object without a name");
+	if (!name || !is_asked_for(r, object))
+		malformed(r, "a deleted object without a name, or one that was not asked for");
 	else
 		r->changed |= store_remove(r->store, r->kind,
 					   !kube_kind_is_namespaced(r->kind) ? "" : ns ? ns : "default", name);
@@ -152,7 +222,7 @@ static void list_is_whole(struct reflector *r)
 		log_warn("Kubernetes: %s: an object whose name cannot be read is in the list: nothing is taken away by it",
 			 r->name);
 	} else {
-		r->changed |= store_sweep(r->store, r->kind, r->ns);
+		sweep(r);
 	}
 	r->counters.lists_complete++;
 }
@@ -198,7 +268,7 @@ static void take_event(struct reflector *r)
 		bool is_bookmark = strcmp(type, "BOOKMARK") == 0;
 
 		if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
-			r->changed |= store_put(r->store, r->kind, object);
+			put_object(r, object);
 		else if (strcmp(type, "DELETED") == 0)
 			remove_object(r, object);
 		else if (!is_bookmark)
@@ -215,7 +285,7 @@ static void take_event(struct reflector *r)
 			*(is_bookmark ? &r->counters.bookmarks : &r->counters.events) += 1;
 		}
 	}
-	arena_fini(&a);
+	forget_tree(r, &a);
 }
 
 static void take_too_large(struct reflector *r)
@@ -246,7 +316,7 @@ static void take_piece(struct reflector *r, enum json_outcome outcome)
 	} else if (outcome == JSON_FIELD) {
 		take_list_field(r);
 	} else if (r->step == REFLECTOR_LIST) {
-		r->changed |= store_put_json(r->store, r->kind, r->split.piece, r->split.n);
+		take_item(r);
 	} else {
 		take_event(r);
 	}
@@ -349,7 +419,7 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 	char *path = reflector_list_path(r);
 
 	if (!r->continue_token) {
-		store_mark(r->store, r->kind, r->ns);
+		mark(r);
 		r->counters.lists++;
 		r->is_unswept = false;
 		r->n_pages = 0;
@@ -361,6 +431,7 @@ static void begin_list(struct reflector *r, uint64_t now_ms)
 	r->is_list_of_kind = false;
 	r->page_version[0] = 0;
 	json_split_init(&r->split, JSON_LIST);
+	r->split.is_secret = kube_kind_is_secret(r->kind);
 	request_and_free(r, path, REFLECTOR_STALL_MS, now_ms);
 }
 
@@ -370,6 +441,7 @@ static void watch_from(struct reflector *r, const char *version, uint64_t now_ms
 	uint64_t timeout_s = random_between(r, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
 
 	json_split_init(&r->split, JSON_WATCH);
+	r->split.is_secret = kube_kind_is_secret(r->kind);
 	r->watch_stall_ms = timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
 	request_and_free(r, reflector_watch_path(r, version, timeout_s), version ? r->watch_stall_ms : REFLECTOR_STREAM_STALL_MS,
 			 now_ms);
@@ -383,7 +455,7 @@ static void begin_watch(struct reflector *r, uint64_t now_ms)
 
 static void begin_stream(struct reflector *r, uint64_t now_ms)
 {
-	store_mark(r->store, r->kind, r->ns);
+	mark(r);
 	r->is_unswept = false;
 	watch_from(r, NULL, now_ms);
 }
@@ -403,13 +475,17 @@ static void __attribute__((format(printf, 2, 3))) tell(struct reflector *r, cons
 	if (strcmp(text, r->problem) == 0)
 		return;
 	memcpy(r->problem, text, sizeof(text));
-	log_warn("Kubernetes: %s; what is known stays", text);
+	if (r->only) /* there may be hundreds */
+		log_debug("Kubernetes: %s/%s: %s", r->name, r->only, text);
+	else
+		log_warn("Kubernetes: %s; what is known stays", text);
 }
 
 static void well(struct reflector *r, uint64_t now_ms)
 {
 	if (r->problem[0]) {
-		log_info("Kubernetes: %s: well again", r->name);
+		if (!r->only)
+			log_info("Kubernetes: %s: well again", r->name);
 		r->has_recovered = true;
 	}
 	r->problem[0] = 0;
@@ -437,6 +513,8 @@ static void forbidden(struct reflector *r)
 	bool is_believed = ++r->n_forbidden >= REFLECTOR_FORBIDDEN_LOOKS && without && !r->is_synced;
 	char text[400];
 
+	if (r->only)
+		r->is_forbidden = r->n_forbidden >= REFLECTOR_FORBIDDEN_LOOKS;
 	if (is_believed && r->is_required) {
 		tell(r, "permission to list and watch them was expected (403); nothing is published before, since otherwise %s; "
 			"--allow-unread-policies: it is", without);
@@ -539,8 +617,8 @@ static void absent(struct reflector *r, uint64_t now_ms)
 	    (r->n_absent >= REFLECTOR_ABSENT_LOOKS && now_ms - r->absent_ms >= REFLECTOR_ABSENT_MS)) {
 		if (!r->is_gone)
 			log_info("Kubernetes: %s are not served%s", r->name, r->is_synced ? " any more" : " (yet)");
-		store_mark(r->store, r->kind, r->ns);
-		r->changed |= store_sweep(r->store, r->kind, r->ns);
+		mark(r);
+		sweep(r);
 		r->is_synced = r->is_gone = true;
 		well(r, now_ms);
 	} else {

@@ -94,6 +94,7 @@ struct reflector {
 	/* as given to reflector_init() */
 	enum kube_kind kind;
 	const char *ns;	      /* NULL: all */
+	const char *only;     /* reflector_init_named(): the name of this object alone; NULL: all */
 	const char *selector; /* of labels, NULL: all */
 	const char *fields;   /* fieldSelector, NULL: all; set by who wants one, after reflector_init() */
 	bool is_required;     /* waited for where it is forbidden (403), even if it is optional; of policies, unless cleared */
@@ -120,7 +121,7 @@ struct reflector {
 	uint64_t absent_ms;	    /* the first of them */
 	bool is_gone;		    /* not served, and that is believed */
 	unsigned n_forbidden;	    /* answers 403 in a row */
-	bool is_forbidden;	    /* which is believed, and a problem */
+	bool is_forbidden;	    /* which is believed, and a problem (of a name: until it is answered otherwise) */
 	char resource_version[128]; /* from which to watch */
 	char *continue_token;	    /* of the next page, NULL: none */
 	char *asked_token;	    /* of this page, NULL: it is the first */
@@ -147,6 +148,13 @@ struct reflector {
 /* The strings, the store and what http has must outlive it. seed: for jitter. It begins with the first poll. */
 void reflector_init(struct reflector *r, enum kube_kind kind, const char *ns, const char *selector, struct store *store,
 		    const struct reflector_http *http, uint64_t seed);
+/*
+ * For one object of a core kind, by fieldSelector, without a look whether the
+ * kind is served. What is answered of another one is not taken. It says
+ * nothing in the log, and a 403 is not a problem: r->is_forbidden tells.
+ */
+void reflector_init_named(struct reflector *r, enum kube_kind kind, const char *ns, const char *name, const char *fields,
+			  struct store *store, const struct reflector_http *http, uint64_t seed);
 void reflector_fini(struct reflector *r);
 
 /* Does what there is to do. Returns the time (not the milliseconds) at which it wants to be called at the latest. */

@@ -68,7 +68,10 @@ struct store *store_create(void)
 
 void store_content_fini(struct content *c)
 {
-	arena_fini(&c->object_memory);
+	if (c->has_secret)
+		arena_wipe(&c->object_memory);
+	else
+		arena_fini(&c->object_memory);
 	arena_fini(&c->problem_memory);
 	free(c->objects);
 	free(c->problems);
@@ -94,6 +97,7 @@ void store_destroy(struct store *s)
 	free(s->index->problems);
 	arena_fini(&s->index->problem_memory);
 	store_api_fini(s);
+	absences_fini(&s->absences);
 	store_clear_journal(s);
 	free(s->journal.list);
 	free(s->index);
@@ -185,6 +189,8 @@ void store_identify(struct subject *s)
 	s->kind = kind ? kind : "";
 	s->ns = ns ? ns : "";
 	s->name = name ? name : "";
+	if (strcmp(s->kind, kube_kind_name(KUBE_SECRET)) == 0) /* right or wrong */
+		s->c->has_secret = true;
 }
 
 /* Which kind it is; KUBE_N_KINDS after a problem. */
@@ -449,6 +455,8 @@ uint64_t store_load_yaml(struct store *s, const char *file, const char *data, si
 		next.cap_objects = f->now.cap_objects;
 		f->now.object_memory = broken.object_memory;
 		f->now.objects = broken.objects;
+		next.has_secret |= f->now.has_secret;
+		f->now.has_secret = next.has_secret;
 		mask = 0;
 	} else {
 		mask = difference(&f->now, &next);

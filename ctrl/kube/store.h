@@ -26,7 +26,9 @@
 	X(BACKEND_TLS_POLICY, "gateway.networking.k8s.io", "BackendTLSPolicy", true) \
 	X(LISTENER_SET, "gateway.networking.k8s.io", "ListenerSet", true) \
 	X(NODE, "", "Node", false) \
-	X(CRD, "apiextensions.k8s.io", "CustomResourceDefinition", false)
+	X(CRD, "apiextensions.k8s.io", "CustomResourceDefinition", false) \
+	X(SECRET, "", "Secret", true) \
+	X(CONFIG_MAP, "", "ConfigMap", true)
 
 enum kube_kind {
 #define X(name, group, kind, namespaced) KUBE_##name,
@@ -101,6 +103,8 @@ struct store_refused {
 	uint64_t n, n_unnamed;
 };
 const struct store_refused *store_refused(const struct store *s);
+/* Whether the API server has given it, read by nobody. */
+bool store_has(const struct store *s, enum kube_kind kind, const char *ns, const char *name);
 /* The object was deleted. Returns the mask of its kind, 0 if there was none. */
 uint64_t store_remove(struct store *s, enum kube_kind kind, const char *ns, const char *name);
 /*
@@ -109,6 +113,9 @@ uint64_t store_remove(struct store *s, enum kube_kind kind, const char *ns, cons
  */
 void store_mark(struct store *s, enum kube_kind kind, const char *ns);
 uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns);
+/* The same for one object. */
+void store_mark_one(struct store *s, enum kube_kind kind, const char *ns, const char *name);
+uint64_t store_sweep_one(struct store *s, enum kube_kind kind, const char *ns, const char *name);
 
 /* Objects of a kind, sorted by (namespace, name). The array is the store's, valid until it changes. */
 const struct kube_object *const *store_list(const struct store *s, enum kube_kind kind, size_t *n);
@@ -124,7 +131,28 @@ const struct store_problem *store_problems(const struct store *s, size_t *n);
 typedef void store_read_fn(void *ctx, enum kube_kind kind, const char *ns, const char *name);
 void store_observe(const struct store *s, store_read_fn *fn, void *ctx);
 
-/* An object that came, went, or was put again. */
+/* The name of an object of a kind that is followed by name. */
+struct named_ref {
+	enum kube_kind kind;
+	const char *ns, *name;
+};
+
+/* Why such an object is not there. */
+enum store_absence {
+	STORE_ABSENT,	 /* there is none */
+	STORE_PENDING,	 /* nobody knows yet */
+	STORE_FORBIDDEN, /* it may not be read */
+	STORE_BEYOND,	 /* too many are referred to */
+};
+
+/* From now on objects of these kinds are STORE_PENDING until store_set_absence() says more. At first they are STORE_ABSENT. */
+void store_expect_named(struct store *s);
+/* Returns the mask of the kind if that is another reason than before, which is a change of that name in the journal. */
+uint64_t store_set_absence(struct store *s, enum kube_kind kind, const char *ns, const char *name, enum store_absence why);
+/* Of what store_get() does not have. */
+enum store_absence store_absence(const struct store *s, enum kube_kind kind, const char *ns, const char *name);
+
+/* An object that came, went, or was put again, or is not there for another reason. */
 struct store_change {
 	enum kube_kind kind;
 	bool matters; /* as store_put() has it, or of another generation; else only status and the like are others than before */
@@ -148,6 +176,10 @@ bool kube_kind_has_version(enum kube_kind k, const char *version);
 const char *kube_kind_without(enum kube_kind k);
 /* Its objects take something away from what others allow: not to know them leaves open what they close. */
 bool kube_kind_is_policy(enum kube_kind k);
+/* Secret and ConfigMap: of an API server only objects that something refers to are read, each by its name. */
+bool kube_kind_is_named(enum kube_kind k);
+/* What its objects say must not be told, and is overwritten when it is freed. */
+bool kube_kind_is_secret(enum kube_kind k);
 /* Of its objects of an API server only this part of the metadata is kept, beside names and versions; NULL: everything. */
 const char *kube_kind_part(enum kube_kind k);
 /* "gateway.networking.k8s.io/v1": as the object says of itself. */

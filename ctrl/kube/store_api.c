@@ -10,9 +10,16 @@
 #include "kube/json.h"
 #include "kube/store_pvt.h"
 
+static void tree_free(enum kube_kind kind, struct node *tree)
+{
+	if (kube_kind_is_secret(kind))
+		node_wipe(tree);
+	free(tree);
+}
+
 static void object_destroy(struct api_object *o)
 {
-	free(o->tree);
+	tree_free(o->o.kind, o->tree);
 	free(o);
 }
 
@@ -184,25 +191,47 @@ static struct node map_begin(const struct node *map)
 	return m;
 }
 
-/* Whether a field is kept; part: kube_kind_part(). */
-static bool is_kept(const char *key, const char *of, const char *part)
+/* Whether a field is kept: of the object, or of its `of`. */
+static bool is_kept(enum kube_kind kind, const char *key, const char *of)
 {
 	static const char *const top[] = {"apiVersion", "kind", "metadata", NULL};
 	static const char *const meta[] = {"name", "namespace", "uid", "resourceVersion", "creationTimestamp", NULL};
+	static const char *const named_top[] = {"apiVersion", "kind", "metadata", "type", "data", NULL};
+	static const char *const named_data[] = {"tls.crt", "tls.key", "ca.crt", NULL};
+	const char *part = kube_kind_part(kind);
 
-	if (*of && strcmp(key, "managedFields") == 0)
+	if (kube_kind_is_named(kind))
+		return is_one_of(key, !*of ? named_top : strcmp(of, "data") == 0 ? named_data : meta);
+	if (strcmp(of, "metadata") == 0 && strcmp(key, "managedFields") == 0)
 		return false;
 	return !part || is_one_of(key, *of ? meta : top) || (*of && strcmp(key, part) == 0);
+}
+
+/* Whether parts of a field are kept. */
+static bool is_partly_kept(enum kube_kind kind, const char *key, const struct node *value)
+{
+	return value->kind == NODE_MAP &&
+	       (strcmp(key, "metadata") == 0 || (kube_kind_is_named(kind) && strcmp(key, "data") == 0));
+}
+
+static struct node map_of_kept(enum kube_kind kind, const char *of, const struct node *map)
+{
+	struct node m = map_begin(map);
+
+	for (size_t i = 0; i < map->n; i++)
+		if (is_kept(kind, map->keys[i], of))
+			map_add(&m, map->keys[i], map->items[i]);
+	return m;
 }
 
 /* The object's own copy: with the kind that the items of a LIST leave out, without what nobody reads. */
 static struct node *copy_object(const struct store *s, enum kube_kind kind, const struct node *object)
 {
 	const struct kind_info *info = &store_kinds[kind];
-	const struct node *meta = node_get(object, "metadata");
 	struct node version = {.kind = NODE_STRING};
 	struct node kind_name = {.kind = NODE_STRING, .text = info->kind};
-	struct node small = {0};
+	struct node small[2]; /* metadata, data */
+	size_t n_small = 0;
 	struct node root;
 	struct node *copy;
 	char text[128];
@@ -217,18 +246,22 @@ static struct node *copy_object(const struct store *s, enum kube_kind kind, cons
 		map_add(&root, "apiVersion", &version);
 	if (!node_get(object, "kind"))
 		map_add(&root, "kind", &kind_name);
-	if (meta && meta->kind == NODE_MAP) {
-		small = map_begin(meta);
-		for (size_t i = 0; i < meta->n; i++)
-			if (is_kept(meta->keys[i], "metadata", kube_kind_part(kind)))
-				map_add(&small, meta->keys[i], meta->items[i]);
+	for (size_t i = 0; i < object->n; i++) {
+		const char *key = object->keys[i];
+		struct node *value = object->items[i];
+
+		if (!is_kept(kind, key, ""))
+			continue;
+		if (n_small < 2 && is_partly_kept(kind, key, value)) {
+			small[n_small] = map_of_kept(kind, key, value);
+			value = &small[n_small++];
+		}
+		map_add(&root, key, value);
 	}
-	for (size_t i = 0; i < object->n; i++)
-		if (is_kept(object->keys[i], "", kube_kind_part(kind)))
-			map_add(&root, object->keys[i], small.items && object->items[i] == meta ? &small : object->items[i]);
 	copy = node_copy(&root);
 	free(root.items);
-	free(small.items);
+	while (n_small)
+		free(small[--n_small].items);
 	return copy;
 }
 
@@ -247,7 +280,7 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 		is_same = is_same_object(to->o.root, o->root);
 		is_current = is_same && to->o.generation == o->generation;
 		s->index->are_problems_stale = true; /* one may show the names of the old tree */
-		free(to->tree);
+		tree_free(o->kind, to->tree);
 	} else {
 		to = store_must(calloc(1, sizeof(*to)));
 		k->objects = store_grow(k->objects, k->n, &k->cap, sizeof(*k->objects));
@@ -286,7 +319,7 @@ uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *obje
 		return mask;
 	}
 	mask = refuse(s, kind, subject.ns, subject.name, &c);
-	free(tree);
+	tree_free(kind, tree);
 	return mask;
 }
 
@@ -304,7 +337,10 @@ uint64_t store_put_json(struct store *s, enum kube_kind kind, const char *data, 
 		json_names(&names, data, n, JSON_LIST);
 		mask = store_put_unreadable(s, kind, names.ns, names.name, "InvalidJSON", fault.text);
 	}
-	arena_fini(&a);
+	if (kube_kind_is_secret(kind))
+		arena_wipe(&a);
+	else
+		arena_fini(&a);
 	return mask;
 }
 
@@ -329,6 +365,14 @@ uint64_t store_remove(struct store *s, enum kube_kind kind, const char *ns, cons
 	if (is_there)
 		remove_at(s, kind, at);
 	return is_there || was_refused ? 1ull << kind : 0;
+}
+
+bool store_has(const struct store *s, enum kube_kind kind, const char *ns, const char *name)
+{
+	bool is_there;
+
+	find(&s->api[kind], ns, name, &is_there);
+	return is_there;
 }
 
 void store_mark(struct store *s, enum kube_kind kind, const char *ns)
@@ -370,5 +414,41 @@ uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns)
 		s->index->are_problems_stale = true;
 		mask = 1ull << kind;
 	}
+	return mask;
+}
+
+static struct refusal *refusal_find(const struct store *s, enum kube_kind kind, const char *ns, const char *name)
+{
+	for (size_t i = 0; i < s->n_refusals; i++)
+		if (s->refusals[i]->kind == kind && strcmp(s->refusals[i]->ns, ns) == 0 && strcmp(s->refusals[i]->name, name) == 0)
+			return s->refusals[i];
+	return NULL;
+}
+
+void store_mark_one(struct store *s, enum kube_kind kind, const char *ns, const char *name)
+{
+	struct refusal *r = refusal_find(s, kind, ns, name);
+	bool is_there;
+	size_t at = find(&s->api[kind], ns, name, &is_there);
+
+	if (is_there)
+		s->api[kind].objects[at]->is_seen = false;
+	if (r)
+		r->is_seen = false;
+}
+
+uint64_t store_sweep_one(struct store *s, enum kube_kind kind, const char *ns, const char *name)
+{
+	const struct refusal *r = refusal_find(s, kind, ns, name);
+	bool is_there;
+	size_t at = find(&s->api[kind], ns, name, &is_there);
+	uint64_t mask = 0;
+
+	if (is_there && !s->api[kind].objects[at]->is_seen) {
+		remove_at(s, kind, at);
+		mask = 1ull << kind;
+	}
+	if (r && !r->is_seen && refusal_drop(s, kind, ns, name))
+		mask = 1ull << kind;
 	return mask;
 }

@@ -11,6 +11,7 @@
 
 /* What one reading of a file gave. Objects and problems have memory of their own: the one may outlive the other. */
 struct content {
+	bool has_secret; /* its memory is overwritten when it is freed */
 	struct arena object_memory;
 	struct kube_object *objects;
 	size_t n_objects, cap_objects;
@@ -67,6 +68,17 @@ struct refusal {
 	bool is_seen;
 };
 
+/* Sorted by kind, namespace, name. */
+struct absences {
+	bool are_expected; /* store_expect_named() */
+	struct absence {
+		enum kube_kind kind;
+		char *ns, *name;
+		enum store_absence why;
+	} *a;
+	size_t n, cap;
+};
+
 struct store {
 	struct file **files; /* by name */
 	size_t n_files, cap_files;
@@ -77,6 +89,7 @@ struct store {
 	size_t n_refusals, cap_refusals;
 	struct store_refused refused;
 	struct journal journal;
+	struct absences absences;
 };
 
 struct kind_info {
@@ -112,6 +125,7 @@ void store_identify(struct subject *s);
 void store_add_object(struct subject *s);
 
 void store_api_fini(struct store *s);
+void absences_fini(struct absences *list);
 /* journal.c */
 void journal_add(struct store *s, const struct kube_object *o, bool matters);
 

@@ -304,6 +304,7 @@ static void read_listeners(struct translation *t, struct gateway *g)
 	g->first = t->n_sections;
 	if (is_usable(t, g->o)) {
 		timeouts_read(t, g->o, &g->timeouts);
+		certificates_check_gateway(t, g);
 		listeners_read(t, g, &list);
 		g->admits_no_sets = !namespaces_are_right(t, g->o, &namespaces);
 	}
@@ -380,6 +381,23 @@ static const char *invalid_listeners(struct translation *t, const struct gateway
 	return *n ? model_printf(t->m, "not valid: %s", names) : NULL;
 }
 
+/* Of the Gateway itself: its listeners have conditions of their own. */
+static void conclude_references(const struct gateway *g, struct model_conditions *c)
+{
+	const struct ref_fault *f = &g->client_certificate;
+
+	if (!g->has_client_certificate)
+		return;
+	if (f->reason) {
+		verdict_condition(c, "ResolvedRefs", false, f->reason, f->text);
+	} else if (f->is_pending) {
+		verdict_condition(c, "ResolvedRefs", false, "Pending", f->text);
+		c->c[c->n - 1].status = "Unknown";
+	} else {
+		verdict_condition(c, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
+	}
+}
+
 static void conclude_conditions(struct translation *t, const struct gateway *g, struct model_conditions *c)
 {
 	size_t n_invalid;
@@ -418,6 +436,7 @@ void gateway_conclude(struct translation *t, const struct gateway *g)
 	s->addrs = addrs;
 	s->n_addrs = n;
 	conclude_conditions(t, g, &s->conditions);
+	conclude_references(g, &s->conditions);
 	s->sections = g->count ? model_alloc(t->m, g->count * sizeof(*s->sections)) : NULL;
 	for (size_t i = 0; i < g->count; i++)
 		listener_conclude(t, g, &t->sections[g->first + i], &s->sections[s->n_sections++]);

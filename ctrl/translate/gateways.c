@@ -53,7 +53,8 @@ static uint64_t hash_section(const struct gateway *g, const struct section *s, u
 	h = hash_text(s->refusal, h);
 	h = hash_text(s->refusal_text, h);
 	h = hash_text(s->unresolved, h);
-	return hash_text(s->unresolved_text, h);
+	h = hash_text(s->unresolved_text, h);
+	return hash_text(s->pending_text, h);
 }
 
 static uint64_t signature(const struct translation *t, const struct gateway *g)
@@ -66,6 +67,8 @@ static uint64_t signature(const struct translation *t, const struct gateway *g)
 	h = hash_text(g->refusal_text, h);
 	h = hash_text(g->lack, h);
 	h = hash_text(g->lack_text, h);
+	h = hash_text(g->client_certificate.reason, h);
+	h = hash_text(g->client_certificate.text, h);
 	h = hash64(g->addrs, g->n_addrs * sizeof(*g->addrs), h);
 	for (size_t i = 0; i < g->count; i++) {
 		const struct section *s = &t->sections[g->first + i];

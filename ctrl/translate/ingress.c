@@ -192,6 +192,7 @@ static void check_tls(struct translation *t, const struct kube_object *o, const 
 				       "a host name in lower case, or \"*.\" and one, was expected");
 		}
 	}
+	certificates_check_ingress(t, o, &tls);
 	if (cursor_count(&tls) > 0)
 		report(t, o, &tls, false, "TLSNotServed",
 		       "the hosts are served over HTTP only: Weir does not carry TLS yet");

@@ -43,6 +43,24 @@ static void grow(struct key_table *t)
 	t->n_buckets = n;
 }
 
+static bool is_named(const struct key *k)
+{
+	return k->kind < KUBE_N_KINDS && kube_kind_is_named((enum kube_kind)k->kind);
+}
+
+static void named_add(struct key_table *t, struct key *k)
+{
+	t->named = translate_grow(t->named, t->n_named, &t->cap_named, sizeof(struct key *));
+	k->named_at = t->n_named;
+	t->named[t->n_named++] = k;
+}
+
+static void named_drop(struct key_table *t, const struct key *k)
+{
+	t->named[k->named_at] = t->named[--t->n_named];
+	t->named[k->named_at]->named_at = k->named_at;
+}
+
 struct key *key_get(struct key_table *t, unsigned kind, const char *ns, const char *name)
 {
 	size_t n_ns = strlen(ns) + 1;
@@ -65,6 +83,8 @@ struct key *key_get(struct key_table *t, unsigned kind, const char *ns, const ch
 	k->ns = text;
 	k->name = text + n_ns;
 	k->hash = hash;
+	if (is_named(k))
+		named_add(t, k);
 	t->n++;
 	return *at = k;
 }
@@ -86,6 +106,8 @@ void key_release(struct key_table *t, struct key *k)
 	at = slot_of(t, k->hash, k->kind, k->ns, k->name);
 	*at = k->chain;
 	t->n--;
+	if (is_named(k))
+		named_drop(t, k);
 	destroy(k);
 }
 
@@ -99,13 +121,15 @@ void key_table_fini(struct key_table *t)
 			destroy(k);
 		}
 	free(t->buckets);
+	free(t->named);
 }
 
-void key_read(struct key *k, struct unit *u, uint64_t turn)
+void key_read(struct key_table *t, struct key *k, struct unit *u, uint64_t turn)
 {
 	if (k->turn == turn || k->unit == u)
 		return;
 	k->turn = turn;
+	t->has_other_named |= k->n_readers == 0 && is_named(k);
 	k->readers = translate_grow(k->readers, k->n_readers, &k->cap_readers, sizeof(*k->readers));
 	u->reads = translate_grow(u->reads, u->n_reads, &u->cap_reads, sizeof(*u->reads));
 	k->readers[k->n_readers] = (struct reader){u, u->n_reads};
@@ -121,6 +145,7 @@ void key_forget_reads(struct key_table *t, struct unit *u)
 		k->readers[at] = k->readers[--k->n_readers];
 		if (at < k->n_readers) /* the last one has taken its place */
 			k->readers[at].unit->reads[k->readers[at].at].at = at;
+		t->has_other_named |= k->n_readers == 0 && is_named(k);
 		key_release(t, k);
 	}
 	u->n_reads = 0;

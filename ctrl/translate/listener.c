@@ -21,6 +21,12 @@ static bool is_http(const struct section *s)
 	return strcmp(s->protocol, "HTTP") == 0;
 }
 
+/* Routes are attached to a listener for HTTPS, too, be it served or not: so the API has it. */
+static bool is_for_http_routes(const struct section *s)
+{
+	return is_http(s) || strcmp(s->protocol, "HTTPS") == 0;
+}
+
 static void unresolved(struct section *s, const char *reason, const char *text)
 {
 	if (!s->unresolved) {
@@ -34,57 +40,23 @@ static void read_kinds(struct translation *t, const struct gateway *g, const str
 {
 	struct cursor kinds = cursor_get(allowed, "kinds");
 
-	s->takes_http_routes = is_http(s) && cursor_count(&kinds) == 0;
+	s->takes_http_routes = is_for_http_routes(s) && cursor_count(&kinds) == 0;
 	for (size_t i = 0; i < cursor_count(&kinds); i++) {
 		struct cursor k = cursor_at(&kinds, i);
 		struct cursor group = cursor_get(&k, "group");
 		struct cursor kind = cursor_get(&k, "kind");
 
-		if (is_http(s) && strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
+		if (is_for_http_routes(s) && strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
 		    strcmp(cursor_str(&kind, ""), "HTTPRoute") == 0) {
 			s->takes_http_routes = true;
 			continue;
 		}
 		report(t, g->o, &k, false, "InvalidRouteKinds", "%s was expected: no other kind can be attached",
-		       is_http(s) ? "HTTPRoute" : "none");
+		       is_for_http_routes(s) ? "HTTPRoute" : "none");
 		unresolved(s, "InvalidRouteKinds",
 			   model_printf(t->m, "allowedRoutes.kinds[%zu]: %s was expected, not %.60s of %.100s", i,
-					is_http(s) ? "HTTPRoute of " GATEWAY_GROUP : "none, since Weir does not carry the protocol yet,",
+					is_for_http_routes(s) ? "HTTPRoute of " GATEWAY_GROUP : "none, since Weir does not carry the protocol yet,",
 					cursor_str(&kind, ""), cursor_str(&group, GATEWAY_GROUP)));
-	}
-}
-
-/*
- * What can be said of the certificates without reading them: Secrets are not,
- * as long as there is no TLS.
- */
-static void check_certificates(struct translation *t, const struct gateway *g, const struct cursor *tls,
-			       struct section *s)
-{
-	struct cursor list = cursor_get(tls, "certificateRefs");
-
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor ref = cursor_at(&list, i);
-		struct cursor group = cursor_get(&ref, "group");
-		struct cursor kind = cursor_get(&ref, "kind");
-		struct cursor name = cursor_get(&ref, "name");
-		struct cursor ns = cursor_get(&ref, "namespace");
-		const char *of = cursor_str(&ns, g->o->ns);
-
-		if (*cursor_str(&group, "") || strcmp(cursor_str(&kind, "Secret"), "Secret") != 0) {
-			report(t, g->o, &ref, true, "InvalidCertificateRef", "a Secret was expected");
-			unresolved(s, "InvalidCertificateRef",
-				   model_printf(t->m, "tls.certificateRefs[%zu]: a Secret was expected, not %.60s of group \"%.100s\"", i,
-						cursor_str(&kind, "Secret"), cursor_str(&group, "")));
-		} else if (strcmp(of, g->o->ns) != 0 &&
-			   !is_granted(t, kube_kind_name(g->o->kind), g->o->ns, "Secret", of, cursor_str(&name, ""))) {
-			report(t, g->o, &ref, true, "RefNotPermitted",
-			       "a ReferenceGrant in namespace %.63s was expected, from %ss of %s to Secret %.100s", of,
-			       kube_kind_name(g->o->kind), g->o->ns, cursor_str(&name, ""));
-			unresolved(s, "RefNotPermitted",
-				   model_printf(t->m, "tls.certificateRefs[%zu]: no ReferenceGrant in namespace %.63s permits it",
-						i, of));
-		}
 	}
 }
 
@@ -162,10 +134,14 @@ static void check_section(struct translation *t, const struct gateway *g, const 
 	struct cursor tls = cursor_get(l, "tls");
 
 	s->namespaces = namespaces.n;
+	s->is_carried = true;
 	if (!is_http(s)) {
 		report_protocol(t, g, &protocol);
 		t->findings->is_reference = true;
-		check_certificates(t, g, &tls, s);
+		if (has_tls(s))
+			certificates_check(t, g, &tls, s);
+		s->is_carried = false;
+		s->admits_none = is_for_http_routes(s) && !namespaces_are_right(t, g->o, &namespaces);
 		read_kinds(t, g, &allowed, s);
 		return;
 	}
@@ -218,8 +194,10 @@ static void read_section(struct translation *t, const struct gateway *g, const s
 	t->findings = &found;
 	check_section(t, g, l, &s);
 	t->findings = NULL;
-	s.refusal = found.value_reason;
-	s.refusal_text = found.value_text;
+	if (!s.refusal) {
+		s.refusal = found.value_reason;
+		s.refusal_text = found.value_text;
+	}
 	t->sections = translate_grow(t->sections, t->n_sections, &t->cap_sections, sizeof(*t->sections));
 	t->sections[t->n_sections++] = s;
 }
@@ -368,8 +346,8 @@ static void conclude_references(const struct section *s, struct model_conditions
 {
 	if (s->unresolved) {
 		verdict_condition(c, "ResolvedRefs", false, s->unresolved, s->unresolved_text);
-	} else if (has_tls(s)) {
-		verdict_condition(c, "ResolvedRefs", false, "Pending", "certificates are not read: Weir does not carry TLS yet");
+	} else if (s->pending_text) {
+		verdict_condition(c, "ResolvedRefs", false, "Pending", s->pending_text);
 		c->c[c->n - 1].status = "Unknown";
 	} else {
 		verdict_condition(c, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");

@@ -113,6 +113,8 @@ static void add_ancestor(struct translation *t, struct model_status *s, const st
 {
 	const struct kube_object *winner;
 	struct model_parent *p;
+	struct ref_fault ca;
+	bool are_all_wrong;
 
 	if (s->n_parents == POLICY_ANCESTORS_MAX || has_ancestor(s, g))
 		return;
@@ -122,16 +124,30 @@ static void add_ancestor(struct translation *t, struct model_status *s, const st
 				   .ns = model_str(t->m, g->o->ns),
 				   .name = model_str(t->m, g->o->name)};
 	winner = is_usable(t, policy) ? find_winner(t, policy) : NULL;
-	if (!is_usable(t, policy))
+	if (!is_usable(t, policy)) {
 		verdict_condition(&p->conditions, "Accepted", false, "Invalid", refusal_text(t, policy));
-	else if (winner)
+		return;
+	}
+	ca = certificates_of_policy(t, policy, &are_all_wrong);
+	if (winner)
 		verdict_condition(&p->conditions, "Accepted", false, "Conflicted",
 				  model_printf(t->m, "BackendTLSPolicy %s, which is older or first by name, has the same target",
 					       winner->name));
+	else if (are_all_wrong)
+		verdict_condition(&p->conditions, "Accepted", false, "NoValidCACertificate",
+				  model_printf(t->m, "none of the CA certificates can be used: %s", ca.text));
 	else
 		verdict_condition(&p->conditions, "Accepted", false, "Invalid",
 				  "BackendTLSPolicy is not supported by this version of Weir: what is for the Service is "
 				  "answered 500, since it is not to be spoken to in plain text");
+	if (ca.reason)
+		verdict_condition(&p->conditions, "ResolvedRefs", false, ca.reason, ca.text);
+	else if (ca.is_pending)
+		verdict_condition(&p->conditions, "ResolvedRefs", false, "Pending", ca.text);
+	else
+		verdict_condition(&p->conditions, "ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
+	if (!ca.reason && ca.is_pending)
+		p->conditions.c[p->conditions.n - 1].status = "Unknown";
 }
 
 /* The Gateways that a route names, themselves or by a ListenerSet. */
@@ -167,6 +183,22 @@ static void conclude_policy(struct translation *t, const struct kube_object *pol
 	}
 }
 
+static void report_certificates(struct translation *t, const struct kube_object *policy)
+{
+	struct cursor root = cursor_root(policy);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor validation = cursor_get(&spec, "validation");
+	struct cursor list = cursor_get(&validation, "caCertificateRefs");
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct ref_fault f = ca_fault(t, policy, &ref, "InvalidKind");
+
+		if (f.reason)
+			report(t, policy, &ref, true, f.reason, "%s", f.text);
+	}
+}
+
 static void report_policy(struct translation *t, const struct kube_object *policy)
 {
 	struct cursor root = cursor_root(policy);
@@ -181,6 +213,7 @@ static void report_policy(struct translation *t, const struct kube_object *polic
 		if (!names_service(&ref))
 			report(t, policy, &ref, false, "InvalidKind", "ignored: a Service was expected");
 	}
+	report_certificates(t, policy);
 }
 
 void policy_read(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers, size_t n)

@@ -77,17 +77,35 @@ static const struct field route_kind[] = {
 	F("group", STRING), F("kind", STRING, REQUIRED), {0}};
 static const struct field allowed_routes[] = {
 	F("namespaces", OBJECT, .sub = route_namespaces), F("kinds", OBJECTS, .sub = route_kind, .hi = 8), {0}};
+static const struct field secret_ref[] = {
+	F("group", STRING), F("kind", STRING), F("namespace", STRING), F("name", STRING, REQUIRED), {0}};
+static const struct field object_ref[] = {
+	F("group", STRING, REQUIRED), F("kind", STRING, REQUIRED), F("namespace", STRING), F("name", STRING, REQUIRED), {0}};
+static const struct field listener_tls[] = {
+	F("mode", STRING), F("certificateRefs", OBJECTS, .sub = secret_ref, .hi = 64), F("options", STRING_MAP), {0}};
 static const struct field gateway_listener[] = {
 	F("name", STRING, REQUIRED), F("hostname", STRING), F("port", INT, REQUIRED, PORT_RANGE),
-	F("protocol", STRING, REQUIRED), F("tls", ANY), F("allowedRoutes", OBJECT, .sub = allowed_routes), {0}};
+	F("protocol", STRING, REQUIRED), F("tls", OBJECT, .sub = listener_tls), F("allowedRoutes", OBJECT, .sub = allowed_routes), {0}};
 static const struct field listener_namespaces[] = {
 	F("namespaces", OBJECT, .sub = route_namespaces), {0}};
 static const struct field gateway_address[] = {
 	F("type", STRING), F("value", STRING), {0}};
+static const struct field frontend_validation[] = {
+	F("caCertificateRefs", OBJECTS, .sub = object_ref, .hi = 8), F("mode", STRING), {0}};
+static const struct field frontend_config[] = {
+	F("validation", OBJECT, .sub = frontend_validation), {0}};
+static const struct field frontend_port[] = {
+	F("port", INT, REQUIRED, PORT_RANGE), F("tls", OBJECT, REQUIRED, .sub = frontend_config), {0}};
+static const struct field frontend_tls[] = {
+	F("default", OBJECT, .sub = frontend_config), F("perPort", OBJECTS, .sub = frontend_port, .hi = 64), {0}};
+static const struct field gateway_backend_tls[] = {
+	F("clientCertificateRef", OBJECT, .sub = secret_ref), {0}};
+static const struct field gateway_tls[] = {
+	F("backend", OBJECT, .sub = gateway_backend_tls), F("frontend", OBJECT, .sub = frontend_tls), {0}};
 static const struct field gateway_spec[] = {
 	F("gatewayClassName", STRING, REQUIRED), F("listeners", OBJECTS, REQUIRED, .sub = gateway_listener, .hi = 64),
 	F("addresses", OBJECTS, .sub = gateway_address, .hi = 16), F("infrastructure", ANY), F("backendTLS", ANY),
-	F("allowedListeners", OBJECT, .sub = listener_namespaces), F("tls", ANY), F("defaultScope", ANY), {0}};
+	F("allowedListeners", OBJECT, .sub = listener_namespaces), F("tls", OBJECT, .sub = gateway_tls), F("defaultScope", ANY), {0}};
 static const struct field gateway[] = {
 	TOP, F("spec", OBJECT, REQUIRED, .sub = gateway_spec), F("status", ANY), {0}};
 static const struct field parent_ref[] = {
@@ -232,6 +250,10 @@ static const struct field endpoint_slice[] = {
 	F("ports", OBJECTS, .sub = endpoint_port, .hi = 1000), {0}};
 static const struct field namespace[] = {
 	TOP, F("spec", ANY), F("status", ANY), {0}};
+static const struct field secret[] = {
+	TOP, F("type", STRING), F("data", STRING_MAP), F("stringData", STRING_MAP), F("immutable", ANY), {0}};
+static const struct field config_map[] = {
+	TOP, F("data", STRING_MAP), F("binaryData", STRING_MAP), F("immutable", ANY), {0}};
 /* Node and CustomResourceDefinition: nothing is read but metadata. */
 static const struct field metadata_only[] = {
 	TOP, F("spec", ANY), F("status", ANY), {0}};
@@ -244,7 +266,7 @@ static const struct field *const schemas[KUBE_N_KINDS] = {
     [KUBE_SERVICE] = service, [KUBE_ENDPOINT_SLICE] = endpoint_slice, [KUBE_NAMESPACE] = namespace,
     [KUBE_GRPC_ROUTE] = grpc_route, [KUBE_TLS_ROUTE] = tls_route,     [KUBE_TCP_ROUTE] = stream_route,
     [KUBE_UDP_ROUTE] = stream_route, [KUBE_BACKEND_TLS_POLICY] = tls_policy, [KUBE_LISTENER_SET] = listener_set,
-    [KUBE_NODE] = metadata_only, [KUBE_CRD] = metadata_only,
+    [KUBE_NODE] = metadata_only, [KUBE_CRD] = metadata_only, [KUBE_SECRET] = secret, [KUBE_CONFIG_MAP] = config_map,
 };
 
 /* What one check needs everywhere. */

@@ -36,6 +36,16 @@ struct findings {
 	const char *value_reason, *value_text; /* NULL: all else is */
 };
 
+/* For what a Secret or a ConfigMap is referred to. */
+enum secret_use { SECRET_CERTIFICATE, SECRET_CA, N_SECRET_USES };
+
+/* What is wrong with a reference to one. */
+struct ref_fault {
+	const char *reason; /* in the API's terms; NULL: nothing */
+	const char *text;
+	bool is_pending; /* no reason, but a text: it is not known yet whether it is right */
+};
+
 /* A Gateway of ours, or a ListenerSet of one. */
 struct gateway {
 	const struct kube_object *o;
@@ -47,6 +57,8 @@ struct gateway {
 	/* why it is not accepted, or not programmed, in the API's terms; NULL: it is */
 	const char *refusal, *refusal_text;
 	const char *lack, *lack_text;
+	struct ref_fault client_certificate; /* of spec.tls.backend */
+	bool has_client_certificate;
 	struct weir_ip addrs[ADDRESSES_MAX]; /* that it listens on, sorted; the zero address: all */
 	size_t n_addrs;
 };
@@ -65,6 +77,8 @@ struct section {
 	/* why it is not accepted, and what of its references is wrong, in the API's terms; NULL: nothing */
 	const char *refusal, *refusal_text;
 	const char *unresolved, *unresolved_text;
+	const char *pending_text; /* not NULL: not all of its references are known yet */
+	bool is_carried;    /* Weir speaks its protocol; else refusal says so, or what comes before */
 	bool is_conflicted; /* refusal says with what */
 	uint32_t n_routes;  /* attached and accepted */
 };
@@ -154,6 +168,42 @@ const char *const *verdict_features(struct translation *t, size_t *n);
 /* grants.c: whether a ReferenceGrant lets objects of a kind (Gateway API) and namespace refer to one of another (core). */
 bool is_granted(const struct translation *t, const char *from_kind, const char *from_ns, const char *to_kind,
 		const char *ns, const char *name);
+
+/*
+ * certificates.c. A reference of o to a certificate with its key: invalid is the reason for what is not right with it.
+ * The texts are of t->m.
+ */
+struct ref_fault certificate_fault(struct translation *t, const struct kube_object *o, const struct cursor *ref, const char *invalid);
+/* The same to a CA bundle; wrong_kind: the reason where it is no ConfigMap. ns: where it is looked for if it does not say. */
+struct ref_fault ca_fault(struct translation *t, const struct kube_object *o, const struct cursor *ref, const char *wrong_kind);
+/* What the TLS of a listener refers to: notes what is wrong in s, and reports it, but for what the Gateway says for all its listeners. */
+void certificates_check(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s);
+/* What spec.tls of a Gateway refers to: reports what is wrong, and notes the client certificate. */
+void certificates_check_gateway(struct translation *t, struct gateway *g);
+/* spec.tls of an Ingress: reports what is wrong. */
+void certificates_check_ingress(struct translation *t, const struct kube_object *o, const struct cursor *tls);
+/* caCertificateRefs of a policy: the first fault, and whether all are wrong. */
+struct ref_fault certificates_of_policy(struct translation *t, const struct kube_object *policy, bool *are_all_wrong);
+
+/* secrets.c: why an object cannot be used for this, by its name; NULL: it can. *is_pending: it may be, nobody knows yet. */
+const char *secret_fault(struct translation *t, enum kube_kind kind, const char *ns, const char *name, enum secret_use use,
+			 bool *is_pending);
+
+/* base64.c: bytes that are overwritten before they are freed. */
+struct bytes {
+	char *p; /* NULL: there are none */
+	size_t n;
+};
+void bytes_fini(struct bytes *b);
+/* Strict, with padding, but for these characters. No bytes (p NULL) if it is none. */
+struct bytes base64_decode(const char *text, size_t n, const char *passed_over);
+
+/*
+ * pem.c: what is wrong with a certificate (a chain, its own first) and its key, or with a bundle of CA certificates, in
+ * PEM; NULL: nothing. Constants.
+ */
+const char *pem_check_pair(const char *crt, size_t n_crt, const char *key, size_t n_key);
+const char *pem_check_bundle(const char *pem, size_t n);
 
 /* httproute.c: the backend that a reference names, or -1 after a problem. */
 int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref);

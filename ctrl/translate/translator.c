@@ -23,7 +23,7 @@ static void on_read(void *ctx, enum kube_kind kind, const char *ns, const char *
 void depend_on(struct translation *t, unsigned kind, const char *ns, const char *name)
 {
 	if (t->unit)
-		key_read(key_get(&t->translator->keys, kind, ns, name), t->unit, t->translator->turn);
+		key_read(&t->translator->keys, key_get(&t->translator->keys, kind, ns, name), t->unit, t->translator->turn);
 }
 
 static enum stage stage_of(const struct unit *u)
@@ -251,6 +251,7 @@ void unit_clear(struct translator *tr, struct unit *u)
 	u->fallback = NULL;
 	u->n_sections = 0;
 	u->n_checked = 0;
+	memset(u->judgements, 0, sizeof(u->judgements));
 	model_fini(&u->part);
 	model_init(&u->part);
 }
@@ -285,6 +286,11 @@ static struct unit *unit_of(const struct translation *t, const struct kube_objec
 
 	assert(k && k->unit);
 	return k->unit;
+}
+
+struct judgement *unit_judgement(const struct translation *t, const struct kube_object *o, enum secret_use use)
+{
+	return &unit_of(t, o)->judgements[use];
 }
 
 bool is_usable(const struct translation *t, const struct kube_object *o)
@@ -655,6 +661,7 @@ void translator_run(struct translator *tr, const struct store_change *changes, s
 	*out = (struct translator_changes){.routes = found.routes,
 					   .statuses = found.statuses,
 					   .problems = found.problems,
+					   .references = references_update(tr),
 					   .n_backends = tr->n_changed,
 					   .backends = tr->changed};
 }
@@ -681,6 +688,7 @@ void translator_destroy(struct translator *tr)
 	for (unsigned s = 0; s < N_STAGES; s++)
 		free(tr->dirty[s].units);
 	key_table_fini(&tr->keys);
+	references_fini(tr);
 	model_fini(&tr->all);
 	free(tr->backends.slots);
 	free(tr->backends.free);

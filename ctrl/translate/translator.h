@@ -17,6 +17,7 @@ struct translator_changes {
 	bool routes;   /* what compile_snapshot() sees */
 	bool statuses; /* or the generation of an object that has one */
 	bool problems;
+	bool references; /* translator_references() */
 	size_t n_backends; /* of which the endpoints differ, as indices of model.backends */
 	const uint32_t *backends;
 };
@@ -29,6 +30,11 @@ void translator_destroy(struct translator *tr);
  * Afterwards they must be cleared: nothing of them is needed again.
  */
 void translator_run(struct translator *tr, const struct store_change *changes, size_t n, struct translator_changes *out);
+/*
+ * The Secrets and ConfigMaps that something refers to, be they there or not:
+ * sorted by kind, namespace and name, each once. Valid until the next run.
+ */
+const struct named_ref *translator_references(const struct translator *tr, size_t *n);
 /* Valid until the next run. Who compiles it may add problems; those of the last run of the compiler stay until it runs again. */
 struct model *translator_model(struct translator *tr);
 

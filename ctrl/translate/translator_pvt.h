@@ -56,6 +56,8 @@ struct translator {
 	size_t n_idle, cap_idle;
 	uint32_t *changed; /* slots with other endpoints, of this run */
 	size_t n_changed, cap_changed;
+	struct named_ref *references; /* each with its texts in one piece of memory, of ns */
+	size_t n_references;
 	size_t n_own_problems; /* those behind them in all.problems are of the compiler */
 	uint64_t turn;
 };
@@ -73,6 +75,15 @@ void unit_end(struct translator *tr);
 void depend_on(struct translation *t, unsigned kind, const char *ns, const char *name);
 /* Whoever depends on it is to be read again. */
 void touch(struct translator *tr, unsigned kind, const char *ns, const char *name);
+
+/* What was found of a Secret or a ConfigMap for this use, to be filled in by who looks. It is forgotten when the object changes. */
+struct judgement *unit_judgement(const struct translation *t, const struct kube_object *o, enum secret_use use);
+
+/* ---- references.c */
+
+/* Looks what is referred to now. True if it is not the same as before. */
+bool references_update(struct translator *tr);
+void references_fini(struct translator *tr);
 
 /* ---- backends.c */
 

@@ -56,6 +56,13 @@ struct key {
 	struct unit **members;	/* SLICES, TARGET: by name */
 	size_t n_members, cap_members;
 	size_t n_roots;		/* ROOT: Ingresses that have one */
+	size_t named_at;	/* of a kind that is followed by name: in key_table.named */
+};
+
+/* What was found of an object's content, if it was looked at. */
+struct judgement {
+	bool is_made;
+	const char *fault; /* a constant; NULL: it is right */
 };
 
 struct unit {
@@ -64,6 +71,7 @@ struct unit {
 	struct model part;
 	size_t n_checked; /* problems of the part that the schema check found; they come first */
 	bool is_usable, is_checked; /* the latter: in this run, by the schema */
+	struct judgement judgements[N_SECRET_USES]; /* a Secret or a ConfigMap */
 	bool is_dirty;
 	size_t dirty_at;
 	struct read *reads;
@@ -96,6 +104,9 @@ struct unit {
 struct key_table {
 	struct key **buckets;
 	size_t n, n_buckets;
+	struct key **named; /* of kinds that are followed by name, in any order */
+	size_t n_named, cap_named;
+	bool has_other_named; /* one of these has got its first reader, or lost its last one; cleared by who looks */
 };
 
 /* ---- keys.c */
@@ -107,7 +118,7 @@ struct key *key_get(struct key_table *t, unsigned kind, const char *ns, const ch
 /* Frees the key if nothing refers to it. */
 void key_release(struct key_table *t, struct key *k);
 /* The unit depends on the key. Once for each turn, a number of the unit's reading. */
-void key_read(struct key *k, struct unit *u, uint64_t turn);
+void key_read(struct key_table *t, struct key *k, struct unit *u, uint64_t turn);
 /* It depends on nothing any more. */
 void key_forget_reads(struct key_table *t, struct unit *u);
 /* The unit is among the referrers of a policy, once; true: it is new there. */

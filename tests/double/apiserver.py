@@ -28,6 +28,7 @@ What a test tells it goes through paths below /double/:
     POST /double/pages      {"most": N}: a page has no more, whatever was asked for
     GET  /double/objects    all objects
     GET  /double/stats      numbers of requests: {"list": N, "watch": N, ...}
+    GET  /double/asked      the paths, with queries, of all requests for Secrets and ConfigMaps, in their order
 """
 import argparse
 import bisect
@@ -101,6 +102,7 @@ class Cluster:
         self.mid_object = False
         self.bookmarks = 0
         self.stats = {}
+        self.asked = []
         self.state = state
         if state and state.exists():
             saved = json.loads(state.read_text())
@@ -295,12 +297,12 @@ class Handler(BaseHTTPRequestHandler):
                 c.page = body["most"]
             elif what == "streams":
                 c.streams = body["mode"]
-            elif what not in ("stats", "objects"):
+            elif what not in ("stats", "objects", "asked"):
                 raise Answer(404, "NotFound", f"no such command: {what}")
             if self.command != "GET":
                 c.save()
             c.lock.notify_all()
-            answer = {"stats": c.stats, "objects": list(c.objects.values())}.get(what, {"version": c.version})
+            answer = {"stats": c.stats, "asked": c.asked, "objects": list(c.objects.values())}.get(what, {"version": c.version})
         self.reply(200, answer)
 
     # -- what Kubernetes does
@@ -315,6 +317,8 @@ class Handler(BaseHTTPRequestHandler):
             self.count("unauthorized")
             raise Answer(401, "Unauthorized", "Unauthorized")
         with c.lock:
+            if re.search(r"/(secrets|configmaps)(/|$)", path):
+                c.asked.append(self.path)
             fault = c.take_fault(self.path, "status", "body", "truncate", "delay", "slow", "content_type")
         if fault:
             self.count("fault")

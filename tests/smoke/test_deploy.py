@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/deploy: what an API server, systemd and the programs themselves say of it."""
+import contextlib
 import os
 import pathlib
 import re
@@ -161,9 +162,26 @@ def test_weir_ctrl_may_do_what_it_must(make, rig, ns):
         expect(may(rig, verb, LEASE, "-n", "weir-system"), f"{verb} a Lease")
 
 
+@contextlib.contextmanager
+def base_alone(rig):
+    """The rig's Weir has the component, too."""
+    component = DEPLOY / "components/certificates/rbac.yaml"
+    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEPLOY / "base/rbac.yaml")
+    rig.kubectl("delete", "--ignore-not-found", "-f", component)
+    try:
+        wait_until("it is taken away", lambda: not may(rig, "watch", "secrets", "-A"))
+        yield component
+    finally:
+        rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", component)
+
+
 @kube_test
 def test_weir_ctrl_may_do_nothing_else(make, rig, ns):
-    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEPLOY / "base/rbac.yaml")
+    with base_alone(rig):
+        check_nothing_else(rig, ns)
+
+
+def check_nothing_else(rig, ns):
     for verb in ("get", "list", "watch"):
         for resource in ("secrets", "configmaps", "pods"):
             for where in ("-A", "-n=weir-system", f"-n={ns}"):
@@ -190,7 +208,8 @@ def test_roles_have_what_the_program_asks_for_and_no_more(make):
     wanted |= {(r.partition(".")[2], r.partition(".")[0] + "/status", "patch") for r in RESOURCES}
     wanted |= {("", "events", verb) for verb in ("create", "patch")}
     wanted |= {("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")}
-    given = {(group, resource, verb) for (kind, _, _), o in base().items() if kind in ("ClusterRole", "Role")
+    certificates = objects_of((DEPLOY / "components/certificates/rbac.yaml").read_text())
+    given = {(group, resource, verb) for (kind, _, _), o in [*base().items(), *certificates.items()] if kind in ("ClusterRole", "Role")
              for rule in o["rules"] for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
     expect_eq(given - wanted, set(), "rights that it does not use")
     expect_eq(wanted - given, set(), "rights that it lacks")
@@ -323,3 +342,31 @@ def test_image_names_packages_that_exist(make):
     if "libdpdk-dev" not in there:
         raise Skipped("no lists of packages")
     expect_eq(names - there, set(), "names of no package")
+
+
+@kube_test
+def test_weir_ctrl_may_read_certificates_only_where_that_is_wanted(make, rig, ns):
+    """All by the component; or single ones, which its requests by metadata.name are good for."""
+    with base_alone(rig) as component:
+        rig.apply(f"""apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: weir-cert, namespace: {ns}}}
+rules: [{{apiGroups: [""], resources: [secrets], resourceNames: [cert], verbs: [list, watch]}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: weir-cert, namespace: {ns}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: weir-cert}}
+subjects: [{{kind: ServiceAccount, name: weir-ctrl, namespace: weir-system}}]
+""")
+        for verb in ("list", "watch"):
+            wait_until(f"{verb} that Secret", lambda v=verb: may(rig, v, "secret/cert", f"-n={ns}"))
+            expect(not may(rig, verb, "secret/other", f"-n={ns}"), f"{verb} another one")
+            expect(not may(rig, verb, "secrets", f"-n={ns}"), f"{verb} all")
+        path = f"/api/v1/namespaces/{ns}/secrets?fieldSelector=metadata.name%3D"
+        expect_eq(rig.kubectl("get", "--as", USER, "--raw", path + "cert", check=False).returncode, 0, "what it asks is allowed")
+        expect(rig.kubectl("get", "--as", USER, "--raw", path + "other", check=False).returncode != 0, "the same for another one")
+        rig.kubectl("apply", "--server-side", "-f", component)
+        for resource in ("secrets", "configmaps"):
+            wait_until(f"watch {resource}", lambda r=resource: may(rig, "watch", r, "-A"))
+            expect(not may(rig, "get", resource, "-A") and not may(rig, "update", resource, "-A"), f"no more of {resource}")

@@ -59,10 +59,19 @@ def test_chart_gives_the_objects_of_the_base(make):
         expect_eq(got[key], o, str(key))
 
 
+@plain
+def test_certificates_are_read_if_wanted(make):
+    component = objects_of((DEPLOY / "components/certificates/rbac.yaml").read_text())
+    got = objects_of(render("--set=certificates.read=true"))
+    expect_eq({k: o for k, o in got.items() if k in component}, component, "the objects of the component")
+    expect(not set(component) & set(objects_of(render())), "none of them otherwise")
+
+
 REFUSED = ("nonsense=1", "dataplane.capabilities={ALL}", "dataplane.hugepages2Mi=some", "ctrl.admin=9901", "classes.name=Weir",
            "maxUnavailable=0", "image.repository=", "dataplane.privileged=maybe", "config=workers: {}",
            "dataplane.devicePluginResource=nic", "image.pullPolicy=Sometimes", "hostNetwork=1",
-           "terminationGracePeriodSeconds=0", "priorityClass.value=1000000001", "priorityClass.name=", "dataplane.cores=2", "ctrl.args={events}")
+           "terminationGracePeriodSeconds=0", "priorityClass.value=1000000001", "priorityClass.name=", "dataplane.cores=2",
+           "ctrl.args={events}", "certificates.read=some")
 
 
 @plain

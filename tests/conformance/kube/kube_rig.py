@@ -242,7 +242,7 @@ metadata: {name: weir-ctrl, namespace: weir-system}
 """)
         role = DEPLOY / "base" / "rbac.yaml"
         if role.exists():
-            self.kubectl("apply", "--server-side", "-f", role)
+            self.kubectl("apply", "--server-side", "-f", role, "-f", DEPLOY / "components/certificates/rbac.yaml")
         self.apply(f"""apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {{name: weir-rig}}

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pems.h"
 #include "translate/translate.h"
 #include "world.h"
 
@@ -145,6 +146,40 @@ static const char *some_kinds(void)
 		      ",\"kinds\":[{\"kind\":\"UDPRoute\"},{\"kind\":\"TCPRoute\"}]");
 }
 
+static const char *a_secret(void)
+{
+	return ONE_OF("c1", "c1", "c2");
+}
+
+/* Of a reference. */
+static const char *some_namespace(void)
+{
+	return ONE_OF("", "", ",\"namespace\":\"a\"", ",\"namespace\":\"b\"");
+}
+
+static void say_data(struct text *t, enum kube_kind kind)
+{
+	if (world_chance(10))
+		say(t, ",\"data\":%s", ONE_OF("7", "{\"tls.crt\":7}"));
+	else if (kind == KUBE_CONFIG_MAP)
+		say(t, ",\"data\":{\"%s\":\"%s\"}", ONE_OF("ca.crt", "ca.crt", "other"), ONE_OF(PEM_TEXT, PEM_TEXT, "x"));
+	else
+		say(t, ",\"data\":{\"tls.crt\":\"%s\",\"%s\":\"%s\"}", ONE_OF(PEM_CRT, PEM_CRT, "SGVsbG8=", "?"),
+		    ONE_OF("tls.key", "tls.key", "tls.key", "other"), ONE_OF(PEM_KEY, PEM_KEY, PEM_KEY, PEM_OTHER_KEY));
+}
+
+/* Of a Gateway. */
+static void say_tls(struct text *t)
+{
+	if (!world_chance(theme == 3 ? 50 : 5))
+		return;
+	say(t, ",\"tls\":{\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"%s\",\"name\":\"%s\"%s}]}}}",
+	    ONE_OF("ConfigMap", "ConfigMap", "Secret"), a_secret(), some_namespace());
+	if (world_chance(50))
+		say(t, ",\"backend\":{\"clientCertificateRef\":{\"name\":\"%s\"%s}}", a_secret(), some_namespace());
+	say(t, "}");
+}
+
 static void say_listeners(struct text *t)
 {
 	unsigned n = 1 + world_pick(3);
@@ -157,11 +192,12 @@ static void say_listeners(struct text *t)
 	}
 	for (unsigned i = 0; i < n; i++) {
 		say(t, "%s{\"name\":\"l%u\",\"port\":%u,\"protocol\":\"%s\"", i ? "," : "", world_chance(90) ? i : 0, 80 + world_pick(2),
-		    ONE_OF("HTTP", "HTTP", "HTTP", "HTTP", "HTTPS", "TCP"));
+		    theme == 3 ? ONE_OF("HTTP", "HTTPS", "HTTPS", "TLS") : ONE_OF("HTTP", "HTTP", "HTTP", "HTTP", "HTTPS", "TCP"));
 		if (world_chance(60))
 			say(t, ",\"hostname\":\"%s\"", a_host());
-		if (world_chance(30))
-			say(t, ",\"tls\":{\"certificateRefs\":[{\"name\":\"s\",\"namespace\":\"%s\"}]}", a_ns());
+		if (world_chance(theme == 3 ? 80 : 30))
+			say(t, ",\"tls\":{%s\"certificateRefs\":[{\"name\":\"%s\"%s}%s]}", ONE_OF("", "", "\"mode\":\"Passthrough\","),
+			    a_secret(), some_namespace(), ONE_OF("", "", ",{\"name\":\"c2\"}"));
 		if (world_chance(80))
 			say(t, ",\"allowedRoutes\":{\"namespaces\":%s%s}", some_namespaces(),
 			    some_kinds());
@@ -177,6 +213,7 @@ static void say_gateway(struct text *t)
 		say(t, ",\"addresses\":[{\"value\":\"192.0.2.%u\"}]", 1 + world_pick(5));
 	if (world_chance(70))
 		say(t, ",\"allowedListeners\":{\"namespaces\":%s}", some_namespaces());
+	say_tls(t);
 	say_listeners(t);
 }
 
@@ -238,8 +275,9 @@ static void say_other_route(struct text *t)
 static void say_policy(struct text *t)
 {
 	say(t, ",\"spec\":{\"targetRefs\":[{\"group\":\"\",\"kind\":\"Service\",\"name\":\"%s\"%s}],\"validation\":{\"hostname\":\"x.test\","
-	       "\"wellKnownCACertificates\":\"System\"}}",
-	    a_service(), ONE_OF("", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""));
+	       "%s}}",
+	    a_service(), ONE_OF("", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""),
+	    ONE_OF("\"wellKnownCACertificates\":\"System\"", "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]"));
 }
 
 static void say_route(struct text *t)
@@ -277,14 +315,18 @@ static void say_ingress(struct text *t)
 		say(t, "%s{\"host\":\"%s\",\"http\":{\"paths\":[{\"path\":\"%s\",\"pathType\":\"%s\",\"backend\":{\"service\":{\"name\":"
 		       "\"%s\",\"port\":{%s}}}}]}}", i ? "," : "", a_host(), a_path(), ONE_OF("Prefix", "Prefix", "Exact"),
 		    a_service_or_none(), ONE_OF("\"number\":80", "\"number\":80", "\"number\":81", "\"name\":\"http\""));
-	say(t, "]}");
+	say(t, "]");
+	if (world_chance(theme == 3 ? 60 : 5))
+		say(t, ",\"tls\":[{\"secretName\":\"%s\"}]", a_secret());
+	say(t, "}");
 }
 
 static void say_grant(struct text *t)
 {
 	say(t, ",\"spec\":{\"from\":[{\"group\":\"gateway.networking.k8s.io\",\"kind\":\"%s\",\"namespace\":\"%s\"}],\"to\":[{\"group\":\"\","
 	       "\"kind\":\"%s\"}]}",
-	    ONE_OF("HTTPRoute", "HTTPRoute", "Gateway", "GRPCRoute", "ListenerSet"), a_ns(), ONE_OF("Service", "Service", "Secret"));
+	    ONE_OF("HTTPRoute", "HTTPRoute", "Gateway", "Gateway", "GRPCRoute", "ListenerSet"), a_ns(),
+	    ONE_OF("Service", "Service", "Secret", "Secret", "ConfigMap"));
 }
 
 static void say_service(struct text *t)
@@ -323,6 +365,9 @@ static const char *a_name(enum kube_kind kind)
 		return a_set();
 	case KUBE_NODE:
 		return ONE_OF("node1", "node1", "node2");
+	case KUBE_SECRET:
+	case KUBE_CONFIG_MAP:
+		return a_secret();
 	case KUBE_CRD:
 		return "gatewayclasses.gateway.networking.k8s.io";
 	default:
@@ -357,7 +402,9 @@ static void say_body(struct text *t, enum kube_kind kind)
 {
 	const char *broken = maybe_broken();
 
-	if (broken)
+	if (kube_kind_is_named(kind))
+		say_data(t, kind);
+	else if (broken)
 		say(t, "%s", broken);
 	else if (kind == KUBE_GATEWAY_CLASS)
 		say_class(t);
@@ -396,7 +443,8 @@ static enum kube_kind a_kind(void)
 					     KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_REFERENCE_GRANT, KUBE_SERVICE,
 					     KUBE_SERVICE, KUBE_SERVICE, KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_NAMESPACE,
 					     KUBE_LISTENER_SET, KUBE_LISTENER_SET, KUBE_GRPC_ROUTE, KUBE_GRPC_ROUTE, KUBE_TCP_ROUTE,
-					     KUBE_UDP_ROUTE, KUBE_BACKEND_TLS_POLICY, KUBE_BACKEND_TLS_POLICY, KUBE_NODE, KUBE_CRD};
+					     KUBE_UDP_ROUTE, KUBE_BACKEND_TLS_POLICY, KUBE_BACKEND_TLS_POLICY, KUBE_NODE, KUBE_CRD,
+					     KUBE_SECRET, KUBE_CONFIG_MAP};
 	static const enum kube_kind backends[] = {KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS_CLASS, KUBE_SERVICE, KUBE_SERVICE,
 						  KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_NODE,
 						  KUBE_BACKEND_TLS_POLICY};
@@ -404,7 +452,13 @@ static enum kube_kind a_kind(void)
 						KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_GRPC_ROUTE, KUBE_SERVICE, KUBE_NAMESPACE,
 						KUBE_BACKEND_TLS_POLICY};
 
+	static const enum kube_kind certificates[] = {KUBE_GATEWAY_CLASS, KUBE_GATEWAY, KUBE_GATEWAY, KUBE_LISTENER_SET, KUBE_SECRET,
+						      KUBE_SECRET, KUBE_SECRET, KUBE_CONFIG_MAP, KUBE_CONFIG_MAP, KUBE_REFERENCE_GRANT,
+						      KUBE_INGRESS, KUBE_BACKEND_TLS_POLICY, KUBE_HTTP_ROUTE, KUBE_SERVICE};
+
 	switch (theme) {
+	case 3:
+		return certificates[world_pick(sizeof(certificates) / sizeof(*certificates))];
 	case 1:
 		return backends[world_pick(sizeof(backends) / sizeof(*backends))];
 	case 2:
@@ -536,6 +590,8 @@ void world_change(struct store *s)
 		store_forget_file(s, ONE_OF("1", "2", "3", "4", "5", "6", "7", "8", "9"));
 	} else if (are_files) {
 		load_one(s);
+	} else if (world_chance(theme == 3 ? 10 : 1)) {
+		store_set_absence(s, world_chance(50) ? KUBE_SECRET : KUBE_CONFIG_MAP, a_ns(), a_secret(), (enum store_absence)world_pick(4));
 	} else if (world_chance(5)) {
 		put_status(s);
 	} else if (world_chance(theme == 2 ? 15 : 3)) {

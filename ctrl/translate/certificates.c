@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * References to certificates and CA bundles, of listeners, Gateways, Ingresses
+ * and policies: who may refer to them, and whether they can be used, in the
+ * Gateway API's terms. TLS itself Weir does not carry yet; that is said elsewhere.
+ */
+#include <string.h>
+
+#include "translate/translate_pvt.h"
+
+static struct ref_fault wrong(const char *reason, const char *text)
+{
+	return (struct ref_fault){.reason = reason, .text = text};
+}
+
+/* What was found of the object itself. */
+static struct ref_fault fault_of(struct translation *t, enum kube_kind kind, const char *ns, const char *name, enum secret_use use,
+				 const char *invalid)
+{
+	bool is_pending = false;
+	const char *text = secret_fault(t, kind, ns, name, use, &is_pending);
+
+	if (is_pending)
+		return (struct ref_fault){.text = text, .is_pending = true};
+	return text ? wrong(invalid, text) : wrong(NULL, NULL);
+}
+
+static struct ref_fault not_granted(struct translation *t, const struct kube_object *o, const char *kind, const char *ns,
+				    const char *name)
+{
+	return wrong("RefNotPermitted", model_printf(t->m, "a ReferenceGrant in namespace %.63s was expected, from %ss of %s to %s %.253s",
+						     ns, kube_kind_name(o->kind), o->ns, kind, name));
+}
+
+/* A reference by group, kind, name and perhaps namespace; group and kind may be left out if they are those of a Secret. */
+static struct ref_fault check_ref(struct translation *t, const struct kube_object *o, const struct cursor *ref, enum kube_kind kind,
+				  enum secret_use use, const char *wrong_kind, const char *invalid)
+{
+	struct cursor at_group = cursor_get(ref, "group");
+	struct cursor at_kind = cursor_get(ref, "kind");
+	struct cursor at_name = cursor_get(ref, "name");
+	struct cursor at_ns = cursor_get(ref, "namespace");
+	const char *expected = kube_kind_name(kind);
+	const char *ns = cursor_str(&at_ns, o->ns);
+	const char *name = cursor_str(&at_name, "");
+
+	if (*cursor_str(&at_group, "") || strcmp(cursor_str(&at_kind, expected), expected) != 0)
+		return wrong(wrong_kind, model_printf(t->m, "a %s was expected, not %.60s of group \"%.100s\"", expected,
+						      cursor_str(&at_kind, expected), cursor_str(&at_group, "")));
+	if (strcmp(ns, o->ns) != 0 && !is_granted(t, kube_kind_name(o->kind), o->ns, expected, ns, name))
+		return not_granted(t, o, expected, ns, name);
+	return fault_of(t, kind, ns, name, use, invalid);
+}
+
+struct ref_fault certificate_fault(struct translation *t, const struct kube_object *o, const struct cursor *ref, const char *invalid)
+{
+	return check_ref(t, o, ref, KUBE_SECRET, SECRET_CERTIFICATE, invalid, invalid);
+}
+
+struct ref_fault ca_fault(struct translation *t, const struct kube_object *o, const struct cursor *ref, const char *wrong_kind)
+{
+	return check_ref(t, o, ref, KUBE_CONFIG_MAP, SECRET_CA, wrong_kind, "InvalidCACertificateRef");
+}
+
+/* ---- listeners ---- */
+
+/* The first one counts; what is wrong comes before what is not known. */
+static void note(struct translation *t, struct section *s, const char *field, size_t i, const struct ref_fault *f)
+{
+	if (f->is_pending && !s->pending_text)
+		s->pending_text = model_printf(t->m, "%s[%zu]: %s", field, i, f->text);
+	if (!f->reason || s->unresolved)
+		return;
+	s->unresolved = f->reason;
+	s->unresolved_text = model_printf(t->m, "%s[%zu]: %s", field, i, f->text);
+}
+
+static void check_own(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
+{
+	struct cursor mode = cursor_get(tls, "mode");
+	struct cursor options = cursor_get(tls, "options");
+	struct cursor list = cursor_get(tls, "certificateRefs");
+
+	if (strcmp(cursor_str(&mode, "Terminate"), "Passthrough") == 0)
+		return; /* they are ignored */
+	if (cursor_count(&list) == 0 && !options.n) {
+		report(t, g->o, &list, true, "InvalidCertificateRef", "a Secret with a certificate was expected");
+		s->unresolved = "InvalidCertificateRef";
+		s->unresolved_text = "tls.certificateRefs: a Secret with a certificate was expected";
+	}
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct ref_fault f = certificate_fault(t, g->o, &ref, "InvalidCertificateRef");
+
+		note(t, s, "tls.certificateRefs", i, &f);
+		if (f.reason)
+			report(t, g->o, &ref, true, f.reason, "%s", f.text);
+	}
+}
+
+/* caCertificateRefs for the clients of a port: of its own, or those of all. */
+static struct cursor find_refs(const struct cursor *frontend, uint16_t port, struct cursor above[4])
+{
+	struct cursor list = cursor_get(frontend, "perPort");
+
+	above[0] = cursor_get(frontend, "default");
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor one = cursor_at(&list, i);
+		struct cursor at = cursor_get(&one, "port");
+		int64_t number;
+
+		if (!node_int(at.n, port, port, &number))
+			continue;
+		above[1] = list;
+		above[2] = cursor_at(&above[1], i);
+		above[0] = cursor_get(&above[2], "tls");
+		break;
+	}
+	above[3] = cursor_get(&above[0], "validation");
+	return cursor_get(&above[3], "caCertificateRefs");
+}
+
+/* Whom the Gateway asks for client certificates. What is wrong is reported once, of the Gateway. */
+static void check_frontend(struct translation *t, const struct kube_object *gateway, struct section *s)
+{
+	struct cursor root = cursor_root(gateway);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor tls = cursor_get(&spec, "tls");
+	struct cursor frontend = cursor_get(&tls, "frontend");
+	struct cursor above[4];
+	struct cursor list = find_refs(&frontend, s->port, above);
+	size_t n_wrong = 0;
+	const char *first = NULL;
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct ref_fault f = ca_fault(t, gateway, &ref, "InvalidCACertificateKind");
+
+		note(t, s, "caCertificateRefs", i, &f);
+		n_wrong += f.reason != NULL;
+		first = first ? first : f.text;
+	}
+	if (n_wrong == 0 || n_wrong < cursor_count(&list))
+		return;
+	s->refusal = "NoValidCACertificate";
+	s->refusal_text = model_printf(t->m, "none of the CA certificates for clients can be used: %s", first);
+}
+
+void certificates_check(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
+{
+	check_own(t, g, tls, s);
+	if (strcmp(s->protocol, "HTTPS") == 0)
+		check_frontend(t, g->parent ? g->parent->o : g->o, s);
+}
+
+/* ---- Gateways ---- */
+
+static void report_refs(struct translation *t, const struct kube_object *o, const struct cursor *config)
+{
+	struct cursor validation = cursor_get(config, "validation");
+	struct cursor list = cursor_get(&validation, "caCertificateRefs");
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct ref_fault f = ca_fault(t, o, &ref, "InvalidCACertificateKind");
+
+		if (f.reason)
+			report(t, o, &ref, true, f.reason, "%s", f.text);
+	}
+}
+
+static void check_client_certificate(struct translation *t, struct gateway *g, const struct cursor *tls)
+{
+	struct cursor backend = cursor_get(tls, "backend");
+	struct cursor ref = cursor_get(&backend, "clientCertificateRef");
+
+	if (!ref.n)
+		return;
+	g->has_client_certificate = true;
+	g->client_certificate = certificate_fault(t, g->o, &ref, "InvalidClientCertificateRef");
+	if (g->client_certificate.reason)
+		report(t, g->o, &ref, true, g->client_certificate.reason, "%s", g->client_certificate.text);
+	report(t, g->o, &ref, false, "TLSNotServed", "ignored: Weir speaks no TLS to backends yet");
+}
+
+void certificates_check_gateway(struct translation *t, struct gateway *g)
+{
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor tls = cursor_get(&spec, "tls");
+	struct cursor frontend = cursor_get(&tls, "frontend");
+	struct cursor fallback = cursor_get(&frontend, "default");
+	struct cursor list = cursor_get(&frontend, "perPort");
+
+	report_refs(t, g->o, &fallback);
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor one = cursor_at(&list, i);
+		struct cursor config = cursor_get(&one, "tls");
+
+		report_refs(t, g->o, &config);
+	}
+	check_client_certificate(t, g, &tls);
+}
+
+/* ---- others ---- */
+
+void certificates_check_ingress(struct translation *t, const struct kube_object *o, const struct cursor *tls)
+{
+	for (size_t i = 0; i < cursor_count(tls); i++) {
+		struct cursor entry = cursor_at(tls, i);
+		struct cursor name = cursor_get(&entry, "secretName");
+		const char *text = cursor_str(&name, "");
+		struct ref_fault f;
+
+		if (!*text) /* the controller's own certificate */
+			continue;
+		f = fault_of(t, KUBE_SECRET, o->ns, text, SECRET_CERTIFICATE, "InvalidCertificateRef");
+		if (f.reason)
+			report(t, o, &name, false, f.reason, "%s", f.text);
+	}
+}
+
+struct ref_fault certificates_of_policy(struct translation *t, const struct kube_object *policy, bool *are_all_wrong)
+{
+	struct cursor root = cursor_root(policy);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor validation = cursor_get(&spec, "validation");
+	struct cursor list = cursor_get(&validation, "caCertificateRefs");
+	struct ref_fault first = {NULL, NULL, false};
+	size_t n_wrong = 0;
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor ref = cursor_at(&list, i);
+		struct ref_fault f = ca_fault(t, policy, &ref, "InvalidKind");
+
+		n_wrong += f.reason != NULL;
+		if (f.text && (!first.text || (f.reason && !first.reason))) {
+			first = f;
+			first.text = model_printf(t->m, "caCertificateRefs[%zu]: %s", i, f.text);
+		}
+	}
+	*are_all_wrong = n_wrong > 0 && n_wrong == cursor_count(&list);
+	return first;
+}
