@@ -66,7 +66,7 @@ static int wait_for(const struct kube_http *h, int fd)
 	return epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 }
 
-static void wake(const struct kube_http *h)
+void http_wake(const struct kube_http *h)
 {
 	const uint64_t one = 1;
 
@@ -108,6 +108,7 @@ struct kube_http *kube_http_create(struct kube_config *c)
 	h->epoll_fd = h->wake_fd = -1;
 	h->timer_ms = NEVER;
 	lines_init(h);
+	h->uses_tls = strncmp(h->config.server, "https:", 6) == 0;
 	auth_init(&h->auth, &h->config);
 	err = open_multi(h);
 	if (err) {
@@ -124,6 +125,10 @@ static void call_free(struct kube_call *c)
 
 	*(c->prev ? &c->prev->next : &h->first) = c->next;
 	*(c->next ? &c->next->prev : &h->last) = c->prev;
+	if (h->opener == c) {
+		h->opener = NULL;
+		http_wake(h);
+	}
 	if (c->state == CALL_SENT)
 		curl_multi_remove_handle(h->multi, c->easy);
 	transfer_destroy(c);
@@ -189,7 +194,7 @@ struct kube_call *kube_http_request(struct kube_http *h, const struct kube_reque
 		return NULL;
 	}
 	h->counters.requests++;
-	wake(h);
+	http_wake(h);
 	return c;
 }
 
@@ -238,6 +243,11 @@ static void call_end(struct kube_call *c, const char *error, uint32_t retry_afte
 	free((void *)r.body);
 }
 
+static bool must_wait_for_opener(const struct kube_http *h)
+{
+	return h->opener && !h->knows_sharing && h->uses_tls;
+}
+
 /* Hands a call to libcurl as soon as there are credentials. */
 static void call_start(struct kube_call *c, uint64_t now_ms)
 {
@@ -245,7 +255,7 @@ static void call_start(struct kube_call *c, uint64_t now_ms)
 	enum auth_outcome outcome = auth_get(&h->auth, now_ms);
 	int err;
 
-	if (outcome == AUTH_WAITS)
+	if (outcome == AUTH_WAITS || must_wait_for_opener(h))
 		return;
 	if (outcome == AUTH_FAILED) {
 		h->counters.refused_credentials++;
@@ -262,6 +272,8 @@ static void call_start(struct kube_call *c, uint64_t now_ms)
 		return;
 	}
 	c->state = CALL_SENT;
+	if (!h->knows_sharing)
+		h->opener = c;
 }
 
 /* Back into the list, to be sent with other credentials. */
@@ -273,7 +285,7 @@ static void call_again(struct kube_call *c)
 	c->was_retried = true;
 	c->will_retry = c->has_headers = false;
 	c->status = 0;
-	wake(c->h);
+	http_wake(c->h);
 }
 
 static void call_done(struct kube_call *c, CURLcode rc)

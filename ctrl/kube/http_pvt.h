@@ -54,17 +54,26 @@ struct kube_http {
 	int epoll_fd, wake_fd;
 	uint64_t timer_ms; /* when libcurl wants to be called; UINT64_MAX: not */
 	struct kube_call *first, *last;
-	bool is_polling, has_cancelled;
+	bool uses_tls, is_polling, has_cancelled;
 	/* A request got no answer in time: until one has, connections that are open are not used for others. */
 	bool distrusts_connections;
 	uint64_t distrust_ms; /* since then */
 	struct line lines[HTTP_MAX_LINES];
 	unsigned n_lines;
+	/*
+	 * Over TLS the handshake says whether requests can share a connection. The first request opens one, the others
+	 * wait until that is known, and open their own if they cannot. libcurl's way (CURLOPT_PIPEWAIT) is not taken:
+	 * those that it lets wait it wakes, since 8, by the end of another request only, which among watches is never.
+	 */
+	struct kube_call *opener; /* NULL: nobody is at it */
+	bool knows_sharing;	  /* while there is a connection */
 	struct kube_call *probe; /* under way, NULL: none */
 	uint32_t quiet_ms, probe_ms;
 };
 
 uint64_t kube_http_now_ms(void);
+/* kube_http_poll() is due. */
+void http_wake(const struct kube_http *h);
 
 /* The easy handle of a call, with the credentials that there are now. 0 or -ENOMEM, -EINVAL (libcurl cannot do it). */
 int transfer_create(struct kube_call *c);

@@ -35,6 +35,8 @@ void line_remove(struct kube_http *h, int fd)
 	for (unsigned i = 0; i < h->n_lines; i++)
 		if (h->lines[i].fd == fd)
 			h->lines[i--] = h->lines[--h->n_lines];
+	if (h->n_lines == 0)
+		h->knows_sharing = false;
 }
 
 void line_add(struct kube_http *h, int fd)

@@ -191,6 +191,19 @@ static int set_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
 	return CURL_SOCKOPT_OK;
 }
 
+/* It has a connection, and libcurl knows what that can do: who waited for the first one need not any longer. */
+static int take_connected(void *ctx, char *ip, char *local_ip, int port, int local_port)
+{
+	struct kube_http *h = ((struct kube_call *)ctx)->h;
+
+	h->knows_sharing = true;
+	if (h->opener) {
+		h->opener = NULL;
+		http_wake(h);
+	}
+	return CURL_PREREQFUNC_OK;
+}
+
 static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 {
 	struct kube_call *c = ctx;
@@ -250,11 +263,8 @@ static void set_connection(const struct kube_call *c)
 	/* Or the end of a call whose name is still looked up would wait for that, and all of us with it; its thread ends by itself. */
 	curl_easy_setopt(c->easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	/*
-	 * The first requests wait to learn whether they can share. Without TLS they speak HTTP/1.1 and cannot, and libcurl
-	 * wakes those that wait only by the end of another one: among watches, never.
-	 */
-	curl_easy_setopt(c->easy, CURLOPT_PIPEWAIT, strncmp(h->config.server, "https:", 6) == 0 ? 1L : 0L);
+	curl_easy_setopt(c->easy, CURLOPT_PREREQFUNCTION, take_connected);
+	curl_easy_setopt(c->easy, CURLOPT_PREREQDATA, c);
 	curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)KUBE_HTTP_CONNECT_MS);
 	curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
