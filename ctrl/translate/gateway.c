@@ -185,7 +185,7 @@ static void read_request(struct translation *t, struct gateway *g, struct addres
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "addresses");
 
-	*r = (struct address_request){.ns = g->o->ns, .name = g->o->name, .created_s = g->o->created_s};
+	*r = (struct address_request){.age = object_age(g->o)};
 	if (g->refusal) /* it holds none */
 		return;
 	read_wanted(t, g, &list, r);
