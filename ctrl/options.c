@@ -20,6 +20,9 @@ static const char usage[] =
     "  --in-cluster         follow the API server of the cluster in whose Pod we run\n"
     "  --namespace NAME     only what is in this namespace; may be given again (default all)\n"
     "  --selector LABELS    only Ingresses, Gateways, ListenerSets and routes with these labels (such as a=b,c!=d)\n"
+    "  --ingress-without-class\n"
+    "                       serve Ingresses that name no class where no IngressClass is the default, too (default:\n"
+    "                       they are nobody's; those of --manifests are served)\n"
     "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
@@ -158,6 +161,7 @@ static const struct row {
     {"in-cluster", FLAG(in_cluster)},
     {"namespace", OF_KUBE, .read = read_namespace, .expected = "the name of a namespace, at most 64 of them"},
     {"selector", OF_KUBE, TEXT(selector)},
+    {"ingress-without-class", OF_KUBE, FLAG(ingress_without_class)},
     {"node", .read = read_node, .expected = "the name of a Node"},
     {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
     {"state-dir", OF_KUBE, TEXT(state_dir)},

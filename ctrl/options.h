@@ -17,6 +17,7 @@ struct options {
 	const char *namespaces[OPTIONS_MAX_NAMESPACES];
 	size_t n_namespaces;  /* 0: all */
 	const char *selector; /* NULL: all */
+	bool ingress_without_class;
 	const char *node;     /* NULL: not known */
 	struct address_pool pool;
 	const char *state_dir; /* NULL: nothing is kept on disk */

@@ -47,16 +47,10 @@ static bool is_ours(struct translation *t, const struct kube_object *o)
 	const char *name = cursor_str(&at, annotation);
 	const struct kube_object *class = name ? store_get(t->store, KUBE_INGRESS_CLASS, "", name) : ingress_default_class(t);
 
-	if (!name && !class) {
-		name = t->options->ingress_class;
-		if (!name)
-			return true;
-		class = store_get(t->store, KUBE_INGRESS_CLASS, "", name);
-	}
+	if (!name && !class)
+		return !t->options->needs_class;
 	if (class && is_usable(t, class))
 		return ingress_is_our_class(t, class);
-	if (name && t->options->ingress_class && strcmp(name, t->options->ingress_class) == 0)
-		return true;
 	if (at.n) /* by annotation it may be a class of somebody who has no object for it */
 		report(t, o, &at, true, "IngressClassNotFound", "an IngressClass was expected: %.100s %s", name,
 		       class ? "is refused for problems of its own" : "is not there");
