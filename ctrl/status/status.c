@@ -317,6 +317,13 @@ static void give_up(const struct maker *k, const struct kube_object *o)
 	k->fn(k->ctx, &d);
 }
 
+/* Objects of the kind may have a status of ours. */
+static bool is_told(enum kube_kind kind)
+{
+	return entries_of(kind) || kind == KUBE_INGRESS || kind == KUBE_GATEWAY_CLASS || kind == KUBE_GATEWAY ||
+	       kind == KUBE_LISTENER_SET;
+}
+
 static int compare(const struct model_status *v, const struct kube_object *o)
 {
 	int d = strcmp(v->ns, o->ns);
@@ -366,5 +373,6 @@ void status_make(const struct store *s, const struct model *m, const struct stat
 			make(&k, v, o);
 	}
 	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++)
-		make_stale(&k, (enum kube_kind)kind, m);
+		if (is_told((enum kube_kind)kind))
+			make_stale(&k, (enum kube_kind)kind, m);
 }
