@@ -33,8 +33,8 @@ struct status_options {
 
 /*
  * Calls fn for each object of m->statuses that is still in s, for each route or policy
- * that only has entries of ours to be removed, and for each other object that has fields of ours though it is not ours. m is of translate() over s; since then only
- * status and other metadata may have changed.
+ * that only has entries of ours to be removed, and for each other object that has fields of ours though it is not
+ * ours. m is of translate() over s; since then only status and other metadata may have changed.
  * A condition whose status and reason stay keeps its lastTransitionTime; others get now_s.
  * A condition of a newer generation than the object has here is left alone.
  */
