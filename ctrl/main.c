@@ -351,6 +351,7 @@ int main(int argc, char **argv)
 	sync_init(&s, store, p.publish);
 	if (o.pool.n)
 		s.options.pool = &o.pool;
+	s.options.needs_class = !o.manifests && !o.ingress_without_class;
 	s.options.node = o.node;
 	s.options.listen = o.status_addrs;
 	s.options.n_listen = o.n_status_addrs;

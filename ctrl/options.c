@@ -23,6 +23,9 @@ static const char usage[] =
     "  --allow-unread-policies\n"
     "                       serve although BackendTLSPolicies may not be read (403): Services for which one asks for TLS\n"
     "                       are spoken to in plain text then (default: nothing new is published before they can be)\n"
+    "  --ingress-without-class\n"
+    "                       serve Ingresses that name no class where no IngressClass is the default, too (default:\n"
+    "                       they are nobody's; those of --manifests are served)\n"
     "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
@@ -162,6 +165,7 @@ static const struct row {
     {"namespace", OF_KUBE, .read = read_namespace, .expected = "the name of a namespace, at most 64 of them"},
     {"selector", OF_KUBE, TEXT(selector)},
     {"allow-unread-policies", OF_KUBE, FLAG(allow_unread_policies)},
+    {"ingress-without-class", OF_KUBE, FLAG(ingress_without_class)},
     {"node", .read = read_node, .expected = "the name of a Node"},
     {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
     {"state-dir", OF_KUBE, TEXT(state_dir)},

@@ -18,6 +18,7 @@ struct options {
 	size_t n_namespaces;  /* 0: all */
 	const char *selector; /* NULL: all */
 	bool allow_unread_policies;
+	bool ingress_without_class;
 	const char *node;     /* NULL: not known */
 	struct address_pool pool;
 	const char *state_dir; /* NULL: nothing is kept on disk */

@@ -272,6 +272,21 @@ static bool read_metadata(struct subject *s, struct kube_object *o)
 	return true;
 }
 
+bool store_has_our_status(const struct node *root)
+{
+	const struct node *list = node_path(root, "metadata.managedFields");
+
+	for (size_t i = 0; list && list->kind == NODE_LIST && i < list->n; i++) {
+		const char *manager = node_str(node_get(list->items[i], "manager"));
+		const char *operation = node_str(node_get(list->items[i], "operation"));
+
+		if (manager && operation && strcmp(manager, KUBE_MANAGER) == 0 && strcmp(operation, "Apply") == 0 &&
+		    node_get(node_get(list->items[i], "fieldsV1"), "f:status"))
+			return true;
+	}
+	return false;
+}
+
 void store_add_object(struct subject *s)
 {
 	struct content *c = s->c;
@@ -288,6 +303,7 @@ void store_add_object(struct subject *s)
 	o.kind = find_kind(s, api_version);
 	if (o.kind == KUBE_N_KINDS || !read_metadata(s, &o))
 		return;
+	o.has_our_status = store_has_our_status(s->root);
 	c->objects = store_grow(c->objects, c->n_objects, &c->cap_objects, sizeof(*c->objects));
 	c->objects[c->n_objects++] = o;
 }

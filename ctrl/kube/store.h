@@ -37,6 +37,8 @@ enum kube_kind {
 		KUBE_N_KINDS
 };
 
+#define KUBE_MANAGER "weir-ctrl" /* field manager of all that Weir writes */
+
 struct kube_object {
 	enum kube_kind kind;
 	const char *ns; /* "" where not namespaced; "default" where the manifest gives none */
@@ -44,6 +46,7 @@ struct kube_object {
 	const char *uid, *resource_version; /* "" where absent */
 	int64_t generation;		    /* of metadata, 0 where absent */
 	int64_t created_s;		    /* metadata.creationTimestamp, 0 where absent */
+	bool has_our_status;		    /* KUBE_MANAGER has applied fields of its status, and has them still (managedFields) */
 	const char *file;  /* "" if from the API server */
 	unsigned line;
 	const struct node *root;
@@ -81,7 +84,7 @@ uint64_t store_forget_file(struct store *s, const char *file);
  * problem, and what was known of the object before stays. Returns the mask of
  * the kind if something changed that matters (also: which problems there are);
  * 0 if only status, resourceVersion, generation or managedFields did, which
- * are kept all the same, but for managedFields.
+ * are kept all the same, of managedFields only has_our_status.
  */
 uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *object);
 /* The same for its JSON. */

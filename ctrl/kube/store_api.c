@@ -313,6 +313,7 @@ uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *obje
 		c.n_objects = 0;
 	}
 	if (c.n_objects == 1) {
+		c.objects[0].has_our_status = store_has_our_status(object); /* the copy has no managedFields */
 		mask = refusal_drop(s, kind, c.objects[0].ns, c.objects[0].name) ? 1ull << kind : 0;
 		mask |= put_object(s, &c.objects[0], tree);
 		store_content_fini(&c);

@@ -124,6 +124,9 @@ void store_identify(struct subject *s);
 /* Adds the object of s->root to the content, or what is wrong with it. */
 void store_add_object(struct subject *s);
 
+/* kube_object.has_our_status, out of the object as it came. */
+bool store_has_our_status(const struct node *root);
+
 void store_api_fini(struct store *s);
 void absences_fini(struct absences *list);
 /* journal.c */

@@ -308,6 +308,22 @@ static bool has_entry_of_ours(const struct maker *k, const struct kube_object *o
 	return false;
 }
 
+/* What others wrote is theirs, be it the same as ours: of a list of addresses nobody but the API server knows whose it is. */
+static void give_up(const struct maker *k, const struct kube_object *o)
+{
+	const struct status_document d = {
+	    .kind = o->kind, .ns = o->ns, .name = o->name, .json = "{}", .owned = "{}", .is_given_up = true, .differs = true};
+
+	k->fn(k->ctx, &d);
+}
+
+/* Objects of the kind may have a status of ours. */
+static bool is_told(enum kube_kind kind)
+{
+	return entries_of(kind) || kind == KUBE_INGRESS || kind == KUBE_GATEWAY_CLASS || kind == KUBE_GATEWAY ||
+	       kind == KUBE_LISTENER_SET;
+}
+
 static int compare(const struct model_status *v, const struct kube_object *o)
 {
 	int d = strcmp(v->ns, o->ns);
@@ -327,8 +343,12 @@ static void make_stale(const struct maker *k, enum kube_kind kind, const struct 
 
 		while (at < m->n_statuses && (m->statuses[at].kind != kind || compare(&m->statuses[at], list[i]) < 0))
 			at++;
-		if ((at == m->n_statuses || compare(&m->statuses[at], list[i]) != 0) && has_entry_of_ours(k, list[i]))
+		if (at < m->n_statuses && compare(&m->statuses[at], list[i]) == 0)
+			continue;
+		if (entries_of(kind) && has_entry_of_ours(k, list[i]))
 			make(k, &none, list[i]);
+		else if (!entries_of(kind) && list[i]->has_our_status)
+			give_up(k, list[i]);
 	}
 }
 
@@ -353,6 +373,6 @@ void status_make(const struct store *s, const struct model *m, const struct stat
 			make(&k, v, o);
 	}
 	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++)
-		if (entries_of((enum kube_kind)kind))
+		if (is_told((enum kube_kind)kind))
 			make_stale(&k, (enum kube_kind)kind, m);
 }

@@ -18,6 +18,7 @@ struct status_document {
 	const char *ns, *name;
 	const char *json;  /* the whole .status; keys sorted, no blanks */
 	const char *owned; /* what of it server-side apply is to be given: ours, and whole lists that we share */
+	bool is_given_up;  /* it is no object of ours any more: an apply of nothing takes away what is ours alone; json has nothing of it */
 	bool differs;	   /* from what the object has now: else there is nothing to write */
 };
 
@@ -31,9 +32,9 @@ struct status_options {
 };
 
 /*
- * Calls fn for each object of m->statuses that is still in s, and for each route or policy
- * that only has entries of ours to be removed. m is of translate() over s; since then only
- * status and other metadata may have changed.
+ * Calls fn for each object of m->statuses that is still in s, for each route or policy
+ * that only has entries of ours to be removed, and for each other object that has fields of ours though it is not
+ * ours. m is of translate() over s; since then only status and other metadata may have changed.
  * A condition whose status and reason stay keeps its lastTransitionTime; others get now_s.
  * A condition of a newer generation than the object has here is left alone.
  */

@@ -26,7 +26,7 @@ struct entry {
 	enum kube_kind kind;
 	char *ns, *name;
 	char *patch;
-	char *whole; /* what the status is to be then */
+	char *whole; /* what the status is to be then; NULL: whatever is left */
 	char version[128]; /* of the object for which it was made */
 	enum entry_state state;
 	uint64_t next_ms;
@@ -195,7 +195,8 @@ static void patch_remove_missing(json_t *patch, const struct node *now)
 /*
  * Server-side apply of what is ours. What others wrote and we would take away
  * (a Weir of before, or a controller whose class the object had) it leaves: that
- * takes a merge patch. With the resourceVersion both are refused (409) once
+ * takes a merge patch, but not where the object is given up: what is left then
+ * is others'. With the resourceVersion both are refused (409) once
  * somebody else has written, since a route's list of parents is one value for
  * all controllers. To be freed; NULL without memory.
  */
@@ -216,7 +217,10 @@ static char *patch_make(const struct kube_object *o, const struct status_documen
 			json_put(meta, "namespace", json_of_text(o->ns));
 	}
 	json_put(root, "metadata", meta);
-	json_put(root, "status", status);
+	if (d->is_given_up) /* an empty map would be a field of ours */
+		json_decref(status);
+	else
+		json_put(root, "status", status);
 	text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
@@ -246,8 +250,9 @@ static void take_document(void *ctx, const struct status_document *d)
 		return;
 	free(e->patch);
 	free(e->whole);
+	e->is_merge &= !d->is_given_up;
 	e->patch = patch_make(o, d, e->is_merge);
-	e->whole = strdup(d->json);
+	e->whole = d->is_given_up ? NULL : strdup(d->json);
 	e->round = w->round;
 	e->has_conflicted = false;
 	if (is_newer) { /* what was wrong with the one before need not be wrong with this one */
@@ -401,6 +406,7 @@ static void written(struct status_writer *w, struct entry *e, const struct excha
 	bool is_left = root && want && !json_equal(json_object_get(root, "status"), want);
 
 	w->counters.written++;
+	w->counters.given_up += !want;
 	if (is_left && !e->is_merge) { /* of another manager, and to be taken away: see patch_make() */
 		w->counters.taken++;
 		e->is_merge = e->has_conflicted = true;

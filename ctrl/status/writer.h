@@ -20,7 +20,7 @@
 #include "status/lease.h"
 #include "translate/model.h"
 
-#define STATUS_WRITER_MANAGER "weir-ctrl" /* in managedFields */
+#define STATUS_WRITER_MANAGER KUBE_MANAGER /* in managedFields */
 #define STATUS_WRITER_IN_FLIGHT 4u
 #define STATUS_WRITER_PER_S 50u
 #define STATUS_WRITER_BURST 100u
@@ -38,6 +38,7 @@ enum status_write { STATUS_WRITE_BY_LEASE, STATUS_WRITE_ALWAYS, STATUS_WRITE_NEV
 	X(queued, "Status documents that differ from what the object has") \
 	X(written, "Statuses written") \
 	X(taken, "Statuses from which something was to go that another manager had written: written by merge patch, too") \
+	X(given_up, "Statuses of objects that are ours no more, from which what was ours was taken") \
 	X(conflicts, "Statuses not written, since the object had changed (409)") \
 	X(gone, "Statuses not written, since the object was gone (404)") \
 	X(refused, "Statuses that the API server refused (other 4xx)") \

@@ -221,11 +221,8 @@ static int compare_requests(const void *pa, const void *pb)
 {
 	const struct address_request *a = *(struct address_request *const *)pa;
 	const struct address_request *b = *(struct address_request *const *)pb;
-	int d = strcmp(a->ns, b->ns);
 
-	if (a->created_s != b->created_s)
-		return a->created_s < b->created_s ? -1 : 1;
-	return d ? d : strcmp(a->name, b->name);
+	return age_compare(&a->age, &b->age);
 }
 
 void addresses_assign(const struct address_pool *pool, struct address_request *r, size_t n)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "translate/age.h"
 #include "weir/types.h"
 
 /* From first to last, both included, of one family. */
@@ -39,8 +40,7 @@ enum address_outcome {
 
 /* What a Gateway asks for, and what it gets. */
 struct address_request {
-	const char *ns, *name;
-	int64_t created_s;
+	struct age age; /* of the Gateway, whose name it has */
 	size_t n_wanted; /* addresses of its spec */
 	struct weir_ip wanted[ADDRESSES_MAX];
 	unsigned n_free4, n_free6; /* how many of any value it wants besides */

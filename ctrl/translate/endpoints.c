@@ -248,6 +248,8 @@ static uint8_t flags_of(const struct node *endpoint)
 	bool is_serving = condition(endpoint, "conditions.serving", is_ready);
 	bool is_terminating = condition(endpoint, "conditions.terminating", false);
 
+	if (is_ready && is_terminating) /* of a Service with publishNotReadyAddresses: a last resort, whatever its readiness says */
+		is_serving = true;
 	return (uint8_t)((is_ready ? WEIR_EP_READY : 0) | (is_serving ? WEIR_EP_SERVING : 0) |
 			 (is_terminating ? WEIR_EP_TERMINATING : 0));
 }

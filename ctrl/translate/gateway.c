@@ -185,7 +185,7 @@ static void read_request(struct translation *t, struct gateway *g, struct addres
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "addresses");
 
-	*r = (struct address_request){.ns = g->o->ns, .name = g->o->name, .created_s = g->o->created_s};
+	*r = (struct address_request){.age = object_age(g->o)};
 	if (g->refusal) /* it holds none */
 		return;
 	read_wanted(t, g, &list, r);
@@ -315,6 +315,24 @@ static void read_listeners(struct translation *t, struct gateway *g)
 
 /* ---- Gateways ---- */
 
+/* What the Gateway asks for, and what is served without. */
+static void check_ignored(struct translation *t, const struct gateway *g, const struct cursor *spec)
+{
+	static const char *const carried[] = {"labels", "annotations"};
+	struct cursor infrastructure = cursor_get(spec, "infrastructure");
+	struct cursor scope = cursor_get(spec, "defaultScope");
+
+	for (size_t i = 0; i < sizeof(carried) / sizeof(*carried); i++) {
+		struct cursor c = cursor_get(&infrastructure, carried[i]);
+
+		if (c.n && c.n->n > 0)
+			report(t, g->o, &c, false, "UnsupportedField",
+			       "ignored: Weir makes no objects for a Gateway, which could carry them");
+	}
+	if (scope.n && strcmp(cursor_str(&scope, "None"), "None") != 0)
+		report(t, g->o, &scope, false, "UnsupportedField", "ignored: routes are attached only if their parentRefs name the Gateway");
+}
+
 static void check_gateway(struct translation *t, struct gateway *g)
 {
 	struct cursor root = cursor_root(g->o);
@@ -326,6 +344,7 @@ static void check_gateway(struct translation *t, struct gateway *g)
 		refuse(g, "Invalid", refusal_text(t, g->o));
 		return;
 	}
+	check_ignored(t, g, &spec);
 	if (has_parameters(g->class))
 		refuse(g, "InvalidParameters",
 		       model_printf(t->m, "GatewayClass %s is not accepted: Weir takes no parameters from it", g->class->name));

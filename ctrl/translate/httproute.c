@@ -190,9 +190,11 @@ static int compare_attachments(const void *pa, const void *pb)
 static void attach(struct route *r)
 {
 	struct cursor refs = cursor_get(&r->spec, "parentRefs");
+	struct cursor defaults = cursor_get(&r->spec, "useDefaultGateways");
 	size_t kept = 0;
 
-	if (cursor_count(&refs) == 0)
+	/* who uses the default Gateways may have others in mind: of ours none is one */
+	if (cursor_count(&refs) == 0 && strcmp(cursor_str(&defaults, "None"), "None") == 0)
 		report(r->t, r->o, &refs, true, "NoMatchingParent", "at least one parent, a Gateway, was expected");
 	read_hosts(r);
 	for (size_t i = 0; i < cursor_count(&refs); i++) {

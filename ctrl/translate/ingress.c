@@ -4,6 +4,7 @@
  * listener, 0 of the whole: port 80 of every listen address. A path whose Service is not there
  * answers 503 until it comes.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "translate/translate_pvt.h"
 
 #define CLASS_ANNOTATION "kubernetes.io/ingress.class"
+#define FOREIGN_NAMED 4u /* of annotations that are ignored: so many by name */
 
 /* ---- classes ---- */
 
@@ -47,16 +49,10 @@ static bool is_ours(struct translation *t, const struct kube_object *o)
 	const char *name = cursor_str(&at, annotation);
 	const struct kube_object *class = name ? store_get(t->store, KUBE_INGRESS_CLASS, "", name) : ingress_default_class(t);
 
-	if (!name && !class) {
-		name = t->options->ingress_class;
-		if (!name)
-			return true;
-		class = store_get(t->store, KUBE_INGRESS_CLASS, "", name);
-	}
+	if (!name && !class)
+		return !t->options->needs_class;
 	if (class && is_usable(t, class))
 		return ingress_is_our_class(t, class);
-	if (name && t->options->ingress_class && strcmp(name, t->options->ingress_class) == 0)
-		return true;
 	if (at.n) /* by annotation it may be a class of somebody who has no object for it */
 		report(t, o, &at, true, "IngressClassNotFound", "an IngressClass was expected: %.100s %s", name,
 		       class ? "is refused for problems of its own" : "is not there");
@@ -198,6 +194,52 @@ static void check_tls(struct translation *t, const struct kube_object *o, const 
 		       "the hosts are served over HTTP only: Weir does not carry TLS yet");
 }
 
+/* ---- annotations of other controllers ---- */
+
+/* Who writes them expects something. Those of cert-manager, external-dns and the like are for these, who read them. */
+static bool is_foreign(const char *key)
+{
+	static const char *const prefixes[] = {
+	    "nginx.ingress.kubernetes.io/", "ingress.kubernetes.io/", "nginx.org/", "nginx.com/", "haproxy.org/",
+	    "haproxy-ingress.github.io/", "haproxy.router.openshift.io/", "traefik.ingress.kubernetes.io/",
+	    "traefik.frontend.", "projectcontour.io/", "konghq.com/", "ingress.cilium.io/", "getambassador.io/",
+	    "alb.ingress.kubernetes.io/", "appgw.ingress.kubernetes.io/", "networking.gke.io/",
+	    "kubernetes.io/ingress.allow-http", "kubernetes.io/ingress.global-static-ip-name"};
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
+		if (strncmp(key, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+/* One problem for all of them, which names the first few. */
+static void check_foreign(struct translation *t, const struct kube_object *o)
+{
+	struct cursor root = cursor_root(o);
+	struct cursor metadata = cursor_get(&root, "metadata");
+	struct cursor list = cursor_get(&metadata, "annotations");
+	char names[FOREIGN_NAMED * 80 + 1] = "";
+	struct cursor first = list;
+	size_t n_text = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; list.n && i < list.n->n; i++) {
+		struct cursor at = cursor_value(&list, i);
+
+		if (!is_foreign(at.key))
+			continue;
+		if (n++ == 0)
+			first = at;
+		if (n <= FOREIGN_NAMED)
+			n_text += (size_t)snprintf(names + n_text, sizeof(names) - n_text, "%s%.70s", n > 1 ? ", " : "", at.key);
+	}
+	if (n == 0)
+		return;
+	if (n > FOREIGN_NAMED)
+		snprintf(names + n_text, sizeof(names) - n_text, " +%zu", n - FOREIGN_NAMED);
+	report(t, o, &first, false, "ForeignAnnotations", "ignored: Weir reads no annotations of other controllers: %s", names);
+}
+
 /* Where it is reached, if that is known. */
 static void tell_addresses(struct translation *t, const struct kube_object *o)
 {
@@ -227,6 +269,7 @@ static void read_all(struct translation *t, const struct kube_object *o)
 	if (!backend.n && cursor_count(&rules) == 0)
 		report(t, o, &spec, true, "MissingField", "rules or a defaultBackend were expected");
 	check_tls(t, o, &spec);
+	check_foreign(t, o);
 	tell_addresses(t, o);
 	timeouts_read(t, o, &proto.timeouts);
 	for (size_t i = 0; i < cursor_count(&rules); i++) {

@@ -23,19 +23,13 @@ static bool is_same_place(const struct model_match *a, const struct model_match 
 	return a->path_kind == b->path_kind && strcmp(a->host, b->host) == 0 && strcmp(a->path, b->path) == 0;
 }
 
-/* One without a time (a manifest) counts as the youngest. */
-static uint64_t age_key(const struct model_match *m)
-{
-	return m->created_s ? (uint64_t)m->created_s : UINT64_MAX;
-}
-
-/* Whether a is served where b has the same place: the order of compile.c. */
+/* Whether a is served where b has the same place: the order of place.c. */
 static bool is_before(const struct model_match *a, const struct model_match *b)
 {
-	int d = age_key(a) != age_key(b) ? (age_key(a) < age_key(b) ? -1 : 1) : strcmp(a->ns, b->ns);
+	const struct age x = {a->created_s, a->ns, a->name};
+	const struct age y = {b->created_s, b->ns, b->name};
+	int d = age_compare(&x, &y);
 
-	if (d == 0)
-		d = strcmp(a->name, b->name);
 	if (d == 0 && a->rule_index != b->rule_index)
 		d = a->rule_index < b->rule_index ? -1 : 1;
 	return d ? d < 0 : a->match_index < b->match_index;

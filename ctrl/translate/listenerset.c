@@ -122,10 +122,10 @@ static int compare_age(const void *pa, const void *pb)
 {
 	const struct gateway *a = *(struct gateway *const *)pa;
 	const struct gateway *b = *(struct gateway *const *)pb;
+	const struct age x = object_age(a->o);
+	const struct age y = object_age(b->o);
 
-	if (a->o->created_s != b->o->created_s)
-		return a->o->created_s < b->o->created_s ? -1 : 1;
-	return a < b ? -1 : a > b; /* they lie in the order of their names */
+	return age_compare(&x, &y);
 }
 
 void listenersets_read(struct translation *t, const struct gateway *g)

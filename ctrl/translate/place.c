@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "translate/age.h"
+
 static uint64_t head_of(struct slice s)
 {
 	uint64_t v = 0;
@@ -86,10 +88,12 @@ static size_t n_conds_of(const struct model_match *m, enum weir_cond_kind kind)
 	return n;
 }
 
-/* The oldest goes first; one without a time (a manifest) counts as the youngest. */
-static uint64_t age_key(const struct model_match *m)
+static int compare_ages(const struct model_match *a, const struct model_match *b)
 {
-	return m->created_s ? (uint64_t)m->created_s : UINT64_MAX;
+	const struct age x = {a->created_s, a->ns, a->name};
+	const struct age y = {b->created_s, b->ns, b->name};
+
+	return age_compare(&x, &y);
 }
 
 /* HTTPRouteRule.matches: method, number of headers, of query parameters; then age, name, and place in the object. */
@@ -102,11 +106,7 @@ static int compare_precedence(const struct model_match *a, const struct model_ma
 	if (!order)
 		order = compare_numbers(n_conds_of(b, WEIR_COND_QUERY), n_conds_of(a, WEIR_COND_QUERY));
 	if (!order)
-		order = compare_numbers(age_key(a), age_key(b));
-	if (!order)
-		order = strcmp(a->ns, b->ns);
-	if (!order)
-		order = strcmp(a->name, b->name);
+		order = compare_ages(a, b);
 	if (!order)
 		order = strcmp(a->kind, b->kind);
 	if (!order)

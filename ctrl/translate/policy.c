@@ -32,7 +32,10 @@ static const char *target_text(char text[TARGET_TEXT_MAX], const char *service, 
 
 static bool is_before(const struct kube_object *a, const struct kube_object *b)
 {
-	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->name, b->name) < 0;
+	const struct age x = object_age(a);
+	const struct age y = object_age(b);
+
+	return age_compare(&x, &y) < 0;
 }
 
 void policy_targets(struct translation *t, const struct kube_object *policy)

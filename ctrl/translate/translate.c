@@ -27,6 +27,11 @@ void *translate_grow(void *p, size_t n, size_t *cap, size_t size)
 	return translate_must(realloc(p, *cap * size));
 }
 
+struct age object_age(const struct kube_object *o)
+{
+	return (struct age){o->created_s, o->ns, o->name};
+}
+
 static bool is_hex(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');

@@ -12,7 +12,7 @@
 
 struct translate_options {
 	const char *controller_name; /* GatewayClass.spec.controllerName and IngressClass.spec.controller that are ours */
-	const char *ingress_class;   /* class taken when an Ingress names none and no IngressClass is the default; NULL: such are taken */
+	bool needs_class; /* an Ingress that names no class is nobody's where no IngressClass is the default; false: it is ours */
 	const struct address_pool *pool; /* each Gateway gets addresses of its own from here; NULL: it listens on all */
 	const struct weir_ip *listen;    /* the addresses of the dataplane, as far as they are known: for the status of what listens on all */
 	size_t n_listen;

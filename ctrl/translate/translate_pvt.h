@@ -6,6 +6,7 @@
 #ifndef TRANSLATE_TRANSLATE_PVT_H
 #define TRANSLATE_TRANSLATE_PVT_H
 
+#include "translate/age.h"
 #include "translate/translate.h"
 
 /* A field and how one got there. A cursor points to the one above it, which must live as long. */
@@ -123,6 +124,8 @@ bool schema_check(struct translation *t, const struct kube_object *o);
 bool is_usable(const struct translation *t, const struct kube_object *o);
 /* What the schema had against an object that is not usable. */
 const char *refusal_text(const struct translation *t, const struct kube_object *o);
+/* For age_compare(); it points into the object. */
+struct age object_age(const struct kube_object *o);
 /* An absolute path without dot segments, empty segments or escapes of '/'. */
 bool is_path(const char *path);
 /* Can stand as the path of a request or of Location; others than is_path() may be wanted there. */

@@ -153,7 +153,7 @@ def under_load(rig, args, scale, double):
 def measure(args, scale):
     with ScaleRig(args.build, ctrl=False, manifests={}, arena_mb=128) as rig:
         double = Double(rig, objects=[], keeps=False)
-        rig.ctrl_source = ["--kubeconfig", double.kubeconfig]
+        rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class"]
         out = {"scale": scale, "full_s": fill(rig, scale)}
         out["ctrl_kb"], out["dataplane_kb"] = rig.rss_kb("ctrl"), rig.rss_kb("dataplane")
         out["snapshot_bytes"] = status(rig)["snapshot_bytes"]

@@ -20,6 +20,7 @@ WRONG = [
     ((*M, "--events=false"), "--events is for"),
     ((*M, "--namespace", "a"), "--namespace is for"),
     ((*M, "--selector", "a=b"), "--selector is for"),
+    ((*M, "--ingress-without-class"), "--ingress-without-class is for"),
     ((*M, "--status-address", "192.0.2.1"), "--status-address is for"),
     (("--in-cluster", "--kube-context", "c"), "--kube-context is for --kubeconfig"),
     ((*K, "--write-status", "perhaps"), "--write-status perhaps: lease, always or never was expected"),

@@ -58,9 +58,10 @@ static void dump_splits(FILE *out, const struct model *m, const struct model_mat
 			const struct weir_endpoint *e = &m->backends[s->backend].endpoints[j];
 			char text[IP_TEXT_MAX];
 
-			fprintf(out, "%s[%s]:%u%s%s", j ? " " : " (", ip_format(&e->addr, text), e->port,
+			fprintf(out, "%s[%s]:%u%s%s%s", j ? " " : " (", ip_format(&e->addr, text), e->port,
 				e->flags & WEIR_EP_READY ? "" : "/unready",
-				e->flags & WEIR_EP_TERMINATING ? "/terminating" : "");
+				e->flags & WEIR_EP_TERMINATING ? "/terminating" : "",
+				(e->flags & WEIR_EP_TERMINATING) && !(e->flags & WEIR_EP_SERVING) ? "/never" : "");
 		}
 		if (s->backend >= 0 && m->backends[s->backend].n_endpoints)
 			fputc(')', out);

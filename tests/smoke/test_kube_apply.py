@@ -14,6 +14,19 @@ def condition(kind, **more):
     return dict({"type": kind, "status": "True", "reason": "Fine", "message": "", "lastTransitionTime": TIME}, **more)
 
 
+OTHER_CLASSES = """
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: NS-other}
+spec: {controller: example.net/other}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: NS-other}
+spec: {controllerName: example.net/other}
+"""
+
+
 class Applied:
     def __init__(self, rig, ns):
         self.rig, self.ns = rig, ns
@@ -85,6 +98,24 @@ def stale_parts_go(a, weir):
     wait_until("and the address", lambda: addresses(a) == [kube_rig.WEIR4, kube_rig.WEIR6])
 
 
+def what_is_not_ours_any_more_is_given_up(a):
+    classes = OTHER_CLASSES.replace("NS", a.ns)
+    a.kubectl("apply", "-f", "-", input=classes)
+    wait_until("the Ingress has its addresses", lambda: addresses(a) == [kube_rig.WEIR4, kube_rig.WEIR6])
+    change(a, "ingress", "/spec/ingressClassName", f"{a.ns}-other")
+    wait_until("another's Ingress has none of ours", lambda: addresses(a) == [])
+    a.write("ingress", {"loadBalancer": {"ingress": [{"ip": kube_rig.WEIR4}]}})
+    change(a, "gateway", "/spec/gatewayClassName", f"{a.ns}-other")
+    wait_until("another's Gateway has no listener of ours", lambda: a.listeners() == [])
+    expect_eq([c["type"] for c in a.status("gateway")["conditions"]], ["example.net/Audited"], "its conditions")
+    expect_eq(addresses(a), [kube_rig.WEIR4], "what another wrote, be it the same")
+    for kind in ("ingress", "gateway"):
+        expect_eq(a.managers(kind), {("another", "Update")}, f"who wrote what the {kind} has")
+    change(a, "gateway", "/spec/gatewayClassName", "weir")
+    wait_until("ours again: told again", lambda: a.listeners() == ["a", "z"])
+    a.kubectl("delete", "-f", "-", input=classes)
+
+
 def addresses(a):
     return [i["ip"] for i in a.status("ingress").get("loadBalancer", {}).get("ingress", [])]
 
@@ -107,6 +138,8 @@ def test_what_is_applied_stands_beside_what_others_wrote(make, rig, ns):
         expect_eq(metric(rig, "status_taken_total"), 0, "written by merge patch")
         stale_parts_go(a, weir)
         expect(metric(rig, "status_taken_total") >= 1, "now some were")
+        what_is_not_ours_any_more_is_given_up(a)
+        expect_eq(metric(rig, "status_given_up_total"), 2, "given up")
         n = metric(rig, "status_written_total")
         wait_until("all is quiet", lambda: metric(rig, "status_waiting") == 0)
         expect_eq(metric(rig, "status_refused_total"), 0, "refused")

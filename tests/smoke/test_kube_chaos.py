@@ -52,7 +52,7 @@ def chaos(make, seed, rounds, changes):
         double = Double(rig, BASE + gateway_objects(), tls=True)
         trusting(rig, double)
         double.tell("streams", {"mode": rng.choice(["serve", "refuse", "ignore"])})
-        rig.ctrl_source = ["--kubeconfig", double.kubeconfig]
+        rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class"]
         rig.start_ctrl()
         rig.wait_healthy(60)
         wait_answer(rig, "shop.example.com", "web")
@@ -97,7 +97,7 @@ def test_lists_that_come_as_watches_are_followed(make):
         with make(ctrl=False, manifests={}) as rig:
             double = Double(rig, BASE + gateway_objects())
             double.tell("streams", {"mode": mode})
-            rig.ctrl_source = ["--kubeconfig", double.kubeconfig]
+            rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class"]
             rig.start_ctrl()
             rig.wait_healthy(60)
             wait_answer(rig, "gw.example.com", "api")

@@ -98,7 +98,7 @@ def shape(rig, build, weir):
         out = [json.loads(rig.run([build / "ctrl/weirctl", *admin, what, "-o", "json"]).stdout) for what in ("routes", "backends")]
         return out[0], [(b["name"], b["endpoints"]) for b in out[1]]
     fresh = ["ip", "netns", "exec", rig.ns, build / "ctrl/weir-ctrl", "--kubeconfig", rig.weir, "--write-status", "never",
-             "--address-pool", weir.pool(), "--socket", rig.dir / "nobody.sock", "--admin", "127.0.0.1:9911"]
+             "--ingress-without-class", "--address-pool", weir.pool(), "--socket", rig.dir / "nobody.sock", "--admin", "127.0.0.1:9911"]
     p = subprocess.Popen(list(map(str, fresh)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until("the other weir-ctrl has listed all", lambda: rig.run(

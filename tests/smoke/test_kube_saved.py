@@ -19,7 +19,7 @@ def saving(make, objects=BASE, **kw):
     """A rig whose weir-ctrl has followed the double, with a folder of state."""
     with make(ctrl=False, manifests={}, **kw) as rig:
         double = Double(rig, objects)
-        rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--state-dir", state(rig)]
+        rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class", "--state-dir", state(rig)]
         state(rig).mkdir()
         os.chown(state(rig), 65534, 65534)
         rig.start_ctrl()

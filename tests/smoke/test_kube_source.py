@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """weir-ctrl follows an API server: the double of tests/double, which fails in the ways a real one does."""
 import contextlib
+import copy
 import json
 import pathlib
 import random
@@ -111,7 +112,7 @@ class Double:
 def following(make, objects=BASE, start=True, ctrl_args=(), tls=False):
     with make(ctrl=False, manifests={}) as rig:
         double = Double(rig, objects, tls)
-        rig.ctrl_source = ["--kubeconfig", double.kubeconfig]
+        rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class"]
         if start:
             rig.start_ctrl(*ctrl_args)
             rig.wait_healthy()
@@ -132,6 +133,24 @@ def wait_answer(rig, host, text, seconds=60.0, path="/"):
 
 def total(rig, name):
     return rig.metrics()[f"weir_ctrl_kube_{name}_total"]
+
+
+def test_ingress_without_a_class_is_nobodys_where_no_class_is_the_default(make):
+    ours = obj("networking.k8s.io/v1", "IngressClass", "weir", "", spec={"controller": "weir.dev/ingress-controller"})
+    default = copy.deepcopy(ours)
+    default["metadata"]["annotations"] = {"ingressclass.kubernetes.io/is-default-class": "true"}
+    named = ingress("named", "named.example.com", "web")
+    named["spec"]["ingressClassName"] = "weir"
+    with following(make, [*BASE, ours, named], start=False) as (rig, double):
+        rig.ctrl_source = ["--kubeconfig", double.kubeconfig]
+        rig.start_ctrl()
+        rig.wait_healthy()
+        wait_answer(rig, "named.example.com", "web")
+        expect(answers(rig, "shop.example.com", None), "an Ingress without a class is served")
+        double.apply(default)
+        wait_answer(rig, "shop.example.com", "web")
+        double.apply(ours)
+        wait_answer(rig, "shop.example.com", None)
 
 
 def test_routes_and_endpoints_follow_the_api_server(make):

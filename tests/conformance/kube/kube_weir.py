@@ -84,7 +84,7 @@ timeouts: {{drain_ms: 3000}}
 
     def start_ctrl(self, *args):
         if self.manifests is None and self.follows_kubernetes():
-            source = ["--kubeconfig", self.rig.weir, "--address-pool", self.pool()]
+            source = ["--kubeconfig", self.rig.weir, "--ingress-without-class", "--address-pool", self.pool()]
         else:
             folder = self.dir / "manifests"
             folder.mkdir(exist_ok=True)

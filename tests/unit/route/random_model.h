@@ -138,7 +138,7 @@ static inline void random_match(struct model *m, struct prng *r, uint32_t i)
 		if (x->splits[k].backend >= 0 && pick(r, 2))
 			x->splits[k].filters = random_filters(m, r, x->path_kind == WEIR_PATH_PREFIX, pick(r, 4) == 0);
 	x->kind = "HTTPRoute";
-	x->ns = pick(r, 2) ? "n" : "o";
+	x->ns = pick(r, 2) ? "n" : "n-a";
 	x->name = model_printf(m, "r%u", i);
 	x->created_s = (int64_t)pick(r, 3);
 	x->rule_index = i;

@@ -100,9 +100,16 @@ static int sign(int64_t a, int64_t b)
 	return (a > b) - (a < b);
 }
 
+static const char *text_of(const struct model_match *m, char text[64])
+{
+	snprintf(text, 64, "%s/%s", m->ns, m->name);
+	return text;
+}
+
 /* Below 0: a goes before b (both fit). */
 static int precedence(const struct model_match *a, const struct model_match *b)
 {
+	char ta[64], tb[64];
 	int o = sign(b->path_kind == WEIR_PATH_EXACT, a->path_kind == WEIR_PATH_EXACT);
 
 	if (!o)
@@ -116,9 +123,7 @@ static int precedence(const struct model_match *a, const struct model_match *b)
 	if (!o)
 		o = sign(a->created_s ? a->created_s : INT64_MAX, b->created_s ? b->created_s : INT64_MAX);
 	if (!o)
-		o = strcmp(a->ns, b->ns);
-	if (!o)
-		o = strcmp(a->name, b->name);
+		o = strcmp(text_of(a, ta), text_of(b, tb));
 	return o ? o : sign(a->rule_index, b->rule_index);
 }
 

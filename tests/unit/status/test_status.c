@@ -28,7 +28,7 @@
 /* The last document, and how many there were. */
 struct seen {
 	char *json;
-	bool differs;
+	bool differs, is_given_up;
 	unsigned n;
 };
 
@@ -39,6 +39,7 @@ static void see(void *ctx, const struct status_document *d)
 	free(s->json);
 	s->json = strdup(d->json);
 	s->differs = d->differs;
+	s->is_given_up = d->is_given_up;
 	s->n++;
 }
 
@@ -176,6 +177,43 @@ static void full_list_of_parents_takes_no_more(void **state)
 	model_fini(&m);
 }
 
+#define WRITTEN_BY(manager, operation, fields) \
+	"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: %s\n  namespace: a\n  managedFields:\n" \
+	"  - {manager: " manager ", operation: " operation ", fieldsV1: {" fields "}}\n" \
+	"status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}\n---\n"
+#define STATUS "\"f:status\": {\"f:loadBalancer\": {\"f:ingress\": {}}}"
+
+/* Whose an address is, only managedFields tells: the same one may be another controller's. */
+static void what_is_ours_no_more_is_given_up_if_we_wrote_it(void **state)
+{
+	static const struct {
+		const char *text, *name;
+		bool is_given_up;
+	} cases[] = {{WRITTEN_BY("weir-ctrl", "Apply", STATUS), "h", true},
+		     {WRITTEN_BY("weir-ctrl", "Apply", STATUS), "j", true},
+		     {WRITTEN_BY("weir-ctrl", "Apply", STATUS), "i", false}, /* there is a verdict */
+		     {WRITTEN_BY("weir-ctrl", "Update", STATUS), "h", false},
+		     {WRITTEN_BY("another", "Apply", STATUS), "h", false},
+		     {WRITTEN_BY("weir-ctrl", "Apply", "\"f:spec\": {}"), "h", false},
+		     {WRITTEN_BY("[]", "{}", ""), "h", false}};
+	struct model m;
+
+	(void)state;
+	model_with_ingress(&m);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char text[1024];
+		struct seen s;
+
+		snprintf(text, sizeof(text), cases[i].text, cases[i].name);
+		s = make(text, &m, 0);
+		assert_int_equal(s.n, cases[i].is_given_up || cases[i].name[0] == 'i');
+		assert_int_equal(s.is_given_up, cases[i].is_given_up);
+		assert_int_equal(s.differs, cases[i].is_given_up);
+		free(s.json);
+	}
+	model_fini(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +223,7 @@ int main(void)
 		cmocka_unit_test(object_that_is_gone_has_no_document),
 		cmocka_unit_test(text_that_was_cut_within_a_character_is_still_utf8),
 		cmocka_unit_test(full_list_of_parents_takes_no_more),
+		cmocka_unit_test(what_is_ours_no_more_is_given_up_if_we_wrote_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

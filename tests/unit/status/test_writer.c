@@ -163,6 +163,30 @@ static void takes_away_what_apply_leaves(void **state)
 	rig_destroy(rig);
 }
 
+static void gives_up_by_an_apply_of_nothing_and_leaves_the_rest(void **state)
+{
+	static const char text[] =
+	    "{\"metadata\":{\"name\":\"i\",\"namespace\":\"a\",\"resourceVersion\":\"%s\",\"managedFields\":[{\"manager\":\"weir-ctrl\","
+	    "\"operation\":\"Apply\",\"fieldsV1\":{\"f:status\":{}}}]},\"spec\":{},\"status\":" TOLD "}";
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+	struct call *c;
+
+	store_put_json(rig->store, KUBE_INGRESS, text, strlen(text));
+	status_writer_update(rig->w, rig->store, &rig->model);
+	pass(rig, 200);
+	c = expect(rig, "PATCH", INGRESS_PATH("i"));
+	assert_string_equal(c->r.content_type, "application/apply-patch+yaml");
+	assert_null(strstr(c->body, "\"status\""));
+	assert_non_null(strstr(c->body, "resourceVersion"));
+	answer(rig, c, 200, "{\"metadata\":{\"resourceVersion\":\"8\"},\"status\":" TOLD "}", 0); /* another's, too */
+	put(rig, "i", "8", TOLD);
+	pass(rig, 2 * STATUS_WRITER_RESYNC_MS);
+	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(status_writer_counters(rig->w)->given_up, 1);
+	assert_int_equal(status_writer_counters(rig->w)->taken, 0);
+	rig_destroy(rig);
+}
+
 static void makes_anew_after_a_conflict(void **state)
 {
 	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
@@ -393,7 +417,8 @@ int main(void)
 	    cmocka_unit_test(what_the_server_says_is_one_line_of_the_log),
 	    cmocka_unit_test(writes_what_differs_once),
 	    cmocka_unit_test(takes_away_what_apply_leaves),
-	    cmocka_unit_test(makes_anew_after_a_conflict),
+	    cmocka_unit_test(gives_up_by_an_apply_of_nothing_and_leaves_the_rest),
+cmocka_unit_test(makes_anew_after_a_conflict),
 	    cmocka_unit_test(forgets_what_is_gone),
 	    cmocka_unit_test(what_has_no_status_is_not_asked_for_at_each_change),
 	    cmocka_unit_test(retries_soon_after_failure_slowly_after_refusal),

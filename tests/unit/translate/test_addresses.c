@@ -86,8 +86,8 @@ static void prefix_has_all_of_its_addresses_and_no_other(void **state)
 static void older_gateway_gets_the_lower_address(void **state)
 {
 	struct address_pool p = pool_of("192.0.2.0/29");
-	struct address_request r[] = {{.ns = "a", .name = "new", .created_s = 9, .n_free4 = 1},
-				      {.ns = "b", .name = "old", .created_s = 1, .n_free4 = 1}};
+	struct address_request r[] = {{.age = {9, "a", "new"}, .n_free4 = 1},
+				      {.age = {1, "b", "old"}, .n_free4 = 1}};
 
 	(void)state;
 	addresses_assign(&p, r, 2);
@@ -96,13 +96,28 @@ static void older_gateway_gets_the_lower_address(void **state)
 	address_pool_fini(&p);
 }
 
+static void of_one_age_the_first_by_namespace_slash_name_gets_the_lower_address(void **state)
+{
+	struct address_pool p = pool_of("192.0.2.0/29");
+	struct address_request r[] = {{.age = {1, "a", "y"}, .n_free4 = 1},
+				      {.age = {1, "a-b", "x"}, .n_free4 = 1},
+				      {.age = {0, "a", "a"}, .n_free4 = 1}};
+
+	(void)state;
+	addresses_assign(&p, r, 3);
+	assert_got(&r[1], 0, "192.0.2.0");
+	assert_got(&r[0], 0, "192.0.2.1");
+	assert_got(&r[2], 0, "192.0.2.2"); /* without a time: the youngest */
+	address_pool_fini(&p);
+}
+
 static void who_holds_an_address_keeps_it_against_older_ones(void **state)
 {
 	struct address_pool p = pool_of("192.0.2.1-192.0.2.2");
 	struct address_request r[] = {
-		{.ns = "a", .name = "old", .created_s = 1, .n_free4 = 1},
-		{.ns = "a", .name = "static", .created_s = 2, .n_wanted = 1, .wanted = {ip("192.0.2.1")}},
-		{.ns = "a", .name = "holds", .created_s = 9, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.1")}}};
+		{.age = {1, "a", "old"}, .n_free4 = 1},
+		{.age = {2, "a", "static"}, .n_wanted = 1, .wanted = {ip("192.0.2.1")}},
+		{.age = {9, "a", "holds"}, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.1")}}};
 
 	(void)state;
 	addresses_assign(&p, r, 3);
@@ -117,8 +132,8 @@ static void two_that_claim_to_hold_one_address_go_by_age(void **state)
 {
 	struct address_pool p = pool_of("192.0.2.1-192.0.2.2");
 	struct address_request r[] = {
-		{.ns = "a", .name = "a", .created_s = 5, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.2")}},
-		{.ns = "a", .name = "b", .created_s = 4, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.2")}}};
+		{.age = {5, "a", "a"}, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.2")}},
+		{.age = {4, "a", "b"}, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.2")}}};
 
 	(void)state;
 	addresses_assign(&p, r, 2);
@@ -130,7 +145,7 @@ static void two_that_claim_to_hold_one_address_go_by_age(void **state)
 static void address_outside_the_pool_is_not_kept(void **state)
 {
 	struct address_pool p = pool_of("192.0.2.1");
-	struct address_request r = {.ns = "a", .name = "a", .n_free4 = 1, .n_given = 1, .given = {ip("203.0.113.1")}};
+	struct address_request r = {.age = {0, "a", "a"}, .n_free4 = 1, .n_given = 1, .given = {ip("203.0.113.1")}};
 
 	(void)state;
 	addresses_assign(&p, &r, 1);
@@ -142,9 +157,9 @@ static void address_outside_the_pool_is_not_kept(void **state)
 static void search_goes_on_behind_the_last_of_all_addresses(void **state)
 {
 	struct address_pool p = pool_of("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127");
-	struct address_request r[3] = {{.ns = "a", .name = "a", .n_free6 = 1},
-				       {.ns = "a", .name = "b", .n_free6 = 1},
-				       {.ns = "a", .name = "c", .n_free6 = 1}};
+	struct address_request r[3] = {{.age = {0, "a", "a"}, .n_free6 = 1},
+				       {.age = {0, "a", "b"}, .n_free6 = 1},
+				       {.age = {0, "a", "c"}, .n_free6 = 1}};
 
 	(void)state;
 	addresses_assign(&p, r, 3);
@@ -160,7 +175,7 @@ static void search_goes_on_behind_the_last_of_all_addresses(void **state)
 
 static struct address_request random_request(unsigned i, char names[N][8])
 {
-	struct address_request r = {.ns = "a", .name = names[i], .created_s = rand() % 4, .n_free4 = (unsigned)rand() % 3};
+	struct address_request r = {.age = {rand() % 4, "a", names[i]}, .n_free4 = (unsigned)rand() % 3};
 
 	snprintf(names[i], sizeof(names[i]), "%u", i);
 	for (r.n_wanted = 0; r.n_wanted < (size_t)(rand() % 3); r.n_wanted++)
@@ -231,6 +246,7 @@ int main(void)
 		cmocka_unit_test(refuses_what_is_no_range),
 		cmocka_unit_test(prefix_has_all_of_its_addresses_and_no_other),
 		cmocka_unit_test(older_gateway_gets_the_lower_address),
+		cmocka_unit_test(of_one_age_the_first_by_namespace_slash_name_gets_the_lower_address),
 		cmocka_unit_test(who_holds_an_address_keeps_it_against_older_ones),
 		cmocka_unit_test(two_that_claim_to_hold_one_address_go_by_age),
 		cmocka_unit_test(address_outside_the_pool_is_not_kept),

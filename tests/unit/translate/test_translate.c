@@ -26,6 +26,9 @@
 	"metadata: {name: web-%s, labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\n" \
 	"ports: [{name: http, port: 8080}]\nendpoints: [{addresses: [%s]}]\n---\n"
 
+#define CLASS \
+	"apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: weir, annotations: %s}\nspec: {controller: %s}\n"
+
 static const struct translate_options ours = {.controller_name = TRANSLATE_CONTROLLER};
 
 static void load(struct store *s, const char *file, const char *fmt, ...)
@@ -204,19 +207,21 @@ static void ingress_without_class_follows_the_options(void **state)
 	translate_to(&m, s);
 	assert_int_equal(m.n_matches, 1);
 	model_fini(&m);
-	o.ingress_class = "weir"; /* no such object: the class is ours by its name */
-	model_init(&m);
-	translate(s, &o, &m);
-	assert_int_equal(m.n_matches, 1);
-	model_fini(&m);
-	load(s, "c",
-	     "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: weir}\nspec: {controller: "
-	     "other.test/x}\n");
+	o.needs_class = true;
 	model_init(&m);
 	translate(s, &o, &m);
 	assert_int_equal(m.n_matches, 0);
 	assert_int_equal(m.n_listeners, 0);
+	assert_int_equal(m.n_problems, 0); /* it is not our matter */
 	model_fini(&m);
+	for (unsigned i = 0; i < 3; i++) { /* a class that is not the default, then ours is, then another's */
+		load(s, "c", CLASS, i ? "{ingressclass.kubernetes.io/is-default-class: \"true\"}" : "{}",
+		     i < 2 ? TRANSLATE_CONTROLLER : "other.test/x");
+		model_init(&m);
+		translate(s, &o, &m);
+		assert_int_equal(m.n_matches, i == 1);
+		model_fini(&m);
+	}
 	store_destroy(s);
 }
 
