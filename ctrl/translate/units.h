@@ -22,6 +22,8 @@ enum {
 	KEY_SLICES,		    /* which EndpointSlices a Service has, by its name */
 	KEY_ROOT,		    /* whether an Ingress has a prefix "/" for a host */
 	KEY_BACKEND,		    /* a backend, by namespace and "service:port" */
+	KEY_NAME,		    /* what is known of a name in DNS */
+	KEY_OWN,		    /* which addresses Gateways have; of no name */
 };
 
 #define KEY_ALL "*" /* as name: of a namespace; as namespace, too: of all */
@@ -56,6 +58,7 @@ struct key {
 	struct unit **members;	/* SLICES, TARGET: by name */
 	size_t n_members, cap_members;
 	size_t n_roots;		/* ROOT: Ingresses that have one */
+	size_t n_users, place;	/* NAME: backends of that name; where it is in translator.names */
 };
 
 struct unit {
@@ -91,6 +94,7 @@ struct unit {
 	uint32_t slot, port;
 	bool is_read; /* once */
 	size_t n_users;
+	struct key *external; /* the name that its addresses come from, or NULL */
 };
 
 struct key_table {

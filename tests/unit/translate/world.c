@@ -289,7 +289,15 @@ static void say_grant(struct text *t)
 
 static void say_service(struct text *t)
 {
-	say(t, ",\"spec\":{%s\"ports\":[{\"name\":\"http\",\"port\":80%s}%s]}", world_chance(5) ? "\"type\":\"ExternalName\"," : "",
+	if (world_chance(theme == 1 ? 25 : 10)) {
+		say(t, ",\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"%s\"%s}",
+		    ONE_OF("d1.test", "d1.test", "d2.test", "d3.test", "d4.test.", "127.0.0.1"),
+		    ONE_OF("", "", "", ",\"ports\":[{\"name\":\"http\",\"port\":80}]",
+			   ",\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":8080}]",
+			   ",\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":\"web\"}]"));
+		return;
+	}
+	say(t, ",\"spec\":{\"ports\":[{\"name\":\"http\",\"port\":80%s}%s]}",
 	    ONE_OF("", "", "", "", "", "", ",\"appProtocol\":\"kubernetes.io/h2c\"", ",\"appProtocol\":\"https\"", ",\"appProtocol\":\"http\""), ONE_OF("", ",{\"name\":\"more\",\"port\":81}"));
 }
 
@@ -433,6 +441,20 @@ static void load_one(struct store *s)
 	if (world_chance(5))
 		say(&t, "---\n{"); /* the rest is no YAML: the file counts as it was */
 	store_load_yaml(s, ONE_OF("1", "2", "3", "4", "5", "6", "7", "8", "9"), t.b, t.n);
+}
+
+void world_change_name(struct known_names *names)
+{
+	struct known_name k = {.state = world_pick(NAME_NOT_ASKED + 1), .has_more = world_chance(10)};
+	const char *name = ONE_OF("d1.test", "d1.test", "d2.test", "d3.test", "d4.test");
+
+	if (k.state == NAME_KEPT || k.state == NAME_FAILED || (k.state == NAME_PENDING && world_chance(50)))
+		k.why = ONE_OF("why", "another why");
+	if (k.state == NAME_ANSWERED || k.state == NAME_KEPT)
+		k.n = 1 + world_pick(3);
+	for (size_t i = 0; i < k.n; i++) /* some of them are addresses of Gateways */
+		k.addrs[i] = (struct weir_ip){{[10] = 0xff, 0xff, world_chance(95) ? 192 : 127, 0, 2, (uint8_t)(3 * i + 1 + world_pick(3))}};
+	known_names_set(names, name, &k);
 }
 
 void world_put(struct store *s)
