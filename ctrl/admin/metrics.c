@@ -177,7 +177,7 @@ static void write_names(FILE *f, const struct external_names *e)
 	write_one(f, "ctrl_names_pending", "gauge", "names without an answer so far", st.n_pending);
 	write_one(f, "ctrl_names_absent", "gauge", "names that do not exist, or have no address", st.n_absent);
 	write_one(f, "ctrl_names_kept", "gauge", "names whose last addresses are used while the name servers fail", st.n_kept);
-	write_one(f, "ctrl_names_failed", "gauge", "names for which the name servers fail for so long that none is used", st.n_failed);
+	write_one(f, "ctrl_names_failed", "gauge", "names not answered for so long that no address is used", st.n_failed);
 	write_head(f, "ctrl_names_kept_seconds", "gauge", "age of the oldest answer among those of names that are kept");
 	fprintf(f, "weir_ctrl_names_kept_seconds %.3f\n", (double)st.oldest_kept_ms / 1e3);
 	write_one(f, "ctrl_lookups_in_flight", "gauge", "lookups of names under way", st.n_in_flight);

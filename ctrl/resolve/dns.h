@@ -27,7 +27,7 @@ void dns_destroy(struct dns *d);
 int dns_fd(const struct dns *d);
 /* A or AAAA records of a name, which is taken as fully qualified: no search domains, no hosts file. A resolver_ask_fn. */
 void dns_ask(void *d, const char *name, bool is_ip6, void *lookup);
-/* Answers what is known by now; that may ask for more. Returns when to call it again; UINT64_MAX: when the descriptor says so. */
+/* Answers what is known by now. Returns when to call it again; UINT64_MAX: when the descriptor says so. */
 uint64_t dns_poll(struct dns *d, uint64_t now_ms);
 
 #endif

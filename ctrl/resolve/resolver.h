@@ -73,7 +73,7 @@ struct resolver_options {
 struct resolver *resolver_create(const struct resolver_options *options);
 /* Nothing of what it has asked for may be answered any more. */
 void resolver_destroy(struct resolver *r);
-/* The names that are wanted from now on, each once, in any order; all others are forgotten. The first KNOWN_NAMES_MAX stay. */
+/* The names that are wanted from now on, each once; all others are forgotten. Those that come first are looked up. */
 void resolver_want(struct resolver *r, const char *const *names, size_t n, uint64_t now_ms);
 /* Asks for what is due. */
 void resolver_poll(struct resolver *r, uint64_t now_ms);

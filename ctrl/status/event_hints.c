@@ -37,7 +37,7 @@ static const char *const hints[][2] = {
     {"MissingField", "Add the field."},
     {"MissingLabel", "Add the label with the name of the Service whose endpoints these are."},
     {"NameNotFound", "Correct spec.externalName, or add it in DNS."},
-    {"NameServersFail", "See whether the name servers of weir-ctrl's /etc/resolv.conf, or of --dns-servers, can be reached and know the name."},
+    {"NameServersFail", "See whether the name servers of weir-ctrl (/etc/resolv.conf, or --dns-servers) can be reached."},
     {"NoMatchingListenerHostname", "Give the route a hostname that a listener has, or a listener one that the route has."},
     {"NoMatchingParent", "Correct the reference: kubectl get gateways -A lists the Gateways that there are."},
     {"NotAllowed", "Let the Gateway take it (spec.allowedListeners)."},

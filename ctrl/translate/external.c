@@ -11,7 +11,7 @@
 
 #include "base/ip.h"
 #include "kube/names.h"
-#include "translate/translator_pvt.h"
+#include "translate/translate_pvt.h"
 
 #define NAME_MAX_CHARS 253u
 
@@ -22,7 +22,7 @@ bool external_is(const struct kube_object *service)
 	return type && strcmp(type, "ExternalName") == 0;
 }
 
-/* Looks like an address: its last label is a number, as no top-level domain is (RFC 3696 2), be it in the forms of inet_aton(). */
+/* Looks like an address, in any form of inet_aton(): its last label is a number, as no top-level domain is (RFC 3696 2). */
 static bool is_address(const char *name)
 {
 	const char *last = strrchr(name, '.');
@@ -59,7 +59,7 @@ bool external_has_ports(const struct kube_object *service)
 	return ports_of(service) != NULL;
 }
 
-/* Where to connect: targetPort of the port, or else its number; without any ports the number that the Ingress names. 0: nowhere. */
+/* Where to connect: targetPort of the port, or else its number; without any, the one that the Ingress names. 0: nowhere. */
 static uint16_t target_of(const struct node *declared, uint16_t port)
 {
 	const struct node *target = node_get(declared, "targetPort");
@@ -70,11 +70,13 @@ static uint16_t target_of(const struct node *declared, uint16_t port)
 	return (uint16_t)number;
 }
 
-bool external_check(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct kube_object *s)
+bool external_check(struct translation *t, const struct kube_object *o, const struct cursor *at,
+		    const struct kube_object *s)
 {
 	const char *text = node_str(node_path(s->root, "spec.externalName"));
 	char name[EXTERNAL_NAME_MAX];
 
+	text = text && *text ? text : NULL;
 	if (o->kind != KUBE_INGRESS) {
 		report(t, o, at, true, "UnsupportedService",
 		       "a Service with endpoints was expected: %s/%s is an ExternalName, to which only Ingresses may refer", s->ns,
@@ -100,8 +102,8 @@ bool external_check_port(struct translation *t, const struct kube_object *o, con
 	if (!declared || target_of(declared, 1) > 0)
 		return true;
 	report(t, o, at, true, "PortNotFound",
-	       "a port with a number as targetPort was expected: ExternalName %s/%s has no Pods that could have one of a name", s->ns,
-	       s->name);
+	       "a port with a number as targetPort was expected: ExternalName %s/%s has no Pods that could have one of a name",
+	       s->ns, s->name);
 	return false;
 }
 

@@ -40,7 +40,7 @@ struct known_names *known_names_create(void);
 void known_names_destroy(struct known_names *k);
 /* NULL: nobody has said anything of it. Valid until the table changes. */
 const struct known_name *known_names_get(const struct known_names *k, const char *name);
-/* What is known of a name now; if it is not what was known before, that is noted as a change. Ends the process without memory. */
+/* What is known of a name now; noted as a change, if it is one. Ends the process without memory. */
 void known_names_set(struct known_names *k, const char *name, const struct known_name *v);
 /* Nobody asks for it any more: no change for anybody. */
 void known_names_remove(struct known_names *k, const char *name);

@@ -47,8 +47,8 @@ class Names:
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = self.rig.spawn([sys.executable, pathlib.Path(__file__).with_name("dns_peer.py"), str(DNS), str(self.file)],
-                                          stdout=log, stderr=log)
+            peer = pathlib.Path(__file__).with_name("dns_peer.py")
+            self.process = self.rig.spawn([sys.executable, peer, str(DNS), str(self.file)], stdout=log, stderr=log)
 
     def stop(self):
         if self.process:
@@ -155,11 +155,13 @@ def test_name_servers_that_go_away_cost_no_request(make):
 
 
 def external_object(name):
-    return obj("v1", "Service", "origin", spec={"type": "ExternalName", "externalName": name, "ports": [{"port": 80, "targetPort": ORIGIN}]})
+    return obj("v1", "Service", "origin", spec={"type": "ExternalName", "externalName": name,
+                                                "ports": [{"port": 80, "targetPort": ORIGIN}]})
 
 
 def test_addresses_are_kept_on_disk_and_follow_an_api_server(make):
-    objects = [obj("v1", "Namespace", "demo", None), external_object("origin.test"), ingress_object("shop", "shop.example.com", "origin")]
+    objects = [obj("v1", "Namespace", "demo", None), external_object("origin.test"),
+               ingress_object("shop", "shop.example.com", "origin")]
     with make(ctrl=False, manifests={}, nginx=NGINX) as rig, naming(rig, PEER4) as names:
         double = Double(rig, objects)
         (rig.dir / "state").mkdir()

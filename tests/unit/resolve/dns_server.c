@@ -216,8 +216,10 @@ static void serve_tcp(struct dns_server *s)
 static void *run(void *ctx)
 {
 	struct dns_server *s = ctx;
-	struct pollfd fds[] = {{.fd = s->stop[0], .events = POLLIN}, {.fd = s->udp, .events = POLLIN}, {.fd = s->tcp, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = s->stop[0]}, {.fd = s->udp}, {.fd = s->tcp}};
 
+	for (unsigned i = 0; i < 3; i++)
+		fds[i].events = POLLIN;
 	while (poll(fds, 3, -1) > 0 && !fds[0].revents) {
 		if (fds[1].revents)
 			serve_udp(s);

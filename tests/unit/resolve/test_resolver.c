@@ -96,7 +96,8 @@ static struct asked *find(struct rig *rig, const char *name, bool is_ip6)
 }
 
 /* Addresses as text with spaces between them. */
-static void answer(struct rig *rig, const char *name, bool is_ip6, enum resolve_outcome outcome, uint32_t ttl_s, const char *addrs)
+static void answer(struct rig *rig, const char *name, bool is_ip6, enum resolve_outcome outcome, uint32_t ttl_s,
+		   const char *addrs)
 {
 	struct resolve_answer a = {.outcome = outcome, .ttl_s = ttl_s};
 	struct asked *q = find(rig, name, is_ip6);
@@ -173,7 +174,8 @@ static void a_ttl_is_obeyed_within_bounds(void **state)
 {
 	static const struct {
 		uint32_t ttl_s, wait_s;
-	} cases[] = {{60, 60}, {0, RESOLVE_TTL_MIN_S}, {4, RESOLVE_TTL_MIN_S}, {301, RESOLVE_TTL_MAX_S}, {UINT32_MAX, RESOLVE_TTL_MAX_S}};
+	} cases[] = {{60, 60}, {0, RESOLVE_TTL_MIN_S}, {4, RESOLVE_TTL_MIN_S}, {301, RESOLVE_TTL_MAX_S},
+		     {UINT32_MAX, RESOLVE_TTL_MAX_S}};
 	struct rig *rig = rig_open(RESOLVE_IP4);
 
 	want(rig, "a.test", NULL);
