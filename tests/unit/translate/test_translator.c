@@ -412,9 +412,48 @@ static void what_is_followed_is_what_is_made_from_nothing(void **state)
 	assert_true(n_names_seen > 0);
 }
 
+static void what_is_said_of_a_name_goes_with_who_refers_to_it(void **state)
+{
+	static const char service[] = "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"s\",\"namespace\":\"a\"},"
+				      "\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"x.test\"}}";
+	static const char ingress[] = "{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"Ingress\",\"metadata\":{\"name\":\"i\","
+				      "\"namespace\":\"a\"},\"spec\":{\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}}}";
+	struct known_names *names = known_names_create();
+	const struct translate_options o = {
+	    .controller_name = TRANSLATE_CONTROLLER, .takes_external_names = true, .names = names};
+	struct store *s = store_create();
+	struct translator *tr = translator_create(s, &o);
+	struct translator_changes c;
+	size_t n;
+
+	store_keep_journal(s);
+	store_put_json(s, KUBE_SERVICE, service, strlen(service));
+	store_put_json(s, KUBE_INGRESS, ingress, strlen(ingress));
+	translator_run(tr, NULL, 0, &c);
+	store_clear_journal(s);
+	assert_true(c.names && translator_model(tr)->n_problems == 0);
+	assert_string_equal(translator_names(tr, &n)[0], "x.test");
+	known_names_set(names, "x.test", &(struct known_name){.state = NAME_NOT_FOUND});
+	translator_name_changed(tr, "x.test");
+	translator_run(tr, store_journal(s, &n), 0, &c);
+	assert_true(c.problems && !c.names && !c.routes && c.n_backends == 1);
+	assert_string_equal(translator_model(tr)->problems[0].reason, "NameNotFound");
+	store_remove(s, KUBE_INGRESS, "a", "i");
+	translator_run(tr, store_journal(s, &n), 1, &c);
+	store_clear_journal(s);
+	assert_true(c.problems && c.names);
+	assert_int_equal(translator_model(tr)->n_problems, 0);
+	translator_names(tr, &n);
+	assert_int_equal(n, 0);
+	translator_destroy(tr);
+	store_destroy(s);
+	known_names_destroy(names);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_is_said_of_a_name_goes_with_who_refers_to_it),
 	    cmocka_unit_test(what_is_followed_is_what_is_made_from_nothing),
 	};
 
