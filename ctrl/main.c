@@ -202,10 +202,9 @@ static int names_step(struct program *p)
 	}
 	next_ms = external_names_poll(p->names, now);
 	known_names_changes(external_names_known(p->names), &n);
-	if (n == 0)
+	if (n == 0 || !(p->dir || p->is_published))
 		return wait_ms(next_ms, now);
-	if (p->dir || p->is_published)
-		sync_run(p->sync, 0);
+	sync_run(p->sync, 0);
 	return 0; /* others have to look at what that gave */
 }
 
