@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "log_sink.h"
 #include "options.h"
+#include "resolve/external_names.h"
 #include "saver.h"
 #include "source_dir.h"
 #include "source_kube.h"
@@ -28,6 +29,7 @@
 #include "user.h"
 
 #define RETRY_MS 1000 /* after a failure that may pass */
+#define MAX_FDS 6
 #define STOPPING_MS 2000u /* at most, for the last writes and the Lease */
 
 static int watch(int epoll_fd, int fd)
@@ -93,6 +95,7 @@ struct program {
 	struct admin *admin;
 	struct sync *sync;
 	struct access_log *log; /* NULL: none */
+	struct external_names *names; /* NULL: none is looked up */
 	int signals_fd, epoll_fd;
 	uint64_t changed;  /* of Kubernetes, while it is not all there */
 	bool is_prepared;  /* it is known to what Secrets and ConfigMaps the objects refer */
@@ -185,6 +188,28 @@ static int kube_step(struct program *p)
 	return earlier(timeout_ms, writer_step(p));
 }
 
+/* Asks for names that are new, takes what is answered, and translates what follows from it. */
+static int names_step(struct program *p)
+{
+	uint64_t now = now_ms(), next_ms;
+	size_t n;
+
+	if (!p->names)
+		return -1;
+	if (p->sync->has_other_names) {
+		const char *const *names = translator_names(p->sync->translator, &n);
+
+		external_names_want(p->names, names, n, now);
+		p->sync->has_other_names = false;
+	}
+	next_ms = external_names_poll(p->names, now);
+	known_names_changes(external_names_known(p->names), &n);
+	if (n == 0 || !(p->dir || p->is_published))
+		return wait_ms(next_ms, now);
+	sync_run(p->sync, 0);
+	return 0; /* others have to look at what that gave */
+}
+
 static int retry_step(struct program *p)
 {
 	if (!sync_wants_retry(p->sync))
@@ -199,8 +224,8 @@ static int retry_step(struct program *p)
 /* True: the program is to end. */
 static bool wait_step(struct program *p, int timeout_ms)
 {
-	struct epoll_event ev[5];
-	int n = epoll_wait(p->epoll_fd, ev, 5, timeout_ms);
+	struct epoll_event ev[MAX_FDS];
+	int n = epoll_wait(p->epoll_fd, ev, MAX_FDS, timeout_ms);
 	bool stops = false;
 
 	for (int i = 0; i < n; i++) {
@@ -232,19 +257,25 @@ static void finish(struct program *p)
 
 static int run(struct program *p)
 {
-	const int fds[] = {p->dir ? source_dir_fd(p->dir) : source_kube_fd(p->kube), publish_fd(p->publish),
-			   admin_fd(p->admin), p->signals_fd = signals_open(), p->log ? access_log_fd(p->log) : -1};
+	int fds[MAX_FDS] = {p->dir ? source_dir_fd(p->dir) : source_kube_fd(p->kube), publish_fd(p->publish),
+			    admin_fd(p->admin), p->signals_fd = signals_open()};
+	unsigned n_fds = 4;
 	int timeout_ms = 0, err = 0;
 	bool stops = false;
 
+	if (p->log)
+		fds[n_fds++] = access_log_fd(p->log);
+	if (p->names)
+		fds[n_fds++] = external_names_fd(p->names);
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	for (unsigned i = 0; i < (p->log ? 5 : 4); i++)
+	for (unsigned i = 0; i < n_fds; i++)
 		err = err || p->epoll_fd < 0 || fds[i] < 0 || watch(p->epoll_fd, fds[i]) != 0;
 	if (err)
 		log_error("cannot wait for events: %s", strerror(errno));
 	while (!err && !stops) {
 		stops = wait_step(p, timeout_ms);
 		timeout_ms = p->kube ? kube_step(p) : -1;
+		timeout_ms = earlier(timeout_ms, names_step(p));
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}
@@ -355,6 +386,13 @@ int main(int argc, char **argv)
 	s.options.node = o.node;
 	s.options.listen = o.status_addrs;
 	s.options.n_listen = o.n_status_addrs;
+	if (o.external_names) {
+		p.names = external_names_create(o.external_names, o.dns_servers, now_ms() ^ (uint64_t)getpid() << 32);
+		s.options.takes_external_names = true;
+		s.names = p.names;
+		s.known_names = p.names ? external_names_known(p.names) : NULL;
+		s.options.names = s.known_names;
+	}
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else
@@ -365,7 +403,7 @@ int main(int argc, char **argv)
 	if (o.access_log)
 		p.log = access_log_create(p.publish, strcmp(o.access_log, "-") == 0 ? NULL : o.access_log, out,
 					  o.access_log_sample);
-	if ((p.dir || p.writer) && (p.log || !o.access_log))
+	if ((p.dir || p.writer) && (p.log || !o.access_log) && (p.names || !o.external_names))
 		p.admin = admin_create(o.admin, &token, o.remote_capture, &s, p.log);
 	if (p.admin) {
 		if (p.dir)
@@ -379,6 +417,7 @@ int main(int argc, char **argv)
 	status_writer_destroy(p.writer); /* its requests are of kube */
 	source_kube_destroy(p.kube);
 	sync_fini(&s);
+	external_names_destroy(p.names);
 	publish_destroy(p.publish);
 	store_destroy(store);
 	token_destroy(&token);

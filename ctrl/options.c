@@ -8,6 +8,7 @@
 
 #include "base/ip.h"
 #include "kube/names.h"
+#include "resolve/resolver.h"
 
 #define SAMPLE_MAX 1000000u
 #define N_ROWS (sizeof(rows) / sizeof(*rows))
@@ -41,6 +42,12 @@ static const char usage[] =
     "  --lease NAMESPACE/NAME\n"
     "                       the Lease (default weir-system/weir-ctrl)\n"
     "  --events true|false  tell of problems by Events, too, where status is written (default true)\n"
+    "  --external-names off|any|ipv4|ipv6\n"
+    "                       let Ingresses name Services of type ExternalName, and connect to the addresses of these\n"
+    "                       families that their names have (default off: who may write a Service would choose where\n"
+    "                       Weir connects to)\n"
+    "  --dns-servers LIST   look their names up here, as 192.0.2.53,[2001:db8::53]:5353 (default: those of\n"
+    "                       /etc/resolv.conf)\n"
     "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
     "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
     "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
@@ -140,6 +147,58 @@ static bool read_sample(struct options *o, const char *text)
 	return *text && !*end && n > 0 && n <= SAMPLE_MAX;
 }
 
+static bool read_external_names(struct options *o, const char *text)
+{
+	static const char *const names[] = {"off", "ipv4", "ipv6", "any", NULL}; /* as the bits of families */
+	int i = index_of(names, text);
+
+	o->external_names = i < 0 ? 0 : (unsigned)i;
+	return i >= 0;
+}
+
+/* n bytes: "192.0.2.53", "2001:db8::53", "[2001:db8::53]", and the first and the last with ":53" */
+static bool is_server(const char *s, size_t n)
+{
+	bool is_bracketed = n > 0 && s[0] == '[';
+	const char *end = is_bracketed ? memchr(s, ']', n) : memchr(s, ':', n);
+	struct weir_ip ip;
+	unsigned port = 0;
+
+	if (is_bracketed && !end)
+		return false;
+	if (!is_bracketed && end && memchr(end + 1, ':', n - (size_t)(end + 1 - s))) /* without a port */
+		return ip_parse(s, n, &ip) == 0;
+	if (!end)
+		return ip_parse(s, n, &ip) == 0;
+	if (ip_parse(s + is_bracketed, (size_t)(end - s) - is_bracketed, &ip) != 0)
+		return false;
+	end += is_bracketed;
+	if (end == s + n)
+		return is_bracketed;
+	if (*end++ != ':' || end == s + n)
+		return false;
+	for (; end < s + n && port <= 65535; end++) {
+		if (*end < '0' || *end > '9')
+			return false;
+		port = 10 * port + (unsigned)(*end - '0');
+	}
+	return port > 0 && port <= 65535;
+}
+
+static bool read_dns_servers(struct options *o, const char *text)
+{
+	o->dns_servers = text;
+	for (const char *s = text;; s++) {
+		size_t n = strcspn(s, ",");
+
+		if (!is_server(s, n))
+			return false;
+		s += n;
+		if (!*s)
+			return true;
+	}
+}
+
 static bool read_access_log(struct options *o, const char *text)
 {
 	o->access_log = strcmp(text, "off") == 0 ? NULL : text;
@@ -174,6 +233,8 @@ static const struct row {
     {"write-status", OF_KUBE, .read = read_write_status, .expected = "lease, always or never"},
     {"lease", OF_KUBE, .read = read_lease, .expected = "NAMESPACE/NAME"},
     {"events", OF_KUBE, .read = read_events, .expected = "true or false"},
+    {"external-names", .read = read_external_names, .expected = "off, any, ipv4 or ipv6"},
+    {"dns-servers", .read = read_dns_servers, .expected = "a list of addresses, each with a port or without"},
     {"socket", TEXT(socket)},
     {"admin", TEXT(admin)},
     {"capture-token", TEXT(capture_token)},
@@ -225,6 +286,8 @@ static void check(const struct options *o, uint32_t given)
 		refuse("one of --manifests, --kubeconfig and --in-cluster was expected");
 	if (o->state_of_any && !o->state_dir)
 		refuse("--state-of-any is for --state-dir");
+	if (o->dns_servers && !o->external_names)
+		refuse("--dns-servers is for --external-names");
 	for (size_t i = 0; i < N_ROWS; i++) {
 		if (!(given & 1u << i))
 			continue;

@@ -32,6 +32,8 @@ struct options {
 	const char *access_log; /* NULL: off */
 	uint32_t access_log_sample;
 	bool remote_capture;
+	unsigned external_names; /* families of addresses (RESOLVE_IP4, ...) of ExternalName Services; 0: they are refused */
+	const char *dns_servers; /* NULL: those of /etc/resolv.conf */
 	enum log_level level;
 };
 

@@ -42,7 +42,7 @@ static void send_endpoints_of(struct sync *s, const struct model_backend *b)
 	void *blob;
 	int err;
 
-	if (!b->name || !endpoints_differ(publish_find(s->publish, compile_id_of(b)), b))
+	if (!b->name || b->is_pending || !endpoints_differ(publish_find(s->publish, compile_id_of(b)), b))
 		return;
 	err = compile_endpoints(b, ++s->version, &blob, &n);
 	if (!err)
@@ -251,6 +251,20 @@ void sync_prepare(struct sync *s)
 
 	translator_run(s->translator, NULL, 0, &c);
 	s->has_references = true;
+	s->has_other_names |= c.names;
+}
+
+/* True: there were some. */
+static bool take_names(struct sync *s)
+{
+	size_t n = 0;
+	const char *const *names = s->known_names ? known_names_changes(s->known_names, &n) : NULL;
+
+	for (size_t i = 0; i < n; i++)
+		translator_name_changed(s->translator, names[i]);
+	if (n > 0)
+		known_names_clear_changes(s->known_names);
+	return n > 0;
 }
 
 void sync_run(struct sync *s, uint64_t changed)
@@ -260,12 +274,13 @@ void sync_run(struct sync *s, uint64_t changed)
 	const struct store_change *journal = store_journal(s->store, &n);
 	bool is_whole = changed == UINT64_MAX || !journal;
 
-	if (changed == 0 && n == 0 && !is_whole)
+	if (!take_names(s) && changed == 0 && n == 0 && !is_whole)
 		return;
 	translator_run(s->translator, is_whole ? NULL : journal, n, &c);
 	store_clear_journal(s->store);
 	if (is_whole)
 		s->has_failed = false;
+	s->has_other_names |= c.names;
 	s->has_news |= c.statuses || c.problems;
 	s->has_references |= c.references;
 	send_endpoints(s, &c, is_whole);

@@ -7,6 +7,7 @@
 #include "publish.h"
 #include "translate/translator.h"
 
+struct external_names;
 struct saved;
 struct saver;
 struct source_kube;
@@ -18,9 +19,12 @@ struct sync {
 	const struct source_kube *kube; /* what fills the store, NULL: manifests; for who asks how it is */
 	const struct status_writer *writer; /* NULL: none; likewise */
 	const struct saver *saver; /* NULL: nothing is kept on disk; likewise */
+	const struct external_names *names; /* NULL: no name is looked up; likewise */
+	struct known_names *known_names;    /* what is known of names, NULL: of none; its changes are taken by sync_run() */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */
 	bool has_references; /* to Secrets and ConfigMaps, others than when who follows them has cleared this */
+	bool has_other_names; /* translator_names() are others than when who looks them up has cleared this */
 	bool has_news; /* statuses or problems are others than when who writes them has cleared this */
 	uint64_t generation;
 	uint64_t version;		/* of the last endpoint set */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "admin/admin_pvt.h"
+#include "resolve/external_names.h"
 #include "saver.h"
 #include "source_kube.h"
 #include "status/writer.h"
@@ -174,6 +175,27 @@ static void write_status_writer(FILE *f, const struct status_writer *w)
 #undef X
 }
 
+static void write_names(FILE *f, const struct external_names *e)
+{
+	struct resolver_status st;
+
+	external_names_status(e, admin_now_ms(), &st);
+	write_one(f, "ctrl_names", "gauge", "names of ExternalName Services that are looked up", st.n_names);
+	write_one(f, "ctrl_names_not_asked", "gauge", "names that are not looked up, since there are too many", st.n_not_asked);
+	write_one(f, "ctrl_names_pending", "gauge", "names without an answer so far", st.n_pending);
+	write_one(f, "ctrl_names_absent", "gauge", "names that do not exist, or have no address", st.n_absent);
+	write_one(f, "ctrl_names_kept", "gauge", "names whose last addresses are used while the name servers fail", st.n_kept);
+	write_one(f, "ctrl_names_failed", "gauge", "names not answered for so long that no address is used", st.n_failed);
+	write_head(f, "ctrl_names_kept_seconds", "gauge", "age of the oldest answer among those of names that are kept");
+	fprintf(f, "weir_ctrl_names_kept_seconds %.3f\n", (double)st.oldest_kept_ms / 1e3);
+	write_one(f, "ctrl_lookups_in_flight", "gauge", "lookups of names under way", st.n_in_flight);
+	write_one(f, "ctrl_lookups_total", "counter", "lookups of names, of each family by itself", st.n_asked);
+	write_head(f, "ctrl_lookup_answers_total", "counter", "lookups that ended so");
+	for (unsigned i = 0; i < RESOLVE_N_OUTCOMES; i++)
+		fprintf(f, "weir_ctrl_lookup_answers_total{outcome=\"%s\"} %" PRIu64 "\n",
+			resolve_outcome_name((enum resolve_outcome)i), st.outcomes[i]);
+}
+
 static void write_permit(FILE *f, const struct permit *p)
 {
 	write_head(f, "ctrl_captures_refused_total", "counter", "captures that weir-ctrl refused for this reason");
@@ -216,6 +238,8 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 		write_saver(f, sync->saver);
 	if (sync->writer)
 		write_status_writer(f, sync->writer);
+	if (sync->names)
+		write_names(f, sync->names);
 	write_permit(f, permit);
 	if (access_log)
 		write_access_log(f, access_log);

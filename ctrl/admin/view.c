@@ -287,6 +287,27 @@ static json_t *settings(const struct weir_snapshot *s, const struct weir_backend
 	return o;
 }
 
+/* Where its addresses come from, if that is a name: the name, and what is known of it. */
+static void put_external(json_t *o, const struct sync *s, const struct weir_backend *b)
+{
+	const struct slice t = snapshot_str(s->snapshot, b->name);
+	const char *slash = memchr(t.p, '/', t.n), *colon = memrchr(t.p, ':', t.n);
+	char ns[64], service[254], name[EXTERNAL_NAME_MAX];
+	const struct kube_object *object;
+	const struct known_name *known;
+
+	if (!s->known_names || !slash || !colon || colon < slash)
+		return;
+	snprintf(ns, sizeof(ns), "%.*s", (int)(slash - t.p), t.p);
+	snprintf(service, sizeof(service), "%.*s", (int)(colon - slash - 1), slash + 1);
+	object = store_get(s->store, KUBE_SERVICE, ns, service);
+	if (!object || !external_is(object) || !external_name(object, name))
+		return;
+	known = known_names_get(s->known_names, name);
+	json_object_set_new(o, "external_name", json_string(name));
+	json_object_set_new(o, "external_state", json_string(known_state_name(known ? known->state : NAME_PENDING)));
+}
+
 json_t *view_backends(const struct sync *s)
 {
 	json_t *list = json_array();
@@ -297,9 +318,12 @@ json_t *view_backends(const struct sync *s)
 		char id[17];
 
 		snprintf(id, sizeof(id), "%016" PRIx64, b->id);
-		json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:I, s:o}", "name", view_str(s->snapshot, b->name), "id", id,
-						      "balance", settings(s->snapshot, b), "version", (json_int_t)(set ? set->version : 0), "endpoints",
-						      view_endpoints(s, b->id)));
+		json_t *o = json_pack("{s:o, s:s, s:o, s:I, s:o}", "name", view_str(s->snapshot, b->name), "id", id, "balance",
+				      settings(s->snapshot, b), "version", (json_int_t)(set ? set->version : 0), "endpoints",
+				      view_endpoints(s, b->id));
+
+		put_external(o, s, b);
+		json_array_append_new(list, o);
 	}
 	return list;
 }

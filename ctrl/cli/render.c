@@ -426,11 +426,13 @@ void render_backends(FILE *f, const json_t *list)
 	json_array_foreach(list, i, b) {
 		const json_t *endpoints = json_object_get(b, "endpoints");
 		const json_t *e;
-		char settings[256] = "";
+		char settings[640] = "";
 		size_t k;
 
 		put_settings(settings, sizeof(settings), b);
-
+		if (json_object_get(b, "external_name"))
+			snprintf(settings + strlen(settings), sizeof(settings) - strlen(settings), ", of %s (%s)",
+				 str(b, "external_name"), str(b, "external_state"));
 		if (json_array_size(endpoints) == 0) {
 			cell(&t, "%s", str(b, "name"));
 			cell(&t, "-");

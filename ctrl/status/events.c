@@ -267,7 +267,7 @@ static void see_backend(struct events *e, const struct model_backend *b, uint64_
 	char ns[64], name[256], text[160];
 	struct event_facts f;
 
-	if (b->n_endpoints > 0 || !slash || !colon || (size_t)(slash - b->name) >= sizeof(ns) ||
+	if (b->n_endpoints > 0 || b->external || !slash || !colon || (size_t)(slash - b->name) >= sizeof(ns) ||
 	    (size_t)(colon - slash) >= sizeof(name))
 		return;
 	snprintf(ns, sizeof(ns), "%.*s", (int)(slash - b->name), b->name);

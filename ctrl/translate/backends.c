@@ -91,6 +91,33 @@ bool backends_free_idle(struct translator *tr)
 	return any;
 }
 
+void backend_use_name(struct translator *tr, struct unit *u, const char *name)
+{
+	struct key *was = u->external;
+	struct key *k = name ? key_get(&tr->keys, KEY_NAME, "", name) : NULL;
+
+	if (k == was)
+		return;
+	u->external = k;
+	tr->has_other_names = true;
+	if (k && k->n_users++ == 0) {
+		tr->names = translate_grow(tr->names, tr->n_names, &tr->cap_names, sizeof(struct key *));
+		k->place = tr->n_names;
+		tr->names[tr->n_names++] = k;
+	}
+	if (was && --was->n_users == 0) {
+		tr->names[was->place] = tr->names[--tr->n_names];
+		tr->names[was->place]->place = was->place;
+		key_release(&tr->keys, was);
+	}
+}
+
+void external_depend(struct translation *t, const char *name)
+{
+	depend_on(t, KEY_NAME, "", name);
+	depend_on(t, KEY_OWN, "", "");
+}
+
 static bool texts_differ(const char *a, const char *b)
 {
 	return !a || !b ? a != b : strcmp(a, b) != 0;
@@ -129,9 +156,13 @@ void backend_read(struct translation *t, struct unit *u, bool *has_other_setting
 	*b = (struct model_backend){.name = u->text, .id = was.id, .proto = WEIR_PROTO_HTTP};
 	if (service && is_usable(t, service)) {
 		balance_read(t, service, &b->balance);
-		read_endpoints(t, u, service, b);
+		if (external_is(service))
+			external_read(t, service, backend_port(service, "TCP", u->port, ""), (uint16_t)u->port, b);
+		else
+			read_endpoints(t, u, service, b);
 	}
+	backend_use_name(t->translator, u, t->options->names ? b->external : NULL);
 	*has_other_settings = settings_differ(&was.balance, &b->balance);
-	*has_other_endpoints = was.n_endpoints != b->n_endpoints ||
+	*has_other_endpoints = was.is_pending != b->is_pending || was.n_endpoints != b->n_endpoints ||
 			       (b->n_endpoints && memcmp(was.endpoints, b->endpoints, b->n_endpoints * sizeof(*b->endpoints)) != 0);
 }

@@ -93,6 +93,33 @@ static void add_problems_of(struct model *all, const struct unit_list *l, bool a
 	}
 }
 
+static int by_key(const void *pa, const void *pb)
+{
+	const struct unit *a = *(const struct unit *const *)pa;
+	const struct unit *b = *(const struct unit *const *)pb;
+
+	return key_compare(a->key, b->key->ns, b->key->name);
+}
+
+/* Those of backends, whose places follow from what was read when. */
+static void add_backend_problems(struct model *all, const struct backend_table *b)
+{
+	const struct unit **list = NULL;
+	size_t n = 0, cap = 0;
+
+	for (size_t i = 0; i < b->n; i++) {
+		if (!b->slots[i] || b->slots[i]->part.n_problems == 0)
+			continue;
+		list = translate_grow(list, n, &cap, sizeof(*list));
+		list[n++] = b->slots[i];
+	}
+	if (n)
+		qsort(list, n, sizeof(*list), by_key);
+	for (size_t i = 0; i < n; i++)
+		add_problems(all, &list[i]->part, 0, list[i]->part.n_problems);
+	free(list);
+}
+
 void compose_problems(struct translator *tr)
 {
 	struct model *all = &tr->all;
@@ -113,6 +140,7 @@ void compose_problems(struct translator *tr)
 		add_problems_of(all, &tr->objects[other_routes[i]], false);
 	add_problems_of(all, &tr->objects[KUBE_BACKEND_TLS_POLICY], false);
 	add_problems_of(all, &tr->objects[KUBE_SERVICE], false);
+	add_backend_problems(all, &tr->backends);
 	add_problems_of(all, &tr->objects[KUBE_ENDPOINT_SLICE], true);
 	add_problems_of(all, &tr->objects[KUBE_ENDPOINT_SLICE], false);
 	tr->n_own_problems = all->n_problems;

@@ -23,8 +23,7 @@ static const char *text_of(const struct node *map, const char *key, const char *
 	return s ? s : fallback;
 }
 
-/* The port of a Service for a protocol by number, or by name where number is 0; NULL if it has none such. */
-static const struct node *find_port(const struct kube_object *service, const char *protocol, int64_t number, const char *name)
+const struct node *backend_port(const struct kube_object *service, const char *protocol, int64_t number, const char *name)
 {
 	const struct node *ports = node_path(service->root, "spec.ports");
 
@@ -80,21 +79,18 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 	const struct kube_object *policy;
 	const char *protocol = o->kind == KUBE_UDP_ROUTE ? "UDP" : "TCP";
 	const struct node *found;
-	int64_t number = 0;
+	int64_t number = port;
+	bool is_external = s && external_is(s);
 
 	if (!s || !is_usable(t, s)) {
 		report(t, o, at, true, "BackendNotFound", "a Service was expected: %s/%.100s %s", ns, service,
 		       s ? "is refused for problems of its own" : "is not there");
 		return -1;
 	}
-	if (strcmp(text_of(node_get(s->root, "spec"), "type", ""), "ExternalName") == 0) {
-		report(t, o, at, true, "UnsupportedService",
-		       "a Service with endpoints was expected: %s/%s is an ExternalName, which Weir does not serve", ns,
-		       service);
+	if (is_external && !external_check(t, o, at, s))
 		return -1;
-	}
-	found = find_port(s, protocol, port, port_name);
-	if (!found) {
+	found = backend_port(s, protocol, port, port_name);
+	if (!found && !(is_external && port && !external_has_ports(s))) {
 		if (port)
 			report(t, o, at, true, "PortNotFound",
 			       "a %s port of Service %s/%s was expected: it has no port %u", protocol, ns, service, port);
@@ -104,6 +100,8 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 			       service, port_name);
 		return -1;
 	}
+	if (is_external && !external_check_port(t, o, at, s, found))
+		return -1;
 	policy = policy_find(t, o, ns, service, text_of(found, "name", ""));
 	if (policy) {
 		report(t, o, at, true, "BackendTLSNotSupported",
@@ -315,7 +313,7 @@ static void collect_slice(struct endpoint_list *list, const struct kube_object *
 struct weir_endpoint *endpoints_collect(struct translation *t, const struct kube_object *service, uint16_t port,
 					const struct kube_object *const *slices, size_t n_slices, size_t *n)
 {
-	const struct node *found = find_port(service, "TCP", port, "");
+	const struct node *found = backend_port(service, "TCP", port, "");
 	struct endpoint_list list = {0};
 	struct weir_endpoint *out;
 

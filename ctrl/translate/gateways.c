@@ -206,6 +206,19 @@ static void forget_gateways(struct translation *t)
 	t->n_gateways = t->cap_gateways = t->n_sets = t->cap_sets = t->n_sections = t->cap_sections = 0;
 }
 
+/* Backends are not to be reached at an address of our own. */
+static void tell_addresses(struct translator *tr)
+{
+	const struct translation *t = &tr->t;
+	uint64_t h = 0;
+
+	for (size_t i = 0; i < t->n_gateways; i++)
+		h = hash64(t->gateways[i].addrs, t->gateways[i].n_addrs * sizeof(struct weir_ip), h);
+	if (h != tr->own_addresses)
+		touch(tr, KEY_OWN, "", "");
+	tr->own_addresses = h;
+}
+
 bool gateways_read(struct translator *tr)
 {
 	struct unit *u = tr->gateways;
@@ -230,6 +243,7 @@ bool gateways_read(struct translator *tr)
 	see_all(tr);
 	differs = compare_all(tr, seen, n_seen, sections, &r) || !are_statuses_same(&part, &u->part);
 	unit_end(tr);
+	tell_addresses(tr);
 	renumber(tr, &r);
 	tr->conclusions = translate_must(calloc(t->n_gateways + t->n_sets + 1, sizeof(*tr->conclusions)));
 	free(r.listeners);

@@ -101,6 +101,8 @@ struct model_backend {
 	uint64_t id;	  /* hash_backend() of it; 0: not computed */
 	uint8_t proto;	  /* enum weir_proto */
 	struct model_balance balance;
+	const char *external; /* the name in DNS whose addresses its endpoints are; NULL: they come of EndpointSlices */
+	bool is_pending;      /* that was not answered yet: whatever its endpoints were stays */
 	size_t n_endpoints;
 	struct weir_endpoint *endpoints; /* sorted by address, port; no two alike */
 };

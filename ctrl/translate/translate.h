@@ -8,6 +8,7 @@
 
 #include "kube/store.h"
 #include "translate/addresses.h"
+#include "translate/known_names.h"
 #include "translate/model.h"
 
 struct translate_options {
@@ -18,11 +19,18 @@ struct translate_options {
 	size_t n_listen;
 	const char *api_version; /* bundle-version of the Gateway API's CRDs; NULL: that of the CRD among the objects, if any */
 	const char *node;	 /* the Node that we run on, for its zone; NULL: not known */
+	bool takes_external_names;	 /* Services of type ExternalName are backends of Ingresses */
+	const struct known_names *names; /* what is known of their names; NULL: nobody looks them up */
 };
 
 #define TRANSLATE_CONTROLLER "weir.dev/ingress-controller"
 
 /* Fills an initialised, empty model. */
 void translate(const struct store *s, const struct translate_options *options, struct model *m);
+
+#define EXTERNAL_NAME_MAX 254u /* with its NUL */
+/* Of a Service: whether it is an ExternalName; its name, without a dot behind it, false: that is none. */
+bool external_is(const struct kube_object *service);
+bool external_name(const struct kube_object *service, char out[EXTERNAL_NAME_MAX]);
 
 #endif

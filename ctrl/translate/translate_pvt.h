@@ -144,6 +144,24 @@ struct weir_endpoint *endpoints_collect(struct translation *t, const struct kube
 					const struct kube_object *const *slices, size_t n_slices, size_t *n);
 
 /*
+ * external.c: Services of type ExternalName. external_check(): o may refer to one,
+ * and its name is right; else, after a problem, false. external_check_port(): the
+ * same of a port that it declares (NULL: it has none at all).
+ */
+bool external_has_ports(const struct kube_object *service);
+bool external_check(struct translation *t, const struct kube_object *o, const struct cursor *at,
+		    const struct kube_object *s);
+bool external_check_port(struct translation *t, const struct kube_object *o, const struct cursor *at,
+			 const struct kube_object *s, const struct node *declared);
+/* Endpoints of a port, be it declared or, where none is, any; in the memory of t->m. And what is wrong with the name. */
+void external_read(struct translation *t, const struct kube_object *service, const struct node *declared, uint16_t port,
+		   struct model_backend *b);
+/* backends.c: what is read now is a backend whose addresses are those of a name. */
+void external_depend(struct translation *t, const char *name);
+/* endpoints.c: the port of a Service for a protocol by number, or by name where number is 0; NULL: it has none such. */
+const struct node *backend_port(const struct kube_object *service, const char *protocol, int64_t number, const char *name);
+
+/*
  * zones.c: of the endpoints of one port, each with the hints of its slice (NULL:
  * none), leaves those that this node is to use. Returns how many; order stays.
  */

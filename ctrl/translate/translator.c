@@ -260,6 +260,7 @@ void unit_destroy(struct translator *tr, struct unit *u)
 {
 	unmark(tr, u);
 	unit_clear(tr, u);
+	backend_use_name(tr, u, NULL);
 	join_slices(tr, u, NULL);
 	drop_targets(tr, u);
 	model_fini(&u->part);
@@ -432,6 +433,7 @@ static void read_backend(struct translator *tr, struct unit *u, struct outcome *
 	unit_begin(tr, u);
 	backend_read(&tr->t, u, &has_other_settings, &has_other_endpoints);
 	unit_end(tr);
+	out->problems |= was.n_problems > 0 || u->part.n_problems > 0;
 	model_fini(&was);
 	out->routes |= has_other_settings || !u->is_read;
 	if (!has_other_endpoints && u->is_read)
@@ -634,12 +636,25 @@ static void add_all(struct translator *tr)
 	}
 }
 
+/* A backend that goes may have had some. */
+static bool has_idle_problems(const struct translator *tr)
+{
+	for (size_t i = 0; i < tr->n_idle; i++) {
+		const struct unit *u = tr->backends.slots[tr->idle[i]];
+
+		if (u && u->part.n_problems > 0)
+			return true;
+	}
+	return false;
+}
+
 void translator_run(struct translator *tr, const struct store_change *changes, size_t n, struct translator_changes *out)
 {
 	struct outcome found = {0};
 	bool is_whole = !changes || !tr->gateways;
 
 	tr->n_changed = 0;
+	tr->has_other_names = false;
 	if (is_whole) {
 		if (tr->gateways)
 			forget_all(tr);
@@ -648,6 +663,7 @@ void translator_run(struct translator *tr, const struct store_change *changes, s
 	for (size_t i = 0; !is_whole && i < n; i++)
 		take_change(tr, &changes[i], &found);
 	read_dirty(tr, &found);
+	found.problems |= has_idle_problems(tr);
 	found.routes |= backends_free_idle(tr);
 	found.routes |= found.has_read_gateways && tr->all.n_problems > tr->n_own_problems; /* the compiler's name them */
 	if (is_whole)
@@ -662,8 +678,24 @@ void translator_run(struct translator *tr, const struct store_change *changes, s
 					   .statuses = found.statuses,
 					   .problems = found.problems,
 					   .references = references_update(tr),
+					   .names = tr->has_other_names,
 					   .n_backends = tr->n_changed,
 					   .backends = tr->changed};
+}
+
+void translator_name_changed(struct translator *tr, const char *name)
+{
+	touch(tr, KEY_NAME, "", name);
+}
+
+const char *const *translator_names(struct translator *tr, size_t *n)
+{
+	*n = tr->n_names;
+	while (tr->cap_name_list < tr->n_names)
+		tr->name_list = translate_grow(tr->name_list, tr->cap_name_list, &tr->cap_name_list, sizeof(*tr->name_list));
+	for (size_t i = 0; i < *n; i++)
+		tr->name_list[i] = tr->names[i]->name;
+	return tr->name_list;
 }
 
 struct translator *translator_create(const struct store *s, const struct translate_options *options)
@@ -693,6 +725,8 @@ void translator_destroy(struct translator *tr)
 	free(tr->backends.slots);
 	free(tr->backends.free);
 	free(tr->idle);
+	free(tr->names);
+	free(tr->name_list);
 	free(tr->changed);
 	free(tr);
 }

@@ -20,11 +20,16 @@ struct translator_changes {
 	bool references; /* translator_references() */
 	size_t n_backends; /* of which the endpoints differ, as indices of model.backends */
 	const uint32_t *backends;
+	bool names; /* others are to be looked up than before: translator_names() */
 };
 
 /* What both point to must outlive it. */
 struct translator *translator_create(const struct store *s, const struct translate_options *options);
 void translator_destroy(struct translator *tr);
+/* Before a run: something else is known of this name (translate_options.names) than in the last one. */
+void translator_name_changed(struct translator *tr, const char *name);
+/* The names of Services in use that are ExternalNames, each once, in any order. Valid until the next run. */
+const char *const *translator_names(struct translator *tr, size_t *n);
 /*
  * changes: of the store since the last run, as store_journal() has them; NULL: all is read anew, as in the first run.
  * Afterwards they must be cleared: nothing of them is needed again.

@@ -54,6 +54,11 @@ struct translator {
 	struct backend_table backends;
 	uint32_t *idle; /* slots that have lost a user */
 	size_t n_idle, cap_idle;
+	struct key **names; /* of NAME, with a user */
+	const char **name_list; /* the same as texts, for who asks */
+	size_t n_names, cap_names, cap_name_list;
+	bool has_other_names; /* than before this run */
+	uint64_t own_addresses; /* a hash of those that Gateways have */
 	uint32_t *changed; /* slots with other endpoints, of this run */
 	size_t n_changed, cap_changed;
 	struct named_ref *references; /* each with its texts in one piece of memory, of ns */
@@ -91,6 +96,8 @@ void references_fini(struct translator *tr);
 void backends_drop(struct translation *t, struct unit *u);
 /* True if some were freed. */
 bool backends_free_idle(struct translator *tr);
+/* The backend's addresses come of this name from now on; NULL: of none. */
+void backend_use_name(struct translator *tr, struct unit *u, const char *name);
 /* Settings and endpoints of a backend, anew. Its part of before must live until this returns. */
 void backend_read(struct translation *t, struct unit *u, bool *has_other_settings, bool *has_other_endpoints);
 

@@ -22,6 +22,8 @@ enum {
 	KEY_SLICES,		    /* which EndpointSlices a Service has, by its name */
 	KEY_ROOT,		    /* whether an Ingress has a prefix "/" for a host */
 	KEY_BACKEND,		    /* a backend, by namespace and "service:port" */
+	KEY_NAME,		    /* what is known of a name in DNS */
+	KEY_OWN,		    /* which addresses Gateways have; of no name */
 };
 
 #define KEY_ALL "*" /* as name: of a namespace; as namespace, too: of all */
@@ -57,6 +59,7 @@ struct key {
 	size_t n_members, cap_members;
 	size_t n_roots;		/* ROOT: Ingresses that have one */
 	size_t named_at;	/* of a kind that is followed by name: in key_table.named */
+	size_t n_users, place;	/* NAME: backends of that name; where it is in translator.names */
 };
 
 /* What was found of an object's content, if it was looked at. */
@@ -99,6 +102,7 @@ struct unit {
 	uint32_t slot, port;
 	bool is_read; /* once */
 	size_t n_users;
+	struct key *external; /* the name that its addresses come from, or NULL */
 };
 
 struct key_table {

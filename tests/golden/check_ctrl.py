@@ -37,6 +37,13 @@ WRONG = [
     ((*M, "--access-log-sample", "0"), "--access-log-sample 0: a number from 1 to 1000000 was expected"),
     ((*M, "--access-log-sample", ""), "a number from 1 to 1000000 was expected"),
     ((*M, "--log-level", "loud"), "--log-level loud: error, warn, info or debug was expected"),
+    ((*M, "--external-names", "on"), "--external-names on: off, any, ipv4 or ipv6 was expected"),
+    ((*M, "--dns-servers", "192.0.2.53"), "--dns-servers is for --external-names"),
+    ((*M, "--external-names=off", "--dns-servers", "192.0.2.53"), "--dns-servers is for --external-names"),
+    *[((*M, "--external-names=any", "--dns-servers", servers), f"--dns-servers {servers}: a list of addresses") for servers in (
+        "", "dns", "192.0.2.53,", ",192.0.2.53", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:65536", "192.0.2.53:x", "192.0.2.53:53x",
+        "[2001:db8::53", "[2001:db8::53]:", "[2001:db8::53]x", "[2001:db8::53]:99999999999", "[]", "2001:db8::53]", "192.0.2", "[192.0.2.53",
+        "192.0.2.53 192.0.2.54", "192.0.2.53,[2001:db8::53]:53,x")],
     ((*M, "more"), "more: only options were expected"),
     ((*M, "--nonsense"), "nonsense"),
     ((*M, "--socket"), "socket"),
@@ -45,6 +52,11 @@ for args, why in WRONG:
     p = run(*args)
     if p.returncode != 2 or why not in p.stderr or "--help" not in p.stderr or p.stdout:
         sys.exit(f"unexpected: {args} gave {p.returncode}\n{p.stdout}{p.stderr}")
+# Right ones: what is wrong then is that the manifests are not there.
+for servers in ("192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]", "[2001:db8::53]:65535,192.0.2.53,::1"):
+    p = run(*M, "--external-names", "any", "--dns-servers", servers)
+    if p.returncode != 1 or "/nonexistent" not in p.stderr:
+        sys.exit(f"unexpected: {servers} gave {p.returncode}\n{p.stdout}{p.stderr}")
 p = run("--help")
 if p.returncode != 0 or "--events true|false" not in p.stdout or p.stderr:
     sys.exit(f"unexpected: --help gave {p.returncode}\n{p.stderr}")

@@ -28,6 +28,12 @@ with tempfile.TemporaryDirectory() as d:
     expect(p.returncode == 1 and "bad.yaml:8:" in p.stdout and "Ingress ns/x spec.rules[0].http.paths[0].path" in p.stdout, p)
     p = run("-o", "json", "check", bad)
     expect(p.returncode == 1 and json.loads(p.stdout)[0]["line"] == 8, p)
+    bad.write_text("apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: ns}\nspec: {type: ExternalName, externalName: a.test}\n---\n"
+                   "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: x, namespace: ns}\nspec:\n"
+                   "  defaultBackend: {service: {name: s, port: {number: 80}}}\n")
+    p = run("check", bad)
+    expect(p.returncode == 0 and "bad.yaml:4:42: Service ns/s spec.externalName: NameNotLookedUp: a.test is looked up by weir-ctrl "
+           "alone, if it is started with --external-names (served all the same)" in p.stdout, p)
     p = run("check", pathlib.Path(d) / "missing.yaml")
     expect(p.returncode == 2 and "missing.yaml" in p.stderr, p)
 for args in ((), ("nonsense",), ("-o", "xml", "status"), ("explain", "GET"), ("check",), ("connections", "x"), ("connections", "--worker"),

@@ -41,7 +41,50 @@ void load(struct store *s, const char *path, const char *as)
 
 void translate_all(const struct store *s, struct model *m)
 {
-	static const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER, .node = "here"};
+	translate_with(s, NULL, m);
+}
+
+/* "example.net answered 192.0.2.1 2001:db8::1": what is known of a name. Ends the program if it is wrong. */
+static void read_name(struct known_names *names, char *line)
+{
+	struct known_name k = {.state = NAME_PENDING};
+	char *name = strtok(line, " "), *state = strtok(NULL, " "), *word;
+
+	while (state && k.state < NAME_NOT_ASKED && strcmp(known_state_name(k.state), state) != 0)
+		k.state++;
+	while ((word = strtok(NULL, " ")) != NULL) {
+		if (strcmp(word, "more") == 0)
+			k.has_more = true;
+		else if (word[0] == '!')
+			k.why = "no name server answers in time";
+		else if (k.n == KNOWN_NAME_ADDRS_MAX || ip_parse(word, strlen(word), &k.addrs[k.n++]) != 0)
+			exit(1);
+	}
+	if (!name || !state || strcmp(known_state_name(k.state), state) != 0)
+		exit(1);
+	known_names_set(names, name, &k);
+}
+
+struct known_names *read_names(const char *text)
+{
+	static const char mark[] = "# name: ";
+	struct known_names *names = NULL;
+
+	for (const char *p = text; (p = strstr(p, mark)) != NULL;) {
+		char line[512];
+
+		p += strlen(mark);
+		snprintf(line, sizeof(line), "%.*s", (int)strcspn(p, "\n"), p);
+		names = names ? names : known_names_create();
+		read_name(names, line);
+	}
+	return names;
+}
+
+void translate_with(const struct store *s, const struct known_names *names, struct model *m)
+{
+	const struct translate_options options = {
+	    .controller_name = TRANSLATE_CONTROLLER, .node = "here", .takes_external_names = names != NULL, .names = names};
 
 	model_init(m);
 	translate(s, &options, m);

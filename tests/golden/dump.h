@@ -11,6 +11,10 @@
 char *read_all(const char *path, size_t *n);
 void load(struct store *s, const char *path, const char *as);
 void translate_all(const struct store *s, struct model *m);
+/* What the lines "# name: ..." of a text say is known of names; NULL: there are none, and no ExternalName is taken. */
+struct known_names *read_names(const char *text);
+/* As translate_all(), with ExternalNames if names is not NULL. */
+void translate_with(const struct store *s, const struct known_names *names, struct model *m);
 /* Matches of objects in one namespace (NULL: all), with all that they lead to, one line each. */
 void dump_matches(FILE *out, const struct model *m, const char *ns);
 void dump_problems(FILE *out, const struct store *s, const struct model *m);

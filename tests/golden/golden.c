@@ -2,7 +2,9 @@
 /*
  * Golden tests of the way from manifests to the model and to the snapshot.
  *
- *   golden cases [--update] FILE.yaml...      model, problems and compiled routes against FILE.expect
+ *   golden cases [--update] FILE.yaml...      model, problems and compiled routes against FILE.expect; with
+ *                                             "# name: NAME STATE [ADDRESS...] [more] [!]" ExternalNames are taken,
+ *                                             and this is known of the name (!: the name servers fail)
  *   golden malformed GOOD FILE...             each "# expect: KIND NS/NAME FIELD REASON" of FILE is
  *                                             reported, nothing else is, and GOOD serves as it does alone
  *   golden mutate SEED COUNT GOOD FILE...     changed copies of FILE beside GOOD: the same
@@ -43,13 +45,17 @@ static void compile_model(FILE *out, struct model *m)
 static char *text_of_case(const char *path, const char *as)
 {
 	struct store *s = store_create();
+	struct known_names *names;
 	struct model m;
-	char *text;
+	char *text, *data;
 	size_t n;
 	FILE *out = open_memstream(&text, &n);
 
-	load(s, path, as);
-	translate_all(s, &m);
+	data = read_all(path, &n);
+	names = read_names(data);
+	store_load_yaml(s, as, data, n);
+	free(data);
+	translate_with(s, names, &m);
 	for (size_t i = 0; i < m.n_listeners; i++)
 		fprintf(out, "listener %s\n", m.listeners[i].name);
 	dump_matches(out, &m, NULL);
@@ -58,6 +64,7 @@ static char *text_of_case(const char *path, const char *as)
 	fclose(out);
 	model_fini(&m);
 	store_destroy(s);
+	known_names_destroy(names);
 	return text;
 }
 

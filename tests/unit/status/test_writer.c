@@ -181,7 +181,7 @@ static void gives_up_by_an_apply_of_nothing_and_leaves_the_rest(void **state)
 	answer(rig, c, 200, "{\"metadata\":{\"resourceVersion\":\"8\"},\"status\":" TOLD "}", 0); /* another's, too */
 	put(rig, "i", "8", TOLD);
 	pass(rig, 2 * STATUS_WRITER_RESYNC_MS);
-	assert_int_equal(rig->n_sent, 1);
+	assert_int_equal(rig->calls.n_sent, 1);
 	assert_int_equal(status_writer_counters(rig->w)->given_up, 1);
 	assert_int_equal(status_writer_counters(rig->w)->taken, 0);
 	rig_destroy(rig);

@@ -25,6 +25,7 @@
 
 static unsigned n_sequences = 10000;
 static uint64_t first_seed = 1;
+static size_t n_names_seen; /* so that the test says something of them */
 
 /* ---- everything that a model says, as text */
 
@@ -92,12 +93,37 @@ static void tell_backends(FILE *f, const struct model *m)
 			list[n++] = &m->backends[i];
 	qsort(list, n, sizeof(*list), by_name);
 	for (size_t i = 0; i < n; i++) {
-		fprintf(f, "backend %s %u", list[i]->name, list[i]->balance.fixed.balance);
+		fprintf(f, "backend %s %u %s", list[i]->name, list[i]->balance.fixed.balance, list[i]->is_pending ? "pending" : "");
 		for (size_t k = 0; k < list[i]->n_endpoints; k++)
 			fprintf(f, " %u:%u/%u", list[i]->endpoints[k].addr.b[15], list[i]->endpoints[k].port, list[i]->endpoints[k].flags);
 		fputc('\n', f);
 	}
 	free(list);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names that backends have, each once. */
+static char *names_of(const struct model *m)
+{
+	const char **list = calloc(m->n_backends + 1, sizeof(*list));
+	size_t n = 0, n_text;
+	char *text;
+	FILE *f = open_memstream(&text, &n_text);
+
+	for (size_t i = 0; i < m->n_backends; i++)
+		if (m->backends[i].name && m->backends[i].external)
+			list[n++] = m->backends[i].external;
+	qsort(list, n, sizeof(*list), by_text);
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || strcmp(list[i], list[i - 1]) != 0)
+			fprintf(f, "%s\n", list[i]);
+	fclose(f);
+	free(list);
+	return text;
 }
 
 static void tell_document(void *ctx, const struct status_document *d)
@@ -120,12 +146,16 @@ static void tell_blob(FILE *f, struct model *m)
 
 static char *text_of(const struct store *s, struct model *m, size_t *n)
 {
+	unsigned n_externals = 0;
 	char *text;
 	FILE *f = open_memstream(&text, n);
 
 	for (size_t i = 0; i < m->n_matches; i++)
 		tell_match(f, m, &m->matches[i]);
 	tell_backends(f, m);
+	for (size_t i = 0; i < m->n_backends; i++) /* in any order: they are counted */
+		n_externals += m->backends[i].external != NULL;
+	fprintf(f, "%u external\n", n_externals);
 	for (size_t i = 0; i < m->n_statuses; i++)
 		tell_status(f, &m->statuses[i]);
 	status_make(s, m, &(struct status_options){.controller_name = TRANSLATE_CONTROLLER, .wants_all = true}, tell_document, f);
@@ -146,7 +176,7 @@ static char *text_of(const struct store *s, struct model *m, size_t *n)
 struct mirror {
 	void *blob;
 	size_t n_blob;
-	char *statuses, *problems, *endpoints, *references;
+	char *statuses, *problems, *endpoints, *references, *names;
 };
 
 static char *statuses_of(const struct store *s, const struct model *m)
@@ -225,6 +255,7 @@ static void mirror_fini(struct mirror *r)
 	free(r->problems);
 	free(r->endpoints);
 	free(r->references);
+	free(r->names);
 }
 
 static bool are_routes_told(const struct mirror *r, bool is_told, const void *blob, size_t n)
@@ -292,6 +323,30 @@ static bool are_references_same(const struct store *s, const struct translator *
 	return same;
 }
 
+/* The names that are to be looked up are those of the backends, and it is told when they are others. */
+static bool are_names_right(struct mirror *r, struct translator *tr, const struct translate_options *o, bool is_told)
+{
+	char *want = names_of(translator_model(tr)), *text;
+	size_t n, n_text;
+	const char *const *names = translator_names(tr, &n);
+	const char **list = calloc(n + 1, sizeof(*list));
+	FILE *f = open_memstream(&text, &n_text);
+	bool is_right;
+
+	if (n)
+		memcpy(list, names, n * sizeof(*list));
+	qsort(list, n, sizeof(*list), by_text);
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "%s\n", list[i]);
+	fclose(f);
+	is_right = told("names", is_told, r->names, text) && (!o->names || strcmp(text, want) == 0);
+	n_names_seen += n;
+	replace(&r->names, text);
+	free(list);
+	free(want);
+	return is_right;
+}
+
 static bool is_same(const struct store *s, struct translator *tr, const struct translate_options *o)
 {
 	struct model *followed = translator_model(tr), fresh;
@@ -317,7 +372,22 @@ static bool is_same(const struct store *s, struct translator *tr, const struct t
 	return same;
 }
 
-static bool run_step(struct store *s, struct translator *tr, struct mirror *r, const struct translate_options *o)
+/* Some names change. */
+static void change_names(struct translator *tr, struct known_names *names)
+{
+	const char *const *changes;
+	size_t n;
+
+	for (unsigned i = world_chance(40) ? 1 + world_pick(3) : 0; i > 0; i--)
+		world_change_name(names);
+	changes = known_names_changes(names, &n);
+	for (size_t i = 0; i < n; i++)
+		translator_name_changed(tr, changes[i]);
+	known_names_clear_changes(names);
+}
+
+static bool run_step(struct store *s, struct translator *tr, struct mirror *r, const struct translate_options *o,
+		     struct known_names *names)
 {
 	unsigned n_changes = 1 + (world_chance(30) ? world_pick(4) : 0);
 	struct translator_changes c;
@@ -326,20 +396,23 @@ static bool run_step(struct store *s, struct translator *tr, struct mirror *r, c
 
 	for (unsigned i = 0; i < n_changes; i++)
 		world_change(s);
+	change_names(tr, names);
 	journal = store_journal(s, &n);
 	translator_run(tr, journal, n, &c);
 	store_clear_journal(s);
-	return update_mirror(r, s, tr, &c);
+	return update_mirror(r, s, tr, &c) && are_names_right(r, tr, o, c.names);
 }
 
 static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 {
 	const struct weir_ip listen = {{[15] = 9}};
+	struct known_names *names = known_names_create();
 	struct translate_options o = {.controller_name = TRANSLATE_CONTROLLER, .listen = &listen, .n_listen = seed % 3 ? 1 : 0,
-				      .pool = seed % 4 ? NULL : pool, .node = seed % 5 ? "node1" : NULL};
+				      .pool = seed % 4 ? NULL : pool, .node = seed % 5 ? "node1" : NULL,
+				      .takes_external_names = seed % 7 != 0, .names = seed % 11 ? names : NULL};
 	struct store *s = store_create();
 	struct translator *tr = translator_create(s, &o);
-	struct mirror r = {0};
+	struct mirror r = {.names = strdup("")};
 	bool is_right = true;
 	unsigned step;
 
@@ -350,7 +423,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	for (unsigned i = 10 + world_pick(90); i > 0; i--)
 		world_put(s);
 	for (step = 0; is_right && step < N_STEPS; step++) {
-		is_right = run_step(s, tr, &r, &o);
+		is_right = run_step(s, tr, &r, &o, names);
 		if (!is_right)
 			print_message("seed %llu, step %u: a change was not told\n", (unsigned long long)seed, step);
 		else if (step % 4 == 3 && !(is_right = is_same(s, tr, &o) && are_references_same(s, tr, &o)))
@@ -359,6 +432,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	mirror_fini(&r);
 	translator_destroy(tr);
 	store_destroy(s);
+	known_names_destroy(names);
 	return is_right;
 }
 
@@ -372,11 +446,51 @@ static void what_is_followed_is_what_is_made_from_nothing(void **state)
 		n_wrong += !run_sequence(first_seed + i, &pool);
 	address_pool_fini(&pool);
 	assert_int_equal(n_wrong, 0);
+	assert_true(n_names_seen > 0);
+}
+
+static void what_is_said_of_a_name_goes_with_who_refers_to_it(void **state)
+{
+	static const char service[] = "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"s\",\"namespace\":\"a\"},"
+				      "\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"x.test\"}}";
+	static const char ingress[] = "{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"Ingress\",\"metadata\":{\"name\":\"i\","
+				      "\"namespace\":\"a\"},\"spec\":{\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}}}";
+	struct known_names *names = known_names_create();
+	const struct translate_options o = {
+	    .controller_name = TRANSLATE_CONTROLLER, .takes_external_names = true, .names = names};
+	struct store *s = store_create();
+	struct translator *tr = translator_create(s, &o);
+	struct translator_changes c;
+	size_t n;
+
+	store_keep_journal(s);
+	store_put_json(s, KUBE_SERVICE, service, strlen(service));
+	store_put_json(s, KUBE_INGRESS, ingress, strlen(ingress));
+	translator_run(tr, NULL, 0, &c);
+	store_clear_journal(s);
+	assert_true(c.names && translator_model(tr)->n_problems == 0);
+	assert_string_equal(translator_names(tr, &n)[0], "x.test");
+	known_names_set(names, "x.test", &(struct known_name){.state = NAME_NOT_FOUND});
+	translator_name_changed(tr, "x.test");
+	translator_run(tr, store_journal(s, &n), 0, &c);
+	assert_true(c.problems && !c.names && !c.routes && c.n_backends == 1);
+	assert_string_equal(translator_model(tr)->problems[0].reason, "NameNotFound");
+	store_remove(s, KUBE_INGRESS, "a", "i");
+	translator_run(tr, store_journal(s, &n), 1, &c);
+	store_clear_journal(s);
+	assert_true(c.problems && c.names);
+	assert_int_equal(translator_model(tr)->n_problems, 0);
+	translator_names(tr, &n);
+	assert_int_equal(n, 0);
+	translator_destroy(tr);
+	store_destroy(s);
+	known_names_destroy(names);
 }
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_is_said_of_a_name_goes_with_who_refers_to_it),
 	    cmocka_unit_test(what_is_followed_is_what_is_made_from_nothing),
 	};
 

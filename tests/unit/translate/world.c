@@ -331,7 +331,15 @@ static void say_grant(struct text *t)
 
 static void say_service(struct text *t)
 {
-	say(t, ",\"spec\":{%s\"ports\":[{\"name\":\"http\",\"port\":80%s}%s]}", world_chance(5) ? "\"type\":\"ExternalName\"," : "",
+	if (world_chance(theme == 1 ? 25 : 10)) {
+		say(t, ",\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"%s\"%s}",
+		    ONE_OF("d1.test", "d1.test", "d2.test", "d3.test", "d4.test.", "127.0.0.1"),
+		    ONE_OF("", "", "", ",\"ports\":[{\"name\":\"http\",\"port\":80}]",
+			   ",\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":8080}]",
+			   ",\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":\"web\"}]"));
+		return;
+	}
+	say(t, ",\"spec\":{\"ports\":[{\"name\":\"http\",\"port\":80%s}%s]}",
 	    ONE_OF("", "", "", "", "", "", ",\"appProtocol\":\"kubernetes.io/h2c\"", ",\"appProtocol\":\"https\"", ",\"appProtocol\":\"http\""), ONE_OF("", ",{\"name\":\"more\",\"port\":81}"));
 }
 
@@ -447,7 +455,7 @@ static enum kube_kind a_kind(void)
 					     KUBE_SECRET, KUBE_CONFIG_MAP};
 	static const enum kube_kind backends[] = {KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS_CLASS, KUBE_SERVICE, KUBE_SERVICE,
 						  KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_NODE,
-						  KUBE_BACKEND_TLS_POLICY};
+						  KUBE_BACKEND_TLS_POLICY, KUBE_GATEWAY, KUBE_GATEWAY_CLASS};
 	static const enum kube_kind routes[] = {KUBE_GATEWAY_CLASS, KUBE_GATEWAY, KUBE_GATEWAY, KUBE_LISTENER_SET, KUBE_LISTENER_SET,
 						KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_GRPC_ROUTE, KUBE_SERVICE, KUBE_NAMESPACE,
 						KUBE_BACKEND_TLS_POLICY};
@@ -487,6 +495,20 @@ static void load_one(struct store *s)
 	if (world_chance(5))
 		say(&t, "---\n{"); /* the rest is no YAML: the file counts as it was */
 	store_load_yaml(s, ONE_OF("1", "2", "3", "4", "5", "6", "7", "8", "9"), t.b, t.n);
+}
+
+void world_change_name(struct known_names *names)
+{
+	struct known_name k = {.state = world_pick(NAME_NOT_ASKED + 1), .has_more = world_chance(10)};
+	const char *name = ONE_OF("d1.test", "d1.test", "d2.test", "d3.test", "d4.test");
+
+	if (k.state == NAME_KEPT || k.state == NAME_FAILED || (k.state == NAME_PENDING && world_chance(50)))
+		k.why = ONE_OF("why", "another why");
+	if (k.state == NAME_ANSWERED || k.state == NAME_KEPT)
+		k.n = 1 + world_pick(3);
+	for (size_t i = 0; i < k.n; i++) /* some of them are addresses of Gateways */
+		k.addrs[i] = (struct weir_ip){{[10] = 0xff, 0xff, world_chance(95) ? 192 : 127, 0, 2, (uint8_t)(3 * i + 1 + world_pick(3))}};
+	known_names_set(names, name, &k);
 }
 
 void world_put(struct store *s)
