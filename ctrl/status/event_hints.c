@@ -11,6 +11,7 @@ static const char *const hints[][2] = {
     {"BackendIdConflict", "Rename one of the two Services."},
     {"BackendNotFound", "Create it, or correct the name or the namespace."},
     {"BackendTLSNotSupported", "Remove the BackendTLSPolicy, or use another controller for this route."},
+    {"BudgetExceeded", "Delete routes of this namespace that are not needed, or ask for a larger --namespace-budget or memory.arena_mb."},
     {"DuplicateListener", "Give the listener another name."},
     {"DuplicateName", "Remove the other entries of this name."},
     {"GatewayClassNotFound", "Create it, or correct the name: kubectl get gatewayclasses lists those that there are."},

@@ -18,8 +18,11 @@ struct translate_options {
 	size_t n_listen;
 	const char *api_version; /* bundle-version of the Gateway API's CRDs; NULL: that of the CRD among the objects, if any */
 	const char *node;	 /* the Node that we run on, for its zone; NULL: not known */
+	/* what the routes of one namespace, and of all, may take of a snapshot, as budget.c reckons it; 0: no bound */
+	uint64_t namespace_bytes, total_bytes;
 };
 
+#define TRANSLATE_NAMESPACE_BYTES (32u << 20) /* where nobody says otherwise */
 #define TRANSLATE_CONTROLLER "weir.dev/ingress-controller"
 
 /* Fills an initialised, empty model. */

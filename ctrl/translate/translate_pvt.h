@@ -173,6 +173,15 @@ uint32_t timeout_read(struct translation *t, const struct kube_object *o, const 
 /* The limits that the annotations of a Gateway, an HTTPRoute or an Ingress set. What is wrong is a problem, and not set. */
 void timeouts_read(struct translation *t, const struct kube_object *o, struct weir_timeouts *out);
 
+/*
+ * budget.c: what a match takes of a snapshot at most; the unit that is read now costs what its matches do, and more; if
+ * it is refused, they are dropped. What it is told then; NULL: it is served.
+ */
+uint64_t budget_cost(const struct model_match *m);
+void budget_charge(struct translation *t, uint64_t more);
+const char *budget_refusal(struct translation *t);
+#define BUDGET_REASON "BudgetExceeded"
+
 /* ingress.c */
 void ingress_read(struct translation *t, const struct kube_object *o);
 /* What its default backend takes, of which ingress_read() made this. */

@@ -26,9 +26,18 @@ struct translator *translator_create(const struct store *s, const struct transla
 void translator_destroy(struct translator *tr);
 /*
  * changes: of the store since the last run, as store_journal() has them; NULL: all is read anew, as in the first run.
+ * Of the options, total_bytes may be another one each time.
  * Afterwards they must be cleared: nothing of them is needed again.
  */
 void translator_run(struct translator *tr, const struct store_change *changes, size_t n, struct translator_changes *out);
+/* Routes that are not served since there are too many, as of the last run. */
+struct translator_budget {
+	size_t n_namespaces; /* with routes */
+	uint64_t wanted_bytes; /* by all together, each within its share */
+	size_t n_over_share, n_over_total; /* routes that are refused for that of their namespace, or for that of all */
+};
+
+void translator_budget(const struct translator *tr, struct translator_budget *out);
 /* Valid until the next run. Who compiles it may add problems; those of the last run of the compiler stay until it runs again. */
 struct model *translator_model(struct translator *tr);
 

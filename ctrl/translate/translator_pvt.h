@@ -40,6 +40,14 @@ struct seen_gateway {
 	size_t first, count; /* in translation.sections */
 };
 
+struct tenants {
+	struct tenant **list; /* by name */
+	size_t n, cap;
+	bool is_dirty;
+	uint64_t total, demand; /* as of the last judgement */
+	size_t n_refused[N_BUDGET_VERDICTS];
+};
+
 struct translator {
 	struct translation t;
 	struct model all; /* arrays only: their texts are of the units */
@@ -52,6 +60,7 @@ struct translator {
 	size_t n_seen;
 	struct model *conclusions; /* of each of translation.gateways, then of translation.sets */
 	struct backend_table backends;
+	struct tenants tenants;
 	uint32_t *idle; /* slots that have lost a user */
 	size_t n_idle, cap_idle;
 	uint32_t *changed; /* slots with other endpoints, of this run */
@@ -82,6 +91,18 @@ void backends_drop(struct translation *t, struct unit *u);
 bool backends_free_idle(struct translator *tr);
 /* Settings and endpoints of a backend, anew. Its part of before must live until this returns. */
 void backend_read(struct translation *t, struct unit *u, bool *has_other_settings, bool *has_other_endpoints);
+
+/* ---- budget.c */
+
+/* The unit was read: what it costs is charged to its namespace. */
+void budget_note(struct translator *tr, struct unit *u);
+/* It is going. */
+void budget_forget(struct translator *tr, struct unit *u);
+/* Marks the units that are to be served no more, or again. False: nothing could have changed. */
+bool budget_judge(struct translator *tr);
+/* All that was marked has been read: its costs are what they were. */
+void budget_settle(struct translator *tr);
+void budget_fini(struct translator *tr);
 
 /* ---- gateways.c */
 

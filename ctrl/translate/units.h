@@ -31,6 +31,19 @@ enum unit_kind { UNIT_OBJECT, UNIT_GATEWAYS, UNIT_DEFAULT, UNIT_CHECK, UNIT_BACK
 
 struct unit;
 
+/* Whether an Ingress or an HTTPRoute is within the budget of its namespace, and of all: budget.c. */
+enum budget_verdict { BUDGET_FITS, BUDGET_NAMESPACE, BUDGET_TOTAL, N_BUDGET_VERDICTS };
+
+/* A namespace with routes. */
+struct tenant {
+	char *ns;
+	size_t n_units;	     /* that cost something */
+	uint64_t used;	     /* by all of them, served or not */
+	uint64_t share;	     /* with which it was judged last */
+	bool is_over, is_dirty; /* the latter: one of them was read */
+	size_t n_refused[N_BUDGET_VERDICTS];
+};
+
 /* One end of a dependency knows where the other one is, so that it goes in one step. */
 struct read {
 	struct key *key;
@@ -74,6 +87,10 @@ struct unit {
 	size_t n_sections, cap_sections;
 	struct read *policies; /* that it has met */
 	size_t n_policies, cap_policies;
+	/* an Ingress or an HTTPRoute: what it takes of a snapshot, be it served or not */
+	uint64_t cost, charged; /* the latter: of it to its tenant */
+	struct tenant *tenant;	/* NULL: it costs nothing */
+	enum budget_verdict verdict;
 	/* an Ingress */
 	struct key **roots;
 	size_t n_roots, cap_roots;

@@ -282,7 +282,13 @@ static bool is_same(const struct store *s, struct translator *tr, const struct t
 	return same;
 }
 
-static bool run_step(struct store *s, struct translator *tr, struct mirror *r, const struct translate_options *o)
+/* Of a few routes. */
+static uint64_t a_total(void)
+{
+	return 1000 + world_pick(9000);
+}
+
+static bool run_step(struct store *s, struct translator *tr, struct mirror *r, struct translate_options *o)
 {
 	unsigned n_changes = 1 + (world_chance(30) ? world_pick(4) : 0);
 	struct translator_changes c;
@@ -291,6 +297,8 @@ static bool run_step(struct store *s, struct translator *tr, struct mirror *r, c
 
 	for (unsigned i = 0; i < n_changes; i++)
 		world_change(s);
+	if (o->total_bytes && world_chance(20)) /* a dataplane with another arena */
+		o->total_bytes = a_total();
 	journal = store_journal(s, &n);
 	translator_run(tr, journal, n, &c);
 	store_clear_journal(s);
@@ -309,6 +317,10 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	unsigned step;
 
 	world_begin(seed, (unsigned)(seed / 2 % 4), seed % 5 == 0);
+	if (seed % 7 < 3) /* budgets that some are beyond */
+		o.namespace_bytes = 1000 + world_pick(4000);
+	if (seed % 7 == 0 || seed % 7 == 3)
+		o.total_bytes = a_total();
 	store_keep_journal(s);
 	for (unsigned i = 10 + world_pick(90); i > 0; i--)
 		world_put(s);
