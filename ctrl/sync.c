@@ -23,6 +23,7 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 	s->options.total_bytes = WEIR_SNAPSHOT_MAX_BYTES;
 	s->translator = translator_create(store, &s->options);
 	s->model = translator_model(s->translator);
+	s->model->hash_seed = hash_secret();
 	store_keep_journal(store);
 }
 
@@ -84,10 +85,10 @@ static bool is_in_snapshot(const void *ctx, uint64_t id)
 	return false;
 }
 
-/* Apart from the generation, and the checksum over it. */
+/* Apart from the generation, and the checksum over it. Of another seed, all tables differ. */
 static bool snapshots_differ(const struct weir_snapshot *a, size_t n_a, const struct weir_snapshot *b, size_t n_b)
 {
-	const size_t from = offsetof(struct weir_snapshot, reserved);
+	const size_t from = offsetof(struct weir_snapshot, hash_seed);
 
 	return !a || n_a != n_b || memcmp((const char *)a + from, (const char *)b + from, n_a - from) != 0;
 }
@@ -228,6 +229,7 @@ int sync_restore(struct sync *s, const struct saved *saved)
 	s->snapshot = own;
 	s->snapshot_size = n;
 	s->generation = saved->snapshot->generation;
+	s->model->hash_seed = saved->snapshot->hash_seed; /* or the same routes would be another snapshot */
 	publish_snapshot(s->publish, copy, n, s->generation);
 	return 0;
 }
@@ -236,14 +238,14 @@ int sync_restore(struct sync *s, const struct saved *saved)
 static uint64_t problem_hash(const char *file, unsigned line, const char *kind, const char *ns, const char *name,
 			     const char *field, const char *reason, const char *text)
 {
-	uint64_t h = hash64(file, strlen(file), line);
+	uint64_t h = hash_keyed(file, strlen(file), line);
 
-	h = hash64(kind, strlen(kind), h);
-	h = hash64(ns, strlen(ns), h);
-	h = hash64(name, strlen(name), h);
-	h = hash64(field, strlen(field), h);
-	h = hash64(reason, strlen(reason), h);
-	return hash64(text, strlen(text), h);
+	h = hash_keyed(kind, strlen(kind), h);
+	h = hash_keyed(ns, strlen(ns), h);
+	h = hash_keyed(name, strlen(name), h);
+	h = hash_keyed(field, strlen(field), h);
+	h = hash_keyed(reason, strlen(reason), h);
+	return hash_keyed(text, strlen(text), h);
 }
 
 static void tell(const char *file, unsigned line, unsigned column, const char *kind, const char *ns, const char *name,

@@ -463,10 +463,53 @@ static void policy_protects_among_many(void **state)
 	store_destroy(s);
 }
 
+#define N_MEETING 300u /* in a table of 1024 slots */
+
+/* Paths that all have the same place in a table without a secret: found in a moment, by trying. */
+static void add_meeting_paths(struct model *m)
+{
+	struct model_listener *l = model_add_listener(m);
+	char path[32];
+
+	*l = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "Ingress"};
+	for (unsigned i = 0; m->n_matches < N_MEETING; i++) {
+		int n = snprintf(path, sizeof(path), "/%u", i);
+		struct model_match *x;
+
+		if (hash64(path, (size_t)n, WEIR_PATH_EXACT) & 1023)
+			continue;
+		x = model_add_match(m);
+		*x = (struct model_match){.host = "shared.test", .path_kind = WEIR_PATH_EXACT, .path = model_str(m, path), .method = "",
+					  .action = WEIR_ACTION_STATUS, .status = 503, .kind = "Ingress", .ns = "greedy", .name = "i"};
+	}
+}
+
+static void keys_that_meet_on_purpose_cost_nobody_his_routes(void **state)
+{
+	struct snapshot_error why;
+	struct model m;
+	void *blob;
+	size_t n;
+
+	model_init(&m);
+	add_meeting_paths(&m);
+	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
+	assert_int_equal(snapshot_check(blob, n, &why), WEIR_REFUSED_OK);
+	assert_int_not_equal(((struct weir_snapshot *)blob)->hash_seed, 0);
+	free(blob);
+	m.hash_seed = 0x5eed; /* who knows it not cannot choose such keys, so it need not be changed */
+	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
+	assert_int_equal(snapshot_check(blob, n, &why), WEIR_REFUSED_OK);
+	assert_int_equal(((struct weir_snapshot *)blob)->hash_seed, 0x5eed);
+	free(blob);
+	model_fini(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(same_objects_in_any_order_give_the_same_model),
+	    cmocka_unit_test(keys_that_meet_on_purpose_cost_nobody_his_routes),
 	    cmocka_unit_test(endpoints_alone_follow_their_slices),
 	    cmocka_unit_test(bad_slice_is_named_as_long_as_it_is_bad),
 	    cmocka_unit_test(ingress_without_class_follows_the_options),
