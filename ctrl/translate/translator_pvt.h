@@ -36,7 +36,8 @@ struct backend_table {
 struct seen_gateway {
 	unsigned key_kind; /* GATEWAY, or LISTENER_SET */
 	const char *ns, *name;
-	uint64_t signature; /* of all that others see of it */
+	const char *bytes; /* all that others see of it */
+	size_t n_bytes;
 	size_t first, count; /* in translation.sections */
 };
 

@@ -463,6 +463,37 @@ static void policy_protects_among_many(void **state)
 	store_destroy(s);
 }
 
+/*
+ * Two label values that once had the same hash, so that a Gateway which admits the one instead of the other looked as
+ * before, and the routes of who lost that right were served on.
+ */
+static void gateway_that_differs_is_seen_to_whatever_its_hash(void **state)
+{
+	static const char *const values[] = {"team-redadaadapa", "1mx5odphlyrwyd0c"};
+	struct store *s = store_create();
+	struct translator *tr = translator_create(s, &ours);
+
+	store_keep_journal(s);
+	put(s, KUBE_GATEWAY_CLASS, GATEWAY_API "\"GatewayClass\", \"metadata\": {\"name\": \"weir\"}, \"spec\": {\"controllerName\": \"" TRANSLATE_CONTROLLER "\"}}");
+	put(s, KUBE_HTTP_ROUTE, GATEWAY_API "\"HTTPRoute\", \"metadata\": {\"name\": \"r\", \"namespace\": \"n\"}, \"spec\": {\"parentRefs\": "
+					    "[{\"name\": \"g\", \"namespace\": \"a\"}], \"rules\": [{}]}}");
+	for (unsigned i = 0; i < 2; i++) {
+		char text[600];
+
+		snprintf(text, sizeof(text), "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"n\", \"labels\": "
+			 "{\"team\": \"%s\"}}}", values[0]);
+		put(s, KUBE_NAMESPACE, text);
+		snprintf(text, sizeof(text), GATEWAY_API "\"Gateway\", \"metadata\": {\"name\": \"g\", \"namespace\": \"a\"}, \"spec\": "
+			 "{\"gatewayClassName\": \"weir\", \"listeners\": [{\"name\": \"l\", \"port\": 80, \"protocol\": \"HTTP\", \"allowedRoutes\": "
+			 "{\"namespaces\": {\"from\": \"Selector\", \"selector\": {\"matchLabels\": {\"team\": \"%s\"}}}}}]}}", values[i]);
+		put(s, KUBE_GATEWAY, text);
+		run_on(s, tr);
+		assert_int_equal(translator_model(tr)->n_matches, i == 0);
+	}
+	translator_destroy(tr);
+	store_destroy(s);
+}
+
 #define N_MEETING 300u /* in a table of 1024 slots */
 
 /* Paths that all have the same place in a table without a secret: found in a moment, by trying. */
@@ -509,6 +540,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(same_objects_in_any_order_give_the_same_model),
+	    cmocka_unit_test(gateway_that_differs_is_seen_to_whatever_its_hash),
 	    cmocka_unit_test(keys_that_meet_on_purpose_cost_nobody_his_routes),
 	    cmocka_unit_test(endpoints_alone_follow_their_slices),
 	    cmocka_unit_test(bad_slice_is_named_as_long_as_it_is_bad),
