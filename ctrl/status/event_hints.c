@@ -31,6 +31,7 @@ static const char *const hints[][2] = {
     {"InvalidRouteKinds", "Remove the kind from allowedRoutes."},
     {"InvalidType", "Correct the type of the value."},
     {"InvalidValue", "Correct the value."},
+    {"ListenerTaken", "Give it another port or hostname, or weir-ctrl an --address-pool, so that each Gateway has an address of its own."},
     {"ListenersNotValid", "Correct what its other Events name."},
     {"MissingField", "Add the field."},
     {"MissingLabel", "Add the label with the name of the Service whose endpoints these are."},

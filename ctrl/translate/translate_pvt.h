@@ -69,6 +69,15 @@ struct section {
 	uint32_t n_routes;  /* attached and accepted */
 };
 
+/* Listeners that are served, by address, port and host name; open addressing. */
+struct claims {
+	struct claim {
+		uint32_t listener_plus1; /* in the listeners of the model; 0: empty */
+		const struct gateway *owner; /* a Gateway, also of what its ListenerSets have */
+	} *slots;
+	size_t n, n_slots;
+};
+
 struct translator;
 struct unit;
 
@@ -89,6 +98,7 @@ struct translation {
 	size_t n_sets, cap_sets;
 	struct section *sections;
 	size_t n_sections, cap_sections;
+	struct claims claims; /* while Gateways are read */
 	const struct kube_object *reported; /* the object of the last problem, and how many it has */
 	size_t n_reported;
 };
@@ -231,6 +241,11 @@ const struct gateway *gateway_find(struct translation *t, const char *ns, const 
 const struct gateway *gateway_search(const struct gateway *list, size_t n, const char *ns, const char *name);
 /* One listener of the model for each address of g, of a listener that is served. */
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts);
+/* claims.c: the Gateway of another namespace that has an address, port and host name of this listener; NULL: none has. */
+const struct gateway *claim_of_other(const struct translation *t, const struct gateway *g, const struct section *s);
+/* A listener of the model is that of g, or of its Gateway. */
+void claim_add(struct translation *t, const struct gateway *g, size_t listener);
+void claims_fini(struct translation *t);
 /* Whether such a field (NULL: absent) of an object in own_ns admits another namespace; fallback: where it says nothing. */
 bool namespaces_admit(const struct translation *t, const struct node *namespaces, const char *fallback, const char *own_ns,
 		      const char *ns);

@@ -259,6 +259,26 @@ static void refused_ingress_holds_no_path(void **state)
 	store_destroy(s);
 }
 
+/* Nobody takes a path by claiming it later, and who tries is told by whom it is held. */
+static void path_of_two_namespaces_is_that_of_the_older_one(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+
+	options.namespace_bytes = options.total_bytes = 0;
+	put_ingress(s, "a", "young", "shop.test", 1);
+	put_ingress(s, "b", "old", "shop.test", 2);
+	model_init(&m);
+	translate(s, &options, &m);
+	assert_int_equal(problems_of(&m, "a", "young", "PathConflict"), 1);
+	assert_int_equal(problems_of(&m, "b", "old", "PathConflict"), 0);
+	for (size_t i = 0; i < m.n_problems; i++)
+		if (strcmp(m.problems[i].reason, "PathConflict") == 0)
+			assert_non_null(strstr(m.problems[i].text, "Ingress b/old has this host and path and is older"));
+	model_fini(&m);
+	store_destroy(s);
+}
+
 /* What is reckoned of routes is never less than what the snapshot has of them. */
 static void nothing_takes_more_than_is_reckoned(void **state)
 {
@@ -297,6 +317,7 @@ int main(void)
 	    cmocka_unit_test(room_that_is_left_serves_the_refused_again),
 	    cmocka_unit_test(largest_namespaces_give_way_when_all_are_too_much),
 	    cmocka_unit_test(refused_ingress_holds_no_path),
+	    cmocka_unit_test(path_of_two_namespaces_is_that_of_the_older_one),
 	    cmocka_unit_test(nothing_takes_more_than_is_reckoned),
 	};
 
