@@ -87,10 +87,6 @@ struct unit {
 	size_t n_sections, cap_sections;
 	struct read *policies; /* that it has met */
 	size_t n_policies, cap_policies;
-	/* an Ingress or an HTTPRoute: what it takes of a snapshot, be it served or not */
-	uint64_t cost, charged; /* the latter: of it to its tenant */
-	struct tenant *tenant;	/* NULL: it costs nothing */
-	enum budget_verdict verdict;
 	/* an Ingress */
 	struct key **roots;
 	size_t n_roots, cap_roots;
@@ -108,6 +104,10 @@ struct unit {
 	uint32_t slot, port;
 	bool is_read; /* once */
 	size_t n_users;
+	/* an Ingress or an HTTPRoute: what it takes of a snapshot, be it served or not */
+	uint64_t cost, charged; /* the latter: of it to its tenant */
+	struct tenant *tenant;	/* NULL: it costs nothing */
+	enum budget_verdict verdict;
 };
 
 struct key_table {
