@@ -18,6 +18,8 @@
 
 /* An entry of a table has two to four slots. */
 #define SLOTS_EACH 4u
+/* Of a share, one in so many bytes may be taken by listeners. */
+#define LISTENERS_SHARE 4u
 /* The name of a backend, and of the cookie or field by which it is chosen. */
 #define BACKEND_TEXT 64u
 
@@ -122,6 +124,7 @@ static void tenant_destroy(struct tenants *l, struct tenant *x)
 
 	memmove(l->list + at, l->list + at + 1, (l->n - at - 1) * sizeof(struct tenant *));
 	l->n--;
+	l->is_dirty = true;
 	l->n_refused[BUDGET_NAMESPACE] -= x->n_refused[BUDGET_NAMESPACE];
 	l->n_refused[BUDGET_TOTAL] -= x->n_refused[BUDGET_TOTAL];
 	free(x->ns);
@@ -138,7 +141,7 @@ static void leave(struct tenants *l, struct unit *u)
 	l->is_dirty = x->is_dirty = true;
 	x->used -= u->charged;
 	u->charged = 0;
-	if (--x->n_units == 0)
+	if (--x->n_units == 0 && !x->listeners)
 		tenant_destroy(l, x);
 }
 
@@ -167,8 +170,54 @@ void budget_forget(struct translator *tr, struct unit *u)
 	leave(&tr->tenants, u);
 }
 
+/* ---- listeners */
+
+static uint64_t listener_cost(const struct gateway *g, const struct section *s)
+{
+	uint64_t each = sizeof(struct weir_bind) + sizeof(struct weir_listener) + SLOTS_EACH * sizeof(struct weir_slot);
+
+	/* "ListenerSet namespace/name listener" */
+	each += strlen(s->host) + strlen(g->o->ns) + strlen(g->o->name) + strlen(s->name) + sizeof("ListenerSet / ");
+	return each * g->n_addrs;
+}
+
+bool budget_takes_listener(struct translation *t, const struct gateway *g, const struct section *s)
+{
+	struct tenant *x = tenant_get(&t->translator->tenants, g->o->ns);
+	uint64_t cost = listener_cost(g, s);
+
+	if (t->options->namespace_bytes && x->listeners + cost > t->options->namespace_bytes / LISTENERS_SHARE)
+		return false;
+	x->listeners += cost;
+	x->used += cost;
+	return true;
+}
+
+void budget_begin_listeners(struct translator *tr)
+{
+	struct tenants *l = &tr->tenants;
+
+	for (size_t i = 0; i < l->n; i++) {
+		l->list[i]->used -= l->list[i]->listeners;
+		l->list[i]->listeners = 0;
+		l->list[i]->is_dirty = true;
+	}
+	l->is_dirty = true;
+}
+
+void budget_end_listeners(struct translator *tr)
+{
+	struct tenants *l = &tr->tenants;
+
+	for (size_t i = l->n; i > 0; i--)
+		if (l->list[i - 1]->n_units == 0 && !l->list[i - 1]->listeners)
+			tenant_destroy(l, l->list[i - 1]);
+}
+
 void budget_fini(struct translator *tr)
 {
+	while (tr->tenants.n)
+		tenant_destroy(&tr->tenants, tr->tenants.list[0]);
 	free(tr->tenants.list);
 }
 
@@ -212,15 +261,15 @@ static size_t collect(const struct translator *tr, const struct tenant *x, struc
 /* Those that fit, the oldest first; whose verdict is another one than before is to be read again. */
 static void judge(struct translator *tr, struct tenant *x, uint64_t share, enum budget_verdict otherwise)
 {
-	struct candidate *list = translate_must(calloc(x->n_units, sizeof(*list)));
+	struct candidate *list = translate_must(calloc(x->n_units + 1, sizeof(*list)));
 	size_t n = collect(tr, x, list);
-	uint64_t sum = 0;
+	uint64_t sum = x->listeners;
 
 	qsort(list, n, sizeof(*list), oldest_first);
 	memset(x->n_refused, 0, sizeof(x->n_refused));
 	for (size_t i = 0; i < n; i++) {
 		struct unit *u = list[i].unit;
-		bool fits = u->cost <= share - sum;
+		bool fits = sum <= share && u->cost <= share - sum;
 		enum budget_verdict v = fits ? BUDGET_FITS : otherwise;
 
 		sum += fits ? u->cost : 0;

@@ -295,10 +295,28 @@ static bool check_claims(struct translation *t, const struct gateway *g, struct 
 	return false;
 }
 
+/* False, after a problem, if the namespace has too many listeners. */
+static bool check_budget(struct translation *t, const struct gateway *g, struct section *s)
+{
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "listeners");
+	struct cursor at;
+
+	if (budget_takes_listener(t, g, s))
+		return true;
+	at = cursor_at(&list, s->index);
+	s->refusal = BUDGET_REASON;
+	s->refusal_text = model_printf(t->m, "not served: the listeners of namespace %s take more than a quarter of its share of %llu KiB",
+				       g->o->ns, (unsigned long long)t->options->namespace_bytes >> 10);
+	report(t, g->o, &at, true, BUDGET_REASON, "%s", s->refusal_text);
+	return false;
+}
+
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts)
 {
 	s->first = (uint32_t)t->m->n_listeners;
-	if (g->refusal || s->refusal || !check_claims(t, g, s))
+	if (g->refusal || s->refusal || !check_claims(t, g, s) || !check_budget(t, g, s))
 		return;
 	s->count = (uint32_t)g->n_addrs;
 	for (size_t i = 0; i < g->n_addrs; i++) {

@@ -256,7 +256,9 @@ bool gateways_read(struct translator *tr)
 	t->sections = NULL; /* the others are compared with them */
 	forget_gateways(t);
 	unit_begin(tr, u);
+	budget_begin_listeners(tr);
 	gateway_translate(t);
+	budget_end_listeners(tr);
 	see_all(tr);
 	differs = compare_all(tr, seen, n_seen, sections, &r) || !are_statuses_same(&part, &u->part);
 	unit_end(tr);

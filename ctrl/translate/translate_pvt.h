@@ -190,6 +190,11 @@ void timeouts_read(struct translation *t, const struct kube_object *o, struct we
 uint64_t budget_cost(const struct model_match *m);
 void budget_charge(struct translation *t, uint64_t more);
 const char *budget_refusal(struct translation *t);
+/*
+ * A listener on n addresses, of this name for people, is charged to the namespace of g. False, if that has too many: a
+ * quarter of its share at most is for listeners, those of older Gateways first.
+ */
+bool budget_takes_listener(struct translation *t, const struct gateway *g, const struct section *s);
 #define BUDGET_REASON "BudgetExceeded"
 
 /* ingress.c */

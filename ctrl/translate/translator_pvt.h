@@ -99,6 +99,9 @@ void backend_read(struct translation *t, struct unit *u, bool *has_other_setting
 void budget_note(struct translator *tr, struct unit *u);
 /* It is going. */
 void budget_forget(struct translator *tr, struct unit *u);
+/* All listeners are read again: between these two. */
+void budget_begin_listeners(struct translator *tr);
+void budget_end_listeners(struct translator *tr);
 /* Marks the units that are to be served no more, or again. False: nothing could have changed. */
 bool budget_judge(struct translator *tr);
 /* All that was marked has been read: its costs are what they were. */

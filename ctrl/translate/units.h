@@ -38,7 +38,8 @@ enum budget_verdict { BUDGET_FITS, BUDGET_NAMESPACE, BUDGET_TOTAL, N_BUDGET_VERD
 struct tenant {
 	char *ns;
 	size_t n_units;	     /* that cost something */
-	uint64_t used;	     /* by all of them, served or not */
+	uint64_t used;	     /* by all of them, served or not, and by its listeners */
+	uint64_t listeners;  /* of that: of its Gateways and ListenerSets, served ones alone */
 	uint64_t share;	     /* with which it was judged last */
 	bool is_over, is_dirty; /* the latter: one of them was read */
 	size_t n_refused[N_BUDGET_VERDICTS];

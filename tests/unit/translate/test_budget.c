@@ -279,6 +279,51 @@ static void path_of_two_namespaces_is_that_of_the_older_one(void **state)
 	store_destroy(s);
 }
 
+static void put_wide_gateway(struct store *s, const char *ns, const char *name, unsigned age, unsigned n)
+{
+	char list[3500] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s{\"name\":\"l%u\",\"port\":%u,\"protocol\":\"HTTP\"}", i ? "," : "", i,
+					1000 + 100 * age + i);
+	put(s, KUBE_GATEWAY,
+	    "{\"metadata\":{\"namespace\":\"%s\",\"name\":\"%s\",\"creationTimestamp\":\"2026-01-01T00:00:%02uZ\"},\"spec\":{"
+	    "\"gatewayClassName\":\"weir\",\"listeners\":[%s]}}",
+	    ns, name, 59 - age, list);
+}
+
+static size_t listeners_of(const struct model *m, const char *gateway)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_listeners; i++)
+		n += strstr(m->listeners[i].name, gateway) != NULL;
+	return n;
+}
+
+static void listeners_of_older_gateways_come_first(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+
+	options.namespace_bytes = 4 * 50 * 256;
+	options.total_bytes = 0;
+	put_base(s);
+	put_wide_gateway(s, "greedy", "a-young", 1, 40);
+	put_wide_gateway(s, "greedy", "b-old", 9, 40);
+	put_route(s, "greedy", "r", 1);
+	model_init(&m);
+	translate(s, &options, &m);
+	assert_int_equal(listeners_of(&m, "greedy/b-old "), 40);
+	assert_in_range(listeners_of(&m, "greedy/a-young "), 5, 30);
+	assert_int_equal(problems_of(&m, "greedy", "a-young", "BudgetExceeded"), 40 - listeners_of(&m, "greedy/a-young "));
+	assert_int_equal(listeners_of(&m, "infra/g "), 1);
+	is_served(&m, "greedy", "r"); /* three quarters are for routes */
+	model_fini(&m);
+	store_destroy(s);
+}
+
 /* What is reckoned of routes is never less than what the snapshot has of them. */
 static void nothing_takes_more_than_is_reckoned(void **state)
 {
@@ -318,6 +363,7 @@ int main(void)
 	    cmocka_unit_test(largest_namespaces_give_way_when_all_are_too_much),
 	    cmocka_unit_test(refused_ingress_holds_no_path),
 	    cmocka_unit_test(path_of_two_namespaces_is_that_of_the_older_one),
+	    cmocka_unit_test(listeners_of_older_gateways_come_first),
 	    cmocka_unit_test(nothing_takes_more_than_is_reckoned),
 	};
 

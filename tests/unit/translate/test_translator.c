@@ -318,7 +318,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 
 	world_begin(seed, (unsigned)(seed / 2 % 4), seed % 5 == 0);
 	if (seed % 7 < 3) /* budgets that some are beyond */
-		o.namespace_bytes = 1000 + world_pick(4000);
+		o.namespace_bytes = 1000 + world_pick(8000);
 	if (seed % 7 == 0 || seed % 7 == 3)
 		o.total_bytes = a_total();
 	store_keep_journal(s);
