@@ -20,7 +20,7 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 	s->publish = publish;
 	s->options.controller_name = TRANSLATE_CONTROLLER;
 	s->options.namespace_bytes = TRANSLATE_NAMESPACE_BYTES;
-	s->options.total_bytes = WEIR_SNAPSHOT_MAX_BYTES;
+	s->options.total_bytes = s->room_bytes = WEIR_SNAPSHOT_MAX_BYTES;
 	s->translator = translator_create(store, &s->options);
 	s->model = translator_model(s->translator);
 	s->model->hash_seed = hash_secret();
@@ -101,8 +101,8 @@ static uint64_t room_of(const struct sync *s)
 {
 	uint64_t room = publish_room(s->publish);
 
-	if (!room) /* the dataplane is away: as it was */
-		room = s->options.total_bytes;
+	if (!room)
+		room = s->room_bytes;
 	if (room > WEIR_SNAPSHOT_MAX_BYTES)
 		room = WEIR_SNAPSHOT_MAX_BYTES;
 	return s->guard_bytes && s->guard_bytes < room ? s->guard_bytes : room;
@@ -117,6 +117,8 @@ static void run_translator(struct sync *s, const struct store_change *changes, s
 {
 	struct translator_budget b;
 
+	if (publish_room(s->publish))
+		s->room_bytes = publish_room(s->publish);
 	s->options.total_bytes = room_of(s);
 	translator_run(s->translator, changes, n, c);
 	s->has_news |= c->statuses || c->problems;
@@ -141,8 +143,8 @@ static void give_way(struct sync *s, size_t n)
 		s->guard_bytes = b.wanted_bytes;
 	s->guard_bytes = s->guard_bytes / 4 * 3;
 	s->n_guarded++;
-	log_error("all routes take %zu bytes, more than there is room for: the largest namespaces give way, down to %" PRIu64 " KiB in all", n,
-		  s->guard_bytes >> 10);
+	log_error("all routes take %zu bytes, more than there is room for: the largest namespaces give way, down to %" PRIu64
+		  " KiB in all", n, s->guard_bytes >> 10);
 	run_translator(s, &none, 0, &c); /* which only takes routes away: no backend is new */
 }
 

@@ -28,6 +28,7 @@ struct sync {
 	bool has_failed; /* the last run did not get everything across */
 	uint64_t *told;	 /* hashes of problems that were logged already */
 	size_t n_told;
+	uint64_t room_bytes;  /* for all routes: of the dataplane, or of the last one that was connected */
 	uint64_t guard_bytes; /* bound of all routes, where what was reckoned has turned out to be too much; 0: none */
 	uint64_t n_guarded; /* how often */
 	struct translate_options options; /* main may set more of them before the first run; what they point to must live on */

@@ -44,8 +44,8 @@ static uint64_t filters_cost(const struct model_filters *list)
 
 uint64_t budget_cost(const struct model_match *m)
 {
-	uint64_t cost = sizeof(struct weir_rule) + sizeof(struct weir_path) + sizeof(struct weir_vhost) + sizeof(struct weir_route) +
-			2 * SLOTS_EACH * sizeof(struct weir_slot) + sizeof(uint32_t);
+	uint64_t cost = sizeof(struct weir_rule) + sizeof(struct weir_path) + sizeof(struct weir_vhost) +
+			sizeof(struct weir_route) + 2 * SLOTS_EACH * sizeof(struct weir_slot) + sizeof(uint32_t);
 
 	cost += text_cost(m->host) + text_cost(m->path) + text_cost(m->method) + text_cost(m->ns) + text_cost(m->name);
 	cost += m->n_conds * sizeof(struct weir_cond);

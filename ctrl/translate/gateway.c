@@ -289,7 +289,8 @@ static bool check_claims(struct translation *t, const struct gateway *g, struct 
 	at = cursor_at(&list, s->index);
 	s->is_conflicted = true;
 	s->refusal = "HostnameConflict";
-	s->refusal_text = model_printf(t->m, "Gateway %s/%s has this port and host name on the same address, and is older, or first by name",
+	s->refusal_text = model_printf(t->m,
+				       "Gateway %s/%s has this port and host name on the same address, and is older, or first by name",
 				       other->o->ns, other->o->name);
 	report(t, g->o, &at, true, "ListenerTaken", "another port or host name was expected: %s", s->refusal_text);
 	return false;
@@ -307,7 +308,8 @@ static bool check_budget(struct translation *t, const struct gateway *g, struct 
 		return true;
 	at = cursor_at(&list, s->index);
 	s->refusal = BUDGET_REASON;
-	s->refusal_text = model_printf(t->m, "not served: the listeners of namespace %s take more than a quarter of its share of %llu KiB",
+	s->refusal_text = model_printf(t->m,
+				       "not served: the listeners of namespace %s take more than a quarter of its share of %llu KiB",
 				       g->o->ns, (unsigned long long)t->options->namespace_bytes >> 10);
 	report(t, g->o, &at, true, BUDGET_REASON, "%s", s->refusal_text);
 	return false;

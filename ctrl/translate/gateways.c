@@ -71,7 +71,8 @@ static void write_section(struct bytes *b, const struct gateway *g, const struct
 	write_text(b, s->name);
 	write_text(b, s->protocol);
 	write_text(b, s->host);
-	write_number(b, (uint64_t)s->port << 3 | (uint64_t)s->takes_http_routes << 2 | (uint64_t)s->admits_none << 1 | s->is_conflicted);
+	write_number(b, s->port);
+	write_number(b, (uint64_t)s->takes_http_routes << 2 | (uint64_t)s->admits_none << 1 | s->is_conflicted);
 	write_node(b, routes_allowed(g, s));
 	write_number(b, s->count);
 	write_text(b, s->refusal);

@@ -14,6 +14,9 @@
 #include "translate/compile.h"
 #include "translate/translator.h"
 
+#define META \
+	"{\"metadata\":{\"namespace\":\"%s\",\"name\":\"%s\",\"creationTimestamp\":\"2026-01-01T00:00:%02uZ\"},"
+
 /* Three rules of /N-0 to /N-2 for each name: some 900 bytes. */
 #define ROUTE_BYTES 900u
 
@@ -36,15 +39,15 @@ static void put_base(struct store *s)
 {
 	put(s, KUBE_GATEWAY_CLASS, "{\"metadata\":{\"name\":\"weir\"},\"spec\":{\"controllerName\":\"" TRANSLATE_CONTROLLER "\"}}");
 	put(s, KUBE_GATEWAY,
-	    "{\"metadata\":{\"namespace\":\"infra\",\"name\":\"g\"},\"spec\":{\"gatewayClassName\":\"weir\",\"listeners\":[{\"name\":\"l\","
-	    "\"port\":80,\"protocol\":\"HTTP\",\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}}}]}}");
+	    "{\"metadata\":{\"namespace\":\"infra\",\"name\":\"g\"},\"spec\":{\"gatewayClassName\":\"weir\","
+	    "\"listeners\":[{\"name\":\"l\",\"port\":80,\"protocol\":\"HTTP\",\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}}}]}}");
 }
 
 /* The larger the age, the older. */
 static void put_route(struct store *s, const char *ns, const char *name, unsigned age)
 {
 	put(s, KUBE_HTTP_ROUTE,
-	    "{\"metadata\":{\"namespace\":\"%s\",\"name\":\"%s\",\"creationTimestamp\":\"2026-01-01T00:00:%02uZ\"},\"spec\":{\"parentRefs\":["
+	    META "\"spec\":{\"parentRefs\":["
 	    "{\"namespace\":\"infra\",\"name\":\"g\"}],\"hostnames\":[\"%s.%s.test\"],\"rules\":[{\"matches\":[{\"path\":{\"value\":\"/0\"}},"
 	    "{\"path\":{\"value\":\"/1\"}},{\"path\":{\"value\":\"/2\"}}]}]}}",
 	    ns, name, 59 - age, name, ns);
@@ -53,7 +56,7 @@ static void put_route(struct store *s, const char *ns, const char *name, unsigne
 static void put_ingress(struct store *s, const char *ns, const char *name, const char *host, unsigned age)
 {
 	put(s, KUBE_INGRESS,
-	    "{\"metadata\":{\"namespace\":\"%s\",\"name\":\"%s\",\"creationTimestamp\":\"2026-01-01T00:00:%02uZ\"},\"spec\":{\"rules\":[{"
+	    META "\"spec\":{\"rules\":[{"
 	    "\"host\":\"%s\",\"http\":{\"paths\":[{\"path\":\"/\",\"pathType\":\"Prefix\",\"backend\":{\"service\":{\"name\":\"web\","
 	    "\"port\":{\"number\":80}}}}]}}]}}",
 	    ns, name, 59 - age, host);
@@ -285,10 +288,10 @@ static void put_wide_gateway(struct store *s, const char *ns, const char *name, 
 	size_t len = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s{\"name\":\"l%u\",\"port\":%u,\"protocol\":\"HTTP\"}", i ? "," : "", i,
-					1000 + 100 * age + i);
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s{\"name\":\"l%u\",\"port\":%u,\"protocol\":\"HTTP\"}",
+					i ? "," : "", i, 1000 + 100 * age + i);
 	put(s, KUBE_GATEWAY,
-	    "{\"metadata\":{\"namespace\":\"%s\",\"name\":\"%s\",\"creationTimestamp\":\"2026-01-01T00:00:%02uZ\"},\"spec\":{"
+	    META "\"spec\":{"
 	    "\"gatewayClassName\":\"weir\",\"listeners\":[%s]}}",
 	    ns, name, 59 - age, list);
 }
