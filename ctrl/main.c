@@ -212,6 +212,8 @@ static int names_step(struct program *p)
 
 static int retry_step(struct program *p)
 {
+	if (p->dir && sync_has_other_room(p->sync)) /* else kube_step() sees to it */
+		sync_run(p->sync, 0);
 	if (!sync_wants_retry(p->sync))
 		return -1;
 	if (now_ms() - p->tried_ms >= RETRY_MS) {
@@ -384,6 +386,7 @@ int main(int argc, char **argv)
 		s.options.pool = &o.pool;
 	s.options.needs_class = !o.manifests && !o.ingress_without_class;
 	s.options.node = o.node;
+	s.options.namespace_bytes = (uint64_t)o.namespace_mb << 20;
 	s.options.listen = o.status_addrs;
 	s.options.n_listen = o.n_status_addrs;
 	if (o.external_names) {

@@ -10,6 +10,7 @@
 #include "kube/names.h"
 #include "resolve/resolver.h"
 
+#define NAMESPACE_MB_MAX 1024u
 #define SAMPLE_MAX 1000000u
 #define N_ROWS (sizeof(rows) / sizeof(*rows))
 
@@ -31,6 +32,9 @@ static const char usage[] =
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
     "                       all addresses of the dataplane)\n"
+    "  --namespace-budget MIB\n"
+    "                       what the Ingresses and HTTPRoutes of one namespace may take of the routes' memory (default\n"
+    "                       32; 0: no bound); beyond that its youngest are not served\n"
     "  --state-dir DIR      keep the last routes and endpoints in this folder, and serve them at start until the API\n"
     "                       server has told all (default: not kept)\n"
     "  --state-of-any       serve them even if they are of another API server, other namespaces or labels\n"
@@ -138,6 +142,15 @@ static bool read_status_address(struct options *o, const char *text)
 	       ip_parse(text, strlen(text), &o->status_addrs[o->n_status_addrs++]) == 0;
 }
 
+static bool read_namespace_budget(struct options *o, const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	o->namespace_mb = (uint32_t)n;
+	return *text >= '0' && *text <= '9' && !*end && n <= NAMESPACE_MB_MAX;
+}
+
 static bool read_sample(struct options *o, const char *text)
 {
 	char *end;
@@ -227,6 +240,7 @@ static const struct row {
     {"ingress-without-class", OF_KUBE, FLAG(ingress_without_class)},
     {"node", .read = read_node, .expected = "the name of a Node"},
     {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
+    {"namespace-budget", .read = read_namespace_budget, .expected = "a number of MiB from 0 to 1024"},
     {"state-dir", OF_KUBE, TEXT(state_dir)},
     {"state-of-any", OF_KUBE, FLAG(state_of_any)},
     {"status-address", OF_KUBE, .read = read_status_address, .expected = "an IPv4 or IPv6 address, at most 16 of them"},
@@ -313,6 +327,7 @@ void options_read(int argc, char **argv, struct options *o)
 	*o = (struct options){.socket = "/run/weir/dataplane.sock",
 			      .admin = "127.0.0.1:9901",
 			      .access_log_sample = 1,
+			      .namespace_mb = TRANSLATE_NAMESPACE_BYTES >> 20,
 			      .lease_ns = "weir-system",
 			      .lease_name = "weir-ctrl",
 			      .events = true,

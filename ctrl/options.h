@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "status/writer.h"
-#include "translate/addresses.h"
+#include "translate/translate.h"
 
 #define OPTIONS_MAX_NAMESPACES 64u
 #define OPTIONS_MAX_STATUS_ADDRS 16u
@@ -21,6 +21,7 @@ struct options {
 	bool ingress_without_class;
 	const char *node;     /* NULL: not known */
 	struct address_pool pool;
+	uint32_t namespace_mb; /* of a snapshot, for the routes of one namespace; 0: no bound */
 	const char *state_dir; /* NULL: nothing is kept on disk */
 	bool state_of_any;
 	struct weir_ip status_addrs[OPTIONS_MAX_STATUS_ADDRS]; /* where Weir is reached, for statuses */

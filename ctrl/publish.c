@@ -472,6 +472,11 @@ static bool is_too_big(struct publish *p, uint64_t size, uint64_t id, const char
 	return true;
 }
 
+size_t publish_room(const struct publish *p)
+{
+	return p->has_hello ? p->arena.size - p->arena.size / 8 : 0;
+}
+
 static void pump(struct publish *p)
 {
 	struct set *s, *next;

@@ -52,6 +52,11 @@ void publish_destroy(struct publish *p);
 int publish_fd(const struct publish *p);
 void publish_poll(struct publish *p);
 
+/*
+ * Bytes that a snapshot may have, so that endpoint sets find room beside it in the arena of the dataplane; 0: not
+ * connected, and so not known.
+ */
+size_t publish_room(const struct publish *p);
 /* A new snapshot; takes over blob (malloc'd). Sent after every endpoint set that was handed in before it. */
 void publish_snapshot(struct publish *p, void *blob, size_t n, uint64_t generation);
 /* The endpoint set of a backend; takes over blob (malloc'd, checked). 0 or -ENOMEM, and then blob is freed. */

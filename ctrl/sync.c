@@ -2,6 +2,7 @@
 #include "sync.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +19,11 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 	s->store = store;
 	s->publish = publish;
 	s->options.controller_name = TRANSLATE_CONTROLLER;
+	s->options.namespace_bytes = TRANSLATE_NAMESPACE_BYTES;
+	s->options.total_bytes = s->room_bytes = WEIR_SNAPSHOT_MAX_BYTES;
 	s->translator = translator_create(store, &s->options);
 	s->model = translator_model(s->translator);
+	s->model->hash_seed = hash_secret();
 	store_keep_journal(store);
 }
 
@@ -81,12 +85,84 @@ static bool is_in_snapshot(const void *ctx, uint64_t id)
 	return false;
 }
 
-/* Apart from the generation, and the checksum over it. */
+/* Apart from the generation, and the checksum over it. Of another seed, all tables differ. */
 static bool snapshots_differ(const struct weir_snapshot *a, size_t n_a, const struct weir_snapshot *b, size_t n_b)
 {
-	const size_t from = offsetof(struct weir_snapshot, reserved);
+	const size_t from = offsetof(struct weir_snapshot, hash_seed);
 
 	return !a || n_a != n_b || memcmp((const char *)a + from, (const char *)b + from, n_a - from) != 0;
+}
+
+/* ---- room for all routes ---- */
+
+#define GUARD_TRIES 8u
+
+static uint64_t room_of(const struct sync *s)
+{
+	uint64_t room = publish_room(s->publish);
+
+	if (!room)
+		room = s->room_bytes;
+	if (room > WEIR_SNAPSHOT_MAX_BYTES)
+		room = WEIR_SNAPSHOT_MAX_BYTES;
+	return s->guard_bytes && s->guard_bytes < room ? s->guard_bytes : room;
+}
+
+bool sync_has_other_room(const struct sync *s)
+{
+	return room_of(s) != s->options.total_bytes;
+}
+
+static void run_translator(struct sync *s, const struct store_change *changes, size_t n, struct translator_changes *c)
+{
+	struct translator_budget b;
+
+	if (publish_room(s->publish))
+		s->room_bytes = publish_room(s->publish);
+	s->options.total_bytes = room_of(s);
+	translator_run(s->translator, changes, n, c);
+	s->has_news |= c->statuses || c->problems;
+	s->has_references |= c->references;
+	s->has_other_names |= c->names;
+	translator_budget(s->translator, &b);
+	if (s->guard_bytes && b.wanted_bytes <= s->guard_bytes)
+		s->guard_bytes = 0; /* they would fit again */
+}
+
+/*
+ * What is reckoned of routes is more than what they take, so this does not happen. Should it, the largest namespaces
+ * give way until the rest fits: nobody's routes are to stay as they were for the sake of another's.
+ */
+static void give_way(struct sync *s, size_t n)
+{
+	static const struct store_change none;
+	struct translator_changes c;
+	struct translator_budget b;
+
+	translator_budget(s->translator, &b);
+	s->guard_bytes = room_of(s);
+	if (b.wanted_bytes < s->guard_bytes)
+		s->guard_bytes = b.wanted_bytes;
+	s->guard_bytes = s->guard_bytes / 4 * 3;
+	s->n_guarded++;
+	log_error("all routes take %zu bytes, more than there is room for: the largest namespaces give way, down to %" PRIu64
+		  " KiB in all", n, s->guard_bytes >> 10);
+	run_translator(s, &none, 0, &c); /* which only takes routes away: no backend is new */
+}
+
+static int compile_fitting(struct sync *s, void **blob, size_t *n)
+{
+	const size_t room = publish_room(s->publish);
+	int err;
+
+	for (unsigned i = 0;; i++) {
+		err = compile_snapshot(s->model, s->generation + 1, blob, n);
+		if ((err && err != -E2BIG) || (!err && (!room || *n <= room)) || i == GUARD_TRIES)
+			return err;
+		if (!err)
+			free(*blob);
+		give_way(s, err ? (size_t)WEIR_SNAPSHOT_MAX_BYTES : *n);
+	}
 }
 
 static void send_snapshot(struct sync *s)
@@ -94,7 +170,7 @@ static void send_snapshot(struct sync *s)
 	struct snapshot_error why;
 	void *blob, *copy;
 	size_t n;
-	int err = compile_snapshot(s->model, s->generation + 1, &blob, &n);
+	int err = compile_fitting(s, &blob, &n);
 
 	if (err) {
 		log_error("routes cannot be compiled: %s; the last ones stay", strerror(-err));
@@ -157,6 +233,7 @@ int sync_restore(struct sync *s, const struct saved *saved)
 	s->snapshot = own;
 	s->snapshot_size = n;
 	s->generation = saved->snapshot->generation;
+	s->model->hash_seed = saved->snapshot->hash_seed; /* or the same routes would be another snapshot */
 	publish_snapshot(s->publish, copy, n, s->generation);
 	return 0;
 }
@@ -165,14 +242,14 @@ int sync_restore(struct sync *s, const struct saved *saved)
 static uint64_t problem_hash(const char *file, unsigned line, const char *kind, const char *ns, const char *name,
 			     const char *field, const char *reason, const char *text)
 {
-	uint64_t h = hash64(file, strlen(file), line);
+	uint64_t h = hash_keyed(file, strlen(file), line);
 
-	h = hash64(kind, strlen(kind), h);
-	h = hash64(ns, strlen(ns), h);
-	h = hash64(name, strlen(name), h);
-	h = hash64(field, strlen(field), h);
-	h = hash64(reason, strlen(reason), h);
-	return hash64(text, strlen(text), h);
+	h = hash_keyed(kind, strlen(kind), h);
+	h = hash_keyed(ns, strlen(ns), h);
+	h = hash_keyed(name, strlen(name), h);
+	h = hash_keyed(field, strlen(field), h);
+	h = hash_keyed(reason, strlen(reason), h);
+	return hash_keyed(text, strlen(text), h);
 }
 
 static void tell(const char *file, unsigned line, unsigned column, const char *kind, const char *ns, const char *name,
@@ -249,6 +326,7 @@ void sync_prepare(struct sync *s)
 {
 	struct translator_changes c;
 
+	s->options.total_bytes = room_of(s);
 	translator_run(s->translator, NULL, 0, &c);
 	s->has_references = true;
 	s->has_other_names |= c.names;
@@ -274,15 +352,12 @@ void sync_run(struct sync *s, uint64_t changed)
 	const struct store_change *journal = store_journal(s->store, &n);
 	bool is_whole = changed == UINT64_MAX || !journal;
 
-	if (!take_names(s) && changed == 0 && n == 0 && !is_whole)
+	if (!take_names(s) && changed == 0 && n == 0 && !is_whole && !sync_has_other_room(s))
 		return;
-	translator_run(s->translator, is_whole ? NULL : journal, n, &c);
+	run_translator(s, is_whole ? NULL : journal, n, &c);
 	store_clear_journal(s->store);
 	if (is_whole)
 		s->has_failed = false;
-	s->has_other_names |= c.names;
-	s->has_news |= c.statuses || c.problems;
-	s->has_references |= c.references;
 	send_endpoints(s, &c, is_whole);
 	if (c.routes)
 		send_snapshot(s);

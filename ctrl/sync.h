@@ -33,6 +33,9 @@ struct sync {
 	bool has_failed; /* the last run did not get everything across */
 	uint64_t *told;	 /* hashes of problems that were logged already */
 	size_t n_told;
+	uint64_t room_bytes;  /* for all routes: of the dataplane, or of the last one that was connected */
+	uint64_t guard_bytes; /* bound of all routes, where what was reckoned has turned out to be too much; 0: none */
+	uint64_t n_guarded; /* how often */
 	struct translate_options options; /* main may set more of them before the first run; what they point to must live on */
 };
 
@@ -47,6 +50,8 @@ void sync_prepare(struct sync *s);
  * on from there, and the first run sends what differs. 0 or -ENOMEM.
  */
 int sync_restore(struct sync *s, const struct saved *saved);
+/* The dataplane has room for more, or less, than routes were chosen for: call sync_run(s, 0). */
+bool sync_has_other_room(const struct sync *s);
 /* Problems of the source and of the objects now, fatal ones or the others. */
 size_t sync_n_problems(const struct sync *s, bool fatal);
 /* A failure is waiting to be tried again: call sync_run(s, UINT64_MAX) within a second or so. */

@@ -348,7 +348,10 @@ static const struct key memory_keys[] = {
 	{.name = "hugepages", .type = KEY_BOOL, .offset = OFF(hugepages), .def = "true",
 	 .help = "Use hugepages. `false` works everywhere and is slower; PCI ports need `true`."},
 	U32("mb", memory_mb, 0, 1048576, "0", "Memory for DPDK in MiB. 0: as much as the pools need."),
-	U32("arena_mb", arena_mb, 1, 1024, "64", "Size in MiB of the area through which weir-ctrl hands over routes."),
+	U32("arena_mb", arena_mb, 1, 1024, "64",
+	    "Size in MiB of the area through which weir-ctrl hands over routes. All routes together have seven eighths of it: "
+	    "where that is too little, the namespaces with the most give way, their youngest first. What one namespace may "
+	    "have in any case is `--namespace-budget` of weir-ctrl."),
 	U32("capture_kb", capture_kb, 0, 1048576, "1024",
 	    "Size in KiB of each worker's ring for `weirctl capture`, at least 256; taken when it is first used. 0: no captures."),
 	U32("access_log_kb", access_log_kb, 0, 1048576, "0",

@@ -88,6 +88,21 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	}
 }
 
+static void write_budget(FILE *f, const struct sync *s)
+{
+	struct translator_budget b;
+
+	translator_budget(s->translator, &b);
+	write_one(f, "ctrl_route_bytes", "gauge", "what all routes are reckoned to take, each namespace within its budget",
+		  b.wanted_bytes);
+	write_one(f, "ctrl_route_bytes_max", "gauge", "what they may take", s->options.total_bytes);
+	write_head(f, "ctrl_routes_refused", "gauge", "routes that are not served: they are beyond this budget");
+	fprintf(f, "weir_ctrl_routes_refused{budget=\"namespace\"} %zu\n", b.n_over_share);
+	fprintf(f, "weir_ctrl_routes_refused{budget=\"total\"} %zu\n", b.n_over_total);
+	write_one(f, "ctrl_routes_guarded_total", "counter",
+		  "snapshots that were too big all the same, so that namespaces had to give way", s->n_guarded);
+}
+
 static void write_ctrl(FILE *f, const struct sync *s, const struct publish_status *st)
 {
 	uint64_t sum = 0;
@@ -100,6 +115,7 @@ static void write_ctrl(FILE *f, const struct sync *s, const struct publish_statu
 	write_head(f, "ctrl_problems", "gauge", "problems of Kubernetes objects and manifests");
 	fprintf(f, "weir_ctrl_problems{fatal=\"true\"} %zu\nweir_ctrl_problems{fatal=\"false\"} %zu\n",
 		sync_n_problems(s, true), sync_n_problems(s, false));
+	write_budget(f, s);
 	write_head(f, "ctrl_publish_seconds", "histogram", "time from the compiled routes to the last worker's swap");
 	for (unsigned i = 0; i < PUBLISH_BUCKETS; i++) {
 		sum += st->latency[i];

@@ -113,6 +113,7 @@ static unsigned tell_all(json_t *list, const struct store *s, const struct model
 static int check_store(const struct store *s, bool as_json)
 {
 	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER,
+						  .namespace_bytes = TRANSLATE_NAMESPACE_BYTES,
 						  .takes_external_names = true}; /* and says that no name is looked up here */
 	struct snapshot_error err;
 	json_t *list = as_json ? json_array() : NULL;

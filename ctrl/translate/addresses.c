@@ -111,7 +111,7 @@ struct assignment {
 
 static struct weir_ip *slot_of(const struct assignment *a, const struct weir_ip *ip)
 {
-	size_t i = hash64(ip->b, sizeof(ip->b), 0) & (a->n_slots - 1);
+	size_t i = hash_keyed(ip->b, sizeof(ip->b), 0) & (a->n_slots - 1);
 
 	while (!ip_is_any(&a->used[i]) && !ip_eq(&a->used[i], ip))
 		i = (i + 1) & (a->n_slots - 1);

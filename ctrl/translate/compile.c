@@ -16,6 +16,8 @@
 #include "snapshot/snapshot.h"
 #include "translate/place_pvt.h"
 
+#define SEEDS_MAX 8u
+
 /* A section while it grows. */
 struct section {
 	char *p;
@@ -33,12 +35,15 @@ struct compiler {
 	struct section sect[WEIR_N_SECTIONS];
 	struct string_slot *strings; /* what has been stored, by hash */
 	size_t n_strings, cap_strings;
+	uint64_t secret; /* of their hashes */
 	struct place *places;
 	const struct place **matches; /* sorted */
 	size_t n_matches;
 	uint32_t *backend_order; /* model index > index in BACKENDS */
 	const struct model_listener **listeners; /* sorted, without those in conflict */
 	size_t n_listeners;
+	uint64_t hash_seed; /* of the look-up tables */
+	bool has_long_chain; /* a key in them would not be found */
 };
 
 /* -- growing */
@@ -78,9 +83,9 @@ static uint32_t count(const struct compiler *c, enum weir_section id)
 
 #define at(c, section, type, i) ((type *)(void *)((c)->sect[WEIR_SECT_##section].p) + (i))
 
-static uint32_t string_hash(const char *text, size_t n)
+static uint32_t string_hash(const char *text, size_t n, uint64_t secret)
 {
-	uint32_t h = (uint32_t)hash64(text, n, 0);
+	uint32_t h = (uint32_t)hash64(text, n, secret);
 
 	return h ? h : 1;
 }
@@ -136,7 +141,7 @@ static bool append_bytes(struct compiler *c, const char *p, size_t n)
 /* The string's place; equal strings share one. */
 static struct weir_str intern(struct compiler *c, const char *text, size_t n)
 {
-	uint32_t hash = string_hash(text, n);
+	uint32_t hash = string_hash(text, n, c->secret);
 	struct string_slot *s;
 	size_t h;
 
@@ -570,19 +575,23 @@ static struct weir_range add_slots(struct compiler *c, struct weir_range entries
 	for (uint32_t i = 0; i < entries.count; i++) {
 		struct entry_key k = key_of(c, entries.first + i);
 		const char *text = k.text.len ? c->sect[WEIR_SECT_STRINGS].p + k.text.off : "";
-		uint32_t h = (uint32_t)route_key_hash(k.kind, slice_of(text, k.text.len));
+		uint32_t h = (uint32_t)route_key_hash(c->hash_seed, k.kind, slice_of(text, k.text.len));
 		uint32_t at_slot = h & (n - 1);
+		uint32_t n_probes = 1;
 		struct weir_slot *table = at(c, SLOTS, struct weir_slot, slots.first);
 
-		while (table[at_slot].index_plus1)
+		for (; table[at_slot].index_plus1; n_probes++)
 			at_slot = (at_slot + 1) & (n - 1);
+		c->has_long_chain |= n_probes > WEIR_MAX_PROBES;
 		table[at_slot] = (struct weir_slot){.hash = h, .index_plus1 = i + 1};
 	}
 	return slots;
 }
 
-static void add_tables(struct compiler *c)
+static void try_tables(struct compiler *c)
 {
+	c->sect[WEIR_SECT_SLOTS].n = 0;
+	c->has_long_chain = false;
 	for (uint32_t i = 0; i < count(c, WEIR_SECT_BINDS); i++) {
 		struct weir_bind *b = at(c, BINDS, struct weir_bind, i);
 
@@ -597,6 +606,20 @@ static void add_tables(struct compiler *c)
 		struct weir_vhost *v = at(c, VHOSTS, struct weir_vhost, i);
 
 		v->slots = add_slots(c, v->paths, path_entry);
+	}
+}
+
+/*
+ * With a seed that nobody knows no table has a key that is too far from its place. If one has, somebody knows it, or
+ * there is none (tests, weirctl check): then the next seed is tried, rather than that nobody's routes are taken.
+ */
+static void add_tables(struct compiler *c)
+{
+	c->hash_seed = c->m->hash_seed;
+	try_tables(c);
+	for (unsigned i = 0; i < SEEDS_MAX && c->has_long_chain && !c->no_memory; i++) {
+		c->hash_seed = hash64(&c->hash_seed, sizeof(c->hash_seed), 0);
+		try_tables(c);
 	}
 }
 
@@ -619,6 +642,7 @@ static int lay_out(struct compiler *c, uint64_t generation, void **blob, size_t 
 	s->abi_minor = WEIR_ABI_MINOR;
 	s->size = (uint32_t)end;
 	s->generation = generation;
+	s->hash_seed = c->hash_seed;
 	end = sizeof(*s);
 	for (unsigned i = 0; i < WEIR_N_SECTIONS; i++) {
 		s->sect[i] = (struct weir_section_ref){(uint32_t)end, (uint32_t)c->sect[i].n};
@@ -704,7 +728,7 @@ static bool sort_matches(struct compiler *c)
 
 int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *n)
 {
-	struct compiler c = {.m = m};
+	struct compiler c = {.m = m, .secret = hash_secret()};
 	int rc;
 
 	if (!is_model_sane(m))

@@ -164,6 +164,8 @@ void compose_give(struct translator *tr, struct model *m)
 	for (size_t i = 0; i < tr->t.n_gateways + tr->t.n_sets; i++)
 		model_adopt(&tr->all, &tr->conclusions[i]);
 	for (size_t i = 0; i < tr->backends.n; i++) {
+		if (!tr->backends.slots[i]) /* of a route that was refused when it was read */
+			continue;
 		model_adopt(&tr->all, &tr->backends.slots[i]->part);
 		tr->all.backends[i].name = model_str(&tr->all, tr->all.backends[i].name);
 	}

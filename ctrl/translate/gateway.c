@@ -275,10 +275,50 @@ static void assign_addresses(struct translation *t)
 
 /* ---- listeners ---- */
 
+/* False, after a problem, if an older Gateway of another namespace has the place. */
+static bool check_claims(struct translation *t, const struct gateway *g, struct section *s)
+{
+	const struct gateway *other = claim_of_other(t, g, s);
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "listeners");
+	struct cursor at;
+
+	if (!other)
+		return true;
+	at = cursor_at(&list, s->index);
+	s->is_conflicted = true;
+	s->refusal = "HostnameConflict";
+	s->refusal_text = model_printf(t->m,
+				       "Gateway %s/%s has this port and host name on the same address, and is older, or first by name",
+				       other->o->ns, other->o->name);
+	report(t, g->o, &at, true, "ListenerTaken", "another port or host name was expected: %s", s->refusal_text);
+	return false;
+}
+
+/* False, after a problem, if the namespace has too many listeners. */
+static bool check_budget(struct translation *t, const struct gateway *g, struct section *s)
+{
+	struct cursor root = cursor_root(g->o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "listeners");
+	struct cursor at;
+
+	if (budget_takes_listener(t, g, s))
+		return true;
+	at = cursor_at(&list, s->index);
+	s->refusal = BUDGET_REASON;
+	s->refusal_text = model_printf(t->m,
+				       "not served: the listeners of namespace %s take more than a quarter of its share of %llu KiB",
+				       g->o->ns, (unsigned long long)t->options->namespace_bytes >> 10);
+	report(t, g->o, &at, true, BUDGET_REASON, "%s", s->refusal_text);
+	return false;
+}
+
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts)
 {
 	s->first = (uint32_t)t->m->n_listeners;
-	if (g->refusal || s->refusal)
+	if (g->refusal || s->refusal || !check_claims(t, g, s) || !check_budget(t, g, s))
 		return;
 	s->count = (uint32_t)g->n_addrs;
 	for (size_t i = 0; i < g->n_addrs; i++) {
@@ -290,6 +330,7 @@ void section_serve(struct translation *t, const struct gateway *g, struct sectio
 		l->host = model_str(t->m, s->host);
 		l->name = model_printf(t->m, "%s %s/%s %s", kube_kind_name(g->o->kind), g->o->ns, g->o->name, s->name);
 		l->timeouts = *timeouts;
+		claim_add(t, g, t->m->n_listeners - 1);
 	}
 }
 
@@ -311,6 +352,38 @@ static void read_listeners(struct translation *t, struct gateway *g)
 	g->count = t->n_sections - g->first;
 	for (size_t i = 0; i < g->count; i++)
 		section_serve(t, g, &t->sections[g->first + i], &g->timeouts);
+}
+
+/* One without a time (a manifest) counts as the youngest. */
+static uint64_t age_key(const struct gateway *g)
+{
+	return g->o->created_s ? (uint64_t)g->o->created_s : UINT64_MAX;
+}
+
+static int oldest_first(const void *pa, const void *pb)
+{
+	const struct gateway *a = *(struct gateway *const *)pa;
+	const struct gateway *b = *(struct gateway *const *)pb;
+
+	if (age_key(a) != age_key(b))
+		return age_key(a) < age_key(b) ? -1 : 1;
+	return a < b ? -1 : a > b; /* they lie in the order of their names */
+}
+
+/* The oldest first: who comes later gives way. */
+static void read_all_listeners(struct translation *t)
+{
+	struct gateway **list = translate_must(calloc(t->n_gateways + 1, sizeof(*list)));
+
+	for (size_t i = 0; i < t->n_gateways; i++)
+		list[i] = &t->gateways[i];
+	qsort(list, t->n_gateways, sizeof(*list), oldest_first);
+	for (size_t i = 0; i < t->n_gateways; i++) {
+		read_listeners(t, list[i]);
+		listenersets_read(t, list[i]);
+	}
+	claims_fini(t);
+	free(list);
 }
 
 /* ---- Gateways ---- */
@@ -375,10 +448,7 @@ void gateway_translate(struct translation *t)
 	}
 	assign_addresses(t);
 	listenersets_collect(t);
-	for (size_t i = 0; i < t->n_gateways; i++) {
-		read_listeners(t, &t->gateways[i]);
-		listenersets_read(t, &t->gateways[i]);
-	}
+	read_all_listeners(t);
 }
 
 /* ---- what Gateways are told ---- */

@@ -10,27 +10,53 @@
 #include "base/hash.h"
 #include "translate/translator_pvt.h"
 
-/* ---- what others see of a Gateway, as a number */
+/*
+ * ---- what others see of a Gateway, as bytes
+ *
+ * Not as a hash: whoever finds two Gateways with the same one would have a change of his that is not seen.
+ */
 
-static uint64_t hash_text(const char *text, uint64_t h)
+struct written {
+	char *p;
+	size_t n, cap;
+};
+
+static void write_bytes(struct written *b, const void *p, size_t n)
 {
-	return text ? hash64(text, strlen(text), h + 1) : h * 31 + 7;
+	while (b->cap - b->n < n) {
+		b->cap = b->cap ? b->cap * 2 : 1024;
+		b->p = translate_must(realloc(b->p, b->cap));
+	}
+	if (n)
+		memcpy(b->p + b->n, p, n);
+	b->n += n;
 }
 
-static uint64_t hash_number(uint64_t v, uint64_t h)
+static void write_number(struct written *b, uint64_t v)
 {
-	return hash64(&v, sizeof(v), h);
+	write_bytes(b, &v, sizeof(v));
 }
 
-static uint64_t hash_node(const struct node *n, uint64_t h)
+/* With its length before it: so no two things are written alike. */
+static void write_text(struct written *b, const char *text)
 {
-	h = hash_number(n ? (uint64_t)n->kind + 1 : 0, h);
+	size_t n = text ? strlen(text) : 0;
+
+	write_number(b, text ? n + 1 : 0);
+	write_bytes(b, text, n);
+}
+
+static void write_node(struct written *b, const struct node *n)
+{
+	write_number(b, n ? (uint64_t)n->kind + 1 : 0);
 	if (!n)
-		return h;
-	h = hash_text(n->text, h);
-	for (size_t i = 0; i < n->n; i++)
-		h = hash_node(n->items[i], hash_text(n->kind == NODE_MAP ? n->keys[i] : NULL, h));
-	return h;
+		return;
+	write_text(b, n->text);
+	write_number(b, n->n);
+	for (size_t i = 0; i < n->n; i++) {
+		write_text(b, n->kind == NODE_MAP ? n->keys[i] : NULL);
+		write_node(b, n->items[i]);
+	}
 }
 
 /* allowedRoutes, which is not read before somebody asks for it. */
@@ -41,43 +67,42 @@ static const struct node *routes_allowed(const struct gateway *g, const struct s
 	return node_get(list->items[s->index], "allowedRoutes");
 }
 
-static uint64_t hash_section(const struct gateway *g, const struct section *s, uint64_t h)
+static void write_section(struct written *b, const struct gateway *g, const struct section *s)
 {
-	h = hash_text(s->name, h);
-	h = hash_text(s->protocol, h);
-	h = hash_text(s->host, h);
-	h = hash_number((uint64_t)s->port << 3 | (uint64_t)s->takes_http_routes << 2 | (uint64_t)s->admits_none << 1 | s->is_conflicted,
-			h);
-	h = hash_node(routes_allowed(g, s), h);
-	h = hash_number(s->count, h);
-	h = hash_text(s->refusal, h);
-	h = hash_text(s->refusal_text, h);
-	h = hash_text(s->unresolved, h);
-	h = hash_text(s->unresolved_text, h);
-	return hash_text(s->pending_text, h);
+	write_text(b, s->name);
+	write_text(b, s->protocol);
+	write_text(b, s->host);
+	write_number(b, s->port);
+	write_number(b, (uint64_t)s->takes_http_routes << 2 | (uint64_t)s->admits_none << 1 | s->is_conflicted);
+	write_node(b, routes_allowed(g, s));
+	write_number(b, s->count);
+	write_text(b, s->refusal);
+	write_text(b, s->refusal_text);
+	write_text(b, s->unresolved);
+	write_text(b, s->unresolved_text);
+	write_text(b, s->pending_text);
 }
 
-static uint64_t signature(const struct translation *t, const struct gateway *g)
+static void write_gateway(struct written *b, const struct translation *t, const struct gateway *g)
 {
-	uint64_t h = hash_number((uint64_t)g->count << 1 | is_usable(t, g->o), 0);
-
-	if (g->parent)
-		h = hash_text(g->parent->o->name, hash_text(g->parent->o->ns, h));
-	h = hash_text(g->refusal, h);
-	h = hash_text(g->refusal_text, h);
-	h = hash_text(g->lack, h);
-	h = hash_text(g->lack_text, h);
-	h = hash_text(g->client_certificate.reason, h);
-	h = hash_text(g->client_certificate.text, h);
-	h = hash64(g->addrs, g->n_addrs * sizeof(*g->addrs), h);
+	write_number(b, (uint64_t)g->count << 1 | is_usable(t, g->o));
+	write_text(b, g->parent ? g->parent->o->ns : NULL);
+	write_text(b, g->parent ? g->parent->o->name : NULL);
+	write_text(b, g->refusal);
+	write_text(b, g->refusal_text);
+	write_text(b, g->lack);
+	write_text(b, g->lack_text);
+	write_text(b, g->client_certificate.reason);
+	write_text(b, g->client_certificate.text);
+	write_number(b, g->n_addrs);
+	write_bytes(b, g->addrs, g->n_addrs * sizeof(*g->addrs));
 	for (size_t i = 0; i < g->count; i++) {
 		const struct section *s = &t->sections[g->first + i];
 
-		h = hash_section(g, s, h);
+		write_section(b, g, s);
 		if (s->count)
-			h = hash64(&t->m->listeners[s->first].timeouts, sizeof(struct weir_timeouts), h);
+			write_bytes(b, &t->m->listeners[s->first].timeouts, sizeof(struct weir_timeouts));
 	}
-	return h;
 }
 
 /* ---- reading */
@@ -91,19 +116,24 @@ static const struct gateway *one_of(const struct translation *t, size_t i)
 static void see_all(struct translator *tr)
 {
 	struct translation *t = &tr->t;
+	struct written all = {0};
 
 	tr->n_seen = t->n_gateways + t->n_sets;
 	tr->seen = translate_must(calloc(tr->n_seen + 1, sizeof(*tr->seen)));
 	for (size_t i = 0; i < tr->n_seen; i++) {
 		const struct gateway *g = one_of(t, i);
 
+		all.n = 0;
+		write_gateway(&all, t, g);
 		tr->seen[i] = (struct seen_gateway){.key_kind = g->parent ? KEY_LISTENER_SET : KEY_GATEWAY,
 						    .ns = model_str(t->m, g->o->ns),
 						    .name = model_str(t->m, g->o->name),
-						    .signature = signature(t, g),
+						    .bytes = model_strn(t->m, all.p, all.n),
+						    .n_bytes = all.n,
 						    .first = g->first,
 						    .count = g->count};
 	}
+	free(all.p);
 }
 
 static int compare_seen(const struct seen_gateway *a, const struct seen_gateway *b)
@@ -111,6 +141,11 @@ static int compare_seen(const struct seen_gateway *a, const struct seen_gateway 
 	int d = a->key_kind != b->key_kind ? (a->key_kind < b->key_kind ? -1 : 1) : strcmp(a->ns, b->ns);
 
 	return d ? d : strcmp(a->name, b->name);
+}
+
+static bool are_alike(const struct seen_gateway *a, const struct seen_gateway *b)
+{
+	return a->n_bytes == b->n_bytes && memcmp(a->bytes, b->bytes, a->n_bytes) == 0;
 }
 
 /* From numbers of before to those of now. */
@@ -142,7 +177,7 @@ static bool compare_all(struct translator *tr, const struct seen_gateway *old, s
 		int d = i == n_old ? 1 : k == tr->n_seen ? -1 : compare_seen(&old[i], &tr->seen[k]);
 		const struct seen_gateway *g = d <= 0 ? &old[i] : &tr->seen[k];
 
-		if (d == 0 && old[i].signature == tr->seen[k].signature) {
+		if (d == 0 && are_alike(&old[i], &tr->seen[k])) {
 			keep_numbers(r, before, &old[i], tr->t.sections, &tr->seen[k]);
 		} else {
 			touch(tr, g->key_kind, g->ns, g->name);
@@ -210,7 +245,7 @@ static void forget_gateways(struct translation *t)
 static void tell_addresses(struct translator *tr)
 {
 	const struct translation *t = &tr->t;
-	uint64_t h = 0;
+	uint64_t h = hash_secret();
 
 	for (size_t i = 0; i < t->n_gateways; i++)
 		h = hash64(t->gateways[i].addrs, t->gateways[i].n_addrs * sizeof(struct weir_ip), h);
@@ -239,7 +274,9 @@ bool gateways_read(struct translator *tr)
 	t->sections = NULL; /* the others are compared with them */
 	forget_gateways(t);
 	unit_begin(tr, u);
+	budget_begin_listeners(tr);
 	gateway_translate(t);
+	budget_end_listeners(tr);
 	see_all(tr);
 	differs = compare_all(tr, seen, n_seen, sections, &r) || !are_statuses_same(&part, &u->part);
 	unit_end(tr);

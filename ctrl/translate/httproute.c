@@ -561,13 +561,20 @@ static void count_attached(struct route *r)
 
 static void conclude(struct route *r)
 {
+	const char *refused = budget_refusal(r->t);
 	struct model_status *s;
 
 	if (r->n_parents == 0)
 		return;
+	if (refused)
+		report(r->t, r->o, &r->spec, true, BUDGET_REASON, "%s", refused);
 	for (size_t i = 0; i < r->n_parents; i++) {
 		struct parent *p = &r->parents[i];
 
+		if (!p->refusal && refused) {
+			p->refusal = BUDGET_REASON;
+			p->refusal_text = refused;
+		}
 		if (p->refusal || r->n_rules == 0 || r->n_dropped < r->n_rules)
 			continue;
 		p->refusal = r->value_reason;
@@ -592,7 +599,7 @@ static void read_rules(struct route *r)
 	timeouts_read(t, r->o, &origin.timeouts);
 	r->n_rules = n;
 	t->findings = &r->found;
-	t->is_trial = r->n_at == 0;
+	t->is_trial = r->n_at == 0 || budget_refusal(t);
 	/* An attached route without rules matches all and has no backend. */
 	for (size_t i = 0; i < (n ? n : 1); i++) {
 		struct cursor rule = n ? cursor_at(&rules, i) : cursor_get(&r->spec, "rules");
@@ -603,6 +610,7 @@ static void read_rules(struct route *r)
 	}
 	t->findings = NULL;
 	t->is_trial = false;
+	budget_charge(t, 0);
 }
 
 static void read_route(struct translation *t, const struct kube_object *o)

@@ -167,7 +167,7 @@ static void read_rule(struct translation *t, const struct kube_object *o, const 
 			continue;
 		read_backend(t, o, &backend, &m);
 		add_match(t, &m, name, m.path);
-		if (m.path_kind == WEIR_PATH_PREFIX && strcmp(m.path, "/") == 0)
+		if (!t->is_trial && m.path_kind == WEIR_PATH_PREFIX && strcmp(m.path, "/") == 0)
 			ingress_add_root(t, name);
 	}
 }
@@ -256,6 +256,24 @@ static void tell_addresses(struct translation *t, const struct kube_object *o)
 	s->n_addrs = n;
 }
 
+/* The default backend costs as much as if it had each host to itself. */
+static uint64_t default_cost(const struct cursor *rules, const struct model_match *action)
+{
+	struct model_match m = *action;
+	uint64_t cost;
+
+	m.host = m.method = "";
+	m.path = "/";
+	cost = budget_cost(&m) * (cursor_count(rules) + 1);
+	for (size_t i = 0; i < cursor_count(rules); i++) {
+		struct cursor rule = cursor_at(rules, i);
+		struct cursor host = cursor_get(&rule, "host");
+
+		cost += strlen(cursor_str(&host, ""));
+	}
+	return cost;
+}
+
 static void read_all(struct translation *t, const struct kube_object *o)
 {
 	struct cursor root = cursor_root(o);
@@ -263,6 +281,8 @@ static void read_all(struct translation *t, const struct kube_object *o)
 	struct cursor rules = cursor_get(&spec, "rules");
 	struct cursor backend = cursor_get(&spec, "defaultBackend");
 	struct model_match proto = {.kind = "Ingress", .created_s = o->created_s};
+	const char *refused = budget_refusal(t);
+	uint64_t cost = 0;
 
 	proto.ns = model_str(t->m, o->ns);
 	proto.name = model_str(t->m, o->name);
@@ -270,7 +290,11 @@ static void read_all(struct translation *t, const struct kube_object *o)
 		report(t, o, &spec, true, "MissingField", "rules or a defaultBackend were expected");
 	check_tls(t, o, &spec);
 	check_foreign(t, o);
-	tell_addresses(t, o);
+	if (refused)
+		report(t, o, &spec, true, BUDGET_REASON, "%s", refused);
+	else
+		tell_addresses(t, o);
+	t->is_trial = refused;
 	timeouts_read(t, o, &proto.timeouts);
 	for (size_t i = 0; i < cursor_count(&rules); i++) {
 		struct cursor rule = cursor_at(&rules, i);
@@ -284,8 +308,12 @@ static void read_all(struct translation *t, const struct kube_object *o)
 		action.rule_index = (uint32_t)cursor_count(&rules);
 		action.path_kind = WEIR_PATH_PREFIX;
 		read_backend(t, o, &backend, &action);
-		ingress_add_default(t, &action);
+		cost = default_cost(&rules, &action);
+		if (!refused)
+			ingress_add_default(t, &action);
 	}
+	t->is_trial = false;
+	budget_charge(t, cost);
 }
 
 void ingress_read(struct translation *t, const struct kube_object *o)

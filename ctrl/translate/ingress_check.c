@@ -15,6 +15,7 @@
 struct places {
 	const struct model_match **slots; /* the match that is served */
 	size_t n_slots;
+	uint64_t secret; /* of the hash: SipHash would double what the whole check takes */
 	bool are_shared; /* some */
 };
 
@@ -61,7 +62,7 @@ static void report_loser(struct translation *t, const struct model_match *loser,
 
 static const struct model_match **find_place(const struct places *p, const struct model_match *m)
 {
-	uint64_t h = hash64(m->path, strlen(m->path), hash64(m->host, strlen(m->host), m->path_kind));
+	uint64_t h = hash64(m->path, strlen(m->path), hash64(m->host, strlen(m->host), p->secret + m->path_kind));
 	size_t i = h & (p->n_slots - 1);
 
 	while (p->slots[i] && !is_same_place(p->slots[i], m))
@@ -71,7 +72,7 @@ static const struct model_match **find_place(const struct places *p, const struc
 
 static void check_places(struct translation *t, const struct model_match *const *matches, size_t n)
 {
-	struct places p = {.n_slots = 64};
+	struct places p = {.n_slots = 64, .secret = hash_secret()};
 
 	while (p.n_slots < 2 * n)
 		p.n_slots *= 2;

@@ -8,7 +8,7 @@
 
 static uint64_t hash_of(unsigned kind, const char *ns, const char *name)
 {
-	return hash64(name, strlen(name), hash64(ns, strlen(ns), kind));
+	return hash_keyed(name, strlen(name), hash_keyed(ns, strlen(ns), kind));
 }
 
 static struct key **slot_of(const struct key_table *t, uint64_t hash, unsigned kind, const char *ns, const char *name)

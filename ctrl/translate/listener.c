@@ -260,8 +260,8 @@ static const char *conflict_with_earlier(const struct section *s, const struct s
 static struct taken_slot *taken_find(const struct translation *t, const struct taken *k, uint16_t port, const char *protocol,
 				     const char *host)
 {
-	uint64_t h = hash64(protocol, strlen(protocol), port);
-	size_t i = (host ? hash64(host, strlen(host), h + 1) : h) & (k->n_slots - 1);
+	uint64_t h = hash_keyed(protocol, strlen(protocol), port);
+	size_t i = (host ? hash_keyed(host, strlen(host), h + 1) : h) & (k->n_slots - 1);
 
 	for (; k->slots[i].section_plus1; i = (i + 1) & (k->n_slots - 1)) {
 		const struct section *s = &t->sections[k->slots[i].section_plus1 - 1];

@@ -180,6 +180,7 @@ struct model {
 	size_t n_statuses, cap_statuses;
 	struct model_status *statuses;
 	struct model_chunk *chunks; /* memory */
+	uint64_t hash_seed; /* of the snapshot's tables; whoever compiles it for a dataplane sets a secret one */
 };
 
 void model_init(struct model *m);

@@ -21,8 +21,11 @@ struct translate_options {
 	const char *node;	 /* the Node that we run on, for its zone; NULL: not known */
 	bool takes_external_names;	 /* Services of type ExternalName are backends of Ingresses */
 	const struct known_names *names; /* what is known of their names; NULL: nobody looks them up */
+	/* what the routes of one namespace, and of all, may take of a snapshot, as budget.c reckons it; 0: no bound */
+	uint64_t namespace_bytes, total_bytes;
 };
 
+#define TRANSLATE_NAMESPACE_BYTES (32u << 20) /* where nobody says otherwise */
 #define TRANSLATE_CONTROLLER "weir.dev/ingress-controller"
 
 /* Fills an initialised, empty model. */

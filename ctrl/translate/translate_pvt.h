@@ -84,6 +84,15 @@ struct section {
 	uint32_t n_routes;  /* attached and accepted */
 };
 
+/* Listeners that are served, by address, port and host name; open addressing. */
+struct claims {
+	struct claim {
+		uint32_t listener_plus1; /* in the listeners of the model; 0: empty */
+		const struct gateway *owner; /* a Gateway, also of what its ListenerSets have */
+	} *slots;
+	size_t n, n_slots;
+};
+
 struct translator;
 struct unit;
 
@@ -104,6 +113,7 @@ struct translation {
 	size_t n_sets, cap_sets;
 	struct section *sections;
 	size_t n_sections, cap_sections;
+	struct claims claims; /* while Gateways are read */
 	const struct kube_object *reported; /* the object of the last problem, and how many it has */
 	size_t n_reported;
 };
@@ -244,6 +254,20 @@ uint32_t timeout_read(struct translation *t, const struct kube_object *o, const 
 /* The limits that the annotations of a Gateway, an HTTPRoute or an Ingress set. What is wrong is a problem, and not set. */
 void timeouts_read(struct translation *t, const struct kube_object *o, struct weir_timeouts *out);
 
+/*
+ * budget.c: what a match takes of a snapshot at most; the unit that is read now costs what its matches do, and more; if
+ * it is refused, they are dropped. What it is told then; NULL: it is served.
+ */
+uint64_t budget_cost(const struct model_match *m);
+void budget_charge(struct translation *t, uint64_t more);
+const char *budget_refusal(struct translation *t);
+/*
+ * A listener on n addresses, of this name for people, is charged to the namespace of g. False, if that has too many: a
+ * quarter of its share at most is for listeners, those of older Gateways first.
+ */
+bool budget_takes_listener(struct translation *t, const struct gateway *g, const struct section *s);
+#define BUDGET_REASON "BudgetExceeded"
+
 /* ingress.c */
 void ingress_read(struct translation *t, const struct kube_object *o);
 /* What its default backend takes, of which ingress_read() made this. */
@@ -293,6 +317,11 @@ const struct gateway *gateway_find(struct translation *t, const char *ns, const 
 const struct gateway *gateway_search(const struct gateway *list, size_t n, const char *ns, const char *name);
 /* One listener of the model for each address of g, of a listener that is served. */
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts);
+/* claims.c: the Gateway of another namespace that has an address, port and host name of this listener; NULL: none has. */
+const struct gateway *claim_of_other(const struct translation *t, const struct gateway *g, const struct section *s);
+/* A listener of the model is that of g, or of its Gateway. */
+void claim_add(struct translation *t, const struct gateway *g, size_t listener);
+void claims_fini(struct translation *t);
 /* Whether such a field (NULL: absent) of an object in own_ns admits another namespace; fallback: where it says nothing. */
 bool namespaces_admit(const struct translation *t, const struct node *namespaces, const char *fallback, const char *own_ns,
 		      const char *ns);

@@ -261,6 +261,7 @@ void unit_destroy(struct translator *tr, struct unit *u)
 	unmark(tr, u);
 	unit_clear(tr, u);
 	backend_use_name(tr, u, NULL);
+	budget_forget(tr, u);
 	join_slices(tr, u, NULL);
 	drop_targets(tr, u);
 	model_fini(&u->part);
@@ -375,6 +376,7 @@ static void read_object(struct translator *tr, struct unit *u)
 	const struct kube_object *o = object_of(tr, u);
 	struct translation *t = &tr->t;
 
+	u->cost = 0;
 	switch (o->kind) {
 	case KUBE_INGRESS:
 		ingress_read(t, o);
@@ -523,7 +525,18 @@ static void read_unit(struct translator *tr, struct unit *u, struct outcome *out
 		unit_begin(tr, u);
 		read_object(tr, u);
 		unit_end(tr);
+		budget_note(tr, u);
 		note(tr, out, u);
+	}
+}
+
+static void read_stages(struct translator *tr, unsigned from, unsigned end, struct outcome *out)
+{
+	for (unsigned s = from; s < end; s++) {
+		for (size_t i = 0; i < tr->dirty[s].n; i++)
+			if (tr->dirty[s].units[i])
+				read_unit(tr, tr->dirty[s].units[i], out);
+		tr->dirty[s].n = 0;
 	}
 }
 
@@ -540,12 +553,11 @@ static void read_dirty(struct translator *tr, struct outcome *out)
 			check(tr, u);
 			u->is_checked = true;
 		}
-	for (unsigned s = 0; s < N_STAGES; s++) {
-		for (size_t i = 0; i < tr->dirty[s].n; i++)
-			if (tr->dirty[s].units[i])
-				read_unit(tr, tr->dirty[s].units[i], out);
-		tr->dirty[s].n = 0;
-	}
+	read_stages(tr, 0, STAGE_POLICY, out);
+	if (budget_judge(tr)) /* what a unit costs does not depend on whether it is served, so once is enough */
+		read_stages(tr, 0, STAGE_POLICY, out);
+	budget_settle(tr);
+	read_stages(tr, STAGE_POLICY, N_STAGES, out);
 	store_observe(tr->t.store, NULL, NULL);
 }
 
@@ -721,6 +733,7 @@ void translator_destroy(struct translator *tr)
 		free(tr->dirty[s].units);
 	key_table_fini(&tr->keys);
 	references_fini(tr);
+	budget_fini(tr);
 	model_fini(&tr->all);
 	free(tr->backends.slots);
 	free(tr->backends.free);

@@ -32,6 +32,7 @@ void translator_name_changed(struct translator *tr, const char *name);
 const char *const *translator_names(struct translator *tr, size_t *n);
 /*
  * changes: of the store since the last run, as store_journal() has them; NULL: all is read anew, as in the first run.
+ * Of the options, total_bytes may be another one each time.
  * Afterwards they must be cleared: nothing of them is needed again.
  */
 void translator_run(struct translator *tr, const struct store_change *changes, size_t n, struct translator_changes *out);
@@ -40,6 +41,14 @@ void translator_run(struct translator *tr, const struct store_change *changes, s
  * sorted by kind, namespace and name, each once. Valid until the next run.
  */
 const struct named_ref *translator_references(const struct translator *tr, size_t *n);
+/* Routes that are not served since there are too many, as of the last run. */
+struct translator_budget {
+	size_t n_namespaces; /* with routes */
+	uint64_t wanted_bytes; /* by all together, each within its share */
+	size_t n_over_share, n_over_total; /* routes that are refused for that of their namespace, or for that of all */
+};
+
+void translator_budget(const struct translator *tr, struct translator_budget *out);
 /* Valid until the next run. Who compiles it may add problems; those of the last run of the compiler stay until it runs again. */
 struct model *translator_model(struct translator *tr);
 

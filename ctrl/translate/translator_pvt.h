@@ -36,8 +36,17 @@ struct backend_table {
 struct seen_gateway {
 	unsigned key_kind; /* GATEWAY, or LISTENER_SET */
 	const char *ns, *name;
-	uint64_t signature; /* of all that others see of it */
+	const char *bytes; /* all that others see of it */
+	size_t n_bytes;
 	size_t first, count; /* in translation.sections */
+};
+
+struct tenants {
+	struct tenant **list; /* by name */
+	size_t n, cap;
+	bool is_dirty;
+	uint64_t total, demand; /* as of the last judgement */
+	size_t n_refused[N_BUDGET_VERDICTS];
 };
 
 struct translator {
@@ -52,6 +61,7 @@ struct translator {
 	size_t n_seen;
 	struct model *conclusions; /* of each of translation.gateways, then of translation.sets */
 	struct backend_table backends;
+	struct tenants tenants;
 	uint32_t *idle; /* slots that have lost a user */
 	size_t n_idle, cap_idle;
 	struct key **names; /* of NAME, with a user */
@@ -100,6 +110,21 @@ bool backends_free_idle(struct translator *tr);
 void backend_use_name(struct translator *tr, struct unit *u, const char *name);
 /* Settings and endpoints of a backend, anew. Its part of before must live until this returns. */
 void backend_read(struct translation *t, struct unit *u, bool *has_other_settings, bool *has_other_endpoints);
+
+/* ---- budget.c */
+
+/* The unit was read: what it costs is charged to its namespace. */
+void budget_note(struct translator *tr, struct unit *u);
+/* It is going. */
+void budget_forget(struct translator *tr, struct unit *u);
+/* All listeners are read again: between these two. */
+void budget_begin_listeners(struct translator *tr);
+void budget_end_listeners(struct translator *tr);
+/* Marks the units that are to be served no more, or again. False: nothing could have changed. */
+bool budget_judge(struct translator *tr);
+/* All that was marked has been read: its costs are what they were. */
+void budget_settle(struct translator *tr);
+void budget_fini(struct translator *tr);
 
 /* ---- gateways.c */
 

@@ -33,6 +33,20 @@ enum unit_kind { UNIT_OBJECT, UNIT_GATEWAYS, UNIT_DEFAULT, UNIT_CHECK, UNIT_BACK
 
 struct unit;
 
+/* Whether an Ingress or an HTTPRoute is within the budget of its namespace, and of all: budget.c. */
+enum budget_verdict { BUDGET_FITS, BUDGET_NAMESPACE, BUDGET_TOTAL, N_BUDGET_VERDICTS };
+
+/* A namespace with routes. */
+struct tenant {
+	char *ns;
+	size_t n_units;	     /* that cost something */
+	uint64_t used;	     /* by all of them, served or not, and by its listeners */
+	uint64_t listeners;  /* of that: of its Gateways and ListenerSets, served ones alone */
+	uint64_t share;	     /* with which it was judged last */
+	bool is_over, is_dirty; /* the latter: one of them was read */
+	size_t n_refused[N_BUDGET_VERDICTS];
+};
+
 /* One end of a dependency knows where the other one is, so that it goes in one step. */
 struct read {
 	struct key *key;
@@ -103,6 +117,10 @@ struct unit {
 	bool is_read; /* once */
 	size_t n_users;
 	struct key *external; /* the name that its addresses come from, or NULL */
+	/* an Ingress or an HTTPRoute: what it takes of a snapshot, be it served or not */
+	uint64_t cost, charged; /* the latter: of it to its tenant */
+	struct tenant *tenant;	/* NULL: it costs nothing */
+	enum budget_verdict verdict;
 };
 
 struct key_table {

@@ -3,7 +3,12 @@
 #include "base/hash.h"
 
 #include <openssl/sha.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+
+#include "base/siphash.h"
 
 static uint64_t fold(uint64_t a, uint64_t b)
 {
@@ -88,4 +93,27 @@ uint64_t hash_backend_n(const char *name, size_t n)
 uint64_t hash_backend(const char *name)
 {
 	return hash_backend_n(name, strlen(name));
+}
+
+/* ---- with a secret */
+
+static uint64_t secret[3];
+static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
+
+static void draw_secret(void)
+{
+	if (getrandom(secret, sizeof(secret), 0) != (ssize_t)sizeof(secret)) /* only where the system is broken */
+		abort();
+}
+
+uint64_t hash_secret(void)
+{
+	pthread_once(&secret_once, draw_secret);
+	return secret[0];
+}
+
+uint64_t hash_keyed(const void *data, size_t n, uint64_t of)
+{
+	pthread_once(&secret_once, draw_secret);
+	return siphash13(data, n, secret[1] ^ of, secret[2]);
 }

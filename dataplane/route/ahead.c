@@ -49,7 +49,7 @@ static uint32_t find(const struct weir_snapshot *s, struct weir_range slots, uin
 static void fetch_slot(const struct weir_snapshot *s, struct route_soon *q, const struct weir_listener *l)
 {
 	q->listener = l;
-	q->hash = (uint32_t)route_key_hash(WEIR_HOST_EXACT, q->host);
+	q->hash = (uint32_t)route_key_hash(s->hash_seed, WEIR_HOST_EXACT, q->host);
 	q->index = WEIR_NONE;
 	if (l->slots.count)
 		fetch(&slots_at(s, l->slots)[q->hash & (l->slots.count - 1)], 2 * sizeof(struct weir_slot));
@@ -85,10 +85,10 @@ static uint32_t find_path(const struct weir_snapshot *s, const struct route_soon
 		uint32_t n = snapshot_length(s, v->lengths.first + k);
 
 		if (n < q->path.n && q->path.p[n] == '/')
-			i = find(s, v->slots, (uint32_t)route_key_hash(WEIR_PATH_PREFIX, slice_of(q->path.p, n)));
+			i = find(s, v->slots, (uint32_t)route_key_hash(s->hash_seed, WEIR_PATH_PREFIX, slice_of(q->path.p, n)));
 	}
 	if (i == WEIR_NONE)
-		i = find(s, v->slots, (uint32_t)route_key_hash(WEIR_PATH_EXACT, q->path));
+		i = find(s, v->slots, (uint32_t)route_key_hash(s->hash_seed, WEIR_PATH_EXACT, q->path));
 	return i == WEIR_NONE ? i : v->paths.first + i;
 }
 

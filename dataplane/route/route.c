@@ -5,9 +5,9 @@
 #include "base/hash.h"
 #include "base/ip.h"
 
-uint64_t route_key_hash(unsigned kind, struct slice key)
+uint64_t route_key_hash(uint64_t hash_seed, unsigned kind, struct slice key)
 {
-	return hash64(key.p, key.n, kind);
+	return hash64(key.p, key.n, hash_seed + kind);
 }
 
 const char *route_miss_name(enum route_miss m)
@@ -67,7 +67,7 @@ static uint32_t find_kind(struct host_find *f, struct weir_range slots, enum wei
 {
 	f->kind = (uint8_t)kind;
 	f->host = host;
-	return snapshot_slot_find(f->s, slots, route_key_hash(kind, host), is_host, f);
+	return snapshot_slot_find(f->s, slots, route_key_hash(f->s->hash_seed, kind, host), is_host, f);
 }
 
 /* Exact, then wildcards from the longest suffix on, then any. The index is absolute. */
@@ -192,7 +192,7 @@ static bool try_path(const struct weir_snapshot *s, const struct weir_vhost *v, 
 		     const struct route_request *rq, struct route_result *out)
 {
 	struct path_find f = {.s = s, .first = v->paths.first, .kind = (uint8_t)kind, .path = key};
-	uint32_t i = snapshot_slot_find(s, v->slots, route_key_hash(kind, key), is_path, &f);
+	uint32_t i = snapshot_slot_find(s, v->slots, route_key_hash(s->hash_seed, kind, key), is_path, &f);
 	const struct weir_path *p;
 
 	if (i == WEIR_NONE)

@@ -100,7 +100,7 @@ struct route_cors {
 /* origin: the value of the request's Origin field; empty: it has none, and is not allowed anything. */
 struct route_cors route_cors(const struct weir_snapshot *s, const struct weir_filter *f, struct slice origin);
 
-/* Hash of a look-up key: hash64 of the bytes with the kind as seed (snapshot.h). */
-uint64_t route_key_hash(unsigned kind, struct slice key);
+/* Hash of a look-up key in tables of this hash_seed (snapshot.h). */
+uint64_t route_key_hash(uint64_t hash_seed, unsigned kind, struct slice key);
 
 #endif

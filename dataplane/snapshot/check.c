@@ -230,7 +230,7 @@ static enum weir_refusal check_slots(const struct check *c, struct weir_range sl
 		return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u of %u entries have a slot", what, i, n_used, entries.count);
 	for (uint32_t k = 0; k < entries.count; k++) {
 		struct find f = {c->s, key_of, entries.first, key_of(c->s, entries.first + k)};
-		uint64_t h = hash64(f.key.text.p, f.key.text.n, f.key.kind);
+		uint64_t h = hash64(f.key.text.p, f.key.text.n, c->s->hash_seed + f.key.kind);
 
 		if (snapshot_slot_find(c->s, slots, h, is_same_key, &f) != k)
 			return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: entry %u is not found by its key", what, i, k);

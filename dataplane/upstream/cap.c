@@ -10,6 +10,7 @@
 #include <rte_common.h>
 #include <rte_malloc.h>
 
+#include "base/hash.h"
 #include "upstream/upstream_pvt.h"
 
 #define PROBES 64u
@@ -23,6 +24,7 @@ struct upstream_cap {
 
 struct upstream_caps {
 	uint32_t mask;
+	uint64_t secret; /* odd; as of backend_bucket() */
 	struct upstream_cap cap[];
 };
 
@@ -31,8 +33,10 @@ struct upstream_caps *upstream_caps_create(uint32_t n)
 	uint32_t n_slots = rte_align32pow2(2 * n);
 	struct upstream_caps *c = rte_zmalloc("caps", sizeof(*c) + n_slots * sizeof(c->cap[0]), RTE_CACHE_LINE_SIZE);
 
-	if (c)
+	if (c) {
 		c->mask = n_slots - 1;
+		c->secret = hash_secret() | 1;
+	}
 	return c;
 }
 
@@ -44,7 +48,7 @@ void upstream_caps_destroy(struct upstream_caps *caps)
 struct upstream_cap *cap_find(struct upstream_caps *caps, uint64_t backend_id)
 {
 	for (uint32_t i = 0; i < PROBES && i <= caps->mask; i++) {
-		struct upstream_cap *c = &caps->cap[(backend_id + i) & caps->mask];
+		struct upstream_cap *c = &caps->cap[((backend_id * caps->secret >> 32) + i) & caps->mask];
 		uint64_t id = 0;
 
 		if (__atomic_compare_exchange_n(&c->id, &id, backend_id, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) || id == backend_id)

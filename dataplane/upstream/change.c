@@ -98,8 +98,8 @@ static struct backend *add_backend(struct upstream *u, uint64_t id, uint64_t now
 	b->id = id;
 	b->mark = u->mark;
 	b->cc = u->cfg.backend_cc ? (uint8_t)u->cfg.backend_cc(u->cfg.backend_cc_ctx, id) : TCP_CC_DEFAULT;
-	b->next = u->buckets[id & u->bucket_mask];
-	u->buckets[id & u->bucket_mask] = b;
+	b->next = *backend_bucket(u, id);
+	*backend_bucket(u, id) = b;
 	u->n_backends++;
 	if (w) /* the set comes after its snapshot */
 		take_settings(u, b, w, now_us);
@@ -368,9 +368,9 @@ void upstream_retain(struct upstream *u, const struct weir_snapshot *s)
 static void fetch_ahead(const struct upstream *u, uint32_t i, uint32_t n)
 {
 	if (i + 2 * AHEAD < n)
-		__builtin_prefetch(&u->buckets[snapshot_backend(u->snapshot, i + 2 * AHEAD)->id & u->bucket_mask]);
+		__builtin_prefetch(backend_bucket(u, snapshot_backend(u->snapshot, i + 2 * AHEAD)->id));
 	if (i + AHEAD < n)
-		__builtin_prefetch(u->buckets[snapshot_backend(u->snapshot, i + AHEAD)->id & u->bucket_mask]);
+		__builtin_prefetch(*backend_bucket(u, snapshot_backend(u->snapshot, i + AHEAD)->id));
 }
 
 static bool name_all(struct upstream *u, int *budget, uint64_t now_us)

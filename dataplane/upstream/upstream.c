@@ -4,6 +4,7 @@
 
 #include <rte_malloc.h>
 
+#include "base/hash.h"
 #include "upstream/upstream_pvt.h"
 
 static bool allocate(struct upstream *u)
@@ -12,6 +13,7 @@ static bool allocate(struct upstream *u)
 	uint32_t n_tokens = rte_align32pow2(u->cfg.n_endpoints);
 
 	u->bucket_mask = n_buckets - 1;
+	u->bucket_secret = hash_secret() | 1;
 	u->token_mask = n_tokens - 1;
 	u->tokens = rte_calloc("upstream", n_tokens, sizeof(*u->tokens), RTE_CACHE_LINE_SIZE);
 	u->conns = rte_calloc("upstream", u->cfg.n_conns, sizeof(*u->conns), RTE_CACHE_LINE_SIZE);
@@ -88,7 +90,7 @@ void upstream_destroy(struct upstream *u, uint64_t now_us)
 
 struct backend *backend_find(const struct upstream *u, uint64_t id)
 {
-	struct backend *b = u->buckets[id & u->bucket_mask];
+	struct backend *b = *backend_bucket(u, id);
 
 	while (b && b->id != id)
 		b = b->next;

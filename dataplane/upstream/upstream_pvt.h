@@ -171,8 +171,9 @@ struct upstream {
 	uint32_t n_fresh_conns; /* of conns: those from here on were never used, and their memory not touched */
 	struct endpoint *endpoints, *free_endpoints;
 	struct backend *backends, *free_backends;
-	struct backend **buckets;
+	struct backend **buckets; /* backend_bucket() */
 	uint32_t bucket_mask;
+	uint64_t bucket_secret; /* odd */
 	struct endpoint **tokens; /* by token */
 	uint32_t token_mask;
 	uint32_t n_free_endpoints;
@@ -202,6 +203,15 @@ static inline const struct listed *listed(const struct backend *b, const struct 
 static inline struct upstream_cap *endpoint_cap(const struct endpoint *e)
 {
 	return e->backend ? e->backend->cap : e->cap;
+}
+
+/*
+ * Where a backend of this id would be. Whoever may name Services can try names until their ids have low bits alike, and
+ * would fill the bucket of another's backend: the secret keeps him from knowing where they meet.
+ */
+static inline struct backend **backend_bucket(const struct upstream *u, uint64_t id)
+{
+	return &u->buckets[(uint32_t)(id * u->bucket_secret >> 32) & u->bucket_mask];
 }
 
 /* upstream.c */

@@ -16,7 +16,9 @@
  *
  * Look-up tables are open-addressed (linear probing, power-of-two slots, at
  * most half full) over hash64() of the key, so that a reader needs no
- * building step: it validates and uses the blob where it lies.
+ * building step: it validates and uses the blob where it lies. Its seed is
+ * the kind of the key plus hash_seed, which weir-ctrl draws by lot: who may
+ * write routes must not know which keys meet in a table.
  *
  * Sections lie in the order of the list, and ranges in the order of their
  * parents: the children of entry i begin where those of entry i - 1 end (of
@@ -89,7 +91,8 @@ struct weir_snapshot {
 	uint32_t size;	     /* bytes of the whole blob, this head included */
 	uint64_t generation; /* grows by at least one with each publication of one weir-ctrl */
 	uint64_t checksum;   /* hash64() of the whole blob with this field zero */
-	uint64_t reserved[4];
+	uint64_t hash_seed;  /* of the look-up tables */
+	uint64_t reserved[3];
 	struct weir_section_ref sect[WEIR_MAX_SECTIONS];
 };
 
@@ -99,7 +102,7 @@ struct weir_slot {
 	uint32_t index_plus1; /* 0: empty */
 };
 
-/* enum weir_host_kind values are also the seed of hash64() for a key of that kind. */
+/* enum weir_host_kind values are also part of the seed of hash64() for a key of that kind. */
 enum weir_host_kind {
 	WEIR_HOST_EXACT = 1,
 	WEIR_HOST_WILDCARD = 2,	    /* "*.example.com", any number of labels (Gateway API) */
@@ -175,7 +178,7 @@ struct weir_vhost {
 	struct weir_range lengths;
 };
 
-/* enum weir_path_kind values are also the seed of hash64() for a key of that kind. */
+/* enum weir_path_kind values are also part of the seed of hash64() for a key of that kind. */
 enum weir_path_kind {
 	WEIR_PATH_EXACT = 17,
 	WEIR_PATH_PREFIX = 18, /* by element; key without a trailing slash, "" for "/" */
@@ -337,7 +340,7 @@ enum weir_same_site {
 #define WEIR_MAX_EJECTION_MS 86400000u
 
 struct weir_backend {
-	uint64_t id;	      /* hash64() of name, seed 0: stable over restarts of weir-ctrl; never 0 */
+	uint64_t id;	      /* hash_backend() of name: stable over restarts of weir-ctrl; never 0 */
 	struct weir_str name; /* "namespace/service:port" */
 	uint8_t proto;	      /* enum weir_proto */
 	uint8_t balance;      /* enum weir_balance */

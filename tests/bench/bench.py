@@ -184,7 +184,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                                                 **{"stdout": log, "stdin": subprocess.DEVNULL, **kw})
 
     def start_ctrl(self):
-        self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--manifests", self.dir / "manifests", "--socket",
+        self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--namespace-budget", "0", "--manifests", self.dir / "manifests", "--socket",
                              self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
         wait_until("weir-ctrl serves", self._is_live, 30)
 

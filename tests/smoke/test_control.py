@@ -165,19 +165,36 @@ def test_dataplane_restart_gets_its_routes_back(make):
         wait_until("serves again", lambda: rig.curl("/a", check=False)[0] == 200, 10)
 
 
-def test_routes_that_do_not_fit_are_refused_and_the_old_ones_stay(make):
+def test_namespace_with_too_many_routes_gives_way_and_the_others_do_not(make):
+    def long(i, k):
+        return f"/{i}-{k}" + "x" * 200
+
     with make(extra="", arena_mb=1) as rig:
-        big = "".join(ingress(f"big{i}", f"host{i}.big.example.com", [(f"/{i}-{k}" + "x" * 200, "Exact", "web") for k in range(20)])
-                      for i in range(300))
-        rig.write_manifest("big.yaml", big)
-        wait_until("it is refused", lambda: rig.metric_sum("weir_ctrl_refused_total") > 0, 10)
+        rig.write_manifest("big.yaml", "".join(
+            ingress(f"big{i:03}", f"host{i}.big.example.com", [(long(i, k), "Exact", "web") for k in range(20)], ns="greedy")
+            for i in range(300)))
+        wait_until("its youngest are refused", lambda: rig.metric_sum("weir_ctrl_routes_refused") > 0, 10)
+        wait_until("what fits is served", lambda: rig.curl(long(0, 0), host="host0.big.example.com")[0] == 503, 5)
+        expect_eq(rig.curl(long(299, 0), host="host299.big.example.com")[0], 404, "a young one")
         expect_eq(rig.curl("/still")[0], 200, "the old routes")
-        expect_eq(rig.curl("/0-0" + "x" * 200, host="host0.big.example.com")[0], 404, "none of the new ones")
-        log = (rig.dir / "ctrl.log").read_text()
-        expect_eq(log.count("does not fit the dataplane's arena"), 1, "times it was said")
-        (rig.dir / "manifests/big.yaml").unlink()
         rig.write_manifest("small.yaml", ingress("small", "small.example.com", [("/", "Prefix", "web")]))
-        wait_until("what fits is served again", lambda: rig.curl("/", host="small.example.com")[0] == 200, 5)
+        wait_until("others may still change", lambda: rig.curl("/", host="small.example.com")[0] == 200, 5)
+        log = (rig.dir / "ctrl.log").read_text()
+        expect(re.search(r"Ingress greedy/big299 spec: BudgetExceeded: not served: .* namespace greedy", log), log[-1500:])
+        expect(not re.search(r"Ingress demo/.* BudgetExceeded", log), log[-1500:])
+        expect_eq(rig.metric_sum("weir_ctrl_refused_total"), 0, "snapshots that the dataplane could not take")
+        expect_eq(rig.metric_sum("weir_ctrl_routes_guarded_total"), 0, "snapshots that were larger than reckoned")
+        (rig.dir / "manifests/big.yaml").unlink()
+        wait_until("nobody is refused", lambda: rig.metric_sum("weir_ctrl_routes_refused") == 0, 10)
+
+
+def test_share_of_a_namespace_can_be_set(make):
+    paths = [(f"/{k}" + "x" * 3000, "Exact", "web") for k in range(100)]
+    with make(extra="", ctrl_args=["--namespace-budget", "1"]) as rig:
+        rig.write_manifest("big.yaml", "".join(ingress(f"big{i}", f"host{i}.big.example.com", paths, ns="greedy") for i in range(4)))
+        wait_until("it is refused", lambda: rig.metric_sum("weir_ctrl_routes_refused", 'budget="namespace"') == 1, 10)
+        expect_eq(rig.curl(paths[0][0], host="host2.big.example.com")[0], 503, "what fits")
+        expect_eq(rig.curl(paths[0][0], host="host3.big.example.com")[0], 404, "the last one by name")
 
 
 def test_routes_stay_while_ctrl_is_gone(make):

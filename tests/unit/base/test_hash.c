@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/ip.h"
+#include "base/siphash.h"
 
 #include <string.h>
 
@@ -31,6 +32,30 @@ static void zeroed_hash_equals_hash_of_zeroed_bytes(void **state)
 			memset(b + off, 0, 8);
 			assert_int_equal(hash64_zeroed(a, n, off, 8, 5), hash64(b, n, 5));
 		}
+}
+
+/* The reference vectors of its authors, for a key and a text of 0, 1, 2, ... */
+static void siphash_is_that_of_its_authors(void **state)
+{
+	uint8_t key[16], text[15];
+	uint64_t k[2];
+
+	for (uint8_t i = 0; i < 16; i++)
+		key[i] = i;
+	for (uint8_t i = 0; i < 15; i++)
+		text[i] = i;
+	memcpy(k, key, 16);
+	assert_int_equal(siphash(text, sizeof(text), key), 0xa129ca6149be45e5ull);
+	assert_int_equal(siphash13(text, 0, k[0], k[1]), 0xabac0158050fc4dcull);
+	assert_int_equal(siphash13(text, 1, k[0], k[1]), 0xc9f49bf37d57ca93ull);
+}
+
+static void keyed_hash_is_one_of_this_process(void **state)
+{
+	assert_int_equal(hash_secret(), hash_secret());
+	assert_int_equal(hash_keyed("ab", 2, 1), hash_keyed("ab", 2, 1));
+	assert_int_not_equal(hash_keyed("ab", 2, 1), hash_keyed("ab", 2, 2));
+	assert_int_not_equal(hash_keyed("ab", 2, 1), hash_keyed("ac", 2, 1));
 }
 
 static void low_bits_spread(void **state)
@@ -78,7 +103,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hash_is_part_of_the_abi),
 		cmocka_unit_test(zeroed_hash_equals_hash_of_zeroed_bytes),
-		cmocka_unit_test(low_bits_spread),
+		cmocka_unit_test(siphash_is_that_of_its_authors),
+	    cmocka_unit_test(keyed_hash_is_one_of_this_process),
+	    cmocka_unit_test(low_bits_spread),
 		cmocka_unit_test(address_text_round_trips),
 		cmocka_unit_test(prefix_counts_in_the_addresses_family),
 	};

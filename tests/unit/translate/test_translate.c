@@ -468,10 +468,85 @@ static void policy_protects_among_many(void **state)
 	store_destroy(s);
 }
 
+/*
+ * Two label values that once had the same hash, so that a Gateway which admits the one instead of the other looked as
+ * before, and the routes of who lost that right were served on.
+ */
+static void gateway_that_differs_is_seen_to_whatever_its_hash(void **state)
+{
+	static const char *const values[] = {"team-redadaadapa", "1mx5odphlyrwyd0c"};
+	struct store *s = store_create();
+	struct translator *tr = translator_create(s, &ours);
+
+	store_keep_journal(s);
+	put(s, KUBE_GATEWAY_CLASS, GATEWAY_API "\"GatewayClass\", \"metadata\": {\"name\": \"weir\"}, \"spec\": {\"controllerName\": \"" TRANSLATE_CONTROLLER "\"}}");
+	put(s, KUBE_HTTP_ROUTE, GATEWAY_API "\"HTTPRoute\", \"metadata\": {\"name\": \"r\", \"namespace\": \"n\"}, \"spec\": {\"parentRefs\": "
+					    "[{\"name\": \"g\", \"namespace\": \"a\"}], \"rules\": [{}]}}");
+	for (unsigned i = 0; i < 2; i++) {
+		char text[600];
+
+		snprintf(text, sizeof(text), "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"n\", \"labels\": "
+			 "{\"team\": \"%s\"}}}", values[0]);
+		put(s, KUBE_NAMESPACE, text);
+		snprintf(text, sizeof(text), GATEWAY_API "\"Gateway\", \"metadata\": {\"name\": \"g\", \"namespace\": \"a\"}, \"spec\": "
+			 "{\"gatewayClassName\": \"weir\", \"listeners\": [{\"name\": \"l\", \"port\": 80, \"protocol\": \"HTTP\", \"allowedRoutes\": "
+			 "{\"namespaces\": {\"from\": \"Selector\", \"selector\": {\"matchLabels\": {\"team\": \"%s\"}}}}}]}}", values[i]);
+		put(s, KUBE_GATEWAY, text);
+		run_on(s, tr);
+		assert_int_equal(translator_model(tr)->n_matches, i == 0);
+	}
+	translator_destroy(tr);
+	store_destroy(s);
+}
+
+#define N_MEETING 300u /* in a table of 1024 slots */
+
+/* Paths that all have the same place in a table without a secret: found in a moment, by trying. */
+static void add_meeting_paths(struct model *m)
+{
+	struct model_listener *l = model_add_listener(m);
+	char path[32];
+
+	*l = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "Ingress"};
+	for (unsigned i = 0; m->n_matches < N_MEETING; i++) {
+		int n = snprintf(path, sizeof(path), "/%u", i);
+		struct model_match *x;
+
+		if (hash64(path, (size_t)n, WEIR_PATH_EXACT) & 1023)
+			continue;
+		x = model_add_match(m);
+		*x = (struct model_match){.host = "shared.test", .path_kind = WEIR_PATH_EXACT, .path = model_str(m, path), .method = "",
+					  .action = WEIR_ACTION_STATUS, .status = 503, .kind = "Ingress", .ns = "greedy", .name = "i"};
+	}
+}
+
+static void keys_that_meet_on_purpose_cost_nobody_his_routes(void **state)
+{
+	struct snapshot_error why;
+	struct model m;
+	void *blob;
+	size_t n;
+
+	model_init(&m);
+	add_meeting_paths(&m);
+	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
+	assert_int_equal(snapshot_check(blob, n, &why), WEIR_REFUSED_OK);
+	assert_int_not_equal(((struct weir_snapshot *)blob)->hash_seed, 0);
+	free(blob);
+	m.hash_seed = 0x5eed; /* who knows it not cannot choose such keys, so it need not be changed */
+	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
+	assert_int_equal(snapshot_check(blob, n, &why), WEIR_REFUSED_OK);
+	assert_int_equal(((struct weir_snapshot *)blob)->hash_seed, 0x5eed);
+	free(blob);
+	model_fini(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(same_objects_in_any_order_give_the_same_model),
+	    cmocka_unit_test(gateway_that_differs_is_seen_to_whatever_its_hash),
+	    cmocka_unit_test(keys_that_meet_on_purpose_cost_nobody_his_routes),
 	    cmocka_unit_test(endpoints_alone_follow_their_slices),
 	    cmocka_unit_test(bad_slice_is_named_as_long_as_it_is_bad),
 	    cmocka_unit_test(ingress_without_class_follows_the_options),

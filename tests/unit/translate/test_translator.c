@@ -372,6 +372,12 @@ static bool is_same(const struct store *s, struct translator *tr, const struct t
 	return same;
 }
 
+/* Of a few routes. */
+static uint64_t a_total(void)
+{
+	return 1000 + world_pick(9000);
+}
+
 /* Some names change. */
 static void change_names(struct translator *tr, struct known_names *names)
 {
@@ -386,7 +392,7 @@ static void change_names(struct translator *tr, struct known_names *names)
 	known_names_clear_changes(names);
 }
 
-static bool run_step(struct store *s, struct translator *tr, struct mirror *r, const struct translate_options *o,
+static bool run_step(struct store *s, struct translator *tr, struct mirror *r, struct translate_options *o,
 		     struct known_names *names)
 {
 	unsigned n_changes = 1 + (world_chance(30) ? world_pick(4) : 0);
@@ -397,6 +403,8 @@ static bool run_step(struct store *s, struct translator *tr, struct mirror *r, c
 	for (unsigned i = 0; i < n_changes; i++)
 		world_change(s);
 	change_names(tr, names);
+	if (o->total_bytes && world_chance(20)) /* a dataplane with another arena */
+		o->total_bytes = a_total();
 	journal = store_journal(s, &n);
 	translator_run(tr, journal, n, &c);
 	store_clear_journal(s);
@@ -417,6 +425,10 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	unsigned step;
 
 	world_begin(seed, (unsigned)(seed / 2 % 4), seed % 5 == 0);
+	if (seed % 7 < 3) /* budgets that some are beyond */
+		o.namespace_bytes = 1000 + world_pick(8000);
+	if (seed % 7 == 0 || seed % 7 == 3)
+		o.total_bytes = a_total();
 	store_keep_journal(s);
 	if (seed % 8 < 4)
 		store_expect_named(s);

@@ -615,6 +615,25 @@ static void shutdown_amid_any_job(void **state)
 		}
 }
 
+/* Names whose ids have low bits alike are found by trying: they used to lie in one bucket. */
+static void ids_with_low_bits_alike_do_not_meet(void **state)
+{
+	unsigned *count, most = 0;
+
+	prng = 1;
+	start();
+	count = calloc(u->bucket_mask + 1, sizeof(*count));
+	for (uint64_t i = 0; i <= u->bucket_mask; i++) {
+		unsigned *n = &count[backend_bucket(u, rnd() << 24 | 7) - u->buckets];
+
+		++*n;
+		most = *n > most ? *n : most;
+	}
+	assert_in_range(most, 1, 16);
+	free(count);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -625,6 +644,7 @@ int main(void)
 		cmocka_unit_test(settings_hold_for_the_first_request_after_a_swap),
 		cmocka_unit_test(set_that_comes_after_its_snapshot_has_its_settings),
 		cmocka_unit_test(shutdown_amid_any_job),
+		cmocka_unit_test(ids_with_low_bits_alike_do_not_meet),
 	};
 
 	test_eal_init();
