@@ -20,6 +20,7 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 	s->options.controller_name = TRANSLATE_CONTROLLER;
 	s->translator = translator_create(store, &s->options);
 	s->model = translator_model(s->translator);
+	s->marks = translator_marks(s->translator);
 	store_keep_journal(store);
 }
 

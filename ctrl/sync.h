@@ -20,6 +20,7 @@ struct sync {
 	const struct saver *saver; /* NULL: nothing is kept on disk; likewise */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */
+	struct marks *marks; /* likewise, to be emptied by who writes statuses */
 	bool has_news; /* statuses or problems are others than when who writes them has cleared this */
 	uint64_t generation;
 	uint64_t version;		/* of the last endpoint set */

@@ -332,6 +332,75 @@ static void make_stale(const struct maker *k, enum kube_kind kind, const struct 
 	}
 }
 
+static void make_one(const struct maker *k, const struct model_status *v, const struct kube_object *o)
+{
+	bool may_skip = v->kind == KUBE_HTTP_ROUTE && !k->wants_all;
+
+	if (!may_skip || !is_route_current(o->root, v, k->controller_name, generation_of(o)))
+		make(k, v, o);
+}
+
+static void make_all(const struct maker *k, const struct model *m)
+{
+	for (size_t i = 0; i < m->n_statuses; i++) {
+		const struct model_status *v = &m->statuses[i];
+		const struct kube_object *o = store_get(k->store, v->kind, v->ns, v->name);
+
+		if (o)
+			make_one(k, v, o);
+	}
+	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++)
+		if (entries_of((enum kube_kind)kind))
+			make_stale(k, (enum kube_kind)kind, m);
+}
+
+/* Those of a kind lie together, in the order of the store. */
+struct verdicts {
+	const struct model_status *first;
+	size_t n;
+};
+
+static const struct model_status *find_status(const struct verdicts *of, const struct kube_object *o)
+{
+	size_t lo = 0;
+	size_t hi = of->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int d = compare(&of->first[mid], o);
+
+		if (d == 0)
+			return &of->first[mid];
+		if (d < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+static void make_marked(const struct maker *k, const struct model *m, const struct marks *only)
+{
+	struct verdicts of[KUBE_N_KINDS] = {{0}};
+
+	for (size_t i = 0; only->n && i < m->n_statuses; i++) {
+		struct verdicts *v = &of[m->statuses[i].kind];
+
+		v->first = v->n++ ? v->first : &m->statuses[i];
+	}
+	for (size_t i = 0; i < only->n; i++) {
+		const struct mark *x = &only->list[i];
+		const struct kube_object *o = store_get(k->store, x->kind, x->ns, x->name);
+		const struct model_status *v = o ? find_status(&of[x->kind], o) : NULL;
+		struct model_status none = {.kind = x->kind, .ns = x->ns, .name = x->name};
+
+		if (v)
+			make_one(k, v, o);
+		else if (o && entries_of(x->kind) && has_entry_of_ours(k, o))
+			make(k, &none, o);
+	}
+}
+
 void status_make(const struct store *s, const struct model *m, const struct status_options *options, status_fn *fn,
 		 void *ctx)
 {
@@ -344,15 +413,8 @@ void status_make(const struct store *s, const struct model *m, const struct stat
 	struct tm tm;
 
 	strftime(k.now, sizeof(k.now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
-	for (size_t i = 0; i < m->n_statuses; i++) {
-		const struct model_status *v = &m->statuses[i];
-		const struct kube_object *o = store_get(s, v->kind, v->ns, v->name);
-		bool may_skip = v->kind == KUBE_HTTP_ROUTE && !k.wants_all;
-
-		if (o && !(may_skip && is_route_current(o->root, v, k.controller_name, generation_of(o))))
-			make(&k, v, o);
-	}
-	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++)
-		if (entries_of((enum kube_kind)kind))
-			make_stale(&k, (enum kube_kind)kind, m);
+	if (options->only && !options->only->is_all)
+		make_marked(&k, m, options->only);
+	else
+		make_all(&k, m);
 }

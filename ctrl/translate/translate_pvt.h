@@ -39,7 +39,7 @@ struct findings {
 /* A Gateway of ours, or a ListenerSet of one. */
 struct gateway {
 	const struct kube_object *o;
-	const struct kube_object *class;
+	const struct kube_object *class; /* while they are read */
 	const struct gateway *parent; /* of a ListenerSet; NULL: it is a Gateway */
 	size_t first, count; /* in translation.sections: its own, those of its ListenerSets follow */
 	struct weir_timeouts timeouts;
@@ -49,6 +49,7 @@ struct gateway {
 	const char *lack, *lack_text;
 	struct weir_ip addrs[ADDRESSES_MAX]; /* that it listens on, sorted; the zero address: all */
 	size_t n_addrs;
+	uint64_t given; /* a Gateway: gateway_given() as it was read */
 };
 
 /* One listener of a Gateway; served, it is as many listeners of the model as the Gateway has addresses. */
@@ -191,10 +192,14 @@ bool ingress_has_root(struct translation *t, const char *host);
 
 /* gateway.c: all of them */
 void gateway_translate(struct translation *t);
+/* The addresses that its status has, as a number: all that is read of a status. */
+uint64_t gateway_given(const struct kube_object *o);
 /* Once the routes are attached: what a Gateway is told. */
 void gateway_conclude(struct translation *t, const struct gateway *g);
 /* listener.c: reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list);
+/* What points into its Gateway or ListenerSet points into this one, of the same spec, from now on. */
+void section_bind(struct section *s, const struct kube_object *o);
 /*
  * The listeners of one Gateway that are not refused, by port and protocol, and by host name too: there may be many thousands
  * in its sets, and nobody is to wait until each is compared with each. free() its slots.

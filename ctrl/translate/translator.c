@@ -412,6 +412,8 @@ static void note(struct translator *tr, struct outcome *out, const struct unit *
 	out->problems |= u->part.n_problems > 0;
 	if (is_ingress && u->part.n_matches > 0)
 		unit_mark(tr, tr->check);
+	if (u->what == UNIT_OBJECT && u->part.n_statuses > 0)
+		marks_add(&tr->marks, (enum kube_kind)u->key->kind, u->key->ns, u->key->name);
 	if (u->fallback)
 		note(tr, out, u->fallback);
 }
@@ -567,13 +569,35 @@ static void remove_object(struct translator *tr, struct key *k, struct outcome *
 	unit_destroy(tr, k->unit);
 }
 
+/* Of a kind whose objects are told something. */
+static bool has_status(enum kube_kind kind)
+{
+	switch (kind) {
+	case KUBE_INGRESS:
+	case KUBE_GATEWAY_CLASS:
+	case KUBE_GATEWAY:
+	case KUBE_LISTENER_SET:
+	case KUBE_HTTP_ROUTE:
+	case KUBE_GRPC_ROUTE:
+	case KUBE_TLS_ROUTE:
+	case KUBE_TCP_ROUTE:
+	case KUBE_UDP_ROUTE:
+	case KUBE_BACKEND_TLS_POLICY:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void take_change(struct translator *tr, const struct store_change *c, struct outcome *out)
 {
 	const struct kube_object *o;
 	struct key *k;
 
-	if (!c->matters) { /* addresses that a Gateway has are in its status; and its listeners point into its object */
-		if (is_concluded(c->kind))
+	if (has_status(c->kind))
+		marks_add(&tr->marks, c->kind, c->ns, c->name);
+	if (!c->matters) {
+		if (is_concluded(c->kind) && !gateways_rebind(tr, c->kind, c->ns, c->name))
 			unit_mark(tr, tr->gateways);
 		return;
 	}
@@ -638,6 +662,7 @@ void translator_run(struct translator *tr, const struct store_change *changes, s
 		if (tr->gateways)
 			forget_all(tr);
 		add_all(tr);
+		marks_add_all(&tr->marks);
 	}
 	for (size_t i = 0; !is_whole && i < n; i++)
 		take_change(tr, &changes[i], &found);
@@ -686,10 +711,16 @@ void translator_destroy(struct translator *tr)
 	free(tr->backends.free);
 	free(tr->idle);
 	free(tr->changed);
+	marks_clear(&tr->marks);
 	free(tr);
 }
 
 struct model *translator_model(struct translator *tr)
 {
 	return &tr->all;
+}
+
+struct marks *translator_marks(struct translator *tr)
+{
+	return &tr->marks;
 }

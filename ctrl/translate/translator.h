@@ -8,6 +8,7 @@
 #ifndef TRANSLATE_TRANSLATOR_H
 #define TRANSLATE_TRANSLATOR_H
 
+#include "translate/marks.h"
 #include "translate/translate.h"
 
 struct translator;
@@ -31,5 +32,10 @@ void translator_destroy(struct translator *tr);
 void translator_run(struct translator *tr, const struct store_change *changes, size_t n, struct translator_changes *out);
 /* Valid until the next run. Who compiles it may add problems; those of the last run of the compiler stay until it runs again. */
 struct model *translator_model(struct translator *tr);
+/*
+ * Objects of which the status is another one than when these were emptied last (which is for the caller to do), or that
+ * are others in the store, also but for their status: of all others status_make() would say the same. Valid as long as the translator.
+ */
+struct marks *translator_marks(struct translator *tr);
 
 #endif

@@ -56,6 +56,7 @@ struct translator {
 	size_t n_idle, cap_idle;
 	uint32_t *changed; /* slots with other endpoints, of this run */
 	size_t n_changed, cap_changed;
+	struct marks marks; /* see translator_marks() */
 	size_t n_own_problems; /* those behind them in all.problems are of the compiler */
 	uint64_t turn;
 };
@@ -87,6 +88,11 @@ void backend_read(struct translation *t, struct unit *u, bool *has_other_setting
 
 /* Reads all Gateways, and makes the routes dirty that see another one than before. True if anything differs. */
 bool gateways_read(struct translator *tr);
+/*
+ * Only the status of a GatewayClass, Gateway or ListenerSet is another one: what points into its object is made to point
+ * into the new one. False if all are to be read again, since a Gateway has other addresses.
+ */
+bool gateways_rebind(struct translator *tr, enum kube_kind kind, const char *ns, const char *name);
 /* Counts routes, and appends what the Gateways are told. */
 void gateways_conclude(struct translator *tr);
 void gateways_fini(struct translator *tr);

@@ -16,12 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "documents.h"
 #include "status/status.h"
 #include "translate/compile.h"
 #include "translate/translator.h"
 #include "world.h"
 
 #define N_STEPS 12u
+#define N_WRITES 8u /* at most, until nothing is to be written any more */
 
 static unsigned n_sequences = 10000;
 static uint64_t first_seed = 1;
@@ -147,6 +149,8 @@ struct mirror {
 	void *blob;
 	size_t n_blob;
 	char *statuses, *problems, *endpoints;
+	struct documents documents;
+	bool has_documents, is_written; /* documents are looked at, since they take the most time of all; and written back */
 };
 
 static char *statuses_of(const struct store *s, const struct model *m)
@@ -211,6 +215,7 @@ static void mirror_fini(struct mirror *r)
 	free(r->statuses);
 	free(r->problems);
 	free(r->endpoints);
+	documents_clear(&r->documents);
 }
 
 static bool are_routes_told(const struct mirror *r, bool is_told, const void *blob, size_t n)
@@ -257,6 +262,21 @@ static bool update_mirror(struct mirror *r, const struct store *s, struct model 
 	return is_right;
 }
 
+/* No document may be another one whose object is not marked. */
+static bool update_documents(struct mirror *r, const struct store *s, struct translator *tr)
+{
+	struct documents now = {0};
+	bool is_right;
+
+	if (!r->has_documents)
+		return true;
+	documents_make(&now, s, translator_model(tr), NULL, true);
+	is_right = documents_differ_where_marked(&r->documents, &now, translator_marks(tr));
+	documents_clear(&r->documents);
+	r->documents = now;
+	return is_right;
+}
+
 static bool is_same(const struct store *s, struct translator *tr, const struct translate_options *o)
 {
 	struct model *followed = translator_model(tr), fresh;
@@ -282,19 +302,56 @@ static bool is_same(const struct store *s, struct translator *tr, const struct t
 	return same;
 }
 
-static bool run_step(struct store *s, struct translator *tr, struct mirror *r, const struct translate_options *o)
+static bool follow(struct store *s, struct translator *tr, struct mirror *r)
 {
-	unsigned n_changes = 1 + (world_chance(30) ? world_pick(4) : 0);
 	struct translator_changes c;
 	size_t n;
-	const struct store_change *journal;
+	const struct store_change *journal = store_journal(s, &n);
+
+	translator_run(tr, journal, n, &c);
+	store_clear_journal(s);
+	return update_mirror(r, s, translator_model(tr), &c) && update_documents(r, s, tr);
+}
+
+/* As the writer does: what is marked is made and written, and that comes back. Afterwards nothing is left of all. */
+static bool write_back(struct store *s, struct translator *tr, struct mirror *r)
+{
+	struct documents d = {0};
+	bool is_right = true;
+
+	for (unsigned i = 0; is_right && i < N_WRITES; i++) {
+		struct marks *marks = translator_marks(tr);
+
+		marks_sort(marks);
+		documents_make(&d, s, translator_model(tr), marks, false);
+		marks_clear(marks);
+		if (d.n == 0)
+			break;
+		documents_write(&d, s);
+		documents_clear(&d);
+		is_right = follow(s, tr, r);
+	}
+	documents_clear(&d);
+	documents_make(&d, s, translator_model(tr), NULL, false);
+	if (d.n)
+		print_message("%s %s/%s is not written: %s\n", kube_kind_name(d.list[0].kind), d.list[0].ns, d.list[0].name, d.list[0].json);
+	is_right &= d.n == 0;
+	documents_clear(&d);
+	return is_right;
+}
+
+static bool run_step(struct store *s, struct translator *tr, struct mirror *r)
+{
+	unsigned n_changes = 1 + (world_chance(30) ? world_pick(4) : 0);
+	bool is_right;
 
 	for (unsigned i = 0; i < n_changes; i++)
 		world_change(s);
-	journal = store_journal(s, &n);
-	translator_run(tr, journal, n, &c);
-	store_clear_journal(s);
-	return update_mirror(r, s, translator_model(tr), &c);
+	is_right = follow(s, tr, r);
+	if (is_right && r->is_written)
+		is_right = write_back(s, tr, r);
+	marks_clear(translator_marks(tr));
+	return is_right;
 }
 
 static bool run_sequence(uint64_t seed, const struct address_pool *pool)
@@ -304,7 +361,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 				      .pool = seed % 4 ? NULL : pool, .node = seed % 5 ? "node1" : NULL};
 	struct store *s = store_create();
 	struct translator *tr = translator_create(s, &o);
-	struct mirror r = {0};
+	struct mirror r = {.has_documents = seed % 3 == 1, .is_written = seed % 3 == 1 && seed % 5};
 	bool is_right = true;
 	unsigned step;
 
@@ -313,7 +370,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	for (unsigned i = 10 + world_pick(90); i > 0; i--)
 		world_put(s);
 	for (step = 0; is_right && step < N_STEPS; step++) {
-		is_right = run_step(s, tr, &r, &o);
+		is_right = run_step(s, tr, &r);
 		if (!is_right)
 			print_message("seed %llu, step %u: a change was not told\n", (unsigned long long)seed, step);
 		else if (step % 4 == 3 && !(is_right = is_same(s, tr, &o)))
