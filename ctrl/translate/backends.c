@@ -47,9 +47,9 @@ uint32_t backend_use(struct translation *t, const char *ns, const char *service,
 	k = key_get(&tr->keys, KEY_BACKEND, ns, name);
 	if (!k->unit)
 		backend_create(tr, k, ns, service, port);
-	for (size_t i = 0; i < user->n_backends; i++)
-		if (user->backends[i] == k->unit->slot)
-			return k->unit->slot;
+	if (k->unit->used_turn == tr->turn)
+		return k->unit->slot;
+	k->unit->used_turn = tr->turn;
 	user->backends = translate_grow(user->backends, user->n_backends, &user->cap_backends, sizeof(*user->backends));
 	user->backends[user->n_backends++] = k->unit->slot;
 	k->unit->n_users++;

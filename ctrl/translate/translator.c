@@ -97,9 +97,9 @@ void ingress_add_root(struct translation *t, const char *host)
 	struct key *k = key_get(&t->translator->keys, KEY_ROOT, "", host);
 	struct unit *u = t->unit;
 
-	for (size_t i = 0; i < u->n_roots; i++)
-		if (u->roots[i] == k)
-			return;
+	if (k->met_turn == t->translator->turn)
+		return;
+	k->met_turn = t->translator->turn;
 	u->roots = translate_grow(u->roots, u->n_roots, &u->cap_roots, sizeof(struct key *));
 	u->roots[u->n_roots++] = k;
 	if (k->n_roots++ == 0)
@@ -150,8 +150,13 @@ void section_attach(struct translation *t, size_t section)
 
 void policy_meet(struct translation *t, const struct kube_object *policy)
 {
-	if (key_refer(key_get(&t->translator->keys, KEY_POLICY, policy->ns, policy->name), t->unit))
-		touch(t->translator, KEY_POLICY, policy->ns, policy->name);
+	struct key *k = key_get(&t->translator->keys, KEY_POLICY, policy->ns, policy->name);
+
+	if (k->met_turn == t->translator->turn)
+		return;
+	k->met_turn = t->translator->turn;
+	key_refer(k, t->unit);
+	touch(t->translator, KEY_POLICY, policy->ns, policy->name);
 }
 
 static void drop_policies(struct translator *tr, struct unit *u)
@@ -251,6 +256,7 @@ void unit_clear(struct translator *tr, struct unit *u)
 	u->fallback = NULL;
 	u->n_sections = 0;
 	u->n_checked = 0;
+	u->ports = (struct port_table){0};
 	model_fini(&u->part);
 	model_init(&u->part);
 }
@@ -279,7 +285,7 @@ void unit_destroy(struct translator *tr, struct unit *u)
 
 /* ---- reading ---- */
 
-static struct unit *unit_of(const struct translation *t, const struct kube_object *o)
+struct unit *unit_of(const struct translation *t, const struct kube_object *o)
 {
 	const struct key *k = key_find(&t->translator->keys, o->kind, o->ns, o->name);
 

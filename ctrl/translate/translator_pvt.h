@@ -64,6 +64,8 @@ struct translator {
 /* ---- translator.c */
 
 void unit_mark(struct translator *tr, struct unit *u);
+/* Of an object that is in the store. */
+struct unit *unit_of(const struct translation *t, const struct kube_object *o);
 /* Gives back all that it has; what remains is its name. */
 void unit_clear(struct translator *tr, struct unit *u);
 void unit_destroy(struct translator *tr, struct unit *u);
