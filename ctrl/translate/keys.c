@@ -81,7 +81,7 @@ void key_release(struct key_table *t, struct key *k)
 {
 	struct key **at;
 
-	if (k->unit || k->n_readers || k->n_referrers || k->n_members || k->n_roots)
+	if (k->unit || k->n_readers || k->n_referrers || k->n_members || k->n_holders)
 		return;
 	at = slot_of(t, k->hash, k->kind, k->ns, k->name);
 	*at = k->chain;

@@ -153,8 +153,13 @@ void verdict_references(struct model_conditions *c, const struct findings *found
 const char *const *verdict_features(struct translation *t, size_t *n);
 
 /* grants.c: whether a ReferenceGrant lets objects of a kind (Gateway API) and namespace refer to one of another (core). */
-bool is_granted(const struct translation *t, const char *from_kind, const char *from_ns, const char *to_kind,
+bool is_granted(struct translation *t, const char *from_kind, const char *from_ns, const char *to_kind,
 		const char *ns, const char *name);
+/* All that a grant permits: grant_add() for each. */
+void grants_read(struct translation *t, const struct kube_object *grant);
+/* translator.c: the grant that is read now permits this in its namespace, a text of grants.c; some grant does. */
+void grant_add(struct translation *t, const char *ns, const char *what);
+bool grant_is_there(struct translation *t, const char *ns, const char *what);
 
 /* httproute.c: the backend that a reference names, or -1 after a problem. */
 int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref);

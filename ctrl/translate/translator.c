@@ -92,37 +92,58 @@ void touch(struct translator *tr, unsigned kind, const char *ns, const char *nam
 
 /* ---- what units have ---- */
 
-void ingress_add_root(struct translation *t, const char *host)
+/* The unit is one of those that have this; whoever asks for it hears of the first and of the last one. */
+static void hold(struct translation *t, unsigned kind, const char *ns, const char *name)
 {
-	struct key *k = key_get(&t->translator->keys, KEY_ROOT, "", host);
+	struct key *k = key_get(&t->translator->keys, kind, ns, name);
 	struct unit *u = t->unit;
 
 	if (k->met_turn == t->translator->turn)
 		return;
 	k->met_turn = t->translator->turn;
-	u->roots = translate_grow(u->roots, u->n_roots, &u->cap_roots, sizeof(struct key *));
-	u->roots[u->n_roots++] = k;
-	if (k->n_roots++ == 0)
-		touch(t->translator, KEY_ROOT, "", host);
+	u->held = translate_grow(u->held, u->n_held, &u->cap_held, sizeof(struct key *));
+	u->held[u->n_held++] = k;
+	if (k->n_holders++ == 0)
+		touch(t->translator, kind, ns, name);
+}
+
+static bool is_held(struct translation *t, unsigned kind, const char *ns, const char *name)
+{
+	depend_on(t, kind, ns, name);
+	return key_find(&t->translator->keys, kind, ns, name)->n_holders > 0;
+}
+
+void ingress_add_root(struct translation *t, const char *host)
+{
+	hold(t, KEY_ROOT, "", host);
 }
 
 bool ingress_has_root(struct translation *t, const char *host)
 {
-	depend_on(t, KEY_ROOT, "", host);
-	return key_find(&t->translator->keys, KEY_ROOT, "", host)->n_roots > 0;
+	return is_held(t, KEY_ROOT, "", host);
 }
 
-static void drop_roots(struct translator *tr, struct unit *u)
+void grant_add(struct translation *t, const char *ns, const char *what)
 {
-	for (size_t i = 0; i < u->n_roots; i++) {
-		struct key *k = u->roots[i];
+	hold(t, KEY_GRANT, ns, what);
+}
 
-		if (--k->n_roots > 0)
+bool grant_is_there(struct translation *t, const char *ns, const char *what)
+{
+	return is_held(t, KEY_GRANT, ns, what);
+}
+
+static void drop_held(struct translator *tr, struct unit *u)
+{
+	for (size_t i = 0; i < u->n_held; i++) {
+		struct key *k = u->held[i];
+
+		if (--k->n_holders > 0)
 			continue;
-		touch(tr, KEY_ROOT, "", k->name);
+		touch(tr, k->kind, k->ns, k->name);
 		key_release(&tr->keys, k);
 	}
-	u->n_roots = 0;
+	u->n_held = 0;
 }
 
 void ingress_add_default(struct translation *t, const struct model_match *action)
@@ -249,7 +270,7 @@ void unit_clear(struct translator *tr, struct unit *u)
 {
 	key_forget_reads(&tr->keys, u);
 	backends_drop(&tr->t, u);
-	drop_roots(tr, u);
+	drop_held(tr, u);
 	drop_policies(tr, u);
 	if (u->fallback)
 		unit_destroy(tr, u->fallback);
@@ -275,7 +296,7 @@ void unit_destroy(struct translator *tr, struct unit *u)
 	free(u->reads);
 	free(u->backends);
 	free(u->sections);
-	free(u->roots);
+	free(u->held);
 	free(u->policies);
 	free(u->targets);
 	free(u->action);
@@ -327,13 +348,15 @@ static const struct kube_object *object_of(const struct translator *tr, const st
 	return store_get(tr->t.store, (enum kube_kind)u->key->kind, u->key->ns, u->key->name);
 }
 
-/* Afterwards it is known whether others can use the object. */
+/* Afterwards it is known whether others can use the object, and what a ReferenceGrant permits. */
 static void check(struct translator *tr, struct unit *u)
 {
 	unit_clear(tr, u);
 	unit_begin(tr, u);
 	u->is_usable = schema_check(&tr->t, object_of(tr, u));
 	u->n_checked = u->part.n_problems;
+	if (u->key->kind == KUBE_REFERENCE_GRANT && u->is_usable)
+		grants_read(&tr->t, object_of(tr, u));
 	unit_end(tr);
 }
 

@@ -21,6 +21,7 @@ enum {
 	KEY_POLICY,		    /* which routes have met a BackendTLSPolicy, by its name */
 	KEY_SLICES,		    /* which EndpointSlices a Service has, by its name */
 	KEY_ROOT,		    /* whether an Ingress has a prefix "/" for a host */
+	KEY_GRANT,		    /* whether a ReferenceGrant of a namespace permits something, a text of grants.c */
 	KEY_BACKEND,		    /* a backend, by namespace and "service:port" */
 };
 
@@ -53,10 +54,10 @@ struct key {
 	struct reader *referrers; /* POLICY: units, and where in their policies; in any order */
 	size_t n_referrers, cap_referrers;
 	uint64_t turn;		/* of the unit that has read it last */
-	uint64_t met_turn;	/* POLICY, ROOT: of the unit that has it, or was noted as to have it, last */
+	uint64_t met_turn;	/* POLICY, ROOT, GRANT: of the unit that has it, or was noted as to have it, last */
 	struct unit **members;	/* SLICES, TARGET: by name */
 	size_t n_members, cap_members;
-	size_t n_roots;		/* ROOT: Ingresses that have one */
+	size_t n_holders;	/* ROOT, GRANT: units that have it */
 };
 
 /* Places in a list of ports, in two orders; ports.c. */
@@ -81,10 +82,10 @@ struct unit {
 	size_t n_sections, cap_sections;
 	struct read *policies; /* that it has met */
 	size_t n_policies, cap_policies;
-	/* an Ingress */
-	struct key **roots;
-	size_t n_roots, cap_roots;
-	struct unit *fallback; /* its default backend */
+	/* an Ingress: prefixes "/"; a ReferenceGrant: what it permits */
+	struct key **held;
+	size_t n_held, cap_held;
+	struct unit *fallback; /* an Ingress: its default backend */
 	/* DEFAULT */
 	const struct unit *owner;
 	struct model_match *action;
