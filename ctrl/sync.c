@@ -90,6 +90,24 @@ static bool snapshots_differ(const struct weir_snapshot *a, size_t n_a, const st
 	return !a || n_a != n_b || memcmp((const char *)a + from, (const char *)b + from, n_a - from) != 0;
 }
 
+static bool have_same_backends(const struct weir_snapshot *a, const struct weir_snapshot *b)
+{
+	if (!a || snapshot_count(a, BACKENDS) != snapshot_count(b, BACKENDS))
+		return false;
+	for (uint32_t i = 0; i < snapshot_count(a, BACKENDS); i++)
+		if (snapshot_backend(a, i)->id != snapshot_backend(b, i)->id)
+			return false;
+	return true;
+}
+
+/* Endpoints of backends that are in no snapshot any more go; of one that was not sent, too, with the next. */
+static void prune(struct sync *s)
+{
+	if (s->wants_prune)
+		publish_prune(s->publish, is_in_snapshot, s->snapshot);
+	s->wants_prune = false;
+}
+
 static void send_snapshot(struct sync *s)
 {
 	struct snapshot_error why;
@@ -98,6 +116,7 @@ static void send_snapshot(struct sync *s)
 	int err = compile_snapshot(s->model, s->generation + 1, &blob, &n);
 
 	if (err) {
+		s->wants_prune = true;
 		log_error("routes cannot be compiled: %s; the last ones stay", strerror(-err));
 		s->has_failed |= err == -ENOMEM;
 		return;
@@ -107,6 +126,7 @@ static void send_snapshot(struct sync *s)
 		return;
 	}
 	if (snapshot_check(blob, n, &why) != WEIR_REFUSED_OK) {
+		s->wants_prune = true;
 		log_error("compiled routes are wrong: %s; the last ones stay", why.text);
 		free(blob);
 		return;
@@ -114,16 +134,18 @@ static void send_snapshot(struct sync *s)
 	copy = malloc(n);
 	if (!copy) {
 		free(blob);
+		s->wants_prune = true;
 		log_error("no memory for the routes; the last ones stay");
 		s->has_failed = true;
 		return;
 	}
 	memcpy(copy, blob, n);
+	s->wants_prune |= !have_same_backends(s->snapshot, blob);
 	free(s->snapshot);
 	s->snapshot = blob;
 	s->snapshot_size = n;
 	publish_snapshot(s->publish, copy, n, ++s->generation);
-	publish_prune(s->publish, is_in_snapshot, s->snapshot);
+	prune(s);
 }
 
 static void *copy_of(const void *bytes, size_t n)
@@ -198,6 +220,21 @@ static bool is_told(const struct sync *s, uint64_t h)
 	return s->n_told && bsearch(&h, s->told, s->n_told, sizeof(h), by_value);
 }
 
+/* n_compiled: of the model's, those of the compiler. */
+static bool are_problems_told(struct sync *s, bool may_differ, size_t n_compiled)
+{
+	size_t n;
+	uint64_t turn;
+	bool is_same;
+
+	store_problems(s->store, &n);
+	turn = store_problems_turn(s->store);
+	is_same = s->told && !may_differ && n_compiled == 0 && s->n_compiled == 0 && turn == s->told_turn;
+	s->n_compiled = n_compiled;
+	s->told_turn = turn;
+	return is_same;
+}
+
 /* Each problem is logged when it appears, and not again while it stays. */
 static void log_problems(struct sync *s)
 {
@@ -249,7 +286,7 @@ bool sync_wants_retry(const struct sync *s)
 void sync_run(struct sync *s, uint64_t changed)
 {
 	struct translator_changes c;
-	size_t n;
+	size_t n, n_compiled;
 	const struct store_change *journal = store_journal(s->store, &n);
 	bool is_whole = changed == UINT64_MAX || !journal;
 
@@ -261,8 +298,10 @@ void sync_run(struct sync *s, uint64_t changed)
 		s->has_failed = false;
 	s->has_news |= c.statuses || c.problems;
 	send_endpoints(s, &c, is_whole);
+	n_compiled = c.routes ? s->model->n_problems : s->model->n_problems - s->n_compiled;
 	if (c.routes)
 		send_snapshot(s);
-	if (changed || c.problems || c.routes)
+	n_compiled = s->model->n_problems - n_compiled;
+	if ((changed || c.problems || c.routes) && !are_problems_told(s, c.problems, n_compiled))
 		log_problems(s);
 }

@@ -27,8 +27,10 @@ struct sync {
 	struct weir_snapshot *snapshot; /* as last published, or NULL */
 	size_t snapshot_size;
 	bool has_failed; /* the last run did not get everything across */
-	uint64_t *told;	 /* hashes of problems that were logged already */
-	size_t n_told;
+	bool wants_prune; /* there may be endpoints of backends that are in no snapshot */
+	uint64_t *told;	 /* hashes of problems that were logged already; of which the compiler's, and store_problems_turn() then */
+	size_t n_told, n_compiled;
+	uint64_t told_turn;
 	struct translate_options options; /* main may set more of them before the first run; what they point to must live on */
 };
 
