@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ReferenceGrant (gateway.networking.k8s.io/v1): who may refer to an object of another namespace. A reference asks for what it
- * needs by its text, so it is no matter how many grants there are; each of its at most 16 x 16 permissions is a key.
+ * ReferenceGrant (gateway.networking.k8s.io/v1): who may refer to an object of
+ * another namespace. A reference asks for what it needs by its text, so it is
+ * no matter how many grants there are; each of the at most 16 x 16 permissions
+ * of a grant is a key.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +14,8 @@
 #define TEXT_MAX 640u /* kinds and a namespace have at most 63 characters, a name 253 */
 
 /* name "": any. False: longer than anything that there is. */
-static bool grant_text(char text[TEXT_MAX], const char *from_kind, const char *from_ns, const char *to_kind, const char *name)
+static bool grant_text(char text[TEXT_MAX], const char *from_kind, const char *from_ns, const char *to_kind,
+		       const char *name)
 {
 	return snprintf(text, TEXT_MAX, "%s/%s>%s/%s", from_kind, from_ns, to_kind, name) < (int)TEXT_MAX;
 }

@@ -112,7 +112,8 @@ static struct port_range find_sorted(const struct node *ports, const uint32_t *o
 	return r;
 }
 
-struct port_range ports_find(struct unit *u, const struct node *ports, const char *protocol, int64_t number, const char *name)
+struct port_range ports_find(struct unit *u, const struct node *ports, const char *protocol, int64_t number,
+			     const char *name)
 {
 	struct port_range r = {.ports = ports};
 

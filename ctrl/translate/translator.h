@@ -34,7 +34,7 @@ void translator_run(struct translator *tr, const struct store_change *changes, s
 struct model *translator_model(struct translator *tr);
 /*
  * Objects of which the status is another one than when these were emptied last (which is for the caller to do), or that
- * are others in the store, also but for their status: of all others status_make() would say the same. Valid as long as the translator.
+ * are others in the store, be it in their status alone: of the rest status_make() would say the same. The translator's.
  */
 struct marks *translator_marks(struct translator *tr);
 

@@ -141,7 +141,8 @@ struct port_range {
 };
 
 /* u: of the object whose list it is. The texts must outlive the range. */
-struct port_range ports_find(struct unit *u, const struct node *ports, const char *protocol, int64_t number, const char *name);
+struct port_range ports_find(struct unit *u, const struct node *ports, const char *protocol, int64_t number,
+			     const char *name);
 /* The next one, in the order of the list; NULL: there is none any more. */
 const struct node *ports_next(struct port_range *r);
 
