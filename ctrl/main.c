@@ -179,7 +179,7 @@ static int kube_step(struct program *p)
 	}
 	sync_run(p->sync, p->is_published ? p->changed : UINT64_MAX);
 	if (p->sync->has_news)
-		status_writer_update(p->writer, p->sync->store, p->sync->model);
+		status_writer_update(p->writer, p->sync->store, p->sync->model, p->sync->marks);
 	p->sync->has_news = false;
 	p->is_published = true;
 	p->changed = 0;

@@ -24,6 +24,7 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 	s->translator = translator_create(store, &s->options);
 	s->model = translator_model(s->translator);
 	s->model->hash_seed = hash_secret();
+	s->marks = translator_marks(s->translator);
 	store_keep_journal(store);
 }
 
@@ -122,6 +123,8 @@ static void run_translator(struct sync *s, const struct store_change *changes, s
 	s->options.total_bytes = room_of(s);
 	translator_run(s->translator, changes, n, c);
 	s->has_news |= c->statuses || c->problems;
+	s->has_other_problems |= c->problems;
+	s->n_own_problems = s->model->n_problems - (c->routes ? 0 : s->n_compiled);
 	s->has_references |= c->references;
 	s->has_other_names |= c->names;
 	translator_budget(s->translator, &b);
@@ -165,6 +168,24 @@ static int compile_fitting(struct sync *s, void **blob, size_t *n)
 	}
 }
 
+static bool have_same_backends(const struct weir_snapshot *a, const struct weir_snapshot *b)
+{
+	if (!a || snapshot_count(a, BACKENDS) != snapshot_count(b, BACKENDS))
+		return false;
+	for (uint32_t i = 0; i < snapshot_count(a, BACKENDS); i++)
+		if (snapshot_backend(a, i)->id != snapshot_backend(b, i)->id)
+			return false;
+	return true;
+}
+
+/* Endpoints of backends that are in no snapshot any more go; of one that was not sent, too, with the next. */
+static void prune(struct sync *s)
+{
+	if (s->wants_prune)
+		publish_prune(s->publish, is_in_snapshot, s->snapshot);
+	s->wants_prune = false;
+}
+
 static void send_snapshot(struct sync *s)
 {
 	struct snapshot_error why;
@@ -173,6 +194,7 @@ static void send_snapshot(struct sync *s)
 	int err = compile_fitting(s, &blob, &n);
 
 	if (err) {
+		s->wants_prune = true;
 		log_error("routes cannot be compiled: %s; the last ones stay", strerror(-err));
 		s->has_failed |= err == -ENOMEM;
 		return;
@@ -182,6 +204,7 @@ static void send_snapshot(struct sync *s)
 		return;
 	}
 	if (snapshot_check(blob, n, &why) != WEIR_REFUSED_OK) {
+		s->wants_prune = true;
 		log_error("compiled routes are wrong: %s; the last ones stay", why.text);
 		free(blob);
 		return;
@@ -189,16 +212,18 @@ static void send_snapshot(struct sync *s)
 	copy = malloc(n);
 	if (!copy) {
 		free(blob);
+		s->wants_prune = true;
 		log_error("no memory for the routes; the last ones stay");
 		s->has_failed = true;
 		return;
 	}
 	memcpy(copy, blob, n);
+	s->wants_prune |= !have_same_backends(s->snapshot, blob);
 	free(s->snapshot);
 	s->snapshot = blob;
 	s->snapshot_size = n;
 	publish_snapshot(s->publish, copy, n, ++s->generation);
-	publish_prune(s->publish, is_in_snapshot, s->snapshot);
+	prune(s);
 }
 
 static void *copy_of(const void *bytes, size_t n)
@@ -272,6 +297,22 @@ static int by_value(const void *a, const void *b)
 static bool is_told(const struct sync *s, uint64_t h)
 {
 	return s->n_told && bsearch(&h, s->told, s->n_told, sizeof(h), by_value);
+}
+
+/* n_compiled: of the model's, those of the compiler. */
+static bool are_problems_told(struct sync *s, size_t n_compiled)
+{
+	size_t n;
+	uint64_t turn;
+	bool is_same;
+
+	store_problems(s->store, &n);
+	turn = store_problems_turn(s->store);
+	is_same = s->told && !s->has_other_problems && n_compiled == 0 && s->n_compiled == 0 && turn == s->told_turn;
+	s->n_compiled = n_compiled;
+	s->told_turn = turn;
+	s->has_other_problems = false;
+	return is_same;
 }
 
 /* Each problem is logged when it appears, and not again while it stays. */
@@ -361,6 +402,6 @@ void sync_run(struct sync *s, uint64_t changed)
 	send_endpoints(s, &c, is_whole);
 	if (c.routes)
 		send_snapshot(s);
-	if (changed || c.problems || c.routes)
+	if ((changed || s->has_other_problems || c.routes) && !are_problems_told(s, s->model->n_problems - s->n_own_problems))
 		log_problems(s);
 }

@@ -23,6 +23,7 @@ struct sync {
 	struct known_names *known_names;    /* what is known of names, NULL: of none; its changes are taken by sync_run() */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */
+	struct marks *marks; /* likewise, to be emptied by who writes statuses */
 	bool has_references; /* to Secrets and ConfigMaps, others than when who follows them has cleared this */
 	bool has_other_names; /* translator_names() are others than when who looks them up has cleared this */
 	bool has_news; /* statuses or problems are others than when who writes them has cleared this */
@@ -31,8 +32,12 @@ struct sync {
 	struct weir_snapshot *snapshot; /* as last published, or NULL */
 	size_t snapshot_size;
 	bool has_failed; /* the last run did not get everything across */
-	uint64_t *told;	 /* hashes of problems that were logged already */
-	size_t n_told;
+	bool wants_prune; /* there may be endpoints of backends that are in no snapshot */
+	uint64_t *told;	 /* hashes of problems that were logged already; of which the compiler's, and store_problems_turn() then */
+	size_t n_told, n_compiled;
+	size_t n_own_problems; /* of the model, before the compiler adds some */
+	bool has_other_problems; /* the translator has told so since they were logged */
+	uint64_t told_turn;
 	uint64_t room_bytes;  /* for all routes: of the dataplane, or of the last one that was connected */
 	uint64_t guard_bytes; /* bound of all routes, where what was reckoned has turned out to be too much; 0: none */
 	uint64_t n_guarded; /* how often */

@@ -545,9 +545,11 @@ static void rebuild_kind(const struct store *s, unsigned k)
 				all[n++] = &s->files[i]->now.objects[j];
 	for (size_t i = 0; i < s->api[k].n; i++)
 		all[n++] = &s->api[k].objects[i]->o;
-	if (s->n_files > 0) /* those of the API server are sorted */
+	if (s->n_files > 0)
 		qsort(all, n, sizeof(*all), compare_objects);
-	for (size_t i = 0; i < n; i++) {
+	else
+		kept = n; /* those of the API server are sorted, and no two alike */
+	for (size_t i = kept; i < n; i++) {
 		if (kept > 0 && store_compare_names(all[kept - 1], all[i]) == 0) {
 			x->hidden[k][x->n_hidden[k]++] = all[kept - 1];
 			x->hidden[k][x->n_hidden[k]++] = all[i];
@@ -556,7 +558,7 @@ static void rebuild_kind(const struct store *s, unsigned k)
 		}
 	}
 	x->n_objects[k] = kept;
-	x->are_problems_stale = true;
+	x->are_problems_stale |= s->n_files > 0;
 }
 
 static struct index *index_of(const struct store *s)
@@ -677,6 +679,15 @@ const struct store_problem *store_problems(const struct store *s, size_t *n)
 			x->problems[x->n_problems++] =
 			    duplicate_problem(&x->problem_memory, x->hidden[k][i], x->hidden[k][i + 1]);
 	x->are_problems_stale = false;
+	x->problems_turn++;
 	*n = x->n_problems;
 	return x->problems;
+}
+
+uint64_t store_problems_turn(const struct store *s)
+{
+	size_t n;
+
+	store_problems(s, &n);
+	return s->index->problems_turn;
 }

@@ -126,6 +126,8 @@ const struct kube_object *store_get(const struct store *s, enum kube_kind kind, 
 /* Those of one namespace. */
 const struct kube_object *const *store_list_of(const struct store *s, enum kube_kind kind, const char *ns, size_t *n);
 const struct store_problem *store_problems(const struct store *s, size_t *n);
+/* A number that is another one when store_problems() gives others than before. */
+uint64_t store_problems_turn(const struct store *s);
 
 /*
  * Who wants to know what is read: fn is called with the name that store_get() is asked for, be it there or not, with

@@ -45,31 +45,57 @@ void store_api_fini(struct store *s)
 
 /* ---- refusals ---- */
 
+static int refusal_compare(const struct refusal *r, enum kube_kind kind, const char *ns, const char *name)
+{
+	int d = r->kind != kind ? (r->kind < kind ? -1 : 1) : strcmp(r->ns, ns);
+
+	return d ? d : strcmp(r->name, name);
+}
+
+/* Where one is, or would be. */
+static size_t refusal_position(const struct store *s, enum kube_kind kind, const char *ns, const char *name)
+{
+	size_t lo = 0;
+	size_t hi = s->n_refusals;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (refusal_compare(s->refusals[mid], kind, ns, name) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
 static bool refusal_drop(struct store *s, enum kube_kind kind, const char *ns, const char *name)
 {
-	for (size_t i = 0; i < s->n_refusals; i++) {
-		struct refusal *r = s->refusals[i];
+	size_t at = refusal_position(s, kind, ns, name);
 
-		if (r->kind != kind || strcmp(r->ns, ns) != 0 || strcmp(r->name, name) != 0)
-			continue;
-		refusal_destroy(r);
-		s->refusals[i] = s->refusals[--s->n_refusals];
-		s->index->are_problems_stale = true;
-		return true;
-	}
-	return false;
+	if (at == s->n_refusals || refusal_compare(s->refusals[at], kind, ns, name) != 0)
+		return false;
+	refusal_destroy(s->refusals[at]);
+	memmove(s->refusals + at, s->refusals + at + 1, (s->n_refusals - at - 1) * sizeof(*s->refusals));
+	s->n_refusals--;
+	s->index->are_problems_stale = true;
+	return true;
 }
 
 /* Takes over the content, which has a problem at least. */
 static uint64_t refusal_add(struct store *s, enum kube_kind kind, const char *ns, const char *name, struct content *c)
 {
 	struct refusal *r = store_must(calloc(1, sizeof(*r)));
+	size_t at;
 
 	*r = (struct refusal){
 	    .c = *c, .kind = kind, .ns = store_must(strdup(ns)), .name = store_must(strdup(name)), .is_seen = true};
 	refusal_drop(s, kind, ns, name);
 	s->refusals = store_grow(s->refusals, s->n_refusals, &s->cap_refusals, sizeof(*s->refusals));
-	s->refusals[s->n_refusals++] = r;
+	at = refusal_position(s, kind, ns, name);
+	memmove(s->refusals + at + 1, s->refusals + at, (s->n_refusals - at) * sizeof(*s->refusals));
+	s->refusals[at] = r;
+	s->n_refusals++;
 	s->index->are_problems_stale = true;
 	return 1ull << kind;
 }
@@ -279,7 +305,7 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 		to = k->objects[at];
 		is_same = is_same_object(to->o.root, o->root);
 		is_current = is_same && to->o.generation == o->generation;
-		s->index->are_problems_stale = true; /* one may show the names of the old tree */
+		s->index->are_problems_stale |= s->n_files > 0; /* one may show the names of the old tree */
 		tree_free(o->kind, to->tree);
 	} else {
 		to = store_must(calloc(1, sizeof(*to)));
@@ -354,7 +380,7 @@ static void remove_at(struct store *s, enum kube_kind kind, size_t at)
 	memmove(k->objects + at, k->objects + at + 1, (k->n - at - 1) * sizeof(*k->objects));
 	k->n--;
 	s->index->stale |= 1ull << kind;
-	s->index->are_problems_stale = true;
+	s->index->are_problems_stale |= s->n_files > 0;
 }
 
 uint64_t store_remove(struct store *s, enum kube_kind kind, const char *ns, const char *name)
@@ -405,25 +431,27 @@ uint64_t store_sweep(struct store *s, enum kube_kind kind, const char *ns)
 	}
 	k->n = kept;
 	s->index->stale |= mask;
-	for (size_t i = s->n_refusals; i-- > 0;) {
+	kept = 0;
+	for (size_t i = 0; i < s->n_refusals; i++) {
 		struct refusal *r = s->refusals[i];
 
-		if (r->kind != kind || r->is_seen || (ns && strcmp(r->ns, ns) != 0))
+		if (r->kind != kind || r->is_seen || (ns && strcmp(r->ns, ns) != 0)) {
+			s->refusals[kept++] = r;
 			continue;
+		}
 		refusal_destroy(r);
-		s->refusals[i] = s->refusals[--s->n_refusals];
 		s->index->are_problems_stale = true;
 		mask = 1ull << kind;
 	}
+	s->n_refusals = kept;
 	return mask;
 }
 
 static struct refusal *refusal_find(const struct store *s, enum kube_kind kind, const char *ns, const char *name)
 {
-	for (size_t i = 0; i < s->n_refusals; i++)
-		if (s->refusals[i]->kind == kind && strcmp(s->refusals[i]->ns, ns) == 0 && strcmp(s->refusals[i]->name, name) == 0)
-			return s->refusals[i];
-	return NULL;
+	size_t at = refusal_position(s, kind, ns, name);
+
+	return at < s->n_refusals && refusal_compare(s->refusals[at], kind, ns, name) == 0 ? s->refusals[at] : NULL;
 }
 
 void store_mark_one(struct store *s, enum kube_kind kind, const char *ns, const char *name)

@@ -33,6 +33,7 @@ struct index {
 	    *hidden[KUBE_N_KINDS]; /* each twin that another file hides, behind the one that hides it */
 	size_t n_hidden[KUBE_N_KINDS];
 	bool are_problems_stale;
+	uint64_t problems_turn; /* how often they were listed anew */
 	struct store_problem *problems;
 	size_t n_problems;
 	struct arena problem_memory;

@@ -331,6 +331,17 @@ static int compare(const struct model_status *v, const struct kube_object *o)
 	return d ? d : strcmp(v->name, o->name);
 }
 
+/* An object that is not ours, but may have been. */
+static void make_without_verdict(const struct maker *k, const struct kube_object *o)
+{
+	struct model_status none = {.kind = o->kind, .ns = o->ns, .name = o->name};
+
+	if (entries_of(o->kind) && has_entry_of_ours(k, o))
+		make(k, &none, o);
+	else if (!entries_of(o->kind) && o->has_our_status)
+		give_up(k, o);
+}
+
 /* Objects of a kind that were ours once. Verdicts of a kind have the order of the store. */
 static void make_stale(const struct maker *k, enum kube_kind kind, const struct model *m)
 {
@@ -339,16 +350,78 @@ static void make_stale(const struct maker *k, enum kube_kind kind, const struct 
 	size_t at = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct model_status none = {.kind = kind, .ns = list[i]->ns, .name = list[i]->name};
-
 		while (at < m->n_statuses && (m->statuses[at].kind != kind || compare(&m->statuses[at], list[i]) < 0))
 			at++;
-		if (at < m->n_statuses && compare(&m->statuses[at], list[i]) == 0)
-			continue;
-		if (entries_of(kind) && has_entry_of_ours(k, list[i]))
-			make(k, &none, list[i]);
-		else if (!entries_of(kind) && list[i]->has_our_status)
-			give_up(k, list[i]);
+		if (at == m->n_statuses || compare(&m->statuses[at], list[i]) != 0)
+			make_without_verdict(k, list[i]);
+	}
+}
+
+static void make_one(const struct maker *k, const struct model_status *v, const struct kube_object *o)
+{
+	bool may_skip = v->kind == KUBE_HTTP_ROUTE && !k->wants_all;
+
+	if (!may_skip || !is_route_current(o->root, v, k->controller_name, generation_of(o)))
+		make(k, v, o);
+}
+
+static void make_all(const struct maker *k, const struct model *m)
+{
+	for (size_t i = 0; i < m->n_statuses; i++) {
+		const struct model_status *v = &m->statuses[i];
+		const struct kube_object *o = store_get(k->store, v->kind, v->ns, v->name);
+
+		if (o)
+			make_one(k, v, o);
+	}
+	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++)
+		if (is_told((enum kube_kind)kind))
+			make_stale(k, (enum kube_kind)kind, m);
+}
+
+/* Those of a kind lie together, in the order of the store. */
+struct verdicts {
+	const struct model_status *first;
+	size_t n;
+};
+
+static const struct model_status *find_status(const struct verdicts *of, const struct kube_object *o)
+{
+	size_t lo = 0;
+	size_t hi = of->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int d = compare(&of->first[mid], o);
+
+		if (d == 0)
+			return &of->first[mid];
+		if (d < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+static void make_marked(const struct maker *k, const struct model *m, const struct marks *only)
+{
+	struct verdicts of[KUBE_N_KINDS] = {{0}};
+
+	for (size_t i = 0; only->n && i < m->n_statuses; i++) {
+		struct verdicts *v = &of[m->statuses[i].kind];
+
+		v->first = v->n++ ? v->first : &m->statuses[i];
+	}
+	for (size_t i = 0; i < only->n; i++) {
+		const struct mark *x = &only->list[i];
+		const struct kube_object *o = store_get(k->store, x->kind, x->ns, x->name);
+		const struct model_status *v = o ? find_status(&of[x->kind], o) : NULL;
+
+		if (v)
+			make_one(k, v, o);
+		else if (o && is_told(x->kind))
+			make_without_verdict(k, o);
 	}
 }
 
@@ -364,15 +437,8 @@ void status_make(const struct store *s, const struct model *m, const struct stat
 	struct tm tm;
 
 	strftime(k.now, sizeof(k.now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
-	for (size_t i = 0; i < m->n_statuses; i++) {
-		const struct model_status *v = &m->statuses[i];
-		const struct kube_object *o = store_get(s, v->kind, v->ns, v->name);
-		bool may_skip = v->kind == KUBE_HTTP_ROUTE && !k.wants_all;
-
-		if (o && !(may_skip && is_route_current(o->root, v, k.controller_name, generation_of(o))))
-			make(&k, v, o);
-	}
-	for (unsigned kind = 0; kind < KUBE_N_KINDS; kind++)
-		if (is_told((enum kube_kind)kind))
-			make_stale(&k, (enum kube_kind)kind, m);
+	if (options->only && !options->only->is_all)
+		make_marked(&k, m, options->only);
+	else
+		make_all(&k, m);
 }

@@ -11,6 +11,7 @@
 #define STATUS_STATUS_H
 
 #include "kube/store.h"
+#include "translate/marks.h"
 #include "translate/model.h"
 
 struct status_document {
@@ -28,6 +29,7 @@ typedef void status_fn(void *ctx, const struct status_document *d);
 struct status_options {
 	const char *controller_name; /* as in translate_options */
 	int64_t now_s;		     /* Unix seconds */
+	const struct marks *only;    /* of these objects, and m is a translator's; NULL, or is_all: of all */
 	bool wants_all;		     /* documents that do not differ, too; without, such routes cost a fifth */
 };
 

@@ -33,6 +33,7 @@ struct entry {
 	uint32_t backoff_ms;
 	unsigned round;	    /* of the last update that had it */
 	bool has_conflicted; /* AWAIT: make it again afterwards */
+	bool is_outdated;    /* FLIGHT: another document is wanted by now, or none */
 	bool is_merge;	    /* the patch: see patch_make() */
 	struct entry *chain;
 	TAILQ_ENTRY(entry) link;
@@ -58,8 +59,9 @@ struct status_writer {
 	unsigned round;
 	struct flight flights[STATUS_WRITER_IN_FLIGHT];
 	uint64_t tokens; /* thousandths */
-	uint64_t filled_ms, pause_ms, look_ms, made_ms, random;
-	bool is_stale; /* documents are to be made again */
+	uint64_t filled_ms, pause_ms, look_ms, made_ms, whole_ms, random;
+	struct marks marks; /* of what documents are to be made again */
+	bool is_stale;	    /* now */
 	bool is_stopping, was_writing;
 	struct status_writer_counters counters;
 };
@@ -174,6 +176,7 @@ void status_writer_destroy(struct status_writer *w)
 			entry_drop(w, w->buckets[i]);
 	lease_fini(&w->lease);
 	events_destroy(w->events);
+	marks_clear(&w->marks);
 	free(w);
 }
 
@@ -254,7 +257,7 @@ static void take_document(void *ctx, const struct status_document *d)
 	e->patch = patch_make(o, d, e->is_merge);
 	e->whole = d->is_given_up ? NULL : strdup(d->json);
 	e->round = w->round;
-	e->has_conflicted = false;
+	e->has_conflicted = e->is_outdated = false;
 	if (is_newer) { /* what was wrong with the one before need not be wrong with this one */
 		w->counters.queued++;
 		snprintf(e->version, sizeof(e->version), "%s", o->resource_version);
@@ -263,33 +266,81 @@ static void take_document(void *ctx, const struct status_document *d)
 	}
 }
 
+/* If no document of it was made in this round, though that was asked for, what it has is not to be sent. */
+static void settle(struct status_writer *w, struct entry *e)
+{
+	if (e->round == w->round || e->state == ENTRY_AWAIT)
+		return;
+	if (e->state == ENTRY_FLIGHT) {
+		e->is_outdated = true;
+		return;
+	}
+	w->counters.superseded++;
+	entry_drop(w, e);
+}
+
 static void drop_unneeded(struct status_writer *w, struct entries *list)
 {
 	struct entry *e, *next;
 
 	for (e = TAILQ_FIRST(list); e; e = next) {
 		next = TAILQ_NEXT(e, link);
-		if (e->round == w->round || e->state == ENTRY_AWAIT)
-			continue;
-		w->counters.superseded++;
-		entry_drop(w, e);
+		settle(w, e);
 	}
 }
 
-static void make(struct status_writer *w, uint64_t now_ms, int64_t now_s)
+static void settle_all(struct status_writer *w)
 {
-	const struct status_options options = {.controller_name = w->options.controller_name, .now_s = now_s};
+	drop_unneeded(w, &w->ready);
+	drop_unneeded(w, &w->waiting);
+	for (unsigned i = 0; i < STATUS_WRITER_IN_FLIGHT; i++)
+		if (w->flights[i].entry)
+			settle(w, w->flights[i].entry);
+}
+
+static void settle_marked(struct status_writer *w)
+{
+	for (size_t i = 0; i < w->marks.n; i++) {
+		struct entry *e = entry_find(w, w->marks.list[i].kind, w->marks.list[i].ns, w->marks.list[i].name);
+
+		if (e)
+			settle(w, e);
+	}
+}
+
+/* All, or what is marked: of the rest the documents are as they were. */
+static void make(struct status_writer *w, bool is_whole, uint64_t now_ms, int64_t now_s)
+{
+	const struct status_options options = {
+	    .controller_name = w->options.controller_name, .now_s = now_s, .only = is_whole ? NULL : &w->marks};
 
 	w->is_stale = false;
 	w->made_ms = now_ms;
 	w->round++;
+	marks_sort(&w->marks);
 	status_make(w->store, w->model, &options, take_document, w);
-	drop_unneeded(w, &w->ready);
-	drop_unneeded(w, &w->waiting);
+	if (is_whole) {
+		w->whole_ms = now_ms;
+		settle_all(w);
+	} else {
+		settle_marked(w);
+	}
+	marks_clear(&w->marks);
 }
 
-void status_writer_update(struct status_writer *w, const struct store *s, const struct model *m)
+/* Its document is to be made again. */
+static void mark(struct status_writer *w, const struct entry *e)
 {
+	marks_add(&w->marks, e->kind, e->ns, e->name);
+	w->is_stale = true;
+}
+
+void status_writer_update(struct status_writer *w, const struct store *s, const struct model *m, struct marks *marks)
+{
+	if (marks)
+		marks_take(&w->marks, marks);
+	else
+		marks_add_all(&w->marks);
 	w->store = s;
 	w->model = m;
 	w->is_stale = true;
@@ -326,7 +377,7 @@ static void send(struct status_writer *w, struct flight *f, struct entry *e)
 		 kube_kind_plural(e->kind), e->name, e->is_merge ? "" : "&force=true");
 	entry_move(w, e, ENTRY_FLIGHT, UINT64_MAX);
 	f->entry = e;
-	e->has_conflicted = false;
+	e->has_conflicted = e->is_outdated = false;
 	exchange_begin(&f->exchange, &w->http, "PATCH", path,
 		       e->is_merge ? "application/merge-patch+json" : "application/apply-patch+yaml", e->patch);
 }
@@ -348,7 +399,7 @@ static void send_all(struct status_writer *w)
 		while (!w->is_stale && !w->flights[i].entry && w->tokens >= 1000 && (e = TAILQ_FIRST(&w->ready))) {
 			if (!e->patch || !is_current(w, e)) {
 				w->counters.superseded++;
-				w->is_stale = true;
+				mark(w, e);
 				entry_drop(w, e);
 				continue;
 			}
@@ -387,7 +438,7 @@ static void make_anew(struct status_writer *w, struct entry *e, uint64_t now_ms)
 {
 	e->version[0] = 0;
 	entry_move(w, e, ENTRY_LATER, now_ms);
-	w->is_stale = true;
+	mark(w, e);
 }
 
 static void await(struct status_writer *w, struct entry *e, uint64_t now_ms)
@@ -425,7 +476,10 @@ static void end(struct status_writer *w, struct flight *f, uint64_t now_ms)
 	struct entry *e = f->entry;
 
 	f->entry = NULL;
-	w->is_stale |= e->round != w->round; /* its document may be no longer what it should be */
+	if (e->is_outdated) {
+		mark(w, e);
+		e->has_conflicted = true;
+	}
 	if (x->status == 429 || x->status >= 500 || x->error[0] || x->status == 0) {
 		failed(w, e, x, now_ms);
 	} else if (x->status / 100 == 2) {
@@ -504,18 +558,20 @@ static uint64_t min64(uint64_t a, uint64_t b)
 static uint64_t work(struct status_writer *w, uint64_t now_ms, int64_t now_s)
 {
 	uint64_t next_ms;
+	bool is_whole;
 
-	if (!w->was_writing) /* what others wrote meanwhile may be old or wrong */
-		w->is_stale = true;
 	if (now_ms >= w->look_ms)
 		look(w, now_ms);
-	if ((w->is_stale && (!w->was_writing || now_ms - w->made_ms >= STATUS_WRITER_REMAKE_MS)) ||
-	    now_ms - w->made_ms >= STATUS_WRITER_RESYNC_MS)
-		make(w, now_ms, now_s);
+	/* what others wrote before, or have written over ours since, may be old or wrong */
+	is_whole = !w->was_writing || now_ms - w->whole_ms >= STATUS_WRITER_RESYNC_MS;
+	if (is_whole || (w->is_stale && now_ms - w->made_ms >= STATUS_WRITER_REMAKE_MS))
+		make(w, is_whole || w->marks.is_all, now_ms, now_s);
 	fill(w, now_ms);
 	if (now_ms >= w->pause_ms)
 		send_all(w);
-	next_ms = min64(w->look_ms, w->made_ms + (w->is_stale ? STATUS_WRITER_REMAKE_MS : STATUS_WRITER_RESYNC_MS));
+	next_ms = min64(w->look_ms, w->whole_ms + STATUS_WRITER_RESYNC_MS);
+	if (w->is_stale)
+		next_ms = min64(next_ms, w->made_ms + STATUS_WRITER_REMAKE_MS);
 	if (!TAILQ_EMPTY(&w->ready) && now_ms < w->pause_ms)
 		next_ms = min64(next_ms, w->pause_ms);
 	else if (!TAILQ_EMPTY(&w->ready) && n_in_flight(w) < STATUS_WRITER_IN_FLIGHT)

@@ -18,6 +18,7 @@
 #include "kube/reflector.h"
 #include "status/events.h"
 #include "status/lease.h"
+#include "translate/marks.h"
 #include "translate/model.h"
 
 #define STATUS_WRITER_MANAGER KUBE_MANAGER /* in managedFields */
@@ -28,7 +29,7 @@
 #define STATUS_WRITER_BACKOFF_MAX_MS 30000u
 #define STATUS_WRITER_REFUSED_MS 60000u /* before what was refused (4xx) is tried again */
 #define STATUS_WRITER_AWAIT_MS 10000u	/* for what was written to come back by the watch */
-#define STATUS_WRITER_REMAKE_MS 100u	/* between two makings of the documents */
+#define STATUS_WRITER_REMAKE_MS 100u	/* between two makings of documents */
 #define STATUS_WRITER_RESYNC_MS 60000u	/* all documents are made again: another may have written over ours */
 
 enum status_write { STATUS_WRITE_BY_LEASE, STATUS_WRITE_ALWAYS, STATUS_WRITE_NEVER };
@@ -70,8 +71,9 @@ void status_writer_destroy(struct status_writer *w);
 /*
  * After each sync, with the model of translate() over s. Both are only looked at
  * in status_writer_poll(), until the next update; the model must fit the store whenever that is called.
+ * marks: of a translator, as it has them since the last update: only these are made again. They are taken; NULL: all.
  */
-void status_writer_update(struct status_writer *w, const struct store *s, const struct model *m);
+void status_writer_update(struct status_writer *w, const struct store *s, const struct model *m, struct marks *marks);
 /* Does what there is to do. now_s: Unix seconds. Returns the time (of now_ms) at which it wants to be called at the latest. */
 uint64_t status_writer_poll(struct status_writer *w, uint64_t now_ms, int64_t now_s);
 /* Nothing new is sent; when what is under way has ended, the Lease is given back. True: it is done. */

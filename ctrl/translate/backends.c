@@ -47,9 +47,9 @@ uint32_t backend_use(struct translation *t, const char *ns, const char *service,
 	k = key_get(&tr->keys, KEY_BACKEND, ns, name);
 	if (!k->unit)
 		backend_create(tr, k, ns, service, port);
-	for (size_t i = 0; i < user->n_backends; i++)
-		if (user->backends[i] == k->unit->slot)
-			return k->unit->slot;
+	if (k->unit->used_turn == tr->turn)
+		return k->unit->slot;
+	k->unit->used_turn = tr->turn;
 	user->backends = translate_grow(user->backends, user->n_backends, &user->cap_backends, sizeof(*user->backends));
 	user->backends[user->n_backends++] = k->unit->slot;
 	k->unit->n_users++;
@@ -157,7 +157,7 @@ void backend_read(struct translation *t, struct unit *u, bool *has_other_setting
 	if (service && is_usable(t, service)) {
 		balance_read(t, service, &b->balance);
 		if (external_is(service))
-			external_read(t, service, backend_port(service, "TCP", u->port, ""), (uint16_t)u->port, b);
+			external_read(t, service, backend_port(t, service, "TCP", u->port, ""), (uint16_t)u->port, b);
 		else
 			read_endpoints(t, u, service, b);
 	}

@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "base/ip.h"
-#include "translate/translate_pvt.h"
+#include "translate/translator_pvt.h"
 
 #define SERVICE_LABEL "kubernetes.io/service-name"
 
@@ -23,21 +23,13 @@ static const char *text_of(const struct node *map, const char *key, const char *
 	return s ? s : fallback;
 }
 
-const struct node *backend_port(const struct kube_object *service, const char *protocol, int64_t number, const char *name)
+/* The port of a Service for a protocol by number, or by name where number is 0; NULL if it has none such. */
+const struct node *backend_port(const struct translation *t, const struct kube_object *service, const char *protocol,
+				int64_t number, const char *name)
 {
-	const struct node *ports = node_path(service->root, "spec.ports");
+	struct port_range r = ports_find(unit_of(t, service), node_path(service->root, "spec.ports"), protocol, number, name);
 
-	for (size_t i = 0; ports && ports->kind == NODE_LIST && i < ports->n; i++) {
-		const struct node *p = ports->items[i];
-		int64_t v = 0;
-
-		if (strcmp(text_of(p, "protocol", "TCP"), protocol) != 0)
-			continue;
-		node_int(node_get(p, "port"), 1, 65535, &v);
-		if (number ? v == number : strcmp(text_of(p, "name", ""), name) == 0)
-			return p;
-	}
-	return NULL;
+	return ports_next(&r);
 }
 
 static bool is_one_of(const char *s, const char *const *list)
@@ -89,7 +81,7 @@ int32_t backend_find(struct translation *t, const struct kube_object *o, const s
 	}
 	if (is_external && !external_check(t, o, at, s))
 		return -1;
-	found = backend_port(s, protocol, port, port_name);
+	found = backend_port(t, s, protocol, port, port_name);
 	if (!found && !(is_external && port && !external_has_ports(s))) {
 		if (port)
 			report(t, o, at, true, "PortNotFound",
@@ -296,29 +288,27 @@ static void sort_unique(struct endpoint_list *list)
 	list->n = kept;
 }
 
-static void collect_slice(struct endpoint_list *list, const struct kube_object *slice, const char *port_name)
+static void collect_slice(const struct translation *t, struct endpoint_list *list, const struct kube_object *slice,
+			  const char *port_name)
 {
-	const struct node *ports = node_get(slice->root, "ports");
+	struct port_range r = ports_find(unit_of(t, slice), node_get(slice->root, "ports"), "TCP", 0, port_name);
+	const struct node *p;
+	int64_t port;
 
-	for (size_t i = 0; ports && ports->kind == NODE_LIST && i < ports->n; i++) {
-		const struct node *p = ports->items[i];
-		int64_t port;
-
-		if (strcmp(text_of(p, "protocol", "TCP"), "TCP") == 0 &&
-		    strcmp(text_of(p, "name", ""), port_name) == 0 && node_int(node_get(p, "port"), 1, 65535, &port))
+	while ((p = ports_next(&r)))
+		if (node_int(node_get(p, "port"), 1, 65535, &port))
 			add_slice(list, slice, (uint16_t)port);
-	}
 }
 
 struct weir_endpoint *endpoints_collect(struct translation *t, const struct kube_object *service, uint16_t port,
 					const struct kube_object *const *slices, size_t n_slices, size_t *n)
 {
-	const struct node *found = backend_port(service, "TCP", port, "");
+	const struct node *found = backend_port(t, service, "TCP", port, "");
 	struct endpoint_list list = {0};
 	struct weir_endpoint *out;
 
 	for (size_t i = 0; found && i < n_slices; i++)
-		collect_slice(&list, slices[i], text_of(found, "name", ""));
+		collect_slice(t, &list, slices[i], text_of(found, "name", ""));
 	list.n = zones_filter(t, list.ep, list.hints, list.n);
 	sort_unique(&list);
 	*n = list.n < WEIR_ENDPOINTS_MAX ? list.n : WEIR_ENDPOINTS_MAX;

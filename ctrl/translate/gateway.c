@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/ip.h"
 #include "translate/translator_pvt.h"
 
@@ -177,6 +178,14 @@ static void read_given(const struct kube_object *o, struct address_request *r)
 		if (value && ip_parse(value, strlen(value), &r->given[r->n_given]) == 0)
 			r->n_given++;
 	}
+}
+
+uint64_t gateway_given(const struct kube_object *o)
+{
+	struct address_request r = {.n_given = 0};
+
+	read_given(o, &r);
+	return hash64(r.given, r.n_given * sizeof(*r.given), 0);
 }
 
 static void read_request(struct translation *t, struct gateway *g, struct address_request *r)
@@ -443,7 +452,7 @@ void gateway_translate(struct translation *t)
 		if (!class)
 			continue;
 		t->gateways = translate_grow(t->gateways, t->n_gateways, &t->cap_gateways, sizeof(*t->gateways));
-		t->gateways[t->n_gateways] = (struct gateway){.o = list[i], .class = class};
+		t->gateways[t->n_gateways] = (struct gateway){.o = list[i], .class = class, .given = gateway_given(list[i])};
 		check_gateway(t, &t->gateways[t->n_gateways++]);
 	}
 	assign_addresses(t);

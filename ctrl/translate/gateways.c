@@ -231,6 +231,18 @@ static bool are_statuses_same(const struct model *a, const struct model *b)
 	return true;
 }
 
+/* All that are told something, be it as before or not. */
+static void mark_told(struct translator *tr)
+{
+	const struct model *part = &tr->gateways->part; /* of the classes */
+
+	for (size_t i = 0; i < part->n_statuses; i++)
+		marks_add(&tr->marks, part->statuses[i].kind, part->statuses[i].ns, part->statuses[i].name);
+	for (size_t i = 0; i < tr->n_seen; i++)
+		marks_add(&tr->marks, tr->seen[i].key_kind == KEY_GATEWAY ? KUBE_GATEWAY : KUBE_LISTENER_SET, tr->seen[i].ns,
+			  tr->seen[i].name);
+}
+
 static void forget_gateways(struct translation *t)
 {
 	free(t->gateways);
@@ -268,6 +280,7 @@ bool gateways_read(struct translator *tr)
 	};
 	bool differs;
 
+	mark_told(tr);
 	forget_conclusions(tr);
 	key_forget_reads(&tr->keys, u);
 	model_init(&u->part);
@@ -281,6 +294,7 @@ bool gateways_read(struct translator *tr)
 	differs = compare_all(tr, seen, n_seen, sections, &r) || !are_statuses_same(&part, &u->part);
 	unit_end(tr);
 	tell_addresses(tr);
+	mark_told(tr);
 	renumber(tr, &r);
 	tr->conclusions = translate_must(calloc(t->n_gateways + t->n_sets + 1, sizeof(*tr->conclusions)));
 	free(r.listeners);
@@ -289,6 +303,47 @@ bool gateways_read(struct translator *tr)
 	free(sections);
 	model_fini(&part);
 	return differs;
+}
+
+/* ---- another status */
+
+/* Its place among all of them. By the names that were seen: objects may be gone by now. n_seen: it is none of ours. */
+static size_t place_of(const struct translator *tr, const struct seen_gateway *wanted)
+{
+	size_t lo = 0;
+	size_t hi = tr->n_seen;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int d = compare_seen(&tr->seen[mid], wanted);
+
+		if (d == 0)
+			return mid;
+		if (d < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return tr->n_seen;
+}
+
+bool gateways_rebind(struct translator *tr, enum kube_kind kind, const char *ns, const char *name)
+{
+	struct translation *t = &tr->t;
+	const struct kube_object *o = store_get(t->store, kind, ns, name);
+	unsigned key_kind = kind == KUBE_GATEWAY ? KEY_GATEWAY : KEY_LISTENER_SET;
+	size_t i = kind == KUBE_GATEWAY_CLASS /* nothing points there once all are read */
+		       ? tr->n_seen
+		       : place_of(tr, &(struct seen_gateway){.key_kind = key_kind, .ns = ns, .name = name});
+	struct gateway *g;
+
+	if (!o || i == tr->n_seen) /* what has gone since is a change of its own */
+		return true;
+	g = i < t->n_gateways ? &t->gateways[i] : &t->sets[i - t->n_gateways];
+	g->o = o;
+	for (size_t k = g->first; k < g->first + g->count; k++)
+		section_bind(&t->sections[k], o);
+	return g->parent || g->given == gateway_given(o);
 }
 
 /* ---- what they are told */
@@ -328,6 +383,7 @@ void gateways_conclude(struct translator *tr)
 			else
 				gateway_conclude(t, g);
 			t->m = NULL;
+			marks_add(&tr->marks, g->o->kind, g->o->ns, g->o->name);
 		}
 		*model_add_status(&tr->all) = m->statuses[0];
 	}

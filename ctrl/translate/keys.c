@@ -101,7 +101,7 @@ void key_release(struct key_table *t, struct key *k)
 {
 	struct key **at;
 
-	if (k->unit || k->n_readers || k->n_referrers || k->n_members || k->n_roots || k->n_users)
+	if (k->unit || k->n_readers || k->n_referrers || k->n_members || k->n_holders || k->n_users)
 		return;
 	at = slot_of(t, k->hash, k->kind, k->ns, k->name);
 	*at = k->chain;
@@ -151,16 +151,12 @@ void key_forget_reads(struct key_table *t, struct unit *u)
 	u->n_reads = 0;
 }
 
-bool key_refer(struct key *k, struct unit *u)
+void key_refer(struct key *k, struct unit *u)
 {
-	for (size_t i = 0; i < u->n_policies; i++)
-		if (u->policies[i].key == k)
-			return false;
 	k->referrers = translate_grow(k->referrers, k->n_referrers, &k->cap_referrers, sizeof(*k->referrers));
 	u->policies = translate_grow(u->policies, u->n_policies, &u->cap_policies, sizeof(*u->policies));
 	k->referrers[k->n_referrers] = (struct reader){u, u->n_policies};
 	u->policies[u->n_policies++] = (struct read){k, k->n_referrers++};
-	return true;
 }
 
 void key_unrefer(struct key *k, size_t at)

@@ -202,6 +202,27 @@ static void read_section(struct translation *t, const struct gateway *g, const s
 	t->sections[t->n_sections++] = s;
 }
 
+void section_bind(struct section *s, const struct kube_object *o)
+{
+	struct cursor root = cursor_root(o);
+	struct cursor spec = cursor_get(&root, "spec");
+	struct cursor list = cursor_get(&spec, "listeners");
+	struct cursor l, name, protocol, host, allowed, namespaces;
+
+	if (s->index >= cursor_count(&list)) /* another spec, too: all are read again */
+		return;
+	l = cursor_at(&list, s->index);
+	name = cursor_get(&l, "name");
+	protocol = cursor_get(&l, "protocol");
+	host = cursor_get(&l, "hostname");
+	allowed = cursor_get(&l, "allowedRoutes");
+	namespaces = cursor_get(&allowed, "namespaces");
+	s->name = cursor_str(&name, "");
+	s->protocol = cursor_str(&protocol, "");
+	s->host = cursor_str(&host, "");
+	s->namespaces = namespaces.n;
+}
+
 /* ---- conflicts ---- */
 
 /* Why two listeners cannot both be served, or NULL. Weir does not carry TCP, so such a listener is in nobody's way. */

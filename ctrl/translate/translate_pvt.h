@@ -50,7 +50,7 @@ struct ref_fault {
 /* A Gateway of ours, or a ListenerSet of one. */
 struct gateway {
 	const struct kube_object *o;
-	const struct kube_object *class;
+	const struct kube_object *class; /* while they are read */
 	const struct gateway *parent; /* of a ListenerSet; NULL: it is a Gateway */
 	size_t first, count; /* in translation.sections: its own, those of its ListenerSets follow */
 	struct weir_timeouts timeouts;
@@ -62,6 +62,7 @@ struct gateway {
 	bool has_client_certificate;
 	struct weir_ip addrs[ADDRESSES_MAX]; /* that it listens on, sorted; the zero address: all */
 	size_t n_addrs;
+	uint64_t given; /* a Gateway: gateway_given() as it was read */
 };
 
 /* One listener of a Gateway; served, it is as many listeners of the model as the Gateway has addresses. */
@@ -169,7 +170,8 @@ void external_read(struct translation *t, const struct kube_object *service, con
 /* backends.c: what is read now is a backend whose addresses are those of a name. */
 void external_depend(struct translation *t, const char *name);
 /* endpoints.c: the port of a Service for a protocol by number, or by name where number is 0; NULL: it has none such. */
-const struct node *backend_port(const struct kube_object *service, const char *protocol, int64_t number, const char *name);
+const struct node *backend_port(const struct translation *t, const struct kube_object *service, const char *protocol,
+				int64_t number, const char *name);
 
 /*
  * zones.c: of the endpoints of one port, each with the hints of its slice (NULL:
@@ -197,8 +199,13 @@ void verdict_references(struct model_conditions *c, const struct findings *found
 const char *const *verdict_features(struct translation *t, size_t *n);
 
 /* grants.c: whether a ReferenceGrant lets objects of a kind (Gateway API) and namespace refer to one of another (core). */
-bool is_granted(const struct translation *t, const char *from_kind, const char *from_ns, const char *to_kind,
+bool is_granted(struct translation *t, const char *from_kind, const char *from_ns, const char *to_kind,
 		const char *ns, const char *name);
+/* All that a grant permits: grant_add() for each. */
+void grants_read(struct translation *t, const struct kube_object *grant);
+/* translator.c: the grant that is read now permits this in its namespace, a text of grants.c; some grant does. */
+void grant_add(struct translation *t, const char *ns, const char *what);
+bool grant_is_there(struct translation *t, const char *ns, const char *what);
 
 /*
  * certificates.c. A reference of o to a certificate with its key: invalid is the reason for what is not right with it.
@@ -286,10 +293,14 @@ bool ingress_has_root(struct translation *t, const char *host);
 
 /* gateway.c: all of them */
 void gateway_translate(struct translation *t);
+/* The addresses that its status has, as a number: all that is read of a status. */
+uint64_t gateway_given(const struct kube_object *o);
 /* Once the routes are attached: what a Gateway is told. */
 void gateway_conclude(struct translation *t, const struct gateway *g);
 /* listener.c: reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list);
+/* What points into its Gateway or ListenerSet points into this one, of the same spec, from now on. */
+void section_bind(struct section *s, const struct kube_object *o);
 /*
  * The listeners of one Gateway that are not refused, by port and protocol, and by host name too: there may be many thousands
  * in its sets, and nobody is to wait until each is compared with each. free() its slots.

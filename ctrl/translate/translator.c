@@ -92,37 +92,58 @@ void touch(struct translator *tr, unsigned kind, const char *ns, const char *nam
 
 /* ---- what units have ---- */
 
-void ingress_add_root(struct translation *t, const char *host)
+/* The unit is one of those that have this; whoever asks for it hears of the first and of the last one. */
+static void hold(struct translation *t, unsigned kind, const char *ns, const char *name)
 {
-	struct key *k = key_get(&t->translator->keys, KEY_ROOT, "", host);
+	struct key *k = key_get(&t->translator->keys, kind, ns, name);
 	struct unit *u = t->unit;
 
-	for (size_t i = 0; i < u->n_roots; i++)
-		if (u->roots[i] == k)
-			return;
-	u->roots = translate_grow(u->roots, u->n_roots, &u->cap_roots, sizeof(struct key *));
-	u->roots[u->n_roots++] = k;
-	if (k->n_roots++ == 0)
-		touch(t->translator, KEY_ROOT, "", host);
+	if (k->met_turn == t->translator->turn)
+		return;
+	k->met_turn = t->translator->turn;
+	u->held = translate_grow(u->held, u->n_held, &u->cap_held, sizeof(struct key *));
+	u->held[u->n_held++] = k;
+	if (k->n_holders++ == 0)
+		touch(t->translator, kind, ns, name);
+}
+
+static bool is_held(struct translation *t, unsigned kind, const char *ns, const char *name)
+{
+	depend_on(t, kind, ns, name);
+	return key_find(&t->translator->keys, kind, ns, name)->n_holders > 0;
+}
+
+void ingress_add_root(struct translation *t, const char *host)
+{
+	hold(t, KEY_ROOT, "", host);
 }
 
 bool ingress_has_root(struct translation *t, const char *host)
 {
-	depend_on(t, KEY_ROOT, "", host);
-	return key_find(&t->translator->keys, KEY_ROOT, "", host)->n_roots > 0;
+	return is_held(t, KEY_ROOT, "", host);
 }
 
-static void drop_roots(struct translator *tr, struct unit *u)
+void grant_add(struct translation *t, const char *ns, const char *what)
 {
-	for (size_t i = 0; i < u->n_roots; i++) {
-		struct key *k = u->roots[i];
+	hold(t, KEY_GRANT, ns, what);
+}
 
-		if (--k->n_roots > 0)
+bool grant_is_there(struct translation *t, const char *ns, const char *what)
+{
+	return is_held(t, KEY_GRANT, ns, what);
+}
+
+static void drop_held(struct translator *tr, struct unit *u)
+{
+	for (size_t i = 0; i < u->n_held; i++) {
+		struct key *k = u->held[i];
+
+		if (--k->n_holders > 0)
 			continue;
-		touch(tr, KEY_ROOT, "", k->name);
+		touch(tr, k->kind, k->ns, k->name);
 		key_release(&tr->keys, k);
 	}
-	u->n_roots = 0;
+	u->n_held = 0;
 }
 
 void ingress_add_default(struct translation *t, const struct model_match *action)
@@ -150,8 +171,13 @@ void section_attach(struct translation *t, size_t section)
 
 void policy_meet(struct translation *t, const struct kube_object *policy)
 {
-	if (key_refer(key_get(&t->translator->keys, KEY_POLICY, policy->ns, policy->name), t->unit))
-		touch(t->translator, KEY_POLICY, policy->ns, policy->name);
+	struct key *k = key_get(&t->translator->keys, KEY_POLICY, policy->ns, policy->name);
+
+	if (k->met_turn == t->translator->turn)
+		return;
+	k->met_turn = t->translator->turn;
+	key_refer(k, t->unit);
+	touch(t->translator, KEY_POLICY, policy->ns, policy->name);
 }
 
 static void drop_policies(struct translator *tr, struct unit *u)
@@ -244,7 +270,7 @@ void unit_clear(struct translator *tr, struct unit *u)
 {
 	key_forget_reads(&tr->keys, u);
 	backends_drop(&tr->t, u);
-	drop_roots(tr, u);
+	drop_held(tr, u);
 	drop_policies(tr, u);
 	if (u->fallback)
 		unit_destroy(tr, u->fallback);
@@ -252,6 +278,7 @@ void unit_clear(struct translator *tr, struct unit *u)
 	u->n_sections = 0;
 	u->n_checked = 0;
 	memset(u->judgements, 0, sizeof(u->judgements));
+	u->ports = (struct port_table){0};
 	model_fini(&u->part);
 	model_init(&u->part);
 }
@@ -272,7 +299,7 @@ void unit_destroy(struct translator *tr, struct unit *u)
 	free(u->reads);
 	free(u->backends);
 	free(u->sections);
-	free(u->roots);
+	free(u->held);
 	free(u->policies);
 	free(u->targets);
 	free(u->action);
@@ -282,7 +309,7 @@ void unit_destroy(struct translator *tr, struct unit *u)
 
 /* ---- reading ---- */
 
-static struct unit *unit_of(const struct translation *t, const struct kube_object *o)
+struct unit *unit_of(const struct translation *t, const struct kube_object *o)
 {
 	const struct key *k = key_find(&t->translator->keys, o->kind, o->ns, o->name);
 
@@ -329,13 +356,15 @@ static const struct kube_object *object_of(const struct translator *tr, const st
 	return store_get(tr->t.store, (enum kube_kind)u->key->kind, u->key->ns, u->key->name);
 }
 
-/* Afterwards it is known whether others can use the object. */
+/* Afterwards it is known whether others can use the object, and what a ReferenceGrant permits. */
 static void check(struct translator *tr, struct unit *u)
 {
 	unit_clear(tr, u);
 	unit_begin(tr, u);
 	u->is_usable = schema_check(&tr->t, object_of(tr, u));
 	u->n_checked = u->part.n_problems;
+	if (u->key->kind == KUBE_REFERENCE_GRANT && u->is_usable)
+		grants_read(&tr->t, object_of(tr, u));
 	unit_end(tr);
 }
 
@@ -421,6 +450,8 @@ static void note(struct translator *tr, struct outcome *out, const struct unit *
 	out->problems |= u->part.n_problems > 0;
 	if (is_ingress && u->part.n_matches > 0)
 		unit_mark(tr, tr->check);
+	if (u->what == UNIT_OBJECT && u->part.n_statuses > 0)
+		marks_add(&tr->marks, (enum kube_kind)u->key->kind, u->key->ns, u->key->name);
 	if (u->fallback)
 		note(tr, out, u->fallback);
 }
@@ -587,13 +618,35 @@ static void remove_object(struct translator *tr, struct key *k, struct outcome *
 	unit_destroy(tr, k->unit);
 }
 
+/* Of a kind whose objects are told something. */
+static bool has_status(enum kube_kind kind)
+{
+	switch (kind) {
+	case KUBE_INGRESS:
+	case KUBE_GATEWAY_CLASS:
+	case KUBE_GATEWAY:
+	case KUBE_LISTENER_SET:
+	case KUBE_HTTP_ROUTE:
+	case KUBE_GRPC_ROUTE:
+	case KUBE_TLS_ROUTE:
+	case KUBE_TCP_ROUTE:
+	case KUBE_UDP_ROUTE:
+	case KUBE_BACKEND_TLS_POLICY:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void take_change(struct translator *tr, const struct store_change *c, struct outcome *out)
 {
 	const struct kube_object *o;
 	struct key *k;
 
-	if (!c->matters) { /* addresses that a Gateway has are in its status; and its listeners point into its object */
-		if (is_concluded(c->kind))
+	if (has_status(c->kind))
+		marks_add(&tr->marks, c->kind, c->ns, c->name);
+	if (!c->matters) {
+		if (is_concluded(c->kind) && !gateways_rebind(tr, c->kind, c->ns, c->name))
 			unit_mark(tr, tr->gateways);
 		return;
 	}
@@ -671,6 +724,7 @@ void translator_run(struct translator *tr, const struct store_change *changes, s
 		if (tr->gateways)
 			forget_all(tr);
 		add_all(tr);
+		marks_add_all(&tr->marks);
 	}
 	for (size_t i = 0; !is_whole && i < n; i++)
 		take_change(tr, &changes[i], &found);
@@ -741,10 +795,16 @@ void translator_destroy(struct translator *tr)
 	free(tr->names);
 	free(tr->name_list);
 	free(tr->changed);
+	marks_clear(&tr->marks);
 	free(tr);
 }
 
 struct model *translator_model(struct translator *tr)
 {
 	return &tr->all;
+}
+
+struct marks *translator_marks(struct translator *tr)
+{
+	return &tr->marks;
 }

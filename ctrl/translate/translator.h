@@ -8,6 +8,7 @@
 #ifndef TRANSLATE_TRANSLATOR_H
 #define TRANSLATE_TRANSLATOR_H
 
+#include "translate/marks.h"
 #include "translate/translate.h"
 
 struct translator;
@@ -51,5 +52,10 @@ struct translator_budget {
 void translator_budget(const struct translator *tr, struct translator_budget *out);
 /* Valid until the next run. Who compiles it may add problems; those of the last run of the compiler stay until it runs again. */
 struct model *translator_model(struct translator *tr);
+/*
+ * Objects of which the status is another one than when these were emptied last (which is for the caller to do), or that
+ * are others in the store, be it in their status alone: of the rest status_make() would say the same. The translator's.
+ */
+struct marks *translator_marks(struct translator *tr);
 
 #endif

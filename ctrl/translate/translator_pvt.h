@@ -73,6 +73,7 @@ struct translator {
 	size_t n_changed, cap_changed;
 	struct named_ref *references; /* each with its texts in one piece of memory, of ns */
 	size_t n_references;
+	struct marks marks; /* see translator_marks() */
 	size_t n_own_problems; /* those behind them in all.problems are of the compiler */
 	uint64_t turn;
 };
@@ -80,6 +81,8 @@ struct translator {
 /* ---- translator.c */
 
 void unit_mark(struct translator *tr, struct unit *u);
+/* Of an object that is in the store. */
+struct unit *unit_of(const struct translation *t, const struct kube_object *o);
 /* Gives back all that it has; what remains is its name. */
 void unit_clear(struct translator *tr, struct unit *u);
 void unit_destroy(struct translator *tr, struct unit *u);
@@ -130,6 +133,11 @@ void budget_fini(struct translator *tr);
 
 /* Reads all Gateways, and makes the routes dirty that see another one than before. True if anything differs. */
 bool gateways_read(struct translator *tr);
+/*
+ * Only the status of a GatewayClass, Gateway or ListenerSet is another one: what points into its object is made to point
+ * into the new one. False if all are to be read again, since a Gateway has other addresses.
+ */
+bool gateways_rebind(struct translator *tr, enum kube_kind kind, const char *ns, const char *name);
 /* Counts routes, and appends what the Gateways are told. */
 void gateways_conclude(struct translator *tr);
 void gateways_fini(struct translator *tr);

@@ -21,6 +21,7 @@ enum {
 	KEY_POLICY,		    /* which routes have met a BackendTLSPolicy, by its name */
 	KEY_SLICES,		    /* which EndpointSlices a Service has, by its name */
 	KEY_ROOT,		    /* whether an Ingress has a prefix "/" for a host */
+	KEY_GRANT,		    /* whether a ReferenceGrant of a namespace permits something, a text of grants.c */
 	KEY_BACKEND,		    /* a backend, by namespace and "service:port" */
 	KEY_NAME,		    /* what is known of a name in DNS */
 	KEY_OWN,		    /* which addresses Gateways have; of no name */
@@ -69,9 +70,10 @@ struct key {
 	struct reader *referrers; /* POLICY: units, and where in their policies; in any order */
 	size_t n_referrers, cap_referrers;
 	uint64_t turn;		/* of the unit that has read it last */
+	uint64_t met_turn;	/* POLICY, ROOT, GRANT: of the unit that has it, or was noted as to have it, last */
 	struct unit **members;	/* SLICES, TARGET: by name */
 	size_t n_members, cap_members;
-	size_t n_roots;		/* ROOT: Ingresses that have one */
+	size_t n_holders;	/* ROOT, GRANT: units that have it */
 	size_t named_at;	/* of a kind that is followed by name: in key_table.named */
 	size_t n_users, place;	/* NAME: backends of that name; where it is in translator.names */
 };
@@ -80,6 +82,12 @@ struct key {
 struct judgement {
 	bool is_made;
 	const char *fault; /* a constant; NULL: it is right */
+};
+
+/* Places in a list of ports, in two orders; ports.c. */
+struct port_table {
+	size_t n; /* 0: not made */
+	uint32_t *by_number, *by_name; /* in the memory of the unit's part */
 };
 
 struct unit {
@@ -99,13 +107,15 @@ struct unit {
 	size_t n_sections, cap_sections;
 	struct read *policies; /* that it has met */
 	size_t n_policies, cap_policies;
-	/* an Ingress */
-	struct key **roots;
-	size_t n_roots, cap_roots;
-	struct unit *fallback; /* its default backend */
+	/* an Ingress: prefixes "/"; a ReferenceGrant: what it permits */
+	struct key **held;
+	size_t n_held, cap_held;
+	struct unit *fallback; /* an Ingress: its default backend */
 	/* DEFAULT */
 	const struct unit *owner;
 	struct model_match *action;
+	/* a Service, an EndpointSlice */
+	struct port_table ports;
 	/* an EndpointSlice */
 	struct key *slices; /* of its Service, or NULL */
 	/* a BackendTLSPolicy: what it names */
@@ -116,6 +126,7 @@ struct unit {
 	uint32_t slot, port;
 	bool is_read; /* once */
 	size_t n_users;
+	uint64_t used_turn; /* of the unit that uses it, last */
 	struct key *external; /* the name that its addresses come from, or NULL */
 	/* an Ingress or an HTTPRoute: what it takes of a snapshot, be it served or not */
 	uint64_t cost, charged; /* the latter: of it to its tenant */
@@ -143,12 +154,29 @@ void key_release(struct key_table *t, struct key *k);
 void key_read(struct key_table *t, struct key *k, struct unit *u, uint64_t turn);
 /* It depends on nothing any more. */
 void key_forget_reads(struct key_table *t, struct unit *u);
-/* The unit is among the referrers of a policy, once; true: it is new there. */
-bool key_refer(struct key *k, struct unit *u);
+/* The unit, which is not yet, is among the referrers of a policy. */
+void key_refer(struct key *k, struct unit *u);
 /* Who stands at this place is so no more. */
 void key_unrefer(struct key *k, size_t at);
 int key_compare(const struct key *k, const char *ns, const char *name);
 /* Units sorted by name: where one is, or would be. */
 size_t unit_position(struct unit *const *list, size_t n, const char *ns, const char *name);
+
+/* ---- ports.c */
+
+/* Ports of a list with this protocol, and this number or, where that is 0, this name. */
+struct port_range {
+	const struct node *ports; /* NULL: none */
+	const uint32_t *order;	  /* of them; NULL: as they stand */
+	size_t at;
+	const char *protocol, *name;
+	int64_t number;
+};
+
+/* u: of the object whose list it is. The texts must outlive the range. */
+struct port_range ports_find(struct unit *u, const struct node *ports, const char *protocol, int64_t number,
+			     const char *name);
+/* The next one, in the order of the list; NULL: there is none any more. */
+const struct node *ports_next(struct port_range *r);
 
 #endif

@@ -2,8 +2,10 @@
 /* hash64: multiply and fold, eight bytes at a time. See hash.h. */
 #include "base/hash.h"
 
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -79,12 +81,49 @@ uint64_t hash64_zeroed(const void *data, size_t n, size_t zero_off, size_t n_zer
 	return finish(h, n);
 }
 
+/*
+ * What a digest needs is kept for each thread: SHA256() looks its algorithm up
+ * in each call (OpenSSL 3.0), which takes several times as long as the digest.
+ */
+static pthread_key_t sha256_key;
+static bool has_sha256_key;
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+
+static void sha256_free(void *ctx)
+{
+	EVP_MD_CTX_free(ctx);
+}
+
+static void sha256_prepare(void)
+{
+	has_sha256_key = pthread_key_create(&sha256_key, sha256_free) == 0;
+}
+
+/* The calling thread's; NULL: it can have none. */
+static EVP_MD_CTX *sha256_context(void)
+{
+	EVP_MD_CTX *ctx;
+
+	pthread_once(&sha256_once, sha256_prepare);
+	ctx = has_sha256_key ? pthread_getspecific(sha256_key) : NULL;
+	if (ctx || !has_sha256_key)
+		return ctx;
+	ctx = EVP_MD_CTX_new();
+	if (ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 && pthread_setspecific(sha256_key, ctx) == 0)
+		return ctx;
+	EVP_MD_CTX_free(ctx);
+	return NULL;
+}
+
 uint64_t hash_backend_n(const char *name, size_t n)
 {
 	unsigned char digest[SHA256_DIGEST_LENGTH];
+	EVP_MD_CTX *ctx = sha256_context();
 	uint64_t id = 0;
 
-	SHA256((const unsigned char *)name, n, digest);
+	if (!ctx || EVP_DigestInit_ex(ctx, NULL, NULL) != 1 || EVP_DigestUpdate(ctx, name, n) != 1 ||
+	    EVP_DigestFinal_ex(ctx, digest, NULL) != 1)
+		SHA256((const unsigned char *)name, n, digest);
 	for (unsigned i = 0; i < sizeof(id); i++)
 		id = id << 8 | digest[i];
 	return id ? id : 1;

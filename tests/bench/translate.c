@@ -110,7 +110,7 @@ static void put_slice(struct store *s, const struct scale *c, unsigned i, unsign
 	    i % 100, "slice", i, i + salt, i, list);
 }
 
-static void put_gateway(struct store *s, unsigned i)
+static void put_gateway(struct store *s, unsigned i, unsigned salt)
 {
 	char list[2000] = "";
 	size_t len = 0;
@@ -121,15 +121,16 @@ static void put_gateway(struct store *s, unsigned i)
 					"\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}}}",
 					k ? "," : "", k, 8000 + i, k);
 	put(s, KUBE_GATEWAY,
-	    "{\"metadata\":{\"namespace\":\"infra\",\"name\":\"gw%u\"},\"spec\":{\"gatewayClassName\":\"weir\",\"listeners\":[%s]}}", i,
-	    list);
+	    "{\"metadata\":{\"namespace\":\"infra\",\"name\":\"gw%u\"},\"spec\":{\"gatewayClassName\":\"weir\",\"listeners\":[%s]},"
+	    "\"status\":{\"salt\":%u}}",
+	    i, list, salt);
 }
 
 static void load(struct store *s, const struct scale *c)
 {
 	put(s, KUBE_GATEWAY_CLASS, "{\"metadata\":{\"name\":\"weir\"},\"spec\":{\"controllerName\":\"" TRANSLATE_CONTROLLER "\"}}");
 	for (unsigned i = 0; i < N_GATEWAYS; i++)
-		put_gateway(s, i);
+		put_gateway(s, i, 0);
 	for (unsigned i = 0; i < 100; i++)
 		put(s, KUBE_NAMESPACE, "{\"metadata\":{\"name\":\"ns%u\"}}", i);
 	for (unsigned i = 0; i < c->n_services; i++)
@@ -206,14 +207,29 @@ static void follow(struct store *s, struct translator *tr, struct translator_cha
 	store_clear_journal(s);
 }
 
+/* Of an HTTPRoute that has changed. */
+static double make_marked(struct store *s, struct translator *tr)
+{
+	struct marks *marks = translator_marks(tr);
+	size_t n = 0;
+	double from = cpu_ms();
+
+	marks_sort(marks);
+	status_make(s, translator_model(tr), &(struct status_options){.controller_name = TRANSLATE_CONTROLLER, .only = marks},
+		    count_document, &n);
+	marks_clear(marks);
+	return cpu_ms() - from;
+}
+
 static void measure_changes(struct store *s, const struct scale *c)
 {
 	struct translator *tr = translator_create(s, &options);
 	struct translator_changes found;
-	double t[4][N_RUNS], from = cpu_ms();
+	double t[6][N_RUNS], from = cpu_ms();
 
 	store_keep_journal(s);
 	follow(s, tr, &found);
+	marks_clear(translator_marks(tr));
 	printf("%-52s %9.3f ms, %.1f MB\n", "translator: first run", cpu_ms() - from, resident_mb());
 	for (unsigned i = 0; i < N_RUNS; i++) {
 		from = cpu_ms();
@@ -230,6 +246,13 @@ static void measure_changes(struct store *s, const struct scale *c)
 		if (!found.routes)
 			abort();
 		t[2][i] = cpu_ms() - from;
+		t[4][i] = make_marked(s, tr);
+		put_gateway(s, 0, i + 1);
+		from = cpu_ms();
+		follow(s, tr, &found);
+		if (found.routes)
+			abort();
+		t[5][i] = cpu_ms() - from;
 		put_ingress(s, c, i, "/other");
 		from = cpu_ms();
 		follow(s, tr, &found);
@@ -240,6 +263,8 @@ static void measure_changes(struct store *s, const struct scale *c)
 	tell("store_put_json of a slice", t[0], N_RUNS);
 	tell("translator: one slice changed", t[1], N_RUNS);
 	tell("translator: one HTTPRoute changed", t[2], N_RUNS);
+	tell("status_make of what that is told", t[4], N_RUNS);
+	tell("translator: the status of a Gateway changed", t[5], N_RUNS);
 	tell("translator: one Ingress changed", t[3], N_RUNS);
 	translator_destroy(tr);
 }

@@ -152,7 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	for (unsigned i = 0; i < N_OBJECTS; i++)
 		put(&f, i);
 	f.w = status_writer_create(&options, &(struct reflector_http){.ctx = &f, .request = take_request, .cancel = take_cancel});
-	status_writer_update(f.w, f.store, &f.model);
+	status_writer_update(f.w, f.store, &f.model, NULL);
 	while (f.n) {
 		uint64_t next_ms = status_writer_poll(f.w, f.now_ms, (int64_t)(f.now_ms / 1000));
 		struct call *oldest = NULL;

@@ -261,6 +261,7 @@ static void wrong_object_is_a_problem_until_it_is_right_and_its_old_state_stays(
 {
 	struct store *s = store_create();
 	const struct store_problem *p;
+	uint64_t turn;
 	size_t n;
 
 	put(s, SERVICE("a", "1", ",\"spec\":{\"x\":1}"));
@@ -268,16 +269,22 @@ static void wrong_object_is_a_problem_until_it_is_right_and_its_old_state_stays(
 	assert_int_equal(put(s, "{\"metadata\":{\"name\":5}}"), BIT(SERVICE));
 	assert_int_equal(put(s, "{"), BIT(SERVICE));
 	p = store_problems(s, &n);
-	assert_int_equal(n, 2); /* of a, and of one without a name */
-	assert_string_equal(p[0].name, "a");
-	assert_string_equal(p[0].file, "");
+	assert_int_equal(n, 2); /* of one without a name, and of a */
+	assert_string_equal(p[0].name, "");
+	assert_string_equal(p[1].name, "a");
+	assert_string_equal(p[1].file, "");
 	store_mark(s, KUBE_SERVICE, NULL);
 	put(s, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"demo\"}}");
 	assert_int_equal(store_sweep(s, KUBE_SERVICE, NULL), BIT(SERVICE)); /* the problem without a name */
 	assert_non_null(node_path(store_get(s, KUBE_SERVICE, "demo", "a")->root, "spec.x"));
+	turn = store_problems_turn(s);
+	assert_int_equal(put(s, SERVICE("b", "1", "")), BIT(SERVICE)); /* another object: the problems are the same */
+	assert_int_equal(put(s, SERVICE("b", "2", ",\"spec\":{\"x\":1}")), BIT(SERVICE));
+	assert_int_equal(store_problems_turn(s), turn);
 	assert_int_equal(put(s, SERVICE("a", "2", ",\"spec\":{\"x\":1}")), BIT(SERVICE));
 	store_problems(s, &n);
 	assert_int_equal(n, 0);
+	assert_int_not_equal(store_problems_turn(s), turn);
 	store_destroy(s);
 }
 

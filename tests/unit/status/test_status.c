@@ -49,7 +49,7 @@ static struct seen make(const char *objects, struct model *m, int64_t now_s)
 	struct seen seen = {0};
 
 	store_load_yaml(s, "x.yaml", objects, strlen(objects));
-	status_make(s, m, &(struct status_options){OURS, now_s, true}, see, &seen);
+	status_make(s, m, &(struct status_options){.controller_name = OURS, .now_s = now_s, .wants_all = true}, see, &seen);
 	store_destroy(s);
 	return seen;
 }

@@ -34,7 +34,7 @@ static struct rig *rig_create(enum status_write mode)
 	rig->w = status_writer_create(
 	    &(struct status_writer_options){OURS, mode, "weir-system", "weir-ctrl", "me", false, 1},
 	    &http);
-	status_writer_update(rig->w, rig->store, &rig->model);
+	status_writer_update(rig->w, rig->store, &rig->model, NULL);
 	return rig;
 }
 
@@ -69,7 +69,7 @@ static void tell(struct rig *rig, const char *name)
 	v->name = model_str(&rig->model, name);
 	v->n_addrs = 1;
 	v->addrs = addr;
-	status_writer_update(rig->w, rig->store, &rig->model);
+	status_writer_update(rig->w, rig->store, &rig->model, NULL);
 }
 
 static void pass(struct rig *rig, uint64_t ms)
@@ -124,7 +124,7 @@ static void writes_what_differs_once(void **state)
 	assert_non_null(strstr(c->body, "192.0.2.1"));
 	answer(rig, c, 200, NULL, 0);
 	pass(rig, 1000); /* the watch is late: not again */
-	status_writer_update(rig->w, rig->store, &rig->model);
+	status_writer_update(rig->w, rig->store, &rig->model, NULL);
 	pass(rig, 1000);
 	put(rig, "i", "8", TOLD);
 	pass(rig, 2 * STATUS_WRITER_RESYNC_MS);
@@ -172,7 +172,7 @@ static void gives_up_by_an_apply_of_nothing_and_leaves_the_rest(void **state)
 	struct call *c;
 
 	store_put_json(rig->store, KUBE_INGRESS, text, strlen(text));
-	status_writer_update(rig->w, rig->store, &rig->model);
+	status_writer_update(rig->w, rig->store, &rig->model, NULL);
 	pass(rig, 200);
 	c = expect(rig, "PATCH", INGRESS_PATH("i"));
 	assert_string_equal(c->r.content_type, "application/apply-patch+yaml");
@@ -229,7 +229,7 @@ static void what_has_no_status_is_not_asked_for_at_each_change(void **state)
 	pass(rig, 200);
 	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 404, NULL, 0);
 	for (unsigned i = 0; i < 20; i++) {
-		status_writer_update(rig->w, rig->store, &rig->model);
+		status_writer_update(rig->w, rig->store, &rig->model, NULL);
 		pass(rig, 1000);
 		for (unsigned k = 0; k < MAX_CALLS; k++)
 			if (rig->calls.list[k].is_open)
@@ -237,7 +237,7 @@ static void what_has_no_status_is_not_asked_for_at_each_change(void **state)
 	}
 	assert_int_equal(rig->calls.n_sent, 1);
 	put(rig, "i", "8", "{}"); /* another object, perhaps */
-	status_writer_update(rig->w, rig->store, &rig->model);
+	status_writer_update(rig->w, rig->store, &rig->model, NULL);
 	pass(rig, 200);
 	expect(rig, "PATCH", INGRESS_PATH("i"));
 	rig_destroy(rig);
@@ -257,7 +257,7 @@ static void retries_soon_after_failure_slowly_after_refusal(void **state)
 	pass(rig, STATUS_WRITER_REFUSED_MS / 2 - 1000);
 	assert_int_equal(n_open(rig), 0);
 	put(rig, "i", "8", "{}"); /* a new object: at once */
-	status_writer_update(rig->w, rig->store, &rig->model);
+	status_writer_update(rig->w, rig->store, &rig->model, NULL);
 	pass(rig, 200);
 	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 429, NULL, 20);
 	pass(rig, 19000);
@@ -270,6 +270,75 @@ static void retries_soon_after_failure_slowly_after_refusal(void **state)
 	expect(rig, "PATCH", INGRESS_PATH("i"));
 	assert_int_equal(status_writer_counters(rig->w)->refused, 1);
 	assert_int_equal(status_writer_counters(rig->w)->throttled, 1);
+	rig_destroy(rig);
+}
+
+/* Only this one may differ, since the last update. */
+static void update(struct rig *rig, const char *name)
+{
+	struct marks marks = {0};
+
+	marks_add(&marks, KUBE_INGRESS, "a", name);
+	status_writer_update(rig->w, rig->store, &rig->model, &marks);
+	assert_int_equal(marks.n, 0);
+}
+
+static void makes_only_what_is_marked(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+
+	put(rig, "i", "7", TOLD);
+	put(rig, "k", "7", TOLD);
+	tell(rig, "i");
+	tell(rig, "k");
+	pass(rig, 1000);
+	put(rig, "i", "8", "{}"); /* others have written: it is seen when all are made again */
+	put(rig, "k", "8", "{}");
+	update(rig, "k");
+	pass(rig, 1000);
+	assert_int_equal(rig->calls.n_sent, 1);
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("k")), 200, NULL, 0);
+	put(rig, "k", "9", TOLD);
+	pass(rig, STATUS_WRITER_RESYNC_MS);
+	assert_int_equal(rig->calls.n_sent, 2);
+	expect(rig, "PATCH", INGRESS_PATH("i"));
+	rig_destroy(rig);
+}
+
+static void sends_no_document_that_is_unneeded_by_now(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+
+	pass(rig, 1000);
+	put(rig, "i", "7", "{}");
+	tell(rig, "i");
+	pass(rig, 200);
+	answer(rig, expect(rig, "PATCH", INGRESS_PATH("i")), 500, NULL, 0);
+	put(rig, "i", "8", TOLD); /* another has written it */
+	update(rig, "i");
+	pass(rig, 5000);
+	assert_int_equal(rig->calls.n_sent, 1);
+	assert_int_equal(status_writer_n_queued(rig->w), 0);
+	rig_destroy(rig);
+}
+
+static void what_changes_in_flight_is_written_once_more(void **state)
+{
+	struct rig *rig = rig_create(STATUS_WRITE_ALWAYS);
+	struct call *c;
+
+	put(rig, "i", "7", "{\"loadBalancer\":{}}");
+	tell(rig, "i");
+	pass(rig, 200);
+	c = expect(rig, "PATCH", INGRESS_PATH("i"));
+	rig->model.statuses[0].n_addrs = 0; /* what the object has as long as nothing is written */
+	update(rig, "i");
+	pass(rig, 1000);
+	answer(rig, c, 200, NULL, 0);
+	put(rig, "i", "8", TOLD);
+	pass(rig, 1000);
+	assert_int_equal(rig->calls.n_sent, 2);
+	assert_null(strstr(expect(rig, "PATCH", INGRESS_PATH("i"))->body, "192.0.2.1"));
 	rig_destroy(rig);
 }
 
@@ -422,6 +491,9 @@ cmocka_unit_test(makes_anew_after_a_conflict),
 	    cmocka_unit_test(forgets_what_is_gone),
 	    cmocka_unit_test(what_has_no_status_is_not_asked_for_at_each_change),
 	    cmocka_unit_test(retries_soon_after_failure_slowly_after_refusal),
+	    cmocka_unit_test(makes_only_what_is_marked),
+	    cmocka_unit_test(sends_no_document_that_is_unneeded_by_now),
+	    cmocka_unit_test(what_changes_in_flight_is_written_once_more),
 	    cmocka_unit_test(bounds_what_is_in_flight_and_the_rate),
 	    cmocka_unit_test(only_the_holder_of_the_lease_writes),
 	    cmocka_unit_test(stops_when_it_cannot_renew),

@@ -16,12 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "documents.h"
 #include "status/status.h"
 #include "translate/compile.h"
 #include "translate/translator.h"
 #include "world.h"
 
 #define N_STEPS 12u
+#define N_WRITES 8u /* at most, until nothing is to be written any more */
 
 static unsigned n_sequences = 10000;
 static uint64_t first_seed = 1;
@@ -177,6 +179,8 @@ struct mirror {
 	void *blob;
 	size_t n_blob;
 	char *statuses, *problems, *endpoints, *references, *names;
+	struct documents documents;
+	bool has_documents, is_written; /* documents are looked at, since they take the most time of all; and written back */
 };
 
 static char *statuses_of(const struct store *s, const struct model *m)
@@ -256,6 +260,7 @@ static void mirror_fini(struct mirror *r)
 	free(r->endpoints);
 	free(r->references);
 	free(r->names);
+	documents_clear(&r->documents);
 }
 
 static bool are_routes_told(const struct mirror *r, bool is_told, const void *blob, size_t n)
@@ -347,6 +352,21 @@ static bool are_names_right(struct mirror *r, struct translator *tr, const struc
 	return is_right;
 }
 
+/* No document may be another one whose object is not marked. */
+static bool update_documents(struct mirror *r, const struct store *s, struct translator *tr)
+{
+	struct documents now = {0};
+	bool is_right;
+
+	if (!r->has_documents)
+		return true;
+	documents_make(&now, s, translator_model(tr), NULL, true);
+	is_right = documents_differ_where_marked(&r->documents, &now, translator_marks(tr));
+	documents_clear(&r->documents);
+	r->documents = now;
+	return is_right;
+}
+
 static bool is_same(const struct store *s, struct translator *tr, const struct translate_options *o)
 {
 	struct model *followed = translator_model(tr), fresh;
@@ -392,23 +412,60 @@ static void change_names(struct translator *tr, struct known_names *names)
 	known_names_clear_changes(names);
 }
 
+static bool follow(struct store *s, struct translator *tr, struct mirror *r, const struct translate_options *o)
+{
+	struct translator_changes c;
+	size_t n;
+	const struct store_change *journal = store_journal(s, &n);
+
+	translator_run(tr, journal, n, &c);
+	store_clear_journal(s);
+	return update_mirror(r, s, tr, &c) && are_names_right(r, tr, o, c.names) && update_documents(r, s, tr);
+}
+
+/* As the writer does: what is marked is made and written, and that comes back. Afterwards nothing is left of all. */
+static bool write_back(struct store *s, struct translator *tr, struct mirror *r, const struct translate_options *o)
+{
+	struct documents d = {0};
+	bool is_right = true;
+
+	for (unsigned i = 0; is_right && i < N_WRITES; i++) {
+		struct marks *marks = translator_marks(tr);
+
+		marks_sort(marks);
+		documents_make(&d, s, translator_model(tr), marks, false);
+		marks_clear(marks);
+		if (d.n == 0)
+			break;
+		documents_write(&d, s);
+		documents_clear(&d);
+		is_right = follow(s, tr, r, o);
+	}
+	documents_clear(&d);
+	documents_make(&d, s, translator_model(tr), NULL, false);
+	if (d.n)
+		print_message("%s %s/%s is not written: %s\n", kube_kind_name(d.list[0].kind), d.list[0].ns, d.list[0].name, d.list[0].json);
+	is_right &= d.n == 0;
+	documents_clear(&d);
+	return is_right;
+}
+
 static bool run_step(struct store *s, struct translator *tr, struct mirror *r, struct translate_options *o,
 		     struct known_names *names)
 {
 	unsigned n_changes = 1 + (world_chance(30) ? world_pick(4) : 0);
-	struct translator_changes c;
-	size_t n;
-	const struct store_change *journal;
+	bool is_right;
 
 	for (unsigned i = 0; i < n_changes; i++)
 		world_change(s);
 	change_names(tr, names);
 	if (o->total_bytes && world_chance(20)) /* a dataplane with another arena */
 		o->total_bytes = a_total();
-	journal = store_journal(s, &n);
-	translator_run(tr, journal, n, &c);
-	store_clear_journal(s);
-	return update_mirror(r, s, tr, &c) && are_names_right(r, tr, o, c.names);
+	is_right = follow(s, tr, r, o);
+	if (is_right && r->is_written)
+		is_right = write_back(s, tr, r, o);
+	marks_clear(translator_marks(tr));
+	return is_right;
 }
 
 static bool run_sequence(uint64_t seed, const struct address_pool *pool)
@@ -420,7 +477,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 				      .takes_external_names = seed % 7 != 0, .names = seed % 11 ? names : NULL};
 	struct store *s = store_create();
 	struct translator *tr = translator_create(s, &o);
-	struct mirror r = {.names = strdup("")};
+	struct mirror r = {.names = strdup(""), .has_documents = seed % 3 == 1, .is_written = seed % 3 == 1 && seed % 5};
 	bool is_right = true;
 	unsigned step;
 
