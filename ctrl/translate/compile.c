@@ -344,6 +344,7 @@ static void add_rule(struct compiler *c, const struct model_match *m)
 		.action = m->action,
 		.status = m->status,
 		.timeouts = m->timeouts,
+		.retry = m->retry,
 	};
 	static const struct model_filters none;
 	struct weir_rule *out;

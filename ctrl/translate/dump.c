@@ -151,6 +151,10 @@ static void dump_rule(FILE *f, const struct weir_snapshot *s, const struct weir_
 		put(f, s, c->value);
 	}
 	dump_timeouts(f, &r->timeouts);
+	if (r->retry.attempts)
+		fprintf(f, " retry %u after %u ms", r->retry.attempts, r->retry.backoff_ms);
+	for (uint32_t i = 0; i < r->retry.n_codes; i++)
+		fprintf(f, "%c%u", i ? ',' : ' ', r->retry.codes[i]);
 	dump_filters(f, s, r->filters);
 	dump_splits(f, s, r);
 	fputc('\n', f);

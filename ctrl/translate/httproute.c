@@ -333,17 +333,14 @@ static void read_timeouts(struct route *r, const struct cursor *rule, struct mod
 /* False, after a problem, if the rule answers 500 for what is wrong with it. */
 static bool read_action(struct route *r, const struct cursor *rule, struct model_match *out)
 {
-	static const char *const ignored[] = {"retry", "sessionPersistence"};
 	struct cursor filters = cursor_get(rule, "filters");
 	struct cursor refs = cursor_get(rule, "backendRefs");
+	struct cursor persistence = cursor_get(rule, "sessionPersistence");
+	struct cursor retry = cursor_get(rule, "retry");
 	bool is_right;
 
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
-		struct cursor f = cursor_get(rule, ignored[i]);
-
-		if (f.n)
-			report(r->t, r->o, &f, false, "UnsupportedField", "ignored: Weir does not carry this yet");
-	}
+	if (persistence.n)
+		report(r->t, r->o, &persistence, false, "UnsupportedField", "ignored: Weir does not carry this yet");
 	read_timeouts(r, rule, out);
 	is_right = filters_read(r->t, r->o, &filters, has_one_prefix(rule), &out->filters);
 	if (is_right && filters_have(&out->filters, WEIR_FILTER_REDIRECT)) {
@@ -354,8 +351,11 @@ static bool read_action(struct route *r, const struct cursor *rule, struct model
 		is_right = false;
 	}
 	read_backends(r, rule, out);
+	retry_read(r->t, r->o, &retry, &out->retry);
 	if (!is_right)
 		answer_500(out);
+	if (out->action != WEIR_ACTION_FORWARD)
+		out->retry = (struct weir_retry){0};
 	return is_right;
 }
 

@@ -83,6 +83,7 @@ struct model_match {
 	size_t n_splits;
 	struct model_split *splits;
 	struct weir_timeouts timeouts;
+	struct weir_retry retry; /* action FORWARD */
 	struct model_filters filters; /* action STATUS: none; REDIRECT: one of them is */
 	/* where it comes from, which also is the order among equals */
 	const char *kind, *ns, *name;

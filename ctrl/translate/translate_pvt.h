@@ -258,6 +258,8 @@ bool cors_read(struct translation *t, const struct kube_object *o, const struct 
 
 /* timeouts.c: a duration in ms, WEIR_NO_LIMIT for 0s; 0 where it is absent or, after a problem with this reason, wrong. */
 uint32_t timeout_read(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *reason);
+/* retry.c: the retry of a rule (NULL within the cursor: none); what is wrong is a problem, and left out. */
+void retry_read(struct translation *t, const struct kube_object *o, const struct cursor *retry, struct weir_retry *out);
 /* The limits that the annotations of a Gateway, an HTTPRoute or an Ingress set. What is wrong is a problem, and not set. */
 void timeouts_read(struct translation *t, const struct kube_object *o, struct weir_timeouts *out);
 

@@ -95,6 +95,7 @@ static const struct feature {
     {"HTTPRouteRequestPercentageMirror", false},
     {"HTTPRouteRequestTimeout", false},
     {"HTTPRouteResponseHeaderModification", false},
+    {"HTTPRouteRetry", false},
     {"HTTPRouteSchemeRedirect", false},
     {"ListenerSet", false},
     {"ReferenceGrant", false},

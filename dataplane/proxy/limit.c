@@ -116,6 +116,8 @@ static uint64_t deadline(const struct request *rq)
 {
 	uint64_t at = earlier(whole_deadline(rq), rate_deadline(rq));
 
+	if (rq->retry_us)
+		return earlier(at, rq->retry_us);
 	if (!rq->is_connected) /* TCP limits the connecting */
 		return at;
 	if (rq->body_sent && !rq->has_response)
@@ -141,6 +143,10 @@ void limit_on_deadline(struct request *rq, uint64_t now_us)
 {
 	bool waits_for_client = rq->is_connected && owes_body(rq) && tcp_readable(rq->client->tcp) == 0;
 
+	if (whole_deadline(rq) > now_us && rq->retry_us && rq->retry_us <= now_us) {
+		request_retry(rq, now_us);
+		return;
+	}
 	if (whole_deadline(rq) > now_us && rate_deadline(rq) <= now_us && (judge_rate(rq, now_us) || !limit_is_due(rq, now_us)))
 		return;
 	rq->n_tries = UINT8_MAX; /* time is up for other endpoints too */

@@ -145,13 +145,16 @@ struct request {
 	uint64_t progress_us; /* last movement of anything */
 	uint64_t try_us;      /* beginning of the last try */
 	struct weir_timeouts limits; /* the worker's; from the route on, what counts for it */
+	struct weir_retry retry;     /* of its rule */
+	uint64_t retry_us;	     /* when it is sent again; 0: it does not wait for that */
 	/*
 	 * The stretch over which rates are taken: its beginning (0: none), what the
 	 * endpoint was given in it of the body, and the client, and what that had
 	 * yet to acknowledge when it began.
 	 */
 	uint64_t rate_us, rate_up, rate_down, rate_unacked;
-	uint8_t n_tries;
+	uint8_t n_tries;   /* since it was first sent, or sent again */
+	uint8_t n_retries; /* sent again for what was answered */
 	uint8_t n_interim; /* 1xx responses so far */
 	bool has_head : 1;	 /* its own head is complete */
 	uint8_t cookie_token_at; /* in cookie */
@@ -300,6 +303,13 @@ void request_free(struct request *rq, uint64_t now_us);
 void request_route(struct request *rq, uint64_t now_us);
 /* The try failed: another one, or the answer. why, status: for the client if it is the last. */
 void request_try_failed(struct request *rq, enum weir_reason why, unsigned status, const char *detail, uint64_t now_us);
+/*
+ * A response's head is complete: if the rule wants such a request to be sent again, and it can be, the response is dropped,
+ * and retry_us set. False: it is the answer.
+ */
+bool request_retry_later(struct request *rq, uint64_t now_us);
+/* That time has come. */
+void request_retry(struct request *rq, uint64_t now_us);
 void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, uint64_t now_us);
 
 /* limit.c: us and ms later; WEIR_NO_LIMIT: never, UINT64_MAX. */

@@ -257,7 +257,8 @@ void record_try(struct request *rq)
 	const struct ip_flow *flow;
 	struct request_log *l = &rq->log;
 
-	l->n_tries++;
+	if (l->n_tries < UINT8_MAX) /* a route may want many */
+		l->n_tries++;
 	l->connected_us = l->first_us = 0;
 	l->flags &= ~(uint32_t)WEIR_LOG_REUSED_FLAG;
 	if (rq->client->p->log.n_slots == 0 || !upstream_tcp(rq->uc))

@@ -358,8 +358,10 @@ static bool read_head(struct request *rq, uint64_t now_us)
 	}
 	if (rq->response.status < 200)
 		return take_interim(rq, now_us);
-	rq->has_response = true;
 	upstream_result(rq->client->p->cfg.upstream, rq->uc, rq->response.status < 502 || rq->response.status > 504, now_us);
+	if (request_retry_later(rq, now_us))
+		return true;
+	rq->has_response = true;
 	http1_body_init(&rq->response_body, &rq->response, true);
 	if (rq->head.takes_trailers) /* to others they would be no use: who does not say so may drop them (RFC 9110 6.5.1) */
 		request_keep_trailers(&rq->response_body, &rq->response, &rq->response_parser);

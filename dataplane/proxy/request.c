@@ -261,6 +261,7 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 		filters_take(rq, &from, now_us);
 		break;
 	case WEIR_ACTION_FORWARD:
+		rq->retry = from.rule->retry;
 		forward(rq, &from, now_us);
 		break;
 	}
@@ -336,6 +337,41 @@ void request_try_failed(struct request *rq, enum weir_reason why, unsigned statu
 	if (was_stale && rq->tried.n) /* the connection was old, the endpoint may be well */
 		rq->tried.n--;
 	start_try(rq, was_stale, why, status, detail, now_us);
+}
+
+/* A body is not kept, so that it could be sent once more. */
+static bool wants_retry(const struct request *rq)
+{
+	if (rq->n_retries >= rq->retry.attempts || rq->head.body != HTTP_BODY_NONE)
+		return false;
+	for (uint32_t i = 0; i < rq->retry.n_codes; i++)
+		if (rq->retry.codes[i] == rq->response.status)
+			return true;
+	return false;
+}
+
+bool request_retry_later(struct request *rq, uint64_t now_us)
+{
+	struct proxy *p = rq->client->p;
+
+	if (!wants_retry(rq))
+		return false;
+	request_let_go(rq, &rq->response_held);
+	upstream_discard(p->cfg.upstream, rq->uc, true, now_us); /* its body may be long */
+	rq->uc = NULL;
+	rq->is_connected = rq->head_sent = rq->response_begun = false;
+	rq->n_retries++;
+	rq->n_tries = 0;
+	rq->tried.n = 0; /* the same endpoint may be the only one */
+	rq->retry_us = limit_after(now_us, rq->retry.backoff_ms);
+	stat_inc(p->stats, WEIR_C_UPSTREAM_RETRIES);
+	return true;
+}
+
+void request_retry(struct request *rq, uint64_t now_us)
+{
+	rq->retry_us = 0;
+	start_try(rq, false, WEIR_N_REASONS, 0, NULL, now_us);
 }
 
 static void upstream_closed(struct request *rq, enum weir_reason how, uint64_t now_us)

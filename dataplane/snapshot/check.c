@@ -393,6 +393,16 @@ static bool is_status(uint16_t status)
 	return status >= 200 && status <= 599;
 }
 
+static bool is_retry(const struct weir_retry *t, uint8_t action)
+{
+	if (t->n_codes > WEIR_MAX_RETRY_CODES || t->reserved0 || !t->n_codes != !t->attempts || (!t->attempts && t->backoff_ms))
+		return false;
+	for (uint32_t i = 0; i < WEIR_MAX_RETRY_CODES; i++)
+		if (i < t->n_codes ? t->codes[i] < 400 || t->codes[i] > 599 : t->codes[i] != 0)
+			return false;
+	return !t->attempts || action == WEIR_ACTION_FORWARD;
+}
+
 static enum weir_refusal check_rule(const struct check *c, const struct weir_rule *r, uint32_t i)
 {
 	uint64_t total = 0;
@@ -412,6 +422,9 @@ static enum weir_refusal check_rule(const struct check *c, const struct weir_rul
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers a status and has filters", i);
 	if (r->timeouts.header_ms)
 		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u limits heads", i);
+	if (!is_retry(&r->retry, r->action))
+		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u retries %u times for %u statuses", i, r->retry.attempts,
+			      r->retry.n_codes);
 	for (uint32_t k = 0; k < r->splits.count; k++)
 		total += snapshot_split(c->s, r->splits.first + k)->weight;
 	if (total != r->total_weight)

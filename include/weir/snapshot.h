@@ -198,6 +198,17 @@ enum weir_action {
 	WEIR_ACTION_REDIRECT = 3, /* answer what the one REDIRECT among filters says; no splits */
 };
 
+#define WEIR_MAX_RETRY_CODES 8u
+
+/* Answers for which a request without a body is sent again (HTTPRouteRule.retry). All 0: there are none. */
+struct weir_retry {
+	uint32_t backoff_ms; /* at least so long after the answer */
+	uint8_t attempts;    /* so often, beside the first time */
+	uint8_t n_codes;     /* 0 exactly where attempts is */
+	uint16_t reserved0;
+	uint16_t codes[WEIR_MAX_RETRY_CODES]; /* statuses from 400 to 599; 0 from n_codes on */
+};
+
 struct weir_rule {
 	struct weir_str method;	   /* empty: any */
 	struct weir_range conds;   /* in CONDS; all must hold */
@@ -210,7 +221,7 @@ struct weir_rule {
 	uint16_t status;	   /* action STATUS */
 	struct weir_timeouts timeouts;
 	struct weir_range filters;   /* in FILTERS; action STATUS: none */
-	uint64_t reserved1[3];
+	struct weir_retry retry;     /* action FORWARD only */
 };
 
 enum weir_cond_kind {

@@ -108,6 +108,7 @@ static struct {
 	uint8_t action; /* 0: forward */
 	struct model_filters rule, split;
 	struct weir_timeouts limits, listener_limits;
+	struct weir_retry retry;
 	uint16_t port; /* 0: 80 */
 } route;
 
@@ -424,7 +425,7 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
 						    .action = route.action ? route.action : WEIR_ACTION_FORWARD,
 						    .n_splits = !route.action, .splits = &split, .filters = route.rule, .timeouts = route.limits,
-						    .kind = "K", .ns = "n", .name = "r"};
+						    .retry = route.retry, .kind = "K", .ns = "n", .name = "r"};
 	assert_int_equal(compile_snapshot(&m, generation, &blob, &n), 0);
 	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);
 	assert_int_equal(compile_endpoints(&m.backends[0], 1, &eps, &n), 0);

@@ -117,6 +117,14 @@ static void change_bind_idle(struct weir_snapshot *s) { ENTRY(s, BINDS, struct w
 static void change_bind_reserved(struct weir_snapshot *s) { ENTRY(s, BINDS, struct weir_bind, 0)->reserved1 = 1; }
 static void change_try_limit(struct weir_snapshot *s) { ENTRY(s, LISTENERS, struct weir_listener, 0)->timeouts.backend_ms = 1; }
 static void change_head_limit(struct weir_snapshot *s) { ENTRY(s, RULES, struct weir_rule, 0)->timeouts.header_ms = 1; }
+#define RETRY(s) (&ENTRY(s, RULES, struct weir_rule, 0)->retry)
+static void change_retry_for_nothing(struct weir_snapshot *s) { RETRY(s)->attempts = 1; }
+static void change_retry_never(struct weir_snapshot *s) { *RETRY(s) = (struct weir_retry){.n_codes = 1, .codes = {500}}; }
+static void change_retry_code(struct weir_snapshot *s) { *RETRY(s) = (struct weir_retry){.attempts = 1, .n_codes = 2, .codes = {500, 399}}; }
+static void change_retry_codes(struct weir_snapshot *s) { *RETRY(s) = (struct weir_retry){.attempts = 1, .n_codes = WEIR_MAX_RETRY_CODES + 1}; }
+static void change_retry_rest(struct weir_snapshot *s) { *RETRY(s) = (struct weir_retry){.attempts = 1, .n_codes = 1, .codes = {500, 500}}; }
+static void change_retry_reserved(struct weir_snapshot *s) { RETRY(s)->reserved0 = 1; }
+static void change_retry_backoff(struct weir_snapshot *s) { RETRY(s)->backoff_ms = 1; }
 static void change_kind(struct weir_snapshot *s) { ENTRY(s, PATHS, struct weir_path, 0)->kind = WEIR_PATH_REGEX; }
 static void change_host_kind(struct weir_snapshot *s) { ENTRY(s, VHOSTS, struct weir_vhost, 0)->host_kind = 0; }
 static void change_prefix_len(struct weir_snapshot *s)
@@ -386,6 +394,13 @@ static const struct {
 	{change_eject_long, WEIR_REFUSED_BAD_VALUE},
 	{change_window, WEIR_REFUSED_BAD_VALUE},
 	{change_requests, WEIR_REFUSED_BAD_VALUE},
+	{change_retry_for_nothing, WEIR_REFUSED_BAD_VALUE},
+	{change_retry_never, WEIR_REFUSED_BAD_VALUE},
+	{change_retry_code, WEIR_REFUSED_BAD_VALUE},
+	{change_retry_codes, WEIR_REFUSED_BAD_VALUE},
+	{change_retry_rest, WEIR_REFUSED_BAD_VALUE},
+	{change_retry_reserved, WEIR_REFUSED_BAD_VALUE},
+	{change_retry_backoff, WEIR_REFUSED_BAD_VALUE},
 	{change_reserved0, WEIR_REFUSED_BAD_VALUE},
 	{change_reserved1, WEIR_REFUSED_BAD_VALUE},
 	{change_off, WEIR_REFUSED_BAD_SECTION},	      {change_overlap, WEIR_REFUSED_BAD_SECTION},
