@@ -23,7 +23,12 @@
 
 #define EVENTS_AT_ONCE 32
 #define NEVER UINT64_MAX
-#define MAX_STREAMS 250L /* of a connection, if the server lets us have so many; beyond them there is another one. libcurl's own: 100 */
+/*
+ * Of a connection, if the server lets us have so many (kube-apiserver: 100 and more); beyond them there is another one.
+ * A probe (lines.c) may have one more: it is to go where the others are.
+ */
+#define MAX_STREAMS 90L
+#define MAX_STREAMS_PROBE 250L
 
 uint64_t kube_http_now_ms(void)
 {
@@ -125,6 +130,8 @@ static void call_free(struct kube_call *c)
 
 	*(c->prev ? &c->prev->next : &h->first) = c->next;
 	*(c->next ? &c->next->prev : &h->last) = c->prev;
+	if (c->is_probe)
+		curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, MAX_STREAMS);
 	if (h->opener == c) {
 		h->opener = NULL;
 		http_wake(h);
@@ -245,7 +252,7 @@ static void call_end(struct kube_call *c, const char *error, uint32_t retry_afte
 
 static bool must_wait_for_opener(const struct kube_http *h)
 {
-	return h->opener && !h->knows_sharing && h->uses_tls;
+	return h->opener && h->uses_tls && (!h->knows_sharing || h->distrusts_connections);
 }
 
 /* Hands a call to libcurl as soon as there are credentials. */
@@ -255,7 +262,7 @@ static void call_start(struct kube_call *c, uint64_t now_ms)
 	enum auth_outcome outcome = auth_get(&h->auth, now_ms);
 	int err;
 
-	if (outcome == AUTH_WAITS || must_wait_for_opener(h))
+	if (outcome == AUTH_WAITS || (must_wait_for_opener(h) && !c->is_probe))
 		return;
 	if (outcome == AUTH_FAILED) {
 		h->counters.refused_credentials++;
@@ -264,6 +271,8 @@ static void call_start(struct kube_call *c, uint64_t now_ms)
 	}
 	c->sent_ms = c->byte_ms = now_ms;
 	err = transfer_create(c);
+	if (c->is_probe)
+		curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, MAX_STREAMS_PROBE);
 	if (!err && curl_multi_add_handle(h->multi, c->easy) != CURLM_OK)
 		err = -ENOMEM;
 	if (err) {
@@ -272,7 +281,7 @@ static void call_start(struct kube_call *c, uint64_t now_ms)
 		return;
 	}
 	c->state = CALL_SENT;
-	if (!h->knows_sharing)
+	if ((!h->knows_sharing || h->distrusts_connections) && !c->is_probe && !h->opener)
 		h->opener = c;
 }
 
@@ -296,8 +305,6 @@ static void call_done(struct kube_call *c, CURLcode rc)
 
 	if (c->is_cancelled)
 		return;
-	if (c->has_headers && c->begun_ms >= h->distrust_ms)
-		h->distrusts_connections = false;
 	if (c->will_retry) {
 		call_again(c);
 		return;

@@ -65,7 +65,7 @@ struct kube_http {
 	 * wait until that is known, and open their own if they cannot. libcurl's way (CURLOPT_PIPEWAIT) is not taken:
 	 * those that it lets wait it wakes, since 8, by the end of another request only, which among watches is never.
 	 */
-	struct kube_call *opener; /* NULL: nobody is at it */
+	struct kube_call *opener; /* NULL: nobody is at it; also while connections are distrusted */
 	bool knows_sharing;	  /* while there is a connection */
 	struct kube_call *probe; /* under way, NULL: none */
 	uint32_t quiet_ms, probe_ms;

@@ -833,7 +833,7 @@ void reflector_hurry(struct reflector *r, bool is_well, uint64_t now_ms)
 {
 	uint64_t soon_ms;
 
-	if (r->call || !(r->has_no_answer || (is_well && r->is_ill)) || r->next_ms <= now_ms + REFLECTOR_BACKOFF_MIN_MS)
+	if (r->call || r->is_forbidden || !(r->has_no_answer || (is_well && r->is_ill)) || r->next_ms <= now_ms + REFLECTOR_BACKOFF_MIN_MS)
 		return;
 	soon_ms = now_ms + random_between(r, 0, REFLECTOR_BACKOFF_MIN_MS);
 	if (soon_ms < r->next_ms)

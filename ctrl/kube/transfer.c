@@ -191,13 +191,16 @@ static int set_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
 	return CURL_SOCKOPT_OK;
 }
 
-/* It has a connection, and libcurl knows what that can do: who waited for the first one need not any longer. */
+/*
+ * It has a connection, and libcurl knows what that can do: who waited for the
+ * first one need not any longer. After one that led nowhere they wait for an answer over the new one: each would open its own.
+ */
 static int take_connected(void *ctx, char *ip, char *local_ip, int port, int local_port)
 {
 	struct kube_http *h = ((struct kube_call *)ctx)->h;
 
 	h->knows_sharing = true;
-	if (h->opener) {
+	if (h->opener && !h->distrusts_connections) {
 		h->opener = NULL;
 		http_wake(h);
 	}
@@ -221,6 +224,11 @@ static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 		return n;
 	c->has_headers = true;
 	c->status = (int)status;
+	if (c->h->distrusts_connections && c->sent_ms >= c->h->distrust_ms) { /* a watch is answered, too, long before its end */
+		c->h->distrusts_connections = false;
+		c->h->opener = NULL;
+		http_wake(c->h);
+	}
 	if (status == 401) {
 		c->h->counters.unauthorized++;
 		c->will_retry = !c->is_probe && !c->was_retried && auth_refused(&c->h->auth, c->auth_generation, c->byte_ms);

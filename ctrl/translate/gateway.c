@@ -363,20 +363,12 @@ static void read_listeners(struct translation *t, struct gateway *g)
 		section_serve(t, g, &t->sections[g->first + i], &g->timeouts);
 }
 
-/* One without a time (a manifest) counts as the youngest. */
-static uint64_t age_key(const struct gateway *g)
-{
-	return g->o->created_s ? (uint64_t)g->o->created_s : UINT64_MAX;
-}
-
 static int oldest_first(const void *pa, const void *pb)
 {
-	const struct gateway *a = *(struct gateway *const *)pa;
-	const struct gateway *b = *(struct gateway *const *)pb;
+	const struct age a = object_age((*(struct gateway *const *)pa)->o);
+	const struct age b = object_age((*(struct gateway *const *)pb)->o);
 
-	if (age_key(a) != age_key(b))
-		return age_key(a) < age_key(b) ? -1 : 1;
-	return a < b ? -1 : a > b; /* they lie in the order of their names */
+	return age_compare(&a, &b);
 }
 
 /* The oldest first: who comes later gives way. */

@@ -167,7 +167,7 @@ def test_addresses_are_kept_on_disk_and_follow_an_api_server(make):
         double = Double(rig, objects)
         (rig.dir / "state").mkdir()
         (rig.dir / "state").chmod(0o777)
-        rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--state-dir", rig.dir / "state", *OPTIONS]
+        rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class", "--state-dir", rig.dir / "state", *OPTIONS]
 
         def is_on_disk(address):
             return b"\xff\xff" + socket.inet_aton(address) in (rig.dir / "state/routes.saved").read_bytes()
