@@ -36,6 +36,8 @@ struct named {
 	uint64_t seed;
 	struct slot *slots; /* by kind, namespace and name */
 	size_t n;
+	size_t *followed; /* those within the bound, of slots */
+	size_t n_followed;
 	unsigned n_begun, n_asking, n_ill;
 	struct reflector_counters past; /* of those that are not followed any more */
 };
@@ -194,19 +196,94 @@ void named_destroy(struct named *n)
 	for (size_t i = 0; i < n->n; i++)
 		one_destroy(n, n->slots[i].one);
 	free(n->slots);
+	free(n->followed);
 	free(n);
 }
 
-/* As many as there may be are followed, the first in their order: so every Weir follows the same. */
+/* ---- who is followed, where not all can be */
+
+struct place {
+	const struct one *one;
+	size_t slot, rank; /* the latter: among those of its namespace */
+};
+
+static int by_namespace(const void *pa, const void *pb)
+{
+	const struct place *a = pa;
+	const struct place *b = pb;
+	int d = strcmp(a->one->ns, b->one->ns);
+
+	return d ? d : (a->slot > b->slot) - (a->slot < b->slot);
+}
+
+static int by_size(const void *pa, const void *pb)
+{
+	size_t a = *(const size_t *)pa;
+	size_t b = *(const size_t *)pb;
+
+	return (a > b) - (a < b);
+}
+
+/* Ranks all, which are sorted by namespace. The most that each namespace may have, so that all have NAMED_MAX at most. */
+static size_t rank(struct place *list, size_t n)
+{
+	size_t *sizes = store_must(calloc(n + 1, sizeof(*sizes)));
+	size_t level = SIZE_MAX, left = NAMED_MAX, n_namespaces = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bool is_first = i == 0 || strcmp(list[i].one->ns, list[i - 1].one->ns) != 0;
+
+		list[i].rank = is_first ? 0 : list[i - 1].rank + 1;
+		n_namespaces += is_first;
+		sizes[n_namespaces - 1] = list[i].rank + 1;
+	}
+	qsort(sizes, n_namespaces, sizeof(*sizes), by_size);
+	for (size_t i = 0; i < n_namespaces && level == SIZE_MAX; i++) { /* the smallest get all that they want */
+		if (sizes[i] > left / (n_namespaces - i))
+			level = left / (n_namespaces - i);
+		else
+			left -= sizes[i];
+	}
+	free(sizes);
+	return level;
+}
+
+/* Which are beyond the bound, by slot: free(). */
+static bool *choose(const struct named *n)
+{
+	struct place *list = store_must(calloc(n->n + 1, sizeof(*list)));
+	bool *is_beyond = store_must(calloc(n->n + 1, sizeof(*is_beyond)));
+	size_t level;
+
+	for (size_t i = 0; i < n->n; i++)
+		list[i] = (struct place){.one = n->slots[i].one, .slot = i};
+	qsort(list, n->n, sizeof(*list), by_namespace);
+	level = rank(list, n->n);
+	for (size_t i = 0; i < n->n; i++)
+		is_beyond[list[i].slot] = list[i].rank >= level;
+	free(list);
+	return is_beyond;
+}
+
+/*
+ * As many as there may be are followed, and of each namespace as many as of
+ * any other that wants them: none can take the others' away. Within one the first in their order: so every Weir follows the same.
+ */
 static uint64_t set_bound(struct named *n)
 {
+	bool *beyond = choose(n);
 	uint64_t mask = 0;
 
+	free(n->followed);
+	n->followed = store_must(calloc(n->n + 1, sizeof(*n->followed)));
+	n->n_followed = 0;
 	for (size_t i = 0; i < n->n; i++) {
 		struct one *o = n->slots[i].one;
-		bool is_beyond = i >= NAMED_MAX;
+		bool is_beyond = beyond[i];
 
 		o->slot = i;
+		if (!is_beyond)
+			n->followed[n->n_followed++] = i;
 		if (is_beyond == o->is_beyond)
 			continue;
 		if (is_beyond) {
@@ -222,6 +299,7 @@ static uint64_t set_bound(struct named *n)
 		o->is_beyond = is_beyond;
 		mask |= take_changes(n, o);
 	}
+	free(beyond);
 	return mask;
 }
 
@@ -258,21 +336,28 @@ uint64_t named_want(struct named *n, const struct named_ref *refs, size_t n_refs
 
 uint64_t named_poll(struct named *n, uint64_t now_ms, uint64_t *next_ms)
 {
-	size_t n_followed = n->n < NAMED_MAX ? n->n : NAMED_MAX;
 	uint64_t mask = 0;
 
-	for (size_t i = 0; i < n_followed; i++)
-		if (n->slots[i].due_ms <= now_ms && n->slots[i].one->is_begun)
-			mask |= poll_one(n, i, now_ms);
-	for (size_t i = 0; i < n_followed && n->n_begun < n_followed && n->n_asking < NAMED_ASKING; i++) {
-		if (n->slots[i].one->is_begun)
-			continue;
-		count(&n->n_begun, &n->slots[i].one->is_begun, true);
-		mask |= poll_one(n, i, now_ms);
+	for (size_t i = 0; i < n->n_followed; i++) {
+		const struct slot *s = &n->slots[n->followed[i]];
+
+		if (s->due_ms <= now_ms && s->one->is_begun)
+			mask |= poll_one(n, n->followed[i], now_ms);
 	}
-	for (size_t i = 0; i < n_followed; i++)
-		if (n->slots[i].due_ms < *next_ms && n->slots[i].due_ms)
-			*next_ms = n->slots[i].due_ms;
+	for (size_t i = 0; i < n->n_followed && n->n_begun < n->n_followed && n->n_asking < NAMED_ASKING; i++) {
+		struct one *o = n->slots[n->followed[i]].one;
+
+		if (o->is_begun)
+			continue;
+		count(&n->n_begun, &o->is_begun, true);
+		mask |= poll_one(n, n->followed[i], now_ms);
+	}
+	for (size_t i = 0; i < n->n_followed; i++) {
+		uint64_t due_ms = n->slots[n->followed[i]].due_ms;
+
+		if (due_ms < *next_ms && due_ms)
+			*next_ms = due_ms;
+	}
 	return mask;
 }
 

@@ -288,8 +288,9 @@ static void read_all(struct translation *t, const struct kube_object *o)
 	proto.name = model_str(t->m, o->name);
 	if (!backend.n && cursor_count(&rules) == 0)
 		report(t, o, &spec, true, "MissingField", "rules or a defaultBackend were expected");
-	check_tls(t, o, &spec);
 	check_foreign(t, o);
+	if (!refused) /* or it could still refer to as many Secrets as it likes */
+		check_tls(t, o, &spec);
 	if (refused)
 		report(t, o, &spec, true, BUDGET_REASON, "%s", refused);
 	else

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An HTTPS server for test_http.c, and the certificates for it: ca.pem, client.pem, client.key in FOLDER.
 
-Prints its port, that of the same without TLS, and those of three that speak HTTP/2 (class Http2: dead, dead, alive). Ends when its standard input does. What a path answers is in Handler.do_GET.
+Prints its port, that of the same without TLS, and those of four that speak HTTP/2 (class Http2: three dead, one alive). Ends when its standard input does. What a path answers is in Handler.do_GET.
 """
 import http.server
 import json
@@ -151,5 +151,5 @@ for s in (server, plain):
 http2_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 http2_context.load_cert_chain(os.path.join(folder, "server.pem"), os.path.join(folder, "server.key"))
 http2_context.set_alpn_protocols(["h2"])
-print(server.server_address[1], plain.server_address[1], *(Http2(is_dead).port for is_dead in (True, True, False)), flush=True)
+print(server.server_address[1], plain.server_address[1], *(Http2(is_dead).port for is_dead in (True, True, True, False)), flush=True)
 sys.stdin.read()

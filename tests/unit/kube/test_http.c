@@ -24,7 +24,7 @@
 
 static char folder[] = "/tmp/weir-test-http-XXXXXX";
 static unsigned port, plain_port; /* with TLS and without */
-static unsigned dead_ports[2], alive_port; /* HTTP/2: see api_server.py */
+static unsigned dead_ports[3], alive_port; /* HTTP/2: see api_server.py */
 static pid_t server_pid;
 static int server_stdin;
 
@@ -657,8 +657,8 @@ static int start_server(const char *script)
 	if (!says)
 		return -1;
 	/* the whole line: Python may write the number and its end apart, and dies if we are gone by then */
-	is_told = fgets(text, sizeof(text), says) && strchr(text, '\n') && sscanf(text, "%u %u %u %u %u", &port, &plain_port, &dead_ports[0],
-							      &dead_ports[1], &alive_port) == 5;
+	is_told = fgets(text, sizeof(text), says) && strchr(text, '\n') && sscanf(text, "%u %u %u %u %u %u", &port, &plain_port, &dead_ports[0],
+							      &dead_ports[1], &dead_ports[2], &alive_port) == 6;
 	fclose(says);
 	return is_told ? 0 : -1;
 }
@@ -672,6 +672,27 @@ static void stop_server(void)
 	snprintf(command, sizeof(command), "rm -rf %s", folder);
 	if (system(command) != 0)
 		perror("cannot remove the test's folder");
+}
+
+/* All that was on it comes at once, and nobody knows yet whether the next connection leads anywhere: one is tried, for all. */
+static void tries_one_connection_for_all_after_one_that_leads_nowhere(void **state)
+{
+	enum { N = 50 };
+	static struct answer all[N];
+	struct answer watch = {0};
+	struct kube_http *h = open_watch(dead_ports[2], &watch);
+
+	kube_http_set_probes(h, 300, 300);
+	run(h, &watch);
+	assert_int_equal(kube_http_counters(h)->cut, 1);
+	for (unsigned i = 0; i < N; i++)
+		ask(h, &all[i], (struct kube_request){.path = "/watch"});
+	for (unsigned i = 0; i < N; i++) {
+		run(h, &all[i]);
+		assert_int_equal(all[i].done_status, 200);
+	}
+	assert_int_equal(kube_http_counters(h)->connections, 2);
+	kube_http_destroy(h);
 }
 
 int main(int argc, char **argv)
@@ -695,6 +716,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(ends_a_plugin_with_itself),
 	    cmocka_unit_test(waits_for_no_name_server),
 	    cmocka_unit_test(ends_watches_on_a_connection_that_leads_nowhere),
+	    cmocka_unit_test(tries_one_connection_for_all_after_one_that_leads_nowhere),
 	    cmocka_unit_test(leaves_a_silent_watch_alone_whose_connection_is_well),
 	};
 	int rc;

@@ -295,6 +295,31 @@ static void many_are_asked_for_a_few_at_once_and_no_more_than_the_bound(void **s
 	rig_destroy(rig);
 }
 
+/* Whoever refers to more than there is room for takes nothing away from another namespace. */
+static void each_namespace_has_its_share(void **state)
+{
+	enum { N = NAMED_MAX + 500, N_OTHERS = 3 };
+	static struct named_ref refs[N + N_OTHERS];
+	static char texts[N][8];
+	struct rig *rig = rig_create();
+	struct named_status st;
+
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "s%04u", i);
+		refs[i] = (struct named_ref){KUBE_SECRET, "a", texts[i]};
+	}
+	for (unsigned i = 0; i < N_OTHERS; i++) /* the last of all by their order */
+		refs[N + i] = (struct named_ref){KUBE_CONFIG_MAP, i ? "z" : "b", texts[i]};
+	named_want(rig->named, refs, N + N_OTHERS);
+	named_status(rig->named, &st);
+	assert_int_equal(st.n_followed, NAMED_MAX);
+	for (unsigned i = 0; i < N_OTHERS; i++)
+		assert_int_equal(store_absence(rig->store, KUBE_CONFIG_MAP, refs[N + i].ns, texts[i]), STORE_PENDING);
+	assert_int_equal(absence(rig, texts[NAMED_MAX - N_OTHERS - 1]), STORE_PENDING);
+	assert_int_equal(absence(rig, texts[NAMED_MAX - N_OTHERS]), STORE_BEYOND);
+	rig_destroy(rig);
+}
+
 static void lost_answers_are_asked_for_again_by_themselves(void **state)
 {
 	struct rig *rig = rig_create();
@@ -324,6 +349,7 @@ int main(void)
 	    cmocka_unit_test(an_object_of_another_name_is_not_taken),
 	    cmocka_unit_test(only_what_is_read_is_kept),
 	    cmocka_unit_test(many_are_asked_for_a_few_at_once_and_no_more_than_the_bound),
+	    cmocka_unit_test(each_namespace_has_its_share),
 	    cmocka_unit_test(lost_answers_are_asked_for_again_by_themselves),
 	};
 
