@@ -54,7 +54,8 @@ def test_policies_that_may_not_be_read_are_waited_for_unless_that_is_not_wanted(
         rig.start_ctrl("--write-status", "never")
 
         def kube():
-            return json.loads(rig.weirctl("status", "-o", "json", check=False)).get("kubernetes", {})
+            out = rig.weirctl("status", "-o", "json", check=False)  # nothing, before weir-ctrl listens
+            return json.loads(out)["kubernetes"] if out else {}
         wait_until("it is named", lambda: any(p.startswith("backendtlspolicies: permission to list") for p in kube().get("problems", [])), 40.0)
         expect(not kube()["synced"], kube())
         rig.stop("ctrl")
