@@ -10,7 +10,6 @@ from test_kube_kinds import status
 from test_kube_source import BASE, following, gateway_objects, obj, wait_answer
 
 GATEWAY = "gateway.networking.k8s.io"
-SOON = 1.0  # seconds within which a change is to be seen
 
 
 def pair(rig, name):
@@ -48,13 +47,11 @@ def resolved(double, listener):
     return None, None, ""
 
 
-def expect_soon(double, listener, *wanted):
-    """The condition's status (and reason) within SOON of now, by the clock; a machine that is busy gets more, and says so."""
+def expect_told(double, listener, *wanted):
+    """Waits for the condition's status (and reason). How long that took is printed, and no test's verdict."""
     began = time.monotonic()
     wait_until(f"{listener} is told {wanted}", lambda: resolved(double, listener)[:len(wanted)] == wanted)
-    took = time.monotonic() - began
-    print(f"    {listener}: {wanted[-1]} after {took * 1000:.0f} ms")
-    return took
+    print(f"      {listener}: {wanted[-1]} after {(time.monotonic() - began) * 1000:.0f} ms", flush=True)
 
 
 def named(rig):
@@ -77,7 +74,6 @@ def start(rig, *args):
 
 
 def test_conditions_follow_the_secrets_that_are_referred_to(make):
-    took = []
     with following(make, BASE + gateway_objects(), start=False) as (rig, double):
         crt, key = pair(rig, "one")
         _, other_key = pair(rig, "two")
@@ -85,25 +81,24 @@ def test_conditions_follow_the_secrets_that_are_referred_to(make):
                      tls_gateway(https("own", {"name": "cert"}), https("shared", {"name": "shared", "namespace": "other"})))
         start(rig)
         wait_answer(rig, "gw.example.com", "api")
-        took.append(expect_soon(double, "own", "False", "InvalidCertificateRef"))
-        expect_soon(double, "shared", "False", "RefNotPermitted")
+        expect_told(double, "own", "False", "InvalidCertificateRef")
+        expect_told(double, "shared", "False", "RefNotPermitted")
         for what, wanted in ((secret("cert", crt, key), ("True",)), (secret("cert", crt, other_key), ("False", "InvalidCertificateRef")),
                              (secret("cert", crt, key), ("True",)), (secret("cert", b"no PEM", key), ("False", "InvalidCertificateRef"))):
             double.apply(what)
-            took.append(expect_soon(double, "own", *wanted))
+            expect_told(double, "own", *wanted)
         expect("tls.crt has no certificate" in resolved(double, "own")[2], "the message says what is wrong")
         expect_eq(names_asked(double), {("secrets", "demo", "cert")}, "what was asked for")
         double.apply(grant())
-        took.append(expect_soon(double, "shared", "True"))
+        expect_told(double, "shared", "True")
         double.delete("ReferenceGrant", "certs", "other")
-        took.append(expect_soon(double, "shared", "False", "RefNotPermitted"))
+        expect_told(double, "shared", "False", "RefNotPermitted")
         double.delete("Secret", "cert")
         wait_until("it is said to be gone", lambda: "is not there" in resolved(double, "own")[2])
         expect_eq(named(rig)["followed"], 1, "followed without the grant")
         double.apply(tls_gateway())
         wait_until("nothing is followed", lambda: named(rig)["followed"] == 0)
         expect_eq(names_asked(double), {("secrets", "demo", "cert"), ("secrets", "other", "shared")}, "what was asked for")
-        expect(sorted(took)[len(took) // 2] < SOON, f"half of the changes are seen within {SOON} s: {took}")
 
 
 def test_nothing_of_a_secret_is_told(make):
@@ -115,8 +110,8 @@ def test_nothing_of_a_secret_is_told(make):
         double.apply(secret("cert", crt, key), tls_gateway(https("own", {"name": "cert"}), https("bad", {"name": "bad"})),
                      secret("bad", crt, key[:-40]))
         start(rig, "--log-level", "debug", "--state-dir", state)
-        expect_soon(double, "own", "True")
-        expect_soon(double, "bad", "False")
+        expect_told(double, "own", "True")
+        expect_told(double, "bad", "False")
         wait_until("it is on disk", lambda: (state / "routes.saved").exists())
         told = [(rig.dir / "ctrl.log").read_bytes(), (state / "routes.saved").read_bytes()]
         told += [json.dumps(rig.weirctl_json(what)).encode() for what in ("status", "routes", "backends")]
@@ -134,7 +129,7 @@ def test_a_secret_that_may_not_be_read_is_named_and_holds_up_nothing(make):
         double.fault("metadata.name%3Dcert", times=100000, status=403)
         start(rig)
         wait_answer(rig, "gw.example.com", "api")
-        expect_soon(double, "other", "True")
+        expect_told(double, "other", "True")
         wait_until("it is named", lambda: "Forbidden: " in resolved(double, "own")[2])
         expect("Secret demo/cert" in resolved(double, "own")[2], "by its name")
         expect_eq(rig.weirctl_json("status")["kubernetes"]["problem"], "", "no problem of a kind")
