@@ -47,12 +47,17 @@ def ip(*args):
 
 
 def wait_until(what, fn, seconds=60.0):  # no test's bound: a slow machine's patience
+    """The first true value of fn(). What it asks may not be there yet: a file, a socket that nobody listens on."""
     end = time.monotonic() + seconds
     while True:
-        value = fn()
+        absent = ""
+        try:
+            value = fn()
+        except OSError as e:
+            value, absent = None, f" ({e!r})"
         if value:
             return value
-        expect(time.monotonic() < end, f"not within {seconds} s: {what}")
+        expect(time.monotonic() < end, f"not within {seconds} s: {what}{absent}")
         time.sleep(0.02)
 
 
