@@ -200,7 +200,8 @@ void ctl_blob_take(struct ctl *c, const struct weir_msg *m)
 		*(r ? &c->stats->endpoint_sets_refused : &c->stats->endpoint_sets_taken) += 1;
 	answer.type = WEIR_MSG_BLOB_DONE;
 	answer.status = r;
-	answer.t_us = answer.reserved = 0;
+	answer.t_us = 0;
+	answer.about = m->type;
 	ctl_ack(c, &answer);
 }
 

@@ -26,6 +26,8 @@ enum worker_msg_type {
 	WORKER_WALK,	     /* ptr: a struct walk_job; the worker has none other */
 	WORKER_CAPTURE,	     /* ptr: a struct net_capture; the worker has none other */
 	WORKER_CAPTURE_STOP, /* give it back */
+	WORKER_CERTIFICATE,  /* answers WANTS_CERTIFICATE; ptr: a struct tls_certificate, the worker's from now on, NULL: none can be used; id, version: as asked */
+	WORKER_TICKET_KEYS,  /* ptr: a struct tls_ticket_keys that stays until TICKET_KEYS_TAKEN */
 	/* worker > main */
 	WORKER_SWAPPED = 100,	/* id: main's number of the snapshot that the worker now serves */
 	WORKER_RELEASED,	/* ptr: a snapshot copy that the worker does not use any more; main frees it */
@@ -34,6 +36,9 @@ enum worker_msg_type {
 	WORKER_STOPPED,		/* the loop has ended */
 	WORKER_WALKED,		/* ptr: the struct walk_job, complete */
 	WORKER_CAPTURE_STOPPED, /* the struct net_capture is main's again */
+	WORKER_WANTS_CERTIFICATE, /* id, version: the two halves of a struct weir_cert_id; WORKER_CERTIFICATE follows */
+	WORKER_CERTIFICATE_RELEASED, /* ptr: a struct tls_certificate that the worker does not use any more; main destroys it */
+	WORKER_TICKET_KEYS_TAKEN, /* ptr: as it came */
 };
 
 struct worker_msg {

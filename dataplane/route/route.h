@@ -50,6 +50,13 @@ const char *route_miss_name(enum route_miss m);
 const struct weir_listener *route_find_listener(const struct weir_snapshot *s, const struct weir_ip *local, uint16_t port,
 						struct slice host);
 
+/*
+ * What a TLS client is shown that connected to this address and port and gives this server name (lower case; empty: none).
+ * NULL: nothing (enum route_miss in *miss: ROUTE_NO_BIND, ROUTE_NO_HOST). What its field listener counts from is *bind.
+ */
+const struct weir_server_name *route_find_name(const struct weir_snapshot *s, const struct weir_ip *local, uint16_t port,
+					       struct slice server_name, const struct weir_bind **bind, enum route_miss *miss);
+
 /* A request that will be matched soon, as far as it is known. Upper case in host only costs what looking ahead would save. */
 struct route_soon {
 	struct weir_ip local;

@@ -30,6 +30,8 @@ struct snapshot_error {
  */
 enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_error *err);
 enum weir_refusal endpoint_set_check(const void *blob, size_t n, struct snapshot_error *err);
+/* The frame alone: its parts are not looked into, and the id is not compared to them. */
+enum weir_refusal certificate_check(const void *blob, size_t n, struct snapshot_error *err);
 
 /*
  * What filters may hold. weir-ctrl asks the same before it compiles them.
@@ -121,6 +123,16 @@ static inline const struct weir_backend *snapshot_backend(const struct weir_snap
 static inline const struct weir_route *snapshot_route(const struct weir_snapshot *s, uint32_t i)
 {
 	return snapshot_at(s, ROUTES, struct weir_route, i);
+}
+
+static inline const struct weir_server_name *snapshot_name(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, NAMES, struct weir_server_name, i);
+}
+
+static inline const struct weir_cert_id *snapshot_cert(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, CERTS, struct weir_cert_id, i);
 }
 
 static inline uint32_t snapshot_length(const struct weir_snapshot *s, uint32_t i)

@@ -47,6 +47,9 @@ enum weir_reason_kind stat_reason_kind(enum weir_reason r)
 #define X(id, name, help) [WEIR_R_##id] = WEIR_KIND_CONNECTION,
 		WEIR_REASONS_CONNECTION(X)
 #undef X
+#define X(id, name, help) [WEIR_R_##id] = WEIR_KIND_TLS,
+		WEIR_REASONS_TLS(X)
+#undef X
 #define X(id, name, help) [WEIR_R_##id] = WEIR_KIND_REQUEST,
 		WEIR_REASONS_REQUEST(X)
 #undef X

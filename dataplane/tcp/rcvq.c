@@ -425,6 +425,25 @@ struct slice tcp_peek(const struct tcp_conn *c)
 	return slice_of(rte_pktmbuf_mtod(m, const char *), m->data_len);
 }
 
+void tcp_copy(const struct tcp_conn *c, size_t off, void *out, size_t n)
+{
+	const struct rte_mbuf *m = c->rcv.head;
+	char *to = out;
+
+	assert(off + n <= c->rcv_bytes);
+	for (; n; m = m->next) {
+		size_t k = off < m->data_len ? m->data_len - off : 0;
+
+		if (k > n)
+			k = n;
+		if (k)
+			memcpy(to, rte_pktmbuf_mtod_offset(m, const char *, off), k);
+		off = k ? 0 : off - m->data_len;
+		to += k;
+		n -= k;
+	}
+}
+
 static struct rte_mbuf *pop_head(struct tcp_conn *c)
 {
 	struct rte_mbuf *m = c->rcv.head;
@@ -506,6 +525,11 @@ void tcp_release(struct tcp_stack *s, struct rte_mbuf *m)
 {
 	s->n_held--;
 	rte_pktmbuf_free_seg(m);
+}
+
+void tcp_note_held(struct tcp_stack *s, int n)
+{
+	s->n_held += (uint32_t)n;
 }
 
 /* The head's first n bytes as an mbuf of their own: a copy if few, else a reference. */

@@ -329,6 +329,12 @@ void tcp_set_user(struct tcp_conn *c, tcp_event_fn *event, void *user)
 	c->user = user;
 }
 
+void tcp_wake(struct tcp_conn *c)
+{
+	if (!c->is_dead && !c->is_detached)
+		conn_mark_ready(c, TCP_EV_READABLE);
+}
+
 void tcp_set_tunnel(struct tcp_conn *c)
 {
 	c->is_tunnel = true;

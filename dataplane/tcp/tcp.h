@@ -255,6 +255,8 @@ size_t tcp_readable(const struct tcp_conn *c);
 bool tcp_is_eof(const struct tcp_conn *c);
 /* The first contiguous bytes of what is readable; valid until the next call that takes data. Empty if none. */
 struct slice tcp_peek(const struct tcp_conn *c);
+/* Copies n bytes from off on (readable, all of them) to out; they stay where they are. */
+void tcp_copy(const struct tcp_conn *c, size_t off, void *out, size_t n);
 /* Takes and frees the first n readable bytes. The window opens as data are taken. */
 void tcp_consume(struct tcp_conn *c, size_t n);
 /*
@@ -265,6 +267,13 @@ void tcp_consume(struct tcp_conn *c, size_t n);
 struct rte_mbuf *tcp_hold(struct tcp_conn *c, size_t n);
 /* Gives back what tcp_hold() returned; the connection may be gone. */
 void tcp_release(struct tcp_stack *s, struct rte_mbuf *m);
+/* n mbufs more (or fewer) are held by a layer above in the place of the receive queue; they count in the stack's memory pressure. */
+void tcp_note_held(struct tcp_stack *s, int n);
+/*
+ * The next tcp_run() delivers READABLE, whatever there is to read: for a layer above that waited for something else. Nothing
+ * happens to a connection that is closed.
+ */
+void tcp_wake(struct tcp_conn *c);
 /*
  * Takes the first max_bytes (or all, if fewer) readable bytes as one mbuf
  * chain (pkt_len is its length), without a copy where possible. NULL if none

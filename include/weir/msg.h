@@ -26,6 +26,11 @@
  * copy, so a blob that changes under it does no harm. The same goes for what
  * CONNECTIONS and CAPTURE name, until CONNECTIONS_DONE and CAPTURE_ON.
  *
+ * A certificate that was taken stays with the dataplane while a snapshot that
+ * names it is served, or until a snapshot is taken that does not. Then it is
+ * forgotten: a later snapshot may name it only after it was sent again. A
+ * snapshot that names one that is not there is refused (NO_CERTIFICATE).
+ *
  * Minor version 0 had no diagnostics: two descriptors, a hello that ends before
  * diag_size, no messages 4 to 7 and 104 to 106. Each side speaks to it as before.
  */
@@ -46,7 +51,8 @@
 	X(CAPTURE, 5, "capture") /* off, size: of a weir_capture_spec; id: of the capture */ \
 	X(CAPTURE_TAKEN, 6, "capture-taken") /* id = of the capture, off = worker, version = bytes of its ring read since the capture began */ \
 	X(CAPTURE_STOP, 7, "capture-stop") /* id = of the capture; nothing if it is over */ \
-	X(BLOB_DONE, 100, "blob-done") /* off, size, id, version as sent; status: enum weir_refusal */ \
+	X(CERTIFICATE, 8, "certificate") /* off, size, id and version = the certificate's id */ \
+	X(BLOB_DONE, 100, "blob-done") /* off, size, id, version as sent; about: the type that it was sent as; status: enum weir_refusal */ \
 	X(LIVE, 101, "live")	       /* id = generation that every worker now serves; t_us: from receipt to the last worker's swap */ \
 	X(RETIRED, 102, "retired")     /* id = generation of which no worker holds anything any more */ \
 	X(ENDPOINTS_LIVE, 103, "endpoints-live") /* id = backend id, version: every worker uses it */ \
@@ -80,7 +86,8 @@ enum weir_msg_type {
 	X(BUSY, "busy", "workers still hold too many old generations") \
 	X(IN_USE, "in-use", "there is one of this kind already") \
 	X(SWITCHED_OFF, "switched-off", "the dataplane's configuration does not allow it") \
-	X(BAD_FILTER, "bad-filter", "the filter is not a program that always ends")
+	X(BAD_FILTER, "bad-filter", "the filter is not a program that always ends") \
+	X(NO_CERTIFICATE, "no-certificate", "names a certificate that was not sent before")
 
 enum weir_refusal {
 #define X(name, str, help) WEIR_REFUSED_##name,
@@ -99,7 +106,7 @@ struct weir_msg {
 	uint64_t id;
 	uint64_t version;
 	uint64_t t_us;
-	uint64_t reserved;
+	uint64_t about; /* enum weir_msg_type */
 };
 
 struct weir_ring {

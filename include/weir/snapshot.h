@@ -12,7 +12,11 @@
  * of the rule.
  *
  * Endpoints are not in here: they change often and travel alone, as a
- * struct weir_endpoint_set for one backend id.
+ * struct weir_endpoint_set for one backend id. Nor are certificates and their
+ * private keys: each travels alone, as a struct weir_certificate, before the
+ * first snapshot that names it.
+ *
+ *   bind (of HTTPS)  >  server name (SNI)  >  certificates
  *
  * Look-up tables are open-addressed (linear probing, power-of-two slots, at
  * most half full) over hash64() of the key, so that a reader needs no
@@ -33,6 +37,7 @@
 
 #define WEIR_SNAPSHOT_MAGIC 0x50414e5352494557ull /* "WEIRSNAP" */
 #define WEIR_ENDPOINTS_MAGIC 0x5344504552494557ull /* "WEIREPDS" */
+#define WEIR_CERTIFICATE_MAGIC 0x5452454352494557ull /* "WEIRCERT" */
 
 #define WEIR_SNAPSHOT_MAX_BYTES (1u << 30)
 #define WEIR_ENDPOINTS_MAX 65536u /* endpoints of one backend */
@@ -67,7 +72,9 @@
 	X(BACKENDS, struct weir_backend) \
 	X(ROUTES, struct weir_route) \
 	X(SLOTS, struct weir_slot) \
-	X(LENGTHS, uint32_t)
+	X(LENGTHS, uint32_t) \
+	X(NAMES, struct weir_server_name) \
+	X(CERTS, struct weir_cert_id)
 
 enum weir_section {
 #define X(name, type) WEIR_SECT_##name,
@@ -151,6 +158,40 @@ struct weir_bind {
 	struct weir_range slots;     /* in SLOTS: (kind, host) of listeners; count 0 or a power of two */
 	uint32_t idle_ms;	     /* likewise */
 	uint32_t reserved1;	     /* 0 */
+	struct weir_range names;     /* in NAMES; of HTTPS only. Without any, every handshake is refused */
+	struct weir_range name_slots; /* in SLOTS: (kind, host) of names */
+};
+
+/* The rules by which TLS is spoken: versions, cipher suites, groups. */
+enum weir_tls_profile {
+	WEIR_TLS_INTERMEDIATE = 0, /* TLS 1.2 and 1.3, as Mozilla's profile of that name (version 5.7) */
+	WEIR_TLS_STRICT = 1,	   /* TLS 1.3 alone, as Mozilla's "modern" */
+};
+
+/*
+ * What a client's server name (RFC 6066 3) means: which certificates it is shown. The most specific one that fits counts:
+ * EXACT, then the longest WILDCARD or WILDCARD_ONE, then ANY, which also stands for a client that gives no name. None: the
+ * handshake is refused (unrecognized_name), never served by another name's certificate.
+ */
+struct weir_server_name {
+	struct weir_str host; /* lower case, without "*." */
+	uint8_t host_kind;
+	uint8_t profile; /* enum weir_tls_profile */
+	uint8_t reserved0[6];
+	struct weir_range certs; /* in CERTS; 1 to WEIR_MAX_CERTS_OF_NAME, each with another type of key */
+	/*
+	 * Requests whose Host means another listener are answered 421 (RFC 9110 7.4): relative to the bind's
+	 * listeners; WEIR_NONE: any Host may come.
+	 */
+	uint32_t listener;
+	uint32_t reserved1;
+};
+
+#define WEIR_MAX_CERTS_OF_NAME 4u
+
+/* Of a certificate with its chain and its key: the first 16 bytes of the SHA-256 of the blob from its field n_chain on. */
+struct weir_cert_id {
+	uint64_t v[2]; /* neither is 0 */
 };
 
 /* Host names of listeners isolate (Gateway API): the most specific one that fits takes the request. */
@@ -414,6 +455,33 @@ struct weir_endpoint_set {
 	uint32_t reserved0;
 	uint64_t reserved1[2];
 	struct weir_endpoint ep[];
+};
+
+#define WEIR_MAX_CHAIN 10u /* certificates of one chain, the leaf included */
+#define WEIR_CERTIFICATE_MAX_BYTES 131072u
+
+/* Bytes of the blob, from its beginning. */
+struct weir_part {
+	uint32_t off, size;
+};
+
+/*
+ * A certificate with its chain and its private key, in one blob: this head, then the parts in the order of their fields, one
+ * behind the other, without a gap. Whoever holds one wipes it before the memory is freed, and keeps it out of core dumps.
+ */
+struct weir_certificate {
+	uint64_t magic;
+	uint16_t abi_major;
+	uint16_t abi_minor;
+	uint32_t size; /* bytes, head included */
+	struct weir_cert_id id;
+	uint64_t checksum; /* hash64() of the blob with this field zero */
+	uint32_t n_chain; /* at least 1 */
+	uint32_t reserved0;
+	struct weir_part chain[WEIR_MAX_CHAIN]; /* X.509 in DER (RFC 5280), the leaf first; 0 from n_chain on */
+	struct weir_part key;  /* PKCS #8 in DER (RFC 5958), not encrypted */
+	struct weir_part ocsp; /* an OCSP response in DER (RFC 6960) to be stapled; size 0: none */
+	uint64_t reserved1[2];
 };
 
 #endif

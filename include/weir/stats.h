@@ -92,6 +92,15 @@
 	X(TCP_TIME_WAIT_REUSED, "tcp_time_wait_reused", "TIME-WAITs that ended early for a new connection of the same tuple") \
 	X(TCP_SHARES, "tcp_memory_shares", "times that packet buffers became short, and receive windows were bounded by a fair share of them")
 
+#define WEIR_COUNTERS_TLS(X) \
+	X(TLS_HANDSHAKES, "tls_handshakes", "TLS handshakes of clients completed, resumed ones included") \
+	X(TLS_RESUMED, "tls_handshakes_resumed", "TLS handshakes of clients completed by a ticket of an earlier one") \
+	X(TLS_HANDSHAKES_12, "tls_handshakes_tls12", "TLS handshakes of clients completed in version 1.2; the others are of 1.3") \
+	X(TLS_TICKETS_UNKNOWN, "tls_tickets_unknown", "session tickets that no key of ours opens; the handshake went on in full") \
+	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients sent (RFC 8446 4.6.3)") \
+	X(TLS_CERTIFICATE_WAITS, "tls_certificate_waits", "handshakes that waited until their certificate was made ready for the worker") \
+	X(TLS_TRUNCATED, "tls_truncated", "TLS connections that the client ended without close_notify")
+
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
 	X(LISTENERS_REFUSED, "listeners_refused", "listeners of a snapshot that could not be opened: table full") \
@@ -138,6 +147,7 @@
 	S(X, RX, "rx", "packets out of the driver") \
 	S(X, TCP_IN, "tcp_in", "Ethernet, IP and TCP of what came in") \
 	S(X, TIMERS, "timers", "timers of all layers") \
+	S(X, TLS, "tls", "TLS: handshakes and records") \
 	S(X, PARSE, "parse", "heads of requests and responses read") \
 	S(X, ROUTE, "route", "routes looked up, filters and mirrors begun") \
 	S(X, UPSTREAM, "upstream", "endpoints chosen, connections taken from the pools and given back") \
@@ -162,6 +172,7 @@ enum weir_stage {
 	WEIR_COUNTERS_WORKER(X) \
 	WEIR_COUNTERS_NET(X) \
 	WEIR_COUNTERS_TCP(X) \
+	WEIR_COUNTERS_TLS(X) \
 	WEIR_COUNTERS_HTTP(X) \
 	WEIR_COUNTERS_UPSTREAM(X) \
 	WEIR_STAGES(WEIR_STAGE_COUNTERS, X)
@@ -192,6 +203,9 @@ enum weir_counter {
 	X(MIRROR_BYTES, "http_mirror_bytes", "bytes in the queues of mirrored requests; what was acknowledged since one was last looked at counts still") \
 	X(TUNNELS, "http_tunnels_open", "tunnels that are open") \
 	X(TCP_SHARE, "tcp_memory_share_bytes", "the fair share of packet buffers by which receive windows are bounded now; 0: they are not") \
+	X(TLS_SESSIONS, "tls_sessions", "TLS sessions of clients, handshakes included") \
+	X(TLS_HANDSHAKING, "tls_sessions_handshaking", "TLS sessions whose handshake is not complete") \
+	X(TLS_CERTIFICATES, "tls_certificates_ready", "certificates that are ready in the worker; others are made ready when they are first asked for") \
 	X(SLICE_MAX_US, "worker_control_slice_max_us", "longest that an iteration spent on what the main lcore asked for, in microseconds")
 
 enum weir_gauge {
@@ -205,6 +219,7 @@ enum weir_gauge {
 enum weir_reason_kind {
 	WEIR_KIND_PACKET,
 	WEIR_KIND_CONNECTION,
+	WEIR_KIND_TLS,
 	WEIR_KIND_REQUEST,
 };
 
@@ -286,6 +301,25 @@ enum weir_reason_kind {
 	X(CLOSE_SYN_TIMEOUT, "close_syn_timeout", "the peer never completed the handshake that it began") \
 	X(CLOSE_SYN_AGAIN, "close_syn_again", "the peer began another handshake before the first was complete")
 
+/* Why a TLS session could not begin, or was ended early. The TCP connection below it has a reason of its own. */
+#define WEIR_REASONS_TLS(X) \
+	X(TLS_NOT_TLS, "tls_not_tls", "what the client sent first is no TLS record, such as plain HTTP") \
+	X(TLS_HELLO_TOO_LARGE, "tls_hello_too_large", "the ClientHello is larger than it may be") \
+	X(TLS_BAD_HELLO, "tls_bad_hello", "the ClientHello is malformed") \
+	X(TLS_UNRECOGNIZED_NAME, "tls_unrecognized_name", "no certificate is configured for the server name that the client asked for, or for clients that give none") \
+	X(TLS_NO_CERTIFICATE, "tls_no_certificate", "the certificate for the server name cannot be used; the log of the dataplane says why") \
+	X(TLS_NO_VERSION, "tls_no_version", "the client speaks no version of TLS that may be spoken here") \
+	X(TLS_NO_CIPHER, "tls_no_cipher", "the client offers no cipher suite, group or signature algorithm that may be used here") \
+	X(TLS_PEER_ALERT, "tls_peer_alert", "the client refused the handshake by an alert, such as an unknown certificate authority") \
+	X(TLS_PROTOCOL, "tls_protocol", "the client broke the protocol within the handshake") \
+	X(TLS_CLIENT_GONE, "tls_client_gone", "the client closed or reset the connection within the handshake") \
+	X(TLS_HANDSHAKE_TIMEOUT, "tls_handshake_timeout", "the handshake was not complete in time") \
+	X(TLS_BAD_RECORD, "tls_bad_record", "a record behind the handshake that cannot be decrypted, or breaks the protocol") \
+	X(TLS_RENEGOTIATION, "tls_renegotiation", "the client asked for another handshake too often (TLS 1.2)") \
+	X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "the client changed its keys more often than its data give reason for") \
+	X(TLS_SESSIONS_FULL, "tls_sessions_full", "as many TLS sessions are open as the worker has room for") \
+	X(TLS_NO_MEMORY, "tls_no_memory", "no memory or packet buffer for what TLS had to keep or send")
+
 /* Why a request was refused, failed or cut. The status that the client sees stands in the help text. */
 #define WEIR_REASONS_REQUEST(X) \
 	X(REQ_BAD, "req_bad", "400: the request breaks RFC 9110 or 9112 (http_bad_* tells how)") \
@@ -319,7 +353,7 @@ enum weir_reason_kind {
 	X(MIRROR_FAILED, "mirror_failed", "mirrored request cut: its endpoint refused, closed or broke the connection, or answered no HTTP/1.1") \
 	X(MIRROR_TIMEOUT, "mirror_timeout", "mirrored request cut: no answer of its endpoint in time") \
 	X(MIRROR_CUT, "mirror_cut", "mirrored request cut: the request itself ended before its body was complete, or the dataplane drains") \
-	X(REQ_MISDIRECTED, "req_misdirected", "421: an https URI over a connection without TLS") \
+	X(REQ_MISDIRECTED, "req_misdirected", "421: an https URI over a connection without TLS, or a host that is not of the server name that the connection was opened for") \
 	X(TUNNEL_POOL_EMPTY, "tunnel_pool_empty", "503: an Upgrade while as many tunnels are open, or asked for, as the worker has room for") \
 	X(TUNNEL_IDLE, "tunnel_idle", "tunnel without a byte for too long; closed") \
 	X(TUNNEL_LIFE, "tunnel_life", "tunnel open for as long as it may; closed") \
@@ -331,6 +365,7 @@ enum weir_reason_kind {
 #define WEIR_REASONS(X) \
 	WEIR_REASONS_PACKET(X) \
 	WEIR_REASONS_CONNECTION(X) \
+	WEIR_REASONS_TLS(X) \
 	WEIR_REASONS_REQUEST(X)
 
 enum weir_reason {
@@ -384,7 +419,10 @@ struct weir_stats_region {
 	uint64_t conn_lists;   /* lists of connections made */
 	uint64_t captures;     /* captures begun */
 	uint64_t diag_refused; /* requests for either that were refused */
-	uint64_t reserved[10];
+	uint64_t certificates_taken;
+	uint64_t certificates_refused;
+	uint64_t certificates; /* that main holds */
+	uint64_t reserved[7];
 };
 
 #endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS (RFC 8446, RFC 5246) of a worker: OpenSSL over the buffers of TCP
+ * connections. Each worker has its own library context, so that workers share
+ * no lock; nothing here reads a clock or calls the system.
+ *
+ * A session belongs to one TCP connection and is driven by who drives that:
+ * nothing is called back but config.want and config.release. Whatever a session waits for
+ * besides the peer (a certificate, an operation under way in a device), its
+ * connection gets a TCP_EV_READABLE from the next tcp_run() when it is there.
+ *
+ * Records are taken out of the connection's receive queue only as their content is asked
+ * for, so TCP's windows bound what a session holds: what TLS has decrypted and nobody has taken
+ * is at most one record.
+ */
+#ifndef TLS_TLS_H
+#define TLS_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "tcp/tcp.h"
+#include "weir/snapshot.h"
+#include "weir/stats.h"
+
+struct rte_mbuf;
+struct rte_mempool;
+struct stage_clock;
+struct tls;
+struct tls_session;
+struct tls_certificate;
+struct tls_ticket_keys;
+
+struct tls_config {
+	struct tcp_stack *tcp;
+	struct rte_mempool *pool; /* mbufs with data room, for what was decrypted */
+	struct weir_worker_stats *stats;
+	struct stage_clock *stages; /* NULL: not wanted */
+	uint32_t n_sessions;  /* at one time, handshakes included; more are refused */
+	uint32_t hello_bytes; /* of a ClientHello at most */
+	/* Asks main for a certificate that is not ready here. tls_take_certificate() answers, never from within the call. */
+	void (*want)(void *ctx, const struct weir_cert_id *id);
+	/* One that no snapshot names any more goes back to main. */
+	void (*release)(void *ctx, struct tls_certificate *cert);
+	void *ctx;
+};
+
+/* For a worker, by main, before that runs. NULL after logging why. */
+struct tls *tls_create(const struct tls_config *config);
+/* Every session has ended. Certificates go back through config.release. */
+void tls_destroy(struct tls *t);
+
+/*
+ * certificate.c: what main does for a worker, on its own thread. Parses a checked blob within
+ * the worker's library context, so that handshakes there need not: that costs
+ * a millisecond and more. NULL: it cannot be used, and why (of n bytes) says the reason in words.
+ * The blob is not needed afterwards.
+ */
+struct tls_certificate *tls_certificate_create(struct tls *t, const struct weir_certificate *blob, char *why, size_t n);
+/* Of main, too. Sessions that were begun with it go on. */
+void tls_certificate_destroy(struct tls_certificate *cert);
+const struct weir_cert_id *tls_certificate_id(const struct tls_certificate *cert);
+
+/* The answer to config.want: cert is the worker's now, NULL: there is none that could be used. */
+void tls_take_certificate(struct tls *t, const struct weir_cert_id *id, struct tls_certificate *cert, uint64_t now_us);
+/* Releases certificates that this snapshot does not name, in slices, as upstream_step() does. True: it is done. */
+void tls_retain(struct tls *t, const struct weir_snapshot *s);
+bool tls_step(struct tls *t, int *budget);
+
+/*
+ * Keys of session tickets (RFC 5077, RFC 8446 4.6.1), the same for all workers: the first one seals, all of them open. Copied.
+ */
+#define TLS_TICKET_KEYS 3
+struct tls_ticket_key {
+	uint8_t name[16], cipher[32], mac[32];
+};
+struct tls_ticket_keys {
+	unsigned n; /* 0: no tickets are given */
+	struct tls_ticket_key key[TLS_TICKET_KEYS];
+};
+void tls_set_ticket_keys(struct tls *t, const struct tls_ticket_keys *keys);
+/* The wall clock, as proxy_set_clock() has it: for the age of tickets. */
+void tls_set_clock(struct tls *t, uint64_t unix_offset_us);
+
+/* -- sessions */
+
+/* A session for a connection that a peer has opened. NULL: there are as many as may be (counted). The connection stays the caller's. */
+struct tls_session *tls_accept(struct tls *t, struct tcp_conn *c);
+/* Frees the session and wipes its keys; sends nothing. The connection stays, if it is still there. */
+void tls_free(struct tls_session *s);
+
+enum tls_outcome {
+	TLS_DONE,
+	TLS_MORE,   /* it waits: for the peer, for room to send, or for something here */
+	TLS_FAILED, /* tls_reason() says why, which was counted; an alert for the peer is queued where one can be */
+};
+
+/*
+ * Goes on with the handshake. The certificate is chosen by the server name, from the snapshot, by the
+ * address and port that the client connected to (route_find_name()).
+ */
+enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot *snapshot, uint64_t now_us);
+bool tls_is_ready(const struct tls_session *s); /* the handshake is complete */
+/* Why it failed, in the handshake or behind it; WEIR_N_REASONS: it has not. */
+enum weir_reason tls_reason(const struct tls_session *s);
+/* It ends for this reason, which is counted: the caller's limits. */
+void tls_fail(struct tls_session *s, enum weir_reason why);
+
+struct tls_info {
+	struct slice server_name; /* lower case, without a dot at its end; empty: the client gave none */
+	uint16_t version;	  /* 0x0303, 0x0304 */
+	const char *cipher, *group; /* IANA names; "": not known */
+	const char *alpn;	  /* "http/1.1"; "": none was agreed on */
+	bool is_resumed;
+};
+/* Of a session that is ready; slices live as long as it does. */
+void tls_get_info(const struct tls_session *s, struct tls_info *out);
+/* Of any session once its ClientHello has come. */
+struct slice tls_server_name(const struct tls_session *s);
+
+/*
+ * As the functions of tcp.h of the same names, for the content of the records. None of them calls back. A session that has
+ * failed is at its end, and takes nothing more to send (-EPIPE). Where tcp.h takes a const connection these may decrypt.
+ */
+struct tcp_conn *tls_tcp(const struct tls_session *s);
+size_t tls_readable(struct tls_session *s);
+bool tls_is_eof(struct tls_session *s);
+struct slice tls_peek(struct tls_session *s);
+void tls_consume(struct tls_session *s, size_t n);
+struct rte_mbuf *tls_hold(struct tls_session *s, size_t n); /* tcp_release() gives it back */
+struct rte_mbuf *tls_recv(struct tls_session *s, size_t max_bytes);
+size_t tls_send_room(struct tls_session *s);
+int tls_send(struct tls_session *s, const void *data, size_t n);
+int tls_send_mbufs(struct tls_session *s, struct rte_mbuf *chain);
+/*
+ * What is sent is gathered, so that a head and its body share a record. This seals what there is. Whoever sends on a session calls it before it returns to the
+ * worker's loop.
+ */
+void tls_flush(struct tls_session *s);
+/* Seals what there is, then close_notify, then FIN. */
+void tls_shutdown(struct tls_session *s);
+
+#endif
