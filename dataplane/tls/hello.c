@@ -36,7 +36,7 @@ struct walk {
 	size_t got;	 /* bytes of the message in the records before */
 	size_t need;	 /* bytes of the message; of its head, as long as that is not complete */
 	uint32_t length; /* of the message, as far as its head was read */
-	size_t wants;	 /* after MORE: bytes of the connection without which nothing can be said */
+	size_t wants;	 /* after MORE: bytes of the connection without which it cannot be DONE */
 };
 
 /* The least that rem bytes of the message take, in records from at on. */
