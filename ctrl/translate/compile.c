@@ -597,6 +597,7 @@ static void try_tables(struct compiler *c)
 		struct weir_bind *b = at(c, BINDS, struct weir_bind, i);
 
 		b->slots = add_slots(c, b->listeners, listener_entry);
+		b->name_slots.first = count(c, WEIR_SECT_SLOTS);
 	}
 	for (uint32_t i = 0; i < count(c, WEIR_SECT_LISTENERS); i++) {
 		struct weir_listener *l = at(c, LISTENERS, struct weir_listener, i);
