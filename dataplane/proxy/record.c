@@ -72,7 +72,7 @@ static uint32_t since(uint64_t start_us, uint64_t us)
 
 static void put_client(struct weir_log_record *r, const struct client *c)
 {
-	const struct ip_flow *flow = tcp_flow(c->tcp);
+	const struct ip_flow *flow = tcp_flow(stream_tcp(c->io));
 
 	r->client = flow->remote;
 	r->client_port = flow->remote_port;
