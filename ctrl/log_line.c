@@ -132,17 +132,40 @@ static void flags(struct buf *b, uint32_t set)
 	buf_char(b, ']');
 }
 
-static void texts(struct buf *b, const struct weir_log_record *r)
+static bool is_of_tls(unsigned text)
+{
+	return text == WEIR_LOG_TLS_CIPHER || text == WEIR_LOG_TLS_SERVER_NAME;
+}
+
+/* Those of the line itself, or those of its object "tls". */
+static void texts(struct buf *b, const struct weir_log_record *r, bool of_tls)
 {
 	const char *p = r->text;
 
 	for (unsigned i = 0; i < WEIR_N_LOG_TEXTS; i++) {
-		if (r->len[i]) {
+		if (r->len[i] && is_of_tls(i) == of_tls) {
 			key(b, text_names[i]);
 			string(b, slice_of(p, r->len[i]));
 		}
 		p += r->len[i];
 	}
+}
+
+static void tls(struct buf *b, const struct weir_log_record *r)
+{
+	static const char *const versions[] = {"1.0", "1.1", "1.2", "1.3"};
+	unsigned minor = r->tls_version - 0x0301u;
+
+	if (r->tls_version == 0)
+		return;
+	key(b, "tls");
+	buf_char(b, '{');
+	key(b, "version");
+	string(b, slice_str(minor < 4 ? versions[minor] : "unknown"));
+	key(b, "resumed");
+	buf_str(b, r->tls_is_resumed ? "true" : "false");
+	texts(b, r, true);
+	buf_char(b, '}');
 }
 
 void log_line_write(struct buf *b, const struct weir_log_record *r, unsigned worker)
@@ -164,7 +187,8 @@ void log_line_write(struct buf *b, const struct weir_log_record *r, unsigned wor
 		buf_str(b, r->minor ? "\"HTTP/1.1\"" : "\"HTTP/1.0\"");
 	}
 	number(b, "status", r->status);
-	texts(b, r);
+	tls(b, r);
+	texts(b, r, false);
 	if (r->generation) {
 		number(b, "rule", r->rule);
 		number(b, "generation", r->generation);

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client connection: one request at a time, pipelined ones wait in its receive queue. */
+/*
+ * A client connection: one request at a time, pipelined ones wait in its receive queue.
+ *
+ * What is sent to a TLS client is gathered by its session until that is flushed. Bytes for a client come from its own states, from
+ * its timer, from its upstream connection's events and from drains; all but these end in client_pump(), which flushes behind all
+ * else: client_on_event(), client_on_timer() in HEAD and BUSY, upstream_on_event() and the tunnel's on_endpoint_event(),
+ * client_drain() of one with a request. What does not, client_linger(), closes our side, and that seals what there is
+ * before (stream_shutdown()); client_end() resets, or is of a plain stream. Mirrors send nothing to clients.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -16,28 +24,61 @@ static struct client *take(struct proxy *p)
 	return c;
 }
 
+static void put_back(struct proxy *p, struct client *c)
+{
+	c->next = p->free_clients;
+	p->free_clients = c;
+}
+
+/* It has just come, or has just done its TLS handshake. */
+static void arm_first(struct client *c, uint64_t now_us)
+{
+	if (c->is_late)
+		client_arm(c, now_us + DRAIN_LATE_MS * 1000);
+	else if (c->state == CLIENT_HANDSHAKE)
+		client_arm(c, now_us + (uint64_t)c->p->cfg.handshake_ms * 1000);
+	else
+		limit_arm_idle(c, now_us);
+}
+
 int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
 {
 	struct listening *l = ctx;
 	struct proxy *p = l->p;
+	bool is_tls = l->proto == WEIR_PROTO_HTTPS;
+	struct tls_session *session = NULL;
 	struct client *c = take(p);
 
 	if (!c)
 		return -ENOBUFS;
+	assert(p->current);
+	if (is_tls && !(session = tls_accept(p->cfg.tls, tcp))) {
+		put_back(p, c);
+		return -ENOBUFS;
+	}
 	memset(c, 0, sizeof(*c));
 	c->p = p;
-	c->tcp = tcp;
-	c->state = CLIENT_IDLE;
+	c->io = is_tls ? stream_of_tls(session) : stream_of_tcp(tcp);
+	c->state = is_tls ? CLIENT_HANDSHAKE : CLIENT_IDLE;
+	c->is_late = p->is_draining;
 	c->listening = (uint16_t)(l - p->listening);
 	l->n_clients++;
 	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, ++p->n_clients);
 	/* Its handshake may have begun before a drain: the client believes itself served, and its request may be on the way. */
-	if (p->is_draining)
-		client_arm(c, now_us + DRAIN_LATE_MS * 1000);
-	else
-		limit_arm_idle(c, now_us);
+	arm_first(c, now_us);
 	*user = c;
 	return 0;
+}
+
+/* Frees the TLS session, if there is one; the connection stays. Requests are gone by then, since their records tell of it. */
+static void end_session(struct client *c)
+{
+	struct tls_session *s = stream_tls(c->io);
+
+	if (!s)
+		return;
+	c->io = stream_of_tcp(tls_tcp(s));
+	tls_free(s);
 }
 
 /* The object goes back; its TCP connection was dealt with. */
@@ -51,10 +92,10 @@ static void release(struct client *c, uint64_t now_us)
 		request_free(c->rq, now_us);
 	wheel_cancel(p->cfg.wheel, &c->timer);
 	p->listening[c->listening].n_clients--;
+	end_session(c);
 	c->state = CLIENT_FREE;
-	c->tcp = NULL;
-	c->next = p->free_clients;
-	p->free_clients = c;
+	c->io = STREAM_NONE;
+	put_back(p, c);
 	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, --p->n_clients);
 	if (p->is_draining && p->n_clients == 0) /* nobody but they would hold it up */
 		mirrors_end(p, now_us);
@@ -64,11 +105,44 @@ void client_end(struct client *c, bool abort, uint64_t now_us)
 {
 	if (c->state != CLIENT_TUNNEL && c->rq) /* while it can still be said whose it was */
 		request_free(c->rq, now_us);
+	assert(abort || !client_is_tls(c));
+	end_session(c);
 	if (abort)
-		tcp_abort(c->tcp, WEIR_R_CLOSE_ABORTED, now_us);
+		tcp_abort(stream_tcp(c->io), WEIR_R_CLOSE_ABORTED, now_us);
 	else
-		tcp_close(c->tcp, now_us);
+		tcp_close(stream_tcp(c->io), now_us);
 	release(c, now_us);
+}
+
+/* Its TLS session ended by an error behind the handshake; an alert says so. */
+static bool has_failed(const struct client *c)
+{
+	const struct tls_session *s = stream_tls(c->io);
+
+	return s && tls_reason(s) != WEIR_N_REASONS;
+}
+
+void client_cut(struct client *c, uint64_t now_us)
+{
+	if (!has_failed(c)) {
+		client_end(c, true, now_us);
+		return;
+	}
+	if (c->rq)
+		request_free(c->rq, now_us);
+	client_linger(c, now_us);
+}
+
+bool client_leave(struct client *c, uint64_t now_us)
+{
+	if (!client_is_tls(c)) {
+		client_end(c, false, now_us);
+		return false;
+	}
+	if (c->rq)
+		request_free(c->rq, now_us);
+	client_linger(c, now_us);
+	return true;
 }
 
 void client_arm(struct client *c, uint64_t at_us)
@@ -85,14 +159,15 @@ void client_linger(struct client *c, uint64_t now_us)
 	c->state = CLIENT_LINGER;
 	c->lingered = 0;
 	c->lingering_unacked = 0;
-	tcp_shutdown(c->tcp);
+	stream_shutdown(c->io);
+	end_session(c); /* what still comes is not worth decrypting */
 	client_arm(c, now_us + LINGER_MS * 1000);
 }
 
 /* One has just come, and its event is on the way. */
 static bool has_request(struct client *c)
 {
-	return tcp_readable(c->tcp) && tcp_send_room(c->tcp) >= ANSWER_ROOM;
+	return stream_readable(c->io) && stream_send_room(c->io) >= ANSWER_ROOM;
 }
 
 void client_drain(struct client *c, uint64_t now_us)
@@ -107,6 +182,12 @@ void client_drain(struct client *c, uint64_t now_us)
 	client_linger(c, now_us);
 	if (now_us + LINGER_MS * 1000 > end_us)
 		client_arm(c, end_us > now_us ? end_us : now_us);
+}
+
+void client_drain_handshake(struct client *c, uint64_t now_us)
+{
+	c->is_late = true;
+	arm_first(c, now_us);
 }
 
 void client_go_on(struct client *c, bool keep, uint32_t idle_ms, uint64_t now_us)
@@ -126,6 +207,8 @@ void client_on_event(struct tcp_conn *tcp, void *user, unsigned events, uint64_t
 	if (events & TCP_EV_CLOSED) {
 		if (c->state == CLIENT_TUNNEL)
 			tunnel_on_client_closed(c, now_us);
+		else if (c->state == CLIENT_HANDSHAKE)
+			stat_reason(c->p->stats, WEIR_R_TLS_CLIENT_GONE);
 		else if (c->rq)
 			request_reason(c->rq, WEIR_R_REQ_CLIENT_GONE);
 		release(c, now_us);
@@ -136,17 +219,40 @@ void client_on_event(struct tcp_conn *tcp, void *user, unsigned events, uint64_t
 
 /* -- the states; each returns true if the pump should go on with the next one */
 
+static bool pump_handshake(struct client *c, uint64_t now_us)
+{
+	struct tls_session *s = stream_tls(c->io);
+
+	assert(c->p->current);
+	switch (tls_handshake(s, c->p->current, now_us)) {
+	case TLS_DONE:
+		c->state = CLIENT_IDLE;
+		c->is_late = c->p->is_draining;
+		arm_first(c, now_us);
+		return true;
+	case TLS_MORE:
+		if (!tcp_is_eof(tls_tcp(s)))
+			return false;
+		tls_fail(s, WEIR_R_TLS_CLIENT_GONE); /* whatever it waits for, no Finished and no request can follow */
+		break;
+	case TLS_FAILED:
+		break;
+	}
+	client_linger(c, now_us);
+	return true;
+}
+
 static bool pump_idle(struct client *c, uint64_t now_us)
 {
-	if (tcp_readable(c->tcp) == 0) {
-		if (tcp_is_eof(c->tcp))
-			client_end(c, false, now_us);
-		else if (c->p->is_draining)
+	if (stream_readable(c->io) == 0) {
+		if (stream_is_eof(c->io))
+			return client_leave(c, now_us);
+		if (c->p->is_draining && !c->is_late)
 			client_drain(c, now_us);
 		return false;
 	}
 	/* Pipelined requests whose answers the client does not read wait in its receive queue. */
-	if (tcp_send_room(c->tcp) < ANSWER_ROOM)
+	if (stream_send_room(c->io) < ANSWER_ROOM)
 		return false;
 	c->rq = tcp_has_memory(c->p->cfg.tcp) ? request_create(c, now_us) : NULL;
 	if (!c->rq) {
@@ -171,15 +277,14 @@ static void refuse_head(struct client *c, enum http1_outcome o, uint64_t now_us)
 static bool pump_head(struct client *c, uint64_t now_us)
 {
 	struct request *rq = c->rq;
-	enum http1_outcome o = request_parse(&rq->parser, c->tcp, &rq->held, c->p->cfg.stages, &rq->log.request_head_bytes);
+	enum http1_outcome o = request_parse(&rq->parser, c->io, &rq->held, c->p->cfg.stages, &rq->log.request_head_bytes);
 
 	if (o == HTTP1_MORE) {
-		if (!tcp_is_eof(c->tcp))
+		if (!stream_is_eof(c->io))
 			return false;
 		if (http1_has_begun(&rq->parser)) /* cut within its head */
 			request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
-		client_end(c, false, now_us);
-		return false;
+		return client_leave(c, now_us);
 	}
 	if (o != HTTP1_DONE) {
 		refuse_head(c, o, now_us);
@@ -232,6 +337,8 @@ static bool pump_busy(struct client *c, uint64_t now_us)
 		c->rq->progress_us = now_us;
 		return true;
 	}
+	if (limit_note_received(c->rq))
+		c->rq->progress_us = now_us;
 	limit_arm_request(c->rq, now_us);
 	return false;
 }
@@ -240,22 +347,25 @@ static bool pump_linger(struct client *c, uint64_t now_us)
 {
 	size_t n;
 
-	while ((n = tcp_peek(c->tcp).n) > 0) {
+	while ((n = stream_peek(c->io).n) > 0) {
 		c->lingered += (uint32_t)n;
-		tcp_consume(c->tcp, n);
+		stream_consume(c->io, n);
 	}
 	/* More than it may send: but a reset before it has our answer would take that away from it (RFC 9112 9.6). */
-	if (tcp_is_eof(c->tcp) || (c->lingered > LINGER_BYTES && tcp_unacked(c->tcp) == 0))
-		client_end(c, !tcp_is_eof(c->tcp), now_us);
+	if (stream_is_eof(c->io) || (c->lingered > LINGER_BYTES && stream_unacked(c->io) == 0))
+		client_end(c, !stream_is_eof(c->io), now_us);
 	return false;
 }
 
-void client_pump(struct client *c, uint64_t now_us)
+static void pump(struct client *c, uint64_t now_us)
 {
 	bool goes_on = true;
 
 	while (goes_on) {
 		switch ((enum client_state)c->state) {
+		case CLIENT_HANDSHAKE:
+			goes_on = pump_handshake(c, now_us);
+			break;
 		case CLIENT_IDLE:
 			goes_on = pump_idle(c, now_us);
 			break;
@@ -275,6 +385,36 @@ void client_pump(struct client *c, uint64_t now_us)
 			return;
 		}
 	}
+}
+
+static void flush(struct client *c)
+{
+	size_t unacked = stream_unacked(c->io);
+
+	stream_flush(c->io);
+	if (c->state == CLIENT_BUSY && c->rq)
+		c->rq->rate_down += stream_unacked(c->io) - unacked; /* what relaying a response gave, it counted itself */
+}
+
+/* Nothing can be sent any more, and what is asked for may never come. */
+static void on_failure(struct client *c, uint64_t now_us)
+{
+	if (c->state == CLIENT_TUNNEL)
+		tunnel_on_client_closed(c, now_us);
+	else if (c->rq)
+		request_reason(c->rq, WEIR_R_REQ_CLIENT_GONE);
+	client_cut(c, now_us);
+	pump(c, now_us);
+}
+
+void client_pump(struct client *c, uint64_t now_us)
+{
+	pump(c, now_us);
+	if (!client_is_tls(c)) /* or gone, or not TLS any more */
+		return;
+	flush(c);
+	if (has_failed(c))
+		on_failure(c, now_us);
 }
 
 /*
@@ -297,6 +437,10 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 	struct client *c = (struct client *)(void *)t; /* its first field */
 
 	switch ((enum client_state)c->state) {
+	case CLIENT_HANDSHAKE:
+		tls_fail(stream_tls(c->io), WEIR_R_TLS_HANDSHAKE_TIMEOUT);
+		client_linger(c, now_us);
+		break;
 	case CLIENT_IDLE:
 		on_idle(c, now_us);
 		break;
@@ -314,12 +458,12 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 		tunnel_on_timer(c, now_us);
 		break;
 	case CLIENT_LINGER:
-		if (tcp_unacked(c->tcp) && tcp_unacked(c->tcp) != c->lingering_unacked) { /* it still reads */
-			c->lingering_unacked = (uint32_t)tcp_unacked(c->tcp);
+		if (stream_unacked(c->io) && stream_unacked(c->io) != c->lingering_unacked) { /* it still reads */
+			c->lingering_unacked = (uint32_t)stream_unacked(c->io);
 			client_arm(c, limit_after(now_us, c->p->cfg.timeouts.body_ms));
 			break;
 		}
-		client_end(c, tcp_unacked(c->tcp) > 0, now_us);
+		client_end(c, stream_unacked(c->io) > 0, now_us);
 		break;
 	case CLIENT_FREE:
 		assert(!"timer of a free client");

@@ -40,15 +40,17 @@ static struct slice take_text(struct buf *b, struct slice text)
 
 static void redirect(struct request *rq, const struct filter_source *from, const struct route_change *c, uint64_t now_us)
 {
-	enum weir_proto proto = (enum weir_proto)(c->redirect->scheme ? c->redirect->scheme : from->bind->proto);
-	const struct ip_flow *flow = tcp_flow(rq->client->tcp);
+	/* Of the connection: the bind may have become another since that was opened. */
+	enum weir_proto own = client_is_tls(rq->client) ? WEIR_PROTO_HTTPS : WEIR_PROTO_HTTP;
+	enum weir_proto proto = c->redirect->scheme ? (enum weir_proto)c->redirect->scheme : own;
+	const struct ip_flow *flow = tcp_flow(stream_tcp(rq->client->io));
 	char text[IP_TEXT_MAX + 2];
 	struct buf b;
 	struct http1_redirect r = {
 		.status = c->redirect->status,
 		.scheme = proto == WEIR_PROTO_HTTPS ? SLICE("https") : SLICE("http"),
 		.host = c->host.p ? c->host : rq->head.host,
-		.port = route_redirect_port(c->redirect, (enum weir_proto)from->bind->proto, from->bind->port),
+		.port = route_redirect_port(c->redirect, own, from->bind->port),
 		.path_head = c->has_path ? c->path_head : rq->head.path,
 		.path_tail = c->has_path ? c->path_tail : slice_of("", 0),
 		.query = rq->head.query,

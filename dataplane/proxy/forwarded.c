@@ -181,11 +181,11 @@ static struct slice port_text(struct proxy *p, uint16_t port)
 
 void forwarded_fill(const struct request *rq, struct http1_forward *f, char *ip_text)
 {
-	const struct ip_flow *flow = tcp_flow(rq->client->tcp);
+	const struct ip_flow *flow = tcp_flow(stream_tcp(rq->client->io));
 	struct proxy *p = rq->client->p;
 
 	f->client_ip = slice_str(ip_format(&flow->remote, ip_text));
-	f->scheme = SLICE("http");
+	f->scheme = client_is_tls(rq->client) ? SLICE("https") : SLICE("http");
 	f->forwarded_proto = f->scheme;
 	f->forwarded_host = rq->head.authority;
 	f->forwarded_port = port_text(p, flow->local_port);

@@ -42,11 +42,41 @@ void limit_arm_header(struct client *c, uint64_t now_us)
 
 /* -- rates */
 
+/* There is more to come of its body. A body that is complete may still wait for room at the endpoint, for its trailers. */
+static bool owes_body(const struct request *rq)
+{
+	return !rq->body_sent && !http1_body_is_done(&rq->body);
+}
+
+/*
+ * A client that sends slowly fills a TLS record for a long time, and no content is seen meanwhile: there the bytes of the connection
+ * count. They are more than the content, but to send them costs an attacker no less.
+ */
+bool limit_note_received(struct request *rq)
+{
+	const struct client *c = rq->client;
+	uint32_t before = rq->received;
+
+	if (!client_is_tls(c) || !owes_body(rq))
+		return false;
+	rq->received = tcp_received(stream_tcp(c->io));
+	return rq->received != before;
+}
+
+/* In the stretch. */
+static uint64_t bytes_sent(const struct request *rq)
+{
+	const struct client *c = rq->client;
+
+	return client_is_tls(c) ? tcp_received(stream_tcp(c->io)) - rq->rate_received : rq->rate_up;
+}
+
 void limit_begin_rate(struct request *rq, uint64_t now_us)
 {
 	rq->rate_us = now_us;
 	rq->rate_up = rq->rate_down = 0;
-	rq->rate_unacked = tcp_unacked(rq->client->tcp);
+	rq->rate_unacked = stream_unacked(rq->client->io);
+	rq->rate_received = tcp_received(stream_tcp(rq->client->io));
 	rq->is_up_blocked = false;
 }
 
@@ -61,21 +91,15 @@ static bool has_rate(const struct request *rq)
 	return rq->rate_us && rq->limits.body_bytes_per_s != WEIR_NO_LIMIT;
 }
 
-/* There is more to come of its body. A body that is complete may still wait for room at the endpoint, for its trailers. */
-static bool owes_body(const struct request *rq)
-{
-	return !rq->body_sent && !http1_body_is_done(&rq->body);
-}
-
 static bool sends_too_slowly(const struct request *rq)
 {
-	return owes_body(rq) && !rq->is_broken && !rq->is_up_blocked && rq->rate_up < least_bytes(rq);
+	return owes_body(rq) && !rq->is_broken && !rq->is_up_blocked && bytes_sent(rq) < least_bytes(rq);
 }
 
 /* What lay there for it when the stretch began it could have taken, be the endpoint as slow as it likes. */
 static bool reads_too_slowly(const struct request *rq)
 {
-	uint64_t unacked = tcp_unacked(rq->client->tcp);
+	uint64_t unacked = stream_unacked(rq->client->io);
 	uint64_t taken = rq->rate_unacked + rq->rate_down - unacked;
 
 	return rq->response_sent && unacked && taken < earlier(least_bytes(rq), rq->rate_unacked);
@@ -141,7 +165,7 @@ void limit_arm_request(struct request *rq, uint64_t now_us)
 
 void limit_on_deadline(struct request *rq, uint64_t now_us)
 {
-	bool waits_for_client = rq->is_connected && owes_body(rq) && tcp_readable(rq->client->tcp) == 0;
+	bool waits_for_client = rq->is_connected && owes_body(rq) && stream_readable(rq->client->io) == 0;
 
 	if (whole_deadline(rq) > now_us && rq->retry_us && rq->retry_us <= now_us) {
 		request_retry(rq, now_us);
@@ -154,7 +178,7 @@ void limit_on_deadline(struct request *rq, uint64_t now_us)
 		upstream_result(rq->client->p->cfg.upstream, rq->uc, false, now_us);
 	if (whole_deadline(rq) <= now_us) {
 		reply_error(rq, WEIR_R_REQ_TIMEOUT, 504, SLICE("the request took too long"), now_us);
-	} else if (rq->response_sent && tcp_unacked(rq->client->tcp)) {
+	} else if (rq->response_sent && stream_unacked(rq->client->io)) {
 		reply_error(rq, WEIR_R_REQ_READ_SLOW, 408, SLICE("the client stopped reading"), now_us);
 	} else if (waits_for_client && !rq->has_response) {
 		rq->keep = false;

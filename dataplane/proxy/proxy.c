@@ -103,7 +103,9 @@ static void drain_slice(struct proxy *p, uint64_t now_us)
 	for (unsigned i = 0; i < DRAIN_SLICE && p->drain_at < p->n_fresh_clients; i++) {
 		struct client *c = &p->clients[p->drain_at++];
 
-		if (c->state == CLIENT_IDLE)
+		if (c->state == CLIENT_HANDSHAKE)
+			client_drain_handshake(c, now_us);
+		else if (c->state == CLIENT_IDLE && (!c->is_late || p->closes_tunnels))
 			client_drain(c, now_us);
 		else if (c->state == CLIENT_TUNNEL && p->closes_tunnels)
 			tunnel_on_timer(c, now_us);
@@ -135,6 +137,8 @@ struct proxy *proxy_create(const struct proxy_config *config)
 	if (!p)
 		return NULL;
 	p->cfg = *config;
+	if (!p->cfg.handshake_ms)
+		p->cfg.handshake_ms = HANDSHAKE_MS;
 	p->stats = config->stats;
 	p->prng = config->seed;
 	p->date_from_us = UINT64_MAX / 2; /* none yet */
@@ -222,19 +226,27 @@ static void want(struct proxy *p, const struct weir_ip *addr, const struct weir_
 		.ctx = l,
 	};
 
+	if (l && l->l && l->mark == p->listen_mark && ip_is_any(&b->addr)) /* of two binds it is the address's own that routes count by */
+		return;
 	if (!l || (!l->l && tcp_listen(p->cfg.tcp, &args, &l->l) != 0)) {
 		stat_inc(p->stats, WEIR_C_LISTENERS_REFUSED);
 		return;
 	}
 	l->header_ms = b->header_ms;
 	l->idle_ms = b->idle_ms;
+	l->proto = b->proto;
 	l->mark = p->listen_mark;
 }
 
 /* The k-th address of a bind; of the zero address there are as many as weir.yaml lists. */
 static void want_bind(struct proxy *p, const struct weir_bind *b, unsigned k)
 {
-	if (b->proto != WEIR_PROTO_HTTP) /* nothing else is spoken */
+	if (b->proto == WEIR_PROTO_HTTPS && !p->cfg.tls) {
+		if (k == 0)
+			stat_inc(p->stats, WEIR_C_LISTENERS_REFUSED);
+		return;
+	}
+	if (b->proto != WEIR_PROTO_HTTP && b->proto != WEIR_PROTO_HTTPS) /* nothing else is spoken */
 		return;
 	if (ip_is_any(&b->addr) && p->cfg.n_listen)
 		want(p, &p->cfg.listen[k], b);

@@ -14,6 +14,7 @@
 #include "base/ip.h"
 #include "http1/http1.h"
 #include "tcp/tcp.h"
+#include "tls/tls.h"
 #include "upstream/upstream.h"
 #include "weir/accesslog.h"
 #include "weir/snapshot.h"
@@ -44,6 +45,7 @@ struct proxy_forwarding {
 struct proxy_config {
 	struct tcp_stack *tcp;
 	struct upstream *upstream;
+	struct tls *tls; /* of this worker; NULL: HTTPS binds are not opened */
 	struct wheel *wheel;
 	unsigned wheel_kind; /* registers wheel_kind .. wheel_kind + PROXY_WHEEL_KINDS - 1 */
 	struct rte_mempool *pool;   /* as of the stack's environment: for mirrors */
@@ -57,6 +59,7 @@ struct proxy_config {
 	uint32_t n_tunnels;  /* tunnels open or asked for; more are answered 503 */
 	struct http1_limits limits;
 	struct weir_timeouts timeouts; /* all set: where neither route nor listener sets one */
+	uint32_t handshake_ms;	       /* of TLS, from the connection's beginning on; 0: 10000 */
 	uint32_t body_grace_ms;	       /* the stretches over which body_bytes_per_s is taken */
 	uint32_t drain_ms;	    /* what a drain takes at most; tunnels end before */
 	uint32_t n_tries;	    /* tries of one request in all */

@@ -15,6 +15,7 @@
 #include "proxy/proxy.h"
 #include "route/route.h"
 #include "stats/stage.h"
+#include "tls/stream.h"
 
 #define PROXY_MAX_LISTENERS 1024
 #define LINGER_MS 2000		  /* after our last answer: time for the client to read it */
@@ -29,7 +30,8 @@
 #define DRAIN_EVERY_US 250
 #define COST_LISTEN 16 /* to open or close a listener, in the units of a budget (upstream.h) */
 #define TUNNELS_END_MS 2000	  /* that long before its end, or a tenth of its time, a drain closes tunnels */
-#define DRAIN_LATE_MS 1000	  /* for the first request of a client whose handshake was under way when the drain began */
+#define HANDSHAKE_MS 10000
+#define DRAIN_LATE_MS 1000	  /* for the first request of a client whose handshake was under way when the drain began; before it, for that of TLS */
 #define CORS_ROOM 2048u		  /* of what a CORS filter adds to its own values */
 /* What a request takes along of its filters: those of its rule and those of its split. */
 #define FILTER_ROOM (2 * WEIR_MAX_FILTER_BYTES + CORS_ROOM)
@@ -37,6 +39,7 @@
 
 enum client_state {
 	CLIENT_FREE,
+	CLIENT_HANDSHAKE, /* of TLS */
 	CLIENT_IDLE, /* between requests */
 	CLIENT_HEAD, /* a request's head arrives */
 	CLIENT_BUSY, /* a request is in hand */
@@ -47,7 +50,7 @@ enum client_state {
 struct client {
 	struct wheel_timer timer;
 	struct proxy *p;
-	struct tcp_conn *tcp;
+	struct stream io; /* of LINGER always plain: a session ends before */
 	union {
 		struct request *rq;    /* HEAD, BUSY */
 		struct tunnel *tunnel; /* TUNNEL */
@@ -57,6 +60,7 @@ struct client {
 	uint32_t lingering_unacked; /* what the client had not acknowledged at the last look */
 	uint16_t listening;	    /* of the proxy: where it came in */
 	uint8_t state;
+	bool is_late; /* its handshakes were under way when a drain began: its first request is waited for */
 };
 
 static_assert(sizeof(struct client) == 64, "an idle client is one cache line");
@@ -153,6 +157,7 @@ struct request {
 	 * yet to acknowledge when it began.
 	 */
 	uint64_t rate_us, rate_up, rate_down, rate_unacked;
+	uint32_t received, rate_received; /* tcp_received() of a TLS client: at the last look, and when the stretch began */
 	uint8_t n_tries;   /* since it was first sent, or sent again */
 	uint8_t n_retries; /* sent again for what was answered */
 	uint8_t n_interim; /* 1xx responses so far */
@@ -196,6 +201,7 @@ struct listening {
 	uint32_t header_ms, idle_ms; /* of the bind; 0: not set */
 	struct weir_ip addr;
 	uint16_t port;
+	uint8_t proto; /* enum weir_proto of the bind: HTTP, HTTPS */
 	uint8_t mark; /* as proxy.listen_mark: the snapshot asks for it */
 };
 
@@ -265,11 +271,24 @@ void proxy_look_ahead(void *ctx, struct tcp_conn *const *conns, unsigned n);
 int client_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us);
 void client_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us);
 void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us);
-/* Does all that can be done. May end the client. */
+/* Its requests come by https. */
+static inline bool client_is_tls(const struct client *c)
+{
+	return stream_tls(c->io) != NULL;
+}
+
+/* Does all that can be done, and seals what was sent. May end the client. */
 void client_pump(struct client *c, uint64_t now_us);
-/* Ends the client: reset if abort, else in order. */
+/* Ends the client: reset if abort, else in order (a TLS session is ended by client_linger() first). */
 void client_end(struct client *c, bool abort, uint64_t now_us);
-/* No more requests: closes our side and drops what still comes, for a while. */
+/* Ends the client within a request or tunnel, by a reset; but one whose TLS session has failed in order, so that it gets the alert. */
+void client_cut(struct client *c, uint64_t now_us);
+/*
+ * It has closed its side and waits for nothing: ends in order. What TLS has not read behind that end (RFC 8446 6.1) must not turn
+ * our close_notify into a RST, so a TLS client lingers. True: it does, and the pump may go on.
+ */
+bool client_leave(struct client *c, uint64_t now_us);
+/* No more requests, and no TLS session: closes our side and drops what still comes, for a while. */
 void client_linger(struct client *c, uint64_t now_us);
 /*
  * A drain closes this idle client. A request may cross our FIN on the way, and
@@ -277,6 +296,8 @@ void client_linger(struct client *c, uint64_t now_us);
  * still comes dropped, for as long as the drain lets it. One that has just come is served.
  */
 void client_drain(struct client *c, uint64_t now_us);
+/* One within its TLS handshake may finish that, and is served then. */
+void client_drain_handshake(struct client *c, uint64_t now_us);
 /* UINT64_MAX: never. */
 void client_arm(struct client *c, uint64_t at_us);
 /* The request is answered and gone: the next one, within idle_ms, or the end. */
@@ -285,10 +306,10 @@ void client_go_on(struct client *c, bool keep, uint32_t idle_ms, uint64_t now_us
 /* request.c */
 struct request *request_create(struct client *c, uint64_t now_us);
 /*
- * Parses what c has of a head: in place if it is whole; *held is then where it
+ * Parses what the stream has of a head: in place if it is whole; *held is then where it
  * lies, until request_let_go(). MORE: that was all. Adds to *bytes what it took.
  */
-enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held,
+enum http1_outcome request_parse(struct http1_parser *parser, struct stream in, struct rte_mbuf **held,
 				 struct stage_clock *stages, uint32_t *bytes);
 void request_let_go(struct request *rq, struct rte_mbuf **held);
 /* The trailer fields of this body are to be passed on; they are kept in what the head left of its buffer. */
@@ -318,6 +339,8 @@ void limit_arm_idle(struct client *c, uint64_t now_us);
 void limit_arm_header(struct client *c, uint64_t now_us);
 /* A body begins to go one way or the other: from here on its rate is taken. */
 void limit_begin_rate(struct request *rq, uint64_t now_us);
+/* True: the client's connection brought bytes since the last call, though TLS may show none of them yet. Of plain ones false: there content tells. */
+bool limit_note_received(struct request *rq);
 /* The client's timer comes when one of the request's limits does, or before. */
 void limit_arm_request(struct request *rq, uint64_t now_us);
 bool limit_is_due(const struct request *rq, uint64_t now_us);

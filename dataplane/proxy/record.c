@@ -34,6 +34,8 @@ static inline void put(struct texts *t, enum weir_log_text id, size_t max, struc
 	t->n += s.n;
 }
 
+#define PUT(name, slice) put(t, WEIR_LOG_##name, WEIR_LOG_##name##_MAX, slice)
+
 static uint64_t unix_us(const struct proxy *p, uint64_t us)
 {
 	return us + __atomic_load_n(&p->log.shared->unix_offset_us, __ATOMIC_RELAXED);
@@ -72,12 +74,29 @@ static uint32_t since(uint64_t start_us, uint64_t us)
 
 static void put_client(struct weir_log_record *r, const struct client *c)
 {
-	const struct ip_flow *flow = tcp_flow(c->tcp);
+	const struct ip_flow *flow = tcp_flow(stream_tcp(c->io));
 
 	r->client = flow->remote;
 	r->client_port = flow->remote_port;
 	r->local = flow->local;
 	r->local_port = flow->local_port;
+}
+
+/* Into its place among the texts. */
+static void put_tls(struct texts *t, const struct client *c)
+{
+	struct tls_info info;
+
+	t->r->tls_version = 0;
+	t->r->tls_is_resumed = 0;
+	t->r->len[WEIR_LOG_TLS_CIPHER] = t->r->len[WEIR_LOG_TLS_SERVER_NAME] = 0;
+	if (!client_is_tls(c))
+		return;
+	tls_get_info(stream_tls(c->io), &info);
+	t->r->tls_version = info.version;
+	t->r->tls_is_resumed = info.is_resumed;
+	PUT(TLS_CIPHER, slice_str(info.cipher));
+	PUT(TLS_SERVER_NAME, info.server_name);
 }
 
 /* Only of a complete head: the parts of another one may lie in memory that is gone. */
@@ -88,7 +107,6 @@ static void put_head(struct texts *t, const struct request *rq)
 	const struct http_field *referer = http_head_get(h, HTTP_FIELD_REFERER);
 	const struct request_names *n = &rq->names;
 
-#define PUT(name, slice) put(t, WEIR_LOG_##name, WEIR_LOG_##name##_MAX, slice)
 	PUT(METHOD, h->method_name);
 	PUT(HOST, h->host);
 	PUT(ROUTE_KIND, slice_of(n->kind, rq->log.n_kind));
@@ -97,6 +115,7 @@ static void put_head(struct texts *t, const struct request *rq)
 	PUT(BACKEND, slice_of(n->backend, rq->log.n_backend));
 	PUT(REQUEST_ID, rq->request_id);
 	PUT(DETAIL, rq->log.detail);
+	put_tls(t, rq->client);
 	PUT(TARGET, h->target);
 	PUT(USER_AGENT, agent ? agent->value : slice_of(NULL, 0));
 	PUT(REFERER, referer ? referer->value : slice_of(NULL, 0));
@@ -107,6 +126,7 @@ static void put_rest(struct texts *t, const struct request *rq)
 	memset(t->r->len, 0, sizeof(t->r->len));
 	PUT(REQUEST_ID, rq->request_id);
 	PUT(DETAIL, rq->log.detail);
+	put_tls(t, rq->client);
 }
 
 /* All of r but seq. */
@@ -207,10 +227,12 @@ void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint64
 {
 	struct proxy *p = c->p;
 	struct weir_log_record *r;
+	struct texts t;
 
 	if (p->log.n_slots == 0)
 		return;
 	r = begin(&p->log);
+	t = (struct texts){.r = r, .max = sizeof(r->text)};
 	memset(&r->start_us, 0, offsetof(struct weir_log_record, text) - offsetof(struct weir_log_record, start_us));
 	r->start_us = unix_us(p, now_us);
 	r->head_us = r->connected_us = r->sent_us = r->first_us = WEIR_LOG_NEVER;
@@ -219,6 +241,7 @@ void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint64
 	r->reason_plus1 = (uint16_t)(why + 1);
 	r->flags = WEIR_LOG_OWN_FLAG | (n_sent ? 0 : WEIR_LOG_CUT_FLAG);
 	put_client(r, c);
+	put_tls(&t, c);
 	commit(p, r);
 }
 

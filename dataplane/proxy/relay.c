@@ -21,7 +21,7 @@ enum relayed {
 /* A body on its way. */
 struct flow {
 	struct proxy *p;
-	struct tcp_conn *from, *to;
+	struct stream from, to;
 	struct request *mirrored; /* whose mirrors get the same; NULL: nobody does */
 	uint64_t now_us;
 	bool chunked;
@@ -29,7 +29,7 @@ struct flow {
 
 static bool send_bytes(const struct flow *w, const void *data, size_t n)
 {
-	if (tcp_send(w->to, data, n) != 0)
+	if (stream_send(w->to, data, n) != 0)
 		return false;
 	if (w->mirrored)
 		mirrors_copy(w->mirrored, data, n, w->now_us);
@@ -40,16 +40,16 @@ static bool send_bytes(const struct flow *w, const void *data, size_t n)
 static bool pass_on(const struct flow *w, size_t n)
 {
 	if (n > SMALL_RUN) {
-		struct rte_mbuf *m = tcp_recv(w->from, n);
+		struct rte_mbuf *m = stream_recv(w->from, n);
 
 		if (m && w->mirrored)
 			mirrors_share(w->mirrored, m, w->now_us);
 		if (m)
-			return m->pkt_len == n && tcp_send_mbufs(w->to, m) == 0;
+			return m->pkt_len == n && stream_send_mbufs(w->to, m) == 0;
 	}
-	if (!send_bytes(w, tcp_peek(w->from).p, n))
+	if (!send_bytes(w, stream_peek(w->from).p, n))
 		return false;
-	tcp_consume(w->from, n);
+	stream_consume(w->from, n);
 	return true;
 }
 
@@ -71,7 +71,7 @@ static enum relayed end_body(const struct http1_body *body, const struct flow *w
 	struct slice trailers = http1_body_trailers(body);
 	struct buf b;
 
-	if (tcp_send_room(w->to) < trailers.n + LAST_CHUNK)
+	if (stream_send_room(w->to) < trailers.n + LAST_CHUNK)
 		return so_far;
 	buf_init(&b, w->p->scratch, w->p->scratch_size);
 	buf_str(&b, "0\r\n");
@@ -86,8 +86,8 @@ static enum relayed relay_body(struct http1_body *body, const struct flow *w, ui
 	enum relayed result = RELAYED_NOTHING;
 
 	for (;;) {
-		struct slice s = tcp_peek(w->from);
-		size_t room = tcp_send_room(w->to);
+		struct slice s = stream_peek(w->from);
+		size_t room = stream_send_room(w->to);
 		struct http1_run run;
 		enum http1_outcome o;
 
@@ -97,7 +97,7 @@ static enum relayed relay_body(struct http1_body *body, const struct flow *w, ui
 			return result;
 		room -= CHUNK_ROOM;
 		o = http1_body_scan(body, s.p, s.n < room ? s.n : room, &run);
-		tcp_consume(w->from, run.skip);
+		stream_consume(w->from, run.skip);
 		if (run.data && !pass_run(w, run.data))
 			return RELAYED_FAILED;
 		*bytes += run.data;
@@ -159,9 +159,9 @@ static void send_continue(struct request *rq)
 {
 	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
-	if (!rq->head.expect_continue || rq->continue_sent || rq->has_response || tcp_readable(rq->client->tcp))
+	if (!rq->head.expect_continue || rq->continue_sent || rq->has_response || stream_readable(rq->client->io))
 		return;
-	if (tcp_send(rq->client->tcp, text, sizeof(text) - 1) == 0) {
+	if (stream_send(rq->client->io, text, sizeof(text) - 1) == 0) {
 		rq->continue_sent = true;
 		rq->log.response_head_bytes += (uint32_t)sizeof(text) - 1;
 		reply_count(rq->client->p, 100);
@@ -174,12 +174,19 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	struct proxy *p = c->p;
 	uint64_t bytes = 0;
 	enum http1_outcome bad = HTTP1_DONE;
-	const struct flow w = {p, c->tcp, upstream_tcp(rq->uc), rq->mirrors ? rq : NULL, now_us, rq->head.body == HTTP_BODY_CHUNKED};
+	const struct flow w = {
+		.p = p,
+		.from = c->io,
+		.to = stream_of_tcp(upstream_tcp(rq->uc)),
+		.mirrored = rq->mirrors ? rq : NULL,
+		.now_us = now_us,
+		.chunked = rq->head.body == HTTP_BODY_CHUNKED,
+	};
 	enum relayed r = relay_body(&rq->body, &w, &bytes, &bad);
 
 	stat_add(p->stats, WEIR_C_BODY_BYTES_UP, bytes);
 	rq->rate_up += bytes;
-	if (tcp_readable(c->tcp))
+	if (stream_readable(c->io))
 		rq->is_up_blocked = true;
 	rq->log.request_bytes += bytes;
 	if (bytes || r == RELAYED_ALL || r == RELAYED_FAILED)
@@ -210,9 +217,9 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 			request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed the connection", now_us);
 		return false;
 	}
-	if (tcp_is_eof(c->tcp) && r == RELAYED_NOTHING && !http1_body_is_done(&rq->body)) { /* it can never be complete */
+	if (stream_is_eof(c->io) && r == RELAYED_NOTHING && !http1_body_is_done(&rq->body)) { /* it can never be complete */
 		request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
-		client_end(c, true, now_us);
+		client_cut(c, now_us);
 		return false;
 	}
 	return r == RELAYED_SOME;
@@ -266,7 +273,7 @@ static bool write_response_head(struct request *rq, const struct http1_forward *
 	buf_init(&b, p->scratch, p->scratch_size);
 	http1_write_response_head(&b, &rq->response, f);
 	assert(!b.overflow);
-	if (tcp_send(c->tcp, b.p, b.n) != 0)
+	if (stream_send(c->io, b.p, b.n) != 0)
 		return false;
 	reply_count(p, rq->response.status);
 	rq->log.response_head_bytes += (uint32_t)b.n;
@@ -292,7 +299,7 @@ static void take_upgrade(struct request *rq, uint64_t now_us)
 		return;
 	}
 	request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
-	client_end(rq->client, true, now_us);
+	client_cut(rq->client, now_us);
 }
 
 /* An interim response: 100 is ours to say, others are passed on to who can read them. */
@@ -345,7 +352,7 @@ static bool read_head(struct request *rq, uint64_t now_us)
 				    (enum http_method)rq->head.method);
 	}
 	has_moved = tcp_readable(up) != 0;
-	o = request_parse(&rq->response_parser, up, &rq->response_held, rq->client->p->cfg.stages, &ignored);
+	o = request_parse(&rq->response_parser, stream_of_tcp(up), &rq->response_held, rq->client->p->cfg.stages, &ignored);
 	if (http1_is_bad(o)) {
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, http1_outcome_name(o), now_us);
 		return true;
@@ -376,9 +383,9 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 	f.date = proxy_date(rq->client->p, now_us);
 	f.set_cookie = session_cookie(rq);
 	if (!write_response_head(rq, &f)) {
-		if (tcp_send_room(rq->client->tcp) > rq->client->p->scratch_size) { /* not room: mbufs, or closed */
+		if (stream_send_room(rq->client->io) > rq->client->p->scratch_size) { /* not room: mbufs, or closed */
 			request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
-			client_end(rq->client, true, now_us);
+			client_cut(rq->client, now_us);
 		}
 		return false;
 	}
@@ -396,21 +403,21 @@ static bool send_response_head(struct request *rq, uint64_t now_us)
 static void truncated(struct request *rq, enum weir_reason why, uint64_t now_us)
 {
 	request_reason(rq, why);
-	client_end(rq->client, true, now_us);
+	client_cut(rq->client, now_us);
 }
 
 static bool relay_response_body(struct request *rq, uint64_t now_us)
 {
 	struct tcp_conn *up = upstream_tcp(rq->uc);
-	struct tcp_conn *down = rq->client->tcp;
+	struct stream down = rq->client->io;
 	enum http1_outcome bad = HTTP1_DONE;
 	uint64_t bytes = 0;
-	size_t unacked = tcp_unacked(down);
-	const struct flow w = {rq->client->p, up, down, NULL, now_us, rq->to_chunked};
+	size_t unacked = stream_unacked(down);
+	const struct flow w = {.p = rq->client->p, .from = stream_of_tcp(up), .to = down, .now_us = now_us, .chunked = rq->to_chunked};
 	enum relayed r = relay_body(&rq->response_body, &w, &bytes, &bad);
 
 	stat_add(rq->client->p->stats, WEIR_C_BODY_BYTES_DOWN, bytes);
-	rq->rate_down += tcp_unacked(down) - unacked; /* framing included */
+	rq->rate_down += stream_unacked(down) - unacked; /* framing included */
 	rq->log.response_bytes += bytes;
 	switch (r) {
 	case RELAYED_ALL:
@@ -434,7 +441,7 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 		truncated(rq, WEIR_R_REQ_UPSTREAM_TRUNCATED, now_us);
 		return false;
 	}
-	if (rq->to_chunked && tcp_send(down, "0\r\n\r\n", 5) != 0)
+	if (rq->to_chunked && stream_send(down, "0\r\n\r\n", 5) != 0)
 		return r == RELAYED_SOME; /* no room yet; looked at again when there is */
 	rq->response_done = true;
 	return true;

@@ -18,7 +18,7 @@ static void cut(struct request *rq, uint64_t now_us)
 {
 	if (!rq->log.reason_plus1)
 		request_reason(rq, WEIR_R_REQ_CLIENT_GONE);
-	client_end(rq->client, true, now_us);
+	client_cut(rq->client, now_us);
 }
 
 /* Counts the answer in b. */
@@ -61,7 +61,7 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 		request_reason(rq, why);
 	rq->log.detail = detail;
 	if (rq->response_sent) { /* too late for words: the client must see that it is cut */
-		client_end(c, true, now_us);
+		client_cut(c, now_us);
 		return;
 	}
 	if (!rq->body_sent)
@@ -76,7 +76,7 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 				      .is_old = rq->head.minor == 0,
 				      .is_head = rq->head.method == HTTP_METHOD_HEAD,
 			      });
-	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+	if (stream_send(c->io, b.p, b.n) != 0) {
 		cut(rq, now_us);
 		return;
 	}
@@ -99,7 +99,7 @@ void reply_redirect(struct request *rq, struct http1_redirect *r, uint64_t now_u
 	buf_init(&b, p->scratch, p->scratch_size);
 	http1_write_redirect(&b, r);
 	assert(!b.overflow);
-	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+	if (stream_send(c->io, b.p, b.n) != 0) {
 		cut(rq, now_us);
 		return;
 	}
@@ -124,7 +124,7 @@ void reply_no_content(struct request *rq, struct slice fields, uint64_t now_us)
 		buf_str(&b, "Connection: close\r\n");
 	buf_str(&b, "\r\n");
 	assert(!b.overflow);
-	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+	if (stream_send(c->io, b.p, b.n) != 0) {
 		cut(rq, now_us);
 		return;
 	}
@@ -141,9 +141,9 @@ void reply_busy(struct client *c, enum weir_reason why, uint64_t now_us)
 	buf_init(&b, p->scratch, p->scratch_size);
 	http1_write_error(&b, &(struct http1_error){
 				      .status = 503, .detail = SLICE("too many requests in hand"), .date = proxy_date(p, now_us)});
-	if (tcp_send(c->tcp, b.p, b.n) != 0) {
+	if (stream_send(c->io, b.p, b.n) != 0) {
 		record_busy(c, why, 0, now_us);
-		client_end(c, true, now_us);
+		client_cut(c, now_us);
 		return;
 	}
 	record_busy(c, why, (uint32_t)b.n, now_us);

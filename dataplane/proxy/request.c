@@ -17,23 +17,23 @@ void request_let_go(struct request *rq, struct rte_mbuf **held)
 	*held = NULL;
 }
 
-enum http1_outcome request_parse(struct http1_parser *parser, struct tcp_conn *c, struct rte_mbuf **held,
+enum http1_outcome request_parse(struct http1_parser *parser, struct stream in, struct rte_mbuf **held,
 				 struct stage_clock *stages, uint32_t *bytes)
 {
 	enum weir_stage former = stage_enter(stages, WEIR_STAGE_PARSE);
 	enum http1_outcome o = HTTP1_MORE;
 
 	while (o == HTTP1_MORE) {
-		struct slice s = tcp_peek(c);
+		struct slice s = stream_peek(in);
 		size_t used;
 
 		if (s.n == 0)
 			break;
 		o = http1_has_begun(parser) ? http1_parse(parser, s.p, s.n, &used) : http1_parse_in_place(parser, s.p, s.n, &used);
 		if (o == HTTP1_DONE && http1_is_in_place(parser))
-			*held = tcp_hold(c, used);
+			*held = stream_hold(in, used);
 		else
-			tcp_consume(c, used);
+			stream_consume(in, used);
 		*bytes += (uint32_t)used;
 	}
 	stage_leave(stages, former);
@@ -133,7 +133,7 @@ struct request *request_create(struct client *c, uint64_t now_us)
 	rq->filter_mem = filter_mem;
 	rq->client = c;
 	rq->start_us = rq->progress_us = now_us;
-	rq->client_addr = tcp_flow(c->tcp)->remote;
+	rq->client_addr = tcp_flow(stream_tcp(c->io))->remote;
 	rq->limits = p->cfg.timeouts;
 	rq->keep = true;
 	make_request_id(rq);
@@ -227,7 +227,7 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
  */
 static void match(struct request *rq, const struct weir_snapshot *s, uint64_t now_us)
 {
-	const struct ip_flow *flow = tcp_flow(rq->client->tcp);
+	const struct ip_flow *flow = tcp_flow(stream_tcp(rq->client->io));
 	const struct route_request q = {
 		.local = flow->local,
 		.port = flow->local_port,
@@ -290,7 +290,7 @@ void request_route(struct request *rq, uint64_t now_us)
 		reply_error(rq, WEIR_R_REQ_METHOD, 405, SLICE("TRACE is not served"), now_us);
 		return;
 	}
-	if (rq->head.is_https && !rq->is_trusted) { /* RFC 9110 7.4: over TLS only, or by a gateway that is trusted */
+	if (rq->head.is_https && !client_is_tls(rq->client) && !rq->is_trusted) { /* RFC 9110 7.4: over TLS only, or by a gateway that is trusted */
 		reply_error(rq, WEIR_R_REQ_MISDIRECTED, 421, SLICE("an https URI over a connection without TLS"), now_us);
 		return;
 	}

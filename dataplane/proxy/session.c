@@ -95,7 +95,7 @@ static void write_token(char *out, const struct upstream_token *t)
 }
 
 /* The value of Set-Cookie, with room for the token behind the name. */
-static void prepare_cookie(struct request *rq, const struct weir_snapshot *s, const struct weir_backend *b, bool is_https)
+static void prepare_cookie(struct request *rq, const struct weir_snapshot *s, const struct weir_backend *b)
 {
 	static const char *const sites[] = {
 		[WEIR_SAME_SITE_UNSET] = "", [WEIR_SAME_SITE_LAX] = "; SameSite=Lax",
@@ -115,7 +115,7 @@ static void prepare_cookie(struct request *rq, const struct weir_snapshot *s, co
 		buf_uint(&out, b->cookie_max_age_s, 10);
 	}
 	buf_str(&out, "; HttpOnly");
-	if (is_https)
+	if (client_is_tls(rq->client))
 		buf_str(&out, "; Secure");
 	buf_str(&out, sites[b->same_site]);
 	assert(!out.overflow);
@@ -129,7 +129,7 @@ void session_take(struct request *rq, const struct filter_source *from, const st
 	if (b->affinity != WEIR_AFFINITY_COOKIE)
 		return;
 	rq->want.has_token = read_token(find_cookie(&rq->head, snapshot_str(from->s, b->cookie_name)), &rq->want.token);
-	prepare_cookie(rq, from->s, b, from->bind->proto == WEIR_PROTO_HTTPS);
+	prepare_cookie(rq, from->s, b);
 }
 
 struct slice session_cookie(struct request *rq)

@@ -32,7 +32,7 @@ void tunnel_put_back(struct proxy *p, struct tunnel *t)
 
 bool tunnel_has_early_bytes(const struct request *rq)
 {
-	return rq->head.has_upgrade && rq->body_sent && tcp_readable(rq->client->tcp);
+	return rq->head.has_upgrade && rq->body_sent && stream_readable(rq->client->io);
 }
 
 /* -- its end */
@@ -55,7 +55,7 @@ static void cut(struct client *c, enum weir_reason why, uint64_t now_us)
 {
 	stat_reason(c->p->stats, why);
 	tunnel_let_go(c, why, true, now_us);
-	client_end(c, true, now_us);
+	client_cut(c, now_us);
 }
 
 /* Both sides get their FIN behind what is on its way to them. */
@@ -99,29 +99,29 @@ void tunnel_on_timer(struct client *c, uint64_t now_us)
 /* -- bytes */
 
 /* n bytes in one piece at the head of what can be read; there is room for them. */
-static bool pass_piece(struct tcp_conn *from, struct tcp_conn *to, size_t n)
+static bool pass_piece(struct stream from, struct stream to, size_t n)
 {
 	struct rte_mbuf *m;
 
-	if (n <= SMALL_RUN && tcp_send(to, tcp_peek(from).p, n) == 0) {
-		tcp_consume(from, n);
+	if (n <= SMALL_RUN && stream_send(to, stream_peek(from).p, n) == 0) {
+		stream_consume(from, n);
 		return true;
 	}
-	m = tcp_recv(from, n);
+	m = stream_recv(from, n);
 	if (m)
-		return tcp_send_mbufs(to, m) == 0;
-	if (tcp_send(to, tcp_peek(from).p, n) != 0)
+		return stream_send_mbufs(to, m) == 0;
+	if (stream_send(to, stream_peek(from).p, n) != 0)
 		return false;
-	tcp_consume(from, n);
+	stream_consume(from, n);
 	return true;
 }
 
 /* All there is, as far as there is room: then the receiver's window closes the sender's. */
-static bool pass(struct tcp_conn *from, struct tcp_conn *to, uint64_t *bytes)
+static bool pass(struct stream from, struct stream to, uint64_t *bytes)
 {
 	for (;;) {
-		size_t n = tcp_peek(from).n;
-		size_t room = n ? tcp_send_room(to) : 0;
+		size_t n = stream_peek(from).n;
+		size_t room = n ? stream_send_room(to) : 0;
 
 		if (n > room)
 			n = room;
@@ -134,11 +134,11 @@ static bool pass(struct tcp_conn *from, struct tcp_conn *to, uint64_t *bytes)
 }
 
 /* Its sender has ended: so does what goes to the other side. */
-static void pass_end(struct tunnel *t, const struct tcp_conn *from, struct tcp_conn *to, bool *is_done, uint64_t now_us)
+static void pass_end(struct tunnel *t, struct stream from, struct stream to, bool *is_done, uint64_t now_us)
 {
-	if (*is_done || !tcp_is_eof(from))
+	if (*is_done || !stream_is_eof(from))
 		return;
-	tcp_shutdown(to);
+	stream_shutdown(to);
 	*is_done = true;
 	t->active_us = now_us;
 }
@@ -146,10 +146,10 @@ static void pass_end(struct tunnel *t, const struct tcp_conn *from, struct tcp_c
 void tunnel_pump(struct client *c, uint64_t now_us)
 {
 	struct tunnel *t = c->tunnel;
-	struct tcp_conn *up = upstream_tcp(t->uc);
+	struct stream up = stream_of_tcp(upstream_tcp(t->uc));
 	uint64_t n_up = 0;
 	uint64_t n_down = 0;
-	bool is_right = pass(c->tcp, up, &n_up) && pass(up, c->tcp, &n_down);
+	bool is_right = pass(c->io, up, &n_up) && pass(up, c->io, &n_down);
 
 	stat_add(c->p->stats, WEIR_C_TUNNEL_BYTES_UP, n_up);
 	stat_add(c->p->stats, WEIR_C_TUNNEL_BYTES_DOWN, n_down);
@@ -161,11 +161,11 @@ void tunnel_pump(struct client *c, uint64_t now_us)
 		cut(c, WEIR_R_TUNNEL_NO_MEMORY, now_us);
 		return;
 	}
-	pass_end(t, c->tcp, up, &t->is_client_done, now_us);
-	pass_end(t, up, c->tcp, &t->is_endpoint_done, now_us);
+	pass_end(t, c->io, up, &t->is_client_done, now_us);
+	pass_end(t, up, c->io, &t->is_endpoint_done, now_us);
 	if (t->is_client_done && t->is_endpoint_done) {
 		tunnel_let_go(c, WEIR_N_REASONS, false, now_us);
-		client_end(c, false, now_us);
+		client_leave(c, now_us);
 	}
 }
 
@@ -177,7 +177,7 @@ static void on_endpoint_event(struct upstream_conn *uc, void *user, unsigned eve
 	if (!upstream_tcp(uc))
 		cut(t->client, WEIR_R_TUNNEL_ENDPOINT_GONE, now_us);
 	else
-		tunnel_pump(t->client, now_us);
+		client_pump(t->client, now_us);
 }
 
 /* -- its beginning */
@@ -196,7 +196,7 @@ void tunnel_open(struct request *rq, uint64_t now_us)
 		.idle_ms = rq->limits.tunnel_idle_ms,
 		.life_ms = rq->limits.tunnel_life_ms,
 	};
-	tcp_set_tunnel(c->tcp);
+	tcp_set_tunnel(stream_tcp(c->io));
 	tcp_set_tunnel(upstream_tcp(t->uc));
 	upstream_hand_over(t->uc, on_endpoint_event, t);
 	rq->uc = NULL;

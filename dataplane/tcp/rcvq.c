@@ -416,6 +416,11 @@ size_t tcp_readable(const struct tcp_conn *c)
 	return c->rcv_bytes;
 }
 
+uint32_t tcp_received(const struct tcp_conn *c)
+{
+	return c->rcv_nxt - c->irs;
+}
+
 struct slice tcp_peek(const struct tcp_conn *c)
 {
 	const struct rte_mbuf *m = c->rcv.head;

@@ -251,6 +251,8 @@ enum weir_reason tcp_close_reason(const struct tcp_conn *c);
 
 /* Bytes received in order and not yet taken. */
 size_t tcp_readable(const struct tcp_conn *c);
+/* Bytes that came in order since the connection began, taken or not, modulo 2^32; the end of data counts as one. */
+uint32_t tcp_received(const struct tcp_conn *c);
 /* True once the peer has closed its side and all its data were taken. */
 bool tcp_is_eof(const struct tcp_conn *c);
 /* The first contiguous bytes of what is readable; valid until the next call that takes data. Empty if none. */

@@ -134,6 +134,7 @@ struct rte_mbuf *tls_recv(struct tls_session *s, size_t max_bytes);
 size_t tls_send_room(struct tls_session *s);
 int tls_send(struct tls_session *s, const void *data, size_t n);
 int tls_send_mbufs(struct tls_session *s, struct rte_mbuf *chain);
+size_t tls_unacked(const struct tls_session *s); /* records and what surrounds them; what is gathered counts as it is */
 /*
  * What is sent is gathered, so that a head and its body share a record. This seals what there is. Whoever sends on a session calls it before it returns to the
  * worker's loop.

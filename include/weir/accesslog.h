@@ -44,6 +44,8 @@
 	X(BACKEND, "backend", 160) \
 	X(REQUEST_ID, "request_id", 128) \
 	X(DETAIL, "detail", 64) /* of the reason */ \
+	X(TLS_CIPHER, "cipher", 48) /* IANA's name of the suite; with tls_version */ \
+	X(TLS_SERVER_NAME, "server_name", 255) /* that the client gave; with tls_version */ \
 	X(TARGET, "target", 400) /* path and query */ \
 	X(USER_AGENT, "user_agent", 200) \
 	X(REFERER, "referer", 200)
@@ -104,12 +106,14 @@ struct weir_log_record {
 	uint8_t minor; /* HTTP/1.minor, with flag HEAD */
 	uint8_t n_tries;
 	uint16_t len[WEIR_N_LOG_TEXTS]; /* of each text */
-	uint16_t reserved0;
+	uint16_t tls_version; /* of the client's connection, as RFC 8446 has it: 0x0303, 0x0304; 0: it has no TLS, its scheme is http */
+	uint8_t tls_is_resumed;
+	uint8_t reserved0[3];
 	struct weir_ip forwarded_client; /* who the client is as trusted hops tell; else the same as client, or zero */
 	union {
-		char text[WEIR_LOG_RECORD - 184];
+		char text[WEIR_LOG_RECORD - 192];
 		struct {
-			char text_if_long[WEIR_LOG_RECORD - 192];
+			char text_if_long[WEIR_LOG_RECORD - 200];
 			uint64_t long_end_us; /* with flag LONG, in the place of end_us */
 		};
 	};
