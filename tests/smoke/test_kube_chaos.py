@@ -54,7 +54,7 @@ def chaos(make, seed, rounds, changes):
         double.tell("streams", {"mode": rng.choice(["serve", "refuse", "ignore"])})
         rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class"]
         rig.start_ctrl()
-        rig.wait_healthy(60)
+        rig.wait_healthy()
         wait_answer(rig, "shop.example.com", "web")
         did = {}
         for i in range(rounds):
@@ -99,7 +99,7 @@ def test_lists_that_come_as_watches_are_followed(make):
             double.tell("streams", {"mode": mode})
             rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class"]
             rig.start_ctrl()
-            rig.wait_healthy(60)
+            rig.wait_healthy()
             wait_answer(rig, "gw.example.com", "api")
             kinds = rig.metrics()["weir_ctrl_kube_kinds"] - 1  # the double has no UDPRoutes
             expect_eq((total(rig, "streamed"), total(rig, "stream_refused")), (kinds, 0) if mode == "serve" else (0, kinds), mode)

@@ -213,7 +213,7 @@ def test_nothing_is_published_before_everything_is_listed(make):
         double.tell("faults", {"match": "nothing"})
         double.kill()
         double.start()  # without faults
-        rig.wait_healthy(40)
+        rig.wait_healthy()
         wait_answer(rig, "shop.example.com", "web")
 
 
