@@ -22,6 +22,7 @@ PEER4, WEIR4 = "10.99.0.1", "10.99.0.2"
 PEER6, WEIR6 = "fd99::1", "fd99::2"
 WEB, API = 8081, 8082  # ports of nginx
 NOBODY = 65534
+WRK = ("wrk", "--timeout", "30s")  # an answer that takes two seconds is an error otherwise, and this is no test of speed
 counter = itertools.count()
 
 

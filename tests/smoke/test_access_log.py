@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from rig import PEER4, WEB, WEIR4, expect, expect_eq, wait_until
+from rig import PEER4, WEB, WEIR4, WRK, expect, expect_eq, wait_until
 
 LOG = ", access_log_kb: 8192"
 
@@ -56,7 +56,7 @@ def settled(rig, log, *files):
 
 
 def wrk(rig, seconds, path="/"):
-    p = rig.run(["wrk", "-t1", "-c16", f"-d{seconds}s", "-H", "Host: shop.example.com", f"http://{WEIR4}{path}"])
+    p = rig.run([*WRK, "-t1", "-c16", f"-d{seconds}s", "-H", "Host: shop.example.com", f"http://{WEIR4}{path}"])
     expect("Non-2xx" not in p.stdout.decode() and "Socket errors" not in p.stdout.decode(), p.stdout.decode())
 
 
@@ -110,7 +110,7 @@ def test_as_many_lines_as_requests_and_none_lost_by_rotation(make):
     with make(workers=2, ctrl=False, yaml_memory=LOG) as rig:
         log = start(rig)
         old = []
-        load = rig.spawn(["wrk", "-t1", "-c16", "-d6s", "-H", "Host: shop.example.com", f"http://{WEIR4}/"],
+        load = rig.spawn([*WRK, "-t1", "-c16", "-d6s", "-H", "Host: shop.example.com", f"http://{WEIR4}/"],
                          stdout=subprocess.DEVNULL)
         for i in range(5):
             time.sleep(0.7)

@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 import time
 
-from rig import MANIFESTS, PEER4, WEIR4, expect, expect_eq, ingress, wait_until
+from rig import MANIFESTS, PEER4, WEIR4, WRK, expect, expect_eq, ingress, wait_until
 
 BACKEND = r"""
 import http.server, pathlib, sys, threading
@@ -182,7 +182,7 @@ def test_backend_that_answers_503_is_ejected_and_comes_back(make):
 def test_bound_of_connections_holds_for_both_workers(make):
     notes = {"max-connections": "4", "load-balancing": "least-request"}
     with make(workers=2, manifests=manifests(notes)) as rig, backends(rig):
-        load = rig.spawn(["wrk", "-t", "1", "-c", "32", "-d", "3s", "-H", "Host: lb.example.com", f"http://{WEIR4}/"],
+        load = rig.spawn([*WRK, "-t", "1", "-c", "32", "-d", "3s", "-H", "Host: lb.example.com", f"http://{WEIR4}/"],
                          stdout=subprocess.DEVNULL)
         most = 0
         while load.poll() is None:

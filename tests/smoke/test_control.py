@@ -6,14 +6,14 @@ import signal
 import threading
 import time
 
-from rig import (MANIFESTS, NOBODY, PEER4, WEB, WEIR4, WEIR6, Failure, expect, expect_eq, gateway, ingress, service, slice_,
+from rig import (MANIFESTS, NOBODY, PEER4, WEB, WEIR4, WEIR6, WRK, Failure, expect, expect_eq, gateway, ingress, service, slice_,
                  wait_until)
 
 
 def wrk(rig, seconds, connections=32, path="/load", threads=2):
     """Starts wrk; returns a function that waits and gives (requests, errors) as the clients saw them."""
     import subprocess
-    p = rig.spawn(["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "-H", "Host: shop.example.com",
+    p = rig.spawn([*WRK, "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "-H", "Host: shop.example.com",
                    f"http://{WEIR4}{path}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def finish():

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import time
 
-from rig import NOBODY, PEER4, PEER6, WEB, WEIR4, WEIR6, expect, expect_eq, wait_until
+from rig import NOBODY, PEER4, PEER6, WEB, WEIR4, WEIR6, WRK, expect, expect_eq, wait_until
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
@@ -347,7 +347,7 @@ def test_all_else_works_when_the_token_cannot_be_written(make):
 def test_load_is_served_while_everything_is_captured(make):
     with make(workers=2) as rig:
         capture = Capture(rig, "--bytes", "1500")
-        p = rig.run(["wrk", "-t", "1", "-c", "16", "-d", "2s", "-H", "Host: shop.example.com", f"http://{WEIR4}/load"])
+        p = rig.run([*WRK, "-t", "1", "-c", "16", "-d", "2s", "-H", "Host: shop.example.com", f"http://{WEIR4}/load"])
         expect(b"Non-2xx" not in p.stdout and b"Socket errors" not in p.stdout, p.stdout)
         packets, status, words = capture.finish()
         dropped = int(words.split(" packets, ")[1].split()[0])
