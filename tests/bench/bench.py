@@ -186,7 +186,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
     def start_ctrl(self):
         self._spawn("ctrl", [self.build / "ctrl/weir-ctrl", "--namespace-budget", "0", "--manifests", self.dir / "manifests", "--socket",
                              self.dir / "dataplane.sock", "--admin", self.admin, "--user", "nobody"])
-        wait_until("weir-ctrl serves", self._is_live, 30)
+        wait_until("weir-ctrl serves", self._is_live)
 
     def _start_blast(self):
         n = len(self.workers)
@@ -224,7 +224,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
             p.stdin.close()
             p.stdout.readline()
 
-    def _stop(self, name, seconds=30):
+    def _stop(self, name, seconds=60):
         return end_process(self.procs.pop(name), seconds)
 
     def _show_drops(self):
@@ -265,6 +265,8 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
     def begin_phase(self, line):
         """The same without its end: report() waits for that. With tell=1 it has begun afterwards."""
         p = self.procs["blast"]
+        if self.idle_us and line.startswith("load") and "timeout=" not in line:
+            line += " timeout=60"  # whose cores are not ours alone has no figures to lose, and late is not lost
         try:
             p.stdin.write(line.encode() + b"\n")
             p.stdin.flush()
@@ -282,7 +284,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
 
     def weirctl(self, command):
         p = subprocess.run([*self._place("weirctl"), self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", command], capture_output=True,
-                           timeout=30)
+                           timeout=120)
         expect(p.returncode == 0, f"weirctl {command}: {p.stderr.decode()}")
         return json.loads(p.stdout)
 
@@ -292,7 +294,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
 
     def _is_live(self):
         p = subprocess.run([*self._place("weirctl"), self.build / "ctrl/weirctl", "--admin", self.admin, "-o", "json", "status"], capture_output=True,
-                           timeout=30)
+                           timeout=120)
         return p.returncode == 0 and json.loads(p.stdout).get("live_generation", 0) > 0
 
     def _worker_cpu_seconds(self):

@@ -62,7 +62,7 @@ def main():
                      seconds=(float, 3.0, "of each measurement"), rounds=(int, 3, "repetitions"),
                      flood=(str, "max", "SYNs a second, or max"), timeout=(float, 5.0, "seconds that a new connection has"))
     if args.small:
-        args.rate, args.new, args.seconds, args.rounds, args.timeout = 500, 50, 0.5, 1, 2.0
+        args.rate, args.new, args.seconds, args.rounds, args.timeout = 500, 50, 0.5, 1, 60.0
     result = {}
     with Bench(args.build, idle_us=args.idle_us, connections=65536, slots=1 << 18) as b:
         cookies = has_cookies(b)

@@ -136,7 +136,7 @@ def load(b, args, seconds):
     end = time.monotonic() + seconds
     n = 0
     while time.monotonic() < end:
-        b.phase(f"connect n={args.active} seconds=30")
+        b.phase(f"connect n={args.active}")
         r = b.phase(f"load seconds={min(args.phase, seconds):.1f} warmup=0 active={args.active} shots={args.shots} timeout=300 faults={args.faults} "
                     f"posts=0.3 seed={n} stall={3 * args.patience} mirror=1")
         expect(not r["errors"], f"errors: {r['errors']}\n{b.log('blast')[-3000:]}")
@@ -182,7 +182,7 @@ def main():
         changes = Changes(b)
         changes.write()
         b.write_manifest("all.yaml", None)
-        wait_until("the routes are there", lambda: b.weirctl("status")["matches"] == 2 and not b.weirctl("status")["problem_list"], 30)
+        wait_until("the routes are there", lambda: b.weirctl("status")["matches"] == 2 and not b.weirctl("status")["problem_list"])
         samples = Samples(b, changes, 0.5 if args.small else 5)
         try:
             changes.start()

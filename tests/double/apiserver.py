@@ -17,11 +17,12 @@ What a test tells it goes through paths below /double/:
     POST /double/cut        every watch ends now, as in the middle of a byte stream ({"mid_object": true}: of an event)
     POST /double/faults     {"match": part of a path, "times": N, and one of
                              "status": CODE (with "retry_after": SECONDS), "body": TEXT (in place of what was asked for),
-                             "truncate": BYTES (of the body; then the connection ends), "delay": SECONDS,
+                             "truncate": BYTES (of the body; then the connection ends), "delay": SECONDS, "hold": true (until released),
                              "slow": BYTES (so many of the body come one by one), "content_type": TEXT,
                              "event": TEXT (into each watch that matches, at once, as it is),
                              "parent": ENTRY (another controller writes this into status.parents just before)}
     POST /double/tokens     [tokens]: only these are known from now on
+    POST /double/release    what is held is answered, and nothing is held any more
     POST /double/forgive    no faults any more
     POST /double/crds       {"served": bool}: whether the Gateway API's kinds are there
     POST /double/streams    {"mode": "serve", "refuse" (at first) or "ignore"}: what a watch with sendInitialEvents gets
@@ -95,6 +96,7 @@ class Cluster:
         self.changes = []   # (version, type, plural, object)
         self.pages = {}     # token: (version, objects that remain)
         self.faults = []
+        self.releases = 0
         self.crds = True
         self.streams = "refuse"
         self.page = 1 << 30
@@ -287,6 +289,9 @@ class Handler(BaseHTTPRequestHandler):
                 c.mid_object = bool(body.get("mid_object"))
             elif what == "forgive":
                 c.faults = []
+            elif what == "release":
+                c.releases += 1
+                c.faults = [f for f in c.faults if "hold" not in f]
             elif what == "tokens":
                 self.server.tokens = body
             elif what == "faults":
@@ -319,11 +324,15 @@ class Handler(BaseHTTPRequestHandler):
         with c.lock:
             if re.search(r"/(secrets|configmaps)(/|$)", path):
                 c.asked.append(self.path)
-            fault = c.take_fault(self.path, "status", "body", "truncate", "delay", "slow", "content_type")
+            fault = c.take_fault(self.path, "status", "body", "truncate", "delay", "hold", "slow", "content_type")
+            releases = c.releases
         if fault:
             self.count("fault")
             if "delay" in fault:
                 time.sleep(fault["delay"])
+            if "hold" in fault:
+                with c.lock:
+                    c.lock.wait_for(lambda: c.releases != releases)
             if "status" in fault:
                 retry = fault.get("retry_after")
                 raise Answer(fault["status"], "Fault", "told to fail", [("Retry-After", retry)] if retry else ())

@@ -143,6 +143,7 @@ async def send_cut(rq, fault, head, data, writer, reader):
 
 
 async def answer(rq, fault, reader, writer):
+    global idle_closes
     head, data = answer_of(rq, fault)
     if fault and fault[4:] in ("in_head", "in_body"):
         await send_cut(rq, fault, head, data, writer, reader)
@@ -158,6 +159,7 @@ async def answer(rq, fault, reader, writer):
     writer.write(whole)
     await writer.drain()
     if fault in ("close", "until_close", "close_untold"):
+        idle_closes += fault == "close_untold"  # its FIN comes behind the answer, at once or not
         await finish(reader, writer)
 
 

@@ -16,7 +16,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "conformance" / "http1"))
 import corpus  # noqa: E402
 
-WAIT = 5.0  # how long a peer is given before its silence counts; nothing is measured by it
+WAIT = 60.0  # how long a peer is given before its silence counts; nothing is measured by it
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.1")
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) [\t\x20-\x7e\x80-\xff]*")
@@ -165,8 +165,8 @@ class Backend:
 class Client:
     """One run of a case; cuts: where its bytes are sent apart."""
 
-    def __init__(self, slot, address, port, case, cuts):
-        self.slot, self.address, self.port, self.case, self.cuts = slot, address, port, case, cuts
+    def __init__(self, slot, address, port, case, cuts, wait):
+        self.slot, self.address, self.port, self.case, self.cuts, self.wait = slot, address, port, case, cuts, wait
 
     async def send(self, data):
         """The pieces between the cuts, each time with a moment in which Weir reads what it has."""
@@ -214,8 +214,8 @@ class Client:
         try:
             sending = asyncio.ensure_future(self.send_all())
             if any(not isinstance(p, bytes) for p in self.case.client):
-                await asyncio.wait_for(sending, WAIT)  # it reads too
-            await asyncio.wait_for(self.compare(sending), WAIT)
+                await asyncio.wait_for(sending, self.wait)  # it reads too
+            await asyncio.wait_for(self.compare(sending), self.wait)
         except asyncio.TimeoutError:
             self.slot.problems.append("nothing more came")
         except (Bad, Cut) as e:
@@ -336,10 +336,10 @@ def runs_of(case, i):
     return whole + [(f"cut at {c}", [c]) for c in sorted(rnd.sample(range(1, n), min(5, n - 1)))]
 
 
-async def work(slot, queue, address, port, failures):
+async def work(slot, queue, address, port, wait, failures):
     while queue:
         case, how, cuts = queue.pop()
-        problems = await Client(slot, address, port, case, cuts).run()
+        problems = await Client(slot, address, port, case, cuts, wait).run()
         for p in problems:
             failures.setdefault(case.name, []).append(f"{how}: {p}")
 
@@ -355,7 +355,7 @@ async def main(spec):
     queue = [(case, how, cuts) for i, case in enumerate(cases) for how, cuts in runs_of(case, i)]
     n_runs, failures = len(queue), {}
     queue.reverse()
-    await asyncio.gather(*(work(s, queue, *spec["weir"], failures) for s in slots.values()))
+    await asyncio.gather(*(work(s, queue, *spec["weir"], spec.get("wait", WAIT), failures) for s in slots.values()))
     server.close()
     print(json.dumps({"cases": len(cases), "names": [c.name for c in cases], "runs": n_runs, "failures": failures,
                       "strays": backend.strays}))

@@ -20,7 +20,7 @@ def sanitizer_env():
                 LSAN_OPTIONS=f"print_suppressions=0:suppressions={HERE}/lsan.supp")
 
 
-def end_process(p, seconds=30, sig=signal.SIGTERM):
+def end_process(p, seconds=60, sig=signal.SIGTERM):
     """Sends a signal to a program, unless it has ended, and returns its exit status. Who stays longer is killed."""
     if p.poll() is None:
         p.send_signal(sig)
@@ -28,7 +28,7 @@ def end_process(p, seconds=30, sig=signal.SIGTERM):
         return p.wait(seconds)
     except subprocess.TimeoutExpired:
         p.kill()
-        p.wait(10)
+        p.wait(60)
         return "a timeout"
 
 

@@ -22,11 +22,16 @@ PEER4, WEIR4 = "10.99.0.1", "10.99.0.2"
 PEER6, WEIR6 = "fd99::1", "fd99::2"
 WEB, API = 8081, 8082  # ports of nginx
 NOBODY = 65534
+WRK = ("wrk", "--timeout", "30s")  # an answer that takes two seconds is an error otherwise, and this is no test of speed
 counter = itertools.count()
 
 
 class Failure(Exception):
     """A test's expectation was not met."""
+
+
+class NoAnswer(Failure):
+    """Who was asked is not there, or not yet: what waits for an answer goes on to wait."""
 
 
 class Skipped(Exception):
@@ -53,7 +58,7 @@ def wait_until(what, fn, seconds=60.0):  # no test's bound: a slow machine's pat
         absent = ""
         try:
             value = fn()
-        except OSError as e:
+        except (OSError, NoAnswer) as e:
             value, absent = None, f" ({e!r})"
         if value:
             return value
@@ -213,7 +218,7 @@ http {{
 
     def _start_nginx(self):
         self._spawn("nginx", ["nginx", "-c", self.dir / "nginx.conf", "-e", self.dir / "nginx-error.txt"], self.ns)
-        wait_until("nginx", lambda: self.run(["curl", "-s", "-m", "1", f"http://{PEER4}:{WEB}/"], check=False).returncode == 0)
+        wait_until("nginx", lambda: self.run(["curl", "-s", "-m", "20", f"http://{PEER4}:{WEB}/"], check=False).returncode == 0)
 
     def start_ctrl(self, *args):
         source = self.ctrl_source or ["--manifests", self.dir / "manifests"]
@@ -221,13 +226,13 @@ http {{
                              "--admin", "127.0.0.1:9901", "--user", "nobody", *args], self.ns)
 
     def is_healthy(self):
-        return self.run(["curl", "-sf", "-m", "1", "http://127.0.0.1:9901/healthz"], check=False).returncode == 0
+        return self.run(["curl", "-sf", "-m", "20", "http://127.0.0.1:9901/healthz"], check=False).returncode == 0
 
-    def wait_healthy(self, seconds=30):
+    def wait_healthy(self, seconds=60.0):
         wait_until("weir-ctrl is healthy", lambda: self.procs["ctrl"].poll() is not None or self.is_healthy(), seconds)
         expect(self.procs["ctrl"].poll() is None, f"weir-ctrl ended with {self.procs['ctrl'].poll()}")
 
-    def stop(self, name, sig=signal.SIGTERM, seconds=30):
+    def stop(self, name, sig=signal.SIGTERM, seconds=60):
         """Sends a signal to a program of ours and returns its exit status."""
         return end_process(self.procs.pop(name), seconds, sig)
 
@@ -243,13 +248,17 @@ http {{
 
     # -- doing things
 
-    def run(self, argv, check=True, timeout=120, **kw):
-        """Runs a command in the peers' namespace."""
+    def run(self, argv, check=True, timeout=120, failure=Failure, **kw):
+        """Runs a command in the peers' namespace. failure: what is raised if it ends with another status than 0."""
         p = subprocess.run(["ip", "netns", "exec", self.ns, *map(str, argv)], capture_output=True, timeout=timeout, **kw)
         if check and p.returncode != 0:
-            raise Failure(f"{' '.join(map(str, argv))} ended with {p.returncode}: {p.stderr.decode(errors='replace')[-2000:]}"
+            raise failure(f"{' '.join(map(str, argv))} ended with {p.returncode}: {p.stderr.decode(errors='replace')[-2000:]}"
                           f"{p.stdout.decode(errors='replace')[-500:]}")
         return p
+
+    def ask(self, path):
+        """What weir-ctrl answers, as bytes."""
+        return self.run(["curl", "-sf", "-m", "30", f"http://127.0.0.1:9901{path}"], failure=NoAnswer).stdout
 
     def spawn(self, argv, **kw):
         return subprocess.Popen(["ip", "netns", "exec", self.ns, *map(str, argv)], **kw)
@@ -257,7 +266,7 @@ http {{
     def curl(self, path, host="shop.example.com", addr=WEIR4, port=80, args=(), check=True, timeout=120):
         """(status, headers in lower case, body)"""
         a = f"[{addr}]" if ":" in addr else addr
-        p = self.run(["curl", "-sS", "-g", "--path-as-is", "-i", "-m", "30", "-H", f"Host: {host}", *args,
+        p = self.run(["curl", "-sS", "-g", "--path-as-is", "-i", "-m", "60", "-H", f"Host: {host}", *args,
                       f"http://{a}:{port}{path}"], check=check, timeout=timeout)
         head, _, body = p.stdout.partition(b"\r\n\r\n")
         while head.startswith(b"HTTP/1.1 1"):
@@ -268,7 +277,7 @@ http {{
         return status, headers, body.decode("latin1")
 
     def weirctl(self, *args, check=True):
-        return self.run([self.build / "ctrl/weirctl", *args], check=check).stdout.decode()
+        return self.run([self.build / "ctrl/weirctl", *args], check=check, failure=NoAnswer).stdout.decode()
 
     def token(self):
         """Arguments with which weirctl may capture: what start_ctrl()'s weir-ctrl wrote."""
@@ -279,9 +288,8 @@ http {{
 
     def metrics(self):
         """{name{labels}: value} of /metrics."""
-        text = self.run(["curl", "-sf", "-m", "5", "http://127.0.0.1:9901/metrics"]).stdout.decode()
         out = {}
-        for line in text.splitlines():
+        for line in self.ask("/metrics").decode().splitlines():
             if line and not line.startswith("#"):
                 key, _, value = line.rpartition(" ")
                 out[key] = float(value)
@@ -292,8 +300,7 @@ http {{
 
     def live_generation(self):
         """Of the dataplane's statistics: the snapshot that every worker serves."""
-        out = self.run(["curl", "-sf", "-m", "2", "http://127.0.0.1:9901/api/v1/status"]).stdout
-        return json.loads(out)["live_generation"]
+        return json.loads(self.ask("/api/v1/status"))["live_generation"]
 
     def write_manifest(self, name, text):
         """As an editor or kubectl would: whole, under another name, then renamed."""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weir over memif against weir-blast: the benchmarks in small, of which only what they expect counts, not the figures."""
 import contextlib
+import fcntl
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 from rig import Failure, Skipped, expect, expect_eq, wait_until
 
@@ -12,7 +14,7 @@ sys.path.insert(0, str(BENCH))
 
 
 def run_small(make, script):
-    p = subprocess.run([sys.executable, BENCH / script, "--build", make.args[0], "--small"], capture_output=True, text=True, timeout=240)
+    p = subprocess.run([sys.executable, BENCH / script, "--build", make.args[0], "--small"], capture_output=True, text=True, timeout=900)
     if p.returncode != 0:
         raise Failure(f"{script} ended with {p.returncode}\n{p.stdout[-3000:]}\n{p.stderr[-6000:]}")
 
@@ -53,13 +55,12 @@ def bench(make, **kw):
 def test_a_crowd_that_goes_idle_at_once_disturbs_nobody(make):
     """Thousands of timers expire together, each sends a FIN that is answered; meanwhile new clients come."""
     n = 5000
-    with bench(make, timeouts={"idle_ms": 1500}) as b:
+    with bench(make, timeouts={"idle_ms": 3000}) as b:
         expect_eq(b.phase(f"connect n={n}")["connections"], n, "connections")
-        r = b.phase("load seconds=3 warmup=0 active=0 new=100")
+        r = b.phase("load seconds=4 warmup=0 active=0 new=100")
         expect_eq(r["errors"], {}, "errors")
         expect_eq(r["new"]["good"], r["new"]["begun"], "new connections that were served")
-        b.phase("hold seconds=1")
-        expect_eq(b.phase("hold seconds=0.1")["connections"], 0, "connections that outlived the idle limit")
+        expect_eq(b.phase("hold seconds=60 n=0")["connections"], 0, "connections that outlived the idle limit")
         drops = {d["reason"]: d["count"] for d in b.weirctl("drops")}
         expect_eq(drops["req_idle_timeout"], n, "connections closed for being idle")
 
@@ -79,16 +80,18 @@ def test_bodies_of_all_sizes_arrive_unchanged_over_memif(make):
 
 @contextlib.contextmanager
 def hugepages(n):
-    """So many free ones more than there were."""
+    """So many free ones more than there were. The machine has one number of them: who wants some waits for who has them."""
     path = pathlib.Path("/proc/sys/vm/nr_hugepages")
-    before = path.read_text()
-    path.write_text(f"{int(before) + n}\n")
-    try:
-        if int(path.read_text()) < int(before) + n:
-            raise Skipped(f"{n} hugepages are not to be had")
-        yield
-    finally:
-        path.write_text(before)
+    with open(pathlib.Path(tempfile.gettempdir(), "weir-test-hugepages.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = path.read_text()
+        path.write_text(f"{int(before) + n}\n")
+        try:
+            if int(path.read_text()) < int(before) + n:
+                raise Skipped(f"{n} hugepages are not to be had")
+            yield
+        finally:
+            path.write_text(before)
 
 
 def test_a_memif_shows_hugepages_to_its_peer(make):
@@ -108,7 +111,7 @@ def test_many_clients_at_once_reuse_their_connections_to_one_endpoint(make):
     with bench(make) as b:
         b.phase(f"connect n={n}")
         b.phase(f"load seconds=0.5 warmup=0 active={n}")
-        r = b.measure(f"load seconds=1 warmup=0 active={n}")
+        r = b.measure(f"load seconds=120 warmup=0 active={n} requests={10 * n}")
         expect_eq(r["errors"], {}, "errors")
         counters = r["weir"]["counters"]
         expect(counters["http_requests"] >= n, f"only {counters['http_requests']} requests")
@@ -127,7 +130,7 @@ def drain_once(make, n):
             r = b.report(hold)
         except BlastEnded: # memif takes it along if it is late, once the dataplane has gone
             r = None
-        wait_until("the dataplane has ended", lambda: b.has_ended("dataplane"), 30)
+        wait_until("the dataplane has ended", lambda: b.has_ended("dataplane"))
         expect("draining" in b.log("dataplane") and "not drained" not in b.log("dataplane"), b.log("dataplane"))
     return r if r and r["lost"] + r["connections"] == n else None
 
@@ -188,11 +191,10 @@ def test_all_packet_buffers_can_be_sent_over_af_xdp(make):
 
 
 def test_comparison_in_small_writes_its_pages(make):
-    import tempfile
     import xml.etree.ElementTree
     with tempfile.TemporaryDirectory() as d:
         p = subprocess.run([sys.executable, BENCH / "compare.py", "--build", make.args[0], "--small", "--only", "memif,latency", "--out", d],
-                           capture_output=True, text=True, timeout=400)
+                           capture_output=True, text=True, timeout=1500)
         expect(p.returncode == 0, f"compare.py ended with {p.returncode}\n{p.stdout[-3000:]}\n{p.stderr[-6000:]}")
         expect("## Targets" in (pathlib.Path(d) / "compare.md").read_text(), p.stdout)
         plots = sorted(pathlib.Path(d).glob("*.svg"))

@@ -31,7 +31,7 @@ def run(make, requests, **kw):
                       stdout=subprocess.PIPE, text=True)
         try:
             expect_eq(p.stdout.readline(), "ready\n", "the peers")
-            out = p.communicate("go\n", timeout=240)[0]
+            out = p.communicate("go\n", timeout=900)[0]
         finally:
             p.kill()
             p.wait()

@@ -5,11 +5,13 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 
 import yaml
 
+from procs import end_process
 from rig import Skipped, expect, expect_eq, wait_until
 from test_kube import kube_test
 
@@ -31,7 +33,7 @@ def build_of(make):
 
 
 def run(*argv, **kw):
-    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120, **kw)
+    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=600, **kw)
 
 
 def objects_of(text):
@@ -264,19 +266,19 @@ def test_options_are_those_of_weir_ctrl(make):
 @plain
 def test_probes_tell_a_living_weir_ctrl_from_a_ready_one(make):
     c = base_containers()["weir-ctrl"]
-    url = "http://127.0.0.1:19931"
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        admin = f"127.0.0.1:{s.getsockname()[1]}"
     with tempfile.TemporaryDirectory() as folder:
         p = subprocess.Popen([build_of(make) / "ctrl/weir-ctrl", "--manifests", folder, "--socket", f"{folder}/none",
-                              "--admin", "127.0.0.1:19931"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                              "--admin", admin], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             def status(probe):
-                return run("curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url + c[probe]["httpGet"]["path"]).stdout
+                return run("curl", "-s", "-m", "60", "-o", "/dev/null", "-w", "%{http_code}", f"http://{admin}{c[probe]['httpGet']['path']}").stdout
             wait_until("it answers", lambda: status("livenessProbe") != "000")
             expect_eq(status("livenessProbe"), "200", "alive, though there is no dataplane")
             expect_eq(status("readinessProbe"), "503", "not ready")
         finally:
-            p.terminate()
-            p.wait(20)
+            end_process(p)
 
 
 # ---- systemd

@@ -82,9 +82,9 @@ WRONG = r"""
 """
 
 
-def run_corpus(rig, folder):
-    spec = {"corpus": str(folder), "clients": CLIENTS, "backend": [PEER4, BACKEND], "weir": [WEIR4, 80]}
-    out = rig.run(["python3", HERE / "http1_peers.py", json.dumps(spec)], timeout=300)
+def run_corpus(rig, folder, **more):
+    spec = {"corpus": str(folder), "clients": CLIENTS, "backend": [PEER4, BACKEND], "weir": [WEIR4, 80], **more}
+    out = rig.run(["python3", HERE / "http1_peers.py", json.dumps(spec)], timeout=900)
     return json.loads(out.stdout)
 
 
@@ -109,7 +109,7 @@ def test_http1_corpus(make):
         wrong = rig.dir / "wrong"
         wrong.mkdir()
         (wrong / "wrong.txt").write_text(WRONG)
-        found = run_corpus(rig, wrong)
+        found = run_corpus(rig, wrong, wait=5.0)  # what is wrongly expected does not come
     print(f"     {got['cases']} cases, {got['runs']} runs, {len(pending)} pending")
     for name, problems in got["failures"].items():
         print(f"     {'pending' if name in pending else 'FAILED'} {name}: {'; '.join(problems[:2])}")

@@ -3,7 +3,7 @@
 import json
 
 from rig import expect, expect_eq, wait_until
-from test_kube import Weir, kube_rig, kube_test
+from test_kube import Weir, kube_rig, kube_test, wait_alone
 from test_kube_hand import GATEWAY, INGRESS, change
 
 OTHER = "example.net/other"
@@ -121,12 +121,13 @@ def addresses(a):
 
 
 def metric(rig, name):
-    text = rig.run(["curl", "-s", "http://127.0.0.1:9901/metrics"]).stdout
+    text = rig.run(["curl", "-s", "-m", "60", "http://127.0.0.1:9901/metrics"]).stdout
     return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"weir_ctrl_{name} ")))
 
 
 @kube_test
 def test_what_is_applied_stands_beside_what_others_wrote(make, rig, ns):
+    wait_alone(rig)  # statuses are counted
     a = Applied(rig, ns)
     with Weir(rig, make.args[0], ctrl_args=("--status-address", kube_rig.WEIR4, "--status-address", kube_rig.WEIR6)) as weir:
         wait_until("weir-ctrl is healthy", weir.is_healthy)

@@ -29,7 +29,7 @@ def from_scratch(rig, double):
     (folder / "all.yaml").write_text("".join(f"---\n{json.dumps(o)}\n" for o in objects if o["kind"] in READ))
     rig._spawn("fresh", [rig.build / "ctrl/weir-ctrl", "--manifests", folder, "--socket", rig.dir / "nobody.sock", "--admin", OTHER], rig.ns)
     try:
-        wait_until("the other weir-ctrl", lambda: rig.run(["curl", "-s", "-m", "2", "-o", "/dev/null", f"http://{OTHER}/metrics"],
+        wait_until("the other weir-ctrl", lambda: rig.run(["curl", "-s", "-m", "60", "-o", "/dev/null", f"http://{OTHER}/metrics"],
                                                           check=False).returncode == 0)
         return shape(rig, "--admin", OTHER)
     finally:
@@ -54,12 +54,12 @@ def chaos(make, seed, rounds, changes):
         double.tell("streams", {"mode": rng.choice(["serve", "refuse", "ignore"])})
         rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class"]
         rig.start_ctrl()
-        rig.wait_healthy(60)
+        rig.wait_healthy()
         wait_answer(rig, "shop.example.com", "web")
         did = {}
         for i in range(rounds):
             double.tell("pages", {"most": 7})
-            p = rig.run([sys.executable, DRIVER, double.url, seed * 1000 + i, changes], timeout=600)
+            p = rig.run([sys.executable, DRIVER, double.url, seed * 1000 + i, changes], timeout=1200)
             for what, n in json.loads(p.stdout.splitlines()[-1])["faults"].items():
                 did[what] = did.get(what, 0) + n
             expect(rig.procs["ctrl"].poll() is None, "weir-ctrl has ended")
@@ -68,9 +68,9 @@ def chaos(make, seed, rounds, changes):
                 double.start(rng.choice(["double", "other"]))
             double.tell("streams", {"mode": rng.choice(["serve", "refuse"])})
             double.tell("forgive")
-            wait_until("all kinds are up to date", lambda: rig.metrics()["weir_ctrl_kube_healthy"] == rig.metrics()["weir_ctrl_kube_kinds"], 90)
+            wait_until("all kinds are up to date", lambda: rig.metrics()["weir_ctrl_kube_healthy"] == rig.metrics()["weir_ctrl_kube_kinds"], 180)
             wanted = from_scratch(rig, double)
-            wait_until("it is served as compiled from scratch", lambda: shape(rig) == wanted, 30)
+            wait_until("it is served as compiled from scratch", lambda: shape(rig) == wanted, 120)
             expect(len(wanted[0]) > 5 and len(wanted[1]) > 2, f"{len(wanted[0])} routes, {len(wanted[1])} backends")
         print(f"      {rounds * changes} changes; {did}; {total(rig, 'malformed'):.0f} answers that could not be read, "
               f"{total(rig, 'failed'):.0f} requests failed, {total(rig, 'expired'):.0f} times 410, {total(rig, 'lists_complete'):.0f} lists, "
@@ -99,7 +99,7 @@ def test_lists_that_come_as_watches_are_followed(make):
             double.tell("streams", {"mode": mode})
             rig.ctrl_source = ["--kubeconfig", double.kubeconfig, "--ingress-without-class"]
             rig.start_ctrl()
-            rig.wait_healthy(60)
+            rig.wait_healthy()
             wait_answer(rig, "gw.example.com", "api")
             kinds = rig.metrics()["weir_ctrl_kube_kinds"] - 1  # the double has no UDPRoutes
             expect_eq((total(rig, "streamed"), total(rig, "stream_refused")), (kinds, 0) if mode == "serve" else (0, kinds), mode)

@@ -11,6 +11,7 @@ import time
 
 import kube_rig
 from kube_weir import Weir
+from procs import end_process
 from rig import expect, expect_eq, wait_until
 from test_kube import answer, apply_route, echo, kube_test, run_echo, wait_ready
 
@@ -29,7 +30,7 @@ def steady(rig, host, *args):
         yield result
     finally:
         stop.touch()
-        out = p.communicate(timeout=60)[0]
+        out = p.communicate(timeout=120)[0]
         stop.unlink()
     result.update(json.loads(out.splitlines()[-1]))
 
@@ -59,8 +60,8 @@ def roll(make, rig, ns, n, stop_s, *traffic):
         with steady(rig, host_of(ns), *traffic) as result:
             for _ in range(n):
                 rig.kubectl("rollout", "restart", "deployment/echo", "-n", ns)
-                rig.kubectl("rollout", "status", "deployment/echo", "-n", ns, "--timeout=120s", timeout=150)
-            wait_until("the last Pods are gone", lambda: len(rig.get("pods", None, ns)) == 3, 60)
+                rig.kubectl("rollout", "status", "deployment/echo", "-n", ns, "--timeout=300s", timeout=360)
+            wait_until("the last Pods are gone", lambda: len(rig.get("pods", None, ns)) == 3, 120)
         judge(result, f"the Deployment was rolled {n} times")
         expect(len(result["pods"]) > 3 * n, f"answers of {len(result['pods'])} Pods: not all took part")
 
@@ -102,22 +103,21 @@ def shape(rig, build, weir):
     p = subprocess.Popen(list(map(str, fresh)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until("the other weir-ctrl has listed all", lambda: rig.run(
-            [build / "ctrl/weirctl", "--admin", "127.0.0.1:9911", "status", "-o", "json"], check=False).stdout.find('"synced": true') > 0, 60)
+            [build / "ctrl/weirctl", "--admin", "127.0.0.1:9911", "status", "-o", "json"], check=False).stdout.find('"synced": true') > 0, 120)
         wait_until("the other weir-ctrl has compiled", lambda: read("--admin", "127.0.0.1:9911")[0])
         return read(), read("--admin", "127.0.0.1:9911")
     finally:
-        p.terminate()
-        p.wait(timeout=30)
+        end_process(p)
 
 
 def change_something(rig, ns, n, rng):
     """A route more or less, or a changed one; without an API server nothing happens."""
     name = f"r{rng.randrange(6)}"
     if rng.random() < 0.3:
-        rig.kubectl("delete", "ingress", name, "-n", ns, "--ignore-not-found", check=False, timeout=30)
+        rig.kubectl("delete", "ingress", name, "-n", ns, "--ignore-not-found", check=False)
         return
     host = f"{name}-{n % 3}.{host_of(ns)}"
-    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", check=False, timeout=30, input=f"""
+    rig.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", check=False, input=f"""
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {{name: {name}, namespace: {ns}}}
@@ -145,14 +145,14 @@ def kill_and_start(make, rig, ns, seconds, seed):
                     rig.compact()
                 rig.start_apiserver()
                 began = time.monotonic()
-                wait_until("all kinds are up to date", lambda: is_well(weir), 60)
+                wait_until("all kinds are up to date", lambda: is_well(weir), 180)
                 took.append(time.monotonic() - began)
                 for _ in range(rng.randrange(1, 4)):
                     n += 1
                     change_something(rig, ns, n, rng)
             expect(weir.is_healthy(), "weir-ctrl is healthy")
-            wait_until("the manager is back", lambda: rig._answers("https://127.0.0.1:10257/healthz"), 60)
-            wait_until("nothing changes any more", lambda: same_shape(rig, build, weir), 60)
+            wait_until("the manager is back", lambda: rig._answers("https://127.0.0.1:10257/healthz"), 180)
+            wait_until("nothing changes any more", lambda: same_shape(rig, build, weir), 180)
         judge(result, f"the API server was killed {kills} times")
         took.sort()
         say(f"up to date again after its health: median {took[len(took) // 2]:.1f} s, at most {took[-1]:.1f} s")
@@ -203,7 +203,7 @@ spec: {controllerName: weir.dev/ingress-controller}
         ips = (rig.get("gateway", "edge", ns).get("status") or {}).get("addresses") or [{}]
         if not ips[0].get("value"):
             return 0
-        argv = ["curl", "-s", "-o", "/dev/null", "-m", "5", "-w", "%{http_code}", "-H", "Host: crd.example.com", f"http://{ips[0]['value']}/"]
+        argv = ["curl", "-s", "-o", "/dev/null", "-m", "30", "-w", "%{http_code}", "-H", "Host: crd.example.com", f"http://{ips[0]['value']}/"]
         return int(rig.run(argv, check=False).stdout)
 
     with Weir(rig, make.args[0]) as weir:
@@ -215,12 +215,12 @@ spec: {controllerName: weir.dev/ingress-controller}
             with steady(rig, host_of(ns)) as result:
                 rig.kubectl("delete", "crd", "httproutes.gateway.networking.k8s.io", timeout=120)
                 wait_until("no routes without httproutes", lambda: not [
-                    r for r in weir.weirctl_json("routes") if r["namespace"] == ns and r["kind"] == "HTTPRoute"], 90)
+                    r for r in weir.weirctl_json("routes") if r["namespace"] == ns and r["kind"] == "HTTPRoute"], 180)
                 rig._apply_crds()
                 rig.apply(route)
-                wait_until("the HTTPRoute is served again", lambda: gateway_answers(weir) == 200, 90)
+                wait_until("the HTTPRoute is served again", lambda: gateway_answers(weir) == 200, 180)
             judge(result, "httproutes were gone for a while")
         finally:
             rig._apply_crds()
             rig.kubectl("delete", "gatewayclass", "weir-crds", check=False)
-        wait_until("all kinds are up to date", lambda: is_well(weir), 60)
+        wait_until("all kinds are up to date", lambda: is_well(weir), 180)

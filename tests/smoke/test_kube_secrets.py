@@ -5,7 +5,7 @@ import json
 import re
 import time
 
-from rig import expect, expect_eq, wait_until
+from rig import expect, wait_until
 from test_kube import Weir, kube_test
 from test_kube_certificates import pair
 
@@ -46,7 +46,7 @@ def see(rig, ns, what, wanted):
 
 
 def metric(rig, name):
-    text = rig.run(["curl", "-s", "http://127.0.0.1:9901/metrics"]).stdout
+    text = rig.run(["curl", "-s", "-m", "60", "http://127.0.0.1:9901/metrics"]).stdout
     return int(re.search(rf"^weir_ctrl_{re.escape(name)} (\d+)$", text, re.M)[1])
 
 
@@ -73,7 +73,8 @@ def test_conditions_follow_secrets_and_grants(make, rig, ns):
             see(rig, ns, "it is deleted", ("False", "InvalidCertificateRef"))
             rig.kubectl("delete", "referencegrant", "certs", "-n", other)
             see(rig, ns, "ReferenceGrant deleted", ("False", "RefNotPermitted"))
-            expect_eq(metric(rig, 'kube_named{state="absent"}') + metric(rig, 'kube_named{state="present"}'), 0, "followed without a grant")
+            wait_until("nothing is followed without a grant",
+                       lambda: metric(rig, 'kube_named{state="absent"}') + metric(rig, 'kube_named{state="present"}') == 0)
     finally:
         rig.kubectl("delete", "namespace", other, "--wait=false")
 
@@ -88,7 +89,7 @@ def test_several_hundred_secrets_are_followed_over_a_few_connections(make, rig, 
     with Weir(rig, make.args[0]) as weir:
         wait_until("weir-ctrl is healthy", weir.is_healthy)
         present = 'kube_named{state="present"}'
-        wait_until("all are there", lambda: metric(rig, present) == N_MANY)
+        wait_until("all are there", lambda: metric(rig, present) == N_MANY, 180)
         n, failed = metric(rig, "kube_http_connections_total"), metric(rig, "kube_http_failed_total")
         print(f"      {N_MANY} Secrets followed over {n} connections, {failed} requests failed", flush=True)
         expect(n < N_MANY // 4, f"{n} connections")

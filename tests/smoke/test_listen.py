@@ -4,12 +4,13 @@ import subprocess
 
 from rig import WEIR4, WEIR6, expect, expect_eq, wait_until
 
+# Opens so many connections, and two more that nobody answers.
 HOLD = r"""
 import socket, sys, time
 held = []
-for i in range(int(sys.argv[2])):
+for i in range(int(sys.argv[2]) + 2):
     s = socket.socket()
-    s.settimeout(0.7)
+    s.settimeout(60 if i < int(sys.argv[2]) else 0.7)  # before the SYN is sent again
     try:
         s.connect((sys.argv[1], 80))
         held.append(s)
@@ -29,7 +30,7 @@ def test_kernel_connects_by_syn_cookies_and_carries_bodies(make):
         expect_eq(len(rig.curl("/files/big", timeout=60)[2]), 16 << 20, "body by cookie")
         p = rig.spawn(["curl", "-s", "--limit-rate", "4M", "-o", "/dev/null", "-H", "Host: shop.example.com",
                        f"http://{WEIR4}/files/big"], stdout=subprocess.DEVNULL)
-        line = wait_until("a connection to look at", lambda: rig.run(["ss", "-tineH", "dst", f"{WEIR4}:80"]).stdout.decode())
+        line = wait_until("a connection to look at", lambda: rig.run(["ss", "-tineH", "state", "established", "dst", f"{WEIR4}:80"]).stdout.decode())
         expect(" ts " in line and " sack " in line and "wscale:" in line, line)
         p.wait(60)
         expect(rig.metric_sum("weir_tcp_cookies_accepted_total") >= 42, "connections by cookie")
@@ -38,10 +39,10 @@ def test_kernel_connects_by_syn_cookies_and_carries_bodies(make):
 
 def test_source_prefix_has_its_bound(make):
     with make(extra="limits: {prefix_connections: 5, syn_cookies: off}") as rig:
-        p = rig.spawn(["python3", "-c", HOLD, WEIR4, "7"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        p = rig.spawn(["python3", "-c", HOLD, WEIR4, "5"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         expect_eq(p.stdout.readline().strip(), b"5", "connections of one address")
         expect_eq(rig.curl("/", addr=WEIR6)[0], 200, "another prefix")
-        p.communicate(b"\n", 10)
+        p.communicate(b"\n", 60)
         wait_until("they are closed", lambda: rig.curl("/", check=False)[0] == 200)
         expect(rig.metric_sum("weir_drops_total", "tcp_prefix_full") >= 2, "the reason is counted")
 

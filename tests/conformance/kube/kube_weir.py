@@ -48,7 +48,7 @@ class Weir:
         problems = []
         for name in ("ctrl", "dataplane"):
             if name in self.rig.procs.names():
-                status = self.rig.procs.end(name, 40)
+                status = self.rig.procs.end(name, 90)
                 if status != 0:
                     problems.append(f"{name} ended with {status}")
         return problems + sanitizer_reports(self.dir)
@@ -72,7 +72,7 @@ timeouts: {{drain_ms: 3000}}
         (self.dir / "weir.yaml").write_text(self.yaml())
         (self.dir / "dataplane.sock").unlink(missing_ok=True)
         self._spawn("dataplane", self.rig.ns_weir, [self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"])
-        self.rig.wait_for("dataplane", 60, (self.dir / "dataplane.sock").exists)
+        self.rig.wait_for("dataplane", 120, (self.dir / "dataplane.sock").exists)
 
     def pool(self):
         return f"{POOL[0]}-{POOL[-1]}"
@@ -93,14 +93,14 @@ timeouts: {{drain_ms: 3000}}
             source = ["--manifests", folder]
         self._spawn("ctrl", self.rig.ns, [self.build / "ctrl/weir-ctrl", *source, "--socket", self.dir / "dataplane.sock",
                                           "--admin", ADMIN, "--user", "nobody", *self.ctrl_args, *args])
-        self.rig.wait_for("ctrl", 60, lambda: self.rig.run(["curl", "-s", "-m", "1", "-o", "/dev/null", f"http://{ADMIN}/healthz"],
+        self.rig.wait_for("ctrl", 120, lambda: self.rig.run(["curl", "-s", "-m", "20", "-o", "/dev/null", f"http://{ADMIN}/healthz"],
                                                            check=False).returncode == 0)
 
     def _spawn(self, name, ns, argv):
         self.rig.procs.start(name, ["ip", "netns", "exec", ns, *argv], sanitizer_env())
 
     def is_healthy(self):
-        return self.rig.run(["curl", "-sf", "-m", "1", f"http://{ADMIN}/healthz"], check=False).returncode == 0
+        return self.rig.run(["curl", "-sf", "-m", "20", f"http://{ADMIN}/healthz"], check=False).returncode == 0
 
     def weirctl(self, *args, check=True):
         return self.rig.run([self.build / "ctrl/weirctl", *args], check=check).stdout

@@ -498,7 +498,8 @@ static bool has_ended(int pid)
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "r");
 	if (f) {
-		assert_int_equal(fscanf(f, "%*d %*s %c", &state), 1);
+		if (fscanf(f, "%*d %*s %c", &state) != 1)
+			state = 'Z'; /* it has ended since */
 		fclose(f);
 	}
 	return state == 'Z';
@@ -515,7 +516,7 @@ static void does_not_wait_for_what_a_plugin_leaves_behind(void **state)
 	int pid = 0;
 	FILE *f;
 
-	ask(h, &a, (struct kube_request){.path = "/echo", .timeout_ms = 10000});
+	ask(h, &a, (struct kube_request){.path = "/echo", .timeout_ms = 60000});
 	run(h, &a);
 	assert_string_equal(a.error, "");
 	assert_in(&a, "\"auth\": \"Bearer t\"");
@@ -525,7 +526,7 @@ static void does_not_wait_for_what_a_plugin_leaves_behind(void **state)
 	assert_non_null(f);
 	assert_int_equal(fscanf(f, "%d", &pid), 1);
 	fclose(f);
-	for (int i = 0; i < 1000 && !has_ended(pid); i++)
+	for (int i = 0; i < 6000 && !has_ended(pid); i++)
 		usleep(10000);
 	assert_true(has_ended(pid));
 	kube_http_destroy(h);
@@ -600,11 +601,12 @@ static void ends_watches_on_a_connection_that_leads_nowhere(void **state)
 			assert_string_equal(put.error, "not complete within 300 ms");
 		}
 		run(h, &watch);
-		assert_in_range(now_ms() - began_ms, 300, 10000);
+		kube_http_set_probes(h, 60000, 60000); /* the next connection is well, be it slow */
+		assert_in_range(now_ms() - began_ms, 300, 60000);
 		assert_int_equal(watch.done_status, 200);
 		assert_string_not_equal(watch.error, "");
 		assert_int_equal(kube_http_counters(h)->cut, 1);
-		ask(h, &again, (struct kube_request){.path = "/watch", .timeout_ms = 10000});
+		ask(h, &again, (struct kube_request){.path = "/watch", .timeout_ms = 60000});
 		run(h, &again);
 		assert_string_equal(again.body, "{}");
 		kube_http_destroy(h);
@@ -615,17 +617,19 @@ static void leaves_a_silent_watch_alone_whose_connection_is_well(void **state)
 {
 	struct answer watch = {0}, slow = {0};
 	struct kube_http *h = open_watch(alive_port, &watch);
-	uint64_t until_ms;
+	uint64_t began_ms, seen;
 
-	kube_http_set_probes(h, 60000, 5000);
+	kube_http_set_probes(h, 60000, 60000);
 	ask(h, &slow, (struct kube_request){.path = "/slow", .timeout_ms = 200});
 	run(h, &slow);
 	while (kube_http_counters(h)->probes == 0)
 		step(h);
-	kube_http_set_probes(h, 100, 5000);
-	for (until_ms = now_ms() + 1500; now_ms() < until_ms;)
+	kube_http_set_probes(h, 100, 60000);
+	began_ms = now_ms();
+	while (now_ms() < began_ms + 1500 || (kube_http_counters(h)->probes < 3 && now_ms() < began_ms + 60000))
 		step(h);
-	assert_in_range(kube_http_counters(h)->probes, 3, 16);
+	seen = kube_http_counters(h)->probes;
+	assert_in_range(seen, 3, 1 + (now_ms() - began_ms) / 100);
 	assert_int_equal(kube_http_counters(h)->cut, 0);
 	assert_int_equal(kube_http_counters(h)->connections, 1);
 	assert_int_equal(watch.n_done, 0);
@@ -684,6 +688,7 @@ static void tries_one_connection_for_all_after_one_that_leads_nowhere(void **sta
 
 	kube_http_set_probes(h, 300, 300);
 	run(h, &watch);
+	kube_http_set_probes(h, 60000, 60000); /* the next connection is well, be it slow */
 	assert_int_equal(kube_http_counters(h)->cut, 1);
 	for (unsigned i = 0; i < N; i++)
 		ask(h, &all[i], (struct kube_request){.path = "/watch"});

@@ -165,7 +165,7 @@ static void gives_up_where_no_right_answer_comes(void **state)
 		wait_for(&rig, i);
 		assert_string_equal(resolve_outcome_name(rig.last.outcome), "timeout");
 	}
-	assert_in_range(now_ms() - began_ms, DNS_TIMEOUT_MS, 30000);
+	assert_in_range(now_ms() - began_ms, DNS_TIMEOUT_MS, 60000);
 	dns_destroy(rig.d);
 }
 

@@ -201,7 +201,7 @@ static void near_the_end_it_is_written_without_waiting_for_it(void **state)
 
 	saver_hasten(r->saver, &r->sync);
 	saver_hasten(r->saver, &r->sync); /* once */
-	for (unsigned i = 0; i < 2000 && access(r->file, F_OK) != 0; i++)
+	for (unsigned i = 0; i < 12000 && access(r->file, F_OK) != 0; i++)
 		usleep(5000);
 	assert_int_equal(access(r->file, F_OK), 0);
 	load(r, OBJECTS("other.example.com")); /* the last state is what counts */
