@@ -567,7 +567,7 @@ static struct client *tls_client(unsigned i, const char *name, int min, int max)
 	return p;
 }
 
-static struct client *raw_client(unsigned i, const void *bytes, size_t n)
+static inline struct client *raw_client(unsigned i, const void *bytes, size_t n)
 {
 	struct client *p = new_client(i);
 
@@ -595,20 +595,20 @@ static bool is_client_through(void *ctx)
 	return p->is_done || p->has_failed || p->is_closed;
 }
 
-static bool is_client_closed(void *ctx)
+static inline bool is_client_closed(void *ctx)
 {
 	return ((struct client *)ctx)->is_closed;
 }
 
 /* Connects, and runs until the handshake has come to its end. */
-static void handshake(struct client *p)
+static inline void handshake(struct client *p)
 {
 	connect_client(p);
 	sim_run(&sim, 20000000, is_client_through, p);
 	sim_run(&sim, 100000, NULL, NULL);
 }
 
-static bool peer_cert_is(struct client *p, unsigned i)
+static inline bool peer_cert_is(struct client *p, unsigned i)
 {
 	X509 *x = SSL_get1_peer_certificate(p->ssl);
 	unsigned char *der = NULL;
@@ -646,14 +646,14 @@ static void start_with(uint64_t seed, const struct tcp_config *outside, const st
 	n_servers = n_wants = n_released = n_made = 0;
 }
 
-static void start(uint64_t seed)
+static inline void start(uint64_t seed)
 {
 	const struct tcp_config c = sim_config();
 
 	start_with(seed, &c, &c);
 }
 
-static void set_keys(unsigned first, unsigned n)
+static inline void set_keys(unsigned first, unsigned n)
 {
 	struct tls_ticket_keys keys = {.n = n};
 

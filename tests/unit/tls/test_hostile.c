@@ -94,7 +94,7 @@ static void allows_key_updates_with_data(void **state)
 	start(54);
 	mode = MODE_SINK;
 	p = ready_client(TLS1_3_VERSION);
-	for (unsigned i = 0; i < 60; i++) {
+	for (unsigned i = 0; i < 50; i++) {
 		SSL_key_update(p->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
 		SSL_do_handshake(p->ssl);
 		for (unsigned k = 0; k < 3; k++) {
@@ -146,7 +146,7 @@ static void refuses_renegotiation(void **state)
 	client_pump(p);
 	sim_run(&sim, 1000000, NULL, NULL);
 	assert_int_equal(p->alert, SSL_AD_NO_RENEGOTIATION);
-	assert_int_equal(servers[0].reason, WEIR_N_REASONS);
+	assert_int_equal(stats->counter[WEIR_C_TLS_HANDSHAKES], 1);
 	end();
 }
 
