@@ -55,7 +55,6 @@ void tls_destroy(struct tls *t)
 	free(t);
 }
 
-/* OpenSSL reads the wall clock itself, and cannot be given one. */
 void tls_set_clock(struct tls *t, uint64_t unix_offset_us)
 {
 }

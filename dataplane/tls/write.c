@@ -180,8 +180,9 @@ size_t tls_send_room(struct tls_session *s)
 
 	if (!may_send(s))
 		return 0;
-	room = tcp_send_room(s->tcp);
-	if (!tls_go_on(s))
+	tls_go_on(s);
+	room = tcp_send_room(s->tcp); /* in any case: what waits is told when there is some */
+	if (s->rest || !may_send(s))
 		return 0;
 	room = content_room(s, room);
 	return room > n_gathered(s) ? room - n_gathered(s) : 0;
@@ -262,6 +263,8 @@ void tls_flush(struct tls_session *s)
 	if (s->t->gatherer == s) {
 		seal_gathered(s->t);
 		s->t->gatherer = NULL;
+	} else if (s->rest) {
+		tls_go_on(s);
 	}
 }
 
