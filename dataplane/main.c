@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "mem/heap.h"
 #include "start.h"
 
 #define POLL_MS 200
@@ -143,6 +144,8 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	log_init("weir-dataplane", o.level);
+	if (heap_install() != 0) /* before anything that uses OpenSSL */
+		log_warn("OpenSSL has allocated already: TLS of the workers does without their heaps");
 	if (config_load(o.config, &d.config, stderr) != 0)
 		return 2;
 	if (o.check)
@@ -155,6 +158,7 @@ int main(int argc, char **argv)
 		ctl_poll(d.ctl, POLL_MS);
 		dataplane_update_ports(&d);
 		dataplane_update_clocks(&d);
+		dataplane_make_ready(&d);
 	}
 	drain(&d);
 	dataplane_stop(&d);

@@ -129,6 +129,12 @@ void dataplane_update_clocks(struct dataplane *d)
 	}
 }
 
+void dataplane_make_ready(struct dataplane *d)
+{
+	for (unsigned i = 0; i < d->config.n_workers; i++)
+		worker_make_ready(d->workers[i]);
+}
+
 static void stop_pools(struct dataplane *d)
 {
 	for (unsigned i = 0; i < d->config.n_workers; i++) {
@@ -434,6 +440,7 @@ static int start_workers(struct dataplane *d)
 		}
 	}
 	dataplane_update_clocks(d);
+	dataplane_make_ready(d);
 	return 0;
 }
 

@@ -51,6 +51,9 @@ void dataplane_update_ports(struct dataplane *d);
 /* Tells the workers and the access log what time it is: the workers' clocks drift against the wall clock, and that may be set. */
 void dataplane_update_clocks(struct dataplane *d);
 
+/* Takes memory that the workers will soon need. */
+void dataplane_make_ready(struct dataplane *d);
+
 /* Starts DPDK for this configuration. 0 or -errno. */
 int eal_start(const struct config *c);
 /* Memory in MiB that the pools of this configuration need. */

@@ -21,6 +21,7 @@
 #include <rte_ring_elem.h>
 
 #include "base/wheel.h"
+#include "mem/heap.h"
 #include "net/capture.h"
 #include "net/steer.h"
 #include "proxy/proxy.h"
@@ -43,6 +44,8 @@
 #define HOUSEKEEPING_US 100000
 #define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
 #define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring */
+#define HEAP_CONN_BYTES 65536ull /* of addresses, for what libraries allocate: a TLS session takes less */
+#define HEAP_READY_BYTES (8u << 20) /* in memory beyond what is in use; main sees to that */
 
 /* Kinds of timers on the worker's wheel. */
 enum {
@@ -55,6 +58,7 @@ enum {
 
 struct worker {
 	struct worker_config wc;
+	struct heap *heap;
 	struct wheel wheel;
 	struct wheel_timer housekeeping;
 	struct net *net;
@@ -90,6 +94,11 @@ uint64_t worker_set_clock(struct worker *w, uint64_t unix_us, uint64_t tsc)
 
 	__atomic_store_n(&w->unix_offset_us, offset, __ATOMIC_RELAXED);
 	return offset;
+}
+
+void worker_make_ready(struct worker *w)
+{
+	heap_make_ready(w->heap, HEAP_READY_BYTES);
 }
 
 /*
@@ -464,6 +473,7 @@ struct worker *worker_create(const struct worker_config *wc)
 	if (!w)
 		return NULL;
 	w->wc = *wc;
+	w->heap = heap_create(HEAP_CONN_BYTES * wc->config->n_connections, wc->socket);
 	w->stats = wc->stats;
 	w->stages = wc->config->stage_timers ? &w->stage_clock : NULL;
 	w->tsc_start = rte_rdtsc();
@@ -475,7 +485,7 @@ struct worker *worker_create(const struct worker_config *wc)
 	w->wc.net.stats = w->stats;
 	w->wc.net.stages = w->stages;
 	w->net = net_create(&w->wc.net);
-	if (w->net && create_tcp(w)) {
+	if (w->heap && w->net && create_tcp(w)) {
 		net_set_tcp(w->net, w->tcp);
 		if (create_upstream(w) && create_proxy(w))
 			return w;
@@ -501,6 +511,7 @@ void worker_destroy(struct worker *w)
 		net_flush(w->net); /* the last RSTs */
 		net_destroy(w->net);
 	}
+	heap_destroy(w->heap);
 	rte_free(w);
 }
 
@@ -545,6 +556,7 @@ int worker_run(void *arg)
 	struct worker *w = arg;
 	unsigned n_idle = 0;
 
+	heap_bind(w->heap);
 	take_clock(w);
 	wheel_arm(&w->wheel, &w->housekeeping, KIND_HOUSEKEEPING, now_us(w, rte_rdtsc()) + HOUSEKEEPING_US);
 	while (!w->is_stopped) {
@@ -569,5 +581,6 @@ int worker_run(void *arg)
 	tell_main(w, WORKER_STOPPED, NULL, 0, 0);
 	if (w->n_outbox)
 		flush_outbox(w);
+	heap_bind(NULL);
 	return 0;
 }
