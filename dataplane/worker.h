@@ -78,7 +78,7 @@ struct worker *worker_create(const struct worker_config *wc);
 void worker_destroy(struct worker *w);
 /* The wall clock at this time stamp counter. Of main. Returns what added to the worker's now_us is the wall clock's. */
 uint64_t worker_set_clock(struct worker *w, uint64_t unix_us, uint64_t tsc);
-/* Memory for what the worker's libraries will allocate, so that the worker does not wait for the kernel. Of main, now and then. */
+/* Memory for what the worker's libraries will allocate, so that it does not wait for the kernel. Of main, now and then. */
 void worker_make_ready(struct worker *w);
 /* The loop (an lcore function); arg is the struct worker. Returns 0 after WORKER_STOP. */
 int worker_run(void *arg);

@@ -28,16 +28,16 @@ struct heap;
  */
 struct heap *heap_create(size_t max_bytes, int node);
 /*
- * No thread is bound to it any more. Returns the bytes of blocks that are still in use: what OpenSSL made for the whole process
- * while this thread was the first to ask for it. Then memory stays, and those blocks may be freed at any time.
+ * No thread is bound to it any more. Returns the bytes of blocks that are still in use: what OpenSSL made for the whole
+ * process while this thread was the first to ask for it. Then memory stays, and those blocks may be freed at any time.
  */
 size_t heap_destroy(struct heap *h);
 
 /* The calling thread takes its blocks from this heap, NULL: from libc. Returns the heap that it was bound to before. */
 struct heap *heap_bind(struct heap *h);
 /*
- * Takes memory for so many bytes beyond those in use, if that was not done. The kernel needs a fraction of a millisecond, and on a virtual machine
- * milliseconds, for each 2 MiB: so one other thread calls this now and then, beside the heap's own.
+ * Takes memory for so many bytes beyond those in use, if that was not done. The kernel needs a fraction of a
+ * millisecond, and on a virtual machine milliseconds, for each 2 MiB: so one other thread calls this now and then.
  */
 void heap_make_ready(struct heap *h, size_t bytes);
 
@@ -51,8 +51,8 @@ void *heap_realloc(void *p, size_t n, const char *file, int line);
 void heap_free(void *p, const char *file, int line);
 
 /*
- * Makes OpenSSL of this process use these functions. Before anything else of OpenSSL is called, or it is -EBUSY, and OpenSSL
- * stays with malloc(). With AddressSanitizer it does nothing, so that every leak and overrun is seen.
+ * Makes OpenSSL of this process use these functions. Before anything else of OpenSSL is called, or it is -EBUSY, and
+ * OpenSSL stays with malloc(). With AddressSanitizer it does nothing, so that every leak and overrun is seen.
  */
 int heap_install(void);
 
