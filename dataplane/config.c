@@ -358,6 +358,16 @@ int config_parse(const char *name, const char *data, size_t n, struct config *ou
 	return p.n_errors ? -EINVAL : 0;
 }
 
+uint32_t config_n_tls_sessions(const struct config *c)
+{
+	return c->n_tls_sessions ? c->n_tls_sessions : c->n_connections;
+}
+
+uint32_t config_n_certificates(const struct config *c)
+{
+	return (uint32_t)(((uint64_t)c->certificates_mb << 20) / 4096);
+}
+
 uint32_t config_mbuf_bytes(const struct config *c)
 {
 	uint32_t n = RTE_MBUF_DEFAULT_DATAROOM;

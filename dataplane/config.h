@@ -78,6 +78,8 @@ struct config {
 	uint32_t neighbour_queue;
 	uint32_t redirect_ring;
 	uint32_t rx_buffer_bytes, tx_buffer_bytes;
+	uint32_t n_tls_sessions; /* 0: see config_n_tls_sessions() */
+	uint32_t certificates_mb; /* of main, for certificates as they came */
 	uint32_t arena_mb; /* of the region shared with weir-ctrl */
 	uint32_t capture_kb; /* of each worker's capture ring; 0: no captures */
 	uint32_t access_log_kb; /* of each worker's ring of the access log; 0: none */
@@ -102,6 +104,11 @@ struct config {
 	uint16_t prefix_len4, prefix_len6;
 	uint32_t rst_per_s;
 
+	/* TLS */
+	bool tickets;		  /* session tickets are given */
+	uint32_t ticket_rotate_s; /* by a new key */
+	uint32_t hello_bytes;	  /* of a ClientHello at most */
+
 	/* limits of HTTP */
 	uint32_t line_bytes, headers_bytes;
 	uint16_t n_fields;
@@ -119,6 +126,7 @@ struct config {
 	uint32_t body_grace_ms;
 	uint32_t connect_timeout_ms, response_timeout_ms, upstream_idle_ms;
 	uint32_t request_timeout_ms, tunnel_idle_ms, tunnel_life_ms; /* 0: none */
+	uint32_t handshake_timeout_ms; /* of TLS, from the connection's opening */
 	uint32_t time_wait_ms, fin_timeout_ms, keepalive_ms, max_retransmit_ms;
 	uint32_t drain_ms; /* SIGTERM: at most this long until connections are cut */
 
@@ -133,6 +141,10 @@ int config_load(const char *path, struct config *out, FILE *err);
 int config_parse(const char *name, const char *data, size_t n, struct config *out, FILE *err);
 /* Connections of a worker that BBR can carry: what the configuration says, or all, or none if it is chosen nowhere. */
 uint32_t config_n_bbr(const struct config *c);
+/* TLS sessions of a worker: as configured, or as many as there are connections. */
+uint32_t config_n_tls_sessions(const struct config *c);
+/* Certificates that main can hold at most: each takes a page at least. */
+uint32_t config_n_certificates(const struct config *c);
 /* Data that a packet buffer holds: as configured, or what suits the ports. */
 uint32_t config_mbuf_bytes(const struct config *c);
 /* Writes the reference page (Markdown) from the table. */

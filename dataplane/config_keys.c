@@ -352,6 +352,10 @@ static const struct key memory_keys[] = {
 	    "Size in MiB of the area through which weir-ctrl hands over routes. All routes together have seven eighths of it: "
 	    "where that is too little, the namespaces with the most give way, their youngest first. What one namespace may "
 	    "have in any case is `--namespace-budget` of weir-ctrl."),
+	U32("certificates_mb", certificates_mb, 1, 4096, "64",
+	    "Memory in MiB for certificates with their private keys, each in pages of 4 KiB of its own, mostly one or two; no routes "
+	    "are taken that name more. It is locked, as far as RLIMIT_MEMLOCK lets, and left out of core dumps. What a worker needs to "
+	    "use one comes on top of it, when a client first asks for it: some ten KiB."),
 	U32("capture_kb", capture_kb, 0, 1048576, "1024",
 	    "Size in KiB of each worker's ring for `weirctl capture`, at least 256; taken when it is first used. 0: no captures."),
 	U32("access_log_kb", access_log_kb, 0, 1048576, "0",
@@ -377,6 +381,8 @@ static const struct key pools_keys[] = {
 	U32("source_prefixes", n_prefixes, 256, 65536, "16384",
 	    "Cells in which source prefixes are counted, where `limits` bounds them; rounded up to a power of two. Several times as "
 	    "many as there are prefixes at their bounds at one time keep these from being a burden to others."),
+	U32("tls_sessions", n_tls_sessions, 0, 8388608, "0",
+	    "TLS sessions of a worker, handshakes included; what comes beyond is closed. 0: as many as `connections`."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("mirrors", n_mirrors, 1, 65536, "256", "Mirrored requests in hand at one time, of a worker; more are not mirrored."),
 	U32("tunnels", n_tunnels, 1, 8388608, "16384",
@@ -447,12 +453,26 @@ static const struct key timeouts_keys[] = {
 	    "A whole request, from its first byte to the end of its response; then 504, or a reset. 0: no bound."),
 	U32("tunnel_idle_ms", tunnel_idle_ms, 0, 604800000, "3600000", "A tunnel without a byte either way. 0: no bound."),
 	U32("tunnel_life_ms", tunnel_life_ms, 0, 604800000, "0", "A tunnel, from its opening. 0: no bound."),
+	U32("handshake_ms", handshake_timeout_ms, 10, 3600000, "10000",
+	    "From the opening of a client's TCP connection to the end of its TLS handshake; then it is closed."),
 	U32("upstream_idle_ms", upstream_idle_ms, 10, 86400000, "50000", "Idle connection to an endpoint."),
 	U32("time_wait_ms", time_wait_ms, 10, 240000, "60000", "TIME-WAIT of a TCP connection (2 MSL)."),
 	U32("fin_ms", fin_timeout_ms, 10, 3600000, "60000", "A closed connection whose peer does not close."),
 	U32("keepalive_ms", keepalive_ms, 0, 86400000, "7200000", "TCP keep-alive of idle connections. 0: none."),
 	U32("retransmit_ms", max_retransmit_ms, 1000, 3600000, "100000", "Retransmitting without an answer; then the connection ends."),
 	U32("drain_ms", drain_ms, 0, 3600000, "30000", "SIGTERM: time for requests in hand until they are cut. Tunnels are closed a tenth of it before its end, or two seconds if that is less."),
+	{0},
+};
+
+static const struct key tls_keys[] = {
+	{.name = "tickets", .type = KEY_BOOL, .offset = OFF(tickets), .def = "true",
+	 .help = "Give session tickets (RFC 8446 4.6.1, RFC 5077), so that clients that come again need no full handshake. All workers "
+		 "know each other's; a dataplane that starts anew knows none."},
+	U32("ticket_rotate_s", ticket_rotate_s, 60, 604800, "21600",
+	    "Tickets are sealed by a new random key every so many seconds. The two keys before it still open theirs."),
+	U32("hello_bytes", hello_bytes, 512, 65536, "16384",
+	    "Longest ClientHello, with the records around it; a larger one is refused. Not more than "
+	    "`limits.receive_buffer_bytes` can be used."),
 	{0},
 };
 
@@ -490,6 +510,7 @@ const struct key config_keys[] = {
 		 "annotations: `weir.dev/header-timeout`, `idle-timeout`, `body-timeout`, `body-min-rate`, `connect-timeout`, "
 		 "`first-byte-timeout`, `request-timeout`, `tunnel-idle-timeout` and `tunnel-lifetime`, as durations such as `1m30s`, `0s` "
 		 "for none. A header timeout is the Gateway's alone."},
+	{.name = "tls", .type = KEY_SECTION, .keys = tls_keys, .help = "TLS towards clients."},
 	{.name = "affinity", .type = KEY_SECTION, .keys = affinity_keys, .help = "Sessions that keep to an endpoint by a cookie."},
 	{.name = "control", .type = KEY_SECTION, .keys = control_keys, .help = "The way to weir-ctrl."},
 	{0},

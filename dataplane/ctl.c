@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -126,6 +127,9 @@ static void conn_message(struct ctl *c, const struct weir_msg *m)
 	case WEIR_MSG_ENDPOINTS:
 		ctl_blob_take(c, m);
 		break;
+	case WEIR_MSG_CERTIFICATE:
+		ctl_cert_take(c, m);
+		break;
 	case WEIR_MSG_DRAIN:
 		if (!c->is_draining)
 			ctl_tell_workers(c, WORKER_DRAIN);
@@ -146,11 +150,16 @@ static void conn_message(struct ctl *c, const struct weir_msg *m)
 /* At most a ring's worth of messages a call, so that the workers' answers have their turn. */
 static void conn_read(struct ctl *c)
 {
+	uint64_t cert_bytes = 0;
 	struct weir_msg m;
 
 	for (unsigned i = 0; i < WEIR_RING_SLOTS && c->conn.fd >= 0; i++) {
 		if (c->conn.n_acks >= CTL_MAX_ACKS || c->n_sets >= CTL_MAX_SETS)
 			return;
+		if (cert_bytes >= CTL_CERT_BYTES_PER_TURN) { /* a worker may wait for one of those that came before */
+			c->is_behind = true;
+			return;
+		}
 		switch (spsc_get(&c->conn.rx, &m)) {
 		case SPSC_WAIT:
 			return;
@@ -158,6 +167,8 @@ static void conn_read(struct ctl *c)
 			conn_broken(c, "impossible index in the ring to the dataplane");
 			return;
 		case SPSC_DONE:
+			if (m.type == WEIR_MSG_CERTIFICATE && m.size <= WEIR_CERTIFICATE_MAX_BYTES)
+				cert_bytes += m.size;
 			conn_message(c, &m);
 		}
 	}
@@ -265,20 +276,41 @@ static void accept_all(struct ctl *c)
 	}
 }
 
+/*
+ * Workers ring for a certificate that a handshake waits for, and for nothing
+ * else: their other answers are looked for when some are owed. The write costs
+ * the worker a system call, about a microsecond, once for a certificate that it has not had yet. Shorter waits of main
+ * would cost a thousand wake-ups a second for as long as there is TLS, to be half as quick.
+ */
+static void take_bell(struct ctl *c)
+{
+	uint64_t n;
+
+	(void)!read(c->bell_fd, &n, sizeof(n)); /* what it is for stands in the rings */
+}
+
+int ctl_bell_fd(const struct ctl *c)
+{
+	return c->bell_fd;
+}
+
 void ctl_poll(struct ctl *c, int timeout_ms)
 {
-	struct epoll_event ev[2];
+	struct epoll_event ev[3];
 	int n;
 
+	c->is_behind = false;
 	conn_read(c);
 	if (ctl_workers_poll(c) || c->conn.n_acks > 0)
 		timeout_ms = timeout_ms > POLL_MS || timeout_ms < 0 ? POLL_MS : timeout_ms;
 	conn_flush(c);
 	timeout_ms = ctl_diag_timeout(c, timeout_ms);
-	n = epoll_wait(c->epoll_fd, ev, 2, timeout_ms);
+	n = epoll_wait(c->epoll_fd, ev, 3, c->is_behind ? 0 : timeout_ms);
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.fd == c->listen_fd)
 			accept_all(c);
+		else if (ev[i].data.fd == c->bell_fd)
+			take_bell(c);
 		else if (ev[i].data.fd == c->conn.fd)
 			conn_drain_socket(c);
 	}
@@ -308,6 +340,15 @@ static int remove_stale(const struct sockaddr_un *addr)
 	return err;
 }
 
+static int make_bell(struct ctl *c)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	c->bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ev.data.fd = c->bell_fd;
+	return c->bell_fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->bell_fd, &ev) != 0 ? -errno : 0;
+}
+
 static int listen_at(struct ctl *c)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -333,7 +374,7 @@ static int listen_at(struct ctl *c)
 	if (chmod(c->path, 0666) != 0 || listen(c->listen_fd, 16) != 0 ||
 	    epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->listen_fd, &ev) != 0)
 		return -errno;
-	return 0;
+	return make_bell(c);
 }
 
 struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region *stats, int stats_fd)
@@ -343,7 +384,7 @@ struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region
 
 	if (!c)
 		return NULL;
-	c->listen_fd = c->epoll_fd = c->conn.fd = -1;
+	c->listen_fd = c->epoll_fd = c->bell_fd = c->conn.fd = -1;
 	c->has_uid = config->has_uid;
 	c->uid = config->uid;
 	c->arena_size = (uint64_t)config->arena_mb << 20;
@@ -362,6 +403,10 @@ struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region
 		err = -ENAMETOOLONG;
 	if (!err)
 		err = ctl_diag_init(c, config);
+	if (!err)
+		err = ctl_certs_init(c, config);
+	if (!err)
+		err = ctl_tickets_init(c, config);
 	for (unsigned i = 0; !err && i < c->n_workers; i++)
 		c->workers[i].link = config->links[i];
 	if (!err) {
@@ -387,7 +432,11 @@ void ctl_destroy(struct ctl *c)
 	}
 	if (c->epoll_fd >= 0)
 		close(c->epoll_fd);
+	if (c->bell_fd >= 0)
+		close(c->bell_fd);
 	ctl_blobs_destroy(c);
+	ctl_tickets_fini(c);
+	ctl_certs_fini(c);
 	ctl_diag_fini(c);
 	free(c->workers);
 	free(c);

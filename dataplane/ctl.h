@@ -15,6 +15,7 @@
 #include "worker.h"
 
 struct ctl;
+struct tls;
 
 struct ctl_config {
 	const char *socket_path;
@@ -27,6 +28,9 @@ struct ctl_config {
 	int diag_fd;
 	struct weir_log_region *log; /* NULL: no access log */
 	int log_fd;
+	uint32_t certificates_mb; /* what certificates may take; more are refused */
+	bool tickets;		  /* session tickets are given */
+	uint32_t ticket_rotate_s; /* by a new key */
 };
 
 /*
@@ -58,6 +62,20 @@ struct weir_log_worker *ctl_log_worker(struct weir_log_region *r, unsigned i);
 struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region *stats, int stats_fd);
 /* Closes the socket and removes its file; frees what the workers gave back. Workers have stopped. */
 void ctl_destroy(struct ctl *c);
+
+/*
+ * An eventfd that ends the wait of ctl_poll(), for workers: only for what somebody waits for, since a write is a system
+ * call. The ctl's.
+ */
+int ctl_bell_fd(const struct ctl *c);
+
+/*
+ * From now on certificates are made ready for this worker, in its own struct tls.
+ * Detached when it has stopped, before that is destroyed: certificates that are on their way to it or back are destroyed.
+ * Nothing, where none was attached.
+ */
+void ctl_attach_tls(struct ctl *c, unsigned worker, struct tls *tls);
+void ctl_detach_tls(struct ctl *c, unsigned worker);
 
 /* Waits at most timeout_ms for work from weir-ctrl or the workers, and does it. Signals end the wait. */
 void ctl_poll(struct ctl *c, int timeout_ms);

@@ -5,6 +5,7 @@
  * private copy is ever looked at; the arena belongs to the peer.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -126,6 +127,11 @@ static enum weir_refusal blob_check(const struct weir_msg *m, const void *bytes,
 	return WEIR_REFUSED_BAD_VALUE;
 }
 
+bool ctl_is_in_arena(const struct ctl *c, const struct weir_msg *m)
+{
+	return m->off % 8 == 0 && m->off <= c->conn.arena_size && m->size <= c->conn.arena_size - m->off;
+}
+
 /* What can be said before a byte of the blob is read. */
 static enum weir_refusal place_check(const struct ctl *c, const struct weir_msg *m)
 {
@@ -133,7 +139,7 @@ static enum weir_refusal place_check(const struct ctl *c, const struct weir_msg 
 
 	if (m->size > (is_snapshot ? WEIR_SNAPSHOT_MAX_BYTES : SET_MAX_BYTES))
 		return WEIR_REFUSED_TOO_BIG;
-	if (m->off % 8 != 0 || m->off > c->conn.arena_size || m->size > c->conn.arena_size - m->off)
+	if (!ctl_is_in_arena(c, m))
 		return WEIR_REFUSED_BAD_PLACE;
 	if (m->size < (is_snapshot ? sizeof(struct weir_snapshot) : sizeof(struct weir_endpoint_set)))
 		return WEIR_REFUSED_TRUNCATED;
@@ -163,8 +169,12 @@ static enum weir_refusal blob_read(struct ctl *c, const struct weir_msg *m, stru
 	*b = (struct ctl_blob){
 	    .type = m->type, .epoch = c->conn.epoch, .id = m->id, .version = m->version, .received_us = ctl_now_us()};
 	r = blob_check(m, bytes, err);
+	if (r == WEIR_REFUSED_OK && m->type == WEIR_MSG_SNAPSHOT && !ctl_certs_are_held(c, bytes, err))
+		r = WEIR_REFUSED_NO_CERTIFICATE;
 	if (r == WEIR_REFUSED_OK)
 		r = blob_send(c, b, bytes, m->size);
+	if (r == WEIR_REFUSED_OK && m->type == WEIR_MSG_SNAPSHOT)
+		ctl_certs_named(c, bytes, b->number);
 	free(bytes);
 	if (r != WEIR_REFUSED_OK) {
 		free(b);
@@ -179,30 +189,37 @@ static enum weir_refusal blob_read(struct ctl *c, const struct weir_msg *m, stru
 	return r;
 }
 
-void ctl_blob_take(struct ctl *c, const struct weir_msg *m)
+void ctl_blob_answer(struct ctl *c, const struct weir_msg *m, enum weir_refusal r, const char *what, const char *why)
 {
 	static const char *const names[] = {
 #define X(name, str, help) str,
 		WEIR_REFUSALS(X)
 #undef X
 	};
-	struct snapshot_error err = {.text = ""};
-	enum weir_refusal r = blob_read(c, m, &err);
-	bool is_snapshot = m->type == WEIR_MSG_SNAPSHOT;
 	struct weir_msg answer = *m;
 
 	if (r != WEIR_REFUSED_OK)
-		log_warn("control: %s %" PRIu64 " refused: %s%s%s", is_snapshot ? "snapshot" : "endpoint set", m->id,
-			 names[r], err.text[0] ? ": " : "", err.text);
-	if (is_snapshot)
-		*(r ? &c->stats->snapshots_refused : &c->stats->snapshots_taken) += 1;
-	else
-		*(r ? &c->stats->endpoint_sets_refused : &c->stats->endpoint_sets_taken) += 1;
+		log_warn("control: %s refused: %s%s%s", what, names[r], why[0] ? ": " : "", why);
 	answer.type = WEIR_MSG_BLOB_DONE;
 	answer.status = r;
 	answer.t_us = 0;
 	answer.about = m->type;
 	ctl_ack(c, &answer);
+}
+
+void ctl_blob_take(struct ctl *c, const struct weir_msg *m)
+{
+	struct snapshot_error err = {.text = ""};
+	enum weir_refusal r = blob_read(c, m, &err);
+	bool is_snapshot = m->type == WEIR_MSG_SNAPSHOT;
+	char what[64];
+
+	if (is_snapshot)
+		*(r ? &c->stats->snapshots_refused : &c->stats->snapshots_taken) += 1;
+	else
+		*(r ? &c->stats->endpoint_sets_refused : &c->stats->endpoint_sets_taken) += 1;
+	snprintf(what, sizeof(what), "%s %" PRIu64, is_snapshot ? "snapshot" : "endpoint set", m->id);
+	ctl_blob_answer(c, m, r, what, err.text);
 }
 
 static void tell(struct ctl *c, const struct ctl_blob *b, enum weir_msg_type type)
@@ -236,6 +253,7 @@ static void snapshots_settle(struct ctl *c)
 		c->n_snapshots--;
 		free(b);
 	}
+	ctl_certs_settle(c, all);
 }
 
 static void set_taken(struct ctl *c, struct ctl_copy *copy)
@@ -274,25 +292,40 @@ static void worker_answer(struct ctl *c, struct ctl_worker *w, const struct work
 	case WORKER_CAPTURE_STOPPED:
 		ctl_diag_answer(c, m);
 		break;
+	case WORKER_WANTS_CERTIFICATE:
+	case WORKER_CERTIFICATE_RELEASED:
+		ctl_cert_message(c, w, m);
+		break;
+	case WORKER_TICKET_KEYS_TAKEN:
+		ctl_tickets_taken(c);
+		break;
 	default:
 		log_error("control: unknown message %u from a worker", m->type);
 	}
 }
 
+void ctl_worker_read(struct ctl *c, struct ctl_worker *w)
+{
+	struct worker_msg m;
+
+	while (rte_ring_dequeue_elem(w->link.to_main, &m, sizeof(m)) == 0)
+		worker_answer(c, w, &m);
+}
+
 bool ctl_workers_poll(struct ctl *c)
 {
 	bool owed = c->n_sets > 0 || (c->is_draining && c->n_drained < c->n_workers);
-	struct worker_msg m;
 	struct ctl_blob *b;
 
 	for (unsigned i = 0; i < c->n_workers; i++) {
 		struct ctl_worker *w = &c->workers[i];
 
 		worker_flush(w);
-		while (rte_ring_dequeue_elem(w->link.to_main, &m, sizeof(m)) == 0)
-			worker_answer(c, w, &m);
+		ctl_worker_read(c, w);
 		owed = owed || w->n_pending > 0;
 	}
+	owed = ctl_certs_poll(c) || owed;
+	owed = ctl_tickets_poll(c) || owed;
 	snapshots_settle(c);
 	owed = ctl_diag_poll(c) || owed;
 	/* The one that is served stays with the workers; an older one comes back when its last request has ended. */

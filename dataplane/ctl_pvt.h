@@ -2,7 +2,9 @@
 /*
  * Inside of the main lcore's side of the contract. ctl.c: socket and poll;
  * ctl_region.c: the memory that is shared; ctl_blob.c: what came in, on its
- * way to the workers and back; ctl_diag.c: lists of connections and captures.
+ * way to the workers and back; ctl_diag.c: lists of connections and captures;
+ * ctl_cert.c: certificates with their private keys; ctl_ticket.c: the keys of
+ * session tickets; ctl_secret.c: the memory for both.
  */
 #ifndef DATAPLANE_CTL_PVT_H
 #define DATAPLANE_CTL_PVT_H
@@ -12,6 +14,7 @@
 #include "base/spsc.h"
 #include "ctl.h"
 #include "net/capture.h"
+#include "tls/tls.h"
 #include "walk.h"
 #include "weir/msg.h"
 #include "weir/stats.h"
@@ -20,8 +23,9 @@
 #define CTL_MAX_SETS 1024u	/* endpoint sets on their way to workers; more wait in the ring */
 #define CTL_MAX_ACKS 4096u	/* that weir-ctrl has not taken; then its messages wait */
 #define CTL_STALL_US 10000000u	/* weir-ctrl takes no acknowledgement for so long: disconnected */
-/* What a worker can be owed at a time, besides orders such as drain and stop. */
+/* What a worker can be owed at a time, besides orders such as drain and stop. Certificates never wait here, see ctl_cert.c. */
 #define CTL_MAX_PENDING (CTL_MAX_GENERATIONS + CTL_MAX_SETS + 16u)
+#define CTL_CERT_BYTES_PER_TURN (256u << 10) /* of certificates that are read and hashed at a time: below a millisecond */
 
 /* One blob on its way: of a snapshot or of an endpoint set. */
 struct ctl_blob {
@@ -48,6 +52,7 @@ _Static_assert(sizeof(struct ctl_copy) == 64, "a blob behind it is aligned");
 
 struct ctl_worker {
 	struct worker_link link;
+	struct tls *tls; /* for which certificates are made ready; NULL: not yet, or not any more */
 	uint64_t swapped; /* newest snapshot number that it serves */
 	unsigned first, n_pending;
 	struct worker_msg pending[CTL_MAX_PENDING]; /* that its ring had no room for, in order */
@@ -93,12 +98,55 @@ struct ctl_diag {
 	unsigned n_capturing; /* workers that have not given it back */
 };
 
+/* A certificate that weir-ctrl sent, with its private key. */
+struct ctl_cert {
+	LIST_ENTRY(ctl_cert) bucket;
+	TAILQ_ENTRY(ctl_cert) link;
+	TAILQ_ENTRY(ctl_cert) wanted_link;
+	struct weir_cert_id id;
+	struct weir_certificate *blob; /* ctl_secret_create() */
+	uint32_t size;
+	uint64_t named;	    /* number of the newest snapshot that names it; 0: none yet */
+	uint64_t gone_with; /* number of the snapshot that was the first not to name it; 0: none. A later one may not name it either */
+	uint64_t failed_us; /* when it could not be used last; 0: never */
+	bool is_wanted;	    /* stands in ctl_certs.wanted */
+	uint64_t wanted_by[WEIR_MAX_WORKERS / 64]; /* bits */
+};
+LIST_HEAD(ctl_cert_bucket, ctl_cert);
+TAILQ_HEAD(ctl_cert_list, ctl_cert);
+
+struct ctl_certs {
+	uint64_t max_bytes, bytes; /* whole pages, so this bounds the number, too */
+	struct ctl_cert_bucket *buckets; /* by hash64() of the id */
+	uint64_t n_buckets;		 /* a power of two */
+	struct ctl_cert_list all;
+	struct ctl_cert_list wanted; /* by a worker that is owed an answer, in the order in which they were asked for */
+	unsigned n_gone;	     /* with gone_with */
+	uint64_t swapped;	     /* the snapshot that every worker served when it was last looked for what can be forgotten */
+	uint64_t logged_us;
+	unsigned n_unlogged; /* lines that were held back since */
+};
+
+/* Main's own keys: workers copy them, and meanwhile they do not change. */
+struct ctl_ticket_keys {
+	struct tls_ticket_keys keys;
+	struct tls_ticket_key fresh; /* a new one, until it is whole */
+};
+
+struct ctl_tickets {
+	struct ctl_ticket_keys *k; /* ctl_secret_create(); NULL: no tickets */
+	uint64_t rotate_us, next_us;
+	unsigned n_untaken; /* workers that have not copied them yet */
+};
+
 struct ctl {
 	char path[108];
 	bool has_uid;
 	uint32_t uid;
 	uint64_t arena_size;
 	int listen_fd, epoll_fd, stats_fd, log_fd;
+	int bell_fd; /* an eventfd; workers: w */
+	bool is_behind; /* this turn left work over that is its own to do: it does not wait */
 	const struct weir_log_region *log; /* NULL: none */
 	struct weir_stats_region *stats;
 	struct ctl_conn conn;
@@ -110,7 +158,11 @@ struct ctl {
 	unsigned n_snapshots, n_sets;
 	LIST_HEAD(, ctl_copy) copies;
 	struct ctl_diag diag;
+	struct ctl_certs certs;
+	struct ctl_tickets tickets;
 };
+
+struct snapshot_error;
 
 uint64_t ctl_now_us(void);
 
@@ -123,9 +175,15 @@ void ctl_ack(struct ctl *c, const struct weir_msg *m);
 /* Takes a SNAPSHOT or ENDPOINTS message, and answers it. */
 void ctl_blob_take(struct ctl *c, const struct weir_msg *m);
 void ctl_worker_send(struct ctl_worker *w, const struct worker_msg *m);
+/* Reads all that this worker answered. */
+void ctl_worker_read(struct ctl *c, struct ctl_worker *w);
 /* Sends what is pending, reads what the workers answered. True while workers owe an answer. */
 bool ctl_workers_poll(struct ctl *c);
 void ctl_blobs_destroy(struct ctl *c);
+/* Whether the place that a message names is within the arena, and aligned. */
+bool ctl_is_in_arena(const struct ctl *c, const struct weir_msg *m);
+/* Answers a blob, and logs why it is refused; what: "snapshot 7". */
+void ctl_blob_answer(struct ctl *c, const struct weir_msg *m, enum weir_refusal r, const char *what, const char *why);
 
 int ctl_diag_init(struct ctl *c, const struct ctl_config *config);
 void ctl_diag_fini(struct ctl *c);
@@ -139,5 +197,33 @@ void ctl_diag_gone(struct ctl *c);
 bool ctl_diag_poll(struct ctl *c);
 /* Milliseconds until ctl_diag_poll() has to be called again, at most timeout_ms. */
 int ctl_diag_timeout(const struct ctl *c, int timeout_ms);
+
+/*
+ * n zero bytes in pages of their own, locked into memory as far as RLIMIT_MEMLOCK lets, and left out of core dumps. NULL:
+ * there is no memory. Wiped when they are destroyed.
+ */
+void *ctl_secret_create(size_t n);
+void ctl_secret_destroy(void *p, size_t n);
+
+int ctl_certs_init(struct ctl *c, const struct ctl_config *config);
+void ctl_certs_fini(struct ctl *c);
+/* Takes a CERTIFICATE message, and answers it. */
+void ctl_cert_take(struct ctl *c, const struct weir_msg *m);
+/* Whether each certificate that the snapshot names is there; if not, err says which is missing. */
+bool ctl_certs_are_held(const struct ctl *c, const struct weir_snapshot *s, struct snapshot_error *err);
+/* The snapshot was taken, by this number. */
+void ctl_certs_named(struct ctl *c, const struct weir_snapshot *s, uint64_t number);
+/* Every worker serves this snapshot or a later one: forgets what is needed no more. */
+void ctl_certs_settle(struct ctl *c, uint64_t swapped);
+/* A worker wants one, or gives one back. */
+void ctl_cert_message(struct ctl *c, struct ctl_worker *w, const struct worker_msg *m);
+/* Makes some of those that are wanted ready. True while some are left. */
+bool ctl_certs_poll(struct ctl *c);
+
+int ctl_tickets_init(struct ctl *c, const struct ctl_config *config);
+void ctl_tickets_fini(struct ctl *c);
+void ctl_tickets_taken(struct ctl *c);
+/* Makes a new key when it is time. True while workers owe an answer. */
+bool ctl_tickets_poll(struct ctl *c);
 
 #endif

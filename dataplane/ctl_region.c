@@ -171,6 +171,7 @@ int ctl_region_create(struct ctl_conn *conn, uint64_t arena_size, unsigned n_wor
 
 	if (!r)
 		return -errno;
+	(void)madvise(r, size, MADV_DONTDUMP); /* private keys come through it */
 	*r = (struct weir_region){
 	    .magic = WEIR_REGION_MAGIC,
 	    .abi_major = WEIR_ABI_MAJOR,

@@ -28,6 +28,8 @@
 #define WAITING_COST 160 /* a connection in SYN-RECEIVED or TIME-WAIT, with its place in the table */
 #define PREFIX_COST 64
 #define NEIGHBOUR_COST 160
+#define TLS_COST 512 /* Weir's own of a TLS session; OpenSSL's, some ten times of it, is of the process's heap */
+#define MSG_COST 32  /* of a question for a certificate, until main has read it */
 
 struct args {
 	int n;
@@ -55,6 +57,7 @@ uint32_t eal_memory_mb(const struct config *c)
 			      (uint64_t)config_n_bbr(c) * BBR_COST + (uint64_t)c->n_prefixes * PREFIX_COST +
 			      (uint64_t)c->n_neighbours * NEIGHBOUR_COST +
 			      ((uint64_t)c->n_syn + (c->n_time_wait ? c->n_time_wait : c->n_connections)) * WAITING_COST +
+			      (uint64_t)config_n_tls_sessions(c) * TLS_COST + (uint64_t)config_n_certificates(c) * MSG_COST +
 			      (uint64_t)c->n_requests * (16384 + 2 * (uint64_t)c->headers_bytes + 2 * WEIR_MAX_FILTER_BYTES) +
 			      (uint64_t)c->n_tunnels * (64 + (c->access_log_kb ? WEIR_LOG_RECORD : 0)) +
 			      (uint64_t)c->n_mirrors * (8192 + (uint64_t)c->headers_bytes) +

@@ -46,6 +46,9 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "endpoint_sets_taken_total", "counter", "endpoint sets that the dataplane took", load(&r->endpoint_sets_taken));
 	write_one(f, "endpoint_sets_refused_total", "counter", "endpoint sets that the dataplane refused",
 		  load(&r->endpoint_sets_refused));
+	write_one(f, "certificates_taken_total", "counter", "certificates that the dataplane took", load(&r->certificates_taken));
+	write_one(f, "certificates_refused_total", "counter", "certificates that the dataplane refused", load(&r->certificates_refused));
+	write_one(f, "certificates", "gauge", "certificates that the dataplane holds, with their private keys", load(&r->certificates));
 	write_one(f, "control_connects_total", "counter", "connections of a weir-ctrl that the dataplane took",
 		  load(&r->ctrl_connects));
 	write_one(f, "control_refused_total", "counter", "connections refused on the control socket", load(&r->ctrl_refused));

@@ -99,8 +99,10 @@ static void render_dataplane(FILE *f, const json_t *d)
 	json_array_foreach(json_object_get(d, "ports"), i, p)
 		fprintf(f, "port         %s %s MTU %lld, %lld queues, link %s\n", str(p, "name"), str(p, "mac"), num(p, "mtu"),
 			num(p, "queues"), flag(p, "link") ? "up" : "down");
-	fprintf(f, "taken        %lld snapshots, %lld endpoint sets; refused %lld and %lld\n", num(d, "snapshots_taken"),
-		num(d, "endpoint_sets_taken"), num(d, "snapshots_refused"), num(d, "endpoint_sets_refused"));
+	fprintf(f, "taken        %lld snapshots, %lld endpoint sets, %lld certificates; refused %lld, %lld and %lld\n",
+		num(d, "snapshots_taken"), num(d, "endpoint_sets_taken"), num(d, "certificates_taken"), num(d, "snapshots_refused"),
+		num(d, "endpoint_sets_refused"), num(d, "certificates_refused"));
+	fprintf(f, "certificates %lld held\n", num(d, "certificates"));
 }
 
 /* Secrets and ConfigMaps, if any are referred to. */

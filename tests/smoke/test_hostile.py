@@ -16,7 +16,8 @@ def connect():
     s.settimeout(60)
     s.connect(path)
     data, fds, _, _ = socket.recv_fds(s, 4096, 4)
-    magic, major, minor, refused, size, stats = struct.unpack('<QHHIQQ', data[:32])
+    global MAJOR
+    magic, MAJOR, minor, refused, size, stats = struct.unpack('<QHHIQQ', data[:32])
     return s, fds, refused, size
 
 def number():
@@ -26,8 +27,8 @@ def number():
 def blob(n):
     b = bytearray(rnd.randbytes(n))
     if rnd.random() < 0.7 and n >= 32:
-        b[0:8] = rnd.choice([b'WEIRSNAP', b'WEIREPDS'])
-        b[8:12] = struct.pack('<HH', 1, 0)
+        b[0:8] = rnd.choice([b'WEIRSNAP', b'WEIREPDS', b'WEIRCERT'])
+        b[8:12] = struct.pack('<HH', rnd.choice([MAJOR, MAJOR, 1]), 0)
         b[12:16] = struct.pack('<I', rnd.choice([n, n, n - 1, 0, 0xffffffff]))
     return bytes(b)
 
@@ -42,7 +43,7 @@ def attack(m, size, s, left):
             m[arena + off:arena + off + n] = blob(n)
             slot = to_dp + 128 + (head % SLOTS) * MSG
             right = rnd.random() < 0.8
-            m[slot:slot + MSG] = struct.pack('<IIQQQQQQQ', rnd.choice([1, 1, 2, 2, 4, 5, 6, 7, 77, 100]), 0, head + 1 if right else number(),
+            m[slot:slot + MSG] = struct.pack('<IIQQQQQQQ', rnd.choice([1, 1, 2, 2, 4, 5, 6, 7, 8, 8, 77, 100]), 0, head + 1 if right else number(),
                                              off if rnd.random() < 0.8 else number(), n if rnd.random() < 0.8 else number(),
                                              number(), number(), number(), 0)
             head += 1
@@ -103,6 +104,8 @@ def test_hostile_peer_on_the_control_socket_harms_nobody(make):
         m = rig.metrics()
         expect(m["weir_control_protocol_errors_total"] > 10, "contract breaches were noticed and counted")
         expect(m["weir_snapshots_refused_total"] + m["weir_endpoint_sets_refused_total"] > 10, "wrong blobs were refused")
+        expect(m["weir_certificates_refused_total"] > 10, "wrong certificates were refused")
+        expect_eq(m["weir_certificates"], 0, "certificates that are held without being named")
         print(f"     {m['weir_control_connects_total']:.0f} connections, {m['weir_control_protocol_errors_total']:.0f} breaches, "
               f"{m['weir_snapshots_refused_total']:.0f} snapshots and {m['weir_endpoint_sets_refused_total']:.0f} sets refused")
         expect_eq(rig.curl("/after")[0], 200, "after")

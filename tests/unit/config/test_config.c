@@ -46,9 +46,11 @@ static void full_file_fills_the_structure(void **state)
 			       "        addresses: [10.7.0.1/16]\n"
 			       "listen: [192.0.2.10]\n"
 			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50, stage_timers: true}\n"
-			       "memory: {hugepages: true, mb: 512, arena_mb: 8, access_log_kb: 64}\n"
-			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512, balance_kb: 64}\n"
+			       "memory: {hugepages: true, mb: 512, arena_mb: 8, access_log_kb: 64, certificates_mb: 16}\n"
+			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512, balance_kb: 64, tls_sessions: 300}\n"
 			       "affinity: {key_file: /etc/weir/affinity.key}\n"
+			       "tls: {tickets: false, ticket_rotate_s: 600, hello_bytes: 4096}\n"
+			       "timeouts: {handshake_ms: 500}\n"
 			       "limits: {syn_cookies: always, prefix_connections: 20, prefix_length_ipv4: 24, resets_per_s: 5}\n"
 			       "tcp:\n"
 			       "  congestion_control: newreno\n"
@@ -80,6 +82,13 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.main_core, 1);
 	assert_int_equal(c.memory_mb, 512);
 	assert_int_equal(c.access_log_kb, 64);
+	assert_int_equal(c.certificates_mb, 16);
+	assert_int_equal(config_n_certificates(&c), 4096);
+	assert_int_equal(config_n_tls_sessions(&c), 300);
+	assert_false(c.tickets);
+	assert_int_equal(c.ticket_rotate_s, 600);
+	assert_int_equal(c.hello_bytes, 4096);
+	assert_int_equal(c.handshake_timeout_ms, 500);
 	assert_true(c.stage_timers);
 	assert_int_equal(c.n_connections, 1000);
 	assert_string_equal(c.via, "gate:80");
@@ -121,6 +130,12 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_true(c.hugepages);
 	assert_int_equal(c.ports[0].mtu, 1500);
 	assert_int_equal(c.headers_bytes, 16384);
+	assert_int_equal(c.certificates_mb, 64);
+	assert_int_equal(config_n_tls_sessions(&c), c.n_connections);
+	assert_true(c.tickets);
+	assert_int_equal(c.ticket_rotate_s, 21600);
+	assert_int_equal(c.hello_bytes, 16384);
+	assert_int_equal(c.handshake_timeout_ms, 10000);
 	assert_int_equal(c.n_fields, 100);
 	assert_int_equal(c.port_lo, 16384);
 	assert_int_equal(c.cookies, TCP_COOKIES_AUTO);

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <openssl/evp.h>
+
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
@@ -41,6 +43,10 @@ struct rig_worker {
 	unsigned n_kept;
 	struct walk_job *job; /* in hand, if slow_walks; else answered at once with no rows */
 	bool slow_walks;
+	struct tls_certificate *certs[512]; /* in the order in which they came; NULL where none could be used */
+	unsigned n_certs;
+	struct tls_ticket_keys keys;
+	unsigned n_keys; /* times that they came */
 	struct net_capture *capture; /* as it was handed over, until it is given back */
 	unsigned n_captures;
 };
@@ -51,6 +57,7 @@ static int stats_fd;
 static struct weir_diag_region *diag;
 static int diag_fd;
 static struct ctl *ctl;
+static bool has_tickets;
 static char path[64];
 
 static inline void worker_answer_main(struct rig_worker *w, uint32_t type, const void *ptr, uint64_t id)
@@ -105,6 +112,15 @@ static inline void worker_look(struct rig_worker *w, const struct worker_msg *m)
 		assert_non_null(w->capture);
 		w->capture = NULL;
 		worker_answer_main(w, WORKER_CAPTURE_STOPPED, NULL, m->id);
+		break;
+	case WORKER_CERTIFICATE:
+		assert_in_range(w->n_certs, 0, COUNT(w->certs) - 1);
+		w->certs[w->n_certs++] = m->ptr;
+		break;
+	case WORKER_TICKET_KEYS:
+		w->keys = *(struct tls_ticket_keys *)m->ptr;
+		w->n_keys++;
+		worker_answer_main(w, WORKER_TICKET_KEYS_TAKEN, m->ptr, 0);
 	}
 }
 
@@ -165,7 +181,7 @@ static inline void ctl_start_for(bool has_uid, uint32_t uid)
 	const struct worker_link links[N_WORKERS] = {workers[0].link, workers[1].link};
 	const struct ctl_config cc = {
 	    .socket_path = path, .has_uid = has_uid, .uid = uid, .arena_mb = 1, .n_workers = N_WORKERS, .links = links,
-	    .diag = diag, .diag_fd = diag_fd};
+	    .diag = diag, .diag_fd = diag_fd, .certificates_mb = 1, .tickets = has_tickets, .ticket_rotate_s = 3600};
 
 	for (unsigned i = 0; i < N_WORKERS; i++)
 		workers[i] = (struct rig_worker){.link = links[i]};
@@ -267,6 +283,26 @@ static inline struct weir_endpoint_set *make_set(const char *backend, uint64_t v
 
 	assert_int_equal(compile_endpoints(&b, version, &blob, n), 0);
 	return blob;
+}
+
+/* A certificate as far as the frame goes, of n bytes, its content by the seed; for the caller to free. */
+static inline struct weir_certificate *make_certificate(uint64_t seed, size_t n)
+{
+	const size_t from = offsetof(struct weir_certificate, n_chain);
+	struct weir_certificate *b = calloc(1, n);
+	struct prng r = {seed};
+	uint8_t digest[EVP_MAX_MD_SIZE];
+
+	*b = (struct weir_certificate){.magic = WEIR_CERTIFICATE_MAGIC, .abi_major = WEIR_ABI_MAJOR, .abi_minor = WEIR_ABI_MINOR,
+				       .size = (uint32_t)n, .n_chain = 1};
+	b->chain[0] = (struct weir_part){.off = sizeof(*b), .size = (uint32_t)(n - sizeof(*b) - 32)};
+	b->key = (struct weir_part){.off = (uint32_t)n - 32, .size = 32};
+	for (size_t i = sizeof(*b); i < n; i++)
+		((uint8_t *)b)[i] = (uint8_t)pick(&r, 256);
+	assert_int_equal(EVP_Digest((char *)b + from, n - from, digest, NULL, EVP_sha256(), NULL), 1);
+	memcpy(&b->id, digest, sizeof(b->id));
+	b->checksum = hash64_zeroed(b, n, offsetof(struct weir_certificate, checksum), 8, 0);
+	return b;
 }
 
 static inline void seal_snapshot(struct weir_snapshot *s, size_t n)

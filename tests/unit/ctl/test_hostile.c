@@ -215,6 +215,25 @@ static void random_question(struct peer *p, struct prng *r, bool may_break)
 	peer_put(p, m);
 }
 
+/* A certificate, right in most that it says; there are more of them than room. */
+static void random_certificate(struct peer *p, struct prng *r)
+{
+	size_t n = sizeof(struct weir_certificate) + 32 + pick(r, 20000);
+	struct weir_certificate *b = make_certificate(pick(r, 1000), n);
+	struct weir_msg m = {.type = WEIR_MSG_CERTIFICATE, .off = 8 * pick(r, 4096), .size = n, .id = b->id.v[0], .version = b->id.v[1]};
+
+	if (pick(r, 3) == 0) {
+		((char *)b)[pick(r, (uint32_t)n)] ^= (char)(1 << pick(r, 8));
+		if (pick(r, 2))
+			b->checksum = hash64_zeroed(b, n, offsetof(struct weir_certificate, checksum), 8, 0);
+	}
+	memcpy(p->arena + m.off, b, n);
+	free(b);
+	if (pick(r, 8) == 0)
+		*(uint64_t *[]){&m.off, &m.size, &m.id, &m.version}[pick(r, 4)] = pick64(r);
+	peer_put(p, m);
+}
+
 /* One step of a peer that may lie about everything. */
 static void random_step(struct peer *p, struct prng *r, const struct weir_snapshot *s, size_t n, bool may_break)
 {
@@ -224,6 +243,10 @@ static void random_step(struct peer *p, struct prng *r, const struct weir_snapsh
 
 	if (pick(r, 4) == 0) {
 		random_question(p, r, may_break);
+		return;
+	}
+	if (pick(r, 8) == 0) {
+		random_certificate(p, r);
 		return;
 	}
 	if (pick(r, 2)) {
@@ -267,7 +290,7 @@ static void random_peers_harm_nobody(void **state)
 	struct weir_snapshot *s = make_snapshot(1, &n);
 	uint64_t errors = stats->ctrl_protocol_errors, refused = stats->snapshots_refused,
 		 taken = stats->snapshots_taken, asked = stats->diag_refused, lists = stats->conn_lists,
-		 captures = stats->captures;
+		 captures = stats->captures, certs = stats->certificates_taken, no_certs = stats->certificates_refused;
 	unsigned fds;
 	struct peer p;
 
@@ -298,7 +321,11 @@ static void random_peers_harm_nobody(void **state)
 	assert_true(stats->diag_refused > asked + 100);
 	assert_true(stats->conn_lists > lists + 100);
 	assert_true(stats->captures > captures + 100);
+	assert_true(stats->certificates_taken > certs + 100);
+	assert_true(stats->certificates_refused > no_certs + 100);
 	assert_next_ctrl_works();
+	assert_int_equal(stats->certificates, 0);
+	assert_int_equal(ctl->certs.bytes, 0);
 	assert_int_equal(count_fds(), fds);
 	free(s);
 }
