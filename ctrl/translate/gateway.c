@@ -326,7 +326,11 @@ static bool check_budget(struct translation *t, const struct gateway *g, struct 
 
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts)
 {
+	const bool is_https = strcmp(s->protocol, "HTTPS") == 0;
+
 	s->first = (uint32_t)t->m->n_listeners;
+	if (is_https && s->n_certs == 0) /* nothing could be shown: who has this place is as before */
+		return;
 	if (g->refusal || s->refusal || !check_claims(t, g, s) || !check_budget(t, g, s))
 		return;
 	s->count = (uint32_t)g->n_addrs;
@@ -335,11 +339,13 @@ void section_serve(struct translation *t, const struct gateway *g, struct sectio
 
 		l->addr = g->addrs[i];
 		l->port = s->port;
-		l->proto = WEIR_PROTO_HTTP;
+		l->proto = is_https ? WEIR_PROTO_HTTPS : WEIR_PROTO_HTTP;
 		l->host = model_str(t->m, s->host);
 		l->name = model_printf(t->m, "%s %s/%s %s", kube_kind_name(g->o->kind), g->o->ns, g->o->name, s->name);
 		l->timeouts = *timeouts;
 		claim_add(t, g, t->m->n_listeners - 1);
+		if (is_https)
+			server_names_of_listener(t, s, s->first + (uint32_t)i);
 	}
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ingress and IngressClass (networking.k8s.io/v1). All Ingresses share one
- * listener, 0 of the whole: port 80 of every listen address. A path whose Service is not there
+ * listener, 0 of the whole: port 80 of every listen address; what it has is served
+ * on port 443 over TLS, too, once there is a certificate for some name. A path whose Service is not there
  * answers 503 until it comes.
  */
 #include <stdio.h>
@@ -188,10 +189,7 @@ static void check_tls(struct translation *t, const struct kube_object *o, const 
 				       "a host name in lower case, or \"*.\" and one, was expected");
 		}
 	}
-	certificates_check_ingress(t, o, &tls);
-	if (cursor_count(&tls) > 0)
-		report(t, o, &tls, false, "TLSNotServed",
-		       "the hosts are served over HTTP only: Weir does not carry TLS yet");
+	server_names_of_ingress(t, o, spec);
 }
 
 /* ---- annotations of other controllers ---- */

@@ -170,3 +170,16 @@ void dump_problems(FILE *out, const struct store *s, const struct model *m)
 			     q->is_fatal);
 	}
 }
+
+void dump_names(FILE *out, const struct model *m)
+{
+	for (size_t i = 0; i < m->n_names; i++) {
+		const struct model_server_name *n = &m->names[i];
+
+		fprintf(out, "server name %s%s%s%s (%s) >", *n->host ? n->host : "*", n->host_one_label && *n->host == '*' ? " one label" : "",
+			n->profile == WEIR_TLS_STRICT ? " strict" : "", n->is_derived ? " by certificate" : "", n->owner);
+		for (size_t k = 0; k < n->n_certs; k++)
+			fprintf(out, "%s Secret %s/%s %s", k ? "," : "", n->certs[k]->ns, n->certs[k]->name, certificate_key_name(n->certs[k]->key));
+		fputc('\n', out);
+	}
+}
