@@ -130,8 +130,8 @@ void dump_matches(FILE *out, const struct model *m, const char *ns)
 		const struct model_listener *l = &m->listeners[x->listener];
 		char addr[IP_TEXT_MAX];
 
-		if (ns && strcmp(x->ns, ns) != 0)
-			continue;
+		if (ns && (strcmp(x->ns, ns) != 0 || l->proto == WEIR_PROTO_HTTPS))
+			continue; /* Ingresses are served over TLS too once any of them has a certificate */
 		fprintf(out, "%s/%s[%u.%u] on [%s]:%u \"%s\" (%s): ", x->ns, x->name, x->rule_index, x->match_index,
 			ip_format(&l->addr, addr), l->port, l->host, l->name);
 		fprintf(out, "%s \"%s\"%s %s %s", *x->method ? x->method : "any", x->host,
