@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matching. See route.h for the order of precedence. */
-#include "route/route.h"
+#include "route/route_pvt.h"
 
 #include "base/hash.h"
 #include "base/ip.h"
@@ -38,11 +38,11 @@ static uint32_t find_bind(const struct weir_snapshot *s, const struct weir_ip *a
 	return WEIR_NONE;
 }
 
-/* -- host names: the same for listeners and for vhosts */
+/* -- host names: the same for listeners, vhosts and server names */
 
 struct host_find {
 	const struct weir_snapshot *s;
-	bool is_listener;
+	enum route_hosts what;
 	uint32_t first;
 	uint8_t kind;
 	struct slice host;
@@ -51,16 +51,21 @@ struct host_find {
 static bool is_host(const void *ctx, uint32_t index)
 {
 	const struct host_find *f = ctx;
+	struct weir_str host;
+	uint8_t kind;
 
-	if (f->is_listener) {
-		const struct weir_listener *l = snapshot_listener(f->s, f->first + index);
-
-		return l->host_kind == f->kind && slice_eq(snapshot_str(f->s, l->host), f->host);
+	index += f->first;
+	if (f->what == ROUTE_HOSTS_LISTENERS) {
+		kind = snapshot_listener(f->s, index)->host_kind;
+		host = snapshot_listener(f->s, index)->host;
+	} else if (f->what == ROUTE_HOSTS_VHOSTS) {
+		kind = snapshot_vhost(f->s, index)->host_kind;
+		host = snapshot_vhost(f->s, index)->host;
 	} else {
-		const struct weir_vhost *v = snapshot_vhost(f->s, f->first + index);
-
-		return v->host_kind == f->kind && slice_eq(snapshot_str(f->s, v->host), f->host);
+		kind = snapshot_name(f->s, index)->host_kind;
+		host = snapshot_name(f->s, index)->host;
 	}
+	return kind == f->kind && slice_eq(snapshot_str(f->s, host), f->host);
 }
 
 static uint32_t find_kind(struct host_find *f, struct weir_range slots, enum weir_host_kind kind, struct slice host)
@@ -70,11 +75,10 @@ static uint32_t find_kind(struct host_find *f, struct weir_range slots, enum wei
 	return snapshot_slot_find(f->s, slots, route_key_hash(f->s->hash_seed, kind, host), is_host, f);
 }
 
-/* Exact, then wildcards from the longest suffix on, then any. The index is absolute. */
-static uint32_t find_host(const struct weir_snapshot *s, bool is_listener, struct weir_range entries, struct weir_range slots,
-			  struct slice host)
+uint32_t route_find_host(const struct weir_snapshot *s, enum route_hosts what, struct weir_range entries, struct weir_range slots,
+			 struct slice host)
 {
-	struct host_find f = {.s = s, .is_listener = is_listener, .first = entries.first};
+	struct host_find f = {.s = s, .what = what, .first = entries.first};
 	bool is_first_label = true;
 	uint32_t i;
 
@@ -230,7 +234,7 @@ static void match_path(const struct weir_snapshot *s, const struct weir_vhost *v
 	}
 }
 
-static uint32_t find_any_bind(const struct weir_snapshot *s, const struct weir_ip *addr, uint16_t port)
+uint32_t route_find_bind(const struct weir_snapshot *s, const struct weir_ip *addr, uint16_t port)
 {
 	static const struct weir_ip any;
 	uint32_t i = find_bind(s, addr, port);
@@ -241,13 +245,13 @@ static uint32_t find_any_bind(const struct weir_snapshot *s, const struct weir_i
 const struct weir_listener *route_find_listener(const struct weir_snapshot *s, const struct weir_ip *local, uint16_t port,
 						struct slice host)
 {
-	uint32_t i = find_any_bind(s, local, port);
+	uint32_t i = route_find_bind(s, local, port);
 	const struct weir_bind *b;
 
 	if (i == WEIR_NONE)
 		return NULL;
 	b = snapshot_bind(s, i);
-	i = b->listeners.count == 1 ? b->listeners.first : find_host(s, true, b->listeners, b->slots, host);
+	i = b->listeners.count == 1 ? b->listeners.first : route_find_host(s, ROUTE_HOSTS_LISTENERS, b->listeners, b->slots, host);
 	return i == WEIR_NONE ? NULL : snapshot_listener(s, i);
 }
 
@@ -257,17 +261,17 @@ struct route_result route_match(const struct weir_snapshot *s, const struct rout
 	const struct weir_bind *b;
 	const struct weir_listener *l;
 
-	out.bind = find_any_bind(s, &rq->local, rq->port);
+	out.bind = route_find_bind(s, &rq->local, rq->port);
 	if (out.bind == WEIR_NONE)
 		return out;
 	out.miss = ROUTE_NO_LISTENER;
 	b = snapshot_bind(s, out.bind);
-	out.listener = find_host(s, true, b->listeners, b->slots, rq->host);
+	out.listener = route_find_host(s, ROUTE_HOSTS_LISTENERS, b->listeners, b->slots, rq->host);
 	if (out.listener == WEIR_NONE)
 		return out;
 	out.miss = ROUTE_NO_HOST;
 	l = snapshot_listener(s, out.listener);
-	out.vhost = find_host(s, false, l->vhosts, l->slots, rq->host);
+	out.vhost = route_find_host(s, ROUTE_HOSTS_VHOSTS, l->vhosts, l->slots, rq->host);
 	if (out.vhost == WEIR_NONE)
 		return out;
 	match_path(s, snapshot_vhost(s, out.vhost), rq, &out);

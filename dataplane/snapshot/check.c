@@ -9,21 +9,11 @@
 #include <stdio.h>
 
 #include "base/hash.h"
-#include "base/ip.h"
-#include "snapshot/snapshot.h"
-
-struct check {
-	const struct weir_snapshot *s;
-	struct snapshot_error *err;
-	uint64_t *n_scanned; /* bytes of strings looked at; strings may be shared, so this is bounded */
-};
+#include "snapshot/check_pvt.h"
 
 #define SCAN_FACTOR 48 /* times the blob's size: more than any routes need, though all had the same long filters */
 
-static enum weir_refusal refuse(const struct check *c, enum weir_refusal why, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static enum weir_refusal refuse(const struct check *c, enum weir_refusal why, const char *fmt, ...)
+enum weir_refusal check_refuse(const struct check *c, enum weir_refusal why, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -35,14 +25,6 @@ static enum weir_refusal refuse(const struct check *c, enum weir_refusal why, co
 	}
 	return why;
 }
-
-/* Ends the function with the refusal, if there is one. */
-#define TRY(x) \
-	do { \
-		enum weir_refusal try_ = (x); \
-		if (try_ != WEIR_REFUSED_OK) \
-			return try_; \
-	} while (0)
 
 static const struct {
 	const char *name;
@@ -58,17 +40,17 @@ static const struct {
 static enum weir_refusal check_frame(const struct check *c, const struct weir_snapshot *s, size_t n)
 {
 	if (n < sizeof(*s))
-		return refuse(c, WEIR_REFUSED_TRUNCATED, "%zu bytes, the head alone has %zu", n, sizeof(*s));
+		return check_refuse(c, WEIR_REFUSED_TRUNCATED, "%zu bytes, the head alone has %zu", n, sizeof(*s));
 	if (s->magic != WEIR_SNAPSHOT_MAGIC)
-		return refuse(c, WEIR_REFUSED_BAD_MAGIC, "magic is %016" PRIx64, s->magic);
+		return check_refuse(c, WEIR_REFUSED_BAD_MAGIC, "magic is %016" PRIx64, s->magic);
 	if (s->abi_major != WEIR_ABI_MAJOR)
-		return refuse(c, WEIR_REFUSED_BAD_ABI, "major version %u, spoken here is %u", s->abi_major, WEIR_ABI_MAJOR);
+		return check_refuse(c, WEIR_REFUSED_BAD_ABI, "major version %u, spoken here is %u", s->abi_major, WEIR_ABI_MAJOR);
 	if (n > WEIR_SNAPSHOT_MAX_BYTES)
-		return refuse(c, WEIR_REFUSED_TOO_BIG, "%zu bytes, at most %u", n, WEIR_SNAPSHOT_MAX_BYTES);
+		return check_refuse(c, WEIR_REFUSED_TOO_BIG, "%zu bytes, at most %u", n, WEIR_SNAPSHOT_MAX_BYTES);
 	if (s->size != n)
-		return refuse(c, WEIR_REFUSED_TRUNCATED, "%zu bytes, the head says %u", n, s->size);
+		return check_refuse(c, WEIR_REFUSED_TRUNCATED, "%zu bytes, the head says %u", n, s->size);
 	if (hash64_zeroed(s, n, offsetof(struct weir_snapshot, checksum), 8, 0) != s->checksum)
-		return refuse(c, WEIR_REFUSED_BAD_CHECKSUM, "checksum does not fit");
+		return check_refuse(c, WEIR_REFUSED_BAD_CHECKSUM, "checksum does not fit");
 	return WEIR_REFUSED_OK;
 }
 
@@ -82,38 +64,36 @@ static enum weir_refusal check_sections(const struct check *c)
 
 		if (i >= WEIR_N_SECTIONS) {
 			if (off || s->sect[i].count)
-				return refuse(c, WEIR_REFUSED_BAD_SECTION, "section %u is not known here", i);
+				return check_refuse(c, WEIR_REFUSED_BAD_SECTION, "section %u is not known here", i);
 			continue;
 		}
 		if (off < end || off % 8)
-			return refuse(c, WEIR_REFUSED_BAD_SECTION, "%s begins at %" PRIu64, sections[i].name, off);
+			return check_refuse(c, WEIR_REFUSED_BAD_SECTION, "%s begins at %" PRIu64, sections[i].name, off);
 		end = off + (uint64_t)s->sect[i].count * sections[i].size;
 		if (end > s->size)
-			return refuse(c, WEIR_REFUSED_BAD_SECTION, "%s ends at %" PRIu64 " of %u", sections[i].name, end, s->size);
+			return check_refuse(c, WEIR_REFUSED_BAD_SECTION, "%s ends at %" PRIu64 " of %u", sections[i].name, end, s->size);
 	}
 	return WEIR_REFUSED_OK;
 }
 
 /* -- strings and ranges */
 
-static enum weir_refusal check_str(const struct check *c, struct weir_str str, const char *what, uint32_t i)
+enum weir_refusal check_str(const struct check *c, struct weir_str str, const char *what, uint32_t i)
 {
 	if ((uint64_t)str.off + str.len > snapshot_count(c->s, STRINGS))
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is out of bounds", what, i);
+		return check_refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is out of bounds", what, i);
 	return WEIR_REFUSED_OK;
 }
 
-/* Strings may be shared: without this, many entries with one long string would cost its square. */
-static enum weir_refusal check_cost(const struct check *c, struct weir_str str, uint32_t max, const char *what, uint32_t i)
+enum weir_refusal check_cost(const struct check *c, struct weir_str str, uint32_t max, const char *what, uint32_t i)
 {
 	*c->n_scanned += str.len;
 	if (str.len > max || *c->n_scanned > (uint64_t)c->s->size * SCAN_FACTOR)
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is too long (%u)", what, i, str.len);
+		return check_refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is too long (%u)", what, i, str.len);
 	return WEIR_REFUSED_OK;
 }
 
-/* Visible ASCII without space; paths, names. */
-static enum weir_refusal check_text(const struct check *c, struct weir_str str, uint32_t max, const char *what, uint32_t i)
+enum weir_refusal check_text(const struct check *c, struct weir_str str, uint32_t max, const char *what, uint32_t i)
 {
 	struct slice t;
 
@@ -122,45 +102,44 @@ static enum weir_refusal check_text(const struct check *c, struct weir_str str, 
 	t = snapshot_str(c->s, str);
 	for (size_t k = 0; k < t.n; k++)
 		if (t.p[k] < 0x21 || t.p[k] > 0x7e)
-			return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has byte %02x", what, i, (uint8_t)t.p[k]);
+			return check_refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has byte %02x", what, i, (uint8_t)t.p[k]);
 	return WEIR_REFUSED_OK;
 }
 
-static enum weir_refusal check_host(const struct check *c, struct weir_str str, uint8_t kind, const char *what, uint32_t i)
+enum weir_refusal check_host(const struct check *c, struct weir_str str, uint8_t kind, const char *what, uint32_t i)
 {
 	struct slice t;
 
 	TRY(check_str(c, str, what, i));
 	if (kind < WEIR_HOST_EXACT || kind > WEIR_HOST_ANY)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s of %u is of kind %u", what, i, kind);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "%s of %u is of kind %u", what, i, kind);
 	if ((kind == WEIR_HOST_ANY) != (str.len == 0) || str.len > 255)
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has length %u", what, i, str.len);
+		return check_refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u has length %u", what, i, str.len);
 	TRY(check_cost(c, str, 255, what, i));
 	t = snapshot_str(c->s, str);
 	for (size_t k = 0; k < t.n; k++)
 		if (t.p[k] == ']' && k != t.n - 1)
-			return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u goes on behind its bracket", what, i);
+			return check_refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u goes on behind its bracket", what, i);
 	if (t.n && !snapshot_is_host(t))
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is no host name", what, i);
+		return check_refuse(c, WEIR_REFUSED_BAD_STRING, "%s of %u is no host name", what, i);
 	return WEIR_REFUSED_OK;
 }
 
-/* A range that begins where the one before it ended; *next moves on. */
-static enum weir_refusal check_range(const struct check *c, struct weir_range r, enum weir_section section, uint64_t *next,
+enum weir_refusal check_range(const struct check *c, struct weir_range r, enum weir_section section, uint64_t *next,
 				     const char *what, uint32_t i)
 {
 	if (r.first != *next || (uint64_t)r.first + r.count > c->s->sect[section].count)
-		return refuse(c, WEIR_REFUSED_BAD_RANGE, "%s of %u: %u + %u of %u, expected to begin at %" PRIu64, what, i,
-			      r.first, r.count, c->s->sect[section].count, *next);
+		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "%s of %u: %u + %u of %u, expected to begin at %" PRIu64, what, i,
+				    r.first, r.count, c->s->sect[section].count, *next);
 	*next += r.count;
 	return WEIR_REFUSED_OK;
 }
 
-static enum weir_refusal check_all_used(const struct check *c, enum weir_section section, uint64_t next)
+enum weir_refusal check_all_used(const struct check *c, enum weir_section section, uint64_t next)
 {
 	if (next != c->s->sect[section].count)
-		return refuse(c, WEIR_REFUSED_BAD_RANGE, "%s: %" PRIu64 " of %u are reached", sections[section].name, next,
-			      c->s->sect[section].count);
+		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "%s: %" PRIu64 " of %u are reached", sections[section].name, next,
+				    c->s->sect[section].count);
 	return WEIR_REFUSED_OK;
 }
 
@@ -171,7 +150,7 @@ struct key {
 	struct slice text;
 };
 
-/* The key of entry i (relative to first) of a kind of entries. */
+/* The key of an entry. */
 typedef struct key key_fn(const struct weir_snapshot *s, uint32_t i);
 
 static struct key listener_key(const struct weir_snapshot *s, uint32_t i)
@@ -193,6 +172,13 @@ static struct key path_key(const struct weir_snapshot *s, uint32_t i)
 	const struct weir_path *p = snapshot_path(s, i);
 
 	return (struct key){p->kind, snapshot_str(s, p->path)};
+}
+
+static struct key name_key(const struct weir_snapshot *s, uint32_t i)
+{
+	const struct weir_server_name *name = snapshot_name(s, i);
+
+	return (struct key){name->host_kind, snapshot_str(s, name->host)};
 }
 
 struct find {
@@ -217,23 +203,23 @@ static enum weir_refusal check_slots(const struct check *c, struct weir_range sl
 	uint32_t n_used = 0;
 
 	if (slots.count & (slots.count - 1) || slots.count / 2 < entries.count)
-		return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u slots for %u entries", what, i, slots.count, entries.count);
+		return check_refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u slots for %u entries", what, i, slots.count, entries.count);
 	for (uint32_t k = 0; k < slots.count; k++) {
 		const struct weir_slot *slot = snapshot_at(c->s, SLOTS, struct weir_slot, slots.first + k);
 
 		if (slot->index_plus1 > entries.count)
-			return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: slot %u leads to %u of %u", what, i, k,
-				      slot->index_plus1 - 1, entries.count);
+			return check_refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: slot %u leads to %u of %u", what, i, k,
+					    slot->index_plus1 - 1, entries.count);
 		n_used += slot->index_plus1 != 0;
 	}
 	if (n_used != entries.count)
-		return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u of %u entries have a slot", what, i, n_used, entries.count);
+		return check_refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u of %u entries have a slot", what, i, n_used, entries.count);
 	for (uint32_t k = 0; k < entries.count; k++) {
 		struct find f = {c->s, key_of, entries.first, key_of(c->s, entries.first + k)};
 		uint64_t h = hash64(f.key.text.p, f.key.text.n, c->s->hash_seed + f.key.kind);
 
 		if (snapshot_slot_find(c->s, slots, h, is_same_key, &f) != k)
-			return refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: entry %u is not found by its key", what, i, k);
+			return check_refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: entry %u is not found by its key", what, i, k);
 	}
 	return WEIR_REFUSED_OK;
 }
@@ -243,21 +229,25 @@ static enum weir_refusal check_slots(const struct check *c, struct weir_range sl
 static enum weir_refusal check_binds(const struct check *c, uint64_t *slots)
 {
 	uint64_t next = 0;
+	uint64_t names = 0;
 
 	for (uint32_t i = 0; i < snapshot_count(c->s, BINDS); i++) {
 		const struct weir_bind *b = snapshot_bind(c->s, i);
 		const struct weir_bind *prev = i ? b - 1 : NULL;
 
 		if (b->proto != WEIR_PROTO_HTTP && b->proto != WEIR_PROTO_HTTPS)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has protocol %u", i, b->proto);
+			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has protocol %u", i, b->proto);
 		if (b->port == 0)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has port 0", i);
+			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has port 0", i);
 		if (prev && (prev->port > b->port ||
 			     (prev->port == b->port && memcmp(prev->addr.b, b->addr.b, sizeof(b->addr.b)) >= 0)))
-			return refuse(c, WEIR_REFUSED_BAD_ORDER, "bind %u is not behind the one before it", i);
+			return check_refuse(c, WEIR_REFUSED_BAD_ORDER, "bind %u is not behind the one before it", i);
 		TRY(check_range(c, b->listeners, WEIR_SECT_LISTENERS, &next, "listeners of bind", i));
 		TRY(check_range(c, b->slots, WEIR_SECT_SLOTS, slots, "slots of bind", i));
+		TRY(check_range(c, b->names, WEIR_SECT_NAMES, &names, "names of bind", i));
+		TRY(check_range(c, b->name_slots, WEIR_SECT_SLOTS, slots, "slots of names of bind", i));
 	}
+	TRY(check_all_used(c, WEIR_SECT_NAMES, names));
 	return check_all_used(c, WEIR_SECT_LISTENERS, next);
 }
 
@@ -290,11 +280,11 @@ static enum weir_refusal check_limits(const struct check *c)
 			header_ms = snapshot_least_limit(header_ms, t->header_ms);
 			idle_ms = snapshot_least_limit(idle_ms, t->idle_ms);
 			if (t->backend_ms)
-				return refuse(c, WEIR_REFUSED_BAD_VALUE, "listener %u limits a try", k);
+				return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "listener %u limits a try", k);
 		}
 		if (b->header_ms != header_ms || b->idle_ms != idle_ms || b->reserved1)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has limits %u, %u, %u, its listeners %u, %u", i,
-				      b->header_ms, b->idle_ms, b->reserved1, header_ms, idle_ms);
+			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has limits %u, %u, %u, its listeners %u, %u", i,
+					    b->header_ms, b->idle_ms, b->reserved1, header_ms, idle_ms);
 	}
 	return WEIR_REFUSED_OK;
 }
@@ -321,11 +311,11 @@ static enum weir_refusal check_path(const struct check *c, const struct weir_pat
 	TRY(check_text(c, p->path, WEIR_MAX_PATH, "path", i));
 	t = snapshot_str(c->s, p->path);
 	if (p->kind != WEIR_PATH_EXACT && p->kind != WEIR_PATH_PREFIX)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "path %u is of kind %u", i, p->kind);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "path %u is of kind %u", i, p->kind);
 	if (t.n == 0 ? p->kind != WEIR_PATH_PREFIX : t.p[0] != '/')
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "path %u does not begin with a slash", i);
+		return check_refuse(c, WEIR_REFUSED_BAD_STRING, "path %u does not begin with a slash", i);
 	if (p->kind == WEIR_PATH_PREFIX && t.n && t.p[t.n - 1] == '/')
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "prefix path %u ends with a slash", i);
+		return check_refuse(c, WEIR_REFUSED_BAD_STRING, "prefix path %u ends with a slash", i);
 	return WEIR_REFUSED_OK;
 }
 
@@ -371,18 +361,18 @@ static enum weir_refusal check_lengths(const struct check *c)
 
 		TRY(check_range(c, v->lengths, WEIR_SECT_LENGTHS, &next, "lengths of vhost", i));
 		if (v->lengths.count > v->paths.count)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u has more lengths than paths", i);
+			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u has more lengths than paths", i);
 		for (uint32_t k = 0; k < v->lengths.count; k++) {
 			uint32_t len = snapshot_length(c->s, v->lengths.first + k);
 
 			if (len > WEIR_MAX_PATH || (k && len >= snapshot_length(c->s, v->lengths.first + k - 1)))
-				return refuse(c, WEIR_REFUSED_BAD_ORDER, "length %u of vhost %u is %u", k, i, len);
+				return check_refuse(c, WEIR_REFUSED_BAD_ORDER, "length %u of vhost %u is %u", k, i, len);
 		}
 		for (uint32_t k = 0; k < v->paths.count; k++) {
 			const struct weir_path *p = snapshot_path(c->s, v->paths.first + k);
 
 			if (p->kind == WEIR_PATH_PREFIX && !has_length(c->s, v, p->path.len))
-				return refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u: prefix length %u is not listed", i, p->path.len);
+				return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u: prefix length %u is not listed", i, p->path.len);
 		}
 	}
 	return check_all_used(c, WEIR_SECT_LENGTHS, next);
@@ -409,27 +399,27 @@ static enum weir_refusal check_rule(const struct check *c, const struct weir_rul
 
 	TRY(check_text(c, r->method, WEIR_MAX_NAME, "method of rule", i));
 	if (r->route >= snapshot_count(c->s, ROUTES))
-		return refuse(c, WEIR_REFUSED_BAD_RANGE, "rule %u: route %u of %u", i, r->route, snapshot_count(c->s, ROUTES));
+		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "rule %u: route %u of %u", i, r->route, snapshot_count(c->s, ROUTES));
 	if (r->action < WEIR_ACTION_FORWARD || r->action > WEIR_ACTION_REDIRECT)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u has action %u", i, r->action);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u has action %u", i, r->action);
 	if (r->action == WEIR_ACTION_STATUS && !is_status(r->status))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers %u", i, r->status);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers %u", i, r->status);
 	if (r->action == WEIR_ACTION_FORWARD && r->splits.count == 0)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u forwards to nothing", i);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u forwards to nothing", i);
 	if (r->action == WEIR_ACTION_REDIRECT && r->splits.count)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u redirects and forwards", i);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u redirects and forwards", i);
 	if (r->action == WEIR_ACTION_STATUS && r->filters.count)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers a status and has filters", i);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u answers a status and has filters", i);
 	if (r->timeouts.header_ms)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u limits heads", i);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u limits heads", i);
 	if (!is_retry(&r->retry, r->action))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u retries %u times for %u statuses", i, r->retry.attempts,
-			      r->retry.n_codes);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u retries %u times for %u statuses", i, r->retry.attempts,
+				    r->retry.n_codes);
 	for (uint32_t k = 0; k < r->splits.count; k++)
 		total += snapshot_split(c->s, r->splits.first + k)->weight;
 	if (total != r->total_weight)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u: weights are %" PRIu64 " in all, not %u", i, total,
-			      r->total_weight);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u: weights are %" PRIu64 " in all, not %u", i, total,
+				    r->total_weight);
 	return WEIR_REFUSED_OK;
 }
 
@@ -454,196 +444,23 @@ static enum weir_refusal check_rules(const struct check *c)
 	return check_all_used(c, WEIR_SECT_SPLITS, splits);
 }
 
-/* -- filters */
-
-static enum weir_refusal check_header_op(const struct check *c, const struct weir_header_op *o, uint32_t i)
-{
-	struct slice name;
-
-	if (o->kind < WEIR_HEADER_SET || o->kind > WEIR_HEADER_REMOVE)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "header change %u is of kind %u", i, o->kind);
-	TRY(check_str(c, o->name, "name of header change", i));
-	TRY(check_cost(c, o->name, WEIR_MAX_FIELD_NAME, "name of header change", i));
-	TRY(check_str(c, o->value, "value of header change", i));
-	TRY(check_cost(c, o->value, WEIR_MAX_FILTER_BYTES, "value of header change", i));
-	name = snapshot_str(c->s, o->name);
-	if (!snapshot_is_field_name(name) || snapshot_is_protected_field(name))
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "header change %u: a field that none may change", i);
-	if (o->kind == WEIR_HEADER_REMOVE ? o->value.len != 0 : !snapshot_is_field_value(snapshot_str(c->s, o->value)))
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "header change %u has a wrong value", i);
-	return WEIR_REFUSED_OK;
-}
-
-static enum weir_refusal check_cors(const struct check *c, const struct weir_filter *f, uint32_t i)
-{
-	unsigned kinds = 0;
-
-	if (f->ops.count > WEIR_MAX_CORS_OPS)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "CORS filter %u has %u entries", i, f->ops.count);
-	for (uint32_t k = f->ops.first; k < f->ops.first + f->ops.count; k++) {
-		const struct weir_header_op *o = snapshot_header_op(c->s, k);
-
-		if (o->kind < WEIR_CORS_ORIGIN || o->kind > WEIR_CORS_CREDENTIALS || o->name.len)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "entry %u of a CORS filter is of kind %u", k, o->kind);
-		if (o->kind != WEIR_CORS_ORIGIN && kinds & 1u << o->kind)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "CORS filter %u has two entries of kind %u", i, o->kind);
-		kinds |= 1u << o->kind;
-		TRY(check_str(c, o->name, "name of a CORS entry", k));
-		TRY(check_str(c, o->value, "value of a CORS entry", k));
-		TRY(check_cost(c, o->value, WEIR_MAX_FILTER_BYTES, "value of a CORS entry", k));
-		if (o->value.len == 0 || !snapshot_is_field_value(snapshot_str(c->s, o->value)))
-			return refuse(c, WEIR_REFUSED_BAD_STRING, "entry %u of a CORS filter has a wrong value", k);
-	}
-	return WEIR_REFUSED_OK;
-}
-
-static enum weir_refusal check_header_ops(const struct check *c, const struct weir_filter *f, uint32_t i)
-{
-	bool has_ops = f->kind == WEIR_FILTER_REQUEST_HEADERS || f->kind == WEIR_FILTER_RESPONSE_HEADERS;
-
-	if (f->ops.count > (has_ops ? WEIR_MAX_HEADER_OPS : 0))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u of kind %u has %u header changes", i, f->kind, f->ops.count);
-	for (uint32_t k = f->ops.first; k < f->ops.first + f->ops.count; k++)
-		TRY(check_header_op(c, snapshot_header_op(c->s, k), k));
-	return WEIR_REFUSED_OK;
-}
-
-static enum weir_refusal check_change_of_path(const struct check *c, const struct weir_filter *f, uint32_t i)
-{
-	bool is_prefix = f->path_change == WEIR_PATH_REPLACE_PREFIX;
-	struct slice t;
-
-	TRY(check_text(c, f->path, WEIR_MAX_FILTER_BYTES, "path of filter", i));
-	t = snapshot_str(c->s, f->path);
-	if (f->path_change > WEIR_PATH_REPLACE_PREFIX || (f->path_change == WEIR_PATH_KEEP && t.n))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u changes the path in way %u", i, f->path_change);
-	if (f->path_change == WEIR_PATH_REPLACE ? !snapshot_is_target_path(t) : t.n && !snapshot_is_target_path(t))
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "filter %u: its path is none", i);
-	if (is_prefix && t.n && t.p[t.n - 1] == '/')
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "filter %u: its prefix ends with a slash", i);
-	return WEIR_REFUSED_OK;
-}
-
-static bool is_redirect(uint16_t status)
-{
-	return (status >= 301 && status <= 303) || status == 307 || status == 308;
-}
-
-static enum weir_refusal check_filter(const struct check *c, const struct weir_filter *f, uint32_t i)
-{
-	if (f->kind < WEIR_FILTER_REQUEST_HEADERS || f->kind > WEIR_FILTER_CORS)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u is of kind %u", i, f->kind);
-	TRY(check_str(c, f->host, "host of filter", i));
-	TRY(check_cost(c, f->host, 255 + sizeof(":65535"), "host of filter", i));
-	if (f->host.len && !snapshot_is_host(snapshot_str(c->s, f->host)))
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "host of filter %u is no host name", i);
-	TRY(check_change_of_path(c, f, i));
-	TRY(f->kind == WEIR_FILTER_CORS ? check_cors(c, f, i) : check_header_ops(c, f, i));
-	if (f->kind == WEIR_FILTER_REDIRECT && (!is_redirect(f->status) || f->scheme > WEIR_PROTO_HTTPS))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u redirects by status %u, scheme %u", i, f->status, f->scheme);
-	if (f->kind == WEIR_FILTER_MIRROR && f->backend >= snapshot_count(c->s, BACKENDS))
-		return refuse(c, WEIR_REFUSED_BAD_RANGE, "filter %u mirrors to backend %u of %u", i, f->backend,
-			      snapshot_count(c->s, BACKENDS));
-	if (f->kind == WEIR_FILTER_MIRROR && (f->denominator == 0 || f->numerator > f->denominator))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u mirrors %u of %u", i, f->numerator, f->denominator);
-	return WEIR_REFUSED_OK;
-}
-
-static uint64_t filter_bytes(const struct weir_snapshot *s, const struct weir_filter *f)
-{
-	uint64_t n = (uint64_t)f->host.len + f->path.len;
-
-	for (uint32_t k = f->ops.first; k < f->ops.first + f->ops.count; k++) {
-		const struct weir_header_op *o = snapshot_header_op(s, k);
-
-		n += (uint64_t)WEIR_HEADER_OP_COST + o->name.len + o->value.len;
-	}
-	return n;
-}
-
-/* A list whose entries are right each: what it may not be together. kinds: of each, whether it is there. */
-static enum weir_refusal check_filter_list(const struct check *c, struct weir_range list, bool is_prefix, const char *what,
-					   uint32_t i)
-{
-	unsigned kinds = 0;
-	uint64_t bytes = 0;
-
-	if (list.count > WEIR_MAX_FILTERS)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s %u has %u filters", what, i, list.count);
-	for (uint32_t k = list.first; k < list.first + list.count; k++) {
-		const struct weir_filter *f = snapshot_filter(c->s, k);
-
-		if (f->kind != WEIR_FILTER_MIRROR && kinds & 1u << f->kind)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s %u has two filters of kind %u", what, i, f->kind);
-		kinds |= 1u << f->kind;
-		bytes += filter_bytes(c->s, f);
-		if (f->path_change == WEIR_PATH_REPLACE_PREFIX && !is_prefix)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s %u replaces a prefix and has none", what, i);
-	}
-	if (kinds & 1u << WEIR_FILTER_REDIRECT && kinds & 1u << WEIR_FILTER_REWRITE)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "%s %u redirects and rewrites", what, i);
-	if (bytes > WEIR_MAX_FILTER_BYTES)
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "filters of %s %u are too long (%" PRIu64 ")", what, i, bytes);
-	return WEIR_REFUSED_OK;
-}
-
-static bool has_redirect(const struct weir_snapshot *s, struct weir_range list)
-{
-	for (uint32_t k = list.first; k < list.first + list.count; k++)
-		if (snapshot_filter(s, k)->kind == WEIR_FILTER_REDIRECT)
-			return true;
-	return false;
-}
-
-static enum weir_refusal check_filters_of_rule(const struct check *c, uint32_t i, bool is_prefix)
-{
-	const struct weir_rule *r = snapshot_rule(c->s, i);
-
-	TRY(check_filter_list(c, r->filters, is_prefix, "rule", i));
-	if (has_redirect(c->s, r->filters) != (r->action == WEIR_ACTION_REDIRECT))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u: action %u does not fit its filters", i, r->action);
-	for (uint32_t k = r->splits.first; k < r->splits.first + r->splits.count; k++)
-		TRY(check_filter_list(c, snapshot_split(c->s, k)->filters, is_prefix, "split", k));
-	return WEIR_REFUSED_OK;
-}
-
-static enum weir_refusal check_filters(const struct check *c)
-{
-	uint64_t ops = 0;
-
-	for (uint32_t i = 0; i < snapshot_count(c->s, FILTERS); i++) {
-		const struct weir_filter *f = snapshot_filter(c->s, i);
-
-		TRY(check_range(c, f->ops, WEIR_SECT_HEADER_OPS, &ops, "header changes of filter", i));
-		TRY(check_filter(c, f, i));
-	}
-	TRY(check_all_used(c, WEIR_SECT_HEADER_OPS, ops));
-	for (uint32_t i = 0; i < snapshot_count(c->s, PATHS); i++) {
-		const struct weir_path *p = snapshot_path(c->s, i);
-
-		for (uint32_t k = p->rules.first; k < p->rules.first + p->rules.count; k++)
-			TRY(check_filters_of_rule(c, k, p->kind == WEIR_PATH_PREFIX));
-	}
-	return WEIR_REFUSED_OK;
-}
-
 static enum weir_refusal check_leaves(const struct check *c)
 {
 	for (uint32_t i = 0; i < snapshot_count(c->s, CONDS); i++) {
 		const struct weir_cond *d = snapshot_cond(c->s, i);
 
 		if ((d->kind != WEIR_COND_HEADER && d->kind != WEIR_COND_QUERY) || d->op != WEIR_OP_EXACT)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "condition %u is of kind %u, %u", i, d->kind, d->op);
+			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "condition %u is of kind %u, %u", i, d->kind, d->op);
 		TRY(check_str(c, d->name, "name of condition", i));
 		TRY(check_str(c, d->value, "value of condition", i));
 		if (d->name.len == 0)
-			return refuse(c, WEIR_REFUSED_BAD_STRING, "condition %u has no name", i);
+			return check_refuse(c, WEIR_REFUSED_BAD_STRING, "condition %u has no name", i);
 	}
 	for (uint32_t i = 0; i < snapshot_count(c->s, SPLITS); i++) {
 		const struct weir_split *p = snapshot_split(c->s, i);
 
 		if (p->backend == WEIR_NONE ? !is_status(p->status) : p->backend >= snapshot_count(c->s, BACKENDS))
-			return refuse(c, WEIR_REFUSED_BAD_RANGE, "split %u: backend %u, status %u", i, p->backend, p->status);
+			return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "split %u: backend %u, status %u", i, p->backend, p->status);
 	}
 	for (uint32_t i = 0; i < snapshot_count(c->s, ROUTES); i++) {
 		const struct weir_route *r = snapshot_route(c->s, i);
@@ -655,78 +472,13 @@ static enum weir_refusal check_leaves(const struct check *c)
 	return WEIR_REFUSED_OK;
 }
 
-static enum weir_refusal check_cookie(const struct check *c, const struct weir_backend *b, uint32_t i)
-{
-	bool has_cookie = b->affinity == WEIR_AFFINITY_COOKIE;
-	struct slice path;
-
-	TRY(check_text(c, b->cookie_name, WEIR_MAX_COOKIE_NAME, "cookie of backend", i));
-	TRY(check_text(c, b->cookie_path, WEIR_MAX_COOKIE_PATH, "path of the cookie of backend", i));
-	if (b->affinity > WEIR_AFFINITY_COOKIE || b->same_site > WEIR_SAME_SITE_NONE)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u has affinity %u, SameSite %u", i, b->affinity, b->same_site);
-	path = snapshot_str(c->s, b->cookie_path);
-	if (has_cookie ? !snapshot_is_field_name(snapshot_str(c->s, b->cookie_name)) || !snapshot_is_cookie_path(path)
-		       : b->cookie_name.len || path.n || b->cookie_max_age_s || b->same_site)
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "backend %u: its cookie is none", i);
-	return WEIR_REFUSED_OK;
-}
-
-static enum weir_refusal check_balance(const struct check *c, const struct weir_backend *b, uint32_t i)
-{
-	TRY(check_text(c, b->hash_name, b->hash_on == WEIR_HASH_COOKIE ? WEIR_MAX_COOKIE_NAME : WEIR_MAX_FIELD_NAME,
-		       "hashed name of backend", i));
-	if (b->balance > WEIR_BALANCE_RING_HASH || b->hash_on > WEIR_HASH_COOKIE)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u is balanced by %u, %u", i, b->balance, b->hash_on);
-	if (b->hash_on == WEIR_HASH_SOURCE ? b->hash_name.len : !snapshot_is_field_name(snapshot_str(c->s, b->hash_name)))
-		return refuse(c, WEIR_REFUSED_BAD_STRING, "backend %u hashes what has no name", i);
-	if (b->slow_start_ms > WEIR_MAX_SLOW_START_MS)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u: slow start of %u ms", i, b->slow_start_ms);
-	if (b->reserved0 || b->reserved1)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u: reserved fields are set", i);
-	return WEIR_REFUSED_OK;
-}
-
-static enum weir_refusal check_ejection(const struct check *c, const struct weir_backend *b, uint32_t i)
-{
-	if (b->max_ejected_percent > 100)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u ejects %u %%", i, b->max_ejected_percent);
-	if ((b->eject_failures || b->success_window_ms) && (b->eject_base_ms == 0 || b->eject_max_ms < b->eject_base_ms))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u ejects for %u to %u ms", i, b->eject_base_ms, b->eject_max_ms);
-	if (b->eject_max_ms > WEIR_MAX_EJECTION_MS || b->success_window_ms > WEIR_MAX_EJECTION_MS)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u ejects for %u ms, by %u ms", i, b->eject_max_ms,
-			      b->success_window_ms);
-	if (b->success_window_ms && b->success_requests == 0)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u judges endpoints without requests", i);
-	return WEIR_REFUSED_OK;
-}
-
-static enum weir_refusal check_backends(const struct check *c)
-{
-	for (uint32_t i = 0; i < snapshot_count(c->s, BACKENDS); i++) {
-		const struct weir_backend *b = snapshot_backend(c->s, i);
-		struct slice name;
-
-		TRY(check_text(c, b->name, WEIR_MAX_NAME, "name of backend", i));
-		name = snapshot_str(c->s, b->name);
-		if (b->id != hash_backend_n(name.p, name.n))
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u: the id is not its name's", i);
-		if (i && b[-1].id >= b->id)
-			return refuse(c, WEIR_REFUSED_BAD_ORDER, "backend %u is not behind the one before it", i);
-		if (b->proto != WEIR_PROTO_HTTP && b->proto != WEIR_PROTO_HTTPS)
-			return refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u has protocol %u", i, b->proto);
-		TRY(check_balance(c, b, i));
-		TRY(check_cookie(c, b, i));
-		TRY(check_ejection(c, b, i));
-	}
-	return WEIR_REFUSED_OK;
-}
-
 static enum weir_refusal check_tables(const struct check *c)
 {
 	for (uint32_t i = 0; i < snapshot_count(c->s, BINDS); i++) {
 		const struct weir_bind *b = snapshot_bind(c->s, i);
 
 		TRY(check_slots(c, b->slots, b->listeners, listener_key, "bind", i));
+		TRY(check_slots(c, b->name_slots, b->names, name_key, "names of bind", i));
 	}
 	for (uint32_t i = 0; i < snapshot_count(c->s, LISTENERS); i++) {
 		const struct weir_listener *l = snapshot_listener(c->s, i);
@@ -761,49 +513,6 @@ enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_err
 	TRY(check_filters(&c));
 	TRY(check_leaves(&c));
 	TRY(check_backends(&c));
+	TRY(check_names(&c));
 	return check_tables(&c);
-}
-
-static enum weir_refusal check_endpoint(const struct check *c, const struct weir_endpoint *e, uint32_t i)
-{
-	if (e->port == 0 || e->weight == 0)
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "endpoint %u: port %u, weight %u", i, e->port, e->weight);
-	if (e->flags & ~(WEIR_EP_READY | WEIR_EP_SERVING | WEIR_EP_TERMINATING))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "endpoint %u has flags %02x", i, e->flags);
-	if (ip_is_any(&e->addr))
-		return refuse(c, WEIR_REFUSED_BAD_VALUE, "endpoint %u has no address", i);
-	if (i) {
-		int order = memcmp(e[-1].addr.b, e->addr.b, sizeof(e->addr.b));
-
-		if (order > 0 || (order == 0 && e[-1].port >= e->port))
-			return refuse(c, WEIR_REFUSED_BAD_ORDER, "endpoint %u is not behind the one before it", i);
-	}
-	return WEIR_REFUSED_OK;
-}
-
-enum weir_refusal endpoint_set_check(const void *blob, size_t n, struct snapshot_error *err)
-{
-	struct check c = {.err = err};
-	const struct weir_endpoint_set *s = blob;
-
-	if (err)
-		*err = (struct snapshot_error){0};
-	if (n < sizeof(*s))
-		return refuse(&c, WEIR_REFUSED_TRUNCATED, "%zu bytes, the head alone has %zu", n, sizeof(*s));
-	if (s->magic != WEIR_ENDPOINTS_MAGIC)
-		return refuse(&c, WEIR_REFUSED_BAD_MAGIC, "magic is %016" PRIx64, s->magic);
-	if (s->abi_major != WEIR_ABI_MAJOR)
-		return refuse(&c, WEIR_REFUSED_BAD_ABI, "major version %u, spoken here is %u", s->abi_major, WEIR_ABI_MAJOR);
-	if (s->n_endpoints > WEIR_ENDPOINTS_MAX)
-		return refuse(&c, WEIR_REFUSED_TOO_BIG, "%u endpoints, at most %u", s->n_endpoints, WEIR_ENDPOINTS_MAX);
-	if (s->size != n || n != sizeof(*s) + (size_t)s->n_endpoints * sizeof(s->ep[0]))
-		return refuse(&c, WEIR_REFUSED_TRUNCATED, "%zu bytes for %u endpoints, the head says %u", n, s->n_endpoints,
-			      s->size);
-	if (hash64_zeroed(s, n, offsetof(struct weir_endpoint_set, checksum), 8, 0) != s->checksum)
-		return refuse(&c, WEIR_REFUSED_BAD_CHECKSUM, "checksum does not fit");
-	if (s->backend_id == 0)
-		return refuse(&c, WEIR_REFUSED_BAD_VALUE, "backend id 0");
-	for (uint32_t i = 0; i < s->n_endpoints; i++)
-		TRY(check_endpoint(&c, &s->ep[i], i));
-	return WEIR_REFUSED_OK;
 }

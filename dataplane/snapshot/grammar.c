@@ -16,6 +16,23 @@ bool snapshot_is_host(struct slice host)
 	return host.n > 0;
 }
 
+/* As tls/hello.c has it: letters, digits, '-', '_' in labels of 1 to 63 bytes. */
+bool snapshot_is_server_name(struct slice host)
+{
+	size_t label = 0;
+
+	for (size_t i = 0; i < host.n; i++) {
+		char b = host.p[i];
+
+		if (b == '.' ? label == 0 : !is_host_byte(b) || b == ':' || b == '[' || b == ']')
+			return false;
+		label = b == '.' ? 0 : label + 1;
+		if (label > 63)
+			return false;
+	}
+	return label > 0 && host.n <= 255;
+}
+
 bool snapshot_is_protected_field(struct slice name)
 {
 	static const struct slice fields[] = {

@@ -27,8 +27,10 @@
  * Sections lie in the order of the list, and ranges in the order of their
  * parents: the children of entry i begin where those of entry i - 1 end (of
  * FILTERS: those of a rule, those of each of its splits, those of the next
- * rule). So everything is reached exactly once, and a check costs what the
- * blob's size is.
+ * rule; of SLOTS: both tables of each bind, slots before name_slots, then those
+ * of the listeners, then those of the vhosts). That holds for empty ranges,
+ * too. So everything is reached exactly once, and a check costs what the blob's
+ * size is.
  */
 #ifndef WEIR_SNAPSHOT_H
 #define WEIR_SNAPSHOT_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a snapshot or an endpoint set: refused, or safe to read. The
- * first byte says whether the frame (magic, sizes, checksum) is made right
- * first, so that what lies behind it is reached.
+ * Any bytes as a snapshot, an endpoint set or a certificate: refused, or safe
+ * to read. The first byte says whether the frame (magic, sizes, checksum) is
+ * made right first, so that what lies behind it is reached.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,6 +39,43 @@ static void use(const struct weir_snapshot *s)
 		free(text);
 }
 
+static void use_names(const struct weir_snapshot *s)
+{
+	static const char *const names[] = {"a.example", "y.x.a.example", "", "b"};
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < 16; i++) {
+		struct weir_ip local = {.b[15] = i & 1};
+		const struct weir_bind *bind;
+		enum route_miss miss;
+		const struct weir_server_name *n = route_find_name(s, &local, i & 2 ? 443 : 80, slice_str(names[i / 4]), &bind, &miss);
+
+		if (!n)
+			continue;
+		if (miss != ROUTE_HIT || bind->proto != WEIR_PROTO_HTTPS)
+			abort();
+		if (n->listener != WEIR_NONE)
+			sum += snapshot_listener(s, bind->listeners.first + n->listener)->host_kind;
+		for (uint32_t k = n->certs.first; k < n->certs.first + n->certs.count; k++)
+			if (!snapshot_cert(s, k)->v[0] || !snapshot_cert(s, k)->v[1])
+				abort();
+	}
+	if (sum > 1000)
+		abort();
+}
+
+static void use_certificate(const struct weir_certificate *s)
+{
+	uint64_t h = hash64((const char *)s + s->key.off, s->key.size, 0);
+
+	for (uint32_t i = 0; i < s->n_chain; i++)
+		h ^= hash64((const char *)s + s->chain[i].off, s->chain[i].size, h);
+	if (s->ocsp.size)
+		h ^= hash64((const char *)s + s->ocsp.off, s->ocsp.size, h);
+	if (s->chain[0].off != sizeof(*s) || (!s->ocsp.size && s->key.off + s->key.size != s->size))
+		abort();
+}
+
 static void mend_snapshot(struct weir_snapshot *s, size_t n)
 {
 	s->magic = WEIR_SNAPSHOT_MAGIC;
@@ -55,6 +92,14 @@ static void mend_set(struct weir_endpoint_set *s, size_t n)
 	s->checksum = hash64_zeroed(s, n, offsetof(struct weir_endpoint_set, checksum), 8, 0);
 }
 
+static void mend_certificate(struct weir_certificate *s, size_t n)
+{
+	s->magic = WEIR_CERTIFICATE_MAGIC;
+	s->abi_major = WEIR_ABI_MAJOR;
+	s->size = (uint32_t)n;
+	s->checksum = hash64_zeroed(s, n, offsetof(struct weir_certificate, checksum), 8, 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct snapshot_error err;
@@ -67,13 +112,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	memcpy(blob, data + 1, n);
 	if ((data[0] & 1) && n >= sizeof(struct weir_snapshot))
 		mend_snapshot(blob, n);
-	if (snapshot_check(blob, n, &err) == WEIR_REFUSED_OK)
+	if (snapshot_check(blob, n, &err) == WEIR_REFUSED_OK) {
 		use(blob);
-	else if (!err.text[0])
+		use_names(blob);
+	} else if (!err.text[0]) {
 		abort(); /* a refusal says why */
+	}
 	if ((data[0] & 1) && n >= sizeof(struct weir_endpoint_set))
 		mend_set(blob, n);
 	endpoint_set_check(blob, n, &err);
+	if ((data[0] & 1) && n >= sizeof(struct weir_certificate))
+		mend_certificate(blob, n);
+	if (certificate_check(blob, n, &err) == WEIR_REFUSED_OK)
+		use_certificate(blob);
+	else if (!err.text[0])
+		abort();
 	free(blob);
 	return 0;
 }

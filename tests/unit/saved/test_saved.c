@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bytes that weir-ctrl keeps on disk: what was made is taken, whatever is changed in it is refused by name. */
+/*
+ * The bytes that weir-ctrl keeps on disk: what was made is taken, whatever is changed in it is refused by name. With
+ * WEIR_SEEDS=DIR it also writes inputs of fuzz_saved there.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -225,6 +229,33 @@ static void sets_are_checked(void **state)
 	made_fini(&m);
 }
 
+static void write_seed(const char *dir, const char *name, uint8_t mend, const void *bytes, size_t n)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "wb");
+	if (!f)
+		abort();
+	fputc(mend, f);
+	fwrite(bytes, 1, n, f);
+	fclose(f);
+}
+
+static void write_seeds(const char *dir)
+{
+	struct made m = make(2);
+	struct made none = make(0);
+
+	write_seed(dir, "whole", 0, m.head, m.n);
+	write_seed(dir, "resealed", 3, m.head, m.n);
+	write_seed(dir, "cut", 3, m.head, m.n - 40);
+	write_seed(dir, "no-sets", 3, none.head, none.n);
+	made_fini(&m);
+	made_fini(&none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,5 +266,8 @@ int main(void)
 	    cmocka_unit_test(snapshot_is_checked),
 	    cmocka_unit_test(sets_are_checked),
 	};
+
+	if (getenv("WEIR_SEEDS"))
+		write_seeds(getenv("WEIR_SEEDS"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Server names of TLS, and the certificates that they name. */
+#include "snapshot/check_pvt.h"
+
+static enum weir_refusal check_certs(const struct check *c, const struct weir_server_name *name, uint32_t i)
+{
+	if (name->certs.count < 1 || name->certs.count > WEIR_MAX_CERTS_OF_NAME)
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "server name %u has %u certificates", i, name->certs.count);
+	for (uint32_t k = name->certs.first; k < name->certs.first + name->certs.count; k++) {
+		const struct weir_cert_id *id = snapshot_cert(c->s, k);
+
+		if (id->v[0] == 0 || id->v[1] == 0)
+			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "id of certificate %u is none", k);
+	}
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_host_of_name(const struct check *c, const struct weir_server_name *name, uint32_t i)
+{
+	struct slice host;
+
+	TRY(check_host(c, name->host, name->host_kind, "host of server name", i));
+	host = snapshot_str(c->s, name->host);
+	if (host.n && !snapshot_is_server_name(host))
+		return check_refuse(c, WEIR_REFUSED_BAD_STRING, "host of server name %u is none that a client could send", i);
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_name(const struct check *c, const struct weir_bind *b, uint32_t i)
+{
+	static const uint8_t zeros[sizeof(((struct weir_server_name *)0)->reserved0)];
+	const struct weir_server_name *name = snapshot_name(c->s, i);
+
+	TRY(check_host_of_name(c, name, i));
+	if (name->profile > WEIR_TLS_STRICT)
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "server name %u has profile %u", i, name->profile);
+	if (name->listener != WEIR_NONE && name->listener >= b->listeners.count)
+		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "server name %u: listener %u of %u", i, name->listener,
+				    b->listeners.count);
+	if (memcmp(name->reserved0, zeros, sizeof(zeros)) != 0 || name->reserved1)
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "server name %u: reserved fields are set", i);
+	return check_certs(c, name, i);
+}
+
+enum weir_refusal check_names(const struct check *c)
+{
+	uint64_t certs = 0;
+
+	for (uint32_t i = 0; i < snapshot_count(c->s, BINDS); i++) {
+		const struct weir_bind *b = snapshot_bind(c->s, i);
+
+		if (b->proto != WEIR_PROTO_HTTPS && (b->names.count || b->name_slots.count))
+			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has server names, and no TLS", i);
+		for (uint32_t k = b->names.first; k < b->names.first + b->names.count; k++) {
+			TRY(check_range(c, snapshot_name(c->s, k)->certs, WEIR_SECT_CERTS, &certs, "certificates of server name", k));
+			TRY(check_name(c, b, k));
+		}
+	}
+	return check_all_used(c, WEIR_SECT_CERTS, certs);
+}
