@@ -211,6 +211,13 @@ static int names_step(struct program *p)
 	return 0; /* others have to look at what that gave */
 }
 
+static int age_step(struct program *p)
+{
+	if (p->dir || p->is_published)
+		sync_age(p->sync);
+	return SYNC_AGE_S * 1000;
+}
+
 static int retry_step(struct program *p)
 {
 	if (p->dir && sync_has_other_room(p->sync)) /* else kube_step() sees to it */
@@ -281,6 +288,7 @@ static int run(struct program *p)
 		stops = wait_step(p, timeout_ms);
 		timeout_ms = p->kube ? kube_step(p) : -1;
 		timeout_ms = earlier(timeout_ms, names_step(p));
+		timeout_ms = earlier(timeout_ms, age_step(p));
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}

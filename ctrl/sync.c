@@ -451,14 +451,47 @@ static bool take_names(struct sync *s)
 	return n > 0;
 }
 
+/* What is said of a certificate is another thing at the second of these times than at the first. */
+static bool has_aged(const struct certificate *c, int64_t then_s, int64_t now_s)
+{
+	const int64_t edges[] = {c->not_before_s, c->not_after_s - CERTIFICATE_SOON_S, c->not_after_s};
+
+	for (size_t i = 0; i < sizeof(edges) / sizeof(*edges); i++)
+		if (then_s <= edges[i] && edges[i] < now_s)
+			return true;
+	return false;
+}
+
+/* Those that have become others by time alone; true: there were some. */
+static bool take_aged(struct sync *s)
+{
+	const struct model *m = s->model;
+	const int64_t now_s = time(NULL);
+	bool any = false;
+
+	for (size_t i = 0; s->aged_s && i < m->n_names; i++)
+		for (size_t k = 0; k < m->names[i].n_certs; k++) {
+			const struct certificate *c = m->names[i].certs[k];
+
+			if (!has_aged(c, s->aged_s, now_s))
+				continue;
+			translator_secret_aged(s->translator, c->ns, c->name);
+			any = true;
+		}
+	s->aged_s = now_s;
+	return any;
+}
+
 void sync_run(struct sync *s, uint64_t changed)
 {
 	struct translator_changes c;
 	size_t n;
 	const struct store_change *journal = store_journal(s->store, &n);
 	bool is_whole = changed == UINT64_MAX || !journal;
+	bool has_others = take_names(s);
 
-	if (!take_names(s) && changed == 0 && n == 0 && !is_whole && !sync_has_other_room(s))
+	has_others |= take_aged(s);
+	if (!has_others && changed == 0 && n == 0 && !is_whole && !sync_has_other_room(s))
 		return;
 	run_translator(s, is_whole ? NULL : journal, n, &c);
 	store_clear_journal(s->store);
@@ -486,4 +519,10 @@ void sync_take_refusals(struct sync *s)
 	s->has_news = true;
 	if (!are_problems_told(s, s->model->n_problems - s->n_own_problems))
 		log_problems(s);
+}
+
+void sync_age(struct sync *s)
+{
+	if (s->aged_s && time(NULL) - s->aged_s >= SYNC_AGE_S)
+		sync_run(s, 0);
 }

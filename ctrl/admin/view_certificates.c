@@ -10,8 +10,6 @@
 #include "admin/view.h"
 #include "snapshot/snapshot.h"
 
-#define SOON_S (14 * 86400)
-
 static int by_secret(const void *pa, const void *pb)
 {
 	const struct certificate *a = *(const struct certificate *const *)pa;
@@ -57,7 +55,7 @@ static json_t *problems_of(const struct sync *s, const struct certificate *c, in
 		json_array_append_new(list, json_string("has expired"));
 	else if (c->not_before_s > now_s)
 		json_array_append_new(list, json_string("not yet valid"));
-	else if (c->not_after_s - now_s < SOON_S)
+	else if (c->not_after_s - now_s < CERTIFICATE_SOON_S)
 		json_array_append_new(list, json_string("expires soon"));
 	if (c->is_out_of_order)
 		json_array_append_new(list, json_string("chain out of order"));

@@ -25,6 +25,7 @@ enum certificate_key {
 		N_CERTIFICATE_KEYS
 };
 
+#define CERTIFICATE_SOON_S (14 * 86400) /* before it ends, people are told */
 #define CERTIFICATE_NAMES_MAX 100u /* of one: more are not looked at */
 
 struct certificate {

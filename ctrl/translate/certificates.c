@@ -65,8 +65,6 @@ struct ref_fault ca_fault(struct translation *t, const struct kube_object *o, co
 
 /* ---- what people should know ---- */
 
-#define SOON_S (14 * 86400)
-
 static void report_time(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *reason,
 			const struct certificate *c, const char *what, int64_t when_s)
 {
@@ -95,7 +93,7 @@ void certificate_warn(struct translation *t, const struct kube_object *o, const 
 		report_time(t, o, at, "CertificateExpired", c, "has expired on", c->not_after_s);
 	else if (c->not_before_s > now_s)
 		report_time(t, o, at, "CertificateNotYetValid", c, "is valid only from", c->not_before_s);
-	else if (c->not_after_s - now_s < SOON_S)
+	else if (c->not_after_s - now_s < CERTIFICATE_SOON_S)
 		report_time(t, o, at, "CertificateExpiresSoon", c, "expires on", c->not_after_s);
 }
 

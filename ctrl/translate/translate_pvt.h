@@ -89,10 +89,11 @@ struct section {
 	uint32_t n_routes;  /* attached and accepted */
 };
 
-/* Listeners that are served, by address, port and host name; open addressing. */
+/* Listeners that are served, by address, port and host name, and the first one of each address and port; open addressing. */
 struct claims {
 	struct claim {
 		uint32_t listener_plus1; /* in the listeners of the model; 0: empty */
+		bool is_port; /* whatever its host name is */
 		const struct gateway *owner; /* a Gateway, also of what its ListenerSets have */
 	} *slots;
 	size_t n, n_slots;
@@ -356,6 +357,8 @@ const struct gateway *gateway_search(const struct gateway *list, size_t n, const
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts);
 /* claims.c: the Gateway of another namespace that has an address, port and host name of this listener; NULL: none has. */
 const struct gateway *claim_of_other(const struct translation *t, const struct gateway *g, const struct section *s);
+/* The Gateway, be it of this namespace, whose listeners on an address and port of this one are of another protocol; NULL: none. */
+const struct gateway *claim_of_protocol(const struct translation *t, const struct gateway *g, const struct section *s, uint8_t proto);
 /* A listener of the model is that of g, or of its Gateway. */
 void claim_add(struct translation *t, const struct gateway *g, size_t listener);
 void claims_fini(struct translation *t);

@@ -759,6 +759,11 @@ void translator_name_changed(struct translator *tr, const char *name)
 	touch(tr, KEY_NAME, "", name);
 }
 
+void translator_secret_aged(struct translator *tr, const char *ns, const char *name)
+{
+	touch(tr, KUBE_SECRET, ns, name);
+}
+
 const char *const *translator_names(struct translator *tr, size_t *n)
 {
 	*n = tr->n_names;
