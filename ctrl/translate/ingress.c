@@ -280,7 +280,7 @@ static void read_all(struct translation *t, const struct kube_object *o)
 	struct cursor backend = cursor_get(&spec, "defaultBackend");
 	struct model_match proto = {.kind = "Ingress", .created_s = o->created_s};
 	const char *refused = budget_refusal(t);
-	uint64_t cost = 0;
+	uint64_t cost = server_names_ingress_cost(&spec);
 
 	proto.ns = model_str(t->m, o->ns);
 	proto.name = model_str(t->m, o->name);
@@ -307,11 +307,13 @@ static void read_all(struct translation *t, const struct kube_object *o)
 		action.rule_index = (uint32_t)cursor_count(&rules);
 		action.path_kind = WEIR_PATH_PREFIX;
 		read_backend(t, o, &backend, &action);
-		cost = default_cost(&rules, &action);
+		cost += 2 * default_cost(&rules, &action);
 		if (!refused)
 			ingress_add_default(t, &action);
 	}
 	t->is_trial = false;
+	for (size_t i = 0; i < t->m->n_matches; i++) /* over TLS once more, as soon as any Ingress has a certificate */
+		cost += budget_cost(&t->m->matches[i]);
 	budget_charge(t, cost);
 }
 

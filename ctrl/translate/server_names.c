@@ -178,6 +178,28 @@ void server_names_of_ingress(struct translation *t, const struct kube_object *o,
 	}
 }
 
+uint64_t server_names_ingress_cost(const struct cursor *spec)
+{
+	const size_t each = name_cost("") + 64; /* of a name in a certificate, which may not be there yet */
+	struct cursor list = cursor_get(spec, "tls");
+	struct cursor rules = cursor_get(spec, "rules");
+	uint64_t cost = 0;
+
+	for (size_t i = 0; i < cursor_count(&list); i++) {
+		struct cursor entry = cursor_at(&list, i);
+		struct cursor hosts = cursor_get(&entry, "hosts");
+
+		for (size_t k = 0; k < cursor_count(&hosts); k++) {
+			struct cursor h = cursor_at(&hosts, k);
+
+			cost += name_cost(cursor_str(&h, ""));
+		}
+		if (cursor_count(&hosts) == 0)
+			cost += each * (cursor_count(&rules) ? cursor_count(&rules) : CERTIFICATE_NAMES_MAX);
+	}
+	return cost;
+}
+
 void server_names_default(struct translation *t)
 {
 	const struct model_server_name proto = {.port = INGRESS_PORT, .listener = -1, .owner = "the default certificate"};

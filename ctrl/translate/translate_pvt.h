@@ -242,6 +242,7 @@ void server_names_of_ingress(struct translation *t, const struct kube_object *o,
 void server_names_default(struct translation *t);
 /* At most, in bytes of a snapshot. */
 uint64_t server_names_cost(const struct section *s);
+uint64_t server_names_ingress_cost(const struct cursor *spec);
 /* Says what people should know of a certificate to which o refers. */
 void certificate_warn(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c);
 
