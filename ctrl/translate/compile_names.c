@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The server names of a snapshot, for binds of HTTPS, and which certificates
- * each is shown. Who has a name first keeps it; a name that only a certificate
- * gives is left out where a listener has that host, which then would answer
- * 421 to who was shown the certificate.
+ * each is shown. Who has a name first keeps it. A name that only a certificate
+ * gives is left out where another listener has that host, which would answer
+ * 421 to who was shown the certificate; so is one of an Ingress, whose owner
+ * else would choose what clients of that listener are shown.
  */
 #include "translate/compile_pvt.h"
 
@@ -68,7 +69,7 @@ static bool is_of_listener(const struct compiler *c, const struct named *x)
 		return false;
 	if (x->kind == WEIR_HOST_WILDCARD_ONE && has_listener(c, x->n, host)) /* it covers more labels, and all of these */
 		return true;
-	if (!x->n->is_derived)
+	if (!x->n->is_derived && x->n->listener >= 0)
 		return false;
 	if (has_listener(c, x->n, host))
 		return true;
@@ -186,8 +187,13 @@ static size_t add_names(struct compiler *c, struct weir_bind *b, const struct na
 	for (; i < n && list[i].n->port == b->port && memcmp(&list[i].n->addr, &b->addr, sizeof(b->addr)) == 0; i++) {
 		const struct named *x = &list[i];
 
-		if (b->proto != WEIR_PROTO_HTTPS || (x->n->listener >= 0 && c->ranks[x->n->listener] == WEIR_NONE) || is_of_listener(c, x))
+		if (b->proto != WEIR_PROTO_HTTPS || (x->n->listener >= 0 && c->ranks[x->n->listener] == WEIR_NONE))
 			continue;
+		if (is_of_listener(c, x)) {
+			if (!x->n->is_derived)
+				report_taken(c, x->n);
+			continue;
+		}
 		if (!last || by_key(last, x) != 0) {
 			add_name(c, b, x);
 			last = x;
