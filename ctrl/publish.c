@@ -67,7 +67,7 @@ static void wipe_place(struct publish *p, uint64_t off)
 
 static void wipe_certificates(struct publish *p)
 {
-	for (unsigned i = 0; p->has_hello && p->certs.n_of[CERT_AWAY] && i < p->arena.n; i++)
+	for (unsigned i = 0; p->has_hello && i < p->arena.n; i++)
 		if (p->arena.used[i].size <= WEIR_CERTIFICATE_MAX_BYTES)
 			wipe_place(p, p->arena.used[i].off);
 }

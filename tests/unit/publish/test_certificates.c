@@ -18,6 +18,7 @@
 
 #include "base/spsc.h"
 #include "pems.h"
+#include "saved.h"
 #include "snapshot/snapshot.h"
 #include "sync.h"
 #include "weir/stats.h"
@@ -334,6 +335,35 @@ static void each_connection_is_sent_all_of_them(void **state)
 	(void)state;
 }
 
+static const struct weir_endpoint_set *no_set(const void *ctx, uint64_t id)
+{
+	(void)ctx;
+	(void)id;
+	return NULL;
+}
+
+/* On disk there are no keys, so no names that would need them. All else is as it was. */
+static void what_is_saved_names_no_certificate(void **state)
+{
+	struct rig *r = rig_create();
+	struct saved saved;
+	void *bytes;
+	size_t n;
+
+	load(r, CLASS GATEWAY SECRET);
+	assert_int_equal(snapshot_count(r->sync.snapshot, NAMES), 1);
+	assert_int_equal(saved_make(r->sync.snapshot, no_set, NULL, 1, &bytes, &n), 0);
+	saved_seal(bytes, n);
+	assert_int_equal(saved_check(bytes, n, 1, false, &saved), SAVED_OK);
+	assert_int_equal(snapshot_count(saved.snapshot, NAMES), 0);
+	assert_int_equal(snapshot_count(saved.snapshot, CERTS), 0);
+	assert_int_equal(snapshot_count(saved.snapshot, BINDS), 2);
+	assert_int_equal(snapshot_count(saved.snapshot, LISTENERS), 2);
+	free(bytes);
+	rig_destroy(r);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +371,7 @@ int main(void)
 		cmocka_unit_test(certificate_that_is_refused_holds_nobody_up),
 		cmocka_unit_test(all_are_sent_once_more_if_one_is_not_there),
 		cmocka_unit_test(each_connection_is_sent_all_of_them),
+		cmocka_unit_test(what_is_saved_names_no_certificate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
