@@ -251,7 +251,8 @@ const struct weir_listener *route_find_listener(const struct weir_snapshot *s, c
 	if (i == WEIR_NONE)
 		return NULL;
 	b = snapshot_bind(s, i);
-	i = b->listeners.count == 1 ? b->listeners.first : route_find_host(s, ROUTE_HOSTS_LISTENERS, b->listeners, b->slots, host);
+	i = b->listeners.count == 1 ? b->listeners.first
+				    : route_find_host(s, ROUTE_HOSTS_LISTENERS, b->listeners, b->slots, host);
 	return i == WEIR_NONE ? NULL : snapshot_listener(s, i);
 }
 

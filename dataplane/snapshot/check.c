@@ -71,7 +71,8 @@ static enum weir_refusal check_sections(const struct check *c)
 			return check_refuse(c, WEIR_REFUSED_BAD_SECTION, "%s begins at %" PRIu64, sections[i].name, off);
 		end = off + (uint64_t)s->sect[i].count * sections[i].size;
 		if (end > s->size)
-			return check_refuse(c, WEIR_REFUSED_BAD_SECTION, "%s ends at %" PRIu64 " of %u", sections[i].name, end, s->size);
+			return check_refuse(c, WEIR_REFUSED_BAD_SECTION, "%s ends at %" PRIu64 " of %u", sections[i].name, end,
+					    s->size);
 	}
 	return WEIR_REFUSED_OK;
 }
@@ -203,7 +204,8 @@ static enum weir_refusal check_slots(const struct check *c, struct weir_range sl
 	uint32_t n_used = 0;
 
 	if (slots.count & (slots.count - 1) || slots.count / 2 < entries.count)
-		return check_refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u slots for %u entries", what, i, slots.count, entries.count);
+		return check_refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u slots for %u entries", what, i, slots.count,
+				    entries.count);
 	for (uint32_t k = 0; k < slots.count; k++) {
 		const struct weir_slot *slot = snapshot_at(c->s, SLOTS, struct weir_slot, slots.first + k);
 
@@ -213,7 +215,8 @@ static enum weir_refusal check_slots(const struct check *c, struct weir_range sl
 		n_used += slot->index_plus1 != 0;
 	}
 	if (n_used != entries.count)
-		return check_refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u of %u entries have a slot", what, i, n_used, entries.count);
+		return check_refuse(c, WEIR_REFUSED_BAD_SLOTS, "%s of %u: %u of %u entries have a slot", what, i, n_used,
+				    entries.count);
 	for (uint32_t k = 0; k < entries.count; k++) {
 		struct find f = {c->s, key_of, entries.first, key_of(c->s, entries.first + k)};
 		uint64_t h = hash64(f.key.text.p, f.key.text.n, c->s->hash_seed + f.key.kind);
@@ -372,7 +375,8 @@ static enum weir_refusal check_lengths(const struct check *c)
 			const struct weir_path *p = snapshot_path(c->s, v->paths.first + k);
 
 			if (p->kind == WEIR_PATH_PREFIX && !has_length(c->s, v, p->path.len))
-				return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u: prefix length %u is not listed", i, p->path.len);
+				return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "vhost %u: prefix length %u is not listed", i,
+						    p->path.len);
 		}
 	}
 	return check_all_used(c, WEIR_SECT_LENGTHS, next);
@@ -399,7 +403,8 @@ static enum weir_refusal check_rule(const struct check *c, const struct weir_rul
 
 	TRY(check_text(c, r->method, WEIR_MAX_NAME, "method of rule", i));
 	if (r->route >= snapshot_count(c->s, ROUTES))
-		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "rule %u: route %u of %u", i, r->route, snapshot_count(c->s, ROUTES));
+		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "rule %u: route %u of %u", i, r->route,
+				    snapshot_count(c->s, ROUTES));
 	if (r->action < WEIR_ACTION_FORWARD || r->action > WEIR_ACTION_REDIRECT)
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "rule %u has action %u", i, r->action);
 	if (r->action == WEIR_ACTION_STATUS && !is_status(r->status))
@@ -460,7 +465,8 @@ static enum weir_refusal check_leaves(const struct check *c)
 		const struct weir_split *p = snapshot_split(c->s, i);
 
 		if (p->backend == WEIR_NONE ? !is_status(p->status) : p->backend >= snapshot_count(c->s, BACKENDS))
-			return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "split %u: backend %u, status %u", i, p->backend, p->status);
+			return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "split %u: backend %u, status %u", i, p->backend,
+					    p->status);
 	}
 	for (uint32_t i = 0; i < snapshot_count(c->s, ROUTES); i++) {
 		const struct weir_route *r = snapshot_route(c->s, i);

@@ -11,7 +11,8 @@ static enum weir_refusal check_cookie(const struct check *c, const struct weir_b
 	TRY(check_text(c, b->cookie_name, WEIR_MAX_COOKIE_NAME, "cookie of backend", i));
 	TRY(check_text(c, b->cookie_path, WEIR_MAX_COOKIE_PATH, "path of the cookie of backend", i));
 	if (b->affinity > WEIR_AFFINITY_COOKIE || b->same_site > WEIR_SAME_SITE_NONE)
-		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u has affinity %u, SameSite %u", i, b->affinity, b->same_site);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u has affinity %u, SameSite %u", i, b->affinity,
+				    b->same_site);
 	path = snapshot_str(c->s, b->cookie_path);
 	if (has_cookie ? !snapshot_is_field_name(snapshot_str(c->s, b->cookie_name)) || !snapshot_is_cookie_path(path)
 		       : b->cookie_name.len || path.n || b->cookie_max_age_s || b->same_site)
@@ -39,7 +40,8 @@ static enum weir_refusal check_ejection(const struct check *c, const struct weir
 	if (b->max_ejected_percent > 100)
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u ejects %u %%", i, b->max_ejected_percent);
 	if ((b->eject_failures || b->success_window_ms) && (b->eject_base_ms == 0 || b->eject_max_ms < b->eject_base_ms))
-		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u ejects for %u to %u ms", i, b->eject_base_ms, b->eject_max_ms);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u ejects for %u to %u ms", i, b->eject_base_ms,
+				    b->eject_max_ms);
 	if (b->eject_max_ms > WEIR_MAX_EJECTION_MS || b->success_window_ms > WEIR_MAX_EJECTION_MS)
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u ejects for %u ms, by %u ms", i, b->eject_max_ms,
 				    b->success_window_ms);

@@ -50,7 +50,8 @@ static enum weir_refusal check_header_ops(const struct check *c, const struct we
 	bool has_ops = f->kind == WEIR_FILTER_REQUEST_HEADERS || f->kind == WEIR_FILTER_RESPONSE_HEADERS;
 
 	if (f->ops.count > (has_ops ? WEIR_MAX_HEADER_OPS : 0))
-		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u of kind %u has %u header changes", i, f->kind, f->ops.count);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u of kind %u has %u header changes", i, f->kind,
+				    f->ops.count);
 	for (uint32_t k = f->ops.first; k < f->ops.first + f->ops.count; k++)
 		TRY(check_header_op(c, snapshot_header_op(c->s, k), k));
 	return WEIR_REFUSED_OK;
@@ -88,7 +89,8 @@ static enum weir_refusal check_filter(const struct check *c, const struct weir_f
 	TRY(check_change_of_path(c, f, i));
 	TRY(f->kind == WEIR_FILTER_CORS ? check_cors(c, f, i) : check_header_ops(c, f, i));
 	if (f->kind == WEIR_FILTER_REDIRECT && (!is_redirect(f->status) || f->scheme > WEIR_PROTO_HTTPS))
-		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u redirects by status %u, scheme %u", i, f->status, f->scheme);
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "filter %u redirects by status %u, scheme %u", i, f->status,
+				    f->scheme);
 	if (f->kind == WEIR_FILTER_MIRROR && f->backend >= snapshot_count(c->s, BACKENDS))
 		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "filter %u mirrors to backend %u of %u", i, f->backend,
 				    snapshot_count(c->s, BACKENDS));

@@ -52,7 +52,8 @@ enum weir_refusal check_names(const struct check *c)
 		if (b->proto != WEIR_PROTO_HTTPS && (b->names.count || b->name_slots.count))
 			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has server names, and no TLS", i);
 		for (uint32_t k = b->names.first; k < b->names.first + b->names.count; k++) {
-			TRY(check_range(c, snapshot_name(c->s, k)->certs, WEIR_SECT_CERTS, &certs, "certificates of server name", k));
+			TRY(check_range(c, snapshot_name(c->s, k)->certs, WEIR_SECT_CERTS, &certs, "certificates of server name",
+					k));
 			TRY(check_name(c, b, k));
 		}
 	}

@@ -35,7 +35,8 @@ enum weir_refusal endpoint_set_check(const void *blob, size_t n, struct snapshot
 	if (s->magic != WEIR_ENDPOINTS_MAGIC)
 		return check_refuse(&c, WEIR_REFUSED_BAD_MAGIC, "magic is %016" PRIx64, s->magic);
 	if (s->abi_major != WEIR_ABI_MAJOR)
-		return check_refuse(&c, WEIR_REFUSED_BAD_ABI, "major version %u, spoken here is %u", s->abi_major, WEIR_ABI_MAJOR);
+		return check_refuse(&c, WEIR_REFUSED_BAD_ABI, "major version %u, spoken here is %u", s->abi_major,
+				    WEIR_ABI_MAJOR);
 	if (s->n_endpoints > WEIR_ENDPOINTS_MAX)
 		return check_refuse(&c, WEIR_REFUSED_TOO_BIG, "%u endpoints, at most %u", s->n_endpoints, WEIR_ENDPOINTS_MAX);
 	if (s->size != n || n != sizeof(*s) + (size_t)s->n_endpoints * sizeof(s->ep[0]))

@@ -44,7 +44,7 @@ bool snapshot_is_field_name(struct slice name);
 bool snapshot_is_field_value(struct slice value);
 /* A host name or address in lower case, perhaps with a port. */
 bool snapshot_is_host(struct slice host);
-/* Can stand as the host of a server name of TLS, or behind its "*.": unlike the host of a request no address, and without a port. */
+/* Can stand as the host of a server name of TLS, or behind its "*.": labels, unlike the host of a request without a port. */
 bool snapshot_is_server_name(struct slice host);
 /* Can stand as a request's path: begins with a slash; visible ASCII but '?' and '#'. */
 bool snapshot_is_target_path(struct slice path);

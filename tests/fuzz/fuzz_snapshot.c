@@ -48,7 +48,8 @@ static void use_names(const struct weir_snapshot *s)
 		struct weir_ip local = {.b[15] = i & 1};
 		const struct weir_bind *bind;
 		enum route_miss miss;
-		const struct weir_server_name *n = route_find_name(s, &local, i & 2 ? 443 : 80, slice_str(names[i / 4]), &bind, &miss);
+		uint16_t port = i & 2 ? 443 : 80;
+		const struct weir_server_name *n = route_find_name(s, &local, port, slice_str(names[i / 4]), &bind, &miss);
 
 		if (!n)
 			continue;

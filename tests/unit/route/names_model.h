@@ -78,7 +78,9 @@ static inline void names_add(struct names_parts *p, const struct names_entry *e)
 	bool is_wildcard = strncmp(e->host, "*.", 2) == 0;
 
 	to->host = names_string(p, e->host + (is_wildcard ? 2 : 0));
-	to->host_kind = !e->host[0] ? WEIR_HOST_ANY : !is_wildcard ? WEIR_HOST_EXACT : e->is_one_label ? WEIR_HOST_WILDCARD_ONE : WEIR_HOST_WILDCARD;
+	to->host_kind = e->host[0] ? WEIR_HOST_EXACT : WEIR_HOST_ANY;
+	if (is_wildcard)
+		to->host_kind = e->is_one_label ? WEIR_HOST_WILDCARD_ONE : WEIR_HOST_WILDCARD;
 	to->profile = e->profile;
 	to->listener = e->listener;
 	to->certs = (struct weir_range){p->n_certs, e->n_certs};

@@ -82,7 +82,7 @@ static void names_are_found_as_the_text_has_it(void **state)
 		s = compile(binds, 2, seed % 2 ? seed * 0x9e3779b97f4a7c15ull : 0);
 		for (unsigned i = 0; i < COUNT(asked) * 2; i++) {
 			const char *name = asked[i / 2];
-			struct weir_ip local = {.b[15] = (uint8_t)(1 + i % 2)}; /* that of the second bind; one of no bind's own */
+			struct weir_ip local = {.b[15] = (uint8_t)(1 + i % 2)}; /* of the second bind; of none */
 			const struct names_bind *b = &binds[1 - i % 2];
 			const struct names_entry *want = naive(b, name);
 			const struct weir_bind *bind = NULL;
@@ -125,7 +125,8 @@ static void only_binds_of_tls_have_names(void **state)
 
 static void no_name_means_any(void **state)
 {
-	struct names_bind b = {0, 443, WEIR_PROTO_HTTPS, 1, 2, {{"*.example", false, 0, 1, WEIR_NONE}, {"a", false, 0, 1, WEIR_NONE}}};
+	struct names_bind b = {0, 443, WEIR_PROTO_HTTPS, 1, 2,
+			       {{"*.example", false, 0, 1, WEIR_NONE}, {"a", false, 0, 1, WEIR_NONE}}};
 	struct weir_ip local = {.b[15] = 1};
 	const struct weir_bind *bind;
 	enum route_miss miss;

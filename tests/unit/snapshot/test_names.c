@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The checker against server names that are wrong in each way. With WEIR_SEEDS=DIR it also writes a blob there, as a seed for fuzzing. */
+/*
+ * The checker against server names that are wrong in each way. With
+ * WEIR_SEEDS=DIR it also writes a blob there, as a seed for fuzzing.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -11,7 +11,8 @@ static const struct {
 	const char *hex;
 } hellos[] = {
 	{"OpenSSL 3, s_client -servername shop.example.com -alpn h2,http/1.1",
-	 {.server_name = "shop.example.com", .n_server_name = 16, .has_tls13 = true, .has_http1 = true, .has_h2 = true, .has_alpn = true, .legacy_version = 0x0303},
+	 {.server_name = "shop.example.com", .n_server_name = 16,
+	  .has_tls13 = true, .has_http1 = true, .has_h2 = true, .has_alpn = true, .legacy_version = 0x0303},
 	 "160301014f0100014b03036003dd987f0e75542b86af88d0feaf543c6a11650637bb192e746fa9792e7874201cf6e1c84cd482e741e475"
 	 "dc52a591e6126b78e08190f2266ca07817df2b9e4f003e130213031301c02cc030009fcca9cca8ccaac02bc02f009ec024c028006bc023"
 	 "c0270067c00ac0140039c009c0130033009d009c003d003c0035002f00ff010000c400000015001300001073686f702e6578616d706c65"
@@ -20,13 +21,15 @@ static const struct {
 	 "05020602002b0009080304030303020301002d00020101003300260024001d0020221626fa9bd5c8c1448a4f1c10c2038d88355c9741af"
 	 "629bafa58c78d669a50a"},
 	{"OpenSSL 3, s_client -tls1_2 -noservername",
-	 {.server_name = "", .n_server_name = 0, .has_tls13 = false, .has_http1 = false, .has_h2 = false, .has_alpn = false, .legacy_version = 0x0303},
+	 {.server_name = "", .n_server_name = 0,
+	  .has_tls13 = false, .has_http1 = false, .has_h2 = false, .has_alpn = false, .legacy_version = 0x0303},
 	 "16030100b7010000b30303fa4ab89a6d7ec3e9ee147290786ef57f1a942fcb0e5a9efed97d1cca45c7ebcd000038c02cc030009fcca9cc"
 	 "a8ccaac02bc02f009ec024c028006bc023c0270067c00ac0140039c009c0130033009d009c003d003c0035002f00ff01000052000b0004"
 	 "03000102000a000c000a001d0017001e00190018002300000016000000170000000d002a0028040305030603080708080809080a080b08"
 	 "0408050806040105010601030303010302040205020602"},
 	{"curl, to a name",
-	 {.server_name = "www.example.com", .n_server_name = 15, .has_tls13 = true, .has_http1 = true, .has_h2 = true, .has_alpn = true, .legacy_version = 0x0303},
+	 {.server_name = "www.example.com", .n_server_name = 15,
+	  .has_tls13 = true, .has_http1 = true, .has_h2 = true, .has_alpn = true, .legacy_version = 0x0303},
 	 "1603010200010001fc03033c41cfef14bb28ddb1e68e9f6d3aff70d6832703c184150dcebfc50f730d2c8f205cde466dfcb8de1d1de4e2"
 	 "e73ead5d5238fef964f489b5f07c6a6f4acd61537b003e130213031301c02cc030009fcca9cca8ccaac02bc02f009ec024c028006bc023"
 	 "c0270067c00ac0140039c009c0130033009d009c003d003c0035002f00ff0100017500000014001200000f7777772e6578616d706c652e"
@@ -38,7 +41,8 @@ static const struct {
 	 "00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
 	 "00000000000000000000000000000000000000000000"},
 	{"curl --http1.1, to an address",
-	 {.server_name = "", .n_server_name = 0, .has_tls13 = true, .has_http1 = true, .has_h2 = false, .has_alpn = true, .legacy_version = 0x0303},
+	 {.server_name = "", .n_server_name = 0,
+	  .has_tls13 = true, .has_http1 = true, .has_h2 = false, .has_alpn = true, .legacy_version = 0x0303},
 	 "1603010200010001fc030313e2742ff36fe177e8182e01799974dee03117bb70b93a007b795c93f45f884820205a80ca9e8ca861b3bfda"
 	 "467183ece067eb0b423b22522920681f42d7d4055a003e130213031301c02cc030009fcca9cca8ccaac02bc02f009ec024c028006bc023"
 	 "c0270067c00ac0140039c009c0130033009d009c003d003c0035002f00ff01000175000b000403000102000a00160014001d0017001e00"
@@ -50,7 +54,8 @@ static const struct {
 	 "00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
 	 "00000000000000000000000000000000000000000000"},
 	{"GnuTLS, --sni-hostname=Mail.Example.ORG --alpn=http/1.1",
-	 {.server_name = "mail.example.org", .n_server_name = 16, .has_tls13 = true, .has_http1 = true, .has_h2 = false, .has_alpn = true, .legacy_version = 0x0303},
+	 {.server_name = "mail.example.org", .n_server_name = 16,
+	  .has_tls13 = true, .has_http1 = true, .has_h2 = false, .has_alpn = true, .legacy_version = 0x0303},
 	 "1603010198010001940303e9cecf0019667e7395d5485b479807c76632a0d3d2f7d27813d4171b990df3cc20c6465c1961a582f2525af5"
 	 "ab356706d13310c95108ad27e874017cf7a79605f4003a1302130313011304c02ccca9c0adc00ac02bc0acc009c030cca8c014c02fc013"
 	 "009dc09d0035009cc09c002f009fccaac09f0039009ec09e003301000111000500050100000000000a00160014001700180019001d001e"
@@ -60,7 +65,8 @@ static const struct {
 	 "15d917bd3919f8729fcf4da8deed98daede2f2777ac04cb2e49476002b0009080304030303020301ff010001000000001500130000104d"
 	 "61696c2e4578616d706c652e4f5247002d0003020100001c00024001"},
 	{"GnuTLS, TLS 1.2 alone, to a name of two letters",
-	 {.server_name = "a.b", .n_server_name = 3, .has_tls13 = false, .has_http1 = false, .has_h2 = false, .has_alpn = false, .legacy_version = 0x0303},
+	 {.server_name = "a.b", .n_server_name = 3,
+	  .has_tls13 = false, .has_http1 = false, .has_h2 = false, .has_alpn = false, .legacy_version = 0x0303},
 	 "16030300d1010000cd0303f5f468a150337630dfe6441e1c4de4f3762e7338686455a42bbb0324db347a35000032c02ccca9c0adc00ac0"
 	 "2bc0acc009c030cca8c014c02fc013009dc09d0035009cc09c002f009fccaac09f0039009ec09e00330100007200050005010000000000"
 	 "0a00160014001700180019001d001e01000101010201030104000b00020100000d00220020040108090804040308070501080a08050503"

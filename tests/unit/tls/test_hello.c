@@ -154,8 +154,8 @@ static void hellos_of_clients_are_read(void **state)
 		if (read_n(b.p, b.n, MAX, &h) != HELLO_DONE)
 			fail_msg("%s", hellos[i].client);
 		if (memcmp(&h, &hellos[i].says, sizeof(h)) != 0)
-			fail_msg("%s: %s (%u), TLS 1.3 %d, ALPN %d, %d, %d", hellos[i].client, h.server_name, h.n_server_name, h.has_tls13,
-				 h.has_alpn, h.has_http1, h.has_h2);
+			fail_msg("%s: %s (%u), TLS 1.3 %d, ALPN %d, %d, %d", hellos[i].client, h.server_name, h.n_server_name,
+				 h.has_tls13, h.has_alpn, h.has_http1, h.has_h2);
 	}
 }
 
