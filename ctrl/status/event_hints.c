@@ -63,7 +63,7 @@ static const char *const hints[][2] = {
     {"RefNotPermitted", "Create it, or refer to what is in the same namespace."},
     {"ServerNameTaken", "Remove the name from one of the two."},
     {"SeveralDefaultClasses", "Leave the annotation on one IngressClass only."},
-    {"TLSNotServed", "Use another controller for HTTPS, or remove tls."},
+    {"TLSNotServed", "Remove it, or use another controller for what needs TLS to backends."},
     {"TooLarge", "Shorten it, or split it over several objects."},
     {"TooMany", "Remove some, or split them over several objects."},
     {"TooManyAddresses", "Give the name fewer addresses, or balance over several names."},
