@@ -28,6 +28,14 @@ uint64_t region_alloc(struct arena *a, uint64_t n)
 	return off;
 }
 
+uint64_t arena_bytes(const struct arena *a, uint64_t off)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		if (a->used[i].off == off)
+			return a->used[i].size;
+	return 0;
+}
+
 int region_free(struct arena *a, uint64_t off)
 {
 	for (unsigned i = 0; i < a->n; i++) {

@@ -21,6 +21,8 @@ struct arena {
 void arena_init(struct arena *a, uint64_t size);
 /* Offset, a multiple of 64, of a place of n bytes; or ARENA_FULL. */
 uint64_t region_alloc(struct arena *a, uint64_t n);
+/* Of the place that begins there; 0: none does. */
+uint64_t arena_bytes(const struct arena *a, uint64_t off);
 /* 0, or -ENOENT if no place begins there. */
 int region_free(struct arena *a, uint64_t off);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -210,6 +211,13 @@ static int names_step(struct program *p)
 	return 0; /* others have to look at what that gave */
 }
 
+static int age_step(struct program *p)
+{
+	if (p->dir || p->is_published)
+		sync_age(p->sync);
+	return SYNC_AGE_S * 1000;
+}
+
 static int retry_step(struct program *p)
 {
 	if (p->dir && sync_has_other_room(p->sync)) /* else kube_step() sees to it */
@@ -233,8 +241,10 @@ static bool wait_step(struct program *p, int timeout_ms)
 	for (int i = 0; i < n; i++) {
 		if (p->dir && ev[i].data.fd == source_dir_fd(p->dir))
 			sync_run(p->sync, source_dir_poll(p->dir));
-		else if (ev[i].data.fd == publish_fd(p->publish))
+		else if (ev[i].data.fd == publish_fd(p->publish)) {
 			publish_poll(p->publish);
+			sync_take_refusals(p->sync);
+		}
 		else if (ev[i].data.fd == p->signals_fd)
 			stops = signals_take(p->signals_fd, p->log);
 		else if (p->log && ev[i].data.fd == access_log_fd(p->log))
@@ -278,6 +288,7 @@ static int run(struct program *p)
 		stops = wait_step(p, timeout_ms);
 		timeout_ms = p->kube ? kube_step(p) : -1;
 		timeout_ms = earlier(timeout_ms, names_step(p));
+		timeout_ms = earlier(timeout_ms, age_step(p));
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}
@@ -351,6 +362,21 @@ static struct status_writer *writer_open(const struct options *o, struct source_
 	return w;
 }
 
+/*
+ * Secrets are in our memory: no core is written. A bound of 1 byte, not of 0, is what a program that takes cores
+ * from the kernel is not started with either (core(5)).
+ */
+static void forbid_cores(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_CORE, &r) != 0)
+		return;
+	r.rlim_cur = r.rlim_max < 1 ? r.rlim_max : 1;
+	if (setrlimit(RLIMIT_CORE, &r) != 0)
+		log_warn("a crash may write a core with private keys in it: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	struct program p = {0};
@@ -363,6 +389,7 @@ int main(int argc, char **argv)
 	signals_prepare();
 	options_read(argc, argv, &o);
 	log_init("weir-ctrl", o.level);
+	forbid_cores();
 	/* First, and as who started us: the file is for him. */
 	if (token_create(&token, o.capture_token, o.socket) != 0)
 		log_warn("captures are refused: cannot write the capture token to %s: %s", token.path ? token.path : "its file",
@@ -386,6 +413,8 @@ int main(int argc, char **argv)
 		s.options.pool = &o.pool;
 	s.options.needs_class = !o.manifests && !o.ingress_without_class;
 	s.options.node = o.node;
+	s.options.default_ns = o.default_ns;
+	s.options.default_name = *o.default_name ? o.default_name : NULL;
 	s.options.namespace_bytes = (uint64_t)o.namespace_mb << 20;
 	s.options.listen = o.status_addrs;
 	s.options.n_listen = o.n_status_addrs;

@@ -28,6 +28,9 @@ static const char usage[] =
     "  --ingress-without-class\n"
     "                       serve Ingresses that name no class where no IngressClass is the default, too (default:\n"
     "                       they are nobody's; those of --manifests are served)\n"
+    "  --default-certificate NAMESPACE/NAME\n"
+    "                       the Secret whose certificate TLS clients of Ingresses are shown where no other one is for the\n"
+    "                       name that they ask for (default: they are refused)\n"
     "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
@@ -103,17 +106,27 @@ static bool read_events(struct options *o, const char *text)
 }
 
 /* "NAMESPACE/NAME" */
-static bool read_lease(struct options *o, const char *text)
+static bool read_object(const char *text, char ns[OPTIONS_NS_BYTES], char name[OPTIONS_NAME_BYTES])
 {
 	const char *slash = strchr(text, '/');
 	size_t n_ns = slash ? (size_t)(slash - text) : 0;
 
-	if (n_ns == 0 || n_ns >= sizeof(o->lease_ns) || strlen(slash + 1) >= sizeof(o->lease_name))
+	if (n_ns == 0 || n_ns >= OPTIONS_NS_BYTES || strlen(slash + 1) >= OPTIONS_NAME_BYTES)
 		return false;
-	memcpy(o->lease_ns, text, n_ns);
-	o->lease_ns[n_ns] = 0;
-	memcpy(o->lease_name, slash + 1, strlen(slash + 1) + 1);
-	return names_is_label(o->lease_ns) && names_is_subdomain(o->lease_name);
+	memcpy(ns, text, n_ns);
+	ns[n_ns] = 0;
+	memcpy(name, slash + 1, strlen(slash + 1) + 1);
+	return names_is_label(ns) && names_is_subdomain(name);
+}
+
+static bool read_lease(struct options *o, const char *text)
+{
+	return read_object(text, o->lease_ns, o->lease_name);
+}
+
+static bool read_default_certificate(struct options *o, const char *text)
+{
+	return read_object(text, o->default_ns, o->default_name);
 }
 
 static bool read_namespace(struct options *o, const char *text)
@@ -238,6 +251,7 @@ static const struct row {
     {"selector", OF_KUBE, TEXT(selector)},
     {"allow-unread-policies", OF_KUBE, FLAG(allow_unread_policies)},
     {"ingress-without-class", OF_KUBE, FLAG(ingress_without_class)},
+    {"default-certificate", .read = read_default_certificate, .expected = "NAMESPACE/NAME"},
     {"node", .read = read_node, .expected = "the name of a Node"},
     {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
     {"namespace-budget", .read = read_namespace_budget, .expected = "a number of MiB from 0 to 1024"},

@@ -9,6 +9,8 @@
 
 #define OPTIONS_MAX_NAMESPACES 64u
 #define OPTIONS_MAX_STATUS_ADDRS 16u
+#define OPTIONS_NS_BYTES 64u /* of the name of a namespace, or of an object in it, with NUL */
+#define OPTIONS_NAME_BYTES 254u
 
 /* The texts are those of argv. */
 struct options {
@@ -28,7 +30,8 @@ struct options {
 	size_t n_status_addrs;
 	enum status_write write_status;
 	bool events;
-	char lease_ns[64], lease_name[254];
+	char lease_ns[OPTIONS_NS_BYTES], lease_name[OPTIONS_NAME_BYTES];
+	char default_ns[OPTIONS_NS_BYTES], default_name[OPTIONS_NAME_BYTES]; /* of a certificate; "": none */
 	const char *socket, *admin, *user, *capture_token;
 	const char *access_log; /* NULL: off */
 	uint32_t access_log_sample;

@@ -4,7 +4,7 @@
  * own copy is kept for the next connection. When a connection ends, all that
  * was under way is forgotten, and everything is due again.
  */
-#include "publish.h"
+#include "publish_pvt.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,64 +12,19 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "arena.h"
 #include "base/log.h"
-#include "base/spsc.h"
 
 #define RECONNECT_MIN_MS 20u
 #define RECONNECT_MAX_MS 200u
-#define RETRY_MS 50u /* after BUSY or NO_MEMORY, or a full ring */
+#define CERT_TRIES 40u /* of one certificate, for which the dataplane has no room; then it is left out */
 
 const double publish_bucket_s[PUBLISH_BUCKETS] = {.001, .002, .005, .01, .02, .05, .1, .2, .5, 1};
-
-struct set {
-	struct weir_endpoint_set *blob;
-	uint64_t id;
-	uint64_t live_version;
-	bool is_due, is_away; /* is_away: a version of it lies in the arena */
-	TAILQ_ENTRY(set) due;
-};
-
-struct publish {
-	struct sockaddr_un addr;
-	int epoll_fd, timer_fd, fd;
-	bool has_hello;
-	unsigned backoff_ms;
-	struct weir_region *region;
-	const struct weir_stats_region *stats;
-	const struct weir_diag_region *diag;
-	const struct weir_log_region *log;
-	size_t region_size, stats_size, diag_size, log_size;
-	publish_answer_fn *on_answer;
-	void *answer_ctx;
-	publish_leave_fn *on_leave;
-	void *leave_ctx;
-	char *arena_base;
-	struct spsc tx, rx;
-	uint64_t tx_seq, rx_seq;
-	struct arena arena;
-
-	void *snapshot;
-	size_t snapshot_size;
-	uint64_t handed_in_us;
-	bool is_timed; /* handed in while connected, and not yet live: its latency counts */
-	bool is_due;  /* the snapshot has to be sent */
-	bool is_away; /* one is on its way, not yet live nor refused */
-	bool ring_bell;
-
-	size_t n_sets, cap_sets;
-	struct set **sets; /* by id */
-	TAILQ_HEAD(, set) due;
-	struct publish_status st;
-};
 
 static uint64_t now_us(void)
 {
@@ -89,7 +44,7 @@ const char *publish_refusal_name(uint32_t r)
 	return r < WEIR_N_REFUSALS ? names[r] : "unknown";
 }
 
-static void timer_set(struct publish *p, unsigned ms)
+void publish_set_timer(struct publish *p, unsigned ms)
 {
 	const struct itimerspec t = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000}};
 
@@ -104,8 +59,22 @@ static void set_make_due(struct publish *p, struct set *s)
 	TAILQ_INSERT_TAIL(&p->due, s, due);
 }
 
+/* Private keys are not to be left where somebody else can read: the dataplane has its own copy, or never will. */
+static void wipe_place(struct publish *p, uint64_t off)
+{
+	explicit_bzero(p->arena_base + off, arena_bytes(&p->arena, off));
+}
+
+static void wipe_certificates(struct publish *p)
+{
+	for (unsigned i = 0; p->has_hello && i < p->arena.n; i++)
+		if (p->arena.used[i].size <= WEIR_CERTIFICATE_MAX_BYTES)
+			wipe_place(p, p->arena.used[i].off);
+}
+
 static void unmap_all(struct publish *p)
 {
+	wipe_certificates(p);
 	if (p->region)
 		munmap(p->region, p->region_size);
 	if (p->stats)
@@ -120,8 +89,7 @@ static void unmap_all(struct publish *p)
 	p->log = NULL;
 }
 
-/* Ends the connection, if there is one, and tries again a little later. */
-static void disconnect(struct publish *p, const char *why)
+void publish_disconnect(struct publish *p, const char *why)
 {
 	bool had_hello = p->has_hello;
 
@@ -135,6 +103,8 @@ static void disconnect(struct publish *p, const char *why)
 	p->fd = -1;
 	p->has_hello = p->is_away = p->is_timed = false;
 	p->is_due = p->snapshot != NULL;
+	p->resent_generation = 0;
+	cert_set_reset(&p->certs, true);
 	p->st.is_connected = false;
 	p->st.sent_generation = p->st.copied_generation = p->st.live_generation = p->st.retired_generation = 0;
 	for (size_t i = 0; i < p->n_sets; i++) {
@@ -143,7 +113,7 @@ static void disconnect(struct publish *p, const char *why)
 		set_make_due(p, p->sets[i]);
 	}
 	/* Jitter, so that several do not knock in step. */
-	timer_set(p, p->backoff_ms + (unsigned)(now_us() % (p->backoff_ms / 2)));
+	publish_set_timer(p, p->backoff_ms + (unsigned)(now_us() % (p->backoff_ms / 2)));
 	p->backoff_ms = p->backoff_ms * 2 > RECONNECT_MAX_MS ? RECONNECT_MAX_MS : p->backoff_ms * 2;
 	if (had_hello && p->on_answer)
 		p->on_answer(p->answer_ctx, NULL);
@@ -156,7 +126,7 @@ static void reconnect(struct publish *p)
 	p->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (p->fd < 0 || connect(p->fd, (const struct sockaddr *)&p->addr, sizeof(p->addr)) != 0 ||
 	    epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->fd, &ev) != 0)
-		disconnect(p, strerror(errno));
+		publish_disconnect(p, strerror(errno));
 }
 
 static bool region_is_sound(const struct weir_region *r, uint64_t size)
@@ -240,6 +210,7 @@ static const char *take_hello(struct publish *p, const struct weir_hello *h, con
 		if (!p->log || !log_is_sound(p->log, h->log_size))
 			return "the access log is not of this version of the contract";
 	}
+	madvise(p->region, p->region_size, MADV_DONTDUMP); /* certificates pass through it */
 	spsc_init(&p->tx, (struct weir_ring *)(void *)((char *)p->region + p->region->to_dataplane_off));
 	spsc_init(&p->rx, (struct weir_ring *)(void *)((char *)p->region + p->region->to_ctrl_off));
 	p->arena_base = (char *)p->region + p->region->arena_off;
@@ -291,7 +262,7 @@ static void read_hello(struct publish *p)
 	for (size_t i = 0; i < n_fds; i++)
 		close(fds[i]);
 	if (wrong)
-		disconnect(p, wrong);
+		publish_disconnect(p, wrong);
 }
 
 static struct set **set_slot(const struct publish *p, uint64_t id, size_t *at)
@@ -331,36 +302,84 @@ static bool is_passing(const struct weir_msg *m)
 	return m->status == WEIR_REFUSED_BUSY || m->status == WEIR_REFUSED_NO_MEMORY;
 }
 
-static void blob_done(struct publish *p, const struct weir_msg *m)
+static void snapshot_done(struct publish *p, const struct weir_msg *m)
 {
-	struct set *s = NULL;
-
-	if (region_free(&p->arena, m->off) != 0) {
-		disconnect(p, "it answers for a blob that was not sent");
+	if (m->status == WEIR_REFUSED_OK) {
+		p->st.copied_generation = m->id;
 		return;
 	}
-	if (m->version == 0) { /* a snapshot */
-		if (m->status == WEIR_REFUSED_OK) {
-			p->st.copied_generation = m->id;
-			return;
-		}
-		refused(p, m, "snapshot");
-		p->is_away = false;
-	} else {
-		s = set_find(p, m->id);
-		if (s)
-			s->is_away = false;
-		if (m->status == WEIR_REFUSED_OK)
-			return;
-		refused(p, m, "endpoint set");
+	refused(p, m, "snapshot");
+	p->is_away = false;
+	if (is_passing(m)) {
+		p->is_due = true;
+		publish_set_timer(p, PUBLISH_RETRY_MS);
+	} else if (m->status == WEIR_REFUSED_NO_CERTIFICATE && m->id == p->st.generation && p->resent_generation != m->id) {
+		p->resent_generation = m->id;
+		p->is_due = true;
+		cert_set_reset(&p->certs, false);
 	}
+}
+
+static void endpoints_done(struct publish *p, const struct weir_msg *m)
+{
+	struct set *s = set_find(p, m->id);
+
+	if (s)
+		s->is_away = false;
+	if (m->status == WEIR_REFUSED_OK)
+		return;
+	refused(p, m, "endpoint set");
 	if (!is_passing(m))
 		return;
-	if (m->version == 0)
-		p->is_due = true;
-	else if (s)
+	if (s)
 		set_make_due(p, s);
-	timer_set(p, RETRY_MS);
+	publish_set_timer(p, PUBLISH_RETRY_MS);
+}
+
+static void certificate_done(struct publish *p, const struct weir_msg *m)
+{
+	struct cert *c = cert_set_find(&p->certs, &(const struct weir_cert_id){{m->id, m->version}});
+
+	if (!c || c->state != CERT_AWAY) /* no snapshot names it any more */
+		return;
+	if (m->status == WEIR_REFUSED_OK) {
+		cert_set_state(&p->certs, c, CERT_THERE);
+		return;
+	}
+	if (is_passing(m) && ++c->n_tries < CERT_TRIES) {
+		cert_set_state(&p->certs, c, CERT_DUE);
+		publish_set_timer(p, PUBLISH_RETRY_MS);
+		return;
+	}
+	cert_set_state(&p->certs, c, CERT_REFUSED);
+	p->st.n_refused++;
+	p->st.n_certificates_refused++;
+	p->st.refused = m->status < WEIR_N_REFUSALS ? (enum weir_refusal)m->status : WEIR_REFUSED_BAD_VALUE;
+	p->st.refused_id = m->id;
+	log_warn("dataplane refused the certificate of Secret %s/%s: %s", c->c->ns, c->c->name, publish_refusal_name(m->status));
+}
+
+static void blob_done(struct publish *p, const struct weir_msg *m)
+{
+	if (m->about == WEIR_MSG_CERTIFICATE && arena_bytes(&p->arena, m->off))
+		wipe_place(p, m->off);
+	if (region_free(&p->arena, m->off) != 0) {
+		publish_disconnect(p, "it answers for a blob that was not sent");
+		return;
+	}
+	switch (m->about) {
+	case WEIR_MSG_SNAPSHOT:
+		snapshot_done(p, m);
+		break;
+	case WEIR_MSG_ENDPOINTS:
+		endpoints_done(p, m);
+		break;
+	case WEIR_MSG_CERTIFICATE:
+		certificate_done(p, m);
+		break;
+	default:
+		publish_disconnect(p, "it answers for a blob of another kind");
+	}
 }
 
 static void snapshot_live(struct publish *p, const struct weir_msg *m)
@@ -385,7 +404,7 @@ static void snapshot_live(struct publish *p, const struct weir_msg *m)
 static void diag_message(struct publish *p, const struct weir_msg *m)
 {
 	if (m->type != WEIR_MSG_CAPTURE_OFF && region_free(&p->arena, m->off) != 0) {
-		disconnect(p, "it answers what was not asked");
+		publish_disconnect(p, "it answers what was not asked");
 		return;
 	}
 	if (p->on_answer)
@@ -397,7 +416,7 @@ static void message(struct publish *p, const struct weir_msg *m)
 	struct set *s;
 
 	if (m->seq != ++p->rx_seq) {
-		disconnect(p, "a message is missing");
+		publish_disconnect(p, "a message is missing");
 		return;
 	}
 	switch (m->type) {
@@ -425,100 +444,9 @@ static void message(struct publish *p, const struct weir_msg *m)
 	}
 }
 
-/* False: no room, or no connection any more. */
-static bool send_message(struct publish *p, struct weir_msg *m)
-{
-	enum spsc_outcome o;
-
-	m->seq = p->tx_seq + 1;
-	o = spsc_put(&p->tx, m);
-	if (o == SPSC_DONE) {
-		p->tx_seq++;
-		p->ring_bell = true;
-		return true;
-	}
-	if (o == SPSC_BROKEN)
-		disconnect(p, "impossible index in its ring");
-	else
-		timer_set(p, RETRY_MS);
-	return false;
-}
-
-/* Lays a blob in the arena and its message in the ring. False: no room, or no connection any more. */
-static bool send_blob(struct publish *p, struct weir_msg m, const void *bytes)
-{
-	m.off = region_alloc(&p->arena, m.size);
-	if (m.off == ARENA_FULL) {
-		timer_set(p, RETRY_MS);
-		return false;
-	}
-	memcpy(p->arena_base + m.off, bytes, m.size);
-	if (send_message(p, &m))
-		return true;
-	region_free(&p->arena, m.off);
-	return false;
-}
-
-/* A blob that no arena of this dataplane will ever hold: refused here, once, and not in the way of what is behind it. */
-static bool is_too_big(struct publish *p, uint64_t size, uint64_t id, const char *what)
-{
-	if (size <= p->arena.size)
-		return false;
-	log_error("%s of %" PRIu64 " bytes does not fit the dataplane's arena of %" PRIu64 " (memory: arena_mb in weir.yaml)", what,
-		  size, p->arena.size);
-	p->st.n_refused++;
-	p->st.refused = WEIR_REFUSED_TOO_BIG;
-	p->st.refused_id = id;
-	return true;
-}
-
 size_t publish_room(const struct publish *p)
 {
 	return p->has_hello ? p->arena.size - p->arena.size / 8 : 0;
-}
-
-static void pump(struct publish *p)
-{
-	struct set *s, *next;
-	bool waits = false;
-
-	for (s = TAILQ_FIRST(&p->due); s && p->has_hello; s = next) {
-		next = TAILQ_NEXT(s, due);
-		if (s->is_away) {
-			waits = true;
-			continue;
-		}
-		const struct weir_msg m = {
-		    .type = WEIR_MSG_ENDPOINTS, .size = s->blob->size, .id = s->id, .version = s->blob->version};
-		if (is_too_big(p, m.size, m.id, "an endpoint set")) {
-			TAILQ_REMOVE(&p->due, s, due);
-			s->is_due = false;
-			continue;
-		}
-		if (!send_blob(p, m, s->blob)) {
-			waits = true;
-			break;
-		}
-		TAILQ_REMOVE(&p->due, s, due);
-		s->is_due = false;
-		s->is_away = true;
-		p->st.sets_sent++;
-	}
-	/* The sets go first: a snapshot never names a backend whose endpoints the workers do not have. */
-	if (p->has_hello && p->is_due && !p->is_away && !waits) {
-		const struct weir_msg m = {.type = WEIR_MSG_SNAPSHOT, .size = p->snapshot_size, .id = p->st.generation};
-		if (is_too_big(p, m.size, m.id, "a snapshot"))
-			p->is_due = false;
-		else if (send_blob(p, m, p->snapshot)) {
-			p->is_due = false;
-			p->is_away = true;
-			p->st.sent_generation = p->st.generation;
-			p->st.snapshots_sent++;
-		}
-	}
-	if (p->has_hello && p->ring_bell)
-		(void)!send(p->fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	p->ring_bell = false;
 }
 
 static void read_socket(struct publish *p)
@@ -532,7 +460,7 @@ static void read_socket(struct publish *p)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return;
-		disconnect(p, "it closed the connection");
+		publish_disconnect(p, "it closed the connection");
 	}
 }
 
@@ -550,8 +478,8 @@ void publish_poll(struct publish *p)
 	while (p->has_hello && (o = spsc_get(&p->rx, &m)) == SPSC_DONE)
 		message(p, &m);
 	if (p->has_hello && o == SPSC_BROKEN)
-		disconnect(p, "impossible index in its ring");
-	pump(p);
+		publish_disconnect(p, "impossible index in its ring");
+	publish_pump(p);
 }
 
 struct publish *publish_create(const char *socket_path)
@@ -577,7 +505,7 @@ struct publish *publish_create(const char *socket_path)
 		publish_destroy(p);
 		return NULL;
 	}
-	timer_set(p, 1);
+	publish_set_timer(p, 1);
 	return p;
 }
 
@@ -602,6 +530,7 @@ void publish_destroy(struct publish *p)
 		close(p->epoll_fd);
 	for (size_t i = 0; i < p->n_sets; i++)
 		set_destroy(p, p->sets[i]);
+	cert_set_fini(&p->certs);
 	free(p->sets);
 	free(p->snapshot);
 	free(p);
@@ -621,7 +550,19 @@ void publish_snapshot(struct publish *p, void *blob, size_t n, uint64_t generati
 	p->handed_in_us = now_us();
 	p->is_timed = p->st.is_connected;
 	p->is_due = true;
-	pump(p);
+	publish_pump(p);
+}
+
+int publish_certificates(struct publish *p, const struct certificate *const *list, size_t n)
+{
+	return cert_set_replace(&p->certs, list, n);
+}
+
+const struct certificate *publish_refused_certificate(const struct publish *p, size_t *at)
+{
+	const struct cert *c = p->certs.n_of[CERT_REFUSED] ? cert_set_next(&p->certs, at, CERT_REFUSED) : NULL;
+
+	return c ? c->c : NULL;
 }
 
 int publish_endpoints(struct publish *p, void *blob)
@@ -653,7 +594,7 @@ int publish_endpoints(struct publish *p, void *blob)
 	free(s->blob);
 	s->blob = e;
 	set_make_due(p, s);
-	pump(p);
+	publish_pump(p);
 	return 0;
 no_memory:
 	free(blob);
@@ -684,6 +625,8 @@ void publish_status(const struct publish *p, struct publish_status *out)
 {
 	*out = p->st;
 	out->n_sets = p->n_sets;
+	out->n_certificates = p->certs.n;
+	out->n_certificates_waiting = p->certs.n - p->certs.n_of[CERT_THERE];
 	out->n_sets_waiting = 0;
 	for (size_t i = 0; i < p->n_sets; i++)
 		out->n_sets_waiting += p->sets[i]->live_version != p->sets[i]->blob->version;
@@ -731,11 +674,11 @@ int publish_ask(struct publish *p, const struct weir_msg *asked, const void *byt
 		return -EOPNOTSUPP;
 	if (n > 0) {
 		m.size = n;
-		if (!send_blob(p, m, bytes))
+		if (!publish_send_blob(p, m, bytes))
 			return p->has_hello ? -EAGAIN : -ENOTCONN;
-	} else if (!send_message(p, &m)) {
+	} else if (!publish_send_message(p, &m)) {
 		return p->has_hello ? -EAGAIN : -ENOTCONN;
 	}
-	pump(p);
+	publish_pump(p);
 	return 0;
 }

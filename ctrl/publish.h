@@ -34,7 +34,10 @@ struct publish_status {
 	uint64_t live_t_us;	  /* of the last: the dataplane's own time to go live */
 	uint64_t n_sets;	  /* endpoint sets known */
 	uint64_t n_sets_waiting;  /* not yet live in all workers */
-	uint64_t snapshots_sent, sets_sent;
+	uint64_t n_certificates; /* that the newest snapshot names */
+	uint64_t n_certificates_waiting; /* of these, the dataplane does not have */
+	uint64_t snapshots_sent, sets_sent, certificates_sent;
+	uint64_t n_certificates_refused; /* each once, for which there was no room only after some tries */
 	uint64_t n_refused;
 	uint64_t refused_id;
 	enum weir_refusal refused; /* the last refusal */
@@ -59,6 +62,14 @@ void publish_poll(struct publish *p);
 size_t publish_room(const struct publish *p);
 /* A new snapshot; takes over blob (malloc'd). Sent after every endpoint set that was handed in before it. */
 void publish_snapshot(struct publish *p, void *blob, size_t n, uint64_t generation);
+/*
+ * What the next snapshot names, which is to be handed in right behind: it is sent when they all are there. They are held,
+ * until others are handed in. 0 or -ENOMEM.
+ */
+struct certificate;
+int publish_certificates(struct publish *p, const struct certificate *const *list, size_t n);
+/* Of these, one that the dataplane does not take, from *at on; NULL: there is none. Until it is left out, the snapshot waits. */
+const struct certificate *publish_refused_certificate(const struct publish *p, size_t *at);
 /* The endpoint set of a backend; takes over blob (malloc'd, checked). 0 or -ENOMEM, and then blob is freed. */
 int publish_endpoints(struct publish *p, void *blob);
 /* The set of a backend as last handed in, or NULL. */

@@ -135,6 +135,44 @@ static void add_part(char *bytes, size_t *at, const void *part, size_t n)
 	*at += aligned(n);
 }
 
+/* A table of slots moves to where *end is. */
+static void keep_slots(struct weir_snapshot *s, struct weir_range *r, uint32_t *end)
+{
+	struct weir_slot *slots = (struct weir_slot *)(void *)((char *)s + s->sect[WEIR_SECT_SLOTS].off);
+
+	memmove(slots + *end, slots + r->first, r->count * sizeof(*slots));
+	r->first = *end;
+	*end += r->count;
+}
+
+#define entry(s, section, type, i) ((type *)(uintptr_t)snapshot_at(s, section, type, i))
+
+/*
+ * Private keys are not kept on disk, so a snapshot is kept without the names that are shown certificates: until these
+ * come from the API server, handshakes are refused, and all else is served. Its checksum is left to saved_seal().
+ */
+static void strip_names(struct weir_snapshot *s)
+{
+	uint32_t end = 0;
+
+	if (snapshot_count(s, NAMES) == 0)
+		return;
+	for (uint32_t i = 0; i < snapshot_count(s, BINDS); i++) {
+		struct weir_bind *b = entry(s, BINDS, struct weir_bind, i);
+
+		keep_slots(s, &b->slots, &end);
+		b->names = (struct weir_range){0, 0};
+		b->name_slots = (struct weir_range){end, 0};
+	}
+	for (uint32_t i = 0; i < snapshot_count(s, LISTENERS); i++)
+		keep_slots(s, &entry(s, LISTENERS, struct weir_listener, i)->slots, &end);
+	for (uint32_t i = 0; i < snapshot_count(s, VHOSTS); i++)
+		keep_slots(s, &entry(s, VHOSTS, struct weir_vhost, i)->slots, &end);
+	s->sect[WEIR_SECT_SLOTS].count = end;
+	s->sect[WEIR_SECT_NAMES].count = s->sect[WEIR_SECT_CERTS].count = 0;
+	s->checksum = 0;
+}
+
 int saved_make(const struct weir_snapshot *s, saved_find_fn *find, const void *ctx, uint64_t source, void **bytes, size_t *n)
 {
 	struct saved_head h = {.magic = SAVED_MAGIC,
@@ -159,6 +197,7 @@ int saved_make(const struct weir_snapshot *s, saved_find_fn *find, const void *c
 		return -ENOMEM;
 	memcpy(out, &h, sizeof(h));
 	add_part(out, &at, s, s->size);
+	strip_names((struct weir_snapshot *)(void *)(out + sizeof(h)));
 	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
 		const struct weir_endpoint_set *e = find(ctx, snapshot_backend(s, i)->id);
 
@@ -173,6 +212,9 @@ int saved_make(const struct weir_snapshot *s, saved_find_fn *find, const void *c
 void saved_seal(void *bytes, size_t n)
 {
 	struct saved_head *h = bytes;
+	struct weir_snapshot *s = (struct weir_snapshot *)(void *)(h + 1);
 
+	if (s->checksum == 0)
+		s->checksum = hash64_zeroed(s, s->size, offsetof(struct weir_snapshot, checksum), sizeof(s->checksum), 0);
 	h->checksum = checksum(bytes, n);
 }

@@ -79,7 +79,7 @@ const struct weir_endpoint_set *saved_next(const struct saved *s, const struct w
 typedef const struct weir_endpoint_set *saved_find_fn(const void *ctx, uint64_t backend_id);
 
 /*
- * A checked snapshot and its sets as bytes, malloc'd, for the caller to free;
+ * A checked snapshot, without its server names (private keys are not kept), and its sets as bytes, malloc'd, for the caller to free;
  * without a checksum, since that takes its time: saved_seal() adds it. 0,
  * -ENOMEM, or -EFBIG.
  */

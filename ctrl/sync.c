@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -33,6 +34,7 @@ void sync_fini(struct sync *s)
 	translator_destroy(s->translator);
 	free(s->snapshot);
 	free(s->told);
+	free(s->refused);
 }
 
 static bool endpoints_differ(const struct weir_endpoint_set *old, const struct model_backend *b)
@@ -121,6 +123,7 @@ static void run_translator(struct sync *s, const struct store_change *changes, s
 	if (publish_room(s->publish))
 		s->room_bytes = publish_room(s->publish);
 	s->options.total_bytes = room_of(s);
+	s->options.now_s = time(NULL);
 	translator_run(s->translator, changes, n, c);
 	s->has_news |= c->statuses || c->problems;
 	s->has_other_problems |= c->problems;
@@ -186,13 +189,73 @@ static void prune(struct sync *s)
 	s->wants_prune = false;
 }
 
+/* ---- certificates ---- */
+
+#define REFUSED_S 60 /* so long a certificate that the dataplane did not take is left out; then it is tried again, with the next routes */
+
+static int id_order(const void *a, const void *b)
+{
+	return certificate_compare_ids(a, b);
+}
+
+/* Those that the snapshot names, each once. 0 or -ENOMEM. */
+static int hand_in_certificates(struct sync *s, const struct weir_snapshot *snapshot)
+{
+	const struct model *m = s->model;
+	const size_t n_ids = snapshot_count(snapshot, CERTS);
+	struct weir_cert_id *ids = malloc((n_ids + 1) * sizeof(*ids));
+	const struct certificate **list = NULL;
+	size_t n = 0, cap = 0;
+	int err;
+
+	if (!ids)
+		return -ENOMEM;
+	if (n_ids)
+		memcpy(ids, snapshot_cert(snapshot, 0), n_ids * sizeof(*ids));
+	qsort(ids, n_ids, sizeof(*ids), id_order);
+	for (size_t i = 0; i < m->n_names; i++)
+		for (size_t k = 0; k < m->names[i].n_certs; k++)
+			cap += bsearch(&m->names[i].certs[k]->blob->id, ids, n_ids, sizeof(*ids), id_order) != NULL;
+	list = calloc(cap + 1, sizeof(*list));
+	for (size_t i = 0; list && i < m->n_names; i++)
+		for (size_t k = 0; k < m->names[i].n_certs; k++)
+			if (bsearch(&m->names[i].certs[k]->blob->id, ids, n_ids, sizeof(*ids), id_order))
+				list[n++] = m->names[i].certs[k];
+	err = list ? publish_certificates(s->publish, list, n) : -ENOMEM;
+	free(list);
+	free(ids);
+	return err;
+}
+
+/* Sorted. False: it was there. */
+static bool add_refused(struct sync *s, const struct weir_cert_id *id)
+{
+	struct weir_cert_id *list;
+
+	if (s->n_refused && bsearch(id, s->refused, s->n_refused, sizeof(*s->refused), id_order))
+		return false;
+	list = realloc(s->refused, (s->n_refused + 1) * sizeof(*list));
+	if (!list)
+		return false;
+	list[s->n_refused++] = *id;
+	qsort(list, s->n_refused, sizeof(*list), id_order);
+	s->refused = list;
+	s->refused_s = time(NULL);
+	return true;
+}
+
 static void send_snapshot(struct sync *s)
 {
 	struct snapshot_error why;
 	void *blob, *copy;
 	size_t n;
-	int err = compile_fitting(s, &blob, &n);
+	int err;
 
+	if (s->n_refused && time(NULL) - s->refused_s > REFUSED_S)
+		s->n_refused = 0;
+	s->model->n_refused = s->n_refused;
+	s->model->refused = s->refused;
+	err = compile_fitting(s, &blob, &n);
 	if (err) {
 		s->wants_prune = true;
 		log_error("routes cannot be compiled: %s; the last ones stay", strerror(-err));
@@ -210,8 +273,9 @@ static void send_snapshot(struct sync *s)
 		return;
 	}
 	copy = malloc(n);
-	if (!copy) {
+	if (!copy || hand_in_certificates(s, blob) != 0) {
 		free(blob);
+		free(copy);
 		s->wants_prune = true;
 		log_error("no memory for the routes; the last ones stay");
 		s->has_failed = true;
@@ -368,6 +432,7 @@ void sync_prepare(struct sync *s)
 	struct translator_changes c;
 
 	s->options.total_bytes = room_of(s);
+	s->options.now_s = time(NULL);
 	translator_run(s->translator, NULL, 0, &c);
 	s->has_references = true;
 	s->has_other_names |= c.names;
@@ -386,14 +451,47 @@ static bool take_names(struct sync *s)
 	return n > 0;
 }
 
+/* What is said of a certificate is another thing at the second of these times than at the first. */
+static bool has_aged(const struct certificate *c, int64_t then_s, int64_t now_s)
+{
+	const int64_t edges[] = {c->not_before_s, c->not_after_s - CERTIFICATE_SOON_S, c->not_after_s};
+
+	for (size_t i = 0; i < sizeof(edges) / sizeof(*edges); i++)
+		if (then_s <= edges[i] && edges[i] < now_s)
+			return true;
+	return false;
+}
+
+/* Those that have become others by time alone; true: there were some. */
+static bool take_aged(struct sync *s)
+{
+	const struct model *m = s->model;
+	const int64_t now_s = time(NULL);
+	bool any = false;
+
+	for (size_t i = 0; s->aged_s && i < m->n_names; i++)
+		for (size_t k = 0; k < m->names[i].n_certs; k++) {
+			const struct certificate *c = m->names[i].certs[k];
+
+			if (!has_aged(c, s->aged_s, now_s))
+				continue;
+			translator_secret_aged(s->translator, c->ns, c->name);
+			any = true;
+		}
+	s->aged_s = now_s;
+	return any;
+}
+
 void sync_run(struct sync *s, uint64_t changed)
 {
 	struct translator_changes c;
 	size_t n;
 	const struct store_change *journal = store_journal(s->store, &n);
 	bool is_whole = changed == UINT64_MAX || !journal;
+	bool has_others = take_names(s);
 
-	if (!take_names(s) && changed == 0 && n == 0 && !is_whole && !sync_has_other_room(s))
+	has_others |= take_aged(s);
+	if (!has_others && changed == 0 && n == 0 && !is_whole && !sync_has_other_room(s))
 		return;
 	run_translator(s, is_whole ? NULL : journal, n, &c);
 	store_clear_journal(s->store);
@@ -404,4 +502,27 @@ void sync_run(struct sync *s, uint64_t changed)
 		send_snapshot(s);
 	if ((changed || s->has_other_problems || c.routes) && !are_problems_told(s, s->model->n_problems - s->n_own_problems))
 		log_problems(s);
+}
+
+void sync_take_refusals(struct sync *s)
+{
+	const struct certificate *c;
+	bool any = false;
+	size_t at = 0;
+
+	while ((c = publish_refused_certificate(s->publish, &at)) != NULL)
+		any |= add_refused(s, &c->blob->id);
+	if (!any)
+		return;
+	s->model->n_problems = s->n_own_problems; /* the compiler's come again */
+	send_snapshot(s);
+	s->has_news = true;
+	if (!are_problems_told(s, s->model->n_problems - s->n_own_problems))
+		log_problems(s);
+}
+
+void sync_age(struct sync *s)
+{
+	if (s->aged_s && time(NULL) - s->aged_s >= SYNC_AGE_S)
+		sync_run(s, 0);
 }

@@ -41,6 +41,10 @@ struct sync {
 	uint64_t room_bytes;  /* for all routes: of the dataplane, or of the last one that was connected */
 	uint64_t guard_bytes; /* bound of all routes, where what was reckoned has turned out to be too much; 0: none */
 	uint64_t n_guarded; /* how often */
+	struct weir_cert_id *refused; /* certificates that the dataplane did not take, sorted: names are served without them */
+	size_t n_refused;
+	int64_t refused_s; /* when the last one was refused */
+	int64_t aged_s;	   /* when they were looked at last, whether they end */
 	struct translate_options options; /* main may set more of them before the first run; what they point to must live on */
 };
 
@@ -48,6 +52,11 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish);
 void sync_fini(struct sync *s);
 /* After changes of the store, of which the mask tells, as store_load_yaml() has it; UINT64_MAX: all anew. Failures are logged. */
 void sync_run(struct sync *s, uint64_t changed);
+/* After publish_poll(): what the dataplane does not take is left out of the routes, or all of them would wait for it. */
+void sync_take_refusals(struct sync *s);
+/* Once in a while: certificates begin and end while nothing else changes, and their owners are told. */
+void sync_age(struct sync *s);
+#define SYNC_AGE_S 600
 /* Before the first run: finds out to what Secrets and ConfigMaps the objects refer, and publishes nothing. */
 void sync_prepare(struct sync *s);
 /*

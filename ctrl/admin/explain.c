@@ -12,22 +12,27 @@
 struct url {
 	char host[256]; /* lower case, no port */
 	uint16_t port;
+	uint8_t proto; /* enum weir_proto */
 	struct slice path, query;
 };
 
-/* "http://host[:port][/path][?query]" */
+/* "http://host[:port][/path][?query]", or https */
 static bool parse_url(const char *text, struct url *u)
 {
-	static const char scheme[] = "http://";
+	static const char plain[] = "http://";
+	static const char secure[] = "https://";
 	const char *p;
 	size_t n;
 	char *end;
 	unsigned long port;
 
-	*u = (struct url){.port = 80, .path = SLICE("/")};
-	if (strncmp(text, scheme, sizeof(scheme) - 1) != 0)
+	if (strncmp(text, secure, sizeof(secure) - 1) == 0)
+		*u = (struct url){.port = 443, .proto = WEIR_PROTO_HTTPS, .path = SLICE("/")};
+	else if (strncmp(text, plain, sizeof(plain) - 1) == 0)
+		*u = (struct url){.port = 80, .proto = WEIR_PROTO_HTTP, .path = SLICE("/")};
+	else
 		return false;
-	p = text + sizeof(scheme) - 1;
+	p = text + (u->proto == WEIR_PROTO_HTTPS ? sizeof(secure) : sizeof(plain)) - 1;
 	n = *p == '[' ? strcspn(p, "]") + 1 : strcspn(p, ":/?");
 	if (n == 0 || n >= sizeof(u->host) || n > strlen(p))
 		return false;
@@ -132,11 +137,21 @@ static void tell_hit(json_t *o, const struct sync *sync, const struct route_resu
 	json_object_set_new(o, "endpoints", endpoints);
 }
 
+/* As route_match(), but that only TLS leads to a bind of HTTPS. */
+static struct route_result match_at(const struct weir_snapshot *s, const struct route_request *q, uint8_t proto)
+{
+	struct route_result r = route_match(s, q);
+
+	if (r.miss != ROUTE_NO_BIND && snapshot_bind(s, r.bind)->proto != proto)
+		r.miss = ROUTE_NO_BIND;
+	return r;
+}
+
 /*
  * Where the request would arrive is not said, if not by an address in the URL:
  * of all addresses with this port the first where it goes furthest.
  */
-static struct route_result match_anywhere(const struct weir_snapshot *s, struct route_request *q)
+static struct route_result match_anywhere(const struct weir_snapshot *s, struct route_request *q, uint8_t proto)
 {
 	struct slice host = q->host;
 	struct route_result best;
@@ -144,15 +159,15 @@ static struct route_result match_anywhere(const struct weir_snapshot *s, struct 
 	if (host.n > 2 && host.p[0] == '[')
 		host = slice_of(host.p + 1, host.n - 2);
 	if (ip_parse(host.p, host.n, &q->local) == 0)
-		return route_match(s, q);
-	best = route_match(s, q);
+		return match_at(s, q, proto);
+	best = match_at(s, q, proto);
 	for (uint32_t i = 0; i < snapshot_count(s, BINDS) && best.miss != ROUTE_HIT; i++) {
 		struct route_result r;
 
 		if (snapshot_bind(s, i)->port != q->port)
 			continue;
 		q->local = snapshot_bind(s, i)->addr;
-		r = route_match(s, q);
+		r = match_at(s, q, proto);
 		if (r.miss == ROUTE_HIT || r.miss > best.miss)
 			best = r;
 	}
@@ -175,7 +190,7 @@ json_t *view_explain(const struct sync *sync, const struct view_request *rq)
 	q.host = slice_str(u.host);
 	q.path = u.path;
 	q.query = u.query;
-	r = match_anywhere(sync->snapshot, &q);
+	r = match_anywhere(sync->snapshot, &q, u.proto);
 	o = json_pack("{s:b, s:s, s:s, s:i, s:o}", "matched", (int)(r.miss == ROUTE_HIT), "why", route_miss_name(r.miss), "host",
 		      u.host, "port", (int)u.port, "path", json_stringn(u.path.p, u.path.n));
 	if (o && r.miss == ROUTE_HIT)

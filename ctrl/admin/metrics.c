@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "admin/admin_pvt.h"
+#include "admin/view_certificates.h"
 #include "resolve/external_names.h"
 #include "saver.h"
 #include "source_kube.h"
@@ -240,6 +241,25 @@ static void write_access_log(FILE *f, const struct access_log *a)
 			access_log_drop_name((enum access_log_drop)i), st.dropped[i]);
 }
 
+#define CERTIFICATES_MAX 1000u /* time series; more are counted only */
+
+/* Names of Secrets have nothing that would have to be escaped. */
+static void write_certificates(FILE *f, const struct sync *s, const struct publish_status *st)
+{
+	size_t n;
+	const struct certificate **list = view_list_certificates(s, &n);
+
+	write_one(f, "ctrl_certificates", "gauge", "certificates that TLS clients may be shown", n);
+	write_one(f, "ctrl_certificates_waiting", "gauge", "certificates that the dataplane does not have yet", st->n_certificates_waiting);
+	write_one(f, "ctrl_certificates_sent_total", "counter", "certificates sent to the dataplane", st->certificates_sent);
+	write_one(f, "ctrl_certificates_refused_total", "counter", "certificates that the dataplane did not take", st->n_certificates_refused);
+	write_head(f, "certificate_not_after_seconds", "gauge", "Unix time at which the certificate of this Secret ends, of at most 1000");
+	for (size_t i = 0; list && i < n && i < CERTIFICATES_MAX; i++)
+		fprintf(f, "weir_certificate_not_after_seconds{namespace=\"%s\",name=\"%s\"} %" PRId64 "\n", list[i]->ns, list[i]->name,
+			list[i]->not_after_s);
+	free(list);
+}
+
 char *admin_metrics(const struct sync *sync, const struct permit *permit, const struct access_log *access_log)
 {
 	struct publish_status st;
@@ -251,6 +271,7 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 		return NULL;
 	publish_status(sync->publish, &st);
 	write_ctrl(f, sync, &st);
+	write_certificates(f, sync, &st);
 	if (sync->kube)
 		write_kube(f, sync->kube);
 	if (sync->saver)

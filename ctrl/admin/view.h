@@ -10,6 +10,8 @@
 json_t *view_status(const struct sync *s);
 json_t *view_routes(const struct sync *s);
 json_t *view_backends(const struct sync *s);
+/* Certificates that TLS clients may be shown: what they are of, and for how long. */
+json_t *view_certificates(const struct sync *s);
 json_t *view_stats(const struct sync *s);
 json_t *view_stages(const struct sync *s);
 json_t *view_drops(const struct sync *s);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "cli/cli.h"
 #include "kube/store.h"
@@ -114,6 +115,7 @@ static int check_store(const struct store *s, bool as_json)
 {
 	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER,
 						  .namespace_bytes = TRANSLATE_NAMESPACE_BYTES,
+						  .now_s = time(NULL),
 						  .takes_external_names = true}; /* and says that no name is looked up here */
 	struct snapshot_error err;
 	json_t *list = as_json ? json_array() : NULL;

@@ -28,6 +28,7 @@ char *fetch_escape(const char *text);
 void render_status(FILE *f, const json_t *o);
 void render_routes(FILE *f, const json_t *list);
 void render_backends(FILE *f, const json_t *list);
+void render_certificates(FILE *f, const json_t *list);
 void render_stats(FILE *f, const json_t *o);
 void render_stages(FILE *f, const json_t *list);
 void render_drops(FILE *f, const json_t *list);

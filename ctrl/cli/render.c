@@ -415,6 +415,43 @@ static void put_settings(char *out, size_t cap, const json_t *b)
 	fclose(f);
 }
 
+/* "a, b +3": the first few texts of a list. */
+static const char *few(char *out, size_t size, const json_t *list)
+{
+	size_t n = json_array_size(list), len = 0;
+
+	snprintf(out, size, "%s", n ? "" : "-");
+	for (size_t i = 0; i < n && i < 3 && len < size; i++)
+		len += (size_t)snprintf(out + len, size - len, "%s%s", i ? ", " : "", json_string_value(json_array_get(list, i)));
+	if (n > 3 && len < size)
+		snprintf(out + len, size - len, " +%zu", n - 3);
+	return out;
+}
+
+void render_certificates(FILE *f, const json_t *list)
+{
+	struct table t = {.n_columns = 6};
+	char text[900];
+	const json_t *c;
+	size_t i;
+
+	cell(&t, "SECRET");
+	cell(&t, "KEY");
+	cell(&t, "SHOWN FOR");
+	cell(&t, "VALID UNTIL");
+	cell(&t, "DAYS");
+	cell(&t, "PROBLEMS");
+	json_array_foreach(list, i, c) {
+		cell(&t, "%s/%s", str(c, "namespace"), str(c, "name"));
+		cell(&t, "%s", str(c, "key"));
+		cell(&t, "%s", few(text, sizeof(text), json_object_get(c, "hosts")));
+		cell(&t, "%s", str(c, "not_after"));
+		cell(&t, "%lld", num(c, "days_left"));
+		cell(&t, "%s", few(text, sizeof(text), json_object_get(c, "problems")));
+	}
+	table_print(f, &t);
+}
+
 void render_backends(FILE *f, const json_t *list)
 {
 	struct table t = {.n_columns = 4};

@@ -53,6 +53,7 @@ static const char usage[] =
 	"  status                      connection, generation, ports, problems\n"
 	"  routes                      every rule, in the order in which it is looked for\n"
 	"  backends                    backends and their endpoints\n"
+	"  certificates                certificates of TLS: for which names, and how long they are valid\n"
 	"  stats                       counters of the workers\n"
 	"  stages                      where the workers' time goes (weir.yaml: workers: stage_timers)\n"
 	"  drops                       why packets, connections and requests ended\n"
@@ -256,6 +257,7 @@ static const struct {
 } commands[] = {
 	{"status", "/api/v1/status", render_status},	   {"routes", "/api/v1/routes", render_routes},
 	{"backends", "/api/v1/backends", render_backends}, {"stats", "/api/v1/stats", render_stats},
+	{"certificates", "/api/v1/certificates", render_certificates},
 	{"stages", "/api/v1/stages", render_stages},	   {"drops", "/api/v1/drops", render_drops},
 	{"explain", NULL, render_explain},
 };

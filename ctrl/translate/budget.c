@@ -178,7 +178,7 @@ static uint64_t listener_cost(const struct gateway *g, const struct section *s)
 
 	/* "ListenerSet namespace/name listener" */
 	each += strlen(s->host) + strlen(g->o->ns) + strlen(g->o->name) + strlen(s->name) + sizeof("ListenerSet / ");
-	return each * g->n_addrs;
+	return (each + server_names_cost(s)) * g->n_addrs;
 }
 
 bool budget_takes_listener(struct translation *t, const struct gateway *g, const struct section *s)

@@ -2,9 +2,10 @@
 /*
  * References to certificates and CA bundles, of listeners, Gateways, Ingresses
  * and policies: who may refer to them, and whether they can be used, in the
- * Gateway API's terms. TLS itself Weir does not carry yet; that is said elsewhere.
+ * Gateway API's terms. What can be used is collected for server_names.c.
  */
 #include <string.h>
+#include <time.h>
 
 #include "translate/translate_pvt.h"
 
@@ -62,6 +63,40 @@ struct ref_fault ca_fault(struct translation *t, const struct kube_object *o, co
 	return check_ref(t, o, ref, KUBE_CONFIG_MAP, SECRET_CA, wrong_kind, "InvalidCACertificateRef");
 }
 
+/* ---- what people should know ---- */
+
+static void report_time(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *reason,
+			const struct certificate *c, const char *what, int64_t when_s)
+{
+	const time_t when = (time_t)when_s;
+	struct tm tm;
+	char text[32] = "";
+
+	if (gmtime_r(&when, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	report(t, o, at, false, reason, "served, but the certificate of Secret %.63s/%.253s %s %s", c->ns, c->name, what, text);
+}
+
+void certificate_warn(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c)
+{
+	const int64_t now_s = t->options->now_s;
+
+	if (c->is_out_of_order)
+		report(t, o, at, false, "CertificateChain",
+		       "served, but in tls.crt of Secret %.63s/%.253s a certificate is not issued by the next one", c->ns, c->name);
+	if (c->has_more_names)
+		report(t, o, at, false, "CertificateNames", "the certificate of Secret %.63s/%.253s has more than %u names: the first are used",
+		       c->ns, c->name, CERTIFICATE_NAMES_MAX);
+	if (!now_s)
+		return;
+	if (c->not_after_s < now_s)
+		report_time(t, o, at, "CertificateExpired", c, "has expired on", c->not_after_s);
+	else if (c->not_before_s > now_s)
+		report_time(t, o, at, "CertificateNotYetValid", c, "is valid only from", c->not_before_s);
+	else if (c->not_after_s - now_s < CERTIFICATE_SOON_S)
+		report_time(t, o, at, "CertificateExpiresSoon", c, "expires on", c->not_after_s);
+}
+
 /* ---- listeners ---- */
 
 /* The first one counts; what is wrong comes before what is not known. */
@@ -75,6 +110,48 @@ static void note(struct translation *t, struct section *s, const char *field, si
 	s->unresolved_text = model_printf(t->m, "%s[%zu]: %s", field, i, f->text);
 }
 
+/* It can be used: it is one of those of the listener. */
+static void take_certificate(struct translation *t, const struct gateway *g, const struct cursor *ref, struct section *s)
+{
+	struct cursor at_ns = cursor_get(ref, "namespace");
+	struct cursor at_name = cursor_get(ref, "name");
+	const struct certificate *c = secret_certificate(t, cursor_str(&at_ns, g->o->ns), cursor_str(&at_name, ""));
+
+	if (!c)
+		return;
+	s->certs[s->n_certs++] = c;
+	certificate_warn(t, g->o, ref, c);
+}
+
+static void check_covered(struct translation *t, const struct gateway *g, const struct cursor *list, const struct section *s)
+{
+	for (size_t i = 0; i < s->n_certs; i++)
+		if (certificate_covers(s->certs[i], s->host))
+			return;
+	if (s->n_certs)
+		report(t, g->o, list, false, "CertificateNameMismatch",
+		       "served, but a certificate for \"%.253s\" was expected: clients that check will not take %s", s->host,
+		       s->n_certs > 1 ? "any of these" : "this one");
+}
+
+#define OPTIONS_PREFIX "weir.dev/"
+
+/* tls.options: those of others are for others. */
+static void read_options(struct translation *t, const struct gateway *g, const struct cursor *options, struct section *s)
+{
+	for (size_t i = 0; options->n && options->n->kind == NODE_MAP && i < options->n->n; i++) {
+		struct cursor at = cursor_value(options, i);
+		const char *value = cursor_str(&at, "");
+
+		if (strcmp(at.key, OPTIONS_PREFIX "tls-profile") != 0)
+			report(t, g->o, &at, false, "UnsupportedField", "ignored: of the options, " OPTIONS_PREFIX "tls-profile is known");
+		else if (strcmp(value, "strict") == 0)
+			s->profile = WEIR_TLS_STRICT;
+		else if (strcmp(value, "intermediate") != 0)
+			report(t, g->o, &at, false, "InvalidValue", "\"intermediate\" or \"strict\" was expected; it is intermediate");
+	}
+}
+
 static void check_own(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
 {
 	struct cursor mode = cursor_get(tls, "mode");
@@ -83,11 +160,13 @@ static void check_own(struct translation *t, const struct gateway *g, const stru
 
 	if (strcmp(cursor_str(&mode, "Terminate"), "Passthrough") == 0)
 		return; /* they are ignored */
-	if (cursor_count(&list) == 0 && !options.n) {
+	read_options(t, g, &options, s);
+	if (cursor_count(&list) == 0) {
 		report(t, g->o, &list, true, "InvalidCertificateRef", "a Secret with a certificate was expected");
 		s->unresolved = "InvalidCertificateRef";
 		s->unresolved_text = "tls.certificateRefs: a Secret with a certificate was expected";
 	}
+	s->certs = model_alloc(t->m, (cursor_count(&list) + 1) * sizeof(*s->certs));
 	for (size_t i = 0; i < cursor_count(&list); i++) {
 		struct cursor ref = cursor_at(&list, i);
 		struct ref_fault f = certificate_fault(t, g->o, &ref, "InvalidCertificateRef");
@@ -95,7 +174,10 @@ static void check_own(struct translation *t, const struct gateway *g, const stru
 		note(t, s, "tls.certificateRefs", i, &f);
 		if (f.reason)
 			report(t, g->o, &ref, true, f.reason, "%s", f.text);
+		else if (!f.is_pending)
+			take_certificate(t, g, &ref, s);
 	}
+	check_covered(t, g, &list, s);
 }
 
 /* caCertificateRefs for the clients of a port: of its own, or those of all. */
@@ -140,10 +222,17 @@ static void check_frontend(struct translation *t, const struct kube_object *gate
 		n_wrong += f.reason != NULL;
 		first = first ? first : f.text;
 	}
-	if (n_wrong == 0 || n_wrong < cursor_count(&list))
-		return;
-	s->refusal = "NoValidCACertificate";
-	s->refusal_text = model_printf(t->m, "none of the CA certificates for clients can be used: %s", first);
+	if (n_wrong > 0 && n_wrong == cursor_count(&list)) {
+		s->refusal = "NoValidCACertificate";
+		s->refusal_text = model_printf(t->m, "none of the CA certificates for clients can be used: %s", first);
+	} else if (above[3].n) { /* whoever wants clients to be checked does not want them served unchecked */
+		s->refusal = "UnsupportedValue";
+		s->refusal_text = model_printf(t->m, "certificates of clients are demanded (spec.tls.frontend of %s %s/%s), which Weir "
+						     "does not check yet: the listener is not served without",
+					       kube_kind_name(gateway->kind), gateway->ns, gateway->name);
+		report(t, gateway, &above[3], true, "UnsupportedField",
+		       "none was expected: Weir does not check certificates of clients yet; listener %.100s is not served without", s->name);
+	}
 }
 
 void certificates_check(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
@@ -204,20 +293,9 @@ void certificates_check_gateway(struct translation *t, struct gateway *g)
 
 /* ---- others ---- */
 
-void certificates_check_ingress(struct translation *t, const struct kube_object *o, const struct cursor *tls)
+struct ref_fault certificate_fault_of(struct translation *t, const char *ns, const char *name)
 {
-	for (size_t i = 0; i < cursor_count(tls); i++) {
-		struct cursor entry = cursor_at(tls, i);
-		struct cursor name = cursor_get(&entry, "secretName");
-		const char *text = cursor_str(&name, "");
-		struct ref_fault f;
-
-		if (!*text) /* the controller's own certificate */
-			continue;
-		f = fault_of(t, KUBE_SECRET, o->ns, text, SECRET_CERTIFICATE, "InvalidCertificateRef");
-		if (f.reason)
-			report(t, o, &name, false, f.reason, "%s", f.text);
-	}
+	return fault_of(t, KUBE_SECRET, ns, name, SECRET_CERTIFICATE, "InvalidCertificateRef");
 }
 
 struct ref_fault certificates_of_policy(struct translation *t, const struct kube_object *policy, bool *are_all_wrong)

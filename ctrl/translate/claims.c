@@ -5,6 +5,7 @@
  * Gateway it forbids to pick a winner among those that are not. Across
  * namespaces that would let anybody end what somebody else serves, so there the
  * older Gateway keeps it, as among ListenerSets. Gateways of one namespace share.
+ * A port has one protocol, that of the oldest, in whatever namespace.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,15 +13,18 @@
 #include "base/hash.h"
 #include "translate/translate_pvt.h"
 
+/* host NULL: of the port. */
 static struct claim *slot_of(const struct translation *t, const struct weir_ip *addr, uint16_t port, const char *host)
 {
 	const struct claims *c = &t->claims;
-	size_t i = hash_keyed(host, strlen(host), hash_keyed(addr->b, sizeof(addr->b), port)) & (c->n_slots - 1);
+	uint64_t h = hash_keyed(addr->b, sizeof(addr->b), port);
+	size_t i = (host ? hash_keyed(host, strlen(host), h) : h) & (c->n_slots - 1);
 
 	for (; c->slots[i].listener_plus1; i = (i + 1) & (c->n_slots - 1)) {
 		const struct model_listener *l = &t->m->listeners[c->slots[i].listener_plus1 - 1];
 
-		if (l->port == port && memcmp(&l->addr, addr, sizeof(*addr)) == 0 && strcmp(l->host, host) == 0)
+		if (c->slots[i].is_port == !host && l->port == port && memcmp(&l->addr, addr, sizeof(*addr)) == 0 &&
+		    (!host || strcmp(l->host, host) == 0))
 			break;
 	}
 	return &c->slots[i];
@@ -39,6 +43,17 @@ const struct gateway *claim_of_other(const struct translation *t, const struct g
 	return NULL;
 }
 
+const struct gateway *claim_of_protocol(const struct translation *t, const struct gateway *g, const struct section *s, uint8_t proto)
+{
+	for (size_t i = 0; t->claims.n && i < g->n_addrs; i++) {
+		const struct claim *c = slot_of(t, &g->addrs[i], s->port, NULL);
+
+		if (c->listener_plus1 && t->m->listeners[c->listener_plus1 - 1].proto != proto)
+			return c->owner;
+	}
+	return NULL;
+}
+
 static void grow(struct translation *t)
 {
 	struct claims old = t->claims;
@@ -51,23 +66,28 @@ static void grow(struct translation *t)
 		if (!old.slots[i].listener_plus1)
 			continue;
 		l = &t->m->listeners[old.slots[i].listener_plus1 - 1];
-		*slot_of(t, &l->addr, l->port, l->host) = old.slots[i];
+		*slot_of(t, &l->addr, l->port, old.slots[i].is_port ? NULL : l->host) = old.slots[i];
 	}
 	free(old.slots);
 }
 
-void claim_add(struct translation *t, const struct gateway *g, size_t listener)
+static void add(struct translation *t, const struct gateway *g, size_t listener, bool is_port)
 {
 	const struct model_listener *l = &t->m->listeners[listener];
-	struct claim *c;
+	struct claim *c = slot_of(t, &l->addr, l->port, is_port ? NULL : l->host);
 
-	if (2 * (t->claims.n + 1) > t->claims.n_slots)
-		grow(t);
-	c = slot_of(t, &l->addr, l->port, l->host);
 	if (c->listener_plus1)
 		return;
-	*c = (struct claim){(uint32_t)listener + 1, g->parent ? g->parent : g};
+	*c = (struct claim){(uint32_t)listener + 1, is_port, g->parent ? g->parent : g};
 	t->claims.n++;
+}
+
+void claim_add(struct translation *t, const struct gateway *g, size_t listener)
+{
+	if (2 * (t->claims.n + 2) > t->claims.n_slots)
+		grow(t);
+	add(t, g, listener, false);
+	add(t, g, listener, true);
 }
 
 void claims_fini(struct translation *t)

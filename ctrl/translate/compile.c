@@ -4,7 +4,7 @@
  * precedence; equal neighbours make the levels of the tree. Sections grow as
  * plain arrays and are laid out at the end.
  */
-#include "translate/compile.h"
+#include "translate/compile_pvt.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,44 +14,14 @@
 #include "base/slice.h"
 #include "route/route.h"
 #include "snapshot/snapshot.h"
-#include "translate/place_pvt.h"
 
 #define SEEDS_MAX 8u
 
-/* A section while it grows. */
-struct section {
-	char *p;
-	size_t n, cap, size; /* in elements; bytes of one */
-};
-
-struct string_slot {
-	uint32_t off, len;
-	uint32_t hash; /* 0: empty */
-};
-
-struct compiler {
-	struct model *m;
-	bool no_memory;
-	struct section sect[WEIR_N_SECTIONS];
-	struct string_slot *strings; /* what has been stored, by hash */
-	size_t n_strings, cap_strings;
-	uint64_t secret; /* of their hashes */
-	struct place *places;
-	const struct place **matches; /* sorted */
-	size_t n_matches;
-	uint32_t *backend_order; /* model index > index in BACKENDS */
-	const struct model_listener **listeners; /* sorted, without those in conflict */
-	size_t n_listeners;
-	uint64_t hash_seed; /* of the look-up tables */
-	bool has_long_chain; /* a key in them would not be found */
-};
-
 /* -- growing */
 
-/* n zeroed entries, one after the other. */
-static void *push_many(struct compiler *c, enum weir_section id, size_t n)
+void *compile_push(struct compiler *c, enum weir_section id, size_t n)
 {
-	struct section *s = &c->sect[id];
+	struct grown *s = &c->sect[id];
 	void *e;
 
 	if (s->cap - s->n < n) {
@@ -73,15 +43,13 @@ static void *push_many(struct compiler *c, enum weir_section id, size_t n)
 
 static void *push(struct compiler *c, enum weir_section id)
 {
-	return push_many(c, id, 1);
+	return compile_push(c, id, 1);
 }
 
 static uint32_t count(const struct compiler *c, enum weir_section id)
 {
 	return (uint32_t)c->sect[id].n;
 }
-
-#define at(c, section, type, i) ((type *)(void *)((c)->sect[WEIR_SECT_##section].p) + (i))
 
 static uint32_t string_hash(const char *text, size_t n, uint64_t secret)
 {
@@ -120,7 +88,7 @@ static bool grow_strings(struct compiler *c)
 
 static bool append_bytes(struct compiler *c, const char *p, size_t n)
 {
-	struct section *s = &c->sect[WEIR_SECT_STRINGS];
+	struct grown *s = &c->sect[WEIR_SECT_STRINGS];
 
 	if (s->cap - s->n < n) {
 		size_t cap = (s->cap + n) * 2 + 4096;
@@ -138,8 +106,7 @@ static bool append_bytes(struct compiler *c, const char *p, size_t n)
 	return true;
 }
 
-/* The string's place; equal strings share one. */
-static struct weir_str intern(struct compiler *c, const char *text, size_t n)
+struct weir_str compile_intern(struct compiler *c, const char *text, size_t n)
 {
 	uint32_t hash = string_hash(text, n, c->secret);
 	struct string_slot *s;
@@ -164,7 +131,7 @@ static struct weir_str intern(struct compiler *c, const char *text, size_t n)
 
 static struct weir_str intern_str(struct compiler *c, const char *text)
 {
-	return intern(c, text ? text : "", text ? strlen(text) : 0);
+	return compile_intern(c, text ? text : "", text ? strlen(text) : 0);
 }
 
 /* -- leaves */
@@ -246,7 +213,7 @@ static uint32_t add_route(struct compiler *c, const struct model_match *m)
 	struct weir_route *r;
 
 	if (n) { /* matches of one object often follow each other */
-		r = at(c, ROUTES, struct weir_route, n - 1);
+		r = compile_at(c, ROUTES, struct weir_route, n - 1);
 		if (r->kind.off == kind.off && r->ns.off == ns.off && r->name.off == name.off && r->name.len == name.len)
 			return n - 1;
 	}
@@ -373,11 +340,11 @@ static void add_path(struct compiler *c, size_t *i, size_t end)
 	if (!p)
 		return;
 	p->kind = first->path_kind;
-	p->path = intern(c, first->path.p, first->path.n);
+	p->path = compile_intern(c, first->path.p, first->path.n);
 	p->rules.first = count(c, WEIR_SECT_RULES);
 	for (; *i < end && place_compare_paths(first, c->matches[*i]) == 0; ++*i)
 		add_rule(c, c->matches[*i]->m);
-	at(c, PATHS, struct weir_path, index)->rules.count = count(c, WEIR_SECT_RULES) - at(c, PATHS, struct weir_path, index)->rules.first;
+	compile_at(c, PATHS, struct weir_path, index)->rules.count = count(c, WEIR_SECT_RULES) - compile_at(c, PATHS, struct weir_path, index)->rules.first;
 }
 
 static int longest_first(const void *a, const void *b)
@@ -391,13 +358,13 @@ static int longest_first(const void *a, const void *b)
 /* The lengths that the host's prefixes have. */
 static void add_lengths(struct compiler *c, uint32_t vhost)
 {
-	struct weir_range paths = at(c, VHOSTS, struct weir_vhost, vhost)->paths;
+	struct weir_range paths = compile_at(c, VHOSTS, struct weir_vhost, vhost)->paths;
 	uint32_t first = count(c, WEIR_SECT_LENGTHS);
 	uint32_t n = 0;
 	uint32_t *l;
 
 	for (uint32_t k = 0; k < paths.count; k++) {
-		const struct weir_path *p = at(c, PATHS, struct weir_path, paths.first + k);
+		const struct weir_path *p = compile_at(c, PATHS, struct weir_path, paths.first + k);
 
 		if (p->kind != WEIR_PATH_PREFIX)
 			continue;
@@ -410,7 +377,7 @@ static void add_lengths(struct compiler *c, uint32_t vhost)
 	if (n) {
 		uint32_t n_distinct = 1;
 
-		l = at(c, LENGTHS, uint32_t, first);
+		l = compile_at(c, LENGTHS, uint32_t, first);
 		qsort(l, n, sizeof(*l), longest_first);
 		for (uint32_t k = 1; k < n; k++)
 			if (l[k] != l[n_distinct - 1])
@@ -418,7 +385,7 @@ static void add_lengths(struct compiler *c, uint32_t vhost)
 		n = n_distinct;
 	}
 	c->sect[WEIR_SECT_LENGTHS].n = first + n;
-	at(c, VHOSTS, struct weir_vhost, vhost)->lengths = (struct weir_range){first, n};
+	compile_at(c, VHOSTS, struct weir_vhost, vhost)->lengths = (struct weir_range){first, n};
 }
 
 static void add_vhost(struct compiler *c, size_t *i, size_t end)
@@ -434,10 +401,10 @@ static void add_vhost(struct compiler *c, size_t *i, size_t end)
 	while (host_end < end && place_compare_hosts(first, c->matches[host_end]) == 0)
 		host_end++;
 	v->host_kind = first->host_kind;
-	v->host = intern(c, first->host.p, first->host.n);
+	v->host = compile_intern(c, first->host.p, first->host.n);
 	while (*i < host_end && !c->no_memory)
 		add_path(c, i, host_end);
-	v = at(c, VHOSTS, struct weir_vhost, index);
+	v = compile_at(c, VHOSTS, struct weir_vhost, index);
 	v->paths = (struct weir_range){n_before, count(c, WEIR_SECT_PATHS) - n_before};
 	add_lengths(c, index);
 }
@@ -453,14 +420,14 @@ static void add_listener(struct compiler *c, const struct model_listener *ml, si
 	if (!l)
 		return;
 	l->host_kind = place_host_key(ml->host, false, &key);
-	l->host = intern(c, key.p, key.n);
+	l->host = compile_intern(c, key.p, key.n);
 	l->name = intern_str(c, ml->name);
 	l->timeouts = ml->timeouts;
 	while (end < c->n_matches && place_compare_listeners(ml, &c->m->listeners[c->matches[end]->m->listener]) == 0)
 		end++;
 	while (*i < end && !c->no_memory)
 		add_vhost(c, i, end);
-	l = at(c, LISTENERS, struct weir_listener, index);
+	l = compile_at(c, LISTENERS, struct weir_listener, index);
 	l->vhosts = (struct weir_range){n_before, count(c, WEIR_SECT_VHOSTS) - n_before};
 }
 
@@ -477,13 +444,14 @@ static void report_protocol(struct compiler *c, const struct model_listener *l)
 
 /*
  * Sorts the listeners, and leaves out those whose protocol is not the one of
- * the first on their address and port: they are reported, and so are served
- * by nobody.
+ * the first of the model on their address and port, which is that of the
+ * oldest: they are reported, and so are served by nobody.
  */
 static void choose_listeners(struct compiler *c)
 {
 	struct model *m = c->m;
 	uint8_t proto = 0;
+	size_t end = 0;
 
 	for (size_t i = 0; i < m->n_listeners; i++)
 		c->listeners[i] = &m->listeners[i];
@@ -491,8 +459,13 @@ static void choose_listeners(struct compiler *c)
 	for (size_t i = 0; i < m->n_listeners; i++) {
 		const struct model_listener *l = c->listeners[i];
 
-		if (c->n_listeners == 0 || place_compare_binds(c->listeners[c->n_listeners - 1], l) != 0)
-			proto = l->proto;
+		if (i == end) {
+			const struct model_listener *first = l;
+
+			for (; end < m->n_listeners && place_compare_binds(l, c->listeners[end]) == 0; end++)
+				first = c->listeners[end] < first ? c->listeners[end] : first;
+			proto = first->proto;
+		}
 		if (l->proto == proto)
 			c->listeners[c->n_listeners++] = l;
 		else
@@ -544,23 +517,30 @@ typedef struct entry_key entry_key_fn(struct compiler *c, uint32_t i);
 
 static struct entry_key listener_entry(struct compiler *c, uint32_t i)
 {
-	const struct weir_listener *l = at(c, LISTENERS, struct weir_listener, i);
+	const struct weir_listener *l = compile_at(c, LISTENERS, struct weir_listener, i);
 
 	return (struct entry_key){l->host_kind, l->host};
 }
 
 static struct entry_key vhost_entry(struct compiler *c, uint32_t i)
 {
-	const struct weir_vhost *v = at(c, VHOSTS, struct weir_vhost, i);
+	const struct weir_vhost *v = compile_at(c, VHOSTS, struct weir_vhost, i);
 
 	return (struct entry_key){v->host_kind, v->host};
 }
 
 static struct entry_key path_entry(struct compiler *c, uint32_t i)
 {
-	const struct weir_path *p = at(c, PATHS, struct weir_path, i);
+	const struct weir_path *p = compile_at(c, PATHS, struct weir_path, i);
 
 	return (struct entry_key){p->kind, p->path};
+}
+
+static struct entry_key name_entry(struct compiler *c, uint32_t i)
+{
+	const struct weir_server_name *n = compile_at(c, NAMES, struct weir_server_name, i);
+
+	return (struct entry_key){n->host_kind, n->host};
 }
 
 static struct weir_range add_slots(struct compiler *c, struct weir_range entries, entry_key_fn *key_of)
@@ -570,7 +550,7 @@ static struct weir_range add_slots(struct compiler *c, struct weir_range entries
 
 	while (n && n / 2 < entries.count)
 		n *= 2;
-	if (!push_many(c, WEIR_SECT_SLOTS, n))
+	if (!compile_push(c, WEIR_SECT_SLOTS, n))
 		return slots;
 	slots.count = n;
 	for (uint32_t i = 0; i < entries.count; i++) {
@@ -579,7 +559,7 @@ static struct weir_range add_slots(struct compiler *c, struct weir_range entries
 		uint32_t h = (uint32_t)route_key_hash(c->hash_seed, k.kind, slice_of(text, k.text.len));
 		uint32_t at_slot = h & (n - 1);
 		uint32_t n_probes = 1;
-		struct weir_slot *table = at(c, SLOTS, struct weir_slot, slots.first);
+		struct weir_slot *table = compile_at(c, SLOTS, struct weir_slot, slots.first);
 
 		for (; table[at_slot].index_plus1; n_probes++)
 			at_slot = (at_slot + 1) & (n - 1);
@@ -594,18 +574,18 @@ static void try_tables(struct compiler *c)
 	c->sect[WEIR_SECT_SLOTS].n = 0;
 	c->has_long_chain = false;
 	for (uint32_t i = 0; i < count(c, WEIR_SECT_BINDS); i++) {
-		struct weir_bind *b = at(c, BINDS, struct weir_bind, i);
+		struct weir_bind *b = compile_at(c, BINDS, struct weir_bind, i);
 
 		b->slots = add_slots(c, b->listeners, listener_entry);
-		b->name_slots.first = count(c, WEIR_SECT_SLOTS);
+		b->name_slots = add_slots(c, b->names, name_entry);
 	}
 	for (uint32_t i = 0; i < count(c, WEIR_SECT_LISTENERS); i++) {
-		struct weir_listener *l = at(c, LISTENERS, struct weir_listener, i);
+		struct weir_listener *l = compile_at(c, LISTENERS, struct weir_listener, i);
 
 		l->slots = add_slots(c, l->vhosts, vhost_entry);
 	}
 	for (uint32_t i = 0; i < count(c, WEIR_SECT_VHOSTS); i++) {
-		struct weir_vhost *v = at(c, VHOSTS, struct weir_vhost, i);
+		struct weir_vhost *v = compile_at(c, VHOSTS, struct weir_vhost, i);
 
 		v->slots = add_slots(c, v->paths, path_entry);
 	}
@@ -678,30 +658,32 @@ static bool is_model_sane(const struct model *m)
 			if (x->splits[k].backend >= (int32_t)m->n_backends || !are_filters_sane(m, &x->splits[k].filters))
 				return false;
 	}
+	for (size_t i = 0; i < m->n_names; i++)
+		if (m->names[i].listener >= (int32_t)m->n_listeners || m->names[i].n_certs == 0)
+			return false;
 	return true;
 }
 
-/* ranks[i]: of listener i of the model; WEIR_NONE: it is left out. */
-static void rank_listeners(struct compiler *c, uint32_t *ranks)
+static void rank_listeners(struct compiler *c)
 {
 	const struct model *m = c->m;
 	uint32_t rank = 0;
 
 	for (size_t i = 0; i < c->n_listeners; i++) {
 		rank += i > 0 && place_compare_listeners(c->listeners[i - 1], c->listeners[i]) != 0;
-		ranks[c->listeners[i] - m->listeners] = rank;
+		c->ranks[c->listeners[i] - m->listeners] = rank;
 	}
 }
 
-static void place_matches(struct compiler *c, const uint32_t *ranks)
+static void place_matches(struct compiler *c)
 {
 	for (size_t i = 0; i < c->m->n_matches; i++) {
 		const struct model_match *m = &c->m->matches[i];
 		struct place *p = &c->places[c->n_matches];
 
-		if (ranks[m->listener] == WEIR_NONE)
+		if (c->ranks[m->listener] == WEIR_NONE)
 			continue;
-		place_init(p, m, ranks[m->listener]);
+		place_init(p, m, c->ranks[m->listener]);
 		c->matches[c->n_matches++] = p;
 	}
 	place_sort(c->matches, c->n_matches);
@@ -711,20 +693,17 @@ static void place_matches(struct compiler *c, const uint32_t *ranks)
 static bool sort_matches(struct compiler *c)
 {
 	const struct model *m = c->m;
-	uint32_t *ranks = malloc((m->n_listeners + 1) * sizeof(*ranks));
 
+	c->ranks = malloc((m->n_listeners + 1) * sizeof(*c->ranks));
 	c->places = malloc((m->n_matches + 1) * sizeof(*c->places));
 	c->matches = malloc((m->n_matches + 1) * sizeof(const struct place *));
 	c->listeners = malloc((m->n_listeners + 1) * sizeof(const struct model_listener *));
-	if (!ranks || !c->places || !c->matches || !c->listeners) {
-		free(ranks);
+	if (!c->ranks || !c->places || !c->matches || !c->listeners)
 		return false;
-	}
-	memset(ranks, 0xff, m->n_listeners * sizeof(*ranks)); /* WEIR_NONE */
+	memset(c->ranks, 0xff, m->n_listeners * sizeof(*c->ranks)); /* WEIR_NONE */
 	choose_listeners(c);
-	rank_listeners(c, ranks);
-	place_matches(c, ranks);
-	free(ranks);
+	rank_listeners(c);
+	place_matches(c);
 	return true;
 }
 
@@ -744,6 +723,8 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 	if (rc == 0)
 		add_tree(&c);
 	if (rc == 0)
+		compile_names(&c);
+	if (rc == 0)
 		add_tables(&c);
 	if (rc == 0)
 		rc = c.no_memory ? -ENOMEM : lay_out(&c, generation, blob, n);
@@ -753,6 +734,7 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 	free(c.places);
 	free(c.matches);
 	free(c.listeners);
+	free(c.ranks);
 	free(c.backend_order);
 	return rc;
 }

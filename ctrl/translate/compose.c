@@ -39,6 +39,74 @@ static void add_ingresses(struct model *all, const struct unit_list *l)
 		    (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "Ingress"};
 }
 
+/* What Ingresses have over HTTP they have over HTTPS, too, once one of them says with which certificate. */
+static void add_https_of_ingresses(struct model *all)
+{
+	size_t n = all->n_matches;
+
+	*model_add_listener(all) = (struct model_listener){.port = 443, .proto = WEIR_PROTO_HTTPS, .host = "", .name = "Ingress"};
+	for (size_t i = 0; i < n; i++) {
+		struct model_match *m = model_add_match(all);
+
+		*m = all->matches[i];
+		m->listener = (uint32_t)all->n_listeners - 1;
+	}
+}
+
+static void add_names(struct model *all, const struct model *part, uint32_t first_listener)
+{
+	for (size_t i = 0; i < part->n_names; i++) {
+		struct model_server_name *n = model_add_name(all);
+
+		*n = part->names[i];
+		if (n->listener >= 0)
+			n->listener += (int32_t)first_listener;
+	}
+}
+
+struct aged {
+	const struct unit *unit;
+	struct age age;
+};
+
+static int by_age(const void *pa, const void *pb)
+{
+	return age_compare(&((const struct aged *)pa)->age, &((const struct aged *)pb)->age);
+}
+
+/* The oldest first: who comes later gives way. */
+static void add_names_of_ingresses(struct translator *tr, struct model *all)
+{
+	const struct unit_list *l = &tr->objects[KUBE_INGRESS];
+	struct aged *list = NULL;
+	size_t n = 0, cap = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		const struct key *k = l->units[i]->key;
+
+		if (l->units[i]->part.n_names == 0)
+			continue;
+		list = translate_grow(list, n, &cap, sizeof(*list));
+		list[n++] = (struct aged){l->units[i], object_age(store_get(tr->t.store, KUBE_INGRESS, k->ns, k->name))};
+	}
+	if (n)
+		qsort(list, n, sizeof(*list), by_age);
+	for (size_t i = 0; i < n; i++)
+		add_names(all, &list[i].unit->part, 0);
+	free(list);
+	add_names(all, &tr->check->part, 0);
+}
+
+static bool have_names(const struct translator *tr)
+{
+	const struct unit_list *l = &tr->objects[KUBE_INGRESS];
+	bool any = tr->check->part.n_names > 0;
+
+	for (size_t i = 0; i < l->n && !any; i++)
+		any = l->units[i]->part.n_names > 0;
+	return any;
+}
+
 static void add_routes(struct model *all, const struct unit_list *l, uint32_t first_listener)
 {
 	for (size_t i = 0; i < l->n; i++) {
@@ -64,11 +132,15 @@ void compose(struct translator *tr)
 	const struct model *gateways = &tr->gateways->part;
 	uint32_t first_listener;
 
-	all->n_matches = all->n_statuses = all->n_listeners = 0;
+	all->n_matches = all->n_statuses = all->n_listeners = all->n_names = 0;
 	add_ingresses(all, &tr->objects[KUBE_INGRESS]);
+	if (all->n_matches && have_names(tr))
+		add_https_of_ingresses(all);
 	first_listener = (uint32_t)all->n_listeners;
 	for (size_t i = 0; i < gateways->n_listeners; i++)
 		*model_add_listener(all) = gateways->listeners[i];
+	add_names(all, gateways, first_listener);
+	add_names_of_ingresses(tr, all); /* behind those of Gateways, which come first as their listeners do */
 	add_statuses(all, gateways);
 	add_routes(all, &tr->objects[KUBE_HTTP_ROUTE], first_listener);
 	for (size_t i = 0; i < N_OTHER_ROUTES; i++)

@@ -176,6 +176,19 @@ static void dump_vhost(FILE *f, const struct weir_snapshot *s, const struct weir
 	}
 }
 
+/* Without the ids of its certificates, which say nothing to people. */
+static void dump_server_name(FILE *f, const struct weir_snapshot *s, const struct weir_bind *b, const struct weir_server_name *n)
+{
+	fputs("  server name ", f);
+	dump_host(f, s, n->host_kind, n->host);
+	fprintf(f, "%s > %u certificate%s", n->profile == WEIR_TLS_STRICT ? " strict" : "", n->certs.count, n->certs.count > 1 ? "s" : "");
+	if (n->listener != WEIR_NONE) {
+		fputs(" of ", f);
+		put(f, s, snapshot_listener(s, b->listeners.first + n->listener)->name);
+	}
+	fputc('\n', f);
+}
+
 static void dump_bind(FILE *f, const struct weir_snapshot *s, const struct weir_bind *b)
 {
 	char text[IP_TEXT_MAX];
@@ -185,6 +198,8 @@ static void dump_bind(FILE *f, const struct weir_snapshot *s, const struct weir_
 	dump_limit(f, "header", b->header_ms);
 	dump_limit(f, "idle", b->idle_ms);
 	fputc('\n', f);
+	for (uint32_t i = 0; i < b->names.count; i++)
+		dump_server_name(f, s, b, snapshot_name(s, b->names.first + i));
 	for (uint32_t i = 0; i < b->listeners.count; i++) {
 		const struct weir_listener *l = snapshot_listener(s, b->listeners.first + i);
 

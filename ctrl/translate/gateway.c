@@ -284,10 +284,11 @@ static void assign_addresses(struct translation *t)
 
 /* ---- listeners ---- */
 
-/* False, after a problem, if an older Gateway of another namespace has the place. */
-static bool check_claims(struct translation *t, const struct gateway *g, struct section *s)
+/* False, after a problem, if an older Gateway has the port for another protocol, or one of another namespace the place. */
+static bool check_claims(struct translation *t, const struct gateway *g, struct section *s, uint8_t proto)
 {
-	const struct gateway *other = claim_of_other(t, g, s);
+	const struct gateway *first = claim_of_protocol(t, g, s, proto);
+	const struct gateway *other = first ? first : claim_of_other(t, g, s);
 	struct cursor root = cursor_root(g->o);
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "listeners");
@@ -297,11 +298,10 @@ static bool check_claims(struct translation *t, const struct gateway *g, struct 
 		return true;
 	at = cursor_at(&list, s->index);
 	s->is_conflicted = true;
-	s->refusal = "HostnameConflict";
-	s->refusal_text = model_printf(t->m,
-				       "Gateway %s/%s has this port and host name on the same address, and is older, or first by name",
-				       other->o->ns, other->o->name);
-	report(t, g->o, &at, true, "ListenerTaken", "another port or host name was expected: %s", s->refusal_text);
+	s->refusal = first ? "ProtocolConflict" : "HostnameConflict";
+	s->refusal_text = model_printf(t->m, "Gateway %s/%s has this port %s on the same address, and is older, or first by name",
+				       other->o->ns, other->o->name, first ? "for another protocol" : "and host name");
+	report(t, g->o, &at, true, "ListenerTaken", "another port %swas expected: %s", first ? "" : "or host name ", s->refusal_text);
 	return false;
 }
 
@@ -326,8 +326,13 @@ static bool check_budget(struct translation *t, const struct gateway *g, struct 
 
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts)
 {
+	const bool is_https = strcmp(s->protocol, "HTTPS") == 0;
+	const uint8_t proto = is_https ? WEIR_PROTO_HTTPS : WEIR_PROTO_HTTP;
+
 	s->first = (uint32_t)t->m->n_listeners;
-	if (g->refusal || s->refusal || !check_claims(t, g, s) || !check_budget(t, g, s))
+	if (is_https && s->n_certs == 0) /* nothing could be shown: who has this place is as before */
+		return;
+	if (g->refusal || s->refusal || !check_claims(t, g, s, proto) || !check_budget(t, g, s))
 		return;
 	s->count = (uint32_t)g->n_addrs;
 	for (size_t i = 0; i < g->n_addrs; i++) {
@@ -335,11 +340,13 @@ void section_serve(struct translation *t, const struct gateway *g, struct sectio
 
 		l->addr = g->addrs[i];
 		l->port = s->port;
-		l->proto = WEIR_PROTO_HTTP;
+		l->proto = proto;
 		l->host = model_str(t->m, s->host);
 		l->name = model_printf(t->m, "%s %s/%s %s", kube_kind_name(g->o->kind), g->o->ns, g->o->name, s->name);
 		l->timeouts = *timeouts;
 		claim_add(t, g, t->m->n_listeners - 1);
+		if (is_https)
+			server_names_of_listener(t, s, s->first + (uint32_t)i);
 	}
 }
 

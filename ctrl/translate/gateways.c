@@ -231,6 +231,25 @@ static bool are_statuses_same(const struct model *a, const struct model *b)
 	return true;
 }
 
+/* Certificates may be others while all that routes see is the same. */
+static bool are_names_same(const struct model *a, const struct model *b)
+{
+	if (a->n_names != b->n_names)
+		return false;
+	for (size_t i = 0; i < a->n_names; i++) {
+		const struct model_server_name *x = &a->names[i];
+		const struct model_server_name *y = &b->names[i];
+
+		if (x->port != y->port || x->profile != y->profile || x->listener != y->listener || x->n_certs != y->n_certs ||
+		    memcmp(&x->addr, &y->addr, sizeof(x->addr)) != 0 || strcmp(x->host, y->host) != 0)
+			return false;
+		for (size_t k = 0; k < x->n_certs; k++)
+			if (certificate_compare_ids(&x->certs[k]->blob->id, &y->certs[k]->blob->id) != 0)
+				return false;
+	}
+	return true;
+}
+
 /* All that are told something, be it as before or not. */
 static void mark_told(struct translator *tr)
 {
@@ -292,6 +311,7 @@ bool gateways_read(struct translator *tr)
 	budget_end_listeners(tr);
 	see_all(tr);
 	differs = compare_all(tr, seen, n_seen, sections, &r) || !are_statuses_same(&part, &u->part);
+	differs |= !are_names_same(&part, &u->part);
 	unit_end(tr);
 	tell_addresses(tr);
 	mark_told(tr);

@@ -26,7 +26,6 @@ struct parent {
 	const struct gateway *g;
 	size_t index; /* in spec.parentRefs */
 	const char *refusal, *refusal_text;
-	bool is_attached; /* though it is refused: no listener there is served, and its listeners count it all the same */
 };
 
 /* A listener that the route is attached to. */
@@ -112,15 +111,6 @@ static void refuse(struct route *r, struct parent *p, const struct cursor *ref, 
 	p->refusal_text = text;
 }
 
-/* All its listeners there are for HTTPS. */
-static void refuse_uncarried(struct route *r, struct parent *p, const struct cursor *ref)
-{
-	refuse(r, p, ref, "UnsupportedProtocol",
-	       model_printf(r->t->m, "a listener for HTTP was expected: those of %s %s/%s that it is attached to are for HTTPS, and "
-			    "Weir does not carry TLS yet", kube_kind_name(p->g->o->kind), p->g->o->ns, p->g->o->name));
-	p->is_attached = true;
-}
-
 static void attach_gateway(struct route *r, const struct gateway *g, const struct cursor *ref)
 {
 	struct parent *p = &r->parents[r->n_parents++];
@@ -129,7 +119,6 @@ static void attach_gateway(struct route *r, const struct gateway *g, const struc
 	size_t named = 0;
 	size_t admitted = 0;
 	size_t attached = r->n_attached;
-	size_t carried = 0;
 
 	*p = (struct parent){.g = g, .index = ref->index};
 	for (size_t i = 0; i < g->count; i++) {
@@ -143,7 +132,6 @@ static void attach_gateway(struct route *r, const struct gateway *g, const struc
 		admitted++;
 		if (!attach_section(r, s))
 			continue;
-		carried += s->is_carried;
 		r->attached = translate_grow(r->attached, r->n_attached, &r->cap_attached, sizeof(*r->attached));
 		r->attached[r->n_attached++] = (struct attached){g->first + i, r->n_parents - 1};
 	}
@@ -162,8 +150,6 @@ static void attach_gateway(struct route *r, const struct gateway *g, const struc
 		refuse(r, p, ref, "NoMatchingListenerHostname",
 		       model_printf(m, "a host name of a listener was expected: %s %s/%s has none of these", kind, g->o->ns,
 				    g->o->name));
-	else if (!carried)
-		refuse_uncarried(r, p, ref);
 }
 
 static void attach_parent(struct route *r, const struct cursor *ref)
@@ -555,7 +541,7 @@ static void conclude_parent(struct route *r, const struct parent *p, struct mode
 static void count_attached(struct route *r)
 {
 	for (size_t i = 0; i < r->n_attached; i++)
-		if (!r->parents[r->attached[i].parent].refusal || r->parents[r->attached[i].parent].is_attached)
+		if (!r->parents[r->attached[i].parent].refusal)
 			section_attach(r->t, r->attached[i].section);
 }
 
@@ -639,7 +625,7 @@ static void refuse_route(struct translation *t, const struct kube_object *o)
 		const struct gateway *g = parent_find(t, o, &ref);
 
 		if (g)
-			r.parents[r.n_parents++] = (struct parent){g, i, "UnsupportedValue", refusal_text(t, o), false};
+			r.parents[r.n_parents++] = (struct parent){g, i, "UnsupportedValue", refusal_text(t, o)};
 	}
 	conclude(&r);
 }

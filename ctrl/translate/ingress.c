@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ingress and IngressClass (networking.k8s.io/v1). All Ingresses share one
- * listener, 0 of the whole: port 80 of every listen address. A path whose Service is not there
+ * listener, 0 of the whole: port 80 of every listen address; what it has is served
+ * on port 443 over TLS, too, once there is a certificate for some name. A path whose Service is not there
  * answers 503 until it comes.
  */
 #include <stdio.h>
@@ -188,10 +189,7 @@ static void check_tls(struct translation *t, const struct kube_object *o, const 
 				       "a host name in lower case, or \"*.\" and one, was expected");
 		}
 	}
-	certificates_check_ingress(t, o, &tls);
-	if (cursor_count(&tls) > 0)
-		report(t, o, &tls, false, "TLSNotServed",
-		       "the hosts are served over HTTP only: Weir does not carry TLS yet");
+	server_names_of_ingress(t, o, spec);
 }
 
 /* ---- annotations of other controllers ---- */
@@ -282,7 +280,7 @@ static void read_all(struct translation *t, const struct kube_object *o)
 	struct cursor backend = cursor_get(&spec, "defaultBackend");
 	struct model_match proto = {.kind = "Ingress", .created_s = o->created_s};
 	const char *refused = budget_refusal(t);
-	uint64_t cost = 0;
+	uint64_t cost = server_names_ingress_cost(&spec);
 
 	proto.ns = model_str(t->m, o->ns);
 	proto.name = model_str(t->m, o->name);
@@ -309,11 +307,13 @@ static void read_all(struct translation *t, const struct kube_object *o)
 		action.rule_index = (uint32_t)cursor_count(&rules);
 		action.path_kind = WEIR_PATH_PREFIX;
 		read_backend(t, o, &backend, &action);
-		cost = default_cost(&rules, &action);
+		cost += 2 * default_cost(&rules, &action);
 		if (!refused)
 			ingress_add_default(t, &action);
 	}
 	t->is_trial = false;
+	for (size_t i = 0; i < t->m->n_matches; i++) /* over TLS once more, as soon as any Ingress has a certificate */
+		cost += budget_cost(&t->m->matches[i]);
 	budget_charge(t, cost);
 }
 

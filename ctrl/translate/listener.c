@@ -21,10 +21,15 @@ static bool is_http(const struct section *s)
 	return strcmp(s->protocol, "HTTP") == 0;
 }
 
-/* Routes are attached to a listener for HTTPS, too, be it served or not: so the API has it. */
+static bool is_https(const struct section *s)
+{
+	return strcmp(s->protocol, "HTTPS") == 0;
+}
+
+/* Routes are attached to a listener, be it served or not: so the API has it. */
 static bool is_for_http_routes(const struct section *s)
 {
-	return is_http(s) || strcmp(s->protocol, "HTTPS") == 0;
+	return is_http(s) || is_https(s);
 }
 
 static void unresolved(struct section *s, const char *reason, const char *text)
@@ -110,18 +115,30 @@ bool namespaces_are_right(struct translation *t, const struct kube_object *o, co
 
 static bool has_tls(const struct section *s)
 {
-	return strcmp(s->protocol, "HTTPS") == 0 || strcmp(s->protocol, "TLS") == 0;
+	return is_https(s) || strcmp(s->protocol, "TLS") == 0;
 }
 
 static void report_protocol(struct translation *t, const struct gateway *g, const struct cursor *protocol)
 {
-	static const char *const known[] = {"HTTPS", "TLS", "TCP", "UDP", NULL};
+	static const char *const known[] = {"TLS", "TCP", "UDP", NULL};
 	bool is_known = false;
 
 	for (size_t i = 0; known[i]; i++)
 		is_known |= strcmp(cursor_str(protocol, ""), known[i]) == 0;
-	report(t, g->o, protocol, true, "UnsupportedProtocol", "HTTP was expected%s",
+	report(t, g->o, protocol, true, "UnsupportedProtocol", "HTTP or HTTPS was expected%s",
 	       is_known ? ": Weir does not carry this protocol yet" : "");
+}
+
+/* tls of a listener for HTTPS: what it refers to is one thing, that it can be served at all another. */
+static void check_tls(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
+{
+	struct cursor mode = cursor_get(tls, "mode");
+
+	if (is_https(s) && strcmp(cursor_str(&mode, "Terminate"), "Terminate") != 0)
+		report(t, g->o, &mode, true, "InvalidValue", "Terminate was expected: there is no other mode for HTTPS");
+	t->findings->is_reference = true;
+	certificates_check(t, g, tls, s);
+	t->findings->is_reference = false;
 }
 
 /* What is wrong is a problem; t->findings keeps the first one that makes the listener unusable. */
@@ -134,21 +151,19 @@ static void check_section(struct translation *t, const struct gateway *g, const 
 	struct cursor tls = cursor_get(l, "tls");
 
 	s->namespaces = namespaces.n;
-	s->is_carried = true;
-	if (!is_http(s)) {
+	if (!is_for_http_routes(s)) {
 		report_protocol(t, g, &protocol);
-		t->findings->is_reference = true;
 		if (has_tls(s))
-			certificates_check(t, g, &tls, s);
-		s->is_carried = false;
-		s->admits_none = is_for_http_routes(s) && !namespaces_are_right(t, g->o, &namespaces);
+			check_tls(t, g, &tls, s);
 		read_kinds(t, g, &allowed, s);
 		return;
 	}
 	if (*s->host && !names_is_host(s->host))
 		report(t, g->o, &host, true, "InvalidHostname",
 		       "a host name in lower case, or \"*.\" and one, was expected");
-	if (tls.n)
+	if (is_https(s))
+		check_tls(t, g, &tls, s);
+	else if (tls.n)
 		report(t, g->o, &tls, false, "UnsupportedField", "ignored: a listener for HTTP has no TLS");
 	s->admits_none = !namespaces_are_right(t, g->o, &namespaces);
 	read_kinds(t, g, &allowed, s);
@@ -232,7 +247,7 @@ static const char *conflict_of(const struct section *a, const struct section *b)
 		return NULL;
 	if ((is_http(a) && has_tls(b)) || (has_tls(a) && is_http(b)))
 		return "ProtocolConflict";
-	return is_http(a) && is_http(b) && strcmp(a->host, b->host) == 0 ? "HostnameConflict" : NULL;
+	return is_for_http_routes(a) && is_for_http_routes(b) && strcmp(a->host, b->host) == 0 ? "HostnameConflict" : NULL;
 }
 
 static void tell_conflict(struct translation *t, const struct gateway *g, const struct cursor *list, struct section *s,
@@ -395,6 +410,9 @@ void listener_conclude(struct translation *t, const struct gateway *g, const str
 		verdict_condition(c, "Programmed", false, s->is_conflicted ? s->refusal : "Invalid", s->refusal_text);
 	else if (g->refusal)
 		verdict_condition(c, "Programmed", false, "Invalid", "the Gateway is not accepted");
+	else if (is_https(s) && s->n_certs == 0)
+		verdict_condition(c, "Programmed", false, s->unresolved ? "Invalid" : "Pending",
+				  s->unresolved ? s->unresolved_text : s->pending_text ? s->pending_text : "there is no certificate");
 	else if (s->count == 0)
 		verdict_condition(c, "Programmed", false, "Pending", "the Gateway has no address");
 	else

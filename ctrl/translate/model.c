@@ -40,6 +40,10 @@ void model_fini(struct model *m)
 		m->chunks = c->next;
 		free(c);
 	}
+	for (size_t i = 0; i < m->n_held; i++)
+		certificate_put(m->held[i]);
+	free(m->held);
+	free(m->names);
 	free(m->listeners);
 	free(m->matches);
 	free(m->backends);
@@ -72,6 +76,20 @@ void *model_alloc(struct model *m, size_t n)
 	return p;
 }
 
+static void *add(void **list, size_t *n, size_t *cap, size_t size)
+{
+	if (*n == *cap) {
+		*cap = *cap ? *cap * 2 : 1;
+		*list = must(realloc(*list, *cap * size));
+	}
+	return memset((char *)*list + (*n)++ * size, 0, size);
+}
+
+static struct certificate **add_held(struct model *m)
+{
+	return add((void **)&m->held, &m->n_held, &m->cap_held, sizeof(struct certificate *));
+}
+
 void model_adopt(struct model *m, struct model *from)
 {
 	struct model_chunk **last = &from->chunks;
@@ -81,6 +99,16 @@ void model_adopt(struct model *m, struct model *from)
 	*last = m->chunks;
 	m->chunks = from->chunks;
 	from->chunks = NULL;
+	for (size_t i = 0; i < from->n_held; i++)
+		*add_held(m) = from->held[i];
+	from->n_held = 0;
+}
+
+void model_hold(struct model *m, const struct certificate *c)
+{
+	if (m->n_held && m->held[m->n_held - 1] == c)
+		return;
+	*add_held(m) = certificate_get(c);
 }
 
 const char *model_strn(struct model *m, const char *s, size_t n)
@@ -111,18 +139,14 @@ const char *model_printf(struct model *m, const char *fmt, ...)
 	return p;
 }
 
-static void *add(void **list, size_t *n, size_t *cap, size_t size)
-{
-	if (*n == *cap) {
-		*cap = *cap ? *cap * 2 : 1;
-		*list = must(realloc(*list, *cap * size));
-	}
-	return memset((char *)*list + (*n)++ * size, 0, size);
-}
-
 struct model_listener *model_add_listener(struct model *m)
 {
 	return add((void **)&m->listeners, &m->n_listeners, &m->cap_listeners, sizeof(*m->listeners));
+}
+
+struct model_server_name *model_add_name(struct model *m)
+{
+	return add((void **)&m->names, &m->n_names, &m->cap_names, sizeof(*m->names));
 }
 
 struct model_match *model_add_match(struct model *m)

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "kube/store.h"
+#include "translate/certificate.h"
 #include "weir/snapshot.h"
 
 /* Host names as they stand in the objects: "" (any), "a.example.com", "*.example.com". Lower case. */
@@ -29,6 +30,23 @@ struct model_listener {
 	const char *host; /* of the Gateway's listener; "" for Ingress */
 	const char *name; /* for people: "Gateway ns/name listener", "Ingress" */
 	struct weir_timeouts timeouts; /* of several listeners of one address, port and host, those of the first by name count */
+};
+
+/*
+ * What the TLS clients of an address and port are shown who ask for a name. Of several of one address, port and name the
+ * first counts, those that a listener has by its host name before all others. Those of no listener of HTTPS are left out.
+ */
+struct model_server_name {
+	struct weir_ip addr;
+	uint16_t port;
+	uint8_t profile;      /* enum weir_tls_profile */
+	bool host_one_label;  /* a wildcard covers exactly one label */
+	bool is_derived;      /* of what a certificate covers, not of a host name in an object */
+	const char *host;     /* as those of listeners */
+	int32_t listener;     /* index in listeners, for which alone requests may come; -1: any */
+	size_t n_certs;	      /* 1 to WEIR_MAX_CERTS_OF_NAME, each of another kind of key */
+	const struct certificate *const *certs; /* held by the model */
+	const char *owner;    /* for people: "Gateway ns/name listener", "Ingress ns/name" */
 };
 
 struct model_cond {
@@ -172,6 +190,10 @@ struct model_chunk;
 struct model {
 	size_t n_listeners, cap_listeners;
 	struct model_listener *listeners;
+	size_t n_names, cap_names;
+	struct model_server_name *names;
+	size_t n_held, cap_held;
+	struct certificate **held;
 	size_t n_matches, cap_matches;
 	struct model_match *matches;
 	size_t n_backends, cap_backends;
@@ -181,6 +203,8 @@ struct model {
 	size_t n_statuses, cap_statuses;
 	struct model_status *statuses;
 	struct model_chunk *chunks; /* memory */
+	size_t n_refused; /* certificates that the dataplane does not take, sorted; whoever compiles it for one sets them */
+	const struct weir_cert_id *refused;
 	uint64_t hash_seed; /* of the snapshot's tables; whoever compiles it for a dataplane sets a secret one */
 };
 
@@ -188,14 +212,17 @@ void model_init(struct model *m);
 void model_fini(struct model *m);
 /* Memory that lives as long as the model; zeroed. Ends the process when there is none. */
 void *model_alloc(struct model *m, size_t n);
-/* Takes over what model_alloc() gave of another one. */
+/* Takes over what model_alloc() gave of another one, and what it holds. */
 void model_adopt(struct model *m, struct model *from);
+/* The certificate stays as long as the model. */
+void model_hold(struct model *m, const struct certificate *c);
 /* A copy of n bytes with NUL. */
 const char *model_strn(struct model *m, const char *s, size_t n);
 const char *model_str(struct model *m, const char *s);
 const char *model_printf(struct model *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Append a zeroed entry and return it; valid until the next append to the same list. */
 struct model_listener *model_add_listener(struct model *m);
+struct model_server_name *model_add_name(struct model *m);
 struct model_match *model_add_match(struct model *m);
 struct model_backend *model_add_backend(struct model *m);
 struct model_problem *model_add_problem(struct model *m);

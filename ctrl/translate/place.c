@@ -36,7 +36,7 @@ static struct slice path_key(const struct model_match *m)
 	return key;
 }
 
-static int compare_slices(struct slice a, struct slice b)
+int place_compare_slices(struct slice a, struct slice b)
 {
 	size_t n = a.n < b.n ? a.n : b.n;
 	int order = n ? memcmp(a.p, b.p, n) : 0;
@@ -69,14 +69,14 @@ int place_compare_hosts(const struct place *a, const struct place *b)
 
 	if (!order)
 		order = compare_numbers(a->host_head, b->host_head);
-	return order ? order : compare_slices(a->host, b->host);
+	return order ? order : place_compare_slices(a->host, b->host);
 }
 
 int place_compare_paths(const struct place *a, const struct place *b)
 {
 	int order = compare_numbers(a->path_kind, b->path_kind);
 
-	return order ? order : compare_slices(a->path, b->path);
+	return order ? order : place_compare_slices(a->path, b->path);
 }
 
 static size_t n_conds_of(const struct model_match *m, enum weir_cond_kind kind)

@@ -18,7 +18,8 @@ struct place {
 /* "*.x" is a wildcard for x; "" is any. Returns enum weir_host_kind. */
 uint8_t place_host_key(const char *host, bool one_label, struct slice *key);
 void place_init(struct place *p, const struct model_match *m, uint32_t rank);
-/* Less, equal or greater than 0, as strcmp(). Binds: address and port; listeners: the host, too. */
+/* Less, equal or greater than 0, as strcmp(). Slices: as texts. Binds: address and port; listeners: the host, too. */
+int place_compare_slices(struct slice a, struct slice b);
 int place_compare_hosts(const struct place *a, const struct place *b);
 int place_compare_paths(const struct place *a, const struct place *b);
 int place_compare_binds(const struct model_listener *a, const struct model_listener *b);

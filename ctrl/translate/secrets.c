@@ -32,7 +32,7 @@ static struct bytes value_of(const struct kube_object *o, const char *key)
 	return data ? base64_decode(data, strlen(data), "\r\n") : (struct bytes){NULL, 0}; /* as the API server takes it */
 }
 
-static const char *judge_certificate(const struct kube_object *o)
+static const char *judge_certificate(const struct kube_object *o, struct certificate **out)
 {
 	struct bytes crt = value_of(o, "tls.crt");
 	struct bytes key = value_of(o, "tls.key");
@@ -43,9 +43,13 @@ static const char *judge_certificate(const struct kube_object *o)
 	else if (!key.p)
 		fault = "it has no tls.key, or none in base64";
 	else
-		fault = pem_check_pair(crt.p, crt.n, key.p, key.n);
+		fault = pem_read_pair(crt.p, crt.n, key.p, key.n, out);
 	bytes_fini(&crt);
 	bytes_fini(&key);
+	if (*out) {
+		(*out)->ns = translate_must(strdup(o->ns));
+		(*out)->name = translate_must(strdup(o->name));
+	}
 	return fault;
 }
 
@@ -63,7 +67,7 @@ static const char *judge(const struct translation *t, const struct kube_object *
 	struct judgement *j = unit_judgement(t, o, use);
 
 	if (!j->is_made)
-		j->fault = use == SECRET_CERTIFICATE ? judge_certificate(o) : judge_ca(o);
+		j->fault = use == SECRET_CERTIFICATE ? judge_certificate(o, &j->certificate) : judge_ca(o);
 	j->is_made = true;
 	return j->fault;
 }
@@ -96,4 +100,15 @@ const char *secret_fault(struct translation *t, enum kube_kind kind, const char 
 		return absence_text(t, kind, ns, name, is_pending);
 	fault = is_usable(t, o) ? judge(t, o, use) : "it is refused for problems of its own";
 	return fault ? model_printf(t->m, "%s %.63s/%.253s: %s", kube_kind_name(kind), ns, name, fault) : NULL;
+}
+
+const struct certificate *secret_certificate(struct translation *t, const char *ns, const char *name)
+{
+	const struct kube_object *o = store_get(t->store, KUBE_SECRET, ns, name);
+	struct judgement *j = o && is_usable(t, o) ? unit_judgement(t, o, SECRET_CERTIFICATE) : NULL;
+
+	if (!j || !j->certificate)
+		return NULL;
+	model_hold(t->m, j->certificate);
+	return j->certificate;
 }

@@ -7,6 +7,7 @@
 #define TRANSLATE_TRANSLATE_PVT_H
 
 #include "translate/age.h"
+#include "translate/certificate.h"
 #include "translate/translate.h"
 
 /* A field and how one got there. A cursor points to the one above it, which must live as long. */
@@ -80,15 +81,19 @@ struct section {
 	const char *refusal, *refusal_text;
 	const char *unresolved, *unresolved_text;
 	const char *pending_text; /* not NULL: not all of its references are known yet */
-	bool is_carried;    /* Weir speaks its protocol; else refusal says so, or what comes before */
+	/* HTTPS: those that can be used, in their order, held by the part of the Gateways; none: it is not served */
+	const struct certificate **certs;
+	size_t n_certs;
+	uint8_t profile;    /* enum weir_tls_profile */
 	bool is_conflicted; /* refusal says with what */
 	uint32_t n_routes;  /* attached and accepted */
 };
 
-/* Listeners that are served, by address, port and host name; open addressing. */
+/* Listeners that are served, by address, port and host name, and the first one of each address and port; open addressing. */
 struct claims {
 	struct claim {
 		uint32_t listener_plus1; /* in the listeners of the model; 0: empty */
+		bool is_port; /* whatever its host name is */
 		const struct gateway *owner; /* a Gateway, also of what its ListenerSets have */
 	} *slots;
 	size_t n, n_slots;
@@ -218,14 +223,35 @@ struct ref_fault ca_fault(struct translation *t, const struct kube_object *o, co
 void certificates_check(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s);
 /* What spec.tls of a Gateway refers to: reports what is wrong, and notes the client certificate. */
 void certificates_check_gateway(struct translation *t, struct gateway *g);
-/* spec.tls of an Ingress: reports what is wrong. */
-void certificates_check_ingress(struct translation *t, const struct kube_object *o, const struct cursor *tls);
+/* Of a Secret by its name alone. */
+struct ref_fault certificate_fault_of(struct translation *t, const char *ns, const char *name);
 /* caCertificateRefs of a policy: the first fault, and whether all are wrong. */
 struct ref_fault certificates_of_policy(struct translation *t, const struct kube_object *policy, bool *are_all_wrong);
+
+/*
+ * server_names.c: what TLS clients are shown. Of certificates, for each kind of key the first that covers a host; where none
+ * does, the first of each kind. Returns how many.
+ */
+size_t server_certs(const struct certificate *const *certs, size_t n, const char *host,
+		    const struct certificate *out[WEIR_MAX_CERTS_OF_NAME]);
+/* The names of a listener of HTTPS that is served as this one of the model. */
+void server_names_of_listener(struct translation *t, const struct section *s, uint32_t listener);
+/* Those of spec.tls of an Ingress; reports what is wrong. */
+void server_names_of_ingress(struct translation *t, const struct kube_object *o, const struct cursor *spec);
+/* The one of the default certificate, if there is one, or what is wrong with it. */
+void server_names_default(struct translation *t);
+/* At most, in bytes of a snapshot. */
+uint64_t server_names_cost(const struct section *s);
+uint64_t server_names_ingress_cost(const struct cursor *spec);
+/* Says what people should know of a certificate to which o refers. */
+void certificate_warn(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c);
 
 /* secrets.c: why an object cannot be used for this, by its name; NULL: it can. *is_pending: it may be, nobody knows yet. */
 const char *secret_fault(struct translation *t, enum kube_kind kind, const char *ns, const char *name, enum secret_use use,
 			 bool *is_pending);
+
+/* The certificate of a Secret without a fault, held by t->m: valid as long as that. */
+const struct certificate *secret_certificate(struct translation *t, const char *ns, const char *name);
 
 /* base64.c: bytes that are overwritten before they are freed. */
 struct bytes {
@@ -238,9 +264,9 @@ struct bytes base64_decode(const char *text, size_t n, const char *passed_over);
 
 /*
  * pem.c: what is wrong with a certificate (a chain, its own first) and its key, or with a bundle of CA certificates, in
- * PEM; NULL: nothing. Constants.
+ * PEM; NULL: nothing. Constants. *out: what can be served, for the caller to put; NULL after a fault.
  */
-const char *pem_check_pair(const char *crt, size_t n_crt, const char *key, size_t n_key);
+const char *pem_read_pair(const char *crt, size_t n_crt, const char *key, size_t n_key, struct certificate **out);
 const char *pem_check_bundle(const char *pem, size_t n);
 
 /* httproute.c: the backend that a reference names, or -1 after a problem. */
@@ -332,6 +358,8 @@ const struct gateway *gateway_search(const struct gateway *list, size_t n, const
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts);
 /* claims.c: the Gateway of another namespace that has an address, port and host name of this listener; NULL: none has. */
 const struct gateway *claim_of_other(const struct translation *t, const struct gateway *g, const struct section *s);
+/* The Gateway, be it of this namespace, whose listeners on an address and port of this one are of another protocol; NULL: none. */
+const struct gateway *claim_of_protocol(const struct translation *t, const struct gateway *g, const struct section *s, uint8_t proto);
 /* A listener of the model is that of g, or of its Gateway. */
 void claim_add(struct translation *t, const struct gateway *g, size_t listener);
 void claims_fini(struct translation *t);

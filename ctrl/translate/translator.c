@@ -277,6 +277,8 @@ void unit_clear(struct translator *tr, struct unit *u)
 	u->fallback = NULL;
 	u->n_sections = 0;
 	u->n_checked = 0;
+	for (unsigned i = 0; i < N_SECRET_USES; i++)
+		certificate_put(u->judgements[i].certificate);
 	memset(u->judgements, 0, sizeof(u->judgements));
 	u->ports = (struct port_table){0};
 	model_fini(&u->part);
@@ -445,7 +447,7 @@ static void note(struct translator *tr, struct outcome *out, const struct unit *
 {
 	bool is_ingress = u->what == UNIT_DEFAULT || (u->what == UNIT_OBJECT && u->key->kind == KUBE_INGRESS);
 
-	out->routes |= u->part.n_matches > 0;
+	out->routes |= u->part.n_matches > 0 || u->part.n_names > 0;
 	out->statuses |= u->part.n_statuses > 0;
 	out->problems |= u->part.n_problems > 0;
 	if (is_ingress && u->part.n_matches > 0)
@@ -511,6 +513,7 @@ static void read_check(struct translator *tr, struct unit *u)
 	unit_clear(tr, u);
 	unit_begin(tr, u);
 	ingress_check(&tr->t, list, n);
+	server_names_default(&tr->t);
 	unit_end(tr);
 	free(list);
 }
@@ -543,8 +546,10 @@ static void read_unit(struct translator *tr, struct unit *u, struct outcome *out
 		break;
 	case UNIT_CHECK:
 		out->problems |= u->part.n_problems > 0;
+		out->routes |= u->part.n_names > 0;
 		read_check(tr, u);
 		out->problems |= u->part.n_problems > 0;
+		out->routes |= u->part.n_names > 0;
 		break;
 	case UNIT_OBJECT:
 		out->statuses |= is_concluded((enum kube_kind)u->key->kind);
@@ -752,6 +757,11 @@ void translator_run(struct translator *tr, const struct store_change *changes, s
 void translator_name_changed(struct translator *tr, const char *name)
 {
 	touch(tr, KEY_NAME, "", name);
+}
+
+void translator_secret_aged(struct translator *tr, const char *ns, const char *name)
+{
+	touch(tr, KUBE_SECRET, ns, name);
 }
 
 const char *const *translator_names(struct translator *tr, size_t *n)

@@ -130,8 +130,8 @@ void dump_matches(FILE *out, const struct model *m, const char *ns)
 		const struct model_listener *l = &m->listeners[x->listener];
 		char addr[IP_TEXT_MAX];
 
-		if (ns && strcmp(x->ns, ns) != 0)
-			continue;
+		if (ns && (strcmp(x->ns, ns) != 0 || l->proto == WEIR_PROTO_HTTPS))
+			continue; /* Ingresses are served over TLS too once any of them has a certificate */
 		fprintf(out, "%s/%s[%u.%u] on [%s]:%u \"%s\" (%s): ", x->ns, x->name, x->rule_index, x->match_index,
 			ip_format(&l->addr, addr), l->port, l->host, l->name);
 		fprintf(out, "%s \"%s\"%s %s %s", *x->method ? x->method : "any", x->host,
@@ -168,5 +168,18 @@ void dump_problems(FILE *out, const struct store *s, const struct model *m)
 
 		dump_problem(out, q->file, q->line, q->column, q->kind, q->ns, q->name, q->field, q->reason, q->text,
 			     q->is_fatal);
+	}
+}
+
+void dump_names(FILE *out, const struct model *m)
+{
+	for (size_t i = 0; i < m->n_names; i++) {
+		const struct model_server_name *n = &m->names[i];
+
+		fprintf(out, "server name %s%s%s%s (%s) >", *n->host ? n->host : "*", n->host_one_label && *n->host == '*' ? " one label" : "",
+			n->profile == WEIR_TLS_STRICT ? " strict" : "", n->is_derived ? " by certificate" : "", n->owner);
+		for (size_t k = 0; k < n->n_certs; k++)
+			fprintf(out, "%s Secret %s/%s %s", k ? "," : "", n->certs[k]->ns, n->certs[k]->name, certificate_key_name(n->certs[k]->key));
+		fputc('\n', out);
 	}
 }

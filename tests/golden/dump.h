@@ -15,6 +15,8 @@ void translate_all(const struct store *s, struct model *m);
 struct known_names *read_names(const char *text);
 /* As translate_all(), with ExternalNames if names is not NULL. */
 void translate_with(const struct store *s, const struct known_names *names, struct model *m);
+/* Server names of TLS, and for each certificate its Secret and its kind of key. */
+void dump_names(FILE *out, const struct model *m);
 /* Matches of objects in one namespace (NULL: all), with all that they lead to, one line each. */
 void dump_matches(FILE *out, const struct model *m, const char *ns);
 void dump_problems(FILE *out, const struct store *s, const struct model *m);

@@ -58,6 +58,7 @@ static char *text_of_case(const char *path, const char *as)
 	translate_with(s, names, &m);
 	for (size_t i = 0; i < m.n_listeners; i++)
 		fprintf(out, "listener %s\n", m.listeners[i].name);
+	dump_names(out, &m);
 	dump_matches(out, &m, NULL);
 	dump_problems(out, s, &m);
 	compile_model(out, &m);

@@ -246,7 +246,7 @@ static void refused_ingress_holds_no_path(void **state)
 	struct store *s = store_create();
 	struct model m;
 
-	options.namespace_bytes = 450;
+	options.namespace_bytes = 900; /* of one, with its place on port 443 */
 	options.total_bytes = 0;
 	put_ingress(s, "greedy", "a", "a.test", 9);
 	put_ingress(s, "greedy", "b", "b.test", 8);

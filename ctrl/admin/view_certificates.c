@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The certificates that TLS clients may be shown, each once: for weirctl and for the metrics. Nothing of a key is told. */
+#include "admin/view_certificates.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "admin/view.h"
+#include "snapshot/snapshot.h"
+
+static int by_secret(const void *pa, const void *pb)
+{
+	const struct certificate *a = *(const struct certificate *const *)pa;
+	const struct certificate *b = *(const struct certificate *const *)pb;
+	int d = strcmp(a->ns, b->ns);
+
+	return d ? d : strcmp(a->name, b->name);
+}
+
+const struct certificate **view_list_certificates(const struct sync *s, size_t *n)
+{
+	const struct model *m = s->model;
+	const struct certificate **list;
+	size_t n_all = 0;
+
+	for (size_t i = 0; i < m->n_names; i++)
+		n_all += m->names[i].n_certs;
+	list = calloc(n_all + 1, sizeof(*list));
+	*n = n_all = 0;
+	for (size_t i = 0; list && i < m->n_names; i++)
+		for (size_t k = 0; k < m->names[i].n_certs; k++)
+			list[n_all++] = m->names[i].certs[k];
+	if (n_all)
+		qsort(list, n_all, sizeof(*list), by_secret);
+	for (size_t i = 0; i < n_all; i++)
+		if (*n == 0 || by_secret(&list[*n - 1], &list[i]) != 0)
+			list[(*n)++] = list[i];
+	return list;
+}
+
+static int id_order(const void *a, const void *b)
+{
+	return certificate_compare_ids(a, b);
+}
+
+static json_t *problems_of(const struct sync *s, const struct certificate *c, int64_t now_s)
+{
+	json_t *list = json_array();
+
+	if (s->n_refused && bsearch(&c->blob->id, s->refused, s->n_refused, sizeof(*s->refused), id_order))
+		json_array_append_new(list, json_string("refused by the dataplane"));
+	if (c->not_after_s < now_s)
+		json_array_append_new(list, json_string("has expired"));
+	else if (c->not_before_s > now_s)
+		json_array_append_new(list, json_string("not yet valid"));
+	else if (c->not_after_s - now_s < CERTIFICATE_SOON_S)
+		json_array_append_new(list, json_string("expires soon"));
+	if (c->is_out_of_order)
+		json_array_append_new(list, json_string("chain out of order"));
+	return list;
+}
+
+static json_t *view_one(const struct sync *s, const struct certificate *c, int64_t now_s)
+{
+	const time_t end = (time_t)c->not_after_s;
+	json_t *names = json_array();
+	char text[32] = "";
+	struct tm tm;
+
+	if (gmtime_r(&end, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	for (size_t i = 0; i < c->n_names; i++)
+		json_array_append_new(names, json_string(c->names[i]));
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:o}", "namespace", c->ns, "name", c->name, "key",
+			 certificate_key_name(c->key), "names", names, "hosts", json_array(), "not_after", text, "days_left",
+			 (json_int_t)((c->not_after_s - now_s) / 86400), "problems", problems_of(s, c, now_s));
+}
+
+static int by_id(const void *pa, const void *pb)
+{
+	return certificate_compare_ids(&(*(const struct certificate *const *)pa)->blob->id, &(*(const struct certificate *const *)pb)->blob->id);
+}
+
+static int id_of(const void *id, const void *c)
+{
+	return certificate_compare_ids(id, &(*(const struct certificate *const *)c)->blob->id);
+}
+
+static void add_host(json_t *hosts, const struct weir_snapshot *s, const struct weir_server_name *n)
+{
+	const char *prefix = n->host_kind == WEIR_HOST_ANY ? "*" : n->host_kind == WEIR_HOST_EXACT ? "" : "*.";
+	const char *last = json_string_value(json_array_get(hosts, json_array_size(hosts) - 1));
+	const struct slice host = snapshot_str(s, n->host);
+	char text[300];
+
+	snprintf(text, sizeof(text), "%s%.*s", prefix, (int)host.n, host.n ? host.p : "");
+	if (!last || strcmp(last, text) != 0) /* or it is that of another port */
+		json_array_append_new(hosts, json_string(text));
+}
+
+/* For what they are shown, by the routes that are served. list: by Secret; out has the same order. */
+static void add_hosts(json_t *out, const struct weir_snapshot *s, const struct certificate *const *list, size_t n)
+{
+	const struct certificate **ids = calloc(n + 1, sizeof(*ids));
+
+	for (size_t i = 0; ids && i < n; i++)
+		ids[i] = list[i];
+	if (ids)
+		qsort(ids, n, sizeof(*ids), by_id);
+	for (uint32_t i = 0; ids && i < snapshot_count(s, NAMES); i++) {
+		const struct weir_server_name *name = snapshot_name(s, i);
+
+		for (uint32_t k = 0; k < name->certs.count; k++) {
+			const struct certificate **c = bsearch(snapshot_cert(s, name->certs.first + k), ids, n, sizeof(*ids), id_of);
+			const struct certificate *const *at = c ? bsearch(c, list, n, sizeof(*list), by_secret) : NULL;
+
+			if (at)
+				add_host(json_object_get(json_array_get(out, (size_t)(at - list)), "hosts"), s, name);
+		}
+	}
+	free(ids);
+}
+
+json_t *view_certificates(const struct sync *s)
+{
+	const int64_t now_s = time(NULL);
+	json_t *out = json_array();
+	size_t n;
+	const struct certificate **list = view_list_certificates(s, &n);
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(out, view_one(s, list[i], now_s));
+	if (list && s->snapshot)
+		add_hosts(out, s->snapshot, list, n);
+	free(list);
+	return out;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What publish.c (the connection, and what the dataplane answers) and publish_send.c share. */
+#ifndef CTRL_PUBLISH_PVT_H
+#define CTRL_PUBLISH_PVT_H
+
+#include <sys/queue.h>
+#include <sys/un.h>
+
+#include "arena.h"
+#include "base/spsc.h"
+#include "cert_set.h"
+#include "publish.h"
+
+#define PUBLISH_RETRY_MS 50u /* after BUSY or NO_MEMORY, or a full ring */
+
+struct set {
+	struct weir_endpoint_set *blob;
+	uint64_t id;
+	uint64_t live_version;
+	bool is_due, is_away; /* is_away: a version of it lies in the arena */
+	TAILQ_ENTRY(set) due;
+};
+
+struct publish {
+	struct sockaddr_un addr;
+	int epoll_fd, timer_fd, fd;
+	bool has_hello;
+	unsigned backoff_ms;
+	struct weir_region *region;
+	const struct weir_stats_region *stats;
+	const struct weir_diag_region *diag;
+	const struct weir_log_region *log;
+	size_t region_size, stats_size, diag_size, log_size;
+	publish_answer_fn *on_answer;
+	void *answer_ctx;
+	publish_leave_fn *on_leave;
+	void *leave_ctx;
+	char *arena_base;
+	struct spsc tx, rx;
+	uint64_t tx_seq, rx_seq;
+	struct arena arena;
+
+	void *snapshot;
+	size_t snapshot_size;
+	uint64_t handed_in_us;
+	bool is_timed; /* handed in while connected, and not yet live: its latency counts */
+	bool is_due;  /* the snapshot has to be sent */
+	bool is_away; /* one is on its way, not yet live nor refused */
+	bool ring_bell;
+
+	struct cert_set certs; /* that the snapshot names */
+	uint64_t resent_generation; /* whose certificates were all sent once more */
+
+	size_t n_sets, cap_sets;
+	struct set **sets; /* by id */
+	TAILQ_HEAD(, set) due;
+	struct publish_status st;
+};
+
+/* publish.c: ends the connection, if there is one, and tries again a little later. */
+void publish_disconnect(struct publish *p, const char *why);
+void publish_set_timer(struct publish *p, unsigned ms);
+
+/* publish_send.c: lays a blob in the arena and its message in the ring. False: no room, or no connection any more. */
+bool publish_send_blob(struct publish *p, struct weir_msg m, const void *bytes);
+bool publish_send_message(struct publish *p, struct weir_msg *m);
+/* Sends all that is due and can go now. */
+void publish_pump(struct publish *p);
+
+#endif

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How certificates get to a dataplane, which the test plays: what it is sent, in which order, and what stays in the arena. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/spsc.h"
+#include "pems.h"
+#include "saved.h"
+#include "snapshot/snapshot.h"
+#include "sync.h"
+#include "weir/stats.h"
+
+#define ALIGNED(n) (((n) + 63) / 64 * 64)
+#define TO_DATAPLANE_OFF ALIGNED(sizeof(struct weir_region))
+#define TO_CTRL_OFF (TO_DATAPLANE_OFF + ALIGNED(sizeof(struct weir_ring)))
+#define ARENA_OFF (TO_CTRL_OFF + ALIGNED(sizeof(struct weir_ring)))
+#define ARENA_BYTES (1u << 20)
+#define STATS_BYTES (ALIGNED(sizeof(struct weir_stats_region)) + 2 * sizeof(struct weir_worker_stats))
+#define PATIENCE 1000 /* turns of 10 ms at most */
+
+struct rig {
+	char path[64];
+	int listen_fd, fd;
+	struct weir_region *region;
+	struct spsc in, out;
+	uint64_t in_seq, out_seq;
+	struct store *store;
+	struct publish *publish;
+	struct sync sync;
+};
+
+static void *shared(int *fd, size_t n)
+{
+	void *m;
+
+	*fd = memfd_create("test", MFD_CLOEXEC);
+	assert_true(*fd >= 0);
+	assert_int_equal(ftruncate(*fd, (off_t)n), 0);
+	m = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	assert_true(m != MAP_FAILED);
+	return m;
+}
+
+static void greet(struct rig *r)
+{
+	struct weir_hello h = {.magic = WEIR_REGION_MAGIC,
+			       .abi_major = WEIR_ABI_MAJOR,
+			       .abi_minor = WEIR_ABI_MINOR,
+			       .region_size = ARENA_OFF + ARENA_BYTES,
+			       .stats_size = STATS_BYTES};
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control = {0};
+	struct iovec iov = {&h, sizeof(h)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct weir_stats_region *stats;
+	int fds[2];
+
+	r->region = shared(&fds[0], h.region_size);
+	*r->region = (struct weir_region){.magic = WEIR_REGION_MAGIC,
+					  .abi_major = WEIR_ABI_MAJOR,
+					  .n_workers = 1,
+					  .size = h.region_size,
+					  .to_dataplane_off = TO_DATAPLANE_OFF,
+					  .to_ctrl_off = TO_CTRL_OFF,
+					  .arena_off = ARENA_OFF,
+					  .arena_size = ARENA_BYTES};
+	stats = shared(&fds[1], STATS_BYTES);
+	stats->magic = WEIR_STATS_MAGIC;
+	stats->abi_major = WEIR_ABI_MAJOR;
+	stats->n_workers = 1;
+	stats->workers_off = ALIGNED(sizeof(*stats));
+	stats->n_counters = WEIR_N_COUNTERS;
+	stats->n_gauges = WEIR_N_GAUGES;
+	stats->n_reasons = WEIR_N_REASONS;
+	munmap(stats, STATS_BYTES);
+	control.head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(fds))};
+	memcpy(CMSG_DATA(&control.head), fds, sizeof(fds));
+	assert_int_equal(sendmsg(r->fd, &msg, 0), sizeof(h));
+	close(fds[0]);
+	close(fds[1]);
+	spsc_init(&r->in, (struct weir_ring *)(void *)((char *)r->region + TO_DATAPLANE_OFF));
+	spsc_init(&r->out, (struct weir_ring *)(void *)((char *)r->region + TO_CTRL_OFF));
+	r->in_seq = r->out_seq = 0;
+}
+
+static void turn(struct rig *r)
+{
+	struct pollfd p = {.fd = publish_fd(r->publish), .events = POLLIN};
+
+	poll(&p, 1, 10);
+	publish_poll(r->publish);
+	sync_take_refusals(&r->sync);
+}
+
+static void hang_up(struct rig *r)
+{
+	close(r->fd);
+	munmap(r->region, ARENA_OFF + ARENA_BYTES);
+}
+
+static void take_connection(struct rig *r)
+{
+	struct pollfd p = {.fd = r->listen_fd, .events = POLLIN};
+
+	for (unsigned i = 0; i < PATIENCE && poll(&p, 1, 0) == 0; i++)
+		turn(r);
+	r->fd = accept(r->listen_fd, NULL, NULL);
+	assert_true(r->fd >= 0);
+	greet(r);
+}
+
+static struct rig *rig_create(void)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	snprintf(r->path, sizeof(r->path), "/tmp/weir-test-publish-%d.sock", getpid());
+	strcpy(a.sun_path, r->path);
+	unlink(r->path);
+	r->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(r->listen_fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(r->listen_fd, 4), 0);
+	r->store = store_create();
+	r->publish = publish_create(r->path);
+	sync_init(&r->sync, r->store, r->publish);
+	take_connection(r);
+	return r;
+}
+
+static void rig_destroy(struct rig *r)
+{
+	sync_fini(&r->sync);
+	publish_destroy(r->publish);
+	store_destroy(r->store);
+	hang_up(r);
+	close(r->listen_fd);
+	unlink(r->path);
+	free(r);
+}
+
+/* The next message, which must be of this type. */
+static struct weir_msg expect(struct rig *r, enum weir_msg_type type)
+{
+	struct weir_msg m;
+	enum spsc_outcome o;
+
+	for (unsigned i = 0; i < PATIENCE && (o = spsc_get(&r->in, &m)) == SPSC_WAIT; i++)
+		turn(r);
+	assert_int_equal(o, SPSC_DONE);
+	assert_int_equal(m.seq, ++r->in_seq);
+	assert_int_equal(m.type, type);
+	return m;
+}
+
+static void expect_nothing(struct rig *r)
+{
+	struct weir_msg m;
+
+	for (unsigned i = 0; i < 10; i++)
+		turn(r);
+	assert_int_equal(spsc_get(&r->in, &m), SPSC_WAIT);
+}
+
+static void send_message(struct rig *r, struct weir_msg m)
+{
+	m.seq = ++r->out_seq;
+	assert_int_equal(spsc_put(&r->out, &m), SPSC_DONE);
+	assert_int_equal(send(r->fd, "", 1, 0), 1);
+	turn(r);
+}
+
+static void answer(struct rig *r, const struct weir_msg *to, enum weir_refusal status)
+{
+	struct weir_msg m = *to;
+
+	m.about = to->type;
+	m.type = WEIR_MSG_BLOB_DONE;
+	m.status = status;
+	send_message(r, m);
+}
+
+static void go_live(struct rig *r, const struct weir_msg *snapshot)
+{
+	answer(r, snapshot, WEIR_REFUSED_OK);
+	send_message(r, (struct weir_msg){.type = WEIR_MSG_LIVE, .id = snapshot->id});
+}
+
+static const char *arena(const struct rig *r, const struct weir_msg *m)
+{
+	return (const char *)r->region + ARENA_OFF + m->off;
+}
+
+/* A certificate's key, as it lies in the arena, is there no more. */
+static void expect_wiped(const struct rig *r, const char *key, size_t n)
+{
+	assert_null(memmem((const char *)r->region + ARENA_OFF, ARENA_BYTES, key, n));
+}
+
+/* Of a snapshot in the arena. */
+static uint32_t n_names(const struct rig *r, const struct weir_msg *m)
+{
+	return snapshot_count((const struct weir_snapshot *)(const void *)arena(r, m), NAMES);
+}
+
+#define CLASS \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weir}\n" \
+	"spec: {controllerName: weir.dev/ingress-controller}\n---\n"
+#define GATEWAY \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g, namespace: a}\nspec:\n  gatewayClassName: weir\n" \
+	"  listeners: [{name: l, port: 443, protocol: HTTPS, hostname: a.test, tls: {certificateRefs: [{name: s}]}}, {name: p, port: 80, protocol: HTTP}]\n---\n"
+#define SECRET "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: a}\ndata: {tls.crt: " PEM_CRT ", tls.key: " PEM_KEY "}\n"
+#define PLAIN \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g, namespace: a}\nspec:\n  gatewayClassName: weir\n" \
+	"  listeners: [{name: p, port: 80, protocol: HTTP}]\n---\n"
+
+static void load(struct rig *r, const char *text)
+{
+	sync_run(&r->sync, store_load_yaml(r->store, "a.yaml", text, strlen(text)));
+}
+
+static void certificate_goes_before_the_snapshot_and_leaves_nothing_behind(void **state)
+{
+	struct rig *r = rig_create();
+	struct weir_msg c, s;
+	const struct weir_certificate *blob;
+	char key[256];
+	size_t n_key;
+
+	load(r, CLASS GATEWAY SECRET);
+	c = expect(r, WEIR_MSG_CERTIFICATE);
+	blob = (const void *)arena(r, &c);
+	assert_int_equal(certificate_check(blob, c.size, NULL), WEIR_REFUSED_OK);
+	assert_int_equal(blob->id.v[0], c.id);
+	assert_int_equal(blob->id.v[1], c.version);
+	n_key = blob->key.size;
+	assert_in_range(n_key, 1, sizeof(key));
+	memcpy(key, (const char *)blob + blob->key.off, n_key);
+	expect_nothing(r); /* before it is there */
+	answer(r, &c, WEIR_REFUSED_OK);
+	expect_wiped(r, key, n_key);
+	s = expect(r, WEIR_MSG_SNAPSHOT);
+	assert_int_equal(n_names(r, &s), 1);
+	go_live(r, &s);
+	load(r, CLASS PLAIN SECRET); /* and forgotten with the first snapshot that does not name it */
+	s = expect(r, WEIR_MSG_SNAPSHOT);
+	assert_int_equal(n_names(r, &s), 0);
+	go_live(r, &s);
+	load(r, CLASS GATEWAY SECRET);
+	c = expect(r, WEIR_MSG_CERTIFICATE);
+	answer(r, &c, WEIR_REFUSED_OK);
+	s = expect(r, WEIR_MSG_SNAPSHOT);
+	go_live(r, &s);
+	expect_nothing(r);
+	rig_destroy(r);
+	(void)state;
+}
+
+static void certificate_that_is_refused_holds_nobody_up(void **state)
+{
+	struct rig *r = rig_create();
+	struct publish_status st;
+	struct weir_msg c, s;
+	bool is_told = false;
+
+	load(r, CLASS GATEWAY SECRET);
+	c = expect(r, WEIR_MSG_CERTIFICATE);
+	answer(r, &c, WEIR_REFUSED_BAD_VALUE);
+	s = expect(r, WEIR_MSG_SNAPSHOT);
+	assert_int_equal(n_names(r, &s), 0);
+	go_live(r, &s);
+	for (size_t i = 0; i < r->sync.model->n_problems; i++)
+		is_told |= strcmp(r->sync.model->problems[i].reason, "CertificateRefused") == 0;
+	assert_true(is_told);
+	publish_status(r->publish, &st);
+	assert_int_equal(st.n_certificates_refused, 1);
+	expect_nothing(r);
+	rig_destroy(r);
+	(void)state;
+}
+
+static void all_are_sent_once_more_if_one_is_not_there(void **state)
+{
+	struct rig *r = rig_create();
+	struct weir_msg m;
+
+	load(r, CLASS GATEWAY SECRET);
+	m = expect(r, WEIR_MSG_CERTIFICATE);
+	answer(r, &m, WEIR_REFUSED_OK);
+	m = expect(r, WEIR_MSG_SNAPSHOT);
+	answer(r, &m, WEIR_REFUSED_NO_CERTIFICATE);
+	m = expect(r, WEIR_MSG_CERTIFICATE);
+	answer(r, &m, WEIR_REFUSED_BUSY); /* which passes */
+	m = expect(r, WEIR_MSG_CERTIFICATE);
+	answer(r, &m, WEIR_REFUSED_OK);
+	m = expect(r, WEIR_MSG_SNAPSHOT);
+	answer(r, &m, WEIR_REFUSED_NO_CERTIFICATE);
+	expect_nothing(r);
+	rig_destroy(r);
+	(void)state;
+}
+
+static void each_connection_is_sent_all_of_them(void **state)
+{
+	struct rig *r = rig_create();
+	struct weir_msg m;
+
+	load(r, CLASS GATEWAY SECRET);
+	m = expect(r, WEIR_MSG_CERTIFICATE);
+	hang_up(r); /* while it is on its way */
+	for (unsigned i = 0; i < 2; i++) {
+		take_connection(r);
+		m = expect(r, WEIR_MSG_CERTIFICATE);
+		answer(r, &m, WEIR_REFUSED_OK);
+		m = expect(r, WEIR_MSG_SNAPSHOT);
+		go_live(r, &m);
+		if (i == 0)
+			hang_up(r);
+	}
+	rig_destroy(r);
+	(void)state;
+}
+
+static const struct weir_endpoint_set *no_set(const void *ctx, uint64_t id)
+{
+	(void)ctx;
+	(void)id;
+	return NULL;
+}
+
+/* On disk there are no keys, so no names that would need them. All else is as it was. */
+static void what_is_saved_names_no_certificate(void **state)
+{
+	struct rig *r = rig_create();
+	struct saved saved;
+	void *bytes;
+	size_t n;
+
+	load(r, CLASS GATEWAY SECRET);
+	assert_int_equal(snapshot_count(r->sync.snapshot, NAMES), 1);
+	assert_int_equal(saved_make(r->sync.snapshot, no_set, NULL, 1, &bytes, &n), 0);
+	saved_seal(bytes, n);
+	assert_int_equal(saved_check(bytes, n, 1, false, &saved), SAVED_OK);
+	assert_int_equal(snapshot_count(saved.snapshot, NAMES), 0);
+	assert_int_equal(snapshot_count(saved.snapshot, CERTS), 0);
+	assert_int_equal(snapshot_count(saved.snapshot, BINDS), 2);
+	assert_int_equal(snapshot_count(saved.snapshot, LISTENERS), 2);
+	free(bytes);
+	rig_destroy(r);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(certificate_goes_before_the_snapshot_and_leaves_nothing_behind),
+		cmocka_unit_test(certificate_that_is_refused_holds_nobody_up),
+		cmocka_unit_test(all_are_sent_once_more_if_one_is_not_there),
+		cmocka_unit_test(each_connection_is_sent_all_of_them),
+		cmocka_unit_test(what_is_saved_names_no_certificate),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
