@@ -153,17 +153,16 @@ static void texts(struct buf *b, const struct weir_log_record *r, bool of_tls)
 
 static void tls(struct buf *b, const struct weir_log_record *r)
 {
-	static const char *const versions[] = {"1.0", "1.1", "1.2", "1.3"};
-	unsigned minor = r->tls_version - 0x0301u;
-
 	if (r->tls_version == 0)
 		return;
 	key(b, "tls");
 	buf_char(b, '{');
-	key(b, "version");
-	string(b, slice_str(minor < 4 ? versions[minor] : "unknown"));
-	key(b, "resumed");
-	buf_str(b, r->tls_is_resumed ? "true" : "false");
+	if (r->tls_version == 0x0303 || r->tls_version == 0x0304) {
+		key(b, "version");
+		string(b, r->tls_version == 0x0303 ? SLICE("1.2") : SLICE("1.3"));
+		key(b, "resumed");
+		buf_str(b, r->tls_is_resumed ? "true" : "false");
+	}
 	texts(b, r, true);
 	buf_char(b, '}');
 }

@@ -153,6 +153,15 @@ void client_arm(struct client *c, uint64_t at_us)
 		wheel_arm(c->p->cfg.wheel, &c->timer, c->p->cfg.wheel_kind, at_us);
 }
 
+/* Our side is closed, and what still comes is not worth decrypting. False: not all of what was sent has left the session. */
+static bool end_if_flushed(struct client *c)
+{
+	if (client_is_tls(c) && !tls_is_flushed(stream_tls(c->io)))
+		return false;
+	end_session(c);
+	return true;
+}
+
 void client_linger(struct client *c, uint64_t now_us)
 {
 	assert(!c->rq);
@@ -160,7 +169,7 @@ void client_linger(struct client *c, uint64_t now_us)
 	c->lingered = 0;
 	c->lingering_unacked = 0;
 	stream_shutdown(c->io);
-	end_session(c); /* what still comes is not worth decrypting */
+	end_if_flushed(c);
 	client_arm(c, now_us + LINGER_MS * 1000);
 }
 
@@ -347,6 +356,8 @@ static bool pump_linger(struct client *c, uint64_t now_us)
 {
 	size_t n;
 
+	if (!end_if_flushed(c))
+		return false;
 	while ((n = stream_peek(c->io).n) > 0) {
 		c->lingered += (uint32_t)n;
 		stream_consume(c->io, n);
@@ -394,6 +405,7 @@ static void flush(struct client *c)
 	stream_flush(c->io);
 	if (c->state == CLIENT_BUSY && c->rq)
 		c->rq->rate_down += stream_unacked(c->io) - unacked; /* what relaying a response gave, it counted itself */
+	(void)stream_send_room(c->io); /* who found it short may have done so for what was gathered: only now TCP can tell when there is more */
 }
 
 /* Nothing can be sent any more, and what is asked for may never come. */
@@ -410,7 +422,7 @@ static void on_failure(struct client *c, uint64_t now_us)
 void client_pump(struct client *c, uint64_t now_us)
 {
 	pump(c, now_us);
-	if (!client_is_tls(c)) /* or gone, or not TLS any more */
+	if (!client_is_tls(c) || c->state == CLIENT_LINGER) /* or gone */
 		return;
 	flush(c);
 	if (has_failed(c))
@@ -463,7 +475,7 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 			client_arm(c, limit_after(now_us, c->p->cfg.timeouts.body_ms));
 			break;
 		}
-		client_end(c, stream_unacked(c->io) > 0, now_us);
+		client_end(c, client_is_tls(c) || stream_unacked(c->io) > 0, now_us);
 		break;
 	case CLIENT_FREE:
 		assert(!"timer of a free client");

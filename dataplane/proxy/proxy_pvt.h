@@ -50,7 +50,7 @@ enum client_state {
 struct client {
 	struct wheel_timer timer;
 	struct proxy *p;
-	struct stream io; /* of LINGER always plain: a session ends before */
+	struct stream io; /* LINGER makes a plain one of it, as soon as all has left the session */
 	union {
 		struct request *rq;    /* HEAD, BUSY */
 		struct tunnel *tunnel; /* TUNNEL */

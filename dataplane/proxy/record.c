@@ -93,7 +93,7 @@ static void put_tls(struct texts *t, const struct client *c)
 	if (!client_is_tls(c))
 		return;
 	tls_get_info(stream_tls(c->io), &info);
-	t->r->tls_version = info.version;
+	t->r->tls_version = info.version ? info.version : WEIR_LOG_TLS_FAILED;
 	t->r->tls_is_resumed = info.is_resumed;
 	PUT(TLS_CIPHER, slice_str(info.cipher));
 	PUT(TLS_SERVER_NAME, info.server_name);

@@ -222,6 +222,30 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
 }
 
 /*
+ * A TLS client has taken us for the server of one name. A request whose Host another listener serves is not for who answers to
+ * that (RFC 9110 7.4), nor is any for a name that we do not have any more; a Host of no listener at all is no route's.
+ */
+static bool is_misdirected(struct request *rq, const struct weir_snapshot *s, const struct ip_flow *flow)
+{
+	const struct weir_bind *bind;
+	const struct weir_listener *l;
+	const struct weir_server_name *name;
+	enum route_miss miss;
+
+	if (!client_is_tls(rq->client))
+		return false;
+	name = route_find_name(s, &flow->local, flow->local_port, tls_server_name(stream_tls(rq->client->io)), &bind, &miss);
+	if (!name) {
+		rq->keep = false;
+		return true;
+	}
+	if (name->listener == WEIR_NONE)
+		return false;
+	l = route_find_listener(s, &flow->local, flow->local_port, rq->head.host);
+	return l && l != snapshot_listener(s, bind->listeners.first + name->listener);
+}
+
+/*
  * A route is looked up once, with the snapshot of the moment, and all that is
  * needed of it copied: so a long request holds no old generation.
  */
@@ -238,10 +262,15 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 		.header = request_field,
 		.header_ctx = &rq->head,
 	};
-	struct route_result r = route_match(s, &q);
 	struct filter_source from = {.s = s};
 	const struct weir_path *path;
+	struct route_result r;
 
+	if (is_misdirected(rq, s, flow)) {
+		reply_error(rq, WEIR_R_REQ_MISDIRECTED, 421, SLICE("the host is not of the server name that the connection was opened for"), now_us);
+		return;
+	}
+	r = route_match(s, &q);
 	if (r.miss != ROUTE_HIT) {
 		reply_error(rq, WEIR_R_REQ_NO_ROUTE, 404, slice_str(route_miss_name(r.miss)), now_us);
 		return;

@@ -143,6 +143,11 @@ size_t tls_unacked(const struct tls_session *s); /* records and what surrounds t
  * worker's loop.
  */
 void tls_flush(struct tls_session *s);
+/*
+ * Goes on with what found no room below, or no memory. True: TCP has all that was sent, or it will never have it, and the end if
+ * that was asked for: the session may be freed without loss. Else a WRITABLE comes when it is worth while to try again.
+ */
+bool tls_is_flushed(struct tls_session *s);
 /* Seals what there is, then close_notify, then FIN. */
 void tls_shutdown(struct tls_session *s);
 

@@ -268,6 +268,11 @@ void tls_flush(struct tls_session *s)
 	}
 }
 
+bool tls_is_flushed(struct tls_session *s)
+{
+	return n_gathered(s) == 0 && tls_go_on(s);
+}
+
 void tls_shutdown(struct tls_session *s)
 {
 	if (s->is_shut)

@@ -29,6 +29,7 @@
 
 #define WEIR_LOG_RECORD 1024u /* bytes of a slot */
 #define WEIR_LOG_NEVER UINT32_MAX /* a time: this did not happen */
+#define WEIR_LOG_TLS_FAILED 1u /* a version: the session had failed before the request ended, and what it had agreed on is not known any more */
 
 /*
  * Texts of a record, one behind another in this order, without NUL. Each has
@@ -106,7 +107,7 @@ struct weir_log_record {
 	uint8_t minor; /* HTTP/1.minor, with flag HEAD */
 	uint8_t n_tries;
 	uint16_t len[WEIR_N_LOG_TEXTS]; /* of each text */
-	uint16_t tls_version; /* of the client's connection, as RFC 8446 has it: 0x0303, 0x0304; 0: it has no TLS, its scheme is http */
+	uint16_t tls_version; /* of the client's connection, as RFC 8446 has it: 0x0303, 0x0304, or TLS_FAILED; 0: it has no TLS, its scheme is http */
 	uint8_t tls_is_resumed;
 	uint8_t reserved0[3];
 	struct weir_ip forwarded_client; /* who the client is as trusted hops tell; else the same as client, or zero */

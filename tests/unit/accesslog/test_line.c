@@ -90,6 +90,31 @@ static void a_line_has_what_the_record_has_and_no_more(void **state)
 	json_decref(o);
 }
 
+/* The texts that are TLS's stand among the others in the record, and apart from them in the line. */
+static void what_tls_agreed_on_is_an_object_of_its_own(void **state)
+{
+	struct weir_log_record r = {.tls_version = 0x0304, .tls_is_resumed = 1, .minor = 1, .flags = WEIR_LOG_HEAD_FLAG};
+	json_t *o;
+
+	add(&r, WEIR_LOG_METHOD, "GET", 3);
+	add(&r, WEIR_LOG_TLS_CIPHER, "TLS_AES_128_GCM_SHA256", 22);
+	add(&r, WEIR_LOG_TLS_SERVER_NAME, "a.example", 9);
+	add(&r, WEIR_LOG_TARGET, "/", 1);
+	o = write_and_load(&r);
+	assert_non_null(strstr(line, "\"tls\":{\"version\":\"1.3\",\"resumed\":true,\"cipher\":\"TLS_AES_128_GCM_SHA256\","
+				     "\"server_name\":\"a.example\"},\"method\":\"GET\",\"target\":\"/\""));
+	json_decref(o);
+	r.tls_version = WEIR_LOG_TLS_FAILED;
+	o = write_and_load(&r);
+	assert_null(json_object_get(json_object_get(o, "tls"), "version"));
+	assert_string_equal(json_string_value(json_object_get(json_object_get(o, "tls"), "server_name")), "a.example");
+	json_decref(o);
+	r.tls_version = 0;
+	o = write_and_load(&r);
+	assert_null(json_object_get(o, "tls"));
+	json_decref(o);
+}
+
 /* Its times are not those of a request: bytes and duration are of what the request became. */
 static void the_line_of_a_long_tunnel_has_its_whole_duration(void **state)
 {
@@ -164,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_has_what_the_record_has_and_no_more),
+		cmocka_unit_test(what_tls_agreed_on_is_an_object_of_its_own),
 		cmocka_unit_test(the_line_of_a_long_tunnel_has_its_whole_duration),
 		cmocka_unit_test(utf8_stays_and_other_bytes_stand_for_themselves),
 		cmocka_unit_test(any_record_is_a_line_of_json),

@@ -110,7 +110,15 @@ static struct {
 	struct weir_timeouts limits, listener_limits;
 	struct weir_retry retry;
 	uint16_t port; /* 0: 80 */
+	uint8_t proto; /* 0: HTTP */
+	const char *host, *second_host; /* of the listener, and of one more without routes; NULL: any, none */
 } route;
+
+/* Where TLS is tested: makes it for the next proxy, ends it, and gives the snapshot server names. */
+static struct tls *(*make_tls)(void);
+static void (*end_tls)(void);
+static void (*add_names)(void **blob, size_t *n);
+
 
 static void next_request(struct peer *p);
 
@@ -417,8 +425,10 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 	size_t n;
 
 	model_init(&m);
-	*model_add_listener(&m) = (struct model_listener){.port = route.port ? route.port : 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l",
+	*model_add_listener(&m) = (struct model_listener){.port = route.port ? route.port : 80, .proto = route.proto ? route.proto : WEIR_PROTO_HTTP, .host = route.host ? route.host : "", .name = "l",
 							 .timeouts = route.listener_limits};
+	if (route.second_host)
+		*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = route.proto, .host = route.second_host, .name = "l2"};
 	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .balance = balance, .n_endpoints = 1, .endpoints = &ep};
 	if (n_mirror_backends)
 		*model_add_backend(&m) = (struct model_backend){.name = "n/m:80", .proto = WEIR_PROTO_HTTP};
@@ -428,6 +438,8 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 						    .retry = route.retry, .kind = "K", .ns = "n", .name = "r"};
 	assert_int_equal(compile_snapshot(&m, generation, &blob, &n), 0);
 	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);
+	if (add_names)
+		add_names(&blob, &n);
 	assert_int_equal(compile_endpoints(&m.backends[0], 1, &eps, &n), 0);
 	*set = eps;
 	model_fini(&m);
@@ -501,6 +513,7 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 	pc.clones = sim.clones;
 	upstream = upstream_create(&uc);
 	pc.upstream = upstream;
+	pc.tls = make_tls ? make_tls() : NULL;
 	proxy = proxy_create(&pc);
 	assert_non_null(proxy);
 	first = make_snapshot(1, &set);
@@ -584,6 +597,8 @@ static void end(void)
 		assert_int_equal(stats->gauge[WEIR_G_MIRROR_BYTES], 0);
 	proxy_destroy(proxy, sim.now_us);
 	upstream_destroy(upstream, sim.now_us);
+	if (end_tls)
+		end_tls();
 	memset(&route, 0, sizeof(route));
 	memset(&forwarding, 0, sizeof(forwarding));
 	memset(&balance, 0, sizeof(balance));
