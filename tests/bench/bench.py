@@ -151,7 +151,7 @@ workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
     def _start_proxy(self):
         began = time.monotonic()
         self._spawn("dataplane", [self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"])
-        wait_until("control socket", lambda: self.has_ended("dataplane") or (self.dir / "dataplane.sock").exists(), 60)
+        wait_until("control socket", lambda: self.has_ended("dataplane") or (self.dir / "dataplane.sock").exists(), 120)
         expect(not self.has_ended("dataplane"), "the dataplane does not start")
         self.start_seconds = time.monotonic() - began
         self.start_ctrl()
@@ -197,7 +197,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
                               "--idle-us", self.idle_us, *(["--hugepages"] if self.hugepages else []),
                               *self.blast_args], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self.zero_copy:
-            wait_until("weir-blast has made the memif", lambda: self._has_memif() or self.has_ended("blast"), 60)
+            wait_until("weir-blast has made the memif", lambda: self._has_memif() or self.has_ended("blast"), 120)
             expect(not self.has_ended("blast"), "weir-blast does not start")
 
     def _has_memif(self):
@@ -209,7 +209,7 @@ control: {{socket: {self.dir}/dataplane.sock, user: nobody}}
         p = self.procs["blast"]
         p.stdin.write(b"hold seconds=0\n")
         p.stdin.flush()
-        wait_until("weir-blast reaches Weir", lambda: select.select([p.stdout], [], [], 0.05)[0] or self.has_ended(self.proxy), 60)
+        wait_until("weir-blast reaches Weir", lambda: select.select([p.stdout], [], [], 0.05)[0] or self.has_ended(self.proxy), 120)
         expect(not self.has_ended(self.proxy), f"the {self.proxy} ended at the start")
         expect(p.stdout.readline(), "weir-blast ended at the start")
 

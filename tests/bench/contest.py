@@ -211,7 +211,7 @@ class Veth(Contestant):
         if self.load == "blast":
             super()._wait_for_connection()
             return
-        wait_until(f"{self.label} answers", lambda: self._curl() == "200" or self.has_ended(self.proxy), 30)
+        wait_until(f"{self.label} answers", lambda: self._curl() == "200" or self.has_ended(self.proxy))
         expect(not self.has_ended(self.proxy), f"{self.proxy} ended at the start")
 
     def _curl(self):
@@ -295,7 +295,7 @@ class VethPeer(Veth):
                 HAPROXY: ["haproxy", "-db", "-f", HERE / "peers/haproxy.cfg"],
                 H2O: ["h2o", "-c", HERE / "peers/h2o.conf"]}[self.label]
         self._spawn("peer", argv, preexec_fn=raise_limits)
-        wait_until(f"{self.label} listens", lambda: self.has_ended("peer") or self._listens(), 20)
+        wait_until(f"{self.label} listens", lambda: self.has_ended("peer") or self._listens())
         expect(not self.has_ended("peer"), f"{self.label} does not start")
 
     def _listens(self):

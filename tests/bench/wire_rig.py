@@ -168,13 +168,13 @@ timeouts: {{drain_ms: 1000, body_ms: 120000}}
         ns = self.spaces["weir"]
         dataplane = self.procs["dataplane"] = self._spawn(
             "dataplane", ns, [*self.before, self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"])
-        wait_until("control socket", lambda: dataplane.poll() is not None or (self.dir / "dataplane.sock").exists(), 60)
+        wait_until("control socket", lambda: dataplane.poll() is not None or (self.dir / "dataplane.sock").exists(), 120)
         expect(dataplane.poll() is None, f"dataplane ended with {dataplane.poll()}")
         ctrl = self.procs["ctrl"] = self._spawn(
             "ctrl", ns, [self.build / "ctrl/weir-ctrl", "--manifests", manifests, "--socket", self.dir / "dataplane.sock",
                          "--admin", "127.0.0.1:9901", "--user", "nobody"])
         wait_until("weir-ctrl is healthy", lambda: ctrl.poll() is not None or self.run_in(
-            ns, ["curl", "-sf", "-m", "1", "http://127.0.0.1:9901/healthz"], check=False).returncode == 0, 30)
+            ns, ["curl", "-sf", "-m", "20", "http://127.0.0.1:9901/healthz"], check=False).returncode == 0)
         expect(ctrl.poll() is None, f"weir-ctrl ended with {ctrl.poll()}")
 
     def _look_at_connections(self):
@@ -182,9 +182,14 @@ timeouts: {{drain_ms: 1000, body_ms: 120000}}
         self.start_wire("--delay-us", "2000", "--rate-kbit", "20000", "--queue-bytes", "1000000")
         sink = self._start_sink([("linux", 0), ("weir", 0)], 1, 100)
         look = ["ss", "-Htin", "state", "established"]
-        wait_until("the Linux sender sends", lambda: sink.poll() is not None or b"cwnd:" in self.run_in(self.spaces["linux"], look).stdout)
-        seen = self.run_in(self.spaces["linux"], look).stdout.decode()
-        flows = json.loads(sink.communicate(timeout=60)[0])
+        seen = ""
+
+        def is_seen():
+            nonlocal seen
+            seen = self.run_in(self.spaces["linux"], look).stdout.decode()
+            return "cwnd:" in seen or sink.poll() is not None
+        wait_until("the Linux sender sends", is_seen)
+        flows = json.loads(sink.communicate(timeout=180)[0])
         self.stop_wire()
         expect(f" {self.linux_cc} " in seen, f"the Linux sender does not use {self.linux_cc}: {seen}")
         for f in flows:
@@ -223,7 +228,7 @@ timeouts: {{drain_ms: 1000, body_ms: 120000}}
         """Its statistics."""
         wire, self.wire = self.wire, None
         wire.terminate()
-        out, _ = wire.communicate(timeout=20)
+        out, _ = wire.communicate(timeout=60)
         expect(wire.returncode == 0, f"weir-wire ended with {wire.returncode}")
         return json.loads(out.decode().splitlines()[-1])
 
@@ -244,7 +249,7 @@ timeouts: {{drain_ms: 1000, body_ms: 120000}}
         Returns a list of the sink's results with the sender added.
         """
         sink = self._start_sink(flows, seconds, interval_ms)
-        out, _ = sink.communicate(timeout=seconds + 120)
+        out, _ = sink.communicate(timeout=seconds + 300)
         expect(sink.returncode == 0, f"sink.py ended with {sink.returncode}")
         return json.loads(out)
 

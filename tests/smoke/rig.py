@@ -207,7 +207,7 @@ http {{
 
     def start_dataplane(self):
         p = self._spawn("dataplane", [self.build / "dataplane/weir-dataplane", "-c", self.dir / "weir.yaml"], self.ns_weir)
-        wait_until("control socket", lambda: p.poll() is not None or (self.dir / "dataplane.sock").exists(), 60)
+        wait_until("control socket", lambda: p.poll() is not None or (self.dir / "dataplane.sock").exists(), 120)
         expect(p.poll() is None, f"dataplane ended with {p.poll()}")
         if self.port == "tap":
             wait_until("TAP device", lambda: subprocess.run(["ip", "-n", self.ns, "link", "show", "weir0"],

@@ -71,7 +71,7 @@ def test_bodies_of_all_sizes_arrive_unchanged_over_memif(make):
     for mtu, drop, zero_copy in ((1500, 0, False), (1500, 1000, False), (9000, 1000, False), (1500, 1000, True), (9000, 0, True)):
         with bench(make, mtu=mtu, zero_copy=zero_copy, blast=["--drop", str(drop)]) as b:
             b.phase("connect n=24")
-            r = b.measure(f"load seconds=2 warmup=0 active=24 {sizes}")
+            r = b.measure(f"load seconds=120 warmup=0 active=24 requests=600 {sizes}")
             expect(r["weir"]["counters"].get("upstream_connects", 0) <= 24, "a connection was not used again behind a large body")
             expect_eq(r["errors"], {}, f"errors with {drop} lost of a million, MTU {mtu}, zero-copy: {zero_copy}")
             expect(r["responses"] > 50, f"only {r['responses']} responses")
@@ -100,7 +100,7 @@ def test_a_memif_shows_hugepages_to_its_peer(make):
         for _ in range(3):
             with bench(make, mtu=9000, zero_copy=True, hugepages=True) as b:
                 b.phase("connect n=8")
-                r = b.phase("load seconds=0.5 warmup=0 active=8 size=0,9000,300000")
+                r = b.phase("load seconds=120 warmup=0 active=8 requests=60 size=0,9000,300000")
                 expect_eq(r["errors"], {}, "errors")
                 expect(r["responses"] > 20, f"only {r['responses']} responses")
 

@@ -22,7 +22,7 @@
 #include "chaos.h"
 #include "phase.h"
 
-#define RESOLVE_S 20	  /* until the proxy's link address must be known */
+#define RESOLVE_S 120	  /* until the proxy's link address must be known; it may start after us, with hugepages to be zeroed */
 #define INPUT_EVERY_MS 2  /* between two looks at standard input */
 #define IDLE_LOOPS 64	  /* iterations without work before a sleep */
 
