@@ -64,7 +64,7 @@ static bool check_app_protocol(struct translation *t, const struct kube_object *
 	return true;
 }
 
-int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
+int32_t translate_backend(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
 		     const char *service, uint16_t port, const char *port_name)
 {
 	const struct kube_object *s = store_get(t->store, KUBE_SERVICE, ns, service);

@@ -225,7 +225,7 @@ static int32_t find_backend(struct translation *t, const struct kube_object *o, 
 		       kube_kind_name(o->kind), o->ns, service);
 		return -1;
 	}
-	return backend_find(t, o, &name, service_ns, service, (uint16_t)number, "");
+	return translate_backend(t, o, &name, service_ns, service, (uint16_t)number, "");
 }
 
 int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref)

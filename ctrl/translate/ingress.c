@@ -96,7 +96,7 @@ static void read_backend(struct translation *t, const struct kube_object *o, con
 		return;
 	}
 	node_int(number.n, 1, 65535, &n);
-	found = backend_find(t, o, &name, o->ns, cursor_str(&name, ""), (uint16_t)n, cursor_str(&port_name, ""));
+	found = translate_backend(t, o, &name, o->ns, cursor_str(&name, ""), (uint16_t)n, cursor_str(&port_name, ""));
 	if (found < 0)
 		return;
 	out->action = WEIR_ACTION_FORWARD;

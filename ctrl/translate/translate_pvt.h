@@ -150,7 +150,7 @@ bool is_target_path(const char *path);
 const char *model_path(struct translation *t, uint8_t kind, const char *path);
 
 /* endpoints.c. A port of 0 means the one named port_name. The backend's index, or -1 after a problem at `at`. */
-int32_t backend_find(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
+int32_t translate_backend(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
 		     const char *service, uint16_t port, const char *port_name);
 void endpoints_check_slice(struct translation *t, const struct kube_object *slice);
 /* The Service whose endpoints a slice has, NULL if they cannot be used. */
