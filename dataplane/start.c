@@ -385,8 +385,10 @@ static void stop_affinity(struct dataplane *d)
 
 static void stop_workers(struct dataplane *d)
 {
-	for (unsigned i = d->config.n_workers; i-- > 0;)
+	for (unsigned i = d->config.n_workers; i-- > 0;) {
+		ctl_detach_tls(d->ctl, i);
 		worker_destroy(d->workers[i]);
+	}
 }
 
 static int start_workers(struct dataplane *d)
@@ -426,6 +428,7 @@ static int start_workers(struct dataplane *d)
 			.log = d->log,
 			.socket = lcore_socket(i),
 			.caps = d->caps,
+			.bell_fd = ctl_bell_fd(d->ctl),
 		};
 
 		memcpy(wc.secret, random.secret, sizeof(wc.secret));
@@ -438,6 +441,7 @@ static int start_workers(struct dataplane *d)
 			stop_workers(d);
 			return -ENOMEM;
 		}
+		ctl_attach_tls(d->ctl, i, worker_tls(d->workers[i]));
 	}
 	dataplane_update_clocks(d);
 	dataplane_make_ready(d);
@@ -457,6 +461,9 @@ static int start_ctl(struct dataplane *d)
 		.diag_fd = d->diag_fd,
 		.log = d->log,
 		.log_fd = d->log_fd,
+		.certificates_mb = d->config.certificates_mb,
+		.tickets = d->config.tickets,
+		.ticket_rotate_s = d->config.ticket_rotate_s,
 	};
 
 	d->ctl = ctl_create(&cc, d->stats, d->stats_fd);

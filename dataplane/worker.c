@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_lcore.h>
@@ -27,6 +28,7 @@
 #include "proxy/proxy.h"
 #include "stats/stage.h"
 #include "tcp/tcp.h"
+#include "tls/tls.h"
 #include "upstream/upstream.h"
 #include "walk.h"
 
@@ -43,7 +45,8 @@
 #define MSG_COST 16	     /* of a message, beside what is done in slices */
 #define HOUSEKEEPING_US 100000
 #define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
-#define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring */
+#define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring, besides those that ask for certificates */
+#define RELEASE_SLICE 64     /* certificates looked at in a slice, each of which may be a message to main */
 #define HEAP_CONN_BYTES 65536ull /* of addresses, for what libraries allocate: a TLS session takes less */
 #define HEAP_READY_BYTES (8u << 20) /* in memory beyond what is in use; main sees to that */
 
@@ -63,6 +66,7 @@ struct worker {
 	struct wheel_timer housekeeping;
 	struct net *net;
 	struct tcp_stack *tcp;
+	struct tls *tls;
 	struct upstream *upstream;
 	struct proxy *proxy;
 	struct weir_worker_stats *stats;
@@ -78,9 +82,11 @@ struct worker {
 	bool draining;
 	bool has_told_drained;
 	bool is_stopped;
-	/* messages for main that its ring had no room for; in order */
-	unsigned n_outbox;
-	struct worker_msg outbox[OUTBOX_MAX];
+	bool is_ending; /* main is destroying it */
+	bool owes_bell; /* main is to be woken */
+	/* messages for main that its ring had no room for; in order, from first on */
+	unsigned n_outbox, first_outbox, max_outbox;
+	struct worker_msg *outbox;
 };
 
 static uint64_t now_us(const struct worker *w, uint64_t tsc)
@@ -104,7 +110,8 @@ void worker_make_ready(struct worker *w)
 /*
  * Main empties its ring at least once a millisecond while it waits for
  * answers, and sends no more than the ring holds: the outbox is for the case
- * that it is held up.
+ * that it is held up. There is room for a question for each certificate that main can hold, and tasks wait
+ * while more than half of the rest is taken.
  */
 static void tell_main(struct worker *w, enum worker_msg_type type, void *ptr, uint64_t id, uint64_t version)
 {
@@ -112,17 +119,52 @@ static void tell_main(struct worker *w, enum worker_msg_type type, void *ptr, ui
 
 	if (w->n_outbox == 0 && rte_ring_sp_enqueue_elem(w->wc.link.to_main, &m, sizeof(m)) == 0)
 		return;
-	assert(w->n_outbox < OUTBOX_MAX);
-	if (w->n_outbox < OUTBOX_MAX)
-		w->outbox[w->n_outbox++] = m;
+	assert(w->n_outbox < w->max_outbox);
+	if (w->n_outbox < w->max_outbox)
+		w->outbox[(w->first_outbox + w->n_outbox++) % w->max_outbox] = m;
 }
 
 static void flush_outbox(struct worker *w)
 {
-	unsigned n = rte_ring_sp_enqueue_burst_elem(w->wc.link.to_main, w->outbox, sizeof(*w->outbox), w->n_outbox, NULL);
+	while (w->n_outbox > 0) {
+		if (rte_ring_sp_enqueue_elem(w->wc.link.to_main, &w->outbox[w->first_outbox], sizeof(*w->outbox)) != 0)
+			return;
+		w->first_outbox = (w->first_outbox + 1) % w->max_outbox;
+		w->n_outbox--;
+	}
+}
 
-	w->n_outbox -= n;
-	memmove(w->outbox, w->outbox + n, w->n_outbox * sizeof(*w->outbox));
+/*
+ * The one system call of a loop that has work: main sleeps up to a fifth of a second, and
+ * a handshake waits. Once for all certificates that were asked for in an iteration, when main can read all of it.
+ */
+static void ring_bell(struct worker *w)
+{
+	const uint64_t one = 1;
+
+	if (w->n_outbox > 0)
+		return;
+	w->owes_bell = false;
+	(void)!write(w->wc.bell_fd, &one, sizeof(one));
+}
+
+/* TLS asks for each certificate once, until it is answered. */
+static void want_certificate(void *ctx, const struct weir_cert_id *id)
+{
+	struct worker *w = ctx;
+
+	tell_main(w, WORKER_WANTS_CERTIFICATE, NULL, id->v[0], id->v[1]);
+	w->owes_bell = w->wc.bell_fd >= 0;
+}
+
+static void release_certificate(void *ctx, struct tls_certificate *cert)
+{
+	struct worker *w = ctx;
+
+	if (w->is_ending) /* this is main, and what it made ends before what it was made in */
+		tls_certificate_destroy(cert);
+	else
+		tell_main(w, WORKER_CERTIFICATE_RELEASED, cert, 0, 0);
 }
 
 static void release_snapshot(void *ctx, const struct weir_snapshot *s)
@@ -146,12 +188,13 @@ static void walk(struct worker *w)
 	tell_main(w, WORKER_WALKED, job, job->id, 0);
 }
 
-/* Begins what main asks for; task_done() when proxy_step() has said that nothing is left to do. */
+/* Begins what main asks for; task_done() when task_step() has said that nothing is left to do. */
 static void task_begin(struct worker *w, const struct worker_msg *m, uint64_t now)
 {
 	switch ((enum worker_msg_type)m->type) {
 	case WORKER_SNAPSHOT:
 		proxy_set_snapshot(w->proxy, m->ptr);
+		tls_retain(w->tls, m->ptr);
 		stat_set(w->stats, WEIR_G_SNAPSHOT_GENERATION, ((const struct weir_snapshot *)m->ptr)->generation);
 		break;
 	case WORKER_ENDPOINTS:
@@ -174,9 +217,33 @@ static void task_begin(struct worker *w, const struct worker_msg *m, uint64_t no
 	case WORKER_CAPTURE_STOP:
 		net_capture_stop(w->net);
 		break;
+	case WORKER_CERTIFICATE:
+		tls_take_certificate(w->tls, &(struct weir_cert_id){{m->id, m->version}}, m->ptr, now);
+		break;
+	case WORKER_TICKET_KEYS:
+		tls_set_ticket_keys(w->tls, m->ptr);
+		break;
 	default:
 		assert(!"message that main does not send");
 	}
+}
+
+/* Goes on with it. True: nothing is left to do. */
+static bool task_step(struct worker *w, int *budget, uint64_t now)
+{
+	int part, left;
+	bool is_done;
+
+	if (!proxy_step(w->proxy, budget, now))
+		return false;
+	if (w->task.type != WORKER_SNAPSHOT)
+		return true;
+	if (w->n_outbox >= OUTBOX_MAX / 2 || *budget <= 0)
+		return false;
+	part = left = *budget < RELEASE_SLICE ? *budget : RELEASE_SLICE;
+	is_done = tls_step(w->tls, &left);
+	*budget -= part - left;
+	return is_done;
 }
 
 /* What main hears of it. */
@@ -193,6 +260,9 @@ static void task_done(struct worker *w, const struct worker_msg *m)
 		break;
 	case WORKER_CAPTURE_STOP:
 		tell_main(w, WORKER_CAPTURE_STOPPED, NULL, m->id, 0);
+		break;
+	case WORKER_TICKET_KEYS:
+		tell_main(w, WORKER_TICKET_KEYS_TAKEN, m->ptr, 0, 0);
 		break;
 	default:
 		break;
@@ -217,7 +287,7 @@ static unsigned run_slice(struct worker *w, uint64_t now)
 
 	for (; n < MSG_BUDGET && budget > 0 && !w->is_stopped && (w->has_task || next_task(w, now)); n++) {
 		budget -= MSG_COST;
-		if (!proxy_step(w->proxy, &budget, now))
+		if (!task_step(w, &budget, now))
 			return n + 1;
 		w->has_task = false;
 		task_done(w, &w->task);
@@ -236,6 +306,8 @@ static unsigned serve_main(struct worker *w, uint64_t now)
 
 	if (unlikely(w->n_outbox))
 		flush_outbox(w);
+	if (unlikely(w->owes_bell))
+		ring_bell(w);
 	if (likely(!w->has_task && rte_ring_empty(w->wc.link.to_worker) && !upstream_is_work_due(w->upstream, now)))
 		return 0;
 	tsc = rte_rdtsc();
@@ -250,7 +322,10 @@ static unsigned serve_main(struct worker *w, uint64_t now)
 
 static void take_clock(struct worker *w)
 {
-	proxy_set_clock(w->proxy, __atomic_load_n(&w->unix_offset_us, __ATOMIC_RELAXED));
+	uint64_t offset = __atomic_load_n(&w->unix_offset_us, __ATOMIC_RELAXED);
+
+	proxy_set_clock(w->proxy, offset);
+	tls_set_clock(w->tls, offset);
 }
 
 /* Ten times a second: gauges that cost something, the wall clock, and whether a drain is complete. */
@@ -375,6 +450,26 @@ static bool create_tcp(struct worker *w)
 	return w->tcp != NULL;
 }
 
+static bool create_tls(struct worker *w)
+{
+	const struct config *c = w->wc.config;
+	const struct tls_config tc = {
+		.tcp = w->tcp,
+		.pool = w->wc.net.pool,
+		.stats = w->stats,
+		.stages = w->stages,
+		.n_sessions = config_n_tls_sessions(c),
+		/* What the window does not let in would be waited for in vain. */
+		.hello_bytes = c->hello_bytes < c->rx_buffer_bytes ? c->hello_bytes : c->rx_buffer_bytes,
+		.want = want_certificate,
+		.release = release_certificate,
+		.ctx = w,
+	};
+
+	w->tls = tls_create(&tc);
+	return w->tls != NULL;
+}
+
 static bool create_upstream(struct worker *w)
 {
 	const struct config *c = w->wc.config;
@@ -430,6 +525,7 @@ static bool create_proxy(struct worker *w)
 	const struct config *c = w->wc.config;
 	const struct proxy_config pc = {
 		.tcp = w->tcp,
+		.tls = w->tls,
 		.upstream = w->upstream,
 		.wheel = &w->wheel,
 		.wheel_kind = KIND_PROXY,
@@ -446,6 +542,7 @@ static bool create_proxy(struct worker *w)
 		.limits = {.line_bytes = c->line_bytes, .headers_bytes = c->headers_bytes, .n_fields = c->n_fields},
 		.timeouts = timeouts(c),
 		.body_grace_ms = c->body_grace_ms,
+		.handshake_ms = c->handshake_timeout_ms,
 		.n_tries = c->n_tries,
 		.n_listen = c->n_listen,
 		.listen = c->listen,
@@ -478,6 +575,12 @@ struct worker *worker_create(const struct worker_config *wc)
 	w->stages = wc->config->stage_timers ? &w->stage_clock : NULL;
 	w->tsc_start = rte_rdtsc();
 	w->tsc_mult = (uint64_t)(((__uint128_t)1000000 << 32) / rte_get_tsc_hz());
+	w->max_outbox = OUTBOX_MAX + config_n_certificates(wc->config);
+	w->outbox = rte_malloc_socket("outbox", w->max_outbox * sizeof(*w->outbox), RTE_CACHE_LINE_SIZE, wc->socket);
+	if (!w->outbox) {
+		rte_free(w);
+		return NULL;
+	}
 	wheel_init(&w->wheel, TICK_US, now_us(w, w->tsc_start));
 	wheel_handle(&w->wheel, KIND_HOUSEKEEPING, on_housekeeping, w);
 	w->wc.net.wheel = &w->wheel;
@@ -487,11 +590,28 @@ struct worker *worker_create(const struct worker_config *wc)
 	w->net = net_create(&w->wc.net);
 	if (w->heap && w->net && create_tcp(w)) {
 		net_set_tcp(w->net, w->tcp);
-		if (create_upstream(w) && create_proxy(w))
+		if (create_tls(w) && create_upstream(w) && create_proxy(w))
 			return w;
 	}
 	worker_destroy(w);
 	return NULL;
+}
+
+struct tls *worker_tls(const struct worker *w)
+{
+	return w->tls;
+}
+
+/* Main has read its ring for the last time. */
+static void empty_outbox(struct worker *w)
+{
+	for (; w->n_outbox > 0; w->n_outbox--) {
+		const struct worker_msg *m = &w->outbox[w->first_outbox];
+
+		if (m->type == WORKER_CERTIFICATE_RELEASED)
+			tls_certificate_destroy(m->ptr);
+		w->first_outbox = (w->first_outbox + 1) % w->max_outbox;
+	}
 }
 
 void worker_destroy(struct worker *w)
@@ -500,17 +620,22 @@ void worker_destroy(struct worker *w)
 
 	if (!w)
 		return;
+	w->is_ending = true;
+	empty_outbox(w);
 	now = now_us(w, rte_rdtsc());
 	if (w->proxy)
 		proxy_destroy(w->proxy, now);
 	if (w->upstream)
 		upstream_destroy(w->upstream, now);
+	if (w->tls)
+		tls_destroy(w->tls);
 	if (w->tcp)
 		tcp_destroy(w->tcp, now);
 	if (w->net) {
 		net_flush(w->net); /* the last RSTs */
 		net_destroy(w->net);
 	}
+	rte_free(w->outbox);
 	heap_destroy(w->heap);
 	rte_free(w);
 }

@@ -14,6 +14,7 @@
 #include "weir/snapshot.h"
 
 struct rte_ring;
+struct tls;
 struct upstream_caps;
 struct worker;
 
@@ -72,10 +73,14 @@ struct worker_config {
 	uint64_t seed;	    /* for choices that need no secret */
 	uint8_t affinity_key[32];   /* the same for all workers */
 	struct upstream_caps *caps; /* likewise */
+	int bell_fd; /* an eventfd that wakes main; -1: none */
 };
 
 struct worker *worker_create(const struct worker_config *wc);
+/* Of main, after the loop, and after it has taken back the certificates that are in the link. The worker's own are destroyed. */
 void worker_destroy(struct worker *w);
+/* For which main makes certificates ready. */
+struct tls *worker_tls(const struct worker *w);
 /* The wall clock at this time stamp counter. Of main. Returns what added to the worker's now_us is the wall clock's. */
 uint64_t worker_set_clock(struct worker *w, uint64_t unix_us, uint64_t tsc);
 /* Memory for what the worker's libraries will allocate, so that it does not wait for the kernel. Of main, now and then. */

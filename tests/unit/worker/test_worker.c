@@ -9,8 +9,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <rte_mbuf.h>
 #include <rte_ring_elem.h>
@@ -19,6 +23,7 @@
 #include "net/steer.h"
 #include "snapshot/snapshot.h"
 #include "stats/stats.h"
+#include "tls/tls.h"
 #include "translate/compile.h"
 #include "worker.h"
 
@@ -34,6 +39,7 @@ static struct worker_link link_;
 static struct weir_worker_stats stats;
 static struct rte_ring *no_rings[1];
 static struct worker *worker;
+static int bell_fd = -1;
 static struct worker_msg sent[N_MESSAGES];
 static unsigned n_sent;
 static unsigned n_binds; /* of the last snapshot */
@@ -76,6 +82,7 @@ static void start(void)
 		.stats = &stats,
 		.socket = SOCKET_ID_ANY,
 		.seed = 1,
+		.bell_fd = bell_fd,
 	};
 
 	memset(&stats, 0, sizeof(stats));
@@ -238,11 +245,163 @@ static void stop_waits_for_the_change_before_it_and_for_none_behind(void **state
 	}
 }
 
+/* -- TLS, which is the test's: the linker puts these in its place */
+
+static struct tls_config tls;
+static unsigned n_wanted, n_taken, n_destroyed, n_retained, n_to_release;
+static struct tls_ticket_keys taken_keys;
+static struct tls_certificate *const cert = (struct tls_certificate *)(uintptr_t)0x1000; /* nobody looks into it */
+
+struct tls *__real_tls_create(const struct tls_config *c);
+struct tls *__wrap_tls_create(const struct tls_config *c);
+void __wrap_tls_take_certificate(struct tls *t, const struct weir_cert_id *id, struct tls_certificate *c, uint64_t now_us);
+void __wrap_tls_certificate_destroy(struct tls_certificate *c);
+void __wrap_tls_retain(struct tls *t, const struct weir_snapshot *s);
+bool __wrap_tls_step(struct tls *t, int *budget);
+void __wrap_tls_set_ticket_keys(struct tls *t, const struct tls_ticket_keys *keys);
+
+struct tls *__wrap_tls_create(const struct tls_config *c)
+{
+	tls = *c;
+	return __real_tls_create(c);
+}
+
+/* Each answer is the next question. */
+void __wrap_tls_take_certificate(struct tls *t, const struct weir_cert_id *id, struct tls_certificate *c, uint64_t now_us)
+{
+	assert_true(id->v[0] == 100 + n_taken && c == cert);
+	n_taken++;
+	if (n_wanted > n_taken)
+		tls.want(tls.ctx, &(struct weir_cert_id){{100 + n_taken, 7}});
+}
+
+void __wrap_tls_certificate_destroy(struct tls_certificate *c)
+{
+	assert_ptr_equal(c, cert);
+	n_destroyed++;
+}
+
+void __wrap_tls_retain(struct tls *t, const struct weir_snapshot *s)
+{
+	n_retained++;
+}
+
+/* As many as it may. */
+bool __wrap_tls_step(struct tls *t, int *budget)
+{
+	for (; n_to_release > 0 && *budget > 0; n_to_release--, --*budget)
+		tls.release(tls.ctx, cert);
+	return n_to_release == 0;
+}
+
+void __wrap_tls_set_ticket_keys(struct tls *t, const struct tls_ticket_keys *keys)
+{
+	taken_keys = *keys;
+}
+
+static void certificates_and_keys_come_and_go_by_messages(void **state)
+{
+	struct tls_ticket_keys keys = {.n = 1, .key = {{.name = {1}}}};
+	struct worker_msg m;
+	uint64_t rings = 0;
+
+	bell_fd = eventfd(0, EFD_NONBLOCK);
+	start();
+	n_wanted = 10; /* more than are done in an iteration */
+	n_taken = 0;
+	say(WORKER_TICKET_KEYS, &keys, 0);
+	for (uint64_t i = 0; i < n_wanted; i++)
+		say(WORKER_CERTIFICATE, cert, 100 + i);
+	say_snapshot(1);
+	say(WORKER_STOP, NULL, 0);
+	assert_int_equal(worker_run(worker), 0);
+	assert_memory_equal(&taken_keys, &keys, sizeof(keys));
+	assert_int_equal(n_taken, n_wanted);
+	expect(WORKER_TICKET_KEYS_TAKEN, NULL);
+	for (uint64_t i = 1; i < n_wanted; i++) {
+		assert_true(hear(&m));
+		assert_int_equal(m.type, WORKER_WANTS_CERTIFICATE);
+		assert_true(m.id == 100 + i && m.version == 7);
+	}
+	expect(WORKER_SWAPPED, NULL);
+	expect(WORKER_STOPPED, NULL);
+	assert_int_equal(read(bell_fd, &rings, sizeof(rings)), sizeof(rings)); /* main was woken */
+	tls.release(tls.ctx, cert);
+	expect(WORKER_CERTIFICATE_RELEASED, NULL);
+	n_destroyed = 0;
+	worker_destroy(worker);
+	expect(WORKER_RELEASED, &sent[1 + n_wanted]);
+	free(sent[1 + n_wanted].ptr);
+	close(bell_fd);
+	bell_fd = -1;
+}
+
+/* Main, which is held up until the ring is full. Counts what was released before the worker says that it has swapped. */
+static void *late_main(void *arg)
+{
+	unsigned *n_released = arg, *n_before_swap = n_released + 1;
+	struct worker_msg m = {0};
+
+	while (!rte_ring_full(link_.to_main))
+		sched_yield();
+	while (m.type != WORKER_STOPPED) {
+		if (!hear(&m)) {
+			sched_yield();
+		} else if (m.type == WORKER_CERTIFICATE_RELEASED) {
+			++*n_released;
+		} else if (m.type == WORKER_SWAPPED) {
+			*n_before_swap = *n_released;
+			say(WORKER_STOP, NULL, 0);
+		}
+	}
+	return NULL;
+}
+
+static void released_certificates_wait_for_room(void **state)
+{
+	const unsigned n = 3 * WORKER_RING_SIZE;
+	unsigned n_released[2] = {0}; /* in all, and before the swap was told */
+	pthread_t thread;
+
+	start();
+	n_to_release = n;
+	n_retained = n_destroyed = 0;
+	say_snapshot(1);
+	assert_int_equal(pthread_create(&thread, NULL, late_main, n_released), 0);
+	assert_int_equal(worker_run(worker), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(n_retained, 1);
+	assert_int_equal(n_released[0], n);
+	assert_int_equal(n_released[1], n);
+	assert_int_equal(n_destroyed, 0);
+	worker_destroy(worker);
+	expect(WORKER_RELEASED, &sent[0]);
+	free(sent[0].ptr);
+}
+
+static void certificates_that_main_will_not_read_of_are_destroyed(void **state)
+{
+	struct worker_msg m;
+
+	start();
+	n_destroyed = 0;
+	for (unsigned i = 0; i < WORKER_RING_SIZE - 1 + 3; i++)
+		tls.release(tls.ctx, cert);
+	while (hear(&m)) /* those that are in the ring are main's to destroy */
+		;
+	assert_int_equal(n_destroyed, 0);
+	worker_destroy(worker);
+	assert_int_equal(n_destroyed, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(changes_queue_up_and_are_done_in_their_order),
 		cmocka_unit_test(stop_waits_for_the_change_before_it_and_for_none_behind),
+		cmocka_unit_test(certificates_and_keys_come_and_go_by_messages),
+		cmocka_unit_test(released_certificates_wait_for_room),
+		cmocka_unit_test(certificates_that_main_will_not_read_of_are_destroyed),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
