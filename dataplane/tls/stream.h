@@ -76,10 +76,9 @@ static inline int stream_send_mbufs(struct stream s, struct rte_mbuf *chain)
 	return s.v & 1 ? tls_send_mbufs(stream_tls(s), chain) : tcp_send_mbufs(stream_tcp(s), chain);
 }
 
-/* Bytes that the connection has not delivered yet: of a session, records and what surrounds them; what is gathered counts. */
 static inline size_t stream_unacked(struct stream s)
 {
-	return tcp_unacked(stream_tcp(s));
+	return s.v & 1 ? tls_unacked(stream_tls(s)) : tcp_unacked(stream_tcp(s));
 }
 
 static inline void stream_flush(struct stream s)

@@ -49,7 +49,10 @@ struct tls_config {
 
 /* For a worker, by main, before that runs. NULL after logging why. */
 struct tls *tls_create(const struct tls_config *config);
-/* Every session has ended. Certificates go back through config.release. */
+/*
+ * Every session has ended, and the worker does not run any more. Certificates go back through config.release, which destroys them
+ * at once: they are part of the library context that goes.
+ */
 void tls_destroy(struct tls *t);
 
 /*
@@ -81,7 +84,7 @@ struct tls_ticket_keys {
 	struct tls_ticket_key key[TLS_TICKET_KEYS];
 };
 void tls_set_ticket_keys(struct tls *t, const struct tls_ticket_keys *keys);
-/* The wall clock, as proxy_set_clock() has it: for the age of tickets. */
+/* The wall clock, as proxy_set_clock() has it. Nothing needs it yet: OpenSSL looks up the age of tickets itself. */
 void tls_set_clock(struct tls *t, uint64_t unix_offset_us);
 
 /* -- sessions */
@@ -134,6 +137,7 @@ struct rte_mbuf *tls_recv(struct tls_session *s, size_t max_bytes);
 size_t tls_send_room(struct tls_session *s);
 int tls_send(struct tls_session *s, const void *data, size_t n);
 int tls_send_mbufs(struct tls_session *s, struct rte_mbuf *chain);
+size_t tls_unacked(const struct tls_session *s); /* records and what surrounds them; what is gathered counts as it is */
 /*
  * What is sent is gathered, so that a head and its body share a record. This seals what there is. Whoever sends on a session calls it before it returns to the
  * worker's loop.

@@ -310,6 +310,7 @@ enum weir_reason_kind {
 	X(TLS_NO_CERTIFICATE, "tls_no_certificate", "the certificate for the server name cannot be used; the log of the dataplane says why") \
 	X(TLS_NO_VERSION, "tls_no_version", "the client speaks no version of TLS that may be spoken here") \
 	X(TLS_NO_CIPHER, "tls_no_cipher", "the client offers no cipher suite, group or signature algorithm that may be used here") \
+	X(TLS_NO_APPLICATION_PROTOCOL, "tls_no_application_protocol", "the client offers application protocols (ALPN), and HTTP/1.1 is not among them") \
 	X(TLS_PEER_ALERT, "tls_peer_alert", "the client refused the handshake by an alert, such as an unknown certificate authority") \
 	X(TLS_PROTOCOL, "tls_protocol", "the client broke the protocol within the handshake") \
 	X(TLS_CLIENT_GONE, "tls_client_gone", "the client closed or reset the connection within the handshake") \

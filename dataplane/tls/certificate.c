@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Certificates as OpenSSL has them: parsed by main within a worker's library context, which locks what both use, and
+ * only referred to by the worker. A stapled OCSP response belongs to its leaf, and lives as long.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
+#include "tls/tls_pvt.h"
+
+struct staple {
+	uint32_t n;
+	uint8_t der[];
+};
+
+static CRYPTO_ONCE staple_once = CRYPTO_ONCE_STATIC_INIT;
+static int staple_index; /* of a leaf's struct staple */
+
+static void free_staple(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+{
+	free(ptr);
+}
+
+static void make_staple_index(void)
+{
+	staple_index = X509_get_ex_new_index(0, NULL, NULL, NULL, free_staple);
+}
+
+static X509 *parse_x509(struct tls *t, const struct weir_certificate *blob, const struct weir_part *part)
+{
+	const uint8_t *at = (const uint8_t *)blob + part->off;
+	X509 *x = X509_new_ex(t->lib, NULL);
+
+	if (x && (!d2i_X509(&x, &at, part->size) || at != (const uint8_t *)blob + part->off + part->size)) {
+		X509_free(x);
+		x = NULL;
+	}
+	return x;
+}
+
+static EVP_PKEY *parse_key(struct tls *t, const struct weir_certificate *blob)
+{
+	const uint8_t *at = (const uint8_t *)blob + blob->key.off;
+	PKCS8_PRIV_KEY_INFO *p8 = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, blob->key.size);
+	EVP_PKEY *key = p8 ? EVP_PKCS82PKEY_ex(p8, t->lib, NULL) : NULL;
+
+	PKCS8_PRIV_KEY_INFO_free(p8);
+	return key;
+}
+
+static bool add_staple(X509 *leaf, const struct weir_certificate *blob)
+{
+	struct staple *s;
+
+	if (blob->ocsp.size == 0)
+		return true;
+	s = malloc(sizeof(*s) + blob->ocsp.size);
+	if (!s)
+		return false;
+	s->n = blob->ocsp.size;
+	memcpy(s->der, (const char *)blob + blob->ocsp.off, s->n);
+	if (CRYPTO_THREAD_run_once(&staple_once, make_staple_index) && X509_set_ex_data(leaf, staple_index, s))
+		return true;
+	free(s);
+	return false;
+}
+
+static bool is_usable_key(const EVP_PKEY *key)
+{
+	static const char *const types[] = {"RSA", "RSA-PSS", "EC", "ED25519", "ED448"};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (EVP_PKEY_is_a(key, types[i]))
+			return true;
+	return false;
+}
+
+int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl)
+{
+	return SSL_use_cert_and_key(ssl, cert->leaf, cert->key, cert->chain, 1) == 1 ? 0 : -1;
+}
+
+/* A session that nobody has: what keeps OpenSSL from using the certificate is known now, not to each client. */
+static bool is_usable(struct tls *t, const struct tls_certificate *cert)
+{
+	SSL *ssl = SSL_new(t->ctx[WEIR_TLS_INTERMEDIATE]);
+	bool ok = ssl && tls_certificate_use(cert, ssl) == 0;
+
+	SSL_free(ssl);
+	return ok;
+}
+
+/* What is wrong, in words; NULL: nothing. */
+static const char *parse(struct tls *t, struct tls_certificate *c, const struct weir_certificate *blob)
+{
+	c->leaf = parse_x509(t, blob, &blob->chain[0]);
+	if (!c->leaf)
+		return "the certificate is no X.509 in DER";
+	c->chain = sk_X509_new_null();
+	for (uint32_t i = 1; c->chain && i < blob->n_chain; i++) {
+		X509 *x = parse_x509(t, blob, &blob->chain[i]);
+
+		if (!x)
+			return "a certificate of the chain is no X.509 in DER";
+		if (!sk_X509_push(c->chain, x)) {
+			X509_free(x);
+			return "no memory";
+		}
+	}
+	c->key = parse_key(t, blob);
+	if (!c->key)
+		return "the private key cannot be read";
+	if (!is_usable_key(c->key))
+		return "the private key is of a type that TLS does not use";
+	if (!X509_check_private_key(c->leaf, c->key))
+		return "the private key is not that of the certificate";
+	if (!c->chain || !add_staple(c->leaf, blob))
+		return "no memory";
+	return is_usable(t, c) ? NULL : "it may not be used";
+}
+
+struct tls_certificate *tls_certificate_create(struct tls *t, const struct weir_certificate *blob, char *why, size_t n)
+{
+	struct tls_certificate *c = calloc(1, sizeof(*c));
+	const char *wrong;
+	const char *detail;
+
+	ERR_clear_error();
+	wrong = c ? parse(t, c, blob) : "no memory";
+	if (!wrong) {
+		c->id = blob->id;
+		ERR_clear_error();
+		return c;
+	}
+	detail = ERR_reason_error_string(ERR_peek_last_error());
+	snprintf(why, n, "%s%s%s", wrong, detail ? ": " : "", detail ? detail : "");
+	ERR_clear_error();
+	tls_certificate_destroy(c);
+	return NULL;
+}
+
+void tls_certificate_destroy(struct tls_certificate *cert)
+{
+	if (!cert)
+		return;
+	X509_free(cert->leaf);
+	EVP_PKEY_free(cert->key);
+	sk_X509_pop_free(cert->chain, X509_free);
+	free(cert);
+}
+
+const struct weir_cert_id *tls_certificate_id(const struct tls_certificate *cert)
+{
+	return &cert->id;
+}
+
+/* The client asks for a stapled response (RFC 6066 8); the certificate has been chosen. */
+static int on_status(SSL *ssl, void *arg)
+{
+	X509 *leaf = SSL_get_certificate(ssl);
+	const struct staple *s = NULL;
+	uint8_t *copy;
+
+	if (leaf && CRYPTO_THREAD_run_once(&staple_once, make_staple_index))
+		s = X509_get_ex_data(leaf, staple_index);
+	copy = s ? OPENSSL_memdup(s->der, s->n) : NULL;
+	if (!copy)
+		return SSL_TLSEXT_ERR_NOACK;
+	SSL_set_tlsext_status_ocsp_resp(ssl, copy, s->n); /* takes it over */
+	return SSL_TLSEXT_ERR_OK;
+}
+
+void tls_certificate_staple(SSL_CTX *ctx)
+{
+	SSL_CTX_set_tlsext_status_cb(ctx, on_status);
+}

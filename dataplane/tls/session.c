@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions: their objects, their handshakes, and how they end. */
+#include <openssl/err.h>
+
+#include "tls/tls_pvt.h"
+
+#define SMALL_LEAST 512u /* OpenSSL makes no smaller records */
+
+/* -- objects */
+
+struct tls_session *tls_accept(struct tls *t, struct tcp_conn *c)
+{
+	struct tls_session *s = t->free;
+
+	if (s) {
+		t->free = s->next;
+	} else if (t->n_fresh < t->cfg.n_sessions) {
+		s = &t->sessions[t->n_fresh++];
+	} else {
+		stat_reason(t->cfg.stats, WEIR_R_TLS_SESSIONS_FULL);
+		return NULL;
+	}
+	memset(s, 0, sizeof(*s));
+	s->t = t;
+	s->tcp = c;
+	s->state = TLS_HELLO;
+	stat_set(t->cfg.stats, WEIR_G_TLS_SESSIONS, ++t->n_sessions);
+	stat_set(t->cfg.stats, WEIR_G_TLS_HANDSHAKING, ++t->n_handshaking);
+	return s;
+}
+
+static void leave_handshake(struct tls_session *s, enum tls_state to)
+{
+	if (s->state == TLS_HELLO || s->state == TLS_HANDSHAKING)
+		stat_set(s->t->cfg.stats, WEIR_G_TLS_HANDSHAKING, --s->t->n_handshaking);
+	s->state = (uint8_t)to;
+}
+
+static void drop_ssl(struct tls_session *s)
+{
+	enum weir_stage former;
+
+	if (!s->ssl)
+		return;
+	former = enter(s->t);
+	SSL_free(s->ssl);
+	s->ssl = NULL;
+	ERR_clear_error();
+	leave(s->t, former);
+}
+
+void tls_free(struct tls_session *s)
+{
+	struct tls *t = s->t;
+
+	assert(s->state != TLS_FREE);
+	tls_stop_waiting(s);
+	tls_drop_unsent(s);
+	tls_drop_received(s);
+	drop_ssl(s);
+	leave_handshake(s, TLS_FREE);
+	OPENSSL_cleanse(s->name, sizeof(s->name));
+	s->next = t->free;
+	t->free = s;
+	stat_set(t->cfg.stats, WEIR_G_TLS_SESSIONS, --t->n_sessions);
+}
+
+/* -- ends */
+
+enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_alert alert)
+{
+	bool shuts = s->has_to_shut;
+	size_t n;
+
+	if (s->state == TLS_ENDED)
+		return TLS_FAILED;
+	stat_reason(s->t->cfg.stats, why);
+	s->reason_plus1 = (uint16_t)(why + 1);
+	tls_stop_waiting(s);
+	leave_handshake(s, TLS_ENDED);
+	tls_drop_unsent(s);
+	tls_drop_received(s);
+	drop_ssl(s);
+	if (alert != ALERT_NONE)
+		tls_alert(s, alert);
+	/* What nobody will read is taken out, or TCP would answer it by a RST that overtakes the alert. */
+	n = tcp_readable(s->tcp);
+	if (n)
+		tcp_consume(s->tcp, n);
+	if (shuts)
+		tcp_shutdown(s->tcp);
+	return TLS_FAILED;
+}
+
+void tls_fail(struct tls_session *s, enum weir_reason why)
+{
+	tls_end(s, why, ALERT_NONE);
+}
+
+enum weir_reason tls_reason(const struct tls_session *s)
+{
+	return s->reason_plus1 ? (enum weir_reason)(s->reason_plus1 - 1) : WEIR_N_REASONS;
+}
+
+/* -- waiting */
+
+void tls_stop_waiting(struct tls_session *s)
+{
+	if (s->waits == WAITS_NOT)
+		return;
+	*s->prev_next = s->next;
+	if (s->next)
+		s->next->prev_next = s->prev_next;
+	s->next = NULL;
+	s->prev_next = NULL;
+	s->waits = WAITS_NOT;
+}
+
+void tls_wake(struct tls_session *s)
+{
+	tls_stop_waiting(s);
+	tcp_wake(s->tcp);
+}
+
+/* -- the handshake */
+
+/* The client has closed its side, whatever it sent before. */
+static bool is_gone(const struct tls_session *s)
+{
+	struct tcp_info info;
+
+	if (tcp_is_eof(s->tcp))
+		return true;
+	if (s->state != TLS_HELLO)
+		return false;
+	tcp_get_info(s->tcp, &info); /* its message still lies there */
+	return info.state == TCP_CLOSE_WAIT || info.state == TCP_LAST_ACK || info.state == TCP_CLOSING ||
+	       info.state == TCP_TIME_WAIT;
+}
+
+static enum tls_outcome wait_for_peer(struct tls_session *s)
+{
+	return is_gone(s) ? tls_end(s, WEIR_R_TLS_CLIENT_GONE, ALERT_NONE) : TLS_MORE;
+}
+
+static void set_record_size(struct tls_session *s)
+{
+	struct tcp_info info;
+	uint32_t n;
+
+	tcp_get_info(s->tcp, &info);
+	n = info.mss > SMALL_LEAST + TLS_RECORD_OVERHEAD ? info.mss - TLS_RECORD_OVERHEAD : SMALL_LEAST;
+	s->small_bytes = (uint16_t)(n < TLS_RECORD_BYTES ? n : TLS_RECORD_BYTES);
+	SSL_set_max_send_fragment(s->ssl, s->small_bytes);
+}
+
+static enum tls_outcome complete(struct tls_session *s)
+{
+	struct weir_worker_stats *stats = s->t->cfg.stats;
+
+	leave_handshake(s, TLS_READY);
+	s->n_key_updates = 0;
+	stat_inc(stats, WEIR_C_TLS_HANDSHAKES);
+	if (SSL_session_reused(s->ssl))
+		stat_inc(stats, WEIR_C_TLS_RESUMED);
+	if (SSL_version(s->ssl) == TLS1_2_VERSION)
+		stat_inc(stats, WEIR_C_TLS_HANDSHAKES_12);
+	set_record_size(s);
+	return TLS_DONE;
+}
+
+static enum tls_outcome go_on(struct tls_session *s)
+{
+	int rc;
+
+	ERR_clear_error();
+	rc = SSL_do_handshake(s->ssl);
+	if (rc == 1)
+		return complete(s);
+	switch (SSL_get_error(s->ssl, rc)) {
+	case SSL_ERROR_WANT_READ:
+		return wait_for_peer(s);
+	case SSL_ERROR_WANT_WRITE:
+		return TLS_MORE;
+	default:
+		return tls_end(s, s->is_broken ? WEIR_R_TLS_CLIENT_GONE : tls_error_reason(true), ALERT_NONE);
+	}
+}
+
+enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot *snapshot, uint64_t now_us)
+{
+	enum weir_stage former;
+	enum tls_outcome o = TLS_DONE;
+
+	if (s->state == TLS_READY || s->state == TLS_ENDED)
+		return s->state == TLS_READY ? TLS_DONE : TLS_FAILED;
+	if (s->waits)
+		return wait_for_peer(s);
+	former = enter(s->t);
+	if (s->state == TLS_HELLO) {
+		o = tls_choose(s, snapshot);
+		if (o == TLS_MORE)
+			o = wait_for_peer(s);
+		if (o == TLS_DONE)
+			s->state = TLS_HANDSHAKING;
+	}
+	if (s->state == TLS_HANDSHAKING)
+		o = go_on(s);
+	leave(s->t, former);
+	return o;
+}
+
+/* -- questions */
+
+bool tls_is_ready(const struct tls_session *s)
+{
+	return s->state == TLS_READY;
+}
+
+struct slice tls_server_name(const struct tls_session *s)
+{
+	return slice_of(s->name, s->n_name);
+}
+
+struct tcp_conn *tls_tcp(const struct tls_session *s)
+{
+	return s->tcp;
+}
+
+static const char *group_name(SSL *ssl)
+{
+	int id = (int)SSL_get_negotiated_group(ssl);
+	const char *name = id ? SSL_group_to_name(ssl, id) : NULL;
+
+	return name ? name : "";
+}
+
+void tls_get_info(const struct tls_session *s, struct tls_info *out)
+{
+	const unsigned char *alpn = NULL;
+	unsigned n_alpn = 0;
+
+	*out = (struct tls_info){.server_name = tls_server_name(s), .cipher = "", .group = "", .alpn = ""};
+	if (!s->ssl)
+		return;
+	out->version = (uint16_t)SSL_version(s->ssl);
+	out->cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(s->ssl));
+	out->group = group_name(s->ssl);
+	SSL_get0_alpn_selected(s->ssl, &alpn, &n_alpn);
+	out->alpn = n_alpn ? "http/1.1" : ""; /* there is no other one */
+	out->is_resumed = SSL_session_reused(s->ssl);
+}

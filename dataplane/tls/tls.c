@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a worker has of TLS: made by main before the worker runs, since much of it takes long. */
+#include <stdlib.h>
+
+#include <openssl/err.h>
+#include <rte_malloc.h>
+
+#include "base/log.h"
+#include "tls/tls_pvt.h"
+
+static int init(struct tls *t)
+{
+	t->sessions = rte_zmalloc("tls sessions", (size_t)t->cfg.n_sessions * sizeof(*t->sessions), RTE_CACHE_LINE_SIZE);
+	t->hello = malloc(t->cfg.hello_bytes + 1);
+	if (!t->sessions || !t->hello || ready_init(t) != 0) {
+		log_error("TLS: no memory for %u sessions", t->cfg.n_sessions);
+		return -1;
+	}
+	t->lib = OSSL_LIB_CTX_new();
+	t->bio = tls_bio_create();
+	if (t->lib && t->bio && tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0)
+		return 0;
+	log_error("TLS: OpenSSL cannot be set up: %s", ERR_reason_error_string(ERR_peek_last_error()));
+	return -1;
+}
+
+struct tls *tls_create(const struct tls_config *config)
+{
+	struct tls *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->cfg = *config;
+	ERR_clear_error();
+	if (init(t) == 0)
+		return t;
+	ERR_clear_error();
+	tls_destroy(t);
+	return NULL;
+}
+
+void tls_destroy(struct tls *t)
+{
+	if (!t)
+		return;
+	assert(t->n_sessions == 0);
+	ready_fini(t);
+	tls_contexts_destroy(t);
+	tls_ticket_fini(t);
+	BIO_meth_free(t->bio);
+	OSSL_LIB_CTX_free(t->lib);
+	OPENSSL_cleanse(t->gathered, sizeof(t->gathered));
+	rte_free(t->sessions);
+	free(t->hello);
+	free(t);
+}
+
+void tls_set_clock(struct tls *t, uint64_t unix_offset_us)
+{
+}

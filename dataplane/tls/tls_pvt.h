@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of tls/ share. Bytes go
+ *
+ *   in:   receive queue of TCP > bio.c > OpenSSL > read.c: mbufs in the session's own queue > the user
+ *   out:  the user > write.c: gathered > OpenSSL > bio.c > send queue of TCP
+ *
+ * A session is made in session.c, which leaves the first message to choose.c. That finds the certificates in ready.c,
+ * and only then is there an object of OpenSSL. Nothing of OpenSSL's is called but between enter() and leave().
+ */
+#ifndef TLS_TLS_PVT_H
+#define TLS_TLS_PVT_H
+
+#include <assert.h>
+
+#include <openssl/ssl.h>
+
+#include "stats/stage.h"
+#include "stats/stats.h"
+#include "snapshot/snapshot.h"
+#include "tls/hello.h"
+#include "tls/tls.h"
+
+#define TLS_N_PROFILES 2
+#define TLS_RECORD_BYTES 16384u	   /* of content (RFC 8446 5.1) */
+#define TLS_RECORD_OVERHEAD 32u	   /* and what is around that, at most: header, nonce, type, tag of AEAD ciphers are 29 */
+#define TLS_SMALL_RECORDS 40u	   /* so many at first fit into a segment each: the peer can use what has come */
+#define TLS_KEY_UPDATES_MAX 32u	   /* without TLS_KEY_UPDATE_BYTES between */
+#define TLS_KEY_UPDATE_BYTES 1048576u
+#define TLS_RENEGOTIATIONS_MAX 3u
+#define TLS_READY_BUCKETS 16384u
+
+/* RFC 8446 6 */
+enum tls_alert {
+	ALERT_NONE = -1,
+	ALERT_UNEXPECTED_MESSAGE = 10,
+	ALERT_RECORD_OVERFLOW = 22,
+	ALERT_DECODE_ERROR = 50,
+	ALERT_INTERNAL_ERROR = 80,
+	ALERT_UNRECOGNIZED_NAME = 112,
+	ALERT_NO_APPLICATION_PROTOCOL = 120,
+};
+
+enum tls_state {
+	TLS_FREE,
+	TLS_HELLO,	 /* its ClientHello is not complete, or not answered */
+	TLS_HANDSHAKING, /* OpenSSL has it */
+	TLS_READY,
+	TLS_ENDED, /* it failed */
+};
+
+/* What a session waits for, besides the peer and room. Who ends the wait calls tls_wake(). */
+enum tls_waits {
+	WAITS_NOT,
+	WAITS_CERTIFICATE, /* s->wait_at: in the list of an entry of ready.c */
+};
+
+/* -- certificates */
+
+struct tls_certificate {
+	struct weir_cert_id id;
+	X509 *leaf;
+	EVP_PKEY *key;
+	STACK_OF(X509) *chain; /* what is above the leaf */
+};
+
+/* By its id: a certificate that is here, that was asked for, or that is known not to be usable. */
+struct ready {
+	struct ready *next; /* in its bucket */
+	struct weir_cert_id id;
+	struct tls_certificate *cert; /* NULL: asked for, or not usable */
+	struct tls_session *waiting;
+	uint32_t named;	    /* the retain in which a snapshot named it last */
+	uint32_t unusable;  /* the retain in which it was told to be unusable; 0: it was not. Later ones ask again */
+	bool is_asked;
+};
+
+struct ready_table {
+	struct ready **bucket;
+	uint32_t n_certs;
+	uint32_t retain; /* how many times a snapshot said what is to stay, and 1 */
+	const struct weir_snapshot *snapshot; /* that is being gone through; NULL: none */
+	uint32_t at_cert, at_bucket;
+};
+
+int ready_init(struct tls *t);
+void ready_fini(struct tls *t);
+/*
+ * The certificate of this id if it is here. Else it is asked for, unless that was in vain since the last snapshot, and
+ * *entry is the one to wait at; NULL: it cannot be used.
+ */
+struct tls_certificate *ready_find(struct tls *t, const struct weir_cert_id *id, struct ready **entry);
+void ready_wait(struct tls_session *s, struct ready *r);
+
+/* -- the worker's */
+
+struct tls {
+	struct tls_config cfg;
+	OSSL_LIB_CTX *lib;
+	BIO_METHOD *bio;
+	SSL_CTX *ctx[TLS_N_PROFILES];
+	EVP_CIPHER *ticket_cipher;
+	EVP_MD *sha256;
+	struct tls_session *sessions; /* cfg.n_sessions, first touched when used */
+	struct tls_session *free;
+	uint32_t n_fresh, n_sessions, n_handshaking;
+	struct ready_table ready;
+	struct tls_ticket_keys keys;
+	uint8_t *hello; /* cfg.hello_bytes + 1: the message that is looked at */
+	/* What a session was given to send and is not sealed yet. */
+	struct tls_session *gatherer;
+	uint32_t n_gathered;
+	uint8_t gathered[TLS_RECORD_BYTES];
+};
+
+struct tls_session {
+	struct tls *t;
+	struct tcp_conn *tcp; /* may be gone when the session is freed */
+	SSL *ssl;	      /* NULL: not yet, or not any more */
+	struct tls_session *next, **prev_next; /* among the free, or in a list of those that wait */
+	struct rte_mbuf *head, *tail; /* decrypted and not taken */
+	uint32_t n_bytes;	      /* in these */
+	uint32_t hello_wants;	      /* bytes that have to be there before it is worth while to look again */
+	/*
+	 * What was taken to be sent and cannot be sealed for want of room or memory below, in a block of its own: rare, since room is asked
+	 * for before. Its beginning is with OpenSSL, which wants to be given the same bytes again.
+	 */
+	uint8_t *rest;
+	uint32_t n_rest;
+	uint32_t since_key_update; /* bytes received */
+	uint16_t n_key_updates;	   /* without enough bytes between */
+	uint16_t small_bytes;	   /* content of a record that fits into a segment */
+	uint16_t n_records;	   /* sent, up to TLS_SMALL_RECORDS */
+	uint16_t reason_plus1;
+	uint8_t state, waits, n_renegotiations, n_name;
+	bool is_closed;	  /* no data come any more */
+	bool is_shut;	  /* tls_shutdown() was called */
+	bool has_to_shut; /* but it waits for the rest */
+	bool is_broken;   /* TCP takes nothing more */
+	bool has_waited;
+	char name[HELLO_NAME_MAX + 1]; /* lower case */
+};
+
+static_assert(sizeof(struct tls_session) <= 512, "there are as many as connections");
+
+static inline enum weir_stage enter(struct tls *t)
+{
+	return stage_enter(t->cfg.stages, WEIR_STAGE_TLS);
+}
+
+static inline void leave(struct tls *t, enum weir_stage former)
+{
+	stage_leave(t->cfg.stages, former);
+}
+
+/* bio.c */
+BIO_METHOD *tls_bio_create(void);
+/* The session whose object this is, also from within OpenSSL's callbacks. */
+struct tls_session *tls_bio_session(const SSL *ssl);
+
+/* context.c */
+int tls_contexts_create(struct tls *t);
+void tls_contexts_destroy(struct tls *t);
+
+/* ticket.c */
+int tls_ticket_init(struct tls *t);
+void tls_ticket_fini(struct tls *t);
+int tls_ticket_allow(struct tls_session *s, enum weir_tls_profile profile);
+void tls_ticket_register(SSL_CTX *ctx);
+
+/* alert.c */
+/* Why OpenSSL failed, from its queue of errors, which is emptied. */
+enum weir_reason tls_error_reason(bool in_handshake);
+/* A fatal alert in the clear, where there is no object of OpenSSL. */
+void tls_alert(struct tls_session *s, enum tls_alert what);
+
+/* certificate.c */
+/* 0, or -1 with OpenSSL's reasons in its queue: this session may show it. */
+int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl);
+void tls_certificate_staple(SSL_CTX *ctx);
+
+/* choose.c */
+/* Reads the ClientHello and makes the session's object of OpenSSL. TLS_DONE: it is there. */
+enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *snapshot);
+
+/* session.c */
+/* Ends the session, counted. Its object of OpenSSL goes, and so does what is not sent or read. */
+enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_alert alert);
+void tls_wake(struct tls_session *s);
+void tls_stop_waiting(struct tls_session *s);
+
+/* read.c */
+void tls_drop_received(struct tls_session *s);
+
+/* write.c */
+/* Goes on with what had to wait. True: nothing is left of it. */
+bool tls_go_on(struct tls_session *s);
+void tls_drop_unsent(struct tls_session *s);
+
+#endif
