@@ -8,7 +8,8 @@ void tls_alert(struct tls_session *s, enum tls_alert what)
 {
 	const uint8_t record[] = {21 /* alert */, 3, 3, 0, 2, 2 /* fatal */, (uint8_t)what};
 
-	(void)tcp_send(s->tcp, record, sizeof(record)); /* nothing is in the queue before, so only memory can be short: then there is none */
+	/* Nothing is in the queue before, so only memory can be short: then there is none. */
+	(void)tcp_send(s->tcp, record, sizeof(record));
 }
 
 static enum weir_reason handshake_reason(int reason)

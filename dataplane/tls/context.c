@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What sessions of a profile have in common (Mozilla's server side TLS guidelines, version 5.7): made once, since it takes long. */
+/*
+ * What sessions of a profile have in common (Mozilla's server side TLS guidelines, version 5.7): made once, since it
+ * takes long.
+ */
 #include <openssl/err.h>
 
-#include "base/log.h"
 #include "tls/tls_pvt.h"
 
 /* "intermediate" without DHE: finite fields cost a server much, and nobody needs them who speaks TLS 1.2 today. */

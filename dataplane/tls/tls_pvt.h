@@ -122,8 +122,8 @@ struct tls_session {
 	uint32_t n_bytes;	      /* in these */
 	uint32_t hello_wants;	      /* bytes that have to be there before it is worth while to look again */
 	/*
-	 * What was taken to be sent and cannot be sealed for want of room or memory below, in a block of its own: rare, since room is asked
-	 * for before. Its beginning is with OpenSSL, which wants to be given the same bytes again.
+	 * What was taken to be sent and cannot be sealed for want of room or memory below, in a block of its own: rare, since
+	 * room is asked for before. Its beginning is with OpenSSL, which wants to be given the same bytes again.
 	 */
 	uint8_t *rest;
 	uint32_t n_rest;

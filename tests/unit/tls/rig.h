@@ -493,9 +493,11 @@ static void client_pump(struct client *p)
 		}
 		tcp_consume(p->c, s.n);
 	}
-	if (p->ssl)
-		client_tls(p);
-	client_write_out(p);
+	do {
+		if (p->ssl)
+			client_tls(p);
+		client_write_out(p);
+	} while (p->is_done && !p->has_failed && p->n_sent < p->n_send && p->n_pending_sent == p->n_pending && !p->is_slow);
 }
 
 static void client_tick(void *ctx, uint64_t now)

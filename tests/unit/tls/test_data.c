@@ -263,12 +263,12 @@ static void receives_with_a_small_pool(void **state)
 	static struct rte_mempool *small;
 
 	if (!small)
-		small = rte_pktmbuf_pool_create("small", 7, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+		small = rte_pktmbuf_pool_create("small", 3, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	tls_pool = small;
 	start(32);
 	echo(MODE_ECHO, 200000);
 	assert_true(stats->reason[WEIR_R_NO_MBUF] > 0);
-	assert_int_equal(rte_mempool_avail_count(small), 7);
+	assert_int_equal(rte_mempool_avail_count(small), 3);
 	end();
 }
 
