@@ -49,7 +49,7 @@ def result(p, seconds=600):
 
 
 def status(rig):
-    return json.loads(rig.run(["curl", "-sf", "-m", "5", "http://127.0.0.1:9901/api/v1/status"]).stdout)
+    return json.loads(rig.ask("/api/v1/status"))
 
 
 def is_live(rig, n_matches):
@@ -93,6 +93,16 @@ def n_written(double):
     return double.stats().get("patch-status", 0)
 
 
+def still(rig, double):
+    """Until nothing is written for a second: what was written comes back by the watch, and may give rise to more."""
+    def is_still():
+        before = n_written(double)
+        time.sleep(1)
+        return n_written(double) == before
+    settle(rig)
+    wait_until("nothing is written any more", is_still)
+
+
 def probe(rig, args, what, name):
     pids = {name: rig.procs[name].pid for name in ("ctrl", "dataplane")}
     before = {name: cpu_ms(pid) for name, pid in pids.items()}
@@ -102,8 +112,7 @@ def probe(rig, args, what, name):
 
 def alone(rig, args, double):
     out = {"routes": probe(rig, args, "routes", "alone")}
-    time.sleep(1)  # what is written comes back by the watch
-    settle(rig)
+    still(rig, double)
     before = n_written(double)
     out["endpoints"] = probe(rig, args, "endpoints", "alone")
     time.sleep(1)
@@ -113,8 +122,7 @@ def alone(rig, args, double):
 
 def told(rig):
     """All that weir-ctrl says of routes and backends, but for how often a backend's endpoints have changed."""
-    out = {what: json.loads(rig.run(["curl", "-sf", "-m", "60", f"http://127.0.0.1:9901/api/v1/{what}"]).stdout)
-           for what in ("routes", "backends")}
+    out = {what: json.loads(rig.ask(f"/api/v1/{what}")) for what in ("routes", "backends")}
     for b in out["backends"]:
         del b["version"]
     return out
@@ -137,8 +145,7 @@ def under_load(rig, args, scale, double):
     time.sleep(2)
     out = {what: probe(rig, args, what, "loaded") for what in ("routes", "endpoints")}
     changed = result(writer)
-    time.sleep(1)
-    settle(rig)
+    still(rig, double)
     after = rig.metrics(), n_written(double), cpu_ms(rig.procs["ctrl"].pid)[0]
     # one of each HTTPRoute that changed; of a new one its own, and its Gateway's, which counts it
     most = changed["http_routes"] + 2 * args.probes

@@ -82,7 +82,7 @@ class Rig:
     manifests  {file name: text}; MANIFESTS if not given
     extra      lines added to weir.yaml
     arena_mb   size of the area for routes
-    timeouts   keys of weir.yaml's timeouts
+    timeouts   keys of weir.yaml's timeouts; a connection to an endpoint, which by default has two seconds, has a minute unless they say so
     yaml_workers, yaml_memory   added to these sections of weir.yaml, such as ', key: value'
     ctrl_args  options of the weir-ctrl that is started with the rig
     nginx      more text for the http block of nginx
@@ -167,7 +167,7 @@ workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], id
 memory: {{hugepages: false, arena_mb: {self.arena_mb}{self.yaml_memory}}}
 pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192}}
 control: {{socket: {self.dir}/dataplane.sock, user: {NOBODY}}}
-timeouts: {{{self.timeouts}}}
+timeouts: {{{self.timeouts}{'' if 'connect_ms' in self.timeouts else ', connect_ms: 60000'}}}
 {self.extra}
 """)
         (self.dir / "manifests").mkdir()
