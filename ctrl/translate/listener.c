@@ -390,6 +390,11 @@ static void conclude_references(const struct section *s, struct model_conditions
 	}
 }
 
+bool section_is_invalid(const struct section *s)
+{
+	return s->refusal || (is_https(s) && s->n_certs == 0 && s->unresolved);
+}
+
 void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
 		       struct model_section *out)
 {

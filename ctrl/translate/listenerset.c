@@ -155,7 +155,12 @@ void listenersets_read(struct translation *t, const struct gateway *g)
 
 bool listenerset_is_accepted(const struct translation *t, const struct gateway *set)
 {
-	return !set->refusal && has_valid_listener(t, set);
+	if (set->refusal)
+		return false;
+	for (size_t i = 0; i < set->count; i++)
+		if (!section_is_invalid(&t->sections[set->first + i]))
+			return true;
+	return false;
 }
 
 static void conclude_conditions(struct translation *t, const struct gateway *set, struct model_conditions *c)
@@ -163,7 +168,7 @@ static void conclude_conditions(struct translation *t, const struct gateway *set
 	size_t n_invalid = 0;
 
 	for (size_t i = 0; i < set->count; i++)
-		n_invalid += t->sections[set->first + i].refusal != NULL;
+		n_invalid += section_is_invalid(&t->sections[set->first + i]);
 	if (set->refusal || n_invalid == set->count) {
 		const char *reason = set->refusal ? set->refusal : "ListenersNotValid";
 		const char *text = set->refusal ? set->refusal_text : "no listener can be served";

@@ -345,6 +345,8 @@ void taken_add(const struct translation *t, struct taken *k, size_t section);
 void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list, struct taken *taken);
 /* allowedRoutes.namespaces or allowedListeners.namespaces; false after a problem. */
 bool namespaces_are_right(struct translation *t, const struct kube_object *o, const struct cursor *namespaces);
+/* Nothing can be served of it, and waiting does not help: it is refused, or for HTTPS and none of its certificates can be used. */
+bool section_is_invalid(const struct section *s);
 /* What a listener of g is told. */
 void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
 		       struct model_section *out);
