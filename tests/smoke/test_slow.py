@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """slowhttptest in its four modes against Weir, while another client goes on: it must not notice."""
+import contextlib
 import json
+import subprocess
 
 from rig import MANIFESTS, WEIR4, expect, expect_eq, wait_until
 
-SECONDS = 4  # of each mode
+SECONDS = 600  # of each mode at most: it is ended when Weir has had enough of its clients
 CONNECTIONS = 150
 LIMITS = "drain_ms: 3000, header_ms: 1000, body_ms: 1000, idle_ms: 60000"
 BIG_BYTES = 32 << 20
@@ -60,9 +62,15 @@ MODES = {
 }
 
 
-def run_mode(rig, n, path, args):
-    return rig.run(["slowhttptest", "-c", str(n), "-r", str(n), "-l", str(SECONDS), "-p", "3",
-                    "-u", f"http://{WEIR4}{path}", *args], check=False, timeout=300)
+@contextlib.contextmanager
+def mode(rig, n, path, args):
+    p = rig.spawn(["slowhttptest", "-c", str(n), "-r", str(n), "-l", str(SECONDS), "-p", "3", "-u", f"http://{WEIR4}{path}", *args],
+                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        p.kill()
+        p.wait()
 
 
 def test_slow_clients_disturb_no_other(make):
@@ -77,14 +85,12 @@ def test_slow_clients_disturb_no_other(make):
             other = rig.spawn(["python3", "-c", OTHER, WEIR4], stdin=-1, stdout=-1)
             try:
                 expect_eq(other.stdout.readline(), b"begun\n", "the other client")
-                p = run_mode(rig, n, path, args)
-                # Those that are left when slowhttptest ends are the other reason's: they went away.
-                wait_until(f"{name}: {reason}", lambda: count() - before >= n // 2)
+                with mode(rig, n, path, args):
+                    wait_until(f"{name}: {reason}", lambda: count() - before >= n * 9 // 10)
             finally:
                 text, _ = other.communicate(timeout=300)
             seen = json.loads(text)
             print(f"     {name}: {count() - before:.0f} ended by {reason}; another client: {seen['ok']} requests, "
                   f"{seen['longest_ms']} ms at most")
             expect_eq(seen["failed"][:3], [], f"requests of the other client beside {name}")
-            expect(p.returncode in (0, 1), f"slowhttptest ended with {p.returncode}: {p.stdout[-500:]}")
         wait_until("no connection is left", lambda: rig.metric_sum("weir_client_connections") == 0)
