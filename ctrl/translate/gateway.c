@@ -471,9 +471,9 @@ static const char *invalid_listeners(struct translation *t, const struct gateway
 	for (size_t i = 0; i < g->count; i++) {
 		const struct section *s = &t->sections[g->first + i];
 
-		if (s->refusal && len < sizeof(names))
+		if (section_is_invalid(s) && len < sizeof(names))
 			len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", (*n) ? ", " : "", s->name);
-		*n += s->refusal != NULL;
+		*n += section_is_invalid(s);
 	}
 	return *n ? model_printf(t->m, "not valid: %s", names) : NULL;
 }
