@@ -70,11 +70,13 @@ static bool next_block(const char **text, size_t *n, struct block *b)
 		return false;
 	b->label = at + strlen(BEGIN);
 	at = memmem(b->label, (size_t)(limit - b->label), DASHES, strlen(DASHES));
-	end = at ? memmem(at, (size_t)(limit - at), END, strlen(END)) : NULL;
-	if (!end)
+	if (!at)
 		return false;
 	b->n_label = (size_t)(at - b->label);
-	b->body = at + strlen(DASHES);
+	b->body = at + strlen(DASHES); /* END begins with dashes, too, and they may not be the same ones */
+	end = memmem(b->body, (size_t)(limit - b->body), END, strlen(END));
+	if (!end)
+		return false;
 	b->n_body = (size_t)(end - b->body);
 	*text = end;
 	*n = (size_t)(limit - end);
