@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every rig does with its programs: how they end, what they wrote, and what the sanitizers found."""
+"""What every rig does with its programs: how they are asked, how they end, what they wrote, and what the sanitizers found."""
 import os
 import pathlib
 import signal
 import subprocess
 
 HERE = pathlib.Path(__file__).resolve().parent
+
+
+class NoAnswer(Exception):
+    """Who was asked is not there, or not yet: what waits for an answer goes on to wait."""
 
 
 def debian_has_h2o():

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 
-from procs import end_process, sanitizer_env, sanitizer_reports, show_logs
+from procs import NoAnswer, end_process, sanitizer_env, sanitizer_reports, show_logs
 
 PEER4, WEIR4 = "10.99.0.1", "10.99.0.2"
 PEER6, WEIR6 = "fd99::1", "fd99::2"
@@ -28,10 +28,6 @@ counter = itertools.count()
 
 class Failure(Exception):
     """A test's expectation was not met."""
-
-
-class NoAnswer(Failure):
-    """Who was asked is not there, or not yet: what waits for an answer goes on to wait."""
 
 
 class Skipped(Exception):

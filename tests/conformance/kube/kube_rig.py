@@ -20,6 +20,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import time
 
 import kube_certs
@@ -27,6 +28,9 @@ from kube_procs import Processes
 from kube_programs import Missing, Programs
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "smoke"))
+from procs import NoAnswer  # noqa: E402
+
 DEPLOY = HERE.parents[2] / "scripts" / "deploy"
 TEST4, WEIR4, TEST6, WEIR6 = "10.90.0.1", "10.90.0.2", "fd90::1", "fd90::2"
 PODS4, PODS6 = "10.91.0.1", "fd91::1"
@@ -41,6 +45,10 @@ __all__ = ["KubeRig", "Missing", "RigError", "shared"]
 
 class RigError(Exception):
     """A piece of the rig failed; the text says which, with the end of its log."""
+
+
+class CommandError(RigError, NoAnswer):
+    """A command in the rig failed, such as a kubectl whose API server has no time."""
 
 
 def shared():
@@ -191,6 +199,17 @@ class KubeRig:
         self.wait_for("etcd", 180, lambda: self._answers("http://127.0.0.1:2379/health"))
 
     def start_apiserver(self):
+        """Again if it ends, as a kubelet would: one that has not looked through all addresses after a minute gives up."""
+        for is_last in (False, False, True):
+            self._spawn_apiserver()
+            try:
+                self.wait_for("apiserver", 400, lambda: self.kubectl("get", "--raw=/readyz", check=False).returncode == 0)
+                return
+            except RigError:
+                if is_last or self.procs.pid("apiserver") is not None:
+                    raise
+
+    def _spawn_apiserver(self):
         pki = self.dir / "pki"
         self._spawn("apiserver", [
             self.programs.path("kube-apiserver"), "--etcd-servers=http://127.0.0.1:2379", "--secure-port=6443",
@@ -200,17 +219,16 @@ class KubeRig:
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             "--service-cluster-ip-range=10.96.0.0/16,fd96::/112", "--kubelet-preferred-address-types=InternalIP",
             "--allow-privileged", "--profiling=false"])
-        self.wait_for("apiserver", 180, lambda: self.kubectl("get", "--raw=/readyz", check=False).returncode == 0)
 
     def start_manager(self):
         self._spawn("manager", [
             self.programs.path("kube-controller-manager"), f"--kubeconfig={self.admin}", f"--controllers={','.join(CONTROLLERS)}",
             "--leader-elect=false", f"--service-account-private-key-file={self.dir}/pki/sa.key", "--bind-address=127.0.0.1",
             "--secure-port=10257", "--profiling=false"])
-        self.wait_for("manager", 120, lambda: self._answers("https://127.0.0.1:10257/healthz"))
+        self.wait_for("manager", 300, lambda: self._answers("https://127.0.0.1:10257/healthz"))
 
     def _answers(self, url):
-        return self.run(["curl", "-skf", "-m", "2", url], check=False).returncode == 0
+        return self.run(["curl", "-skf", "-m", "20", url], check=False).returncode == 0
 
     def start_kubelet(self):
         folder = self.dir / "pods"
@@ -300,12 +318,12 @@ subjects:
         for log in self.dir.glob("*.log"):
             shutil.copyfile(log, folder / log.name)
 
-    def run(self, argv, check=True, timeout=120, **kw):
+    def run(self, argv, check=True, timeout=300, **kw):
         """Runs a command where the tests are: the API server is at 127.0.0.1, Gateways and Pods can be reached."""
         done = subprocess.run(["ip", "netns", "exec", self.ns, *map(str, argv)], capture_output=True, text=True,
                               timeout=timeout, **kw)
         if check and done.returncode != 0:
-            raise RigError(f"{' '.join(map(str, argv))} ended with {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
+            raise CommandError(f"{' '.join(map(str, argv))} ended with {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
         return done
 
     def _find_programs(self):
@@ -316,7 +334,7 @@ subjects:
     def kubectl_argv(self, *args):
         return [self._find_programs().path("kubectl"), "--kubeconfig", self.admin, "--cache-dir", self.dir / "kubectl-cache", *args]
 
-    def kubectl(self, *args, check=True, timeout=120, **kw):
+    def kubectl(self, *args, check=True, timeout=300, **kw):
         return self.run(self.kubectl_argv(*args), check=check, timeout=timeout, **kw)
 
     def apply(self, text):

@@ -5,13 +5,9 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 
 from kube_rig import TEST4, TEST6, WEIR4, WEIR6, RigError
-
-SMOKE = pathlib.Path(__file__).resolve().parents[2] / "smoke"
-sys.path.insert(0, str(SMOKE))
-from procs import sanitizer_env, sanitizer_reports  # noqa: E402
+from procs import sanitizer_env, sanitizer_reports  # kube_rig says where
 
 # Addresses on the dataplane's port for Gateways to have, each one of its own.
 POOL = [str(ipaddress.ip_address("10.90.0.16") + i) for i in range(40)]
