@@ -39,7 +39,6 @@ static void write_worker(FILE *f, const struct weir_stats_region *r, unsigned w,
 
 static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 {
-	static const char *const kinds[] = {"packet", "connection", "request"};
 	char name[96];
 
 	write_one(f, "snapshots_taken_total", "counter", "snapshots that the dataplane took", load(&r->snapshots_taken));
@@ -86,7 +85,7 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	for (unsigned i = 0; i < WEIR_N_REASONS; i++) {
 		for (unsigned w = 0; w <= r->n_workers; w++) {
 			fprintf(f, "weir_drops_total{reason=\"%s\",kind=\"%s\",", stat_reason_names[i],
-				kinds[stat_reason_kind((enum weir_reason)i)]);
+				stat_reason_kind_name((enum weir_reason)i));
 			write_worker(f, r, w, load(&publish_worker_stats(r, w)->reason[i]));
 		}
 	}

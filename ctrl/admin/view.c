@@ -398,7 +398,6 @@ json_t *view_stages(const struct sync *s)
 
 json_t *view_drops(const struct sync *s)
 {
-	static const char *const kinds[] = {"packet", "connection", "request"};
 	const struct weir_stats_region *r = publish_stats(s->publish);
 	json_t *list = json_array();
 
@@ -409,7 +408,7 @@ json_t *view_drops(const struct sync *s)
 			sum += load(&publish_worker_stats(r, w)->reason[i]);
 		if (sum)
 			json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s}", "reason", stat_reason_names[i], "kind",
-							      kinds[stat_reason_kind((enum weir_reason)i)], "count",
+							      stat_reason_kind_name((enum weir_reason)i), "count",
 							      (json_int_t)sum, "help", stat_reason_help[i]));
 	}
 	return list;

@@ -56,3 +56,15 @@ enum weir_reason_kind stat_reason_kind(enum weir_reason r)
 	};
 	return (enum weir_reason_kind)kinds[r];
 }
+
+const char *stat_reason_kind_name(enum weir_reason r)
+{
+	static const char *const names[] = {
+		[WEIR_KIND_PACKET] = "packet",
+		[WEIR_KIND_CONNECTION] = "connection",
+		[WEIR_KIND_TLS] = "tls",
+		[WEIR_KIND_REQUEST] = "request",
+	};
+
+	return names[stat_reason_kind(r)];
+}

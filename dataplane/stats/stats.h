@@ -34,5 +34,7 @@ extern const char *const stat_gauge_help[WEIR_N_GAUGES];
 extern const char *const stat_reason_names[WEIR_N_REASONS];
 extern const char *const stat_reason_help[WEIR_N_REASONS];
 enum weir_reason_kind stat_reason_kind(enum weir_reason r);
+/* The name of its kind: "packet", "connection", "tls", "request". */
+const char *stat_reason_kind_name(enum weir_reason r);
 
 #endif

@@ -55,7 +55,8 @@ enum weir_reason tls_error_reason(bool in_handshake)
 		if (is_known || (ERR_GET_LIB(e) != ERR_LIB_SSL && reason != ERR_R_MALLOC_FAILURE))
 			continue;
 		is_known = true;
-		if (ERR_GET_LIB(e) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET)
+		/* An alert is a byte; beyond are reasons that all of OpenSSL's libraries share (ERR_R_*). */
+		if (ERR_GET_LIB(e) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + UINT8_MAX)
 			why = WEIR_R_TLS_PEER_ALERT;
 		else if (in_handshake || reason == ERR_R_MALLOC_FAILURE)
 			why = handshake_reason(reason);

@@ -66,13 +66,30 @@ static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_CI
 			return -1;
 		return i == 0 ? 1 : 2;
 	}
-	stat_inc(t->cfg.stats, WEIR_C_TLS_TICKETS_UNKNOWN);
 	return 0;
+}
+
+/* Counts tickets that no key of ours opens. What follows is what OpenSSL does without this. */
+static SSL_TICKET_RETURN on_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t n_name,
+				   SSL_TICKET_STATUS status, void *arg)
+{
+	switch (status) {
+	case SSL_TICKET_SUCCESS:
+		return SSL_TICKET_RETURN_USE;
+	case SSL_TICKET_SUCCESS_RENEW:
+		return SSL_TICKET_RETURN_USE_RENEW;
+	case SSL_TICKET_NO_DECRYPT: /* no key has its name, it was changed, or it is too short to be one */
+		stat_inc(tls_bio_session(ssl)->t->cfg.stats, WEIR_C_TLS_TICKETS_UNKNOWN);
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	default: /* the client asks for a ticket, and has none */
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	}
 }
 
 void tls_ticket_register(SSL_CTX *ctx)
 {
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+	SSL_CTX_set_session_ticket_cb(ctx, NULL, on_opened, NULL);
 	SSL_CTX_set_timeout(ctx, LIFETIME_S);
 }
 

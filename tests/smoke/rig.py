@@ -79,20 +79,20 @@ class Rig:
     extra      lines added to weir.yaml
     arena_mb   size of the area for routes
     timeouts   keys of weir.yaml's timeouts; a connection to an endpoint, which by default has two seconds, has a minute unless they say so
-    yaml_workers, yaml_memory   added to these sections of weir.yaml, such as ', key: value'
+    yaml_workers, yaml_memory, yaml_pools   added to these sections of weir.yaml, such as ', key: value'
     ctrl_args  options of the weir-ctrl that is started with the rig
     nginx      more text for the http block of nginx
     """
 
-    def __init__(self, build, workers=1, port="tap", manifests=None, extra="", nginx="", ctrl=True, sanitizers=False,
-                 arena_mb=16, timeouts="drain_ms: 3000", yaml_workers="", yaml_memory="", ctrl_args=()):
+    def __init__(self, build, workers=1, port="tap", manifests=None, extra="", nginx="", ctrl=True, sanitizers=False, arena_mb=16,
+                 timeouts="drain_ms: 3000", yaml_workers="", yaml_memory="", yaml_pools="", ctrl_args=()):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.port, self.extra, self.nginx_extra = workers, port, extra, nginx
         self.manifest_texts = MANIFESTS if manifests is None else manifests
         self.with_ctrl = ctrl
         self.sanitizers = sanitizers
         self.arena_mb, self.timeouts = arena_mb, timeouts
-        self.yaml_workers, self.yaml_memory, self.ctrl_args = yaml_workers, yaml_memory, ctrl_args
+        self.yaml_workers, self.yaml_memory, self.yaml_pools, self.ctrl_args = yaml_workers, yaml_memory, yaml_pools, ctrl_args
         self.name = f"weir-t{os.getpid()}-{next(counter)}"
         self.ns = self.name  # of the peers
         self.ns_weir = self.name if port == "tap" else self.name + "w"
@@ -161,7 +161,7 @@ class Rig:
     gateways: [{PEER4}, "{PEER6}"]
 workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle_sleep_us: 50{self.yaml_workers}}}
 memory: {{hugepages: false, arena_mb: {self.arena_mb}{self.yaml_memory}}}
-pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192}}
+pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192{self.yaml_pools}}}
 control: {{socket: {self.dir}/dataplane.sock, user: {NOBODY}}}
 timeouts: {{{self.timeouts}{'' if 'connect_ms' in self.timeouts else ', connect_ms: 60000'}}}
 {self.extra}

@@ -10,13 +10,15 @@
     ws_peers.py half ADDRESS          ends its side, and reads the rest
     ws_peers.py hold ADDRESS N PATH   opens N and tells how each ended
     ws_peers.py refused ADDRESS       is refused, and asks for something else on the same connection
-A client prints a line of JSON for each step.
+A client prints a line of JSON for each step. With WS_CA (a file) in the environment clients speak TLS to port 443; then
+`half` cannot be, and `bulk` ends no side.
 """
 import asyncio
 import base64
 import hashlib
 import json
 import os
+import ssl
 import struct
 import sys
 
@@ -110,8 +112,12 @@ async def backend(address, port):
 
 # -- clients
 
+TLS = ssl.create_default_context(cafile=os.environ["WS_CA"]) if "WS_CA" in os.environ else None
+TO = {"port": 443, "ssl": TLS, "server_hostname": "ws.example.com"} if TLS else {"port": 80}
+
+
 async def connect(address, path):
-    reader, writer = await asyncio.wait_for(asyncio.open_connection(address, 80), WAIT)
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(address, **TO), WAIT)
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write((f"GET {path} HTTP/1.1\r\nHost: ws.example.com\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
                   f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode())
@@ -165,11 +171,12 @@ async def bulk(address, n):
             sent.update(piece)
             writer.write(piece)
             await writer.drain()
-        writer.write_eof()
+        if not TLS:
+            writer.write_eof()
 
     async def receive():
         total = 0
-        while data := await reader.read(1 << 18):
+        while total < (n if TLS else n + 1) and (data := await reader.read(1 << 18)):
             got.update(data)
             total += len(data)
         return total
