@@ -191,7 +191,11 @@ static void prune(struct sync *s)
 
 /* ---- certificates ---- */
 
-#define REFUSED_S 60 /* so long a certificate that the dataplane did not take is left out; then it is tried again, with the next routes, or at once if there was no room */
+/*
+ * So long a certificate that the dataplane did not take is left out; then it is tried again, with the next routes, or at once
+ * if there was no room.
+ */
+#define REFUSED_S 60
 
 static int id_order(const void *a, const void *b)
 {
