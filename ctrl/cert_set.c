@@ -58,6 +58,7 @@ int cert_set_replace(struct cert_set *s, const struct certificate *const *list, 
 		if (old) {
 			now.list[now.n].state = old->state;
 			now.list[now.n].n_tries = old->n_tries;
+			now.list[now.n].may_pass = old->may_pass;
 		}
 		now.n_of[now.list[now.n].state]++;
 		now.n++;

@@ -25,6 +25,7 @@ struct cert {
 	struct certificate *c; /* held */
 	enum cert_state state;
 	unsigned n_tries;
+	bool may_pass; /* refused for want of room */
 };
 
 struct cert_set {

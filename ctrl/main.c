@@ -213,9 +213,7 @@ static int names_step(struct program *p)
 
 static int age_step(struct program *p)
 {
-	if (p->dir || p->is_published)
-		sync_age(p->sync);
-	return SYNC_AGE_S * 1000;
+	return p->dir || p->is_published ? sync_age(p->sync) : SYNC_AGE_S * 1000;
 }
 
 static int retry_step(struct program *p)

@@ -22,7 +22,7 @@
 
 #define RECONNECT_MIN_MS 20u
 #define RECONNECT_MAX_MS 200u
-#define CERT_TRIES 40u /* of one certificate, for which the dataplane has no room; then it is left out */
+#define CERT_TRIES 10u /* of one certificate, for which the dataplane has no room, PUBLISH_RETRY_MS apart; then it is left out */
 
 const double publish_bucket_s[PUBLISH_BUCKETS] = {.001, .002, .005, .01, .02, .05, .1, .2, .5, 1};
 
@@ -101,7 +101,7 @@ void publish_disconnect(struct publish *p, const char *why)
 		p->on_leave(p->leave_ctx);
 	unmap_all(p);
 	p->fd = -1;
-	p->has_hello = p->is_away = p->is_timed = false;
+	p->has_hello = p->is_away = p->is_timed = p->are_certs_held = false;
 	p->is_due = p->snapshot != NULL;
 	p->resent_generation = 0;
 	cert_set_reset(&p->certs, true);
@@ -348,9 +348,11 @@ static void certificate_done(struct publish *p, const struct weir_msg *m)
 	}
 	if (is_passing(m) && ++c->n_tries < CERT_TRIES) {
 		cert_set_state(&p->certs, c, CERT_DUE);
+		p->are_certs_held = true;
 		publish_set_timer(p, PUBLISH_RETRY_MS);
 		return;
 	}
+	c->may_pass = is_passing(m);
 	cert_set_state(&p->certs, c, CERT_REFUSED);
 	p->st.n_refused++;
 	p->st.n_certificates_refused++;
@@ -470,8 +472,11 @@ void publish_poll(struct publish *p)
 	struct weir_msg m;
 	enum spsc_outcome o = SPSC_DONE;
 
-	if (read(p->timer_fd, &expired, sizeof(expired)) == sizeof(expired) && p->fd < 0)
-		reconnect(p);
+	if (read(p->timer_fd, &expired, sizeof(expired)) == sizeof(expired)) {
+		p->are_certs_held = false;
+		if (p->fd < 0)
+			reconnect(p);
+	}
 	if (p->fd >= 0 && !p->has_hello)
 		read_hello(p);
 	read_socket(p);
@@ -558,10 +563,11 @@ int publish_certificates(struct publish *p, const struct certificate *const *lis
 	return cert_set_replace(&p->certs, list, n);
 }
 
-const struct certificate *publish_refused_certificate(const struct publish *p, size_t *at)
+const struct certificate *publish_refused_certificate(const struct publish *p, size_t *at, bool *may_pass)
 {
 	const struct cert *c = p->certs.n_of[CERT_REFUSED] ? cert_set_next(&p->certs, at, CERT_REFUSED) : NULL;
 
+	*may_pass = c && c->may_pass;
 	return c ? c->c : NULL;
 }
 

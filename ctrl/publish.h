@@ -68,8 +68,11 @@ void publish_snapshot(struct publish *p, void *blob, size_t n, uint64_t generati
  */
 struct certificate;
 int publish_certificates(struct publish *p, const struct certificate *const *list, size_t n);
-/* Of these, one that the dataplane does not take, from *at on; NULL: there is none. Until it is left out, the snapshot waits. */
-const struct certificate *publish_refused_certificate(const struct publish *p, size_t *at);
+/*
+ * Of these, one that the dataplane does not take, from *at on; NULL: there is none. Until it is left out, the snapshot waits.
+ * *may_pass: it was for want of room, so that it may be taken later.
+ */
+const struct certificate *publish_refused_certificate(const struct publish *p, size_t *at, bool *may_pass);
 /* The endpoint set of a backend; takes over blob (malloc'd, checked). 0 or -ENOMEM, and then blob is freed. */
 int publish_endpoints(struct publish *p, void *blob);
 /* The set of a backend as last handed in, or NULL. */

@@ -49,6 +49,7 @@ struct publish {
 	bool ring_bell;
 
 	struct cert_set certs; /* that the snapshot names */
+	bool are_certs_held; /* one could not be taken: none is sent before the timer */
 	uint64_t resent_generation; /* whose certificates were all sent once more */
 
 	size_t n_sets, cap_sets;

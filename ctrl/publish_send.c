@@ -38,6 +38,8 @@ bool publish_send_blob(struct publish *p, struct weir_msg m, const void *bytes)
 	memcpy(p->arena_base + m.off, bytes, m.size);
 	if (publish_send_message(p, &m))
 		return true;
+	if (p->has_hello && m.type == WEIR_MSG_CERTIFICATE) /* else all of it was wiped */
+		explicit_bzero(p->arena_base + m.off, m.size);
 	region_free(&p->arena, m.off);
 	return false;
 }
@@ -90,7 +92,7 @@ static bool send_certificates(struct publish *p)
 	struct cert *c;
 	size_t at = 0;
 
-	while (p->has_hello && !p->is_away && p->certs.n_of[CERT_DUE] && (c = cert_set_next(&p->certs, &at, CERT_DUE))) {
+	while (p->has_hello && !p->is_away && !p->are_certs_held && p->certs.n_of[CERT_DUE] && (c = cert_set_next(&p->certs, &at, CERT_DUE))) {
 		const struct weir_certificate *blob = c->c->blob;
 		const struct weir_msg m = {.type = WEIR_MSG_CERTIFICATE, .size = blob->size, .id = blob->id.v[0], .version = blob->id.v[1]};
 

@@ -20,6 +20,8 @@ struct source_kube {
 	struct named *named;
 	bool is_listed, is_wanted, is_synced;
 	uint64_t wanted_ms; /* since then the first answers of named objects are waited for */
+	uint64_t named_ms;  /* the last one of them came */
+	size_t n_pending;   /* so many are still to come */
 	unsigned n;
 	struct reflector reflectors[];
 };
@@ -154,16 +156,29 @@ static void hurry_all(struct source_kube *k, uint64_t now_ms)
 		named_hurry(k->named, is_well, now_ms);
 }
 
+static uint64_t waits_until(const struct source_kube *k)
+{
+	uint64_t next_ms = k->named_ms + SOURCE_KUBE_NAMED_MS, all_ms = k->wanted_ms + SOURCE_KUBE_ALL_NAMED_MS;
+
+	return next_ms < all_ms ? next_ms : all_ms;
+}
+
 static void note_progress(struct source_kube *k, uint64_t now_ms)
 {
+	size_t n_pending;
+
 	if (!k->is_listed && are_all_synced(k)) {
 		k->is_listed = true;
 		log_info("Kubernetes: everything is listed");
 	}
 	if (k->is_synced || !k->is_wanted)
 		return;
-	k->is_synced = named_is_settled(k->named);
-	if (!k->is_synced && now_ms - k->wanted_ms >= SOURCE_KUBE_NAMED_MS) {
+	n_pending = named_n_pending(k->named);
+	if (n_pending < k->n_pending)
+		k->named_ms = now_ms;
+	k->n_pending = n_pending;
+	k->is_synced = n_pending == 0;
+	if (!k->is_synced && now_ms >= waits_until(k)) {
 		k->is_synced = true;
 		log_warn("Kubernetes: some of the Secrets and ConfigMaps that are referred to are not known yet: what can be served is");
 	}
@@ -174,7 +189,7 @@ uint64_t source_kube_want(struct source_kube *k, const struct named_ref *refs, s
 	uint64_t mask = named_want(k->named, refs, n_refs);
 
 	if (!k->is_wanted)
-		k->wanted_ms = now_ms;
+		k->wanted_ms = k->named_ms = now_ms;
 	k->is_wanted = true;
 	return mask;
 }
@@ -194,8 +209,8 @@ uint64_t source_kube_poll(struct source_kube *k, uint64_t now_ms, int *timeout_m
 	}
 	mask |= named_poll(k->named, now_ms, &next_ms);
 	note_progress(k, now_ms);
-	if (k->is_wanted && !k->is_synced && k->wanted_ms + SOURCE_KUBE_NAMED_MS < next_ms)
-		next_ms = k->wanted_ms + SOURCE_KUBE_NAMED_MS;
+	if (k->is_wanted && !k->is_synced && waits_until(k) < next_ms)
+		next_ms = waits_until(k);
 	*timeout_ms = next_ms <= now_ms ? 0 : next_ms - now_ms < INT_MAX ? (int)(next_ms - now_ms) : INT_MAX;
 	return mask;
 }

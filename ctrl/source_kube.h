@@ -11,7 +11,12 @@
 #include "kube/named.h"
 #include "kube/reflector.h"
 
-#define SOURCE_KUBE_NAMED_MS 5000u /* the most that the first answers of named objects are waited for */
+/*
+ * So long the next one of the first answers of named objects is waited for, and so long all of them: until then the routes that
+ * the dataplane has stay, with the certificates that they name.
+ */
+#define SOURCE_KUBE_NAMED_MS 5000u
+#define SOURCE_KUBE_ALL_NAMED_MS 60000u
 
 struct source_kube;
 

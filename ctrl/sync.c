@@ -191,7 +191,11 @@ static void prune(struct sync *s)
 
 /* ---- certificates ---- */
 
-#define REFUSED_S 60 /* so long a certificate that the dataplane did not take is left out; then it is tried again, with the next routes */
+/*
+ * So long a certificate that the dataplane did not take is left out; then it is tried again, with the next routes, or at once
+ * if there was no room.
+ */
+#define REFUSED_S 60
 
 static int id_order(const void *a, const void *b)
 {
@@ -252,7 +256,7 @@ static void send_snapshot(struct sync *s)
 	int err;
 
 	if (s->n_refused && time(NULL) - s->refused_s > REFUSED_S)
-		s->n_refused = 0;
+		s->n_refused = s->refused_may_pass = 0;
 	s->model->n_refused = s->n_refused;
 	s->model->refused = s->refused;
 	err = compile_fitting(s, &blob, &n);
@@ -504,16 +508,9 @@ void sync_run(struct sync *s, uint64_t changed)
 		log_problems(s);
 }
 
-void sync_take_refusals(struct sync *s)
+/* The same routes, with other certificates left out. */
+static void send_again(struct sync *s)
 {
-	const struct certificate *c;
-	bool any = false;
-	size_t at = 0;
-
-	while ((c = publish_refused_certificate(s->publish, &at)) != NULL)
-		any |= add_refused(s, &c->blob->id);
-	if (!any)
-		return;
 	s->model->n_problems = s->n_own_problems; /* the compiler's come again */
 	send_snapshot(s);
 	s->has_news = true;
@@ -521,8 +518,26 @@ void sync_take_refusals(struct sync *s)
 		log_problems(s);
 }
 
-void sync_age(struct sync *s)
+void sync_take_refusals(struct sync *s)
 {
+	const struct certificate *c;
+	bool any = false, may_pass;
+	size_t at = 0;
+
+	while ((c = publish_refused_certificate(s->publish, &at, &may_pass)) != NULL)
+		if (add_refused(s, &c->blob->id)) {
+			s->refused_may_pass |= may_pass;
+			any = true;
+		}
+	if (any)
+		send_again(s);
+}
+
+int sync_age(struct sync *s)
+{
+	if (s->refused_may_pass && time(NULL) - s->refused_s > REFUSED_S)
+		send_again(s);
 	if (s->aged_s && time(NULL) - s->aged_s >= SYNC_AGE_S)
 		sync_run(s, 0);
+	return (s->refused_may_pass ? REFUSED_S + 1 : SYNC_AGE_S) * 1000;
 }

@@ -44,6 +44,7 @@ struct sync {
 	struct weir_cert_id *refused; /* certificates that the dataplane did not take, sorted: names are served without them */
 	size_t n_refused;
 	int64_t refused_s; /* when the last one was refused */
+	bool refused_may_pass; /* one was refused for want of room: it is tried again, whether routes change or not */
 	int64_t aged_s;	   /* when they were looked at last, whether they end */
 	struct translate_options options; /* main may set more of them before the first run; what they point to must live on */
 };
@@ -54,8 +55,11 @@ void sync_fini(struct sync *s);
 void sync_run(struct sync *s, uint64_t changed);
 /* After publish_poll(): what the dataplane does not take is left out of the routes, or all of them would wait for it. */
 void sync_take_refusals(struct sync *s);
-/* Once in a while: certificates begin and end while nothing else changes, and their owners are told. */
-void sync_age(struct sync *s);
+/*
+ * Once in a while: certificates begin and end while nothing else changes, and their owners are told; and for those that were
+ * refused there may be room by now. Returns after how many milliseconds the next time is.
+ */
+int sync_age(struct sync *s);
 #define SYNC_AGE_S 600
 /* Before the first run: finds out to what Secrets and ConfigMaps the objects refer, and publishes nothing. */
 void sync_prepare(struct sync *s);

@@ -374,12 +374,13 @@ void named_hurry(struct named *n, bool is_well, uint64_t now_ms)
 	}
 }
 
-bool named_is_settled(const struct named *n)
+size_t named_n_pending(const struct named *n)
 {
+	size_t n_pending = 0;
+
 	for (size_t i = 0; i < n->n; i++)
-		if (absence_of(n->slots[i].one) == STORE_PENDING)
-			return false;
-	return true;
+		n_pending += absence_of(n->slots[i].one) == STORE_PENDING;
+	return n_pending;
 }
 
 void named_status(const struct named *n, struct named_status *out)

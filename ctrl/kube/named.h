@@ -35,8 +35,8 @@ uint64_t named_want(struct named *n, const struct named_ref *refs, size_t n_refs
 uint64_t named_poll(struct named *n, uint64_t now_ms, uint64_t *next_ms);
 /* As reflector_hurry(), for each. */
 void named_hurry(struct named *n, bool is_well, uint64_t now_ms);
-/* Each that is followed has been answered once, be it that it may not be read. */
-bool named_is_settled(const struct named *n);
+/* Of those that are followed, how many have not been answered once, be it that they may not be read. */
+size_t named_n_pending(const struct named *n);
 void named_status(const struct named *n, struct named_status *out);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The server names of a snapshot, for binds of HTTPS, and which certificates
- * each is shown. Who has a name first keeps it. A name that only a certificate
- * gives is left out where another listener has that host, which would answer
- * 421 to who was shown the certificate; so is one of an Ingress, whose owner
- * else would choose what clients of that listener are shown.
+ * each is shown. Who has a name first keeps it; a listener before an Ingress,
+ * be it by its host name or by what its certificate covers. A name that only a
+ * certificate gives is left out where another listener has that host, which
+ * would answer 421 to who was shown the certificate; so is one of an Ingress,
+ * whose owner else would choose what clients of that listener are shown.
  */
 #include "translate/compile_pvt.h"
 
@@ -40,6 +41,8 @@ static int by_precedence(const void *pa, const void *pb)
 	const struct named *b = pb;
 	int order = by_key(a, b);
 
+	if (!order)
+		order = (a->n->listener < 0) - (b->n->listener < 0);
 	if (!order)
 		order = a->n->is_derived - b->n->is_derived;
 	return order ? order : (a->n > b->n) - (a->n < b->n);

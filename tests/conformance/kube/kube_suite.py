@@ -114,8 +114,8 @@ def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), limit_
 
 def leave_out_tls(rig, suite):
     """
-    The suite's base manifests have a Gateway with an HTTPS listener, which is not ready before Weir has TLS, and the
-    suite waits for all Gateways before the first test: for this one it shall not.
+    The suite's base manifests have a Gateway with an HTTPS listener, which was never ready before Weir had TLS, and
+    the suite waits for all Gateways before the first test: for this one it shall not.
     """
     while suite.poll() is None:
         p = rig.kubectl("-n", NAMESPACES[0], "annotate", "--overwrite", "gateway", "same-namespace-with-https-listener",

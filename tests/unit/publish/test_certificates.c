@@ -293,6 +293,33 @@ static void certificate_that_is_refused_holds_nobody_up(void **state)
 	(void)state;
 }
 
+static void certificate_without_room_is_tried_again(void **state)
+{
+	struct rig *r = rig_create();
+	struct weir_msg m;
+
+	load(r, CLASS GATEWAY SECRET);
+	for (unsigned i = 0; i < 10; i++) { /* each after a while: another one is to go before there is room */
+		m = expect(r, WEIR_MSG_CERTIFICATE);
+		answer(r, &m, WEIR_REFUSED_NO_MEMORY);
+	}
+	m = expect(r, WEIR_MSG_SNAPSHOT);
+	assert_int_equal(n_names(r, &m), 0);
+	go_live(r, &m);
+	sync_age(&r->sync);
+	expect_nothing(r);
+	r->sync.refused_s -= 3600; /* and with no other change of routes */
+	sync_age(&r->sync);
+	m = expect(r, WEIR_MSG_CERTIFICATE);
+	answer(r, &m, WEIR_REFUSED_OK);
+	m = expect(r, WEIR_MSG_SNAPSHOT);
+	assert_int_equal(n_names(r, &m), 1);
+	go_live(r, &m);
+	assert_false(r->sync.refused_may_pass);
+	rig_destroy(r);
+	(void)state;
+}
+
 static void all_are_sent_once_more_if_one_is_not_there(void **state)
 {
 	struct rig *r = rig_create();
@@ -369,6 +396,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(certificate_goes_before_the_snapshot_and_leaves_nothing_behind),
 		cmocka_unit_test(certificate_that_is_refused_holds_nobody_up),
+		cmocka_unit_test(certificate_without_room_is_tried_again),
 		cmocka_unit_test(all_are_sent_once_more_if_one_is_not_there),
 		cmocka_unit_test(each_connection_is_sent_all_of_them),
 		cmocka_unit_test(what_is_saved_names_no_certificate),
