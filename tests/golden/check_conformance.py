@@ -18,7 +18,7 @@ def section(page, title):
 def main(root):
     suite = root / "tests/conformance/kube"
     page = (root / "docs/conformance.md").read_text()
-    core, extended, waits = (section(page, t) for t in ("Core", "Extended", "Waiting for TLS"))
+    core, extended, waits = (section(page, t) for t in ("Core", "Extended", "Waiting"))
     features, waiting = names(suite / "features.txt"), names(suite / "waiting.txt")
     wrong = []
     rows = re.findall(r"^\| (\w+) \|", extended, re.M)
