@@ -189,7 +189,8 @@ def test_namespace_with_too_many_routes_gives_way_and_the_others_do_not(make):
 
 
 def test_share_of_a_namespace_can_be_set(make):
-    paths = [(f"/{k}" + "x" * 3000, "Exact", "web") for k in range(100)]
+    paths = [(f"/{k}" + "x" * 1050, "Exact", "web") for k in range(100)]
+    # each stands on port 443, too, as it would if there were a certificate: it is reckoned so
     with make(extra="", ctrl_args=["--namespace-budget", "1"]) as rig:
         rig.write_manifest("big.yaml", "".join(ingress(f"big{i}", f"host{i}.big.example.com", paths, ns="greedy") for i in range(4)))
         wait_until("it is refused", lambda: rig.metric_sum("weir_ctrl_routes_refused", 'budget="namespace"') == 1)
