@@ -220,6 +220,30 @@ static unsigned look_ahead(struct tcp_stack *s)
 	return n_seen;
 }
 
+/* Not among those that are ready: who wakes a connection within its own event would keep tcp_run() from ever ending. */
+void tcp_wake(struct tcp_conn *c)
+{
+	if (c->is_dead || c->is_detached)
+		return;
+	c->events |= TCP_EV_READABLE;
+	if (c->in_ready)
+		return;
+	c->in_ready = true;
+	c->ready_next = c->stack->woken;
+	c->stack->woken = c;
+}
+
+static void take_woken(struct tcp_stack *s)
+{
+	while (s->woken) {
+		struct tcp_conn *c = s->woken;
+
+		s->woken = c->ready_next;
+		c->in_ready = false;
+		conn_mark_ready(c, 0);
+	}
+}
+
 unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 {
 	enum weir_stage former;
@@ -230,6 +254,7 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us)
 	if (s->listen.closed)
 		n += listen_forget(s);
 	take_pressure(s);
+	take_woken(s);
 	while (s->ready) {
 		struct tcp_conn *c = s->ready;
 
@@ -327,12 +352,6 @@ void tcp_set_user(struct tcp_conn *c, tcp_event_fn *event, void *user)
 {
 	c->event = event;
 	c->user = user;
-}
-
-void tcp_wake(struct tcp_conn *c)
-{
-	if (!c->is_dead && !c->is_detached)
-		conn_mark_ready(c, TCP_EV_READABLE);
 }
 
 void tcp_set_tunnel(struct tcp_conn *c)

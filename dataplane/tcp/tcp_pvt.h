@@ -288,6 +288,7 @@ struct tcp_stack {
 	bool is_draining;
 	struct listen_side listen;
 	struct tcp_conn *ready, **ready_tail;
+	struct tcp_conn *woken; /* by tcp_wake(): ready with the next tcp_run(); in_ready, too */
 	tcp_ahead_fn *ahead;
 	void *ahead_ctx;
 	struct tcp_conn *output, **output_tail;

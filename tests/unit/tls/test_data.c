@@ -272,6 +272,34 @@ static void receives_with_a_small_pool(void **state)
 	end();
 }
 
+/* Nothing of what is held comes back within a run of the stack: that has to end all the same. */
+static void waits_for_packet_buffers_without_holding_up_others(void **state)
+{
+	static struct rte_mempool *small;
+	struct rte_mbuf *taken[3];
+	struct client *p;
+
+	if (!small)
+		small = rte_pktmbuf_pool_create("few", 3, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	tls_pool = small;
+	start(33);
+	mode = MODE_ECHO;
+	p = tls_client(0, "a.example", TLS1_3_VERSION, TLS1_3_VERSION);
+	handshake(p);
+	for (unsigned i = 0; i < 3; i++)
+		taken[i] = rte_pktmbuf_alloc(small);
+	p->n_send = 5000;
+	client_pump(p);
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_true(stats->reason[WEIR_R_NO_MBUF] > 0);
+	assert_int_equal(p->n_got, 0);
+	for (unsigned i = 0; i < 3; i++)
+		rte_pktmbuf_free(taken[i]);
+	assert_true(sim_run(&sim, 20000000, has_got_all, p));
+	assert_int_equal(p->n_got, 5000);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +315,7 @@ int main(void)
 		cmocka_unit_test(takes_all_or_nothing),
 		cmocka_unit_test(loses_nothing_without_packet_buffers),
 		cmocka_unit_test(receives_with_a_small_pool),
+		cmocka_unit_test(waits_for_packet_buffers_without_holding_up_others),
 	};
 
 	test_eal_init();
