@@ -42,6 +42,11 @@ static uint32_t tx_room(const struct tcp_conn *c)
 	return room < left ? room : left;
 }
 
+void tcp_want_room(struct tcp_conn *c)
+{
+	c->wants_room = true;
+}
+
 size_t tcp_send_room(struct tcp_conn *c)
 {
 	uint32_t room;

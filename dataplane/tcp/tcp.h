@@ -285,6 +285,8 @@ struct rte_mbuf *tcp_recv(struct tcp_conn *c, size_t max_bytes);
 
 /* Bytes that may be given to tcp_send*() now; 0 before CONNECTED and after tcp_shutdown(). */
 size_t tcp_send_room(struct tcp_conn *c);
+/* WRITABLE follows when there is more room, as if something had been refused: for a layer above whose own reckoning found it short. */
+void tcp_want_room(struct tcp_conn *c);
 /*
  * Copies n bytes into the send queue: all (returns 0) or nothing (-EAGAIN: no room, -ENOBUFS: no mbuf, -EPIPE: closed).
  * A queue that is empty takes 64 KiB, whatever its room is under memory pressure.

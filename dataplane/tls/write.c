@@ -12,7 +12,7 @@
 
 #include "tls/tls_pvt.h"
 
-#define EMPTY_TAKES 49152u /* as TCP takes a message into an empty queue, whatever its room */
+#define EMPTY_TAKES 65536u /* as TCP takes a message into an empty queue, whatever its room */
 
 /* -- records */
 
@@ -197,7 +197,10 @@ static int takes(struct tls_session *s, size_t n)
 		return 0;
 	if (s->state != TLS_READY)
 		return -EPIPE;
-	return tls_unacked(s) == 0 && n <= EMPTY_TAKES ? 0 : -EAGAIN;
+	if (tls_unacked(s) == 0 && n <= EMPTY_TAKES) /* what TCP does not take of it after all waits here */
+		return 0;
+	tcp_want_room(s->tcp); /* it may have room, only less than what is sealed needs */
+	return -EAGAIN;
 }
 
 static void gather_for(struct tls_session *s)
