@@ -271,6 +271,12 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 		return;
 	}
 	r = route_match(s, &q);
+	/* The port may have changed its protocol after the client came: what is meant for TLS alone goes nowhere in the clear. */
+	if (r.bind != WEIR_NONE && (snapshot_bind(s, r.bind)->proto == WEIR_PROTO_HTTPS) != client_is_tls(rq->client)) {
+		rq->keep = false;
+		reply_error(rq, WEIR_R_REQ_MISDIRECTED, 421, SLICE("this port speaks another protocol now"), now_us);
+		return;
+	}
 	if (r.miss != ROUTE_HIT) {
 		reply_error(rq, WEIR_R_REQ_NO_ROUTE, 404, slice_str(route_miss_name(r.miss)), now_us);
 		return;

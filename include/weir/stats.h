@@ -354,7 +354,7 @@ enum weir_reason_kind {
 	X(MIRROR_FAILED, "mirror_failed", "mirrored request cut: its endpoint refused, closed or broke the connection, or answered no HTTP/1.1") \
 	X(MIRROR_TIMEOUT, "mirror_timeout", "mirrored request cut: no answer of its endpoint in time") \
 	X(MIRROR_CUT, "mirror_cut", "mirrored request cut: the request itself ended before its body was complete, or the dataplane drains") \
-	X(REQ_MISDIRECTED, "req_misdirected", "421: an https URI over a connection without TLS, or a host that is not of the server name that the connection was opened for") \
+	X(REQ_MISDIRECTED, "req_misdirected", "421: an https URI over a connection without TLS, a host that is not of the server name that the connection was opened for, or a port that has changed its protocol since") \
 	X(TUNNEL_POOL_EMPTY, "tunnel_pool_empty", "503: an Upgrade while as many tunnels are open, or asked for, as the worker has room for") \
 	X(TUNNEL_IDLE, "tunnel_idle", "tunnel without a byte for too long; closed") \
 	X(TUNNEL_LIFE, "tunnel_life", "tunnel open for as long as it may; closed") \
