@@ -578,6 +578,7 @@ struct worker *worker_create(const struct worker_config *wc)
 	w->max_outbox = OUTBOX_MAX + config_n_certificates(wc->config);
 	w->outbox = rte_malloc_socket("outbox", w->max_outbox * sizeof(*w->outbox), RTE_CACHE_LINE_SIZE, wc->socket);
 	if (!w->outbox) {
+		heap_destroy(w->heap);
 		rte_free(w);
 		return NULL;
 	}

@@ -33,7 +33,7 @@ static struct ready *find(struct tls *t, const struct weir_cert_id *id)
 static struct ready *add(struct tls *t, const struct weir_cert_id *id)
 {
 	struct ready **at = bucket_of(t, id);
-	struct ready *r = calloc(1, sizeof(*r));
+	struct ready *r = OPENSSL_zalloc(sizeof(*r)); /* of the worker's heap, as all that its loop allocates */
 
 	if (!r)
 		return NULL;
@@ -53,7 +53,7 @@ static void drop(struct tls *t, struct ready **at)
 		stat_set(t->cfg.stats, WEIR_G_TLS_CERTIFICATES, --t->ready.n_certs);
 		t->cfg.release(t->cfg.ctx, r->cert);
 	}
-	free(r);
+	OPENSSL_free(r);
 }
 
 void ready_fini(struct tls *t)

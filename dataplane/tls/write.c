@@ -38,7 +38,7 @@ static enum sealed seal_record(struct tls_session *s, const uint8_t *p, size_t n
 
 static void keep(struct tls_session *s, const uint8_t *p, size_t n)
 {
-	uint8_t *rest = realloc(s->rest, s->n_rest + n);
+	uint8_t *rest = OPENSSL_clear_realloc(s->rest, s->n_rest, s->n_rest + n);
 
 	if (!rest) {
 		tls_end(s, WEIR_R_TLS_NO_MEMORY, ALERT_NONE);
@@ -101,9 +101,7 @@ static bool close_side(struct tls_session *s)
 
 static void drop_rest(struct tls_session *s)
 {
-	if (s->rest)
-		OPENSSL_cleanse(s->rest, s->n_rest);
-	free(s->rest);
+	OPENSSL_clear_free(s->rest, s->n_rest);
 	s->rest = NULL;
 	s->n_rest = 0;
 }
@@ -125,6 +123,7 @@ bool tls_go_on(struct tls_session *s)
 		if (o == SEAL_WAITS) {
 			memmove(s->rest, s->rest + at, s->n_rest - at);
 			s->n_rest -= (uint32_t)at;
+			OPENSSL_cleanse(s->rest + s->n_rest, at);
 			return false;
 		}
 	}
