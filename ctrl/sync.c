@@ -202,14 +202,31 @@ static int id_order(const void *a, const void *b)
 	return certificate_compare_ids(a, b);
 }
 
-/* Those that the snapshot names, each once. 0 or -ENOMEM. */
+/* The certificates of a model that a snapshot names. */
+struct named_certs {
+	const struct weir_cert_id *ids; /* sorted */
+	size_t n_ids;
+	const struct certificate **list; /* NULL: they are counted */
+	size_t n;
+};
+
+static void add_named(void *ctx, const struct certificate *c)
+{
+	struct named_certs *x = ctx;
+
+	if (!bsearch(&c->blob->id, x->ids, x->n_ids, sizeof(*x->ids), id_order))
+		return;
+	if (x->list)
+		x->list[x->n] = c;
+	x->n++;
+}
+
+/* 0 or -ENOMEM. */
 static int hand_in_certificates(struct sync *s, const struct weir_snapshot *snapshot)
 {
-	const struct model *m = s->model;
 	const size_t n_ids = snapshot_count(snapshot, CERTS);
 	struct weir_cert_id *ids = malloc((n_ids + 1) * sizeof(*ids));
-	const struct certificate **list = NULL;
-	size_t n = 0, cap = 0;
+	struct named_certs named = {.ids = ids, .n_ids = n_ids};
 	int err;
 
 	if (!ids)
@@ -217,16 +234,13 @@ static int hand_in_certificates(struct sync *s, const struct weir_snapshot *snap
 	if (n_ids)
 		memcpy(ids, snapshot_cert(snapshot, 0), n_ids * sizeof(*ids));
 	qsort(ids, n_ids, sizeof(*ids), id_order);
-	for (size_t i = 0; i < m->n_names; i++)
-		for (size_t k = 0; k < m->names[i].n_certs; k++)
-			cap += bsearch(&m->names[i].certs[k]->blob->id, ids, n_ids, sizeof(*ids), id_order) != NULL;
-	list = calloc(cap + 1, sizeof(*list));
-	for (size_t i = 0; list && i < m->n_names; i++)
-		for (size_t k = 0; k < m->names[i].n_certs; k++)
-			if (bsearch(&m->names[i].certs[k]->blob->id, ids, n_ids, sizeof(*ids), id_order))
-				list[n++] = m->names[i].certs[k];
-	err = list ? publish_certificates(s->publish, list, n) : -ENOMEM;
-	free(list);
+	model_each_certificate(s->model, add_named, &named);
+	named.list = calloc(named.n + 1, sizeof(*named.list));
+	named.n = 0;
+	if (named.list)
+		model_each_certificate(s->model, add_named, &named);
+	err = named.list ? publish_certificates(s->publish, named.list, named.n) : -ENOMEM;
+	free(named.list);
 	free(ids);
 	return err;
 }
@@ -466,24 +480,31 @@ static bool has_aged(const struct certificate *c, int64_t then_s, int64_t now_s)
 	return false;
 }
 
+struct aged {
+	struct sync *s;
+	int64_t now_s;
+	bool any;
+};
+
+static void look_at_age(void *ctx, const struct certificate *c)
+{
+	struct aged *a = ctx;
+
+	if (!c->name || !has_aged(c, a->s->aged_s, a->now_s))
+		return;
+	translator_secret_aged(a->s->translator, c->ns, c->name);
+	a->any = true;
+}
+
 /* Those that have become others by time alone; true: there were some. */
 static bool take_aged(struct sync *s)
 {
-	const struct model *m = s->model;
-	const int64_t now_s = time(NULL);
-	bool any = false;
+	struct aged a = {.s = s, .now_s = time(NULL)};
 
-	for (size_t i = 0; s->aged_s && i < m->n_names; i++)
-		for (size_t k = 0; k < m->names[i].n_certs; k++) {
-			const struct certificate *c = m->names[i].certs[k];
-
-			if (!has_aged(c, s->aged_s, now_s))
-				continue;
-			translator_secret_aged(s->translator, c->ns, c->name);
-			any = true;
-		}
-	s->aged_s = now_s;
-	return any;
+	if (s->aged_s)
+		model_each_certificate(s->model, look_at_age, &a);
+	s->aged_s = a.now_s;
+	return a.any;
 }
 
 void sync_run(struct sync *s, uint64_t changed)

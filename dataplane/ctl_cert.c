@@ -210,21 +210,15 @@ void ctl_cert_take(struct ctl *c, const struct weir_msg *m)
 
 bool ctl_certs_are_held(const struct ctl *c, const struct weir_snapshot *s, struct snapshot_error *err)
 {
-	for (uint32_t i = 0; i < snapshot_count(s, NAMES); i++) {
-		const struct weir_server_name *name = snapshot_name(s, i);
+	for (uint32_t i = 0; i < snapshot_count(s, CERTS); i++) {
+		const struct weir_cert_id *id = snapshot_cert(s, i);
+		const struct ctl_cert *cert = find(&c->certs, id);
+		char text[ID_TEXT];
 
-		for (uint32_t k = 0; k < name->certs.count; k++) {
-			const struct weir_cert_id *id = snapshot_cert(s, name->certs.first + k);
-			const struct ctl_cert *cert = find(&c->certs, id);
-			struct slice host = snapshot_str(s, name->host);
-			char text[ID_TEXT];
-
-			if (cert && !cert->gone_with)
-				continue;
-			snprintf(err->text, sizeof(err->text), "certificate %s of server name '%.*s' was not sent", id_text(id, text),
-				 host.n < 64 ? (int)host.n : 64, host.p);
-			return false;
-		}
+		if (cert && !cert->gone_with)
+			continue;
+		snprintf(err->text, sizeof(err->text), "certificate %s, the %u. that it names, was not sent", id_text(id, text), i + 1);
+		return false;
 	}
 	return true;
 }

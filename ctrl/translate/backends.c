@@ -31,7 +31,7 @@ static struct unit *backend_create(struct translator *tr, struct key *k, const c
 		u->text = translate_must(NULL);
 	b->slots[u->slot] = k->unit = u;
 	m = &tr->all.backends[u->slot];
-	*m = (struct model_backend){.name = u->text, .id = hash_backend(u->text), .proto = WEIR_PROTO_HTTP};
+	*m = (struct model_backend){.name = u->text, .id = hash_backend(u->text)};
 	unit_mark(tr, u);
 	return u;
 }
@@ -153,7 +153,7 @@ void backend_read(struct translation *t, struct unit *u, bool *has_other_setting
 	snprintf(name, sizeof(name), "%.*s", (int)(colon - u->key->name), u->key->name);
 	depend_on(t, KEY_SLICES, u->key->ns, name);
 	service = store_get(t->store, KUBE_SERVICE, u->key->ns, name);
-	*b = (struct model_backend){.name = u->text, .id = was.id, .proto = WEIR_PROTO_HTTP};
+	*b = (struct model_backend){.name = u->text, .id = was.id};
 	if (service && is_usable(t, service)) {
 		balance_read(t, service, &b->balance);
 		if (external_is(service))

@@ -35,16 +35,14 @@ static struct weir_part lay(struct weir_certificate *b, struct certificate_part 
 	return part;
 }
 
-struct certificate *certificate_create(const struct certificate_part *chain, size_t n_chain, struct certificate_part key)
+/* A blob with room for so many bytes behind its head, to be filled and then sealed; NULL: it would be too large. */
+static struct certificate *begin(enum weir_certificate_kind kind, size_t n_bytes)
 {
+	const size_t size = sizeof(struct weir_certificate) + n_bytes;
 	struct certificate *c;
 	struct weir_certificate *b;
-	size_t size = sizeof(*b) + key.n;
-	uint32_t end = sizeof(*b);
 
-	for (size_t i = 0; i < n_chain; i++)
-		size += chain[i].n;
-	if (size > WEIR_CERTIFICATE_MAX_BYTES)
+	if (n_bytes > WEIR_CERTIFICATE_MAX_BYTES || size > WEIR_CERTIFICATE_MAX_BYTES)
 		return NULL;
 	c = translate_must(calloc(1, sizeof(*c)));
 	c->n_refs = 1;
@@ -54,14 +52,49 @@ struct certificate *certificate_create(const struct certificate_part *chain, siz
 	b->abi_major = WEIR_ABI_MAJOR;
 	b->abi_minor = WEIR_ABI_MINOR;
 	b->size = (uint32_t)size;
-	b->n_chain = (uint32_t)n_chain;
-	for (size_t i = 0; i < n_chain; i++)
-		b->chain[i] = lay(b, chain[i], &end);
-	b->key = lay(b, key, &end);
-	b->ocsp = (struct weir_part){end, 0};
+	b->kind = (uint32_t)kind;
+	return c;
+}
+
+static struct certificate *seal(struct certificate *c)
+{
+	struct weir_certificate *b = c->blob;
+
 	b->id = id_of(b);
 	b->checksum = hash64_zeroed(b, b->size, offsetof(struct weir_certificate, checksum), 8, 0);
 	return c;
+}
+
+struct certificate *certificate_create(const struct certificate_part *chain, size_t n_chain, struct certificate_part key)
+{
+	struct certificate *c;
+	size_t n_bytes = key.n;
+	uint32_t end = sizeof(*c->blob);
+
+	for (size_t i = 0; i < n_chain; i++)
+		n_bytes += chain[i].n;
+	c = begin(WEIR_CERTIFICATE_IDENTITY, n_bytes);
+	if (!c)
+		return NULL;
+	c->blob->n_chain = (uint32_t)n_chain;
+	for (size_t i = 0; i < n_chain; i++)
+		c->blob->chain[i] = lay(c->blob, chain[i], &end);
+	c->blob->key = lay(c->blob, key, &end);
+	return seal(c);
+}
+
+struct certificate *certificate_create_trust(struct certificate_part cas, struct certificate_part crls)
+{
+	struct certificate *c = cas.n <= WEIR_CERTIFICATE_MAX_BYTES ? begin(WEIR_CERTIFICATE_TRUST, cas.n + crls.n) : NULL;
+	uint32_t end = sizeof(*c->blob);
+
+	if (!c)
+		return NULL;
+	c->blob->n_chain = 1;
+	c->blob->chain[0] = lay(c->blob, cas, &end);
+	if (crls.n)
+		c->blob->crls = lay(c->blob, crls, &end);
+	return seal(c);
 }
 
 void certificate_add_name(struct certificate *c, const char *name, size_t n)

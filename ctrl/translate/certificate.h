@@ -28,10 +28,11 @@ enum certificate_key {
 #define CERTIFICATE_SOON_S (14 * 86400) /* before it ends, people are told */
 #define CERTIFICATE_NAMES_MAX 100u /* of one: more are not looked at */
 
+/* Or CA certificates, of which only the blob and whose they are is set. */
 struct certificate {
 	unsigned n_refs;
-	struct weir_certificate *blob;
-	const char *ns, *name; /* of the Secret */
+	struct weir_certificate *blob; /* its kind says which */
+	const char *ns, *name; /* of the Secret, or of one of the objects that the CA certificates are of; NULL: of none */
 	enum certificate_key key;
 	int64_t not_before_s, not_after_s; /* of the leaf */
 	bool is_out_of_order;		   /* of the chain, one is not issued by the next */
@@ -51,6 +52,8 @@ struct certificate_part {
  * WEIR_CERTIFICATE_MAX_BYTES. Ends the process when there is no memory.
  */
 struct certificate *certificate_create(const struct certificate_part *chain, size_t n_chain, struct certificate_part key);
+/* The same of CA certificates, DER one behind the other, and CRLs likewise (size 0: none). */
+struct certificate *certificate_create_trust(struct certificate_part cas, struct certificate_part crls);
 void certificate_add_name(struct certificate *c, const char *name, size_t n);
 struct certificate *certificate_get(const struct certificate *c);
 void certificate_put(struct certificate *c);

@@ -193,7 +193,8 @@ static int add_backends(struct compiler *c)
 			break;
 		*out = b->balance.fixed;
 		out->id = order[i].id;
-		out->proto = b->proto;
+		out->proto = b->tls ? WEIR_PROTO_HTTPS : WEIR_PROTO_HTTP;
+		out->tls = WEIR_NONE; /* compile_trust() */
 		out->name = intern_str(c, b->name);
 		out->hash_name = intern_str(c, b->balance.hash_name);
 		out->cookie_name = intern_str(c, b->balance.cookie_name);
@@ -422,6 +423,7 @@ static void add_listener(struct compiler *c, const struct model_listener *ml, si
 	l->host_kind = place_host_key(ml->host, false, &key);
 	l->host = compile_intern(c, key.p, key.n);
 	l->name = intern_str(c, ml->name);
+	l->kind = ml->kind;
 	l->timeouts = ml->timeouts;
 	while (end < c->n_matches && place_compare_listeners(ml, &c->m->listeners[c->matches[end]->m->listener]) == 0)
 		end++;
@@ -442,16 +444,32 @@ static void report_protocol(struct compiler *c, const struct model_listener *l)
 	p->is_fatal = true;
 }
 
+/* How many have the host of the i-th, in the order of the model; *kind is the one of the first that has the protocol. */
+static size_t same_host(const struct compiler *c, size_t i, uint8_t proto, uint8_t *kind)
+{
+	const size_t n_all = c->m->n_listeners;
+	bool has_kind = false;
+	size_t n = 0;
+
+	for (; i + n < n_all && place_compare_listeners(c->listeners[i], c->listeners[i + n]) == 0; n++)
+		if (!has_kind && c->listeners[i + n]->proto == proto) {
+			*kind = c->listeners[i + n]->kind;
+			has_kind = true;
+		}
+	return n;
+}
+
 /*
  * Sorts the listeners, and leaves out those whose protocol is not the one of
  * the first of the model on their address and port, which is that of the
- * oldest: they are reported, and so are served by nobody.
+ * oldest, or whose kind is not the one of the first with their host: they are
+ * reported, and so are served by nobody.
  */
 static void choose_listeners(struct compiler *c)
 {
 	struct model *m = c->m;
-	uint8_t proto = 0;
-	size_t end = 0;
+	uint8_t proto = 0, kind = 0;
+	size_t end = 0, host_end = 0;
 
 	for (size_t i = 0; i < m->n_listeners; i++)
 		c->listeners[i] = &m->listeners[i];
@@ -466,7 +484,9 @@ static void choose_listeners(struct compiler *c)
 				first = c->listeners[end] < first ? c->listeners[end] : first;
 			proto = first->proto;
 		}
-		if (l->proto == proto)
+		if (i >= host_end)
+			host_end = i + same_host(c, i, proto, &kind);
+		if (l->proto == proto && l->kind == kind)
 			c->listeners[c->n_listeners++] = l;
 		else
 			report_protocol(c, l);
@@ -659,7 +679,8 @@ static bool is_model_sane(const struct model *m)
 				return false;
 	}
 	for (size_t i = 0; i < m->n_names; i++)
-		if (m->names[i].listener >= (int32_t)m->n_listeners || m->names[i].n_certs == 0)
+		if (m->names[i].listener >= (int32_t)m->n_listeners ||
+		    (m->names[i].mode == WEIR_TLS_PASSTHROUGH && (m->names[i].listener < 0 || m->names[i].n_certs)))
 			return false;
 	return true;
 }
@@ -725,6 +746,8 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 	if (rc == 0)
 		compile_names(&c);
 	if (rc == 0)
+		compile_trust(&c);
+	if (rc == 0)
 		add_tables(&c);
 	if (rc == 0)
 		rc = c.no_memory ? -ENOMEM : lay_out(&c, generation, blob, n);
@@ -735,6 +758,7 @@ int compile_snapshot(struct model *m, uint64_t generation, void **blob, size_t *
 	free(c.matches);
 	free(c.listeners);
 	free(c.ranks);
+	free(c.auths);
 	free(c.backend_order);
 	return rc;
 }

@@ -104,7 +104,7 @@ static void report(struct compiler *c, const char *kind, const char *ns, const c
 	p->is_fatal = true;
 }
 
-static const char refused_text[] = "the dataplane does not take this certificate: names are served without it";
+static const char refused_text[] = "the dataplane does not take this certificate: what needs it is refused";
 
 /* Problems of a compiler last as long as what they are about: so they point there, and have nothing of their own. */
 static void report_taken(struct compiler *c, const struct model_server_name *n)
@@ -114,8 +114,7 @@ static void report_taken(struct compiler *c, const struct model_server_name *n)
 	c->m->problems[c->m->n_problems - 1].is_fatal = false;
 }
 
-/* The dataplane does not take it: nobody else's routes are to wait for that. */
-static bool is_refused(struct compiler *c, const struct certificate *x)
+bool compile_is_refused(struct compiler *c, const struct certificate *x)
 {
 	struct model *m = c->m;
 	const struct weir_cert_id *found =
@@ -123,11 +122,12 @@ static bool is_refused(struct compiler *c, const struct certificate *x)
 
 	if (!found)
 		return false;
-	for (size_t i = 0; i < m->n_problems; i++)
+	for (size_t i = 0; x->name && i < m->n_problems; i++)
 		if (m->problems[i].text == refused_text && strcmp(m->problems[i].name, x->name) == 0 &&
 		    strcmp(m->problems[i].ns, x->ns) == 0)
 			return true;
-	report(c, "Secret", x->ns, x->name, "CertificateRefused", refused_text);
+	if (x->name)
+		report(c, x->blob->kind == WEIR_CERTIFICATE_TRUST ? "ConfigMap" : "Secret", x->ns, x->name, "CertificateRefused", refused_text);
 	return true;
 }
 
@@ -138,7 +138,7 @@ static struct weir_range add_certs(struct compiler *c, const struct model_server
 	for (size_t i = 0; i < n->n_certs && i < WEIR_MAX_CERTS_OF_NAME; i++) {
 		struct weir_cert_id *id;
 
-		if (is_refused(c, n->certs[i]))
+		if (compile_is_refused(c, n->certs[i]))
 			continue;
 		id = compile_push(c, WEIR_SECT_CERTS, 1);
 		if (!id)
@@ -153,7 +153,7 @@ static struct weir_range add_certs(struct compiler *c, const struct model_server
 
 static bool are_alike(const struct model_server_name *a, const struct model_server_name *b)
 {
-	if (a->n_certs != b->n_certs || a->profile != b->profile)
+	if (a->n_certs != b->n_certs || a->profile != b->profile || a->mode != b->mode || a->client_auth != b->client_auth)
 		return false;
 	for (size_t i = 0; i < a->n_certs; i++)
 		if (certificate_compare_ids(&a->certs[i]->blob->id, &b->certs[i]->blob->id) != 0)
@@ -165,16 +165,17 @@ static void add_name(struct compiler *c, struct weir_bind *b, const struct named
 {
 	struct weir_range certs = add_certs(c, x->n);
 	struct weir_str host = compile_intern(c, x->key.p, x->key.n);
+	uint32_t client_auth = compile_client_auth(c, x->n->client_auth);
 	struct weir_server_name *out;
 
-	if (certs.count == 0)
-		return;
 	out = compile_push(c, WEIR_SECT_NAMES, 1);
 	if (!out)
 		return;
 	out->host = host;
 	out->host_kind = x->kind;
 	out->profile = x->n->profile;
+	out->mode = x->n->mode;
+	out->client_auth = client_auth;
 	out->certs = certs;
 	out->listener = x->n->listener < 0 ? WEIR_NONE : c->ranks[x->n->listener] - b->listeners.first;
 	b->names.count++;

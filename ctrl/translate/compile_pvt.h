@@ -31,6 +31,7 @@ struct compiler {
 	const struct model_listener **listeners; /* sorted, without those in conflict */
 	size_t n_listeners;
 	uint32_t *ranks; /* listener of the model > index in LISTENERS; WEIR_NONE: it is left out */
+	const struct model_client_auth **auths; /* as CLIENT_AUTHS has them */
 	uint64_t hash_seed; /* of the look-up tables */
 	bool has_long_chain; /* a key in them would not be found */
 };
@@ -45,6 +46,13 @@ struct weir_str compile_intern(struct compiler *c, const char *text, size_t n);
 /* The entries of a section so far, and one of them. */
 #define compile_count(c, section) ((uint32_t)(c)->sect[WEIR_SECT_##section].n)
 #define compile_at(c, section, type, i) ((type *)(void *)((c)->sect[WEIR_SECT_##section].p) + (i))
+
+/* ---- compile_tls.c: what is asked of clients, and TLS to backends; the latter's certificates follow those of the names */
+uint32_t compile_client_auth(struct compiler *c, const struct model_client_auth *auth); /* in CLIENT_AUTHS; without CERTS yet */
+void compile_trust(struct compiler *c);
+
+/* The dataplane does not take it, which is reported: nobody else's routes are to wait for that. compile_names.c */
+bool compile_is_refused(struct compiler *c, const struct certificate *x);
 
 /* ---- compile_names.c: server names and their certificates, once binds and listeners are there */
 void compile_names(struct compiler *c);

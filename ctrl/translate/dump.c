@@ -176,12 +176,31 @@ static void dump_vhost(FILE *f, const struct weir_snapshot *s, const struct weir
 	}
 }
 
+static void dump_client_auth(FILE *f, const struct weir_client_auth *a)
+{
+	static const char *const modes[] = {"required", "optional", "insecure"};
+
+	fprintf(f, ", client certificate %s depth %u", modes[a->mode], a->depth);
+	if (a->trust.count == 0)
+		fputs(" untrusted", f);
+	if (a->fields & WEIR_CLIENT_CERT_XFCC)
+		fputs(" xfcc", f);
+	if (a->fields & WEIR_CLIENT_CERT_RFC9440)
+		fputs(a->fields & WEIR_CLIENT_CERT_CHAIN ? " rfc9440 chain" : " rfc9440", f);
+}
+
 /* Without the ids of its certificates, which say nothing to people. */
 static void dump_server_name(FILE *f, const struct weir_snapshot *s, const struct weir_bind *b, const struct weir_server_name *n)
 {
 	fputs("  server name ", f);
 	dump_host(f, s, n->host_kind, n->host);
-	fprintf(f, "%s > %u certificate%s", n->profile == WEIR_TLS_STRICT ? " strict" : "", n->certs.count, n->certs.count > 1 ? "s" : "");
+	if (n->mode == WEIR_TLS_PASSTHROUGH)
+		fputs(" > passthrough", f);
+	else
+		fprintf(f, "%s > %u certificate%s", n->profile == WEIR_TLS_STRICT ? " strict" : "", n->certs.count,
+			n->certs.count != 1 ? "s" : "");
+	if (n->client_auth != WEIR_NONE)
+		dump_client_auth(f, snapshot_client_auth(s, n->client_auth));
 	if (n->listener != WEIR_NONE) {
 		fputs(" of ", f);
 		put(f, s, snapshot_listener(s, b->listeners.first + n->listener)->name);
@@ -194,7 +213,7 @@ static void dump_bind(FILE *f, const struct weir_snapshot *s, const struct weir_
 	char text[IP_TEXT_MAX];
 
 	fprintf(f, "bind %s port %u %s", ip_is_any(&b->addr) ? "any" : ip_format(&b->addr, text), b->port,
-		b->proto == WEIR_PROTO_HTTP ? "http" : "https");
+		b->proto == WEIR_PROTO_HTTP ? "http" : b->proto == WEIR_PROTO_HTTPS ? "https" : "tcp");
 	dump_limit(f, "header", b->header_ms);
 	dump_limit(f, "idle", b->idle_ms);
 	fputc('\n', f);
@@ -205,6 +224,8 @@ static void dump_bind(FILE *f, const struct weir_snapshot *s, const struct weir_
 
 		fputs("  listener ", f);
 		dump_host(f, s, l->host_kind, l->host);
+		if (l->kind == WEIR_LISTENER_STREAM)
+			fputs(" stream", f);
 		fputs(" (", f);
 		put(f, s, l->name);
 		fputc(')', f);
@@ -227,6 +248,17 @@ static void dump_name(FILE *f, const struct weir_snapshot *s, const char *name, 
 		return;
 	fprintf(f, " %s=", name);
 	put(f, s, v);
+}
+
+static void dump_backend_tls(FILE *f, const struct weir_snapshot *s, const struct weir_backend_tls *tls)
+{
+	dump_name(f, s, "tls", tls->host);
+	for (uint32_t i = tls->sans.first; i < tls->sans.first + tls->sans.count; i++)
+		dump_name(f, s, snapshot_san(s, i)->kind == WEIR_SAN_DNS ? "dns" : "uri", snapshot_san(s, i)->value);
+	if (tls->profile == WEIR_TLS_STRICT)
+		fputs(" strict", f);
+	if (tls->certs.count > 1)
+		fputs(" with a client certificate", f);
 }
 
 /* Settings that are other than the defaults. */
@@ -256,6 +288,8 @@ static void dump_backend(FILE *f, const struct weir_snapshot *s, const struct we
 			b->success_requests);
 	if (ejects)
 		fprintf(f, " eject_ms=%u..%u at_most=%u%%", b->eject_base_ms, b->eject_max_ms, b->max_ejected_percent);
+	if (b->tls != WEIR_NONE)
+		dump_backend_tls(f, s, snapshot_backend_tls(s, b->tls));
 	fputc('\n', f);
 }
 

@@ -104,6 +104,26 @@ void model_adopt(struct model *m, struct model *from)
 	from->n_held = 0;
 }
 
+void model_each_certificate(const struct model *m, void (*fn)(void *ctx, const struct certificate *c), void *ctx)
+{
+	for (size_t i = 0; i < m->n_names; i++) {
+		const struct model_server_name *n = &m->names[i];
+
+		for (size_t k = 0; k < n->n_certs; k++)
+			fn(ctx, n->certs[k]);
+		if (n->client_auth && n->client_auth->trust)
+			fn(ctx, n->client_auth->trust);
+	}
+	for (size_t i = 0; i < m->n_backends; i++) {
+		const struct model_backend_tls *tls = m->backends[i].name ? m->backends[i].tls : NULL;
+
+		if (tls)
+			fn(ctx, tls->trust);
+		if (tls && tls->client)
+			fn(ctx, tls->client);
+	}
+}
+
 void model_hold(struct model *m, const struct certificate *c)
 {
 	if (m->n_held && m->held[m->n_held - 1] == c)

@@ -27,6 +27,7 @@ struct model_listener {
 	struct weir_ip addr; /* zero: every listen address */
 	uint16_t port;
 	uint8_t proto;	  /* enum weir_proto */
+	uint8_t kind;	  /* enum weir_listener_kind; of one address, port and host, those of another kind than the first are left out */
 	const char *host; /* of the Gateway's listener; "" for Ingress */
 	const char *name; /* for people: "Gateway ns/name listener", "Ingress" */
 	struct weir_timeouts timeouts; /* of several listeners of one address, port and host, those of the first by name count */
@@ -44,9 +45,32 @@ struct model_server_name {
 	bool is_derived;      /* of what a certificate covers, not of a host name in an object */
 	const char *host;     /* as those of listeners */
 	int32_t listener;     /* index in listeners, for which alone requests may come; -1: any */
-	size_t n_certs;	      /* 1 to WEIR_MAX_CERTS_OF_NAME, each of another kind of key */
+	uint8_t mode;	      /* enum weir_tls_mode */
+	size_t n_certs;	      /* up to WEIR_MAX_CERTS_OF_NAME, each of another kind of key; PASSTHROUGH: 0, and a listener of kind STREAM */
 	const struct certificate *const *certs; /* held by the model */
+	const struct model_client_auth *client_auth; /* NULL: clients are not asked for certificates */
 	const char *owner;    /* for people: "Gateway ns/name listener", "Ingress ns/name" */
+};
+
+/* As struct weir_client_auth. Names may share one. */
+struct model_client_auth {
+	const struct certificate *trust; /* held by the model; NULL: nobody's certificate is valid */
+	uint8_t mode, depth, fields;
+};
+
+/* TLS to a backend, as struct weir_backend_tls. */
+struct model_backend_tls {
+	const char *host; /* lower case */
+	size_t n_sans;
+	const struct model_san *sans;
+	const struct certificate *trust;  /* held by the model */
+	const struct certificate *client; /* our own, held by the model; NULL: none */
+	uint8_t profile;		  /* enum weir_tls_profile */
+};
+
+struct model_san {
+	uint8_t kind; /* enum weir_san_kind */
+	const char *value;
 };
 
 struct model_cond {
@@ -111,14 +135,18 @@ struct model_match {
 
 /* How a backend's endpoints are chosen and judged. */
 struct model_balance {
-	struct weir_backend fixed; /* without id, proto and the strings */
+	struct weir_backend fixed; /* without id, proto, tls and the strings */
 	const char *hash_name, *cookie_name, *cookie_path; /* NULL: empty */
 };
 
 struct model_backend {
-	const char *name; /* "ns/service:port": its identity; NULL: no backend, nothing refers to it */
+	/*
+	 * "ns/service:port", with what TLS to it differs by ("... tls <words>") where one Service is spoken to in several ways: its
+	 * identity; NULL: no backend, nothing refers to it
+	 */
+	const char *name;
 	uint64_t id;	  /* hash_backend() of it; 0: not computed */
-	uint8_t proto;	  /* enum weir_proto */
+	const struct model_backend_tls *tls; /* NULL: it is spoken to in the clear */
 	struct model_balance balance;
 	const char *external; /* the name in DNS whose addresses its endpoints are; NULL: they come of EndpointSlices */
 	bool is_pending;      /* that was not answered yet: whatever its endpoints were stays */
@@ -216,6 +244,8 @@ void *model_alloc(struct model *m, size_t n);
 void model_adopt(struct model *m, struct model *from);
 /* The certificate stays as long as the model. */
 void model_hold(struct model *m, const struct certificate *c);
+/* Calls fn for each certificate that names, client authentications and backends refer to; some more than once. */
+void model_each_certificate(const struct model *m, void (*fn)(void *ctx, const struct certificate *c), void *ctx);
 /* A copy of n bytes with NUL. */
 const char *model_strn(struct model *m, const char *s, size_t n);
 const char *model_str(struct model *m, const char *s);

@@ -23,7 +23,9 @@ static enum weir_refusal check_head(const struct check *c, const struct weir_cer
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "the id is none");
 	if (s->n_chain < 1 || s->n_chain > WEIR_MAX_CHAIN)
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "a chain of %u, at most %u", s->n_chain, WEIR_MAX_CHAIN);
-	if (s->reserved0 || s->reserved1[0] || s->reserved1[1])
+	if (s->kind > WEIR_CERTIFICATE_TRUST || (s->kind == WEIR_CERTIFICATE_TRUST && s->n_chain > 1))
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "kind %u with a chain of %u", s->kind, s->n_chain);
+	if (s->reserved1)
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "reserved fields are set");
 	return WEIR_REFUSED_OK;
 }
@@ -38,6 +40,12 @@ static enum weir_refusal check_part(const struct check *c, struct weir_part part
 				    part.size, size, *next);
 	*next += part.size;
 	return WEIR_REFUSED_OK;
+}
+
+/* None has no place either, or the one where it would be. */
+static enum weir_refusal check_optional(const struct check *c, struct weir_part part, uint32_t size, uint64_t *next, const char *what)
+{
+	return part.size || (part.off && part.off != *next) ? check_part(c, part, size, next, what) : WEIR_REFUSED_OK;
 }
 
 enum weir_refusal certificate_check(const void *blob, size_t n, struct snapshot_error *err)
@@ -55,10 +63,14 @@ enum weir_refusal certificate_check(const void *blob, size_t n, struct snapshot_
 		else if (s->chain[i].off || s->chain[i].size)
 			return check_refuse(&c, WEIR_REFUSED_BAD_VALUE, "certificate %u stands behind the chain", i);
 	}
-	TRY(check_part(&c, s->key, s->size, &next, "the key"));
-	/* None has no place either, or the one where it would be. */
-	if (s->ocsp.size || (s->ocsp.off && s->ocsp.off != next))
-		TRY(check_part(&c, s->ocsp, s->size, &next, "the OCSP response"));
+	if (s->kind == WEIR_CERTIFICATE_TRUST ? s->key.size || s->ocsp.size : s->crls.size)
+		return check_refuse(&c, WEIR_REFUSED_BAD_VALUE, "parts that are not of kind %u", s->kind);
+	if (s->kind == WEIR_CERTIFICATE_IDENTITY)
+		TRY(check_part(&c, s->key, s->size, &next, "the key"));
+	else
+		TRY(check_optional(&c, s->key, s->size, &next, "the key"));
+	TRY(check_optional(&c, s->ocsp, s->size, &next, "the OCSP response"));
+	TRY(check_optional(&c, s->crls, s->size, &next, "the CRLs"));
 	if (next != s->size)
 		return check_refuse(&c, WEIR_REFUSED_BAD_RANGE, "parts end at %" PRIu64 " of %u", next, s->size);
 	return WEIR_REFUSED_OK;

@@ -238,7 +238,7 @@ static enum weir_refusal check_binds(const struct check *c, uint64_t *slots)
 		const struct weir_bind *b = snapshot_bind(c->s, i);
 		const struct weir_bind *prev = i ? b - 1 : NULL;
 
-		if (b->proto != WEIR_PROTO_HTTP && b->proto != WEIR_PROTO_HTTPS)
+		if (b->proto < WEIR_PROTO_HTTP || b->proto > WEIR_PROTO_TCP)
 			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has protocol %u", i, b->proto);
 		if (b->port == 0)
 			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "bind %u has port 0", i);
@@ -261,7 +261,11 @@ static enum weir_refusal check_listeners(const struct check *c, uint64_t *slots)
 	for (uint32_t i = 0; i < snapshot_count(c->s, LISTENERS); i++) {
 		const struct weir_listener *l = snapshot_listener(c->s, i);
 
+		static const uint8_t zeros[sizeof(l->reserved0)];
+
 		TRY(check_host(c, l->host, l->host_kind, "host of listener", i));
+		if (l->kind > WEIR_LISTENER_STREAM || memcmp(l->reserved0, zeros, sizeof(zeros)) != 0)
+			return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "listener %u is of kind %u", i, l->kind);
 		TRY(check_str(c, l->name, "name of listener", i));
 		TRY(check_range(c, l->vhosts, WEIR_SECT_VHOSTS, &next, "vhosts of listener", i));
 		TRY(check_range(c, l->slots, WEIR_SECT_SLOTS, slots, "slots of listener", i));
@@ -519,6 +523,7 @@ enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_err
 	TRY(check_filters(&c));
 	TRY(check_leaves(&c));
 	TRY(check_backends(&c));
+	TRY(check_streams(&c));
 	TRY(check_names(&c));
 	return check_tables(&c);
 }

@@ -30,7 +30,10 @@ static enum weir_refusal check_balance(const struct check *c, const struct weir_
 		return check_refuse(c, WEIR_REFUSED_BAD_STRING, "backend %u hashes what has no name", i);
 	if (b->slow_start_ms > WEIR_MAX_SLOW_START_MS)
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u: slow start of %u ms", i, b->slow_start_ms);
-	if (b->reserved0 || b->reserved1)
+	if (b->tls == WEIR_NONE ? b->proto == WEIR_PROTO_HTTPS
+				: b->proto != WEIR_PROTO_HTTPS || b->tls >= snapshot_count(c->s, BACKEND_TLS))
+		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "backend %u of protocol %u: TLS %u", i, b->proto, b->tls);
+	if (b->reserved0)
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "backend %u: reserved fields are set", i);
 	return WEIR_REFUSED_OK;
 }

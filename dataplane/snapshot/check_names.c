@@ -4,9 +4,14 @@
 
 static enum weir_refusal check_certs(const struct check *c, const struct weir_server_name *name, uint32_t i)
 {
-	if (name->certs.count < 1 || name->certs.count > WEIR_MAX_CERTS_OF_NAME)
+	if (name->certs.count > (name->mode == WEIR_TLS_PASSTHROUGH ? 0 : WEIR_MAX_CERTS_OF_NAME))
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "server name %u has %u certificates", i, name->certs.count);
-	for (uint32_t k = name->certs.first; k < name->certs.first + name->certs.count; k++) {
+	return WEIR_REFUSED_OK;
+}
+
+static enum weir_refusal check_ids(const struct check *c)
+{
+	for (uint32_t k = 0; k < snapshot_count(c->s, CERTS); k++) {
 		const struct weir_cert_id *id = snapshot_cert(c->s, k);
 
 		if (id->v[0] == 0 || id->v[1] == 0)
@@ -37,7 +42,15 @@ static enum weir_refusal check_name(const struct check *c, const struct weir_bin
 	if (name->listener != WEIR_NONE && name->listener >= b->listeners.count)
 		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "server name %u: listener %u of %u", i, name->listener,
 				    b->listeners.count);
-	if (memcmp(name->reserved0, zeros, sizeof(zeros)) != 0 || name->reserved1)
+	if (name->mode > WEIR_TLS_PASSTHROUGH)
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "server name %u has mode %u", i, name->mode);
+	if (name->client_auth != WEIR_NONE &&
+	    (name->client_auth >= snapshot_count(c->s, CLIENT_AUTHS) || name->mode == WEIR_TLS_PASSTHROUGH))
+		return check_refuse(c, WEIR_REFUSED_BAD_RANGE, "server name %u: client authentication %u", i, name->client_auth);
+	if (name->mode == WEIR_TLS_PASSTHROUGH &&
+	    (name->listener == WEIR_NONE || snapshot_listener(c->s, b->listeners.first + name->listener)->kind != WEIR_LISTENER_STREAM))
+		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "server name %u passes through to no listener of streams", i);
+	if (memcmp(name->reserved0, zeros, sizeof(zeros)) != 0)
 		return check_refuse(c, WEIR_REFUSED_BAD_VALUE, "server name %u: reserved fields are set", i);
 	return check_certs(c, name, i);
 }
@@ -57,5 +70,8 @@ enum weir_refusal check_names(const struct check *c)
 			TRY(check_name(c, b, k));
 		}
 	}
+	TRY(check_ids(c));
+	TRY(check_client_auths(c, &certs));
+	TRY(check_backend_tls(c, &certs));
 	return check_all_used(c, WEIR_SECT_CERTS, certs);
 }

@@ -39,7 +39,11 @@ enum weir_refusal check_all_used(const struct check *c, enum weir_section sectio
 
 enum weir_refusal check_filters(const struct check *c);
 enum weir_refusal check_backends(const struct check *c);
-/* Server names and their certificates, where the ranges of binds hold. */
+/* Server names, what is asked of clients, TLS to backends, and the certificates of all these, where the ranges of binds hold. */
 enum weir_refusal check_names(const struct check *c);
+enum weir_refusal check_client_auths(const struct check *c, uint64_t *certs);
+enum weir_refusal check_backend_tls(const struct check *c, uint64_t *certs);
+/* What is below listeners of kind STREAM, and that they stand only where bytes can be. */
+enum weir_refusal check_streams(const struct check *c);
 
 #endif

@@ -137,6 +137,21 @@ static inline const struct weir_cert_id *snapshot_cert(const struct weir_snapsho
 	return snapshot_at(s, CERTS, struct weir_cert_id, i);
 }
 
+static inline const struct weir_client_auth *snapshot_client_auth(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, CLIENT_AUTHS, struct weir_client_auth, i);
+}
+
+static inline const struct weir_backend_tls *snapshot_backend_tls(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, BACKEND_TLS, struct weir_backend_tls, i);
+}
+
+static inline const struct weir_san *snapshot_san(const struct weir_snapshot *s, uint32_t i)
+{
+	return snapshot_at(s, SANS, struct weir_san, i);
+}
+
 static inline uint32_t snapshot_length(const struct weir_snapshot *s, uint32_t i)
 {
 	return *snapshot_at(s, LENGTHS, uint32_t, i);

@@ -29,17 +29,71 @@ static void make_staple_index(void)
 	staple_index = X509_get_ex_new_index(0, NULL, NULL, NULL, free_staple);
 }
 
-static X509 *parse_x509(struct tls *t, const struct weir_certificate *blob, const struct weir_part *part)
+/* The one at *at, which moves on behind it. */
+static X509 *read_x509(struct tls *t, const uint8_t **at, const uint8_t *end)
 {
-	const uint8_t *at = (const uint8_t *)blob + part->off;
 	X509 *x = X509_new_ex(t->lib, NULL);
 
-	if (x && (!d2i_X509(&x, &at, part->size) || at != (const uint8_t *)blob + part->off + part->size)) {
+	if (x && !d2i_X509(&x, at, end - *at)) {
 		X509_free(x);
 		x = NULL;
 	}
 	return x;
 }
+
+static X509 *parse_x509(struct tls *t, const struct weir_certificate *blob, const struct weir_part *part)
+{
+	const uint8_t *at = (const uint8_t *)blob + part->off;
+	const uint8_t *end = at + part->size;
+	X509 *x = read_x509(t, &at, end);
+
+	if (x && at != end) {
+		X509_free(x);
+		x = NULL;
+	}
+	return x;
+}
+
+/* -- CA certificates, and what they have revoked */
+
+static bool add_ca(struct tls *t, X509_STORE *store, const uint8_t **at, const uint8_t *end)
+{
+	X509 *x = read_x509(t, at, end);
+	bool ok = x && X509_STORE_add_cert(store, x); /* the same twice is no error */
+
+	X509_free(x);
+	return ok;
+}
+
+static bool add_crl(X509_STORE *store, const uint8_t **at, const uint8_t *end)
+{
+	X509_CRL *crl = d2i_X509_CRL(NULL, at, end - *at);
+	bool ok = crl && X509_STORE_add_crl(store, crl);
+
+	X509_CRL_free(crl);
+	return ok;
+}
+
+static const char *parse_trust(struct tls *t, struct tls_certificate *c, const struct weir_certificate *blob)
+{
+	const uint8_t *at = (const uint8_t *)blob + blob->chain[0].off;
+	const uint8_t *end = at + blob->chain[0].size;
+
+	c->store = X509_STORE_new();
+	if (!c->store)
+		return "no memory";
+	while (at < end)
+		if (!add_ca(t, c->store, &at, end))
+			return "a CA certificate is no X.509 in DER";
+	at = (const uint8_t *)blob + blob->crls.off;
+	end = at + blob->crls.size;
+	while (at < end)
+		if (!add_crl(c->store, &at, end))
+			return "a CRL is none in DER";
+	return NULL;
+}
+
+/* -- certificates with their keys */
 
 static EVP_PKEY *parse_key(struct tls *t, const struct weir_certificate *blob)
 {
@@ -129,7 +183,10 @@ struct tls_certificate *tls_certificate_create(struct tls *t, const struct weir_
 	const char *detail;
 
 	ERR_clear_error();
-	wrong = c ? parse(t, c, blob) : "no memory";
+	if (c)
+		wrong = blob->kind == WEIR_CERTIFICATE_TRUST ? parse_trust(t, c, blob) : parse(t, c, blob);
+	else
+		wrong = "no memory";
 	if (!wrong) {
 		c->id = blob->id;
 		ERR_clear_error();
@@ -146,6 +203,7 @@ void tls_certificate_destroy(struct tls_certificate *cert)
 {
 	if (!cert)
 		return;
+	X509_STORE_free(cert->store);
 	X509_free(cert->leaf);
 	EVP_PKEY_free(cert->key);
 	sk_X509_pop_free(cert->chain, X509_free);

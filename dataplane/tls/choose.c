@@ -49,7 +49,7 @@ static enum tls_outcome find_certificates(struct tls_session *s, const struct we
 		struct ready *entry;
 		struct tls_certificate *c = ready_find(s->t, snapshot_cert(snapshot, name->certs.first + i), &entry);
 
-		if (c)
+		if (c && !c->store)
 			certs[(*n)++] = c;
 		if (entry)
 			missing = entry;

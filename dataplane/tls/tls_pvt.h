@@ -57,8 +57,10 @@ enum tls_waits {
 
 /* -- certificates */
 
+/* A certificate with its key, or CA certificates (struct weir_certificate.kind): store alone is set then. */
 struct tls_certificate {
 	struct weir_cert_id id;
+	X509_STORE *store; /* TRUST: by which others are judged; never changed once it is here */
 	X509 *leaf;
 	EVP_PKEY *key;
 	STACK_OF(X509) *chain; /* what is above the leaf */

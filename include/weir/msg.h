@@ -52,6 +52,7 @@
 	X(CAPTURE_TAKEN, 6, "capture-taken") /* id = of the capture, off = worker, version = bytes of its ring read since the capture began */ \
 	X(CAPTURE_STOP, 7, "capture-stop") /* id = of the capture; nothing if it is over */ \
 	X(CERTIFICATE, 8, "certificate") /* off, size, id and version = the certificate's id */ \
+	X(TICKET_KEYS, 9, "ticket-keys") /* off, size: of a weir_ticket_keys; id: of this set, to be answered */ \
 	X(BLOB_DONE, 100, "blob-done") /* off, size, id, version as sent; about: the type that it was sent as; status: enum weir_refusal */ \
 	X(LIVE, 101, "live")	       /* id = generation that every worker now serves; t_us: from receipt to the last worker's swap */ \
 	X(RETIRED, 102, "retired")     /* id = generation of which no worker holds anything any more */ \

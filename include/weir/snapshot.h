@@ -16,7 +16,11 @@
  * private keys: each travels alone, as a struct weir_certificate, before the
  * first snapshot that names it.
  *
- *   bind (of HTTPS)  >  server name (SNI)  >  certificates
+ *   bind (of HTTPS)  >  server name (SNI)  >  certificates, and what is asked of clients
+ *   backend  >  TLS to it  >  CA certificates, and a client certificate
+ *
+ * Byte streams (TCPRoute, TLSRoute) are carried by the same tree: a listener of kind STREAM has vhosts by server name, or one
+ * for ANY where there is none, and below each the one path PREFIX "" with one rule, without method and conditions.
  *
  * Look-up tables are open-addressed (linear probing, power-of-two slots, at
  * most half full) over hash64() of the key, so that a reader needs no
@@ -28,7 +32,8 @@
  * parents: the children of entry i begin where those of entry i - 1 end (of
  * FILTERS: those of a rule, those of each of its splits, those of the next
  * rule; of SLOTS: both tables of each bind, slots before name_slots, then those
- * of the listeners, then those of the vhosts). That holds for empty ranges,
+ * of the listeners, then those of the vhosts; of CERTS: those of NAMES, of
+ * CLIENT_AUTHS, of BACKEND_TLS). That holds for empty ranges,
  * too. So everything is reached exactly once, and a check costs what the blob's
  * size is.
  */
@@ -76,7 +81,10 @@
 	X(SLOTS, struct weir_slot) \
 	X(LENGTHS, uint32_t) \
 	X(NAMES, struct weir_server_name) \
-	X(CERTS, struct weir_cert_id)
+	X(CERTS, struct weir_cert_id) \
+	X(CLIENT_AUTHS, struct weir_client_auth) \
+	X(BACKEND_TLS, struct weir_backend_tls) \
+	X(SANS, struct weir_san)
 
 enum weir_section {
 #define X(name, type) WEIR_SECT_##name,
@@ -121,7 +129,8 @@ enum weir_host_kind {
 
 enum weir_proto {
 	WEIR_PROTO_HTTP = 1,
-	WEIR_PROTO_HTTPS = 2,
+	WEIR_PROTO_HTTPS = 2, /* of a bind: TLS; its server names say whether HTTP is in it, and who ends it */
+	WEIR_PROTO_TCP = 3,   /* of a bind: bytes, for its one listener, which is of kind STREAM and for ANY host */
 };
 
 /*
@@ -179,28 +188,69 @@ struct weir_server_name {
 	struct weir_str host; /* lower case, without "*." */
 	uint8_t host_kind;
 	uint8_t profile; /* enum weir_tls_profile */
-	uint8_t reserved0[6];
-	struct weir_range certs; /* in CERTS; 1 to WEIR_MAX_CERTS_OF_NAME, each with another type of key */
+	uint8_t mode;	 /* enum weir_tls_mode */
+	uint8_t reserved0[5];
 	/*
-	 * Requests whose Host means another listener are answered 421 (RFC 9110 7.4): relative to the bind's
-	 * listeners; WEIR_NONE: any Host may come.
+	 * In CERTS; up to WEIR_MAX_CERTS_OF_NAME, each with another type of key. None: of TERMINATE, that none can be used, and the
+	 * handshake is refused; of PASSTHROUGH always.
+	 */
+	struct weir_range certs;
+	/*
+	 * Relative to the bind's listeners. One of kind HTTP: requests whose Host means another listener are answered 421 (RFC 9110
+	 * 7.4); WEIR_NONE: any Host may come. One of kind STREAM, as PASSTHROUGH needs it: what is inside goes where this says.
 	 */
 	uint32_t listener;
-	uint32_t reserved1;
+	uint32_t client_auth; /* in CLIENT_AUTHS; WEIR_NONE: clients are not asked for certificates */
+};
+
+/* Who ends TLS. */
+enum weir_tls_mode {
+	WEIR_TLS_TERMINATE = 0,
+	WEIR_TLS_PASSTHROUGH = 1, /* a backend: the ClientHello is looked at, and sent on */
+};
+
+enum weir_client_auth_mode {
+	WEIR_CLIENT_AUTH_REQUIRED = 0, /* a valid one, or the handshake fails */
+	WEIR_CLIENT_AUTH_OPTIONAL = 1, /* a valid one, or none */
+	WEIR_CLIENT_AUTH_INSECURE = 2, /* any or none is let through; what is not valid is not passed on (Gateway API: AllowInsecureFallback) */
+};
+
+/* What of a valid client certificate backends are told. Fields of these names that a client sends are removed in any case. */
+enum weir_client_cert_field {
+	WEIR_CLIENT_CERT_XFCC = 1,	  /* X-Forwarded-Client-Cert: Hash, Subject, URI, DNS */
+	WEIR_CLIENT_CERT_RFC9440 = 2,	  /* Client-Cert */
+	WEIR_CLIENT_CERT_CHAIN = 4,	  /* Client-Cert-Chain (RFC 9440 2.3); with Client-Cert alone */
+};
+
+#define WEIR_MAX_CLIENT_AUTH_DEPTH 10u
+
+/* Certificates of clients (RFC 8446 4.3.2). */
+struct weir_client_auth {
+	struct weir_range trust; /* in CERTS: one, of kind TRUST; of REQUIRED and OPTIONAL it may be none: nobody's is valid */
+	uint8_t mode;		 /* enum weir_client_auth_mode */
+	uint8_t depth;		 /* so many certificates between the client's and its root at most, up to WEIR_MAX_CLIENT_AUTH_DEPTH */
+	uint8_t fields;		 /* enum weir_client_cert_field, several */
+	uint8_t reserved0[5];
 };
 
 #define WEIR_MAX_CERTS_OF_NAME 4u
 
-/* Of a certificate with its chain and its key: the first 16 bytes of the SHA-256 of the blob from its field n_chain on. */
+/* Of what travels as a struct weir_certificate: the first 16 bytes of the SHA-256 of the blob from its field n_chain on. */
 struct weir_cert_id {
 	uint64_t v[2]; /* neither is 0 */
+};
+
+enum weir_listener_kind {
+	WEIR_LISTENER_HTTP = 0,
+	WEIR_LISTENER_STREAM = 1, /* bytes: no request is ever its */
 };
 
 /* Host names of listeners isolate (Gateway API): the most specific one that fits takes the request. */
 struct weir_listener {
 	struct weir_str host; /* lower case, without "*." */
 	uint8_t host_kind;
-	uint8_t reserved0[7];
+	uint8_t kind; /* enum weir_listener_kind */
+	uint8_t reserved0[6];
 	struct weir_str name;	  /* "Gateway ns/name listener", or "Ingress", for people */
 	struct weir_range vhosts; /* in VHOSTS */
 	struct weir_range slots;  /* in SLOTS: (kind, host) of vhosts */
@@ -396,7 +446,7 @@ enum weir_same_site {
 struct weir_backend {
 	uint64_t id;	      /* hash_backend() of name: stable over restarts of weir-ctrl; never 0 */
 	struct weir_str name; /* "namespace/service:port" */
-	uint8_t proto;	      /* enum weir_proto */
+	uint8_t proto;	      /* enum weir_proto: HTTP, also where only bytes go to it; HTTPS exactly where tls is set */
 	uint8_t balance;      /* enum weir_balance */
 	uint8_t hash_on;      /* enum weir_hash_on */
 	uint8_t affinity;     /* enum weir_affinity */
@@ -418,7 +468,31 @@ struct weir_backend {
 	uint32_t success_window_ms;  /* in which successes are counted; 0: not by these */
 	uint32_t success_deviations; /* so many thousandths of a standard deviation below the mean */
 	uint32_t success_requests;   /* of an endpoint in a window, with which it is judged; at least 1 where there is a window */
-	uint32_t reserved1;
+	uint32_t tls;		     /* in BACKEND_TLS; WEIR_NONE: it is spoken to in the clear */
+};
+
+enum weir_san_kind {
+	WEIR_SAN_DNS = 1, /* a host name, or "*." and one */
+	WEIR_SAN_URI = 2,
+};
+
+struct weir_san {
+	uint8_t kind; /* enum weir_san_kind */
+	uint8_t reserved0[7];
+	struct weir_str value;
+};
+
+#define WEIR_MAX_SANS 16u /* of one backend */
+
+/* TLS to the endpoints of a backend: who they have to be, and who we are. */
+struct weir_backend_tls {
+	struct weir_str host; /* the server name that is sent; a host name in lower case */
+	/* In SANS: a certificate must have one of these (RFC 5280 4.2.1.6); none: it must be host's. */
+	struct weir_range sans;
+	/* In CERTS: first the one of kind TRUST by which certificates are judged, then our own, if there is one. None: nobody is trusted */
+	struct weir_range certs;
+	uint8_t profile; /* enum weir_tls_profile */
+	uint8_t reserved0[7];
 };
 
 /* The Kubernetes object that a rule came from: for explain, metrics and the access log. */
@@ -460,15 +534,20 @@ struct weir_endpoint_set {
 };
 
 #define WEIR_MAX_CHAIN 10u /* certificates of one chain, the leaf included */
-#define WEIR_CERTIFICATE_MAX_BYTES 131072u
+#define WEIR_CERTIFICATE_MAX_BYTES 1048576u /* CA bundles are as large as a ConfigMap may be */
 
 /* Bytes of the blob, from its beginning. */
 struct weir_part {
 	uint32_t off, size;
 };
 
+enum weir_certificate_kind {
+	WEIR_CERTIFICATE_IDENTITY = 0, /* a certificate with its chain and its private key */
+	WEIR_CERTIFICATE_TRUST = 1,    /* CA certificates, and what they have revoked */
+};
+
 /*
- * A certificate with its chain and its private key, in one blob: this head, then the parts in the order of their fields, one
+ * A certificate with its chain and its private key, or CA certificates, in one blob: this head, then the parts in the order of their fields, one
  * behind the other, without a gap. Whoever holds one wipes it before the memory is freed, and keeps it out of core dumps.
  */
 struct weir_certificate {
@@ -478,12 +557,34 @@ struct weir_certificate {
 	uint32_t size; /* bytes, head included */
 	struct weir_cert_id id;
 	uint64_t checksum; /* hash64() of the blob with this field zero */
-	uint32_t n_chain; /* at least 1 */
-	uint32_t reserved0;
-	struct weir_part chain[WEIR_MAX_CHAIN]; /* X.509 in DER (RFC 5280), the leaf first; 0 from n_chain on */
-	struct weir_part key;  /* PKCS #8 in DER (RFC 5958), not encrypted */
-	struct weir_part ocsp; /* an OCSP response in DER (RFC 6960) to be stapled; size 0: none */
-	uint64_t reserved1[2];
+	uint32_t n_chain; /* at least 1; TRUST: 1 */
+	uint32_t kind;	  /* enum weir_certificate_kind */
+	/* X.509 in DER (RFC 5280), the leaf first; 0 from n_chain on. TRUST: all CA certificates, one behind the other. */
+	struct weir_part chain[WEIR_MAX_CHAIN];
+	struct weir_part key;  /* PKCS #8 in DER (RFC 5958), not encrypted; TRUST: size 0 */
+	struct weir_part ocsp; /* an OCSP response in DER (RFC 6960) to be stapled; size 0: none; TRUST: none */
+	/* TRUST: CRLs in DER, one behind the other. Where there is one, certificates of that issuer alone are looked for in it. Size 0: none */
+	struct weir_part crls;
+	uint64_t reserved1;
+};
+
+/*
+ * Keys of session tickets (RFC 5077 4), the same for all nodes that share them: the first one seals, all of them open. It travels
+ * as the message TICKET_KEYS. From then on the dataplane makes no keys of its own, until it is told of none.
+ */
+#define WEIR_TICKET_KEYS_MAGIC 0x4b43495452494557ull /* "WEIRTICK" */
+#define WEIR_MAX_TICKET_KEYS 3u
+
+struct weir_ticket_key {
+	uint8_t name[16], cipher[32], mac[32];
+};
+
+struct weir_ticket_keys {
+	uint64_t magic;
+	uint16_t abi_major;
+	uint16_t abi_minor;
+	uint32_t n; /* up to WEIR_MAX_TICKET_KEYS; 0: the dataplane is to make its own again */
+	struct weir_ticket_key key[WEIR_MAX_TICKET_KEYS]; /* 0 from n on */
 };
 
 #endif

@@ -109,7 +109,7 @@ static struct weir_snapshot *many_backends(uint32_t n, uint8_t balance)
 	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l"};
 	for (uint32_t i = 0; i < n; i++) {
 		snprintf(names[i], sizeof(names[i]), "n/b%u:80", i);
-		*model_add_backend(&m) = (struct model_backend){.name = names[i], .proto = WEIR_PROTO_HTTP, .balance = {.fixed = {.balance = balance}}};
+		*model_add_backend(&m) = (struct model_backend){.name = names[i], .balance = {.fixed = {.balance = balance}}};
 	}
 	if (compile_snapshot(&m, 1, &blob, &size) != 0)
 		exit(1);

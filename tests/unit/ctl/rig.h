@@ -278,7 +278,7 @@ static inline struct weir_snapshot *make_snapshot(uint64_t generation, size_t *n
 static inline struct weir_endpoint_set *make_set(const char *backend, uint64_t version, size_t *n)
 {
 	struct weir_endpoint ep = {.addr.b = {[10] = 0xff, [11] = 0xff, [12] = 10, [15] = 1}, .port = 80, .weight = 1};
-	const struct model_backend b = {.name = backend, .proto = WEIR_PROTO_HTTP, .n_endpoints = 1, .endpoints = &ep};
+	const struct model_backend b = {.name = backend, .n_endpoints = 1, .endpoints = &ep};
 	void *blob;
 
 	assert_int_equal(compile_endpoints(&b, version, &blob, n), 0);

@@ -88,7 +88,7 @@ static void raw_listen(void)
 {
 	const struct tcp_listen args = {.port = RAW_PORT, .accept = raw_accept, .event = raw_event};
 	struct weir_endpoint ep = {.addr = sim.host[0].ip, .port = RAW_PORT, .flags = WEIR_EP_READY, .weight = 1};
-	const struct model_backend b = {.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = 1, .endpoints = &ep};
+	const struct model_backend b = {.name = "n/s:80", .n_endpoints = 1, .endpoints = &ep};
 	struct tcp_listener *l;
 	void *eps;
 	size_t n;

@@ -429,9 +429,9 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 							 .timeouts = route.listener_limits};
 	if (route.second_host)
 		*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = route.proto, .host = route.second_host, .name = "l2"};
-	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP, .balance = balance, .n_endpoints = 1, .endpoints = &ep};
+	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .balance = balance, .n_endpoints = 1, .endpoints = &ep};
 	if (n_mirror_backends)
-		*model_add_backend(&m) = (struct model_backend){.name = "n/m:80", .proto = WEIR_PROTO_HTTP};
+		*model_add_backend(&m) = (struct model_backend){.name = "n/m:80"};
 	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
 						    .action = route.action ? route.action : WEIR_ACTION_FORWARD,
 						    .n_splits = !route.action, .splits = &split, .filters = route.rule, .timeouts = route.limits,
@@ -460,7 +460,7 @@ static void serve_snapshot(const struct weir_snapshot *s)
 static void set_mirror_endpoint(uint16_t port)
 {
 	struct weir_endpoint ep = {.addr = sim.host[0].ip, .port = port, .flags = WEIR_EP_READY, .weight = 1};
-	const struct model_backend b = {.name = "n/m:80", .proto = WEIR_PROTO_HTTP, .n_endpoints = port != 0, .endpoints = &ep};
+	const struct model_backend b = {.name = "n/m:80", .n_endpoints = port != 0, .endpoints = &ep};
 	void *eps;
 	size_t n;
 

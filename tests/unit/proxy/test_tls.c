@@ -74,7 +74,7 @@ static void add_to(void **blob, size_t *n)
 		uint32_t hash = (uint32_t)route_key_hash(old->hash_seed, l->host_kind, snapshot_str(old, l->host));
 		uint32_t at = hash & 3;
 
-		names[i] = (struct weir_server_name){.host = l->host, .host_kind = l->host_kind, .certs = {0, 1},
+		names[i] = (struct weir_server_name){.host = l->host, .host_kind = l->host_kind, .certs = {0, 1}, .client_auth = WEIR_NONE,
 						     .listener = b->listeners.count > 1 ? i : WEIR_NONE};
 		while (slots[n_slots + at].index_plus1)
 			at = (at + 1) & 3;

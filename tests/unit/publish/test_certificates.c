@@ -212,9 +212,9 @@ static void expect_wiped(const struct rig *r, const char *key, size_t n)
 }
 
 /* Of a snapshot in the arena. */
-static uint32_t n_names(const struct rig *r, const struct weir_msg *m)
+static uint32_t n_certs(const struct rig *r, const struct weir_msg *m)
 {
-	return snapshot_count((const struct weir_snapshot *)(const void *)arena(r, m), NAMES);
+	return snapshot_count((const struct weir_snapshot *)(const void *)arena(r, m), CERTS);
 }
 
 #define CLASS \
@@ -254,11 +254,11 @@ static void certificate_goes_before_the_snapshot_and_leaves_nothing_behind(void 
 	answer(r, &c, WEIR_REFUSED_OK);
 	expect_wiped(r, key, n_key);
 	s = expect(r, WEIR_MSG_SNAPSHOT);
-	assert_int_equal(n_names(r, &s), 1);
+	assert_int_equal(n_certs(r, &s), 1);
 	go_live(r, &s);
 	load(r, CLASS PLAIN SECRET); /* and forgotten with the first snapshot that does not name it */
 	s = expect(r, WEIR_MSG_SNAPSHOT);
-	assert_int_equal(n_names(r, &s), 0);
+	assert_int_equal(n_certs(r, &s), 0);
 	go_live(r, &s);
 	load(r, CLASS GATEWAY SECRET);
 	c = expect(r, WEIR_MSG_CERTIFICATE);
@@ -281,7 +281,7 @@ static void certificate_that_is_refused_holds_nobody_up(void **state)
 	c = expect(r, WEIR_MSG_CERTIFICATE);
 	answer(r, &c, WEIR_REFUSED_BAD_VALUE);
 	s = expect(r, WEIR_MSG_SNAPSHOT);
-	assert_int_equal(n_names(r, &s), 0);
+	assert_int_equal(n_certs(r, &s), 0);
 	go_live(r, &s);
 	for (size_t i = 0; i < r->sync.model->n_problems; i++)
 		is_told |= strcmp(r->sync.model->problems[i].reason, "CertificateRefused") == 0;
@@ -304,7 +304,7 @@ static void certificate_without_room_is_tried_again(void **state)
 		answer(r, &m, WEIR_REFUSED_NO_MEMORY);
 	}
 	m = expect(r, WEIR_MSG_SNAPSHOT);
-	assert_int_equal(n_names(r, &m), 0);
+	assert_int_equal(n_certs(r, &m), 0);
 	go_live(r, &m);
 	sync_age(&r->sync);
 	expect_nothing(r);
@@ -313,7 +313,7 @@ static void certificate_without_room_is_tried_again(void **state)
 	m = expect(r, WEIR_MSG_CERTIFICATE);
 	answer(r, &m, WEIR_REFUSED_OK);
 	m = expect(r, WEIR_MSG_SNAPSHOT);
-	assert_int_equal(n_names(r, &m), 1);
+	assert_int_equal(n_certs(r, &m), 1);
 	go_live(r, &m);
 	assert_false(r->sync.refused_may_pass);
 	rig_destroy(r);

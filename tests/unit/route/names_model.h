@@ -83,6 +83,7 @@ static inline void names_add(struct names_parts *p, const struct names_entry *e)
 		to->host_kind = e->is_one_label ? WEIR_HOST_WILDCARD_ONE : WEIR_HOST_WILDCARD;
 	to->profile = e->profile;
 	to->listener = e->listener;
+	to->client_auth = WEIR_NONE;
 	to->certs = (struct weir_range){p->n_certs, e->n_certs};
 	for (uint32_t i = 0; i < e->n_certs; i++, p->n_certs++)
 		p->certs[p->n_certs] = (struct weir_cert_id){{p->n_certs + 1, 7}};
@@ -146,6 +147,8 @@ static inline struct weir_snapshot *names_compile(const struct names_bind *binds
 	names_put(s, WEIR_SECT_LENGTHS, p, 0, 0);
 	names_put(s, WEIR_SECT_NAMES, p->names, p->n_names, sizeof(*p->names));
 	names_put(s, WEIR_SECT_CERTS, p->certs, p->n_certs, sizeof(*p->certs));
+	for (unsigned i = WEIR_SECT_CLIENT_AUTHS; i < WEIR_N_SECTIONS; i++)
+		names_put(s, i, p, 0, 0);
 	names_seal(s);
 	free(p);
 	out = realloc(s, s->size); /* of just its size: a sanitizer sees one byte too far */

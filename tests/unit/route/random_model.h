@@ -174,7 +174,6 @@ static inline void random_model(struct model *m, struct prng *r, uint32_t n_matc
 		struct model_backend *b = model_add_backend(m);
 
 		b->name = model_printf(m, "n/s%u:80", i);
-		b->proto = WEIR_PROTO_HTTP;
 		b->balance = balances[i];
 	}
 	for (uint32_t i = 0; i < n_matches; i++)

@@ -23,7 +23,7 @@ static struct weir_snapshot *make(const struct model_header_op *ops, size_t n_op
 
 	model_init(&m);
 	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l"};
-	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .proto = WEIR_PROTO_HTTP};
+	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80"};
 	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
 						    .action = WEIR_ACTION_FORWARD, .n_splits = 1, .splits = &split,
 						    .filters = {1, &f}, .kind = "K", .ns = "n", .name = "r"};

@@ -84,9 +84,9 @@ static void change_long_chain(struct weir_certificate *s) { s->n_chain = WEIR_MA
 static void change_huge_chain(struct weir_certificate *s) { s->n_chain = UINT32_MAX; }
 static void change_more_chain(struct weir_certificate *s) { s->n_chain++; }
 static void change_less_chain(struct weir_certificate *s) { s->n_chain--; }
-static void change_reserved0(struct weir_certificate *s) { s->reserved0 = 1; }
-static void change_reserved1(struct weir_certificate *s) { s->reserved1[0] = 1; }
-static void change_reserved1_last(struct weir_certificate *s) { s->reserved1[1] = 1ull << 63; }
+static void change_kind(struct weir_certificate *s) { s->kind = WEIR_CERTIFICATE_TRUST + 1; }
+static void change_reserved1(struct weir_certificate *s) { s->reserved1 = 1; }
+static void change_crls(struct weir_certificate *s) { s->crls.size = 1; }
 static void change_rest_off(struct weir_certificate *s) { s->chain[WEIR_MAX_CHAIN - 1].off = 1; }
 static void change_rest_size(struct weir_certificate *s) { s->chain[3].size = 1; }
 static void change_empty_leaf(struct weir_certificate *s) { s->chain[0].size = 0; }
@@ -119,8 +119,8 @@ static const struct {
 	{change_id_low, WEIR_REFUSED_BAD_VALUE},     {change_id_high, WEIR_REFUSED_BAD_VALUE},
 	{change_no_chain, WEIR_REFUSED_BAD_VALUE},   {change_long_chain, WEIR_REFUSED_BAD_VALUE},
 	{change_huge_chain, WEIR_REFUSED_BAD_VALUE}, {change_more_chain, WEIR_REFUSED_BAD_VALUE},
-	{change_less_chain, WEIR_REFUSED_BAD_VALUE}, {change_reserved0, WEIR_REFUSED_BAD_VALUE},
-	{change_reserved1, WEIR_REFUSED_BAD_VALUE},  {change_reserved1_last, WEIR_REFUSED_BAD_VALUE},
+	{change_less_chain, WEIR_REFUSED_BAD_VALUE}, {change_kind, WEIR_REFUSED_BAD_VALUE},
+	{change_reserved1, WEIR_REFUSED_BAD_VALUE},  {change_crls, WEIR_REFUSED_BAD_VALUE},
 	{change_rest_off, WEIR_REFUSED_BAD_VALUE},   {change_rest_size, WEIR_REFUSED_BAD_VALUE},
 	{change_empty_leaf, WEIR_REFUSED_BAD_VALUE}, {change_empty_last, WEIR_REFUSED_BAD_VALUE},
 	{change_empty_key, WEIR_REFUSED_BAD_VALUE},  {change_head, WEIR_REFUSED_BAD_RANGE},

@@ -219,7 +219,8 @@ static void change_eject_long(struct weir_snapshot *s) { OUTLIER(s)->eject_max_m
 static void change_window(struct weir_snapshot *s) { OUTLIER(s)->success_window_ms = WEIR_MAX_EJECTION_MS + 1; }
 static void change_requests(struct weir_snapshot *s) { OUTLIER(s)->success_requests = 0; }
 static void change_reserved0(struct weir_snapshot *s) { OUTLIER(s)->reserved0 = 1; }
-static void change_reserved1(struct weir_snapshot *s) { OUTLIER(s)->reserved1 = 1; }
+static void change_backend_tls(struct weir_snapshot *s) { OUTLIER(s)->tls = 0; }
+static void change_backend_proto(struct weir_snapshot *s) { OUTLIER(s)->proto = WEIR_PROTO_HTTPS; }
 
 static void change_filter_range(struct weir_snapshot *s) { rule_with(s, WEIR_ACTION_REDIRECT)->filters.first++; }
 static void change_filter_count(struct weir_snapshot *s) { rule_with(s, WEIR_ACTION_REDIRECT)->filters.count = UINT32_MAX; }
@@ -402,7 +403,8 @@ static const struct {
 	{change_retry_reserved, WEIR_REFUSED_BAD_VALUE},
 	{change_retry_backoff, WEIR_REFUSED_BAD_VALUE},
 	{change_reserved0, WEIR_REFUSED_BAD_VALUE},
-	{change_reserved1, WEIR_REFUSED_BAD_VALUE},
+	{change_backend_tls, WEIR_REFUSED_BAD_RANGE},
+	{change_backend_proto, WEIR_REFUSED_BAD_RANGE},
 	{change_off, WEIR_REFUSED_BAD_SECTION},	      {change_overlap, WEIR_REFUSED_BAD_SECTION},
 	{change_count, WEIR_REFUSED_BAD_SECTION},     {change_head, WEIR_REFUSED_BAD_SECTION},
 	{change_unknown, WEIR_REFUSED_BAD_SECTION},   {change_str, WEIR_REFUSED_BAD_STRING},

@@ -62,7 +62,6 @@ static void change_certs_unreached(struct weir_snapshot *s)
 	NAME(s, 2)->certs.count = 1;
 	NAME(s, 4)->certs.first--;
 }
-static void change_certs_none(struct weir_snapshot *s) { NAME(s, 0)->certs.count = 0; }
 static void change_certs_many(struct weir_snapshot *s) { NAME(s, 1)->certs.count++; }
 static void change_id_low(struct weir_snapshot *s) { CERT(s, 3)->v[0] = 0; }
 static void change_id_high(struct weir_snapshot *s) { CERT(s, 8)->v[1] = 0; }
@@ -89,8 +88,10 @@ static void change_profile(struct weir_snapshot *s) { NAME(s, 0)->profile = WEIR
 static void change_listener(struct weir_snapshot *s) { NAME(s, 1)->listener = 2; }
 static void change_listener_max(struct weir_snapshot *s) { NAME(s, 4)->listener = UINT32_MAX - 1; }
 static void change_reserved0(struct weir_snapshot *s) { NAME(s, 0)->reserved0[0] = 1; }
-static void change_reserved0_last(struct weir_snapshot *s) { NAME(s, 3)->reserved0[5] = 1; }
-static void change_reserved1(struct weir_snapshot *s) { NAME(s, 3)->reserved1 = 1; }
+static void change_reserved0_last(struct weir_snapshot *s) { NAME(s, 3)->reserved0[4] = 1; }
+static void change_client_auth(struct weir_snapshot *s) { NAME(s, 3)->client_auth = 0; }
+static void change_mode(struct weir_snapshot *s) { NAME(s, 0)->mode = WEIR_TLS_PASSTHROUGH + 1; }
+static void change_passthrough(struct weir_snapshot *s) { NAME(s, 0)->mode = WEIR_TLS_PASSTHROUGH; }
 
 static const struct {
 	change_fn *change;
@@ -104,7 +105,7 @@ static const struct {
 	{change_section, WEIR_REFUSED_BAD_SECTION},	{change_certs_section, WEIR_REFUSED_BAD_SECTION},
 	{change_certs_first, WEIR_REFUSED_BAD_RANGE},	{change_certs_bounds, WEIR_REFUSED_BAD_RANGE},
 	{change_certs_huge, WEIR_REFUSED_BAD_RANGE},	{change_certs_unreached, WEIR_REFUSED_BAD_RANGE},
-	{change_certs_none, WEIR_REFUSED_BAD_VALUE},	{change_certs_many, WEIR_REFUSED_BAD_VALUE},
+	{change_mode, WEIR_REFUSED_BAD_VALUE},		{change_certs_many, WEIR_REFUSED_BAD_VALUE},
 	{change_id_low, WEIR_REFUSED_BAD_VALUE},	{change_id_high, WEIR_REFUSED_BAD_VALUE},
 	{change_kind_none, WEIR_REFUSED_BAD_VALUE},	{change_kind_unknown, WEIR_REFUSED_BAD_VALUE},
 	{change_kind_any, WEIR_REFUSED_BAD_STRING},	{change_host_empty, WEIR_REFUSED_BAD_STRING},
@@ -115,7 +116,8 @@ static const struct {
 	{change_key, WEIR_REFUSED_BAD_SLOTS},		{change_slot, WEIR_REFUSED_BAD_SLOTS},
 	{change_profile, WEIR_REFUSED_BAD_VALUE},	{change_listener, WEIR_REFUSED_BAD_RANGE},
 	{change_listener_max, WEIR_REFUSED_BAD_RANGE},	{change_reserved0, WEIR_REFUSED_BAD_VALUE},
-	{change_reserved0_last, WEIR_REFUSED_BAD_VALUE}, {change_reserved1, WEIR_REFUSED_BAD_VALUE},
+	{change_reserved0_last, WEIR_REFUSED_BAD_VALUE}, {change_client_auth, WEIR_REFUSED_BAD_RANGE},
+	{change_passthrough, WEIR_REFUSED_BAD_VALUE},
 };
 
 static struct weir_snapshot *good(void)

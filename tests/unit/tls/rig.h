@@ -160,7 +160,7 @@ static void make_snapshot(const struct name *names, unsigned n)
 
 		s->names[i] = (struct weir_server_name){.host = {n_text, (uint32_t)host.n}, .host_kind = (uint8_t)names[i].kind,
 							.profile = (uint8_t)names[i].profile, .certs = {n_certs, names[i].n_certs},
-							.listener = WEIR_NONE};
+							.listener = WEIR_NONE, .client_auth = WEIR_NONE};
 		memcpy(s->strings + n_text, host.p, host.n);
 		n_text += (uint32_t)host.n;
 		for (unsigned k = 0; k < names[i].n_certs; k++)

@@ -167,7 +167,7 @@ static struct weir_snapshot *make_snapshot(bool has_backend)
 	*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = WEIR_PROTO_HTTP, .host = "", .name = "l"};
 	if (has_backend)
 		*model_add_backend(&m) = (struct model_backend){
-			.name = "n/s:80", .proto = WEIR_PROTO_HTTP,
+			.name = "n/s:80",
 			.balance = {.fixed = set_backend, .cookie_name = cookie_name, .cookie_path = cookie_name ? "/" : NULL, .hash_name = hash_name}};
 	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
 	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);

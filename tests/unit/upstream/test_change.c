@@ -353,7 +353,7 @@ static void change_snapshot(void)
 		fixed.success_window_ms = rnd() % 2 ? 2 : 0;
 		fixed.success_requests = fixed.success_window_ms ? 1 : 0;
 		fixed.success_deviations = fixed.success_window_ms ? 1000 : 0;
-		*model_add_backend(&m) = (struct model_backend){.name = strdup(name_of(i)), .proto = WEIR_PROTO_HTTP, .balance = {.fixed = fixed}};
+		*model_add_backend(&m) = (struct model_backend){.name = strdup(name_of(i)), .balance = {.fixed = fixed}};
 	}
 	assert_int_equal(compile_snapshot(&m, 1, &blob, &n), 0);
 	assert_int_equal(snapshot_check(blob, n, NULL), WEIR_REFUSED_OK);

@@ -129,7 +129,7 @@ static void say_snapshot(uint64_t generation)
 	for (unsigned i = 0; i < N_BACKENDS; i++) {
 		snprintf(names[i], sizeof(names[i]), "n/b%u:80", i);
 		if (rnd() % 4)
-			*model_add_backend(&m) = (struct model_backend){.name = names[i], .proto = WEIR_PROTO_HTTP,
+			*model_add_backend(&m) = (struct model_backend){.name = names[i],
 									.balance = {.fixed = {.balance = (uint8_t)(rnd() % 5)}}};
 	}
 	assert_int_equal(compile_snapshot(&m, generation, &blob, &n), 0);
