@@ -358,7 +358,8 @@ static void certificate_done(struct publish *p, const struct weir_msg *m)
 	p->st.n_certificates_refused++;
 	p->st.refused = m->status < WEIR_N_REFUSALS ? (enum weir_refusal)m->status : WEIR_REFUSED_BAD_VALUE;
 	p->st.refused_id = m->id;
-	log_warn("dataplane refused the certificate of Secret %s/%s: %s", c->c->ns, c->c->name, publish_refusal_name(m->status));
+	log_warn("dataplane refused the certificate of %s %s/%s: %s", c->c->of ? c->c->of : "Secret", c->c->ns ? c->c->ns : "",
+		 c->c->name ? c->c->name : "", publish_refusal_name(m->status));
 }
 
 static void blob_done(struct publish *p, const struct weir_msg *m)

@@ -223,7 +223,7 @@ static bool is_kept(enum kube_kind kind, const char *key, const char *of)
 	static const char *const top[] = {"apiVersion", "kind", "metadata", NULL};
 	static const char *const meta[] = {"name", "namespace", "uid", "resourceVersion", "creationTimestamp", NULL};
 	static const char *const named_top[] = {"apiVersion", "kind", "metadata", "type", "data", NULL};
-	static const char *const named_data[] = {"tls.crt", "tls.key", "ca.crt", NULL};
+	static const char *const named_data[] = {"tls.crt", "tls.key", "ca.crt", "ca.crl", NULL};
 	const char *part = kube_kind_part(kind);
 
 	if (kube_kind_is_named(kind))

@@ -28,17 +28,24 @@ enum certificate_key {
 #define CERTIFICATE_SOON_S (14 * 86400) /* before it ends, people are told */
 #define CERTIFICATE_NAMES_MAX 100u /* of one: more are not looked at */
 
-/* Or CA certificates, of which only the blob and whose they are is set. */
+/* Or CA certificates (trust.c), which have no key, and names of another sort. */
 struct certificate {
 	unsigned n_refs;
 	struct weir_certificate *blob; /* its kind says which */
+	const char *of; /* the kind of that object, a constant; NULL: a Secret */
 	const char *ns, *name; /* of the Secret, or of one of the objects that the CA certificates are of; NULL: of none */
 	enum certificate_key key;
-	int64_t not_before_s, not_after_s; /* of the leaf */
+	int64_t not_before_s, not_after_s; /* of the leaf; of CA certificates: when the last one begins, and the first one ends */
+	int64_t crls_until_s; /* when the first CRL is to be replaced; 0: none says */
+	size_t n_cas, n_crls; /* CA certificates: each once */
 	bool is_out_of_order;		   /* of the chain, one is not issued by the next */
 	bool has_more_names;		   /* than are here */
 	size_t n_names;
-	char **names; /* host names of the leaf (subjectAltName), lower case, "*." for one label; others are left out */
+	/*
+	 * Host names of the leaf (subjectAltName), lower case, "*." for one label; others are left out. Of CA certificates: the objects
+	 * that they are of, "ConfigMap ns/name".
+	 */
+	char **names;
 };
 
 /* Bytes of DER. */

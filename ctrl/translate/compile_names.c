@@ -127,7 +127,7 @@ bool compile_is_refused(struct compiler *c, const struct certificate *x)
 		    strcmp(m->problems[i].ns, x->ns) == 0)
 			return true;
 	if (x->name)
-		report(c, x->blob->kind == WEIR_CERTIFICATE_TRUST ? "ConfigMap" : "Secret", x->ns, x->name, "CertificateRefused", refused_text);
+		report(c, x->of ? x->of : "Secret", x->ns, x->name, "CertificateRefused", refused_text);
 	return true;
 }
 

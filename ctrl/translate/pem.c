@@ -20,7 +20,7 @@
 #include "kube/names.h"
 #include "translate/translate_pvt.h"
 
-#define MAX_CERTIFICATES 1000u /* of a chain or a bundle */
+#define MAX_CERTIFICATES 1000u /* of a chain: so many are counted */
 
 static BIO *open_text(const char *text, size_t n)
 {
@@ -300,18 +300,4 @@ const char *pem_read_pair(const char *crt, size_t n_crt, const char *key, size_t
 	for (size_t i = 0; i < n && i < WEIR_MAX_CHAIN; i++)
 		X509_free(chain[i]);
 	return fault;
-}
-
-const char *pem_check_bundle(const char *pem, size_t n)
-{
-	BIO *in = open_text(pem, n);
-	bool is_wrong = false;
-	X509 *first;
-	size_t n_certificates = in ? read_certificates(in, &first, 1, &is_wrong) : 0;
-
-	BIO_free(in);
-	if (n_certificates == 0)
-		return is_wrong ? "ca.crt has a certificate that cannot be read" : "ca.crt has no certificate in PEM";
-	X509_free(first);
-	return NULL;
 }

@@ -5,6 +5,7 @@
  * at once, when somebody first asks, and again when it has changed. What was
  * decoded is overwritten before it is freed.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,12 +54,34 @@ static const char *judge_certificate(const struct kube_object *o, struct certifi
 	return fault;
 }
 
-static const char *judge_ca(const struct kube_object *o)
+static bool has_key(const struct kube_object *o, const char *key)
 {
-	struct bytes pem = value_of(o, "ca.crt");
-	const char *fault = pem.p ? pem_check_bundle(pem.p, pem.n) : "it has no ca.crt";
+	return node_get(node_get(o->root, "data"), key) || node_get(node_get(o->root, "stringData"), key);
+}
 
-	bytes_fini(&pem);
+/* CA certificates, and perhaps what they have revoked: who names CRLs does not want to do without. */
+static const char *judge_ca(const struct kube_object *o, struct certificate **out)
+{
+	struct bytes crt = value_of(o, "ca.crt");
+	struct bytes crl = value_of(o, "ca.crl");
+	const char *fault;
+
+	if (!crt.p)
+		fault = o->kind == KUBE_SECRET ? "it has no ca.crt, or none in base64" : "it has no ca.crt";
+	else if (!crl.p && has_key(o, "ca.crl"))
+		fault = o->kind == KUBE_SECRET ? "its ca.crl is not in base64" : "its ca.crl is no text";
+	else
+		fault = trust_read(crt.p, crt.n, crl.p, crl.n, out);
+	bytes_fini(&crt);
+	bytes_fini(&crl);
+	if (*out) {
+		char text[400];
+
+		(*out)->of = kube_kind_name(o->kind);
+		(*out)->ns = translate_must(strdup(o->ns));
+		(*out)->name = translate_must(strdup(o->name));
+		certificate_add_name(*out, text, (size_t)snprintf(text, sizeof(text), "%s %.63s/%.253s", (*out)->of, o->ns, o->name));
+	}
 	return fault;
 }
 
@@ -67,7 +90,7 @@ static const char *judge(const struct translation *t, const struct kube_object *
 	struct judgement *j = unit_judgement(t, o, use);
 
 	if (!j->is_made)
-		j->fault = use == SECRET_CERTIFICATE ? judge_certificate(o, &j->certificate) : judge_ca(o);
+		j->fault = use == SECRET_CERTIFICATE ? judge_certificate(o, &j->certificate) : judge_ca(o, &j->certificate);
 	j->is_made = true;
 	return j->fault;
 }
@@ -102,13 +125,23 @@ const char *secret_fault(struct translation *t, enum kube_kind kind, const char 
 	return fault ? model_printf(t->m, "%s %.63s/%.253s: %s", kube_kind_name(kind), ns, name, fault) : NULL;
 }
 
-const struct certificate *secret_certificate(struct translation *t, const char *ns, const char *name)
+static const struct certificate *hold(struct translation *t, enum kube_kind kind, const char *ns, const char *name, enum secret_use use)
 {
-	const struct kube_object *o = store_get(t->store, KUBE_SECRET, ns, name);
-	struct judgement *j = o && is_usable(t, o) ? unit_judgement(t, o, SECRET_CERTIFICATE) : NULL;
+	const struct kube_object *o = store_get(t->store, kind, ns, name);
+	struct judgement *j = o && is_usable(t, o) ? unit_judgement(t, o, use) : NULL;
 
 	if (!j || !j->certificate)
 		return NULL;
 	model_hold(t->m, j->certificate);
 	return j->certificate;
+}
+
+const struct certificate *secret_certificate(struct translation *t, const char *ns, const char *name)
+{
+	return hold(t, KUBE_SECRET, ns, name, SECRET_CERTIFICATE);
+}
+
+const struct certificate *secret_trust(struct translation *t, enum kube_kind kind, const char *ns, const char *name)
+{
+	return hold(t, kind, ns, name, SECRET_CA);
 }

@@ -253,6 +253,23 @@ const char *secret_fault(struct translation *t, enum kube_kind kind, const char 
 /* The certificate of a Secret without a fault, held by t->m: valid as long as that. */
 const struct certificate *secret_certificate(struct translation *t, const char *ns, const char *name);
 
+/* The CA certificates of a ConfigMap or a Secret without a fault, likewise. */
+const struct certificate *secret_trust(struct translation *t, enum kube_kind kind, const char *ns, const char *name);
+
+/*
+ * trust.c: what is wrong with a bundle of CA certificates in PEM, and with CRLs (NULL: there are none); a constant, or NULL.
+ * *out: what can be trusted, each certificate once, for the caller to put; NULL after a fault.
+ */
+const char *trust_read(const char *crt, size_t n_crt, const char *crl, size_t n_crl, struct certificate **out);
+/* All of those, at least one, together, for the caller to put. NULL: they would be too large. */
+struct certificate *trust_merge(const struct certificate *const *list, size_t n);
+/*
+ * The CA certificates of a list of references, of those that ca_fault() has nothing against, as one that t->m holds. NULL:
+ * there are none, or, after a problem, they are too large together: then nobody is to be trusted.
+ */
+const struct certificate *trust_of_refs(struct translation *t, const struct kube_object *o, const struct cursor *refs,
+					const char *wrong_kind);
+
 /* base64.c: bytes that are overwritten before they are freed. */
 struct bytes {
 	char *p; /* NULL: there are none */
@@ -263,11 +280,10 @@ void bytes_fini(struct bytes *b);
 struct bytes base64_decode(const char *text, size_t n, const char *passed_over);
 
 /*
- * pem.c: what is wrong with a certificate (a chain, its own first) and its key, or with a bundle of CA certificates, in
- * PEM; NULL: nothing. Constants. *out: what can be served, for the caller to put; NULL after a fault.
+ * pem.c: what is wrong with a certificate (a chain, its own first) and its key in PEM; NULL: nothing. Constants. *out: what
+ * can be served, for the caller to put; NULL after a fault.
  */
 const char *pem_read_pair(const char *crt, size_t n_crt, const char *key, size_t n_key, struct certificate **out);
-const char *pem_check_bundle(const char *pem, size_t n);
 
 /* httproute.c: the backend that a reference names, or -1 after a problem. */
 int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref);

@@ -82,7 +82,7 @@ struct key {
 struct judgement {
 	bool is_made;
 	const char *fault; /* a constant; NULL: it is right */
-	struct certificate *certificate; /* of a Secret that is right for one; held */
+	struct certificate *certificate; /* of what is right; held */
 };
 
 /* Places in a list of ports, in two orders; ports.c. */
