@@ -166,10 +166,11 @@ static void read_entry(struct tls_entry *e, const struct cursor *spec, const str
 	add_hosts(e, spec, &hosts);
 }
 
-void server_names_of_ingress(struct translation *t, const struct kube_object *o, const struct cursor *spec)
+void server_names_of_ingress(struct translation *t, const struct kube_object *o, const struct cursor *spec,
+			     const struct model_client_auth *auth)
 {
 	struct cursor list = cursor_get(spec, "tls");
-	struct tls_entry e = {.t = t, .o = o, .proto = {.port = INGRESS_PORT, .host_one_label = true, .listener = -1}};
+	struct tls_entry e = {.t = t, .o = o, .proto = {.port = INGRESS_PORT, .host_one_label = true, .listener = -1, .client_auth = auth}};
 
 	if (cursor_count(&list) == 0)
 		return;
