@@ -16,7 +16,7 @@
 #define INVALID "InvalidAnnotation"
 #define DEPTH_DEFAULT 3u
 
-/* "NAME" is a ConfigMap, "secret/NAME" a Secret, both of the Ingress's own namespace. Unusable, or not known yet: nobody is trusted. */
+/* "NAME" is a ConfigMap, "secret/NAME" a Secret, of the Ingress's own namespace. NULL, unusable or not known yet: nobody is trusted. */
 static const struct certificate *read_ca(struct translation *t, const struct kube_object *o, const struct cursor *at)
 {
 	static const char secret[] = "secret/";
@@ -49,7 +49,7 @@ static uint8_t read_mode(struct translation *t, const struct kube_object *o, con
 	static const char *const modes[] = {"required", "optional", "insecure"};
 	const char *text = cursor_str(at, "required");
 
-	_Static_assert(WEIR_CLIENT_AUTH_REQUIRED == 0 && WEIR_CLIENT_AUTH_OPTIONAL == 1 && WEIR_CLIENT_AUTH_INSECURE == 2, "in this order");
+	_Static_assert(WEIR_CLIENT_AUTH_REQUIRED == 0 && WEIR_CLIENT_AUTH_OPTIONAL == 1 && WEIR_CLIENT_AUTH_INSECURE == 2, "order");
 	for (uint8_t i = 0; i < 3; i++)
 		if (strcmp(text, modes[i]) == 0)
 			return i;

@@ -229,8 +229,8 @@ void certificates_check(struct translation *t, const struct gateway *g, const st
 /* What spec.tls of a Gateway refers to: reports what is wrong, and notes the client certificate. */
 void certificates_check_gateway(struct translation *t, struct gateway *g);
 /*
- * frontend.c: what spec.tls.frontend of a Gateway says, before its listeners are read; reports what is wrong with it. What that is for
- * a listener of HTTPS of g, or of its ListenerSet, with its tls.options, of which some are known here: noted in s.
+ * frontend.c: what spec.tls.frontend of a Gateway says, before its listeners are read; reports what is wrong with it. What
+ * that is for a listener of HTTPS of g, a ListenerSet too, with its tls.options, of which some are known here: noted in s.
  */
 void frontends_read(struct translation *t, struct gateway *g);
 void frontend_apply(struct translation *t, const struct gateway *g, const struct cursor *options, struct section *s);
@@ -358,7 +358,7 @@ bool ingress_is_our_class(const struct translation *t, const struct kube_object 
 const struct model_client_auth *ingress_auth_read(struct translation *t, const struct kube_object *o);
 void ingress_auth_check(struct translation *t, const struct kube_object *o, const struct cursor *spec);
 bool ingress_auth_knows(const char *key);
-/* Of the matches of all Ingresses, which are all that there are yet: what is not to be served in the clear, or to who is asked otherwise. */
+/* Of all matches, of Ingresses alone yet: those that are not to be served in the clear, or to who is asked otherwise, are not. */
 void ingress_auth_guard(struct model *all, uint32_t https);
 /* ingress_check.c: what is wrong with IngressClasses, and what Ingresses do to each other, whose matches these are, in their order. */
 void ingress_check(struct translation *t, const struct model_match *const *matches, size_t n);

@@ -176,8 +176,8 @@ static void say_tls(struct text *t)
 {
 	if (!world_chance(theme == 3 ? 50 : 5))
 		return;
-	say(t, ",\"tls\":{\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"%s\",\"name\":\"%s\"%s}",
-	    ONE_OF("ConfigMap", "ConfigMap", "Secret"), a_secret(), some_namespace());
+	say(t, ",\"tls\":{\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[");
+	say(t, "{\"group\":\"\",\"kind\":\"%s\",\"name\":\"%s\"%s}", ONE_OF("ConfigMap", "ConfigMap", "Secret"), a_secret(), some_namespace());
 	if (world_chance(30))
 		say(t, ",{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"%s\"%s}", a_secret(), some_namespace());
 	say(t, "]%s}}%s}", ONE_OF("", "", ",\"mode\":\"AllowInsecureFallback\""),
