@@ -173,11 +173,11 @@ static void say_tls(struct text *t)
 {
 	if (!world_chance(theme == 3 ? 50 : 5))
 		return;
-	say(t, ",\"tls\":{\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"%s\",\"name\":\"%s\"%s}]}}}",
-	    ONE_OF("ConfigMap", "ConfigMap", "Secret"), a_secret(), some_namespace());
+	say(t, ",\"tls\":{");
 	if (world_chance(50))
-		say(t, ",\"backend\":{\"clientCertificateRef\":{\"name\":\"%s\"%s}}", a_secret(), some_namespace());
-	say(t, "}");
+		say(t, "\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"%s\",\"name\":\"%s\"%s}]}}},",
+		    ONE_OF("ConfigMap", "ConfigMap", "Secret"), a_secret(), some_namespace());
+	say(t, "\"backend\":{\"clientCertificateRef\":{\"name\":\"%s\"%s}}}", a_secret(), some_namespace());
 }
 
 static void say_listeners(struct text *t)
@@ -274,10 +274,15 @@ static void say_other_route(struct text *t)
 
 static void say_policy(struct text *t)
 {
-	say(t, ",\"spec\":{\"targetRefs\":[{\"group\":\"\",\"kind\":\"Service\",\"name\":\"%s\"%s}],\"validation\":{\"hostname\":\"x.test\","
-	       "%s}}",
-	    a_service(), ONE_OF("", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""),
-	    ONE_OF("\"wellKnownCACertificates\":\"System\"", "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]"));
+	say(t, ",\"spec\":{\"targetRefs\":[{\"group\":\"\",\"kind\":\"Service\",\"name\":\"%s\"%s}],\"validation\":{\"hostname\":\"%s\","
+	       "%s%s}%s}",
+	    a_service(), ONE_OF("", "", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""),
+	    ONE_OF("x.test", "x.test", "y.test", "*.test"),
+	    ONE_OF("\"wellKnownCACertificates\":\"System\"", "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]",
+		   "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]",
+		   "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c2\"},{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]"),
+	    ONE_OF("", "", ",\"subjectAltNames\":[{\"type\":\"URI\",\"uri\":\"spiffe://a/b\"}]", ",\"subjectAltNames\":[{\"type\":\"Hostname\"}]"),
+	    ONE_OF("", "", ",\"options\":{\"weir.dev/tls-profile\":\"strict\"}"));
 }
 
 static void say_route(struct text *t)
