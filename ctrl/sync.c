@@ -485,7 +485,7 @@ static bool take_names(struct sync *s)
 /* What is said of a certificate is another thing at the second of these times than at the first. */
 static bool has_aged(const struct certificate *c, int64_t then_s, int64_t now_s)
 {
-	const int64_t edges[] = {c->not_before_s, c->not_after_s - CERTIFICATE_SOON_S, c->not_after_s};
+	const int64_t edges[] = {c->not_before_s, c->not_after_s - CERTIFICATE_SOON_S, c->not_after_s, c->crls_until_s};
 
 	for (size_t i = 0; i < sizeof(edges) / sizeof(*edges); i++)
 		if (then_s <= edges[i] && edges[i] < now_s)
@@ -505,7 +505,7 @@ static void look_at_age(void *ctx, const struct certificate *c)
 
 	if (!c->name || !has_aged(c, a->s->aged_s, a->now_s))
 		return;
-	translator_secret_aged(a->s->translator, c->ns, c->name);
+	translator_certificate_aged(a->s->translator, c);
 	a->any = true;
 }
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "admin/admin_pvt.h"
 #include "admin/view_certificates.h"
@@ -259,6 +260,29 @@ static void write_certificates(FILE *f, const struct sync *s, const struct publi
 	free(list);
 }
 
+/* Of one object, alone and with others, the set that ends first. */
+static void write_trusts(FILE *f, const struct sync *s)
+{
+	size_t n, n_written = 0;
+	const struct certificate **list = view_list_trusts(s, &n);
+	const struct certificate *last = NULL;
+
+	write_one(f, "ctrl_ca_sets", "gauge", "sets of CA certificates by which clients and backends are judged", n);
+	write_head(f, "ca_not_after_seconds", "gauge",
+		   "Unix time at which the first CA certificate of this object, or of those that are used with it, ends, of at most 1000");
+	for (size_t i = 0; list && i < n && n_written < CERTIFICATES_MAX; i++) {
+		const struct certificate *c = list[i];
+
+		if (last && strcmp(last->ns, c->ns) == 0 && strcmp(last->name, c->name) == 0 && strcmp(last->of, c->of) == 0)
+			continue;
+		last = c;
+		n_written++;
+		fprintf(f, "weir_ca_not_after_seconds{kind=\"%s\",namespace=\"%s\",name=\"%s\"} %" PRId64 "\n", c->of, c->ns, c->name,
+			c->not_after_s);
+	}
+	free(list);
+}
+
 char *admin_metrics(const struct sync *sync, const struct permit *permit, const struct access_log *access_log)
 {
 	struct publish_status st;
@@ -271,6 +295,7 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 	publish_status(sync->publish, &st);
 	write_ctrl(f, sync, &st);
 	write_certificates(f, sync, &st);
+	write_trusts(f, sync);
 	if (sync->kube)
 		write_kube(f, sync->kube);
 	if (sync->saver)

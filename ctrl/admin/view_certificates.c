@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The certificates that TLS clients may be shown, each once: for weirctl and for the metrics. Nothing of a key is told. */
+/* The certificates that TLS clients may be shown, each once: for weirctl and for the metrics. Nothing of a key is told. See view_trust.c for CAs. */
 #include "admin/view_certificates.h"
 
 #include <stdio.h>
@@ -73,7 +73,7 @@ static json_t *view_one(const struct sync *s, const struct certificate *c, int64
 		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	for (size_t i = 0; i < c->n_names; i++)
 		json_array_append_new(names, json_string(c->names[i]));
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:o}", "namespace", c->ns, "name", c->name, "key",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:o}", "kind", "identity", "namespace", c->ns, "name", c->name, "key",
 			 certificate_key_name(c->key), "names", names, "hosts", json_array(), "not_after", text, "days_left",
 			 (json_int_t)((c->not_after_s - now_s) / 86400), "problems", problems_of(s, c, now_s));
 }
@@ -135,5 +135,6 @@ json_t *view_certificates(const struct sync *s)
 	if (list && s->snapshot)
 		add_hosts(out, s->snapshot, list, n);
 	free(list);
+	view_trusts(s, now_s, out);
 	return out;
 }

@@ -428,6 +428,26 @@ static const char *few(char *out, size_t size, const json_t *list)
 	return out;
 }
 
+/* CA certificates: whose they are, how many, and who is judged by them. */
+static void put_trust(struct table *t, const json_t *c)
+{
+	const json_t *hosts = json_object_get(c, "hosts"), *backends = json_object_get(c, "backends");
+	char text[900], more[900];
+	long long n_crls = num(c, "crls");
+
+	cell(t, "%s", few(text, sizeof(text), json_object_get(c, "objects")));
+	if (n_crls)
+		cell(t, "%lld CAs, %lld CRLs", num(c, "cas"), n_crls);
+	else
+		cell(t, "%lld CAs", num(c, "cas"));
+	if (json_array_size(hosts) && json_array_size(backends))
+		cell(t, "clients of %s; backends %s", few(text, sizeof(text), hosts), few(more, sizeof(more), backends));
+	else if (json_array_size(backends))
+		cell(t, "backends %s", few(text, sizeof(text), backends));
+	else
+		cell(t, "clients of %s", few(text, sizeof(text), hosts));
+}
+
 void render_certificates(FILE *f, const json_t *list)
 {
 	struct table t = {.n_columns = 6};
@@ -435,16 +455,20 @@ void render_certificates(FILE *f, const json_t *list)
 	const json_t *c;
 	size_t i;
 
-	cell(&t, "SECRET");
+	cell(&t, "SECRET, OR OF CAS");
 	cell(&t, "KEY");
-	cell(&t, "SHOWN FOR");
+	cell(&t, "SHOWN FOR, OR JUDGES");
 	cell(&t, "VALID UNTIL");
 	cell(&t, "DAYS");
 	cell(&t, "PROBLEMS");
 	json_array_foreach(list, i, c) {
-		cell(&t, "%s/%s", str(c, "namespace"), str(c, "name"));
-		cell(&t, "%s", str(c, "key"));
-		cell(&t, "%s", few(text, sizeof(text), json_object_get(c, "hosts")));
+		if (strcmp(str(c, "kind"), "trust") == 0) {
+			put_trust(&t, c);
+		} else {
+			cell(&t, "%s/%s", str(c, "namespace"), str(c, "name"));
+			cell(&t, "%s", str(c, "key"));
+			cell(&t, "%s", few(text, sizeof(text), json_object_get(c, "hosts")));
+		}
 		cell(&t, "%s", str(c, "not_after"));
 		cell(&t, "%lld", num(c, "days_left"));
 		cell(&t, "%s", few(text, sizeof(text), json_object_get(c, "problems")));

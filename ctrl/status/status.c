@@ -20,7 +20,7 @@ struct entries {
 
 /* The types of conditions that Weir sets, now or at other times. */
 static const char *const class_types[] = {"Accepted", "SupportedVersion", NULL};
-static const char *const gateway_types[] = {"Accepted", "Programmed", "ResolvedRefs", NULL};
+static const char *const gateway_types[] = {"Accepted", "InsecureFrontendValidationMode", "Programmed", "ResolvedRefs", NULL};
 static const char *const listener_types[] = {"Accepted", "Conflicted", "Programmed", "ResolvedRefs", NULL};
 static const char *const route_types[] = {"Accepted", "PartiallyInvalid", "ResolvedRefs", NULL};
 static const char *const policy_types[] = {"Accepted", "ResolvedRefs", NULL};

@@ -105,6 +105,7 @@ static struct ref_fault check_system(struct translation *t, const struct kube_ob
 static struct ref_fault check_refs(struct translation *t, const struct kube_object *o, const struct cursor *list, bool tells)
 {
 	struct ref_fault first = {NULL, NULL, false};
+	const struct certificate *trust = NULL;
 	size_t n_right = 0;
 
 	for (size_t i = 0; i < cursor_count(list); i++) {
@@ -117,7 +118,11 @@ static struct ref_fault check_refs(struct translation *t, const struct kube_obje
 		if (f.text && (!first.text || (first.is_pending && f.reason)))
 			first = f;
 	}
-	if (n_right > 0 && (!tells || trust_of_refs(t, o, list, "InvalidKind")))
+	if (n_right > 0 && tells)
+		trust = trust_of_refs(t, o, list, "InvalidKind");
+	if (trust)
+		trust_warn(t, o, list, trust);
+	if (n_right > 0 && (!tells || trust))
 		return (struct ref_fault){NULL, NULL, false};
 	if (n_right > 0)
 		return no_certificate("the CA certificates and CRLs take more than 1 MiB together");
@@ -208,7 +213,7 @@ struct model_backend_tls *backend_tls_read(struct translation *t, const struct k
 	tls->sans = sans;
 	tls->n_sans = cursor_count(&list);
 	tls->trust = read_trust(t, policy, &p);
-	tls->profile = tls_options_read(t, policy, &options);
+	tls->profile = tls_options_read(t, policy, &options, false);
 	return tls;
 }
 

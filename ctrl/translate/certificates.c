@@ -74,7 +74,10 @@ static void report_time(struct translation *t, const struct kube_object *o, cons
 
 	if (gmtime_r(&when, &tm))
 		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	report(t, o, at, false, reason, "served, but the certificate of Secret %.63s/%.253s %s %s", c->ns, c->name, what, text);
+	if (c->blob->kind == WEIR_CERTIFICATE_TRUST)
+		report(t, o, at, false, reason, "of %s%s %s %s", c->names[0], c->n_names > 1 ? " and others" : "", what, text);
+	else
+		report(t, o, at, false, reason, "served, but the certificate of Secret %.63s/%.253s %s %s", c->ns, c->name, what, text);
 }
 
 void certificate_warn(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c)
@@ -95,6 +98,22 @@ void certificate_warn(struct translation *t, const struct kube_object *o, const 
 		report_time(t, o, at, "CertificateNotYetValid", c, "is valid only from", c->not_before_s);
 	else if (c->not_after_s - now_s < CERTIFICATE_SOON_S)
 		report_time(t, o, at, "CertificateExpiresSoon", c, "expires on", c->not_after_s);
+}
+
+void trust_warn(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c)
+{
+	const int64_t now_s = t->options->now_s;
+
+	if (!now_s || !c->n_names)
+		return;
+	if (c->not_after_s < now_s)
+		report_time(t, o, at, "CACertificateExpired", c, "a CA certificate has expired on", c->not_after_s);
+	else if (c->not_before_s > now_s)
+		report_time(t, o, at, "CACertificateNotYetValid", c, "a CA certificate is valid only from", c->not_before_s);
+	else if (c->not_after_s - now_s < CERTIFICATE_SOON_S)
+		report_time(t, o, at, "CACertificateExpiresSoon", c, "a CA certificate expires on", c->not_after_s);
+	if (c->crls_until_s && c->crls_until_s < now_s)
+		report_time(t, o, at, "CRLExpired", c, "a CRL was to be replaced until", c->crls_until_s);
 }
 
 /* ---- listeners ---- */
@@ -137,7 +156,7 @@ static void check_covered(struct translation *t, const struct gateway *g, const 
 #define OPTIONS_PREFIX "weir.dev/"
 
 /* Those of others are for others. */
-uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options)
+uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options, bool is_https)
 {
 	uint8_t profile = WEIR_TLS_INTERMEDIATE;
 
@@ -145,8 +164,13 @@ uint8_t tls_options_read(struct translation *t, const struct kube_object *o, con
 		struct cursor at = cursor_value(options, i);
 		const char *value = cursor_str(&at, "");
 
+		if (is_https && frontend_knows_option(at.key))
+			continue;
 		if (strcmp(at.key, OPTIONS_PREFIX "tls-profile") != 0)
-			report(t, o, &at, false, "UnsupportedField", "ignored: of the options, " OPTIONS_PREFIX "tls-profile is known");
+			report(t, o, &at, false, "UnsupportedField", "ignored: of the options, " OPTIONS_PREFIX "tls-profile is known%s",
+			       o->kind == KUBE_BACKEND_TLS_POLICY ? ""
+								  : ", and for HTTPS " CLIENT_CERTIFICATE ", " CLIENT_CERTIFICATE_DEPTH
+								    " and " CLIENT_CERTIFICATE_FIELDS);
 		else if (strcmp(value, "strict") == 0)
 			profile = WEIR_TLS_STRICT;
 		else if (strcmp(value, "intermediate") != 0)
@@ -163,7 +187,7 @@ static void check_own(struct translation *t, const struct gateway *g, const stru
 
 	if (strcmp(cursor_str(&mode, "Terminate"), "Passthrough") == 0)
 		return; /* they are ignored */
-	s->profile = tls_options_read(t, g->o, &options);
+	s->profile = tls_options_read(t, g->o, &options, strcmp(s->protocol, "HTTPS") == 0);
 	if (cursor_count(&list) == 0) {
 		report(t, g->o, &list, true, "InvalidCertificateRef", "a Secret with a certificate was expected");
 		s->unresolved = "InvalidCertificateRef";
@@ -183,83 +207,16 @@ static void check_own(struct translation *t, const struct gateway *g, const stru
 	check_covered(t, g, &list, s);
 }
 
-/* caCertificateRefs for the clients of a port: of its own, or those of all. */
-static struct cursor find_refs(const struct cursor *frontend, uint16_t port, struct cursor above[4])
-{
-	struct cursor list = cursor_get(frontend, "perPort");
-
-	above[0] = cursor_get(frontend, "default");
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor one = cursor_at(&list, i);
-		struct cursor at = cursor_get(&one, "port");
-		int64_t number;
-
-		if (!node_int(at.n, port, port, &number))
-			continue;
-		above[1] = list;
-		above[2] = cursor_at(&above[1], i);
-		above[0] = cursor_get(&above[2], "tls");
-		break;
-	}
-	above[3] = cursor_get(&above[0], "validation");
-	return cursor_get(&above[3], "caCertificateRefs");
-}
-
-/* Whom the Gateway asks for client certificates. What is wrong is reported once, of the Gateway. */
-static void check_frontend(struct translation *t, const struct kube_object *gateway, struct section *s)
-{
-	struct cursor root = cursor_root(gateway);
-	struct cursor spec = cursor_get(&root, "spec");
-	struct cursor tls = cursor_get(&spec, "tls");
-	struct cursor frontend = cursor_get(&tls, "frontend");
-	struct cursor above[4];
-	struct cursor list = find_refs(&frontend, s->port, above);
-	size_t n_wrong = 0;
-	const char *first = NULL;
-
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor ref = cursor_at(&list, i);
-		struct ref_fault f = ca_fault(t, gateway, &ref, "InvalidCACertificateKind");
-
-		note(t, s, "caCertificateRefs", i, &f);
-		n_wrong += f.reason != NULL;
-		first = first ? first : f.text;
-	}
-	if (n_wrong > 0 && n_wrong == cursor_count(&list)) {
-		s->refusal = "NoValidCACertificate";
-		s->refusal_text = model_printf(t->m, "none of the CA certificates for clients can be used: %s", first);
-	} else if (above[3].n) { /* whoever wants clients to be checked does not want them served unchecked */
-		s->refusal = "UnsupportedValue";
-		s->refusal_text = model_printf(t->m, "certificates of clients are demanded (spec.tls.frontend of %s %s/%s), which Weir "
-						     "does not check yet: the listener is not served without",
-					       kube_kind_name(gateway->kind), gateway->ns, gateway->name);
-		report(t, gateway, &above[3], true, "UnsupportedField",
-		       "none was expected: Weir does not check certificates of clients yet; listener %.100s is not served without", s->name);
-	}
-}
-
 void certificates_check(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
 {
+	struct cursor options = cursor_get(tls, "options");
+
 	check_own(t, g, tls, s);
 	if (strcmp(s->protocol, "HTTPS") == 0)
-		check_frontend(t, g->parent ? g->parent->o : g->o, s);
+		frontend_apply(t, g, &options, s);
 }
 
 /* ---- Gateways ---- */
-
-static void report_refs(struct translation *t, const struct kube_object *o, const struct cursor *config)
-{
-	struct cursor validation = cursor_get(config, "validation");
-	struct cursor list = cursor_get(&validation, "caCertificateRefs");
-
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor ref = cursor_at(&list, i);
-		struct ref_fault f = ca_fault(t, o, &ref, "InvalidCACertificateKind");
-
-		if (f.reason)
-			report(t, o, &ref, true, f.reason, "%s", f.text);
-	}
-}
 
 static void check_client_certificate(struct translation *t, struct gateway *g, const struct cursor *tls)
 {
@@ -286,17 +243,8 @@ void certificates_check_gateway(struct translation *t, struct gateway *g)
 	struct cursor root = cursor_root(g->o);
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor tls = cursor_get(&spec, "tls");
-	struct cursor frontend = cursor_get(&tls, "frontend");
-	struct cursor fallback = cursor_get(&frontend, "default");
-	struct cursor list = cursor_get(&frontend, "perPort");
 
-	report_refs(t, g->o, &fallback);
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor one = cursor_at(&list, i);
-		struct cursor config = cursor_get(&one, "tls");
-
-		report_refs(t, g->o, &config);
-	}
+	frontends_read(t, g);
 	check_client_certificate(t, g, &tls);
 }
 

@@ -153,7 +153,8 @@ static struct weir_range add_certs(struct compiler *c, const struct model_server
 
 static bool are_alike(const struct model_server_name *a, const struct model_server_name *b)
 {
-	if (a->n_certs != b->n_certs || a->profile != b->profile || a->mode != b->mode || a->client_auth != b->client_auth)
+	if (a->n_certs != b->n_certs || a->profile != b->profile || a->mode != b->mode ||
+	    !compile_is_same_auth(a->client_auth, b->client_auth))
 		return false;
 	for (size_t i = 0; i < a->n_certs; i++)
 		if (certificate_compare_ids(&a->certs[i]->blob->id, &b->certs[i]->blob->id) != 0)

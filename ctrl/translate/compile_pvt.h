@@ -49,6 +49,8 @@ struct weir_str compile_intern(struct compiler *c, const char *text, size_t n);
 
 /* ---- compile_tls.c: what is asked of clients, and TLS to backends; the latter's certificates follow those of the names */
 uint32_t compile_client_auth(struct compiler *c, const struct model_client_auth *auth); /* in CLIENT_AUTHS; without CERTS yet */
+/* NULL: clients are not asked. */
+bool compile_is_same_auth(const struct model_client_auth *a, const struct model_client_auth *b);
 void compile_trust(struct compiler *c);
 
 /* The dataplane does not take it, which is reported: nobody else's routes are to wait for that. compile_names.c */

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_same_auth(const struct model_client_auth *a, const struct model_client_auth *b)
+bool compile_is_same_auth(const struct model_client_auth *a, const struct model_client_auth *b)
 {
-	return a == b || (a->mode == b->mode && a->depth == b->depth && a->fields == b->fields && !a->trust == !b->trust &&
+	return a == b || (a && b && a->mode == b->mode && a->depth == b->depth && a->fields == b->fields && !a->trust == !b->trust &&
 			  (!a->trust || certificate_compare_ids(&a->trust->blob->id, &b->trust->blob->id) == 0));
 }
 
@@ -23,7 +23,7 @@ uint32_t compile_client_auth(struct compiler *c, const struct model_client_auth 
 	if (!auth)
 		return WEIR_NONE;
 	for (uint32_t i = n; i-- > 0;) /* names of one Gateway follow each other */
-		if (is_same_auth(c->auths[i], auth))
+		if (compile_is_same_auth(c->auths[i], auth))
 			return i;
 	grown = realloc(c->auths, (n + 1) * sizeof(*grown));
 	out = grown ? compile_push(c, WEIR_SECT_CLIENT_AUTHS, 1) : NULL;

@@ -330,7 +330,7 @@ void section_serve(struct translation *t, const struct gateway *g, struct sectio
 	const uint8_t proto = is_https ? WEIR_PROTO_HTTPS : WEIR_PROTO_HTTP;
 
 	s->first = (uint32_t)t->m->n_listeners;
-	if (is_https && s->n_certs == 0) /* nothing could be shown: who has this place is as before */
+	if (is_https && (s->n_certs == 0 || s->is_unchecked)) /* nothing could be shown, or nobody judged: who has this place is as before */
 		return;
 	if (g->refusal || s->refusal || !check_claims(t, g, s, proto) || !check_budget(t, g, s))
 		return;
@@ -534,6 +534,9 @@ void gateway_conclude(struct translation *t, const struct gateway *g)
 	s->n_addrs = n;
 	conclude_conditions(t, g, &s->conditions);
 	conclude_references(g, &s->conditions);
+	if (g->is_insecure)
+		verdict_condition(&s->conditions, "InsecureFrontendValidationMode", true, "ConfigurationChanged",
+				  "spec.tls.frontend has mode AllowInsecureFallback: clients without a valid certificate are let through");
 	s->sections = g->count ? model_alloc(t->m, g->count * sizeof(*s->sections)) : NULL;
 	for (size_t i = 0; i < g->count; i++)
 		listener_conclude(t, g, &t->sections[g->first + i], &s->sections[s->n_sections++]);

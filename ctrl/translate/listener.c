@@ -418,6 +418,8 @@ void listener_conclude(struct translation *t, const struct gateway *g, const str
 	else if (is_https(s) && s->n_certs == 0)
 		verdict_condition(c, "Programmed", false, s->unresolved ? "Invalid" : "Pending",
 				  s->unresolved ? s->unresolved_text : s->pending_text ? s->pending_text : "there is no certificate");
+	else if (s->is_unchecked)
+		verdict_condition(c, "Programmed", false, "Pending", s->pending_text);
 	else if (s->count == 0)
 		verdict_condition(c, "Programmed", false, "Pending", "the Gateway has no address");
 	else

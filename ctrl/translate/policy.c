@@ -239,7 +239,7 @@ static void report_rest(struct translation *t, const struct kube_object *policy)
 
 		report_target(t, policy, &ref);
 	}
-	tls_options_read(t, policy, &options);
+	tls_options_read(t, policy, &options, false);
 }
 
 void policy_read(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers, size_t n)

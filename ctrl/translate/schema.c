@@ -91,7 +91,7 @@ static const struct field listener_namespaces[] = {
 static const struct field gateway_address[] = {
 	F("type", STRING), F("value", STRING), {0}};
 static const struct field frontend_validation[] = {
-	F("caCertificateRefs", OBJECTS, .sub = object_ref, .hi = 8), F("mode", STRING), {0}};
+	F("caCertificateRefs", OBJECTS, .sub = object_ref, .hi = 16), F("mode", STRING), {0}};
 static const struct field frontend_config[] = {
 	F("validation", OBJECT, .sub = frontend_validation), {0}};
 static const struct field frontend_port[] = {

@@ -59,7 +59,8 @@ void server_names_of_listener(struct translation *t, const struct section *s, ui
 {
 	const struct model_listener *l = &t->m->listeners[listener];
 	const struct model_server_name proto = {
-	    .addr = l->addr, .port = l->port, .profile = s->profile, .listener = (int32_t)listener, .owner = l->name};
+	    .addr = l->addr, .port = l->port, .profile = s->profile, .listener = (int32_t)listener, .client_auth = s->client_auth,
+	    .owner = l->name};
 
 	if (*s->host) {
 		add_name(t, &proto, s->host, s->certs, s->n_certs);
@@ -80,6 +81,8 @@ uint64_t server_names_cost(const struct section *s)
 {
 	uint64_t cost = s->n_certs ? name_cost(s->host) : 0;
 
+	if (s->client_auth)
+		cost += sizeof(struct weir_client_auth) + sizeof(struct weir_cert_id);
 	for (size_t i = 0; !*s->host && i < s->n_certs; i++)
 		for (size_t k = 0; k < s->certs[i]->n_names; k++)
 			cost += name_cost(s->certs[i]->names[k]);

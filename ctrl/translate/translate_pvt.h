@@ -62,6 +62,9 @@ struct gateway {
 	struct ref_fault client_certificate; /* of spec.tls.backend */
 	bool has_client_certificate;
 	const struct certificate *client; /* that one, which backends are shown, held by the part of the Gateways; NULL: none can be */
+	struct frontend *frontends; /* whom it asks for certificates: frontend.c */
+	size_t n_frontends;
+	bool is_insecure; /* on some port it lets through who has no valid one */
 	struct weir_ip addrs[ADDRESSES_MAX]; /* that it listens on, sorted; the zero address: all */
 	size_t n_addrs;
 	uint64_t given; /* a Gateway: gateway_given() as it was read */
@@ -86,6 +89,8 @@ struct section {
 	const struct certificate **certs;
 	size_t n_certs;
 	uint8_t profile;    /* enum weir_tls_profile */
+	const struct model_client_auth *client_auth; /* HTTPS; NULL: clients are not asked for certificates, or is_unchecked */
+	bool is_unchecked;  /* they are to be asked, but it is not known yet by whom they are judged: it is not served until then */
 	bool is_conflicted; /* refusal says with what */
 	uint32_t n_routes;  /* attached and accepted */
 };
@@ -232,10 +237,23 @@ struct ref_fault ca_fault(struct translation *t, const struct kube_object *o, co
 void certificates_check(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s);
 /* What spec.tls of a Gateway refers to: reports what is wrong, and notes the client certificate. */
 void certificates_check_gateway(struct translation *t, struct gateway *g);
+/*
+ * frontend.c: what spec.tls.frontend of a Gateway says, before its listeners are read; reports what is wrong with it. What that is for
+ * a listener of HTTPS of g, or of its ListenerSet, with its tls.options, of which some are known here: noted in s.
+ */
+void frontends_read(struct translation *t, struct gateway *g);
+void frontend_apply(struct translation *t, const struct gateway *g, const struct cursor *options, struct section *s);
+bool frontend_knows_option(const char *key);
+#define CLIENT_CERTIFICATE "weir.dev/client-certificate"
+#define CLIENT_CERTIFICATE_DEPTH "weir.dev/client-certificate-depth"
+#define CLIENT_CERTIFICATE_FIELDS "weir.dev/client-certificate-fields"
+/* What of a client's certificate backends are told: "none", or names of several, by commas. False: it is none of these. */
+bool client_fields_parse(const char *text, uint8_t *out);
+#define CLIENT_FIELDS_EXPECTED "xfcc, rfc9440 or both, chain with rfc9440 only, by commas, or none was expected"
 /* Of a Secret by its name alone. */
 struct ref_fault certificate_fault_of(struct translation *t, const char *ns, const char *name);
 /* tls.options of a listener, options of a policy: the profile (enum weir_tls_profile). What is of no effect is a problem. */
-uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options);
+uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options, bool is_https);
 
 /*
  * server_names.c: what TLS clients are shown. Of certificates, for each kind of key the first that covers a host; where none
@@ -254,6 +272,9 @@ uint64_t server_names_cost(const struct section *s);
 uint64_t server_names_ingress_cost(const struct cursor *spec);
 /* Says what people should know of a certificate to which o refers. */
 void certificate_warn(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c);
+
+/* The same of CA certificates and CRLs. */
+void trust_warn(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c);
 
 /* secrets.c: why an object cannot be used for this, by its name; NULL: it can. *is_pending: it may be, nobody knows yet. */
 const char *secret_fault(struct translation *t, enum kube_kind kind, const char *ns, const char *name, enum secret_use use,

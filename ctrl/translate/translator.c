@@ -762,9 +762,12 @@ void translator_name_changed(struct translator *tr, const char *name)
 	touch(tr, KEY_NAME, "", name);
 }
 
-void translator_secret_aged(struct translator *tr, const char *ns, const char *name)
+/* Of CA certificates of several objects it is the first: who has put them together has read it, too. */
+void translator_certificate_aged(struct translator *tr, const struct certificate *c)
 {
-	touch(tr, KUBE_SECRET, ns, name);
+	bool is_map = c->of && strcmp(c->of, kube_kind_name(KUBE_CONFIG_MAP)) == 0;
+
+	touch(tr, is_map ? KUBE_CONFIG_MAP : KUBE_SECRET, c->ns, c->name);
 }
 
 void translator_system_changed(struct translator *tr)

@@ -29,8 +29,8 @@ struct translator *translator_create(const struct store *s, const struct transla
 void translator_destroy(struct translator *tr);
 /* Before a run: something else is known of this name (translate_options.names) than in the last one. */
 void translator_name_changed(struct translator *tr, const char *name);
-/* Before a run: what a Secret has is to be judged again by the time that it is now. */
-void translator_secret_aged(struct translator *tr, const char *ns, const char *name);
+/* Before a run: what is said of this certificate, which has a name, is to be judged again by the time that it is now. */
+void translator_certificate_aged(struct translator *tr, const struct certificate *c);
 /* Before a run: translate_options.system_trust is another one. */
 void translator_system_changed(struct translator *tr);
 /* The names of Services in use that are ExternalNames, each once, in any order. Valid until the next run. */

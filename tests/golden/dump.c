@@ -171,6 +171,15 @@ void dump_problems(FILE *out, const struct store *s, const struct model *m)
 	}
 }
 
+static void dump_trust(FILE *out, const struct certificate *trust)
+{
+	for (size_t i = 0; i < trust->n_names; i++)
+		fprintf(out, "%s %s", i ? "," : "; clients by", trust->names[i]);
+	fprintf(out, ": %zu CA%s", trust->n_cas, trust->n_cas != 1 ? "s" : "");
+	if (trust->n_crls)
+		fprintf(out, ", %zu CRL%s", trust->n_crls, trust->n_crls != 1 ? "s" : "");
+}
+
 void dump_names(FILE *out, const struct model *m)
 {
 	for (size_t i = 0; i < m->n_names; i++) {
@@ -180,6 +189,8 @@ void dump_names(FILE *out, const struct model *m)
 			n->profile == WEIR_TLS_STRICT ? " strict" : "", n->is_derived ? " by certificate" : "", n->owner);
 		for (size_t k = 0; k < n->n_certs; k++)
 			fprintf(out, "%s Secret %s/%s %s", k ? "," : "", n->certs[k]->ns, n->certs[k]->name, certificate_key_name(n->certs[k]->key));
+		if (n->client_auth && n->client_auth->trust)
+			dump_trust(out, n->client_auth->trust);
 		fputc('\n', out);
 	}
 }
