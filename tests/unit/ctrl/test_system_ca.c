@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../translate/pems.h"
+#include "pems.h"
 #include "system_ca.h"
 
 static const char pem[] = PEM_TEXT;
