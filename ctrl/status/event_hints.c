@@ -29,7 +29,7 @@ static const char *const hints[][2] = {
     {"DuplicateListener", "Give the listener another name."},
     {"DuplicateName", "Remove the other entries of this name."},
     {"ExternalNamesOff", "Name a Service that selects Pods, or let weir-ctrl serve ExternalNames (--external-names any)."},
-    {"ForeignAnnotations", "Remove them; the filters of an HTTPRoute, and annotations that begin with weir.dev/, do much of what they do."},
+    {"ForeignAnnotations", "Remove them; the filters of an HTTPRoute, BackendTLSPolicies, and annotations that begin with weir.dev/, do much of what they do."},
     {"GatewayClassNotFound", "Create it, or correct the name: kubectl get gatewayclasses lists those that there are."},
     {"HostnameConflict", "None of the two is served until one has another port or hostname."},
     {"IgnoredAnnotation", "Add what it needs, or remove it."},
