@@ -10,7 +10,7 @@
 json_t *view_status(const struct sync *s);
 json_t *view_routes(const struct sync *s);
 json_t *view_backends(const struct sync *s);
-/* Certificates that TLS clients may be shown (kind identity), and those by which others are judged (trust): whose they are, and for how long. */
+/* Certificates that TLS clients may be shown (kind identity), and those by which others are judged (trust). */
 json_t *view_certificates(const struct sync *s);
 json_t *view_stats(const struct sync *s);
 json_t *view_stages(const struct sync *s);

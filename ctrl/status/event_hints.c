@@ -26,6 +26,7 @@ static const char *const hints[][2] = {
     {"CertificateNames", "Split the names over several certificates."},
     {"CertificateNotYetValid", "Wait, or see to the clocks."},
     {"CertificateRefused", "Renew it with a usual kind of key; the log of weir-dataplane says what is wrong."},
+    {"ClientCertificateHost", "Add the host to spec.tls, or move the rule to an Ingress that demands no certificates."},
     {"DuplicateListener", "Give the listener another name."},
     {"DuplicateName", "Remove the other entries of this name."},
     {"ExternalNamesOff", "Name a Service that selects Pods, or let weir-ctrl serve ExternalNames (--external-names any)."},

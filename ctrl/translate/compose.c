@@ -141,6 +141,7 @@ void compose(struct translator *tr)
 		*model_add_listener(all) = gateways->listeners[i];
 	add_names(all, gateways, first_listener);
 	add_names_of_ingresses(tr, all); /* behind those of Gateways, which come first as their listeners do */
+	ingress_auth_guard(all, all->n_matches && first_listener > 1 ? 1 : WEIR_NONE);
 	add_statuses(all, gateways);
 	add_routes(all, &tr->objects[KUBE_HTTP_ROUTE], first_listener);
 	for (size_t i = 0; i < N_OTHER_ROUTES; i++)

@@ -330,7 +330,7 @@ void section_serve(struct translation *t, const struct gateway *g, struct sectio
 	const uint8_t proto = is_https ? WEIR_PROTO_HTTPS : WEIR_PROTO_HTTP;
 
 	s->first = (uint32_t)t->m->n_listeners;
-	if (is_https && (s->n_certs == 0 || s->is_unchecked)) /* nothing could be shown, or nobody judged: who has this place is as before */
+	if (is_https && (s->n_certs == 0 || s->is_unchecked)) /* nobody could be shown or judged by one: who has this place stays */
 		return;
 	if (g->refusal || s->refusal || !check_claims(t, g, s, proto) || !check_budget(t, g, s))
 		return;

@@ -173,7 +173,8 @@ static void read_rule(struct translation *t, const struct kube_object *o, const 
 	}
 }
 
-static void check_tls(struct translation *t, const struct kube_object *o, const struct cursor *spec)
+static void check_tls(struct translation *t, const struct kube_object *o, const struct cursor *spec,
+		      const struct model_client_auth *auth)
 {
 	struct cursor tls = cursor_get(spec, "tls");
 
@@ -189,7 +190,9 @@ static void check_tls(struct translation *t, const struct kube_object *o, const 
 				       "a host name in lower case, or \"*.\" and one, was expected");
 		}
 	}
-	server_names_of_ingress(t, o, spec);
+	server_names_of_ingress(t, o, spec, auth);
+	if (auth && auth->mode == WEIR_CLIENT_AUTH_REQUIRED)
+		ingress_auth_check(t, o, spec);
 }
 
 /* ---- annotations of other controllers ---- */
@@ -280,6 +283,7 @@ static void read_all(struct translation *t, const struct kube_object *o)
 	struct cursor backend = cursor_get(&spec, "defaultBackend");
 	struct model_match proto = {.kind = "Ingress", .created_s = o->created_s};
 	const char *refused = budget_refusal(t);
+	const struct model_client_auth *auth = ingress_auth_read(t, o);
 	uint64_t cost = server_names_ingress_cost(&spec);
 
 	proto.ns = model_str(t->m, o->ns);
@@ -288,7 +292,11 @@ static void read_all(struct translation *t, const struct kube_object *o)
 		report(t, o, &spec, true, "MissingField", "rules or a defaultBackend were expected");
 	check_foreign(t, o);
 	if (!refused) /* or it could still refer to as many Secrets as it likes */
-		check_tls(t, o, &spec);
+		check_tls(t, o, &spec, auth);
+	if (auth && auth->mode == WEIR_CLIENT_AUTH_REQUIRED)
+		proto.client_auth = auth;
+	if (auth) /* a redirect for each match is below */
+		cost += sizeof(struct weir_client_auth) + sizeof(struct weir_cert_id);
 	if (refused)
 		report(t, o, &spec, true, BUDGET_REASON, "%s", refused);
 	else
@@ -313,7 +321,7 @@ static void read_all(struct translation *t, const struct kube_object *o)
 	}
 	t->is_trial = false;
 	for (size_t i = 0; i < t->m->n_matches; i++) /* over TLS once more, as soon as any Ingress has a certificate */
-		cost += budget_cost(&t->m->matches[i]);
+		cost += budget_cost(&t->m->matches[i]) + (auth ? 2 * sizeof(struct weir_filter) : 0);
 	budget_charge(t, cost);
 }
 

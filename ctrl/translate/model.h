@@ -127,6 +127,7 @@ struct model_match {
 	struct weir_timeouts timeouts;
 	struct weir_retry retry; /* action FORWARD */
 	struct model_filters filters; /* action STATUS: none; REDIRECT: one of them is */
+	const struct model_client_auth *client_auth; /* an Ingress: only clients that were asked so are served; NULL: all */
 	/* where it comes from, which also is the order among equals */
 	const char *kind, *ns, *name;
 	int64_t created_s; /* creationTimestamp; 0 where absent */

@@ -125,7 +125,8 @@ const char *secret_fault(struct translation *t, enum kube_kind kind, const char 
 	return fault ? model_printf(t->m, "%s %.63s/%.253s: %s", kube_kind_name(kind), ns, name, fault) : NULL;
 }
 
-static const struct certificate *hold(struct translation *t, enum kube_kind kind, const char *ns, const char *name, enum secret_use use)
+static const struct certificate *hold(struct translation *t, enum kube_kind kind, const char *ns, const char *name,
+				      enum secret_use use)
 {
 	const struct kube_object *o = store_get(t->store, kind, ns, name);
 	struct judgement *j = o && is_usable(t, o) ? unit_judgement(t, o, use) : NULL;

@@ -166,13 +166,15 @@ static void read_entry(struct tls_entry *e, const struct cursor *spec, const str
 	add_hosts(e, spec, &hosts);
 }
 
-void server_names_of_ingress(struct translation *t, const struct kube_object *o, const struct cursor *spec)
+void server_names_of_ingress(struct translation *t, const struct kube_object *o, const struct cursor *spec,
+			     const struct model_client_auth *auth)
 {
 	struct cursor list = cursor_get(spec, "tls");
 	struct tls_entry e = {.t = t, .o = o, .proto = {.port = INGRESS_PORT, .host_one_label = true, .listener = -1}};
 
 	if (cursor_count(&list) == 0)
 		return;
+	e.proto.client_auth = auth;
 	e.proto.owner = model_printf(t->m, "Ingress %s/%s", o->ns, o->name);
 	for (size_t i = 0; i < cursor_count(&list); i++) {
 		struct cursor entry = cursor_at(&list, i);

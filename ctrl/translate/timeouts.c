@@ -102,7 +102,7 @@ void timeouts_read(struct translation *t, const struct kube_object *o, struct we
 	for (size_t i = 0; list.n && i < list.n->n; i++) {
 		struct cursor at = cursor_value(&list, i);
 
-		if (strncmp(at.key, PREFIX, strlen(PREFIX)) == 0)
+		if (strncmp(at.key, PREFIX, strlen(PREFIX)) == 0 && !(o->kind == KUBE_INGRESS && ingress_auth_knows(at.key)))
 			read_annotation(t, o, &at, out);
 	}
 }

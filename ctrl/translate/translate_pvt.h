@@ -238,13 +238,14 @@ void certificates_check(struct translation *t, const struct gateway *g, const st
 /* What spec.tls of a Gateway refers to: reports what is wrong, and notes the client certificate. */
 void certificates_check_gateway(struct translation *t, struct gateway *g);
 /*
- * frontend.c: what spec.tls.frontend of a Gateway says, before its listeners are read; reports what is wrong with it. What that is for
- * a listener of HTTPS of g, or of its ListenerSet, with its tls.options, of which some are known here: noted in s.
+ * frontend.c: what spec.tls.frontend of a Gateway says, before its listeners are read; reports what is wrong with it. What
+ * that is for a listener of HTTPS of g, a ListenerSet too, with its tls.options, of which some are known here: noted in s.
  */
 void frontends_read(struct translation *t, struct gateway *g);
 void frontend_apply(struct translation *t, const struct gateway *g, const struct cursor *options, struct section *s);
 bool frontend_knows_option(const char *key);
 #define CLIENT_CERTIFICATE "weir.dev/client-certificate"
+#define CLIENT_CERTIFICATE_CA "weir.dev/client-certificate-ca" /* of an Ingress */
 #define CLIENT_CERTIFICATE_DEPTH "weir.dev/client-certificate-depth"
 #define CLIENT_CERTIFICATE_FIELDS "weir.dev/client-certificate-fields"
 /* What of a client's certificate backends are told: "none", or names of several, by commas. False: it is none of these. */
@@ -264,7 +265,8 @@ size_t server_certs(const struct certificate *const *certs, size_t n, const char
 /* The names of a listener of HTTPS that is served as this one of the model. */
 void server_names_of_listener(struct translation *t, const struct section *s, uint32_t listener);
 /* Those of spec.tls of an Ingress; reports what is wrong. */
-void server_names_of_ingress(struct translation *t, const struct kube_object *o, const struct cursor *spec);
+void server_names_of_ingress(struct translation *t, const struct kube_object *o, const struct cursor *spec,
+			     const struct model_client_auth *auth);
 /* The one of the default certificate, if there is one, or what is wrong with it. */
 void server_names_default(struct translation *t);
 /* At most, in bytes of a snapshot. */
@@ -358,6 +360,15 @@ void ingress_read_default(struct translation *t, const struct kube_object *o, co
 const struct kube_object *ingress_default_class(const struct translation *t);
 bool ingress_is_default_class(const struct translation *t, const struct kube_object *class);
 bool ingress_is_our_class(const struct translation *t, const struct kube_object *class);
+/*
+ * ingress_auth.c: how its annotations want clients asked for certificates, NULL: they do not; reports what is wrong with
+ * them. ingress_auth_check(): reports which of its hosts are refused then.
+ */
+const struct model_client_auth *ingress_auth_read(struct translation *t, const struct kube_object *o);
+void ingress_auth_check(struct translation *t, const struct kube_object *o, const struct cursor *spec);
+bool ingress_auth_knows(const char *key);
+/* Of all matches, of Ingresses alone yet: those that are not to be served in the clear, or to who is asked otherwise, are not. */
+void ingress_auth_guard(struct model *all, uint32_t https);
 /* ingress_check.c: what is wrong with IngressClasses, and what Ingresses do to each other, whose matches these are, in their order. */
 void ingress_check(struct translation *t, const struct model_match *const *matches, size_t n);
 /* translator.c: the Ingress that is read now has a prefix "/" for a host, or a default backend; some Ingress has such a prefix. */

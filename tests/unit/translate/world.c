@@ -162,22 +162,38 @@ static void say_data(struct text *t, enum kube_kind kind)
 	if (world_chance(10))
 		say(t, ",\"data\":%s", ONE_OF("7", "{\"tls.crt\":7}"));
 	else if (kind == KUBE_CONFIG_MAP)
-		say(t, ",\"data\":{\"%s\":\"%s\"}", ONE_OF("ca.crt", "ca.crt", "other"), ONE_OF(PEM_TEXT, PEM_TEXT, "x"));
+		say(t, ",\"data\":{\"%s\":\"%s\"%s}", ONE_OF("ca.crt", "ca.crt", "other"), ONE_OF(PEM_TEXT, PEM_TEXT, PEM_TEXT PEM_TEXT, "x"),
+		    ONE_OF("", "", "", ",\"ca.crl\":\"x\""));
+	else if (world_chance(30))
+		say(t, ",\"data\":{\"ca.crt\":\"%s\"}", ONE_OF(PEM_CRT, PEM_CRT, "?"));
 	else
 		say(t, ",\"data\":{\"tls.crt\":\"%s\",\"%s\":\"%s\"}", ONE_OF(PEM_CRT, PEM_CRT, "SGVsbG8=", "?"),
 		    ONE_OF("tls.key", "tls.key", "tls.key", "other"), ONE_OF(PEM_KEY, PEM_KEY, PEM_KEY, PEM_OTHER_KEY));
 }
 
+static void say_frontend(struct text *t)
+{
+	say(t, "\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[");
+	say(t, "{\"group\":\"\",\"kind\":\"%s\",\"name\":\"%s\"%s}", ONE_OF("ConfigMap", "ConfigMap", "Secret"), a_secret(), some_namespace());
+	if (world_chance(30))
+		say(t, ",{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"%s\"%s}", a_secret(), some_namespace());
+	say(t, "]%s}}%s}", ONE_OF("", "", ",\"mode\":\"AllowInsecureFallback\""),
+	    ONE_OF("", "", ",\"perPort\":[{\"port\":443,\"tls\":{}}]"));
+}
+
 /* Of a Gateway. */
 static void say_tls(struct text *t)
 {
+	bool has_frontend = world_chance(60);
+
 	if (!world_chance(theme == 3 ? 50 : 5))
 		return;
 	say(t, ",\"tls\":{");
-	if (world_chance(50))
-		say(t, "\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"%s\",\"name\":\"%s\"%s}]}}},",
-		    ONE_OF("ConfigMap", "ConfigMap", "Secret"), a_secret(), some_namespace());
-	say(t, "\"backend\":{\"clientCertificateRef\":{\"name\":\"%s\"%s}}}", a_secret(), some_namespace());
+	if (has_frontend)
+		say_frontend(t);
+	if (!has_frontend || world_chance(50))
+		say(t, "%s\"backend\":{\"clientCertificateRef\":{\"name\":\"%s\"%s}}", has_frontend ? "," : "", a_secret(), some_namespace());
+	say(t, "}");
 }
 
 static void say_listeners(struct text *t)
@@ -406,6 +422,10 @@ static const char *annotations_of(enum kube_kind kind)
 		return NULL;
 	if (kind == KUBE_SERVICE)
 		return ONE_OF("\"weir.dev/load-balancing\":\"maglev\"", "\"weir.dev/affinity\":\"cookie\"", "\"weir.dev/max-connections\":\"x\"");
+	if (kind == KUBE_INGRESS && world_chance(50))
+		return ONE_OF("\"weir.dev/client-certificate-ca\":\"c1\"", "\"weir.dev/client-certificate-ca\":\"secret/c1\"",
+			      "\"weir.dev/client-certificate-ca\":\"c2\",\"weir.dev/client-certificate\":\"optional\"",
+			      "\"weir.dev/client-certificate-depth\":\"0\"");
 	if (kind == KUBE_INGRESS_CLASS)
 		return "\"ingressclass.kubernetes.io/is-default-class\":\"true\"";
 	return ONE_OF("\"weir.dev/request-timeout\":\"1s\"", "\"weir.dev/idle-timeout\":\"2s\"", "\"weir.dev/unknown\":\"\"");
