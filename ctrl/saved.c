@@ -170,7 +170,10 @@ static void strip_names(struct weir_snapshot *s)
 	s->sect[WEIR_SECT_NAMES].count = s->sect[WEIR_SECT_CLIENT_AUTHS].count = 0;
 }
 
-/* Nor are CA certificates: nobody is trusted, so nothing is sent to a backend over TLS, and never in the clear. The checksum is left to saved_seal(). */
+/*
+ * Nor are CA certificates: nobody is trusted, so nothing is sent to a backend over TLS, and never in the clear. The checksum
+ * is left to saved_seal().
+ */
 static void strip_certificates(struct weir_snapshot *s)
 {
 	if (snapshot_count(s, NAMES) == 0 && snapshot_count(s, BACKEND_TLS) == 0)

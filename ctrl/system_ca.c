@@ -46,8 +46,8 @@ void system_ca_destroy(struct system_ca *s)
 /* The first that is there; NULL: none is, *tried is where one was expected first. */
 static const char *find(const struct system_ca *s, const char **tried, struct stat *st)
 {
-	const char *const usual[] = {X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-				     "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"};
+	const char *const usual[] = {X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt",
+				     "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"};
 	const char *const *paths = s->path ? (const char *const *)&s->path : usual;
 	const size_t n = s->path ? 1 : sizeof(usual) / sizeof(*usual);
 
@@ -93,7 +93,8 @@ static struct certificate *load(struct system_ca *s, const char *path)
 	}
 	c = certificate_read_trust(text, n);
 	if (!c)
-		snprintf(s->fault, sizeof(s->fault), "%.400s has no certificates in PEM, one that cannot be read, or more than 1 MiB", path);
+		snprintf(s->fault, sizeof(s->fault), "%.400s has no certificates in PEM, one that cannot be read, or more than 1 MiB",
+			 path);
 	free(text);
 	return c;
 }

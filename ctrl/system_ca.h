@@ -12,7 +12,7 @@
 struct certificate;
 struct system_ca;
 
-/* path: NULL: where OpenSSL looks for it, or else the distributions have it. Nothing is read yet. Ends the process without memory. */
+/* path: NULL: where OpenSSL looks for it, or else distributions have it. Nothing is read yet. Ends the process without memory. */
 struct system_ca *system_ca_create(const char *path);
 void system_ca_destroy(struct system_ca *s);
 /* Looks at the file, and reads it if it is another one than before. True if what came of that is another thing. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The certificates that TLS clients, and backends, may be shown, each once: for weirctl and for the metrics. Nothing of a key is told. */
+/* The certificates that TLS clients, and backends, are shown, each once: for weirctl and the metrics. Nothing of a key is told. */
 #include "admin/view_certificates.h"
 
 #include <stdio.h>

@@ -484,8 +484,8 @@ static void put_tls(char *text, size_t n, const json_t *tls)
 
 	if (!json_is_object(tls))
 		return;
-	snprintf(text + at, n - at, "%sTLS (%s) to %s, who has to be %s%s%s", at ? ", " : "", str(tls, "profile"), str(tls, "server_name"),
-		 few(names, sizeof(names), json_object_get(tls, "names")),
+	snprintf(text + at, n - at, "%sTLS (%s) to %s, who has to be %s%s%s", at ? ", " : "", str(tls, "profile"),
+		 str(tls, "server_name"), few(names, sizeof(names), json_object_get(tls, "names")),
 		 flag(tls, "has_client_certificate") ? ", with a client certificate" : "",
 		 flag(tls, "has_trust") ? "" : ", but no CA is trusted");
 }

@@ -12,7 +12,7 @@ static const char *const hints[][2] = {
     {"BackendIdConflict", "Rename one of the two Services."},
     {"BackendNotFound", "Create it, or correct the name or the namespace."},
     {"BackendTLSNotSupported", "Remove the BackendTLSPolicy, or use another controller for this route."},
-    {"BackendTLSPolicyInvalid", "Correct what the Events of the policy name: until then nothing is sent, since it is not to be sent in the clear."},
+    {"BackendTLSPolicyInvalid", "Correct what the Events of the policy name: until then nothing is sent, since it must not go in the clear."},
     {"BackendTLSPolicyPending", "Wait, and let Weir read the ConfigMap."},
     {"BudgetExceeded", "Delete routes of this namespace that are not needed, or ask for a larger --namespace-budget or memory.arena_mb."},
     {"CACertificateExpired", "Replace it in the ConfigMap or Secret: nobody whose certificate it has issued is let in any more."},

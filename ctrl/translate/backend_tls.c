@@ -27,7 +27,8 @@ static struct ref_fault invalid(struct translation *t, const struct kube_object 
 {
 	if (tells)
 		report(t, o, at, true, "InvalidValue", "%s", text);
-	return (struct ref_fault){.reason = "Invalid", .text = model_printf(t->m, "%s: %s", at->key ? at->key : "subjectAltNames", text)};
+	return (struct ref_fault){.reason = "Invalid",
+				  .text = model_printf(t->m, "%s: %s", at->key ? at->key : "subjectAltNames", text)};
 }
 
 /* ---- names */
@@ -76,7 +77,8 @@ static struct ref_fault check_names(struct translation *t, const struct kube_obj
 		struct cursor san = cursor_at(&list, i);
 
 		if (!read_san(&san, &kind))
-			return invalid(t, o, &san, tells, "type Hostname with a hostname, or type URI with an absolute uri, was expected");
+			return invalid(t, o, &san, tells,
+				       "type Hostname with a hostname, or type URI with an absolute uri, was expected");
 	}
 	return (struct ref_fault){NULL, NULL, false};
 }

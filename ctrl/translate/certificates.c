@@ -167,10 +167,10 @@ uint8_t tls_options_read(struct translation *t, const struct kube_object *o, con
 		if (is_https && frontend_knows_option(at.key))
 			continue;
 		if (strcmp(at.key, OPTIONS_PREFIX "tls-profile") != 0)
-			report(t, o, &at, false, "UnsupportedField", "ignored: of the options, " OPTIONS_PREFIX "tls-profile is known%s",
-			       o->kind == KUBE_BACKEND_TLS_POLICY ? ""
-								  : ", and for HTTPS " CLIENT_CERTIFICATE ", " CLIENT_CERTIFICATE_DEPTH
-								    " and " CLIENT_CERTIFICATE_FIELDS);
+			report(t, o, &at, false, "UnsupportedField",
+			       "ignored: of the options, " OPTIONS_PREFIX "tls-profile is known%s",
+			       o->kind != KUBE_BACKEND_TLS_POLICY ? ", and for HTTPS " CLIENT_CERTIFICATE ", "
+				       CLIENT_CERTIFICATE_DEPTH " and " CLIENT_CERTIFICATE_FIELDS : "");
 		else if (strcmp(value, "strict") == 0)
 			profile = WEIR_TLS_STRICT;
 		else if (strcmp(value, "intermediate") != 0)

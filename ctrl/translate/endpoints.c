@@ -76,15 +76,15 @@ static bool check_policy(struct translation *t, const struct kube_object *o, con
 
 	if (o->kind != KUBE_HTTP_ROUTE && o->kind != KUBE_INGRESS) {
 		report(t, o, at, true, "BackendTLSNotSupported",
-		       "a Service without BackendTLSPolicy was expected: %s asks for TLS to %s/%s, which Weir does not speak for %ss; nothing "
-		       "is sent to it", policy->name, ns, service, kube_kind_name(o->kind));
+		       "a Service without BackendTLSPolicy was expected: %s asks for TLS to %s/%s, which Weir does not speak for "
+		       "%ss; nothing is sent to it", policy->name, ns, service, kube_kind_name(o->kind));
 		return false;
 	}
 	f = backend_tls_fault(t, policy, false);
 	if (f.text)
 		report(t, o, at, true, f.is_pending ? "BackendTLSPolicyPending" : "BackendTLSPolicyInvalid",
-		       "a BackendTLSPolicy that can be obeyed was expected; nothing is sent to %s/%s (%s: %s)", ns, service, policy->name,
-		       f.text);
+		       "a BackendTLSPolicy that can be obeyed was expected; nothing is sent to %s/%s (%s: %s)", ns, service,
+		       policy->name, f.text);
 	else
 		t->unit->tls_cost += (t->n_vias ? t->n_vias : 1) * backend_tls_cost(policy);
 	return !f.text;

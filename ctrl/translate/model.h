@@ -142,8 +142,8 @@ struct model_balance {
 
 struct model_backend {
 	/*
-	 * "ns/service:port", with "@ns/gateway" where it is shown the client certificate of a Gateway, of which each has its own: its
-	 * identity; NULL: no backend, nothing refers to it
+	 * "ns/service:port", with "@ns/gateway" where it is shown the client certificate of a Gateway, of which each has its own:
+	 * its identity; NULL: no backend, nothing refers to it
 	 */
 	const char *name;
 	uint64_t id;	  /* hash_backend() of it; 0: not computed */

@@ -125,7 +125,8 @@ static bool has_ancestor(const struct model_status *s, const struct gateway *g)
 }
 
 /* The same for all ancestors, in the memory of t->m. */
-static struct model_conditions conclude_conditions(struct translation *t, const struct kube_object *policy, const struct ref_fault *f)
+static struct model_conditions conclude_conditions(struct translation *t, const struct kube_object *policy,
+						   const struct ref_fault *f)
 {
 	struct model_conditions out = {0};
 	struct ref_fault ca;

@@ -61,7 +61,7 @@ struct gateway {
 	const char *lack, *lack_text;
 	struct ref_fault client_certificate; /* of spec.tls.backend */
 	bool has_client_certificate;
-	const struct certificate *client; /* that one, which backends are shown, held by the part of the Gateways; NULL: none can be */
+	const struct certificate *client; /* that one, which backends are shown, held by the Gateways' part; NULL: none can be */
 	struct frontend *frontends; /* whom it asks for certificates: frontend.c */
 	size_t n_frontends;
 	bool is_insecure; /* on some port it lets through who has no valid one */
@@ -119,7 +119,7 @@ struct translation {
 	struct model *m;	   /* what it gives goes there; listeners are counted among those of the Gateways */
 	struct findings *findings; /* of what is read now; NULL: nobody asks */
 	bool is_trial;		   /* what is read is served nowhere: it is looked at for its status alone */
-	/* the Gateway whose client certificate is shown by backends that are read now; NULL: none is. How many such are to be read */
+	/* the Gateway whose client certificate backends that are read now are shown; NULL: none is. And how many there will be */
 	const struct gateway *via;
 	size_t n_vias;
 	struct gateway *gateways; /* by (namespace, name) */
@@ -458,7 +458,7 @@ bool parent_names(const struct cursor *ref, const struct section *s);
 
 /* policy.c: what a policy is told, once all that refers to backends is read: referrers, in their order, have met it */
 void policy_read(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers, size_t n);
-/* The policy that counts for a port (by name) of a Service; NULL: it is spoken to in the clear. o: who refers to it, NULL: nobody new. */
+/* The policy that counts for a port (by name) of a Service; NULL: it is spoken to in the clear. o: who refers to it, or NULL. */
 const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
 				      const char *port);
 /* policy.c: target_add() for each target that a policy has, be it right or not. */
