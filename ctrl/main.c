@@ -26,6 +26,7 @@
 #include "source_kube.h"
 #include "status/writer.h"
 #include "sync.h"
+#include "system_ca.h"
 #include "token.h"
 #include "user.h"
 
@@ -413,6 +414,7 @@ int main(int argc, char **argv)
 	s.options.node = o.node;
 	s.options.default_ns = o.default_ns;
 	s.options.default_name = *o.default_name ? o.default_name : NULL;
+	s.system_ca = system_ca_create(o.ca_bundle);
 	s.options.namespace_bytes = (uint64_t)o.namespace_mb << 20;
 	s.options.listen = o.status_addrs;
 	s.options.n_listen = o.n_status_addrs;
@@ -447,6 +449,7 @@ int main(int argc, char **argv)
 	status_writer_destroy(p.writer); /* its requests are of kube */
 	source_kube_destroy(p.kube);
 	sync_fini(&s);
+	system_ca_destroy(s.system_ca);
 	external_names_destroy(p.names);
 	publish_destroy(p.publish);
 	store_destroy(store);

@@ -31,6 +31,8 @@ static const char usage[] =
     "  --default-certificate NAMESPACE/NAME\n"
     "                       the Secret whose certificate TLS clients of Ingresses are shown where no other one is for the\n"
     "                       name that they ask for (default: they are refused)\n"
+    "  --ca-bundle FILE     the CA certificates that BackendTLSPolicies mean by System, in PEM; read again when the file is\n"
+    "                       replaced (default: the machine's, as /etc/ssl/certs/ca-certificates.crt)\n"
     "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
@@ -252,6 +254,7 @@ static const struct row {
     {"allow-unread-policies", OF_KUBE, FLAG(allow_unread_policies)},
     {"ingress-without-class", OF_KUBE, FLAG(ingress_without_class)},
     {"default-certificate", .read = read_default_certificate, .expected = "NAMESPACE/NAME"},
+    {"ca-bundle", TEXT(ca_bundle)},
     {"node", .read = read_node, .expected = "the name of a Node"},
     {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
     {"namespace-budget", .read = read_namespace_budget, .expected = "a number of MiB from 0 to 1024"},

@@ -32,6 +32,7 @@ struct options {
 	bool events;
 	char lease_ns[OPTIONS_NS_BYTES], lease_name[OPTIONS_NAME_BYTES];
 	char default_ns[OPTIONS_NS_BYTES], default_name[OPTIONS_NAME_BYTES]; /* of a certificate; "": none */
+	const char *ca_bundle; /* NULL: that of the machine */
 	const char *socket, *admin, *user, *capture_token;
 	const char *access_log; /* NULL: off */
 	uint32_t access_log_sample;

@@ -149,14 +149,12 @@ static void keep_slots(struct weir_snapshot *s, struct weir_range *r, uint32_t *
 
 /*
  * Private keys are not kept on disk, so a snapshot is kept without the names that are shown certificates: until these
- * come from the API server, handshakes are refused, and all else is served. Its checksum is left to saved_seal().
+ * come from the API server, handshakes are refused, and all else is served.
  */
 static void strip_names(struct weir_snapshot *s)
 {
 	uint32_t end = 0;
 
-	if (snapshot_count(s, NAMES) == 0)
-		return;
 	for (uint32_t i = 0; i < snapshot_count(s, BINDS); i++) {
 		struct weir_bind *b = entry(s, BINDS, struct weir_bind, i);
 
@@ -169,7 +167,22 @@ static void strip_names(struct weir_snapshot *s)
 	for (uint32_t i = 0; i < snapshot_count(s, VHOSTS); i++)
 		keep_slots(s, &entry(s, VHOSTS, struct weir_vhost, i)->slots, &end);
 	s->sect[WEIR_SECT_SLOTS].count = end;
-	s->sect[WEIR_SECT_NAMES].count = s->sect[WEIR_SECT_CERTS].count = 0;
+	s->sect[WEIR_SECT_NAMES].count = s->sect[WEIR_SECT_CLIENT_AUTHS].count = 0;
+}
+
+/*
+ * Nor are CA certificates: nobody is trusted, so nothing is sent to a backend over TLS, and never in the clear. The checksum
+ * is left to saved_seal().
+ */
+static void strip_certificates(struct weir_snapshot *s)
+{
+	if (snapshot_count(s, NAMES) == 0 && snapshot_count(s, BACKEND_TLS) == 0)
+		return;
+	if (snapshot_count(s, NAMES) > 0)
+		strip_names(s);
+	for (uint32_t i = 0; i < snapshot_count(s, BACKEND_TLS); i++)
+		entry(s, BACKEND_TLS, struct weir_backend_tls, i)->certs = (struct weir_range){0, 0};
+	s->sect[WEIR_SECT_CERTS].count = 0;
 	s->checksum = 0;
 }
 
@@ -197,7 +210,7 @@ int saved_make(const struct weir_snapshot *s, saved_find_fn *find, const void *c
 		return -ENOMEM;
 	memcpy(out, &h, sizeof(h));
 	add_part(out, &at, s, s->size);
-	strip_names((struct weir_snapshot *)(void *)(out + sizeof(h)));
+	strip_certificates((struct weir_snapshot *)(void *)(out + sizeof(h)));
 	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
 		const struct weir_endpoint_set *e = find(ctx, snapshot_backend(s, i)->id);
 

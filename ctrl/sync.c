@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "saved.h"
 #include "snapshot/snapshot.h"
+#include "system_ca.h"
 #include "translate/compile.h"
 #include "translate/translator.h"
 
@@ -445,10 +446,22 @@ bool sync_wants_retry(const struct sync *s)
 	return s->has_failed;
 }
 
+/* True: the CA certificates of the machine are others. */
+static bool take_system_ca(struct sync *s)
+{
+	if (!s->system_ca || !system_ca_look(s->system_ca))
+		return false;
+	s->options.system_trust = system_ca_trust(s->system_ca);
+	s->options.system_fault = system_ca_fault(s->system_ca);
+	translator_system_changed(s->translator);
+	return true;
+}
+
 void sync_prepare(struct sync *s)
 {
 	struct translator_changes c;
 
+	take_system_ca(s);
 	s->options.total_bytes = room_of(s);
 	s->options.now_s = time(NULL);
 	translator_run(s->translator, NULL, 0, &c);
@@ -516,6 +529,7 @@ void sync_run(struct sync *s, uint64_t changed)
 	bool has_others = take_names(s);
 
 	has_others |= take_aged(s);
+	has_others |= take_system_ca(s);
 	if (!has_others && changed == 0 && n == 0 && !is_whole && !sync_has_other_room(s))
 		return;
 	run_translator(s, is_whole ? NULL : journal, n, &c);

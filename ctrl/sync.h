@@ -12,6 +12,7 @@ struct saved;
 struct saver;
 struct source_kube;
 struct status_writer;
+struct system_ca;
 
 struct sync {
 	struct store *store;
@@ -20,6 +21,7 @@ struct sync {
 	const struct status_writer *writer; /* NULL: none; likewise */
 	const struct saver *saver; /* NULL: nothing is kept on disk; likewise */
 	const struct external_names *names; /* NULL: no name is looked up; likewise */
+	struct system_ca *system_ca;	    /* the machine's CA certificates, looked at by each run; NULL: nobody asks for them */
 	struct known_names *known_names;    /* what is known of names, NULL: of none; its changes are taken by sync_run() */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */

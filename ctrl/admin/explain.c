@@ -118,7 +118,7 @@ static void tell_hit(json_t *o, const struct sync *sync, const struct route_resu
 	const struct weir_rule *rule = snapshot_rule(s, r->rule);
 	const struct view_place at = {snapshot_bind(s, r->bind), snapshot_listener(s, r->listener), snapshot_vhost(s, r->vhost),
 				      snapshot_path(s, r->path)};
-	json_t *endpoints = json_object();
+	json_t *endpoints = json_object(), *tls = json_object();
 
 	for (uint32_t i = 0; i < rule->splits.count; i++) {
 		const struct weir_split *p = snapshot_split(s, rule->splits.first + i);
@@ -132,9 +132,11 @@ static void tell_hit(json_t *o, const struct sync *sync, const struct route_resu
 		name = snapshot_str(s, b->name);
 		snprintf(key, sizeof(key), "%.*s", (int)name.n, name.p);
 		json_object_set_new(endpoints, key, view_endpoints(sync, b->id));
+		json_object_set_new(tls, key, view_tls(s, b));
 	}
 	json_object_set_new(o, "rule", view_rule(s, &at, rule));
 	json_object_set_new(o, "endpoints", endpoints);
+	json_object_set_new(o, "tls", tls);
 }
 
 /* As route_match(), but that only TLS leads to a bind of HTTPS. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The certificates that TLS clients may be shown, each once: for weirctl and for the metrics. Nothing of a key is told. */
+/* The certificates that TLS clients, and backends, are shown, each once: for weirctl and the metrics. Nothing of a key is told. */
 #include "admin/view_certificates.h"
 
 #include <stdio.h>
@@ -27,11 +27,14 @@ const struct certificate **view_list_certificates(const struct sync *s, size_t *
 
 	for (size_t i = 0; i < m->n_names; i++)
 		n_all += m->names[i].n_certs;
-	list = calloc(n_all + 1, sizeof(*list));
+	list = calloc(n_all + m->n_backends + 1, sizeof(*list));
 	*n = n_all = 0;
 	for (size_t i = 0; list && i < m->n_names; i++)
 		for (size_t k = 0; k < m->names[i].n_certs; k++)
 			list[n_all++] = m->names[i].certs[k];
+	for (size_t i = 0; list && i < m->n_backends; i++)
+		if (m->backends[i].name && m->backends[i].tls && m->backends[i].tls->client)
+			list[n_all++] = m->backends[i].tls->client;
 	if (n_all)
 		qsort(list, n_all, sizeof(*list), by_secret);
 	for (size_t i = 0; i < n_all; i++)

@@ -476,6 +476,20 @@ void render_certificates(FILE *f, const json_t *list)
 	table_print(f, &t);
 }
 
+/* As "TLS (strict) to web.test, who has to be a.test, b.test, with a client certificate"; in the clear: nothing. */
+static void put_tls(char *text, size_t n, const json_t *tls)
+{
+	char names[320];
+	size_t at = strlen(text);
+
+	if (!json_is_object(tls))
+		return;
+	snprintf(text + at, n - at, "%sTLS (%s) to %s, who has to be %s%s%s", at ? ", " : "", str(tls, "profile"),
+		 str(tls, "server_name"), few(names, sizeof(names), json_object_get(tls, "names")),
+		 flag(tls, "has_client_certificate") ? ", with a client certificate" : "",
+		 flag(tls, "has_trust") ? "" : ", but no CA is trusted");
+}
+
 void render_backends(FILE *f, const json_t *list)
 {
 	struct table t = {.n_columns = 4};
@@ -489,13 +503,14 @@ void render_backends(FILE *f, const json_t *list)
 	json_array_foreach(list, i, b) {
 		const json_t *endpoints = json_object_get(b, "endpoints");
 		const json_t *e;
-		char settings[640] = "";
+		char settings[1200] = "";
 		size_t k;
 
 		put_settings(settings, sizeof(settings), b);
 		if (json_object_get(b, "external_name"))
 			snprintf(settings + strlen(settings), sizeof(settings) - strlen(settings), ", of %s (%s)",
 				 str(b, "external_name"), str(b, "external_state"));
+		put_tls(settings, sizeof(settings), json_object_get(b, "tls"));
 		if (json_array_size(endpoints) == 0) {
 			cell(&t, "%s", str(b, "name"));
 			cell(&t, "-");
@@ -642,8 +657,12 @@ static void render_hit(FILE *f, const json_t *o)
 	fprintf(f, "to           %s\n", targets);
 	json_object_foreach(endpoints, backend, list) {
 		const json_t *e;
+		char tls[800] = "";
 		size_t i;
 
+		put_tls(tls, sizeof(tls), json_object_get(json_object_get(o, "tls"), backend));
+		if (*tls)
+			fprintf(f, "over         %s: %s\n", backend, tls);
 		fprintf(f, "endpoints    %s:", backend);
 		json_array_foreach(list, i, e)
 			fprintf(f, "%s %s port %lld %s", i ? "," : "", str(e, "address"), num(e, "port"), condition(e));

@@ -11,7 +11,11 @@
 #include "base/hash.h"
 #include "translate/translator_pvt.h"
 
-static struct unit *backend_create(struct translator *tr, struct key *k, const char *ns, const char *service, uint16_t port)
+#define VIA "@" /* in a name: of whom the client certificate is */
+
+/* Its name within the namespace, and its own copies of the texts. */
+static struct unit *backend_create(struct translator *tr, struct key *k, const char *service, uint16_t port,
+				   const struct kube_object *via)
 {
 	struct backend_table *b = &tr->backends;
 	struct unit *u = translate_must(calloc(1, sizeof(*u)));
@@ -27,8 +31,11 @@ static struct unit *backend_create(struct translator *tr, struct key *k, const c
 	u->what = UNIT_BACKEND;
 	u->key = k;
 	u->port = port;
-	if (asprintf(&u->text, "%s/%s:%u", ns, service, port) < 0)
+	if (asprintf(&u->text, "%s/%s", k->ns, k->name) < 0)
 		u->text = translate_must(NULL);
+	u->service = translate_must(strdup(service));
+	u->via_ns = via ? translate_must(strdup(via->ns)) : NULL;
+	u->via_name = via ? translate_must(strdup(via->name)) : NULL;
 	b->slots[u->slot] = k->unit = u;
 	m = &tr->all.backends[u->slot];
 	*m = (struct model_backend){.name = u->text, .id = hash_backend(u->text)};
@@ -36,17 +43,22 @@ static struct unit *backend_create(struct translator *tr, struct key *k, const c
 	return u;
 }
 
-uint32_t backend_use(struct translation *t, const char *ns, const char *service, uint16_t port)
+uint32_t backend_use(struct translation *t, const char *ns, const char *service, uint16_t port, bool is_tls)
 {
 	struct translator *tr = t->translator;
 	struct unit *user = t->unit;
+	const struct kube_object *via = is_tls && t->via ? t->via->o : NULL;
 	struct key *k;
-	char name[320];
+	char name[640];
 
-	snprintf(name, sizeof(name), "%s:%u", service, port);
+	if (via)
+		snprintf(name, sizeof(name), "%.253s:%u" VIA "%.63s/%.253s", service, port, via->ns, via->name);
+	else
+		snprintf(name, sizeof(name), "%.253s:%u", service, port);
 	k = key_get(&tr->keys, KEY_BACKEND, ns, name);
 	if (!k->unit)
-		backend_create(tr, k, ns, service, port);
+		backend_create(tr, k, service, port, via);
+	k->unit->is_tls = is_tls;
 	if (k->unit->used_turn == tr->turn)
 		return k->unit->slot;
 	k->unit->used_turn = tr->turn;
@@ -54,6 +66,13 @@ uint32_t backend_use(struct translation *t, const char *ns, const char *service,
 	user->backends[user->n_backends++] = k->unit->slot;
 	k->unit->n_users++;
 	return k->unit->slot;
+}
+
+uint32_t backend_use_via(struct translation *t, uint32_t slot)
+{
+	const struct unit *u = t->translator->backends.slots[slot];
+
+	return u->is_tls ? backend_use(t, u->key->ns, u->service, (uint16_t)u->port, true) : slot;
 }
 
 void backends_drop(struct translation *t, struct unit *u)
@@ -142,27 +161,55 @@ static void read_endpoints(struct translation *t, const struct unit *u, const st
 	free(slices);
 }
 
+/*
+ * Who referred to it has looked whether TLS can be spoken as its policy has it. Should that not be so any more, nobody is
+ * trusted: it is never spoken to in the clear.
+ */
+static const struct model_backend_tls *read_tls(struct translation *t, const struct unit *u, const struct node *port)
+{
+	static const struct model_backend_tls nobody = {.host = "invalid"};
+	const char *port_name = node_str(node_get(port, "name"));
+	const struct kube_object *policy = policy_find(t, NULL, u->key->ns, u->service, port_name ? port_name : "");
+	const struct gateway *g = NULL;
+	size_t n_problems = t->m->n_problems;
+	struct model_backend_tls *tls;
+
+	if (!policy)
+		return u->is_tls ? &nobody : NULL;
+	if (backend_tls_fault(t, policy, false).text)
+		return &nobody;
+	tls = backend_tls_read(t, policy);
+	t->m->n_problems = n_problems; /* the policy's own unit has them */
+	if (u->via_name) {
+		depend_on(t, KEY_CLIENT, u->via_ns, u->via_name);
+		g = gateway_search(t->gateways, t->n_gateways, u->via_ns, u->via_name);
+	}
+	tls->client = g ? g->client : NULL;
+	if (tls->client)
+		model_hold(t->m, tls->client);
+	return tls;
+}
+
 void backend_read(struct translation *t, struct unit *u, bool *has_other_settings, bool *has_other_endpoints)
 {
 	struct model_backend *b = &t->translator->all.backends[u->slot];
 	const struct model_backend was = *b;
-	const char *colon = strrchr(u->key->name, ':');
-	const struct kube_object *service;
-	char name[320];
+	const struct kube_object *service = store_get(t->store, KUBE_SERVICE, u->key->ns, u->service);
 
-	snprintf(name, sizeof(name), "%.*s", (int)(colon - u->key->name), u->key->name);
-	depend_on(t, KEY_SLICES, u->key->ns, name);
-	service = store_get(t->store, KUBE_SERVICE, u->key->ns, name);
+	depend_on(t, KEY_SLICES, u->key->ns, u->service);
 	*b = (struct model_backend){.name = u->text, .id = was.id};
 	if (service && is_usable(t, service)) {
+		const struct node *port = backend_port(t, service, "TCP", u->port, "");
+
 		balance_read(t, service, &b->balance);
+		b->tls = read_tls(t, u, port);
 		if (external_is(service))
-			external_read(t, service, backend_port(t, service, "TCP", u->port, ""), (uint16_t)u->port, b);
+			external_read(t, service, port, (uint16_t)u->port, b);
 		else
 			read_endpoints(t, u, service, b);
 	}
 	backend_use_name(t->translator, u, t->options->names ? b->external : NULL);
-	*has_other_settings = settings_differ(&was.balance, &b->balance);
+	*has_other_settings = settings_differ(&was.balance, &b->balance) || backend_tls_differs(was.tls, b->tls);
 	*has_other_endpoints = was.is_pending != b->is_pending || was.n_endpoints != b->n_endpoints ||
 			       (b->n_endpoints && memcmp(was.endpoints, b->endpoints, b->n_endpoints * sizeof(*b->endpoints)) != 0);
 }

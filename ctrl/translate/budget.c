@@ -61,7 +61,7 @@ void budget_charge(struct translation *t, uint64_t more)
 {
 	for (size_t i = 0; i < t->m->n_matches; i++)
 		more += budget_cost(&t->m->matches[i]);
-	t->unit->cost = more;
+	t->unit->cost = more + t->unit->tls_cost;
 	if (t->unit->verdict != BUDGET_FITS)
 		t->m->n_matches = 0;
 }

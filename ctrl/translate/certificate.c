@@ -97,6 +97,14 @@ struct certificate *certificate_create_trust(struct certificate_part cas, struct
 	return seal(c);
 }
 
+struct certificate *certificate_read_trust(const char *pem, size_t n)
+{
+	struct certificate *c;
+
+	trust_read(pem, n, NULL, 0, &c);
+	return c;
+}
+
 void certificate_add_name(struct certificate *c, const char *name, size_t n)
 {
 	c->names = translate_must(realloc(c->names, (c->n_names + 1) * sizeof(*c->names)));

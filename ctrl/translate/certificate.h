@@ -61,6 +61,8 @@ struct certificate_part {
 struct certificate *certificate_create(const struct certificate_part *chain, size_t n_chain, struct certificate_part key);
 /* The same of CA certificates, DER one behind the other, and CRLs likewise (size 0: none). */
 struct certificate *certificate_create_trust(struct certificate_part cas, struct certificate_part crls);
+/* The same of PEM; NULL: there are none, one cannot be read, or they are too large. */
+struct certificate *certificate_read_trust(const char *pem, size_t n);
 void certificate_add_name(struct certificate *c, const char *name, size_t n);
 struct certificate *certificate_get(const struct certificate *c);
 void certificate_put(struct certificate *c);

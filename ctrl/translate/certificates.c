@@ -155,24 +155,28 @@ static void check_covered(struct translation *t, const struct gateway *g, const 
 
 #define OPTIONS_PREFIX "weir.dev/"
 
-/* tls.options: those of others are for others. */
-static void read_options(struct translation *t, const struct gateway *g, const struct cursor *options, struct section *s)
+/* Those of others are for others. */
+uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options, bool is_https)
 {
+	uint8_t profile = WEIR_TLS_INTERMEDIATE;
+
 	for (size_t i = 0; options->n && options->n->kind == NODE_MAP && i < options->n->n; i++) {
 		struct cursor at = cursor_value(options, i);
 		const char *value = cursor_str(&at, "");
 
-		if (frontend_knows_option(at.key) && strcmp(s->protocol, "HTTPS") == 0)
+		if (is_https && frontend_knows_option(at.key))
 			continue;
 		if (strcmp(at.key, OPTIONS_PREFIX "tls-profile") != 0)
-			report(t, g->o, &at, false, "UnsupportedField",
-			       "ignored: of the options, " OPTIONS_PREFIX "tls-profile is known, and for HTTPS " CLIENT_CERTIFICATE
-			       ", " CLIENT_CERTIFICATE_DEPTH " and " CLIENT_CERTIFICATE_FIELDS);
+			report(t, o, &at, false, "UnsupportedField",
+			       "ignored: of the options, " OPTIONS_PREFIX "tls-profile is known%s",
+			       o->kind != KUBE_BACKEND_TLS_POLICY ? ", and for HTTPS " CLIENT_CERTIFICATE ", "
+				       CLIENT_CERTIFICATE_DEPTH " and " CLIENT_CERTIFICATE_FIELDS : "");
 		else if (strcmp(value, "strict") == 0)
-			s->profile = WEIR_TLS_STRICT;
+			profile = WEIR_TLS_STRICT;
 		else if (strcmp(value, "intermediate") != 0)
-			report(t, g->o, &at, false, "InvalidValue", "\"intermediate\" or \"strict\" was expected; it is intermediate");
+			report(t, o, &at, false, "InvalidValue", "\"intermediate\" or \"strict\" was expected; it is intermediate");
 	}
+	return profile;
 }
 
 static void check_own(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
@@ -183,7 +187,7 @@ static void check_own(struct translation *t, const struct gateway *g, const stru
 
 	if (strcmp(cursor_str(&mode, "Terminate"), "Passthrough") == 0)
 		return; /* they are ignored */
-	read_options(t, g, &options, s);
+	s->profile = tls_options_read(t, g->o, &options, strcmp(s->protocol, "HTTPS") == 0);
 	if (cursor_count(&list) == 0) {
 		report(t, g->o, &list, true, "InvalidCertificateRef", "a Secret with a certificate was expected");
 		s->unresolved = "InvalidCertificateRef";
@@ -218,6 +222,8 @@ static void check_client_certificate(struct translation *t, struct gateway *g, c
 {
 	struct cursor backend = cursor_get(tls, "backend");
 	struct cursor ref = cursor_get(&backend, "clientCertificateRef");
+	struct cursor ns = cursor_get(&ref, "namespace");
+	struct cursor name = cursor_get(&ref, "name");
 
 	if (!ref.n)
 		return;
@@ -225,7 +231,11 @@ static void check_client_certificate(struct translation *t, struct gateway *g, c
 	g->client_certificate = certificate_fault(t, g->o, &ref, "InvalidClientCertificateRef");
 	if (g->client_certificate.reason)
 		report(t, g->o, &ref, true, g->client_certificate.reason, "%s", g->client_certificate.text);
-	report(t, g->o, &ref, false, "TLSNotServed", "ignored: Weir speaks no TLS to backends yet");
+	if (g->client_certificate.text)
+		return;
+	g->client = secret_certificate(t, cursor_str(&ns, g->o->ns), cursor_str(&name, ""));
+	if (g->client)
+		certificate_warn(t, g->o, &ref, g->client);
 }
 
 void certificates_check_gateway(struct translation *t, struct gateway *g)
@@ -243,27 +253,4 @@ void certificates_check_gateway(struct translation *t, struct gateway *g)
 struct ref_fault certificate_fault_of(struct translation *t, const char *ns, const char *name)
 {
 	return fault_of(t, KUBE_SECRET, ns, name, SECRET_CERTIFICATE, "InvalidCertificateRef");
-}
-
-struct ref_fault certificates_of_policy(struct translation *t, const struct kube_object *policy, bool *are_all_wrong)
-{
-	struct cursor root = cursor_root(policy);
-	struct cursor spec = cursor_get(&root, "spec");
-	struct cursor validation = cursor_get(&spec, "validation");
-	struct cursor list = cursor_get(&validation, "caCertificateRefs");
-	struct ref_fault first = {NULL, NULL, false};
-	size_t n_wrong = 0;
-
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor ref = cursor_at(&list, i);
-		struct ref_fault f = ca_fault(t, policy, &ref, "InvalidKind");
-
-		n_wrong += f.reason != NULL;
-		if (f.text && (!first.text || (f.reason && !first.reason))) {
-			first = f;
-			first.text = model_printf(t->m, "caCertificateRefs[%zu]: %s", i, f.text);
-		}
-	}
-	*are_all_wrong = n_wrong > 0 && n_wrong == cursor_count(&list);
-	return first;
 }

@@ -79,17 +79,32 @@ static void add_backend_tls(struct compiler *c, const struct model_backend_tls *
 	compile_at(c, BACKENDS, struct weir_backend, backend)->tls = index;
 }
 
-void compile_trust(struct compiler *c)
+/* In the order of the snapshot, whatever that of the model is. */
+static void add_backends_tls(struct compiler *c)
 {
 	const struct model *m = c->m;
+	const struct model_backend_tls **all = calloc(compile_count(c, BACKENDS) + 1, sizeof(*all));
 
+	if (!all) {
+		c->no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < m->n_backends; i++)
+		if (m->backends[i].name && c->backend_order[i] != WEIR_NONE)
+			all[c->backend_order[i]] = m->backends[i].tls;
+	for (uint32_t i = 0; i < compile_count(c, BACKENDS) && !c->no_memory; i++)
+		if (all[i])
+			add_backend_tls(c, all[i], i);
+	free(all);
+}
+
+void compile_trust(struct compiler *c)
+{
 	for (uint32_t i = 0; i < compile_count(c, CLIENT_AUTHS); i++) {
 		struct weir_range trust = {compile_count(c, CERTS), 0};
 
 		add_cert(c, c->auths[i]->trust, &trust);
 		compile_at(c, CLIENT_AUTHS, struct weir_client_auth, i)->trust = trust;
 	}
-	for (size_t i = 0; i < m->n_backends && !c->no_memory; i++)
-		if (m->backends[i].name && m->backends[i].tls && c->backend_order[i] != WEIR_NONE)
-			add_backend_tls(c, m->backends[i].tls, c->backend_order[i]);
+	add_backends_tls(c);
 }

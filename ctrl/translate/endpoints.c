@@ -42,26 +42,52 @@ static bool is_one_of(const char *s, const char *const *list)
 /*
  * Whether a port is spoken to, by its appProtocol, which is free text beside
  * the names of KEP-3726. To a route (Gateway API) all is wrong that is not
- * HTTP/1.1. An Ingress has no such rule, and the field is often wrong: only
- * what says that it is over TLS is not spoken to in plain text.
+ * HTTP/1.1, be it over TLS where a policy says how. An Ingress has no such
+ * rule, and the field is often wrong: only what says that it is over TLS is
+ * not spoken to in plain text.
  */
 static bool check_app_protocol(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
-			       const char *service, const char *app_protocol)
+			       const char *service, const char *app_protocol, bool is_tls)
 {
+	static const char *const https[] = {"https", "tls", "wss", "kubernetes.io/wss", NULL};
 	static const char *const http1[] = {"", "http", "http-alt", "kubernetes.io/ws", NULL};
 	static const char *const tls[] = {"https", "tls", "wss", "grpcs", "kubernetes.io/wss", NULL};
 
+	if (is_tls && is_one_of(app_protocol, https))
+		return true;
 	if (is_one_of(app_protocol, http1) || (o->kind != KUBE_HTTP_ROUTE && o->kind != KUBE_INGRESS))
 		return true;
-	if (o->kind == KUBE_HTTP_ROUTE || is_one_of(app_protocol, tls)) {
+	if (o->kind == KUBE_HTTP_ROUTE || (!is_tls && is_one_of(app_protocol, tls))) {
 		report(t, o, at, true, "UnsupportedAppProtocol",
-		       "a Service for HTTP/1.1 was expected: the appProtocol of %s/%s is %.100s, and nothing is sent to it", ns, service,
-		       app_protocol);
+		       "a Service for HTTP/1.1 was expected%s: the appProtocol of %s/%s is %.100s, and nothing is sent to it",
+		       is_one_of(app_protocol, https) ? ", or a BackendTLSPolicy for it" : "", ns, service, app_protocol);
 		return false;
 	}
 	report(t, o, at, false, "UnsupportedAppProtocol", "HTTP/1.1 is spoken to Service %s/%s, though its appProtocol is %.100s", ns,
 	       service, app_protocol);
 	return true;
+}
+
+/* False, after a problem, if nothing is to be sent to what a policy protects. */
+static bool check_policy(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
+			 const char *service, const struct kube_object *policy)
+{
+	struct ref_fault f;
+
+	if (o->kind != KUBE_HTTP_ROUTE && o->kind != KUBE_INGRESS) {
+		report(t, o, at, true, "BackendTLSNotSupported",
+		       "a Service without BackendTLSPolicy was expected: %s asks for TLS to %s/%s, which Weir does not speak for "
+		       "%ss; nothing is sent to it", policy->name, ns, service, kube_kind_name(o->kind));
+		return false;
+	}
+	f = backend_tls_fault(t, policy, false);
+	if (f.text)
+		report(t, o, at, true, f.is_pending ? "BackendTLSPolicyPending" : "BackendTLSPolicyInvalid",
+		       "a BackendTLSPolicy that can be obeyed was expected; nothing is sent to %s/%s (%s: %s)", ns, service,
+		       policy->name, f.text);
+	else
+		t->unit->tls_cost += (t->n_vias ? t->n_vias : 1) * backend_tls_cost(policy);
+	return !f.text;
 }
 
 int32_t translate_backend(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
@@ -95,18 +121,14 @@ int32_t translate_backend(struct translation *t, const struct kube_object *o, co
 	if (is_external && !external_check_port(t, o, at, s, found))
 		return -1;
 	policy = policy_find(t, o, ns, service, text_of(found, "name", ""));
-	if (policy) {
-		report(t, o, at, true, "BackendTLSNotSupported",
-		       "a Service without BackendTLSPolicy was expected: %s asks for TLS to %s/%s, which Weir does not speak to "
-		       "backends yet; nothing is sent to it", policy->name, ns, service);
+	if (policy && !check_policy(t, o, at, ns, service, policy))
 		return -1;
-	}
-	if (!check_app_protocol(t, o, at, ns, service, text_of(found, "appProtocol", "")))
+	if (!check_app_protocol(t, o, at, ns, service, text_of(found, "appProtocol", ""), policy != NULL))
 		return -1;
 	if (t->is_trial)
 		return 0;
 	node_int(node_get(found, "port"), 1, 65535, &number);
-	return (int32_t)backend_use(t, ns, service, (uint16_t)number);
+	return (int32_t)backend_use(t, ns, service, (uint16_t)number, policy != NULL);
 }
 
 /* ---- slices ---- */

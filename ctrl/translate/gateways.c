@@ -94,6 +94,7 @@ static void write_gateway(struct written *b, const struct translation *t, const 
 	write_text(b, g->lack_text);
 	write_text(b, g->client_certificate.reason);
 	write_text(b, g->client_certificate.text);
+	write_number(b, (g->parent ? g->parent : g)->client != NULL);
 	write_number(b, g->n_addrs);
 	write_bytes(b, g->addrs, g->n_addrs * sizeof(*g->addrs));
 	for (size_t i = 0; i < g->count; i++) {
@@ -130,6 +131,7 @@ static void see_all(struct translator *tr)
 						    .name = model_str(t->m, g->o->name),
 						    .bytes = model_strn(t->m, all.p, all.n),
 						    .n_bytes = all.n,
+						    .client = g->client ? g->client->blob->id : (struct weir_cert_id){{0}},
 						    .first = g->first,
 						    .count = g->count};
 	}
@@ -177,6 +179,8 @@ static bool compare_all(struct translator *tr, const struct seen_gateway *old, s
 		int d = i == n_old ? 1 : k == tr->n_seen ? -1 : compare_seen(&old[i], &tr->seen[k]);
 		const struct seen_gateway *g = d <= 0 ? &old[i] : &tr->seen[k];
 
+		if (d != 0 || certificate_compare_ids(&old[i].client, &tr->seen[k].client) != 0)
+			touch(tr, KEY_CLIENT, g->ns, g->name);
 		if (d == 0 && are_alike(&old[i], &tr->seen[k])) {
 			keep_numbers(r, before, &old[i], tr->t.sections, &tr->seen[k]);
 		} else {

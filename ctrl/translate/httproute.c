@@ -19,6 +19,7 @@
 struct attachment {
 	uint32_t listener;
 	const char *host;
+	const struct gateway *via; /* which has a client certificate for backends; NULL: it has none */
 };
 
 /* A parentRef that names a Gateway of ours or a ListenerSet of one, and why the route is not attached there (in the API's terms; NULL: it is). */
@@ -45,6 +46,8 @@ struct route {
 	size_t n_hosts;
 	bool has_hosts; /* the object names some, be they right or wrong */
 	size_t n_matches;
+	const struct gateway *vias[32]; /* of these places, each once, in their order: as many as there may be parents */
+	size_t n_vias;
 	bool is_malformed;	   /* the schema refused it: nothing is known of its rules */
 	struct parent parents[32]; /* as many as the schema lets through */
 	size_t n_parents;
@@ -76,28 +79,30 @@ static void read_hosts(struct route *r)
 	}
 }
 
-static void attach_host(struct route *r, const struct section *s, const char *host)
+static void attach_host(struct route *r, const struct gateway *g, const struct section *s, const char *host)
 {
+	const struct gateway *above = g->parent ? g->parent : g;
+
 	for (uint32_t i = 0; i < s->count; i++) {
 		r->at = translate_grow(r->at, r->n_at, &r->cap_at, sizeof(*r->at));
-		r->at[r->n_at++] = (struct attachment){s->first + i, host};
+		r->at[r->n_at++] = (struct attachment){s->first + i, host, above->client ? above : NULL};
 	}
 }
 
 /* False if no host name of the route is one of the listener's. */
-static bool attach_section(struct route *r, const struct section *s)
+static bool attach_section(struct route *r, const struct gateway *g, const struct section *s)
 {
 	bool any = false;
 
 	if (!r->has_hosts) {
-		attach_host(r, s, s->host);
+		attach_host(r, g, s, s->host);
 		return true;
 	}
 	for (size_t i = 0; i < r->n_hosts; i++) {
 		const char *host = host_intersection(s->host, r->hosts[i]);
 
 		if (host) {
-			attach_host(r, s, host);
+			attach_host(r, g, s, host);
 			any = true;
 		}
 	}
@@ -130,7 +135,7 @@ static void attach_gateway(struct route *r, const struct gateway *g, const struc
 		if (!section_admits(r->t, g, s, r->o->ns))
 			continue;
 		admitted++;
-		if (!attach_section(r, s))
+		if (!attach_section(r, g, s))
 			continue;
 		r->attached = translate_grow(r->attached, r->n_attached, &r->cap_attached, sizeof(*r->attached));
 		r->attached[r->n_attached++] = (struct attached){g->first + i, r->n_parents - 1};
@@ -172,6 +177,15 @@ static int compare_attachments(const void *pa, const void *pb)
 	return strcmp(a->host, b->host);
 }
 
+static size_t find_via(const struct route *r, const struct gateway *via)
+{
+	size_t i = 0;
+
+	while (i < r->n_vias && r->vias[i] != via)
+		i++;
+	return i;
+}
+
 /* Fills r->at: sorted, each place once, host names in the model's memory. */
 static void attach(struct route *r)
 {
@@ -194,8 +208,11 @@ static void attach(struct route *r)
 		if (kept == 0 || compare_attachments(&r->at[kept - 1], &r->at[i]) != 0)
 			r->at[kept++] = r->at[i];
 	r->n_at = kept;
-	for (size_t i = 0; i < r->n_at; i++)
+	for (size_t i = 0; i < r->n_at; i++) {
 		r->at[i].host = model_str(r->t->m, r->at[i].host);
+		if (find_via(r, r->at[i].via) == r->n_vias)
+			r->vias[r->n_vias++] = r->at[i].via;
+	}
 }
 
 /* ---- what a rule does ---- */
@@ -448,8 +465,19 @@ static bool read_match(struct route *r, const struct cursor *match, struct model
 	       read_conds(r, &params, WEIR_COND_QUERY, out) && read_method(r, match, out);
 }
 
-/* One entry of the model for each place of the route. False if there would be too many. */
-static bool add_matches(struct route *r, const struct cursor *rule, const struct model_match *proto)
+/* Once for each of r->vias. */
+static const struct model_match *read_vias(struct route *r, const struct model_match *first)
+{
+	struct model_match *all = model_alloc(r->t->m, (r->n_vias + 1) * sizeof(*all));
+
+	all[0] = *first;
+	for (size_t i = 1; i < r->n_vias; i++)
+		all[i] = via_read(r->t, first, r->vias[i]);
+	return all;
+}
+
+/* One entry of the model for each place of the route. all: what its rule does, by Gateway. False if there would be too many. */
+static bool add_matches(struct route *r, const struct cursor *rule, const struct model_match *proto, const struct model_match *all)
 {
 	if (r->n_matches + r->n_at > MAX_MATCHES) {
 		report(r->t, r->o, rule, true, "TooManyMatches",
@@ -460,7 +488,11 @@ static bool add_matches(struct route *r, const struct cursor *rule, const struct
 	for (size_t i = 0; i < r->n_at; i++) {
 		struct model_match *m = model_add_match(r->t->m);
 
+		const struct model_match *via = &all[find_via(r, r->at[i].via)];
+
 		*m = *proto;
+		m->splits = via->splits;
+		m->filters = via->filters;
 		m->listener = r->at[i].listener;
 		m->host = r->at[i].host;
 	}
@@ -472,6 +504,7 @@ static bool add_matches(struct route *r, const struct cursor *rule, const struct
 static bool read_matches(struct route *r, const struct cursor *rule, const struct model_match *action, size_t *n_kept)
 {
 	struct cursor matches = cursor_get(rule, "matches");
+	const struct model_match *all = read_vias(r, action);
 	size_t n = cursor_count(&matches);
 
 	*n_kept = 0;
@@ -482,7 +515,7 @@ static bool read_matches(struct route *r, const struct cursor *rule, const struc
 		m.match_index = (uint32_t)i;
 		if (!read_match(r, &match, &m))
 			continue;
-		if (!add_matches(r, rule, &m))
+		if (!add_matches(r, rule, &m, all))
 			return false;
 		++*n_kept;
 	}
@@ -585,6 +618,8 @@ static void read_rules(struct route *r)
 	timeouts_read(t, r->o, &origin.timeouts);
 	r->n_rules = n;
 	t->findings = &r->found;
+	t->via = r->vias[0];
+	t->n_vias = r->n_vias;
 	t->is_trial = r->n_at == 0 || budget_refusal(t);
 	/* An attached route without rules matches all and has no backend. */
 	for (size_t i = 0; i < (n ? n : 1); i++) {
@@ -596,6 +631,8 @@ static void read_rules(struct route *r)
 	}
 	t->findings = NULL;
 	t->is_trial = false;
+	t->via = NULL;
+	t->n_vias = 0;
 	budget_charge(t, 0);
 }
 

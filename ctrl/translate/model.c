@@ -117,7 +117,7 @@ void model_each_certificate(const struct model *m, void (*fn)(void *ctx, const s
 	for (size_t i = 0; i < m->n_backends; i++) {
 		const struct model_backend_tls *tls = m->backends[i].name ? m->backends[i].tls : NULL;
 
-		if (tls)
+		if (tls && tls->trust)
 			fn(ctx, tls->trust);
 		if (tls && tls->client)
 			fn(ctx, tls->client);

@@ -63,7 +63,7 @@ struct model_backend_tls {
 	const char *host; /* lower case */
 	size_t n_sans;
 	const struct model_san *sans;
-	const struct certificate *trust;  /* held by the model */
+	const struct certificate *trust;  /* held by the model; NULL: nobody is trusted */
 	const struct certificate *client; /* our own, held by the model; NULL: none */
 	uint8_t profile;		  /* enum weir_tls_profile */
 };
@@ -142,8 +142,8 @@ struct model_balance {
 
 struct model_backend {
 	/*
-	 * "ns/service:port", with what TLS to it differs by ("... tls <words>") where one Service is spoken to in several ways: its
-	 * identity; NULL: no backend, nothing refers to it
+	 * "ns/service:port", with "@ns/gateway" where it is shown the client certificate of a Gateway, of which each has its own:
+	 * its identity; NULL: no backend, nothing refers to it
 	 */
 	const char *name;
 	uint64_t id;	  /* hash_backend() of it; 0: not computed */

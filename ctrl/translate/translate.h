@@ -22,6 +22,9 @@ struct translate_options {
 	bool takes_external_names;	 /* Services of type ExternalName are backends of Ingresses */
 	const struct known_names *names; /* what is known of their names; NULL: nobody looks them up */
 	const char *default_ns, *default_name; /* the Secret whose certificate is shown where no other one is for a name; NULL: none */
+	/* CA certificates of the machine; NULL: there are none, and system_fault says why, or (NULL) nobody has looked */
+	const struct certificate *system_trust;
+	const char *system_fault;
 	int64_t now_s; /* Unix seconds, by which certificates are judged; 0: they are not */
 	/* what the routes of one namespace, and of all, may take of a snapshot, as budget.c reckons it; 0: no bound */
 	uint64_t namespace_bytes, total_bytes;

@@ -61,6 +61,7 @@ struct gateway {
 	const char *lack, *lack_text;
 	struct ref_fault client_certificate; /* of spec.tls.backend */
 	bool has_client_certificate;
+	const struct certificate *client; /* that one, which backends are shown, held by the Gateways' part; NULL: none can be */
 	struct frontend *frontends; /* whom it asks for certificates: frontend.c */
 	size_t n_frontends;
 	bool is_insecure; /* on some port it lets through who has no valid one */
@@ -118,6 +119,9 @@ struct translation {
 	struct model *m;	   /* what it gives goes there; listeners are counted among those of the Gateways */
 	struct findings *findings; /* of what is read now; NULL: nobody asks */
 	bool is_trial;		   /* what is read is served nowhere: it is looked at for its status alone */
+	/* the Gateway whose client certificate backends that are read now are shown; NULL: none is. And how many there will be */
+	const struct gateway *via;
+	size_t n_vias;
 	struct gateway *gateways; /* by (namespace, name) */
 	size_t n_gateways, cap_gateways;
 	struct gateway *sets; /* ListenerSets of these, by (namespace, name) */
@@ -189,8 +193,13 @@ const struct node *backend_port(const struct translation *t, const struct kube_o
  */
 size_t zones_filter(const struct translation *t, struct weir_endpoint *ep, const struct node **hints, size_t n);
 
-/* backends.c: the unit that is read now has this backend. Returns its index in the backends of the whole. */
-uint32_t backend_use(struct translation *t, const char *ns, const char *service, uint16_t port);
+/*
+ * backends.c: the unit that is read now has this backend, over TLS as the policy has it that counts for it, or in the clear.
+ * Returns its index in the backends of the whole.
+ */
+uint32_t backend_use(struct translation *t, const char *ns, const char *service, uint16_t port, bool is_tls);
+/* The same Service as that of a backend which is used already, as t->via has it now. */
+uint32_t backend_use_via(struct translation *t, uint32_t slot);
 
 /* balance.c: what the annotations of a Service say, without problems; and the problems that they have. */
 void balance_read(struct translation *t, const struct kube_object *service, struct model_balance *out);
@@ -244,8 +253,8 @@ bool client_fields_parse(const char *text, uint8_t *out);
 #define CLIENT_FIELDS_EXPECTED "xfcc, rfc9440 or both, chain with rfc9440 only, by commas, or none was expected"
 /* Of a Secret by its name alone. */
 struct ref_fault certificate_fault_of(struct translation *t, const char *ns, const char *name);
-/* caCertificateRefs of a policy: the first fault, and whether all are wrong. */
-struct ref_fault certificates_of_policy(struct translation *t, const struct kube_object *policy, bool *are_all_wrong);
+/* tls.options of a listener, options of a policy: the profile (enum weir_tls_profile). What is of no effect is a problem. */
+uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options, bool is_https);
 
 /*
  * server_names.c: what TLS clients are shown. Of certificates, for each kind of key the first that covers a host; where none
@@ -430,6 +439,11 @@ const struct gateway *listenerset_find(struct translation *t, const char *ns, co
 bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns);
 /* What both host names cover, or NULL. "" is any. */
 const char *host_intersection(const char *listener, const char *route);
+/*
+ * via.c: what a rule does, which was read for t->via, for another Gateway (NULL: one without a client certificate): backends over
+ * TLS are shown that of their Gateway, or none, so they are others.
+ */
+struct model_match via_read(struct translation *t, const struct model_match *first, const struct gateway *via);
 /* httproute.c */
 void httproute_read(struct translation *t, const struct kube_object *o);
 
@@ -444,7 +458,7 @@ bool parent_names(const struct cursor *ref, const struct section *s);
 
 /* policy.c: what a policy is told, once all that refers to backends is read: referrers, in their order, have met it */
 void policy_read(struct translation *t, const struct kube_object *policy, const struct kube_object *const *referrers, size_t n);
-/* A policy that asks for TLS to a port (by name) of a Service, to which o refers; NULL: none does. */
+/* The policy that counts for a port (by name) of a Service; NULL: it is spoken to in the clear. o: who refers to it, or NULL. */
 const struct kube_object *policy_find(struct translation *t, const struct kube_object *o, const char *ns, const char *service,
 				      const char *port);
 /* policy.c: target_add() for each target that a policy has, be it right or not. */
@@ -454,6 +468,18 @@ void target_add(struct translation *t, const struct kube_object *policy, const c
 /* Those that name it, the first POLICIES_MAX by name: one is enough to protect it, and more are of a nuisance. */
 size_t target_policies(struct translation *t, const char *ns, const char *target, const struct kube_object **list);
 #define POLICIES_MAX 64u
+/*
+ * backend_tls.c: why no TLS can be spoken as a policy has it, in the API's terms (Accepted), or that it is not known yet.
+ * tells: it is a problem of the policy, too, and so is what of its references cannot be used.
+ */
+struct ref_fault backend_tls_fault(struct translation *t, const struct kube_object *policy, bool tells);
+/* The first fault of its references to CA certificates, in the API's terms (ResolvedRefs). */
+struct ref_fault backend_tls_references(struct translation *t, const struct kube_object *policy);
+/* What a policy without a fault says, in the memory of t->m. It names no client certificate. */
+struct model_backend_tls *backend_tls_read(struct translation *t, const struct kube_object *policy);
+bool backend_tls_differs(const struct model_backend_tls *a, const struct model_backend_tls *b);
+/* At most, in bytes of a snapshot, of one backend. */
+uint64_t backend_tls_cost(const struct kube_object *policy);
 /* translator.c: what is read now has met a policy. */
 void policy_meet(struct translation *t, const struct kube_object *policy);
 

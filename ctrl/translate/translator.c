@@ -306,6 +306,9 @@ void unit_destroy(struct translator *tr, struct unit *u)
 	free(u->targets);
 	free(u->action);
 	free(u->text);
+	free(u->service);
+	free(u->via_ns);
+	free(u->via_name);
 	free(u);
 }
 
@@ -407,7 +410,7 @@ static void read_object(struct translator *tr, struct unit *u)
 	const struct kube_object *o = object_of(tr, u);
 	struct translation *t = &tr->t;
 
-	u->cost = 0;
+	u->cost = u->tls_cost = 0;
 	switch (o->kind) {
 	case KUBE_INGRESS:
 		ingress_read(t, o);
@@ -765,6 +768,11 @@ void translator_certificate_aged(struct translator *tr, const struct certificate
 	bool is_map = c->of && strcmp(c->of, kube_kind_name(KUBE_CONFIG_MAP)) == 0;
 
 	touch(tr, is_map ? KUBE_CONFIG_MAP : KUBE_SECRET, c->ns, c->name);
+}
+
+void translator_system_changed(struct translator *tr)
+{
+	touch(tr, KEY_SYSTEM, "", "");
 }
 
 const char *const *translator_names(struct translator *tr, size_t *n)

@@ -31,11 +31,13 @@ void translator_destroy(struct translator *tr);
 void translator_name_changed(struct translator *tr, const char *name);
 /* Before a run: what is said of this certificate, which has a name, is to be judged again by the time that it is now. */
 void translator_certificate_aged(struct translator *tr, const struct certificate *c);
+/* Before a run: translate_options.system_trust is another one. */
+void translator_system_changed(struct translator *tr);
 /* The names of Services in use that are ExternalNames, each once, in any order. Valid until the next run. */
 const char *const *translator_names(struct translator *tr, size_t *n);
 /*
  * changes: of the store since the last run, as store_journal() has them; NULL: all is read anew, as in the first run.
- * Of the options, total_bytes may be another one each time.
+ * Of the options, total_bytes may be another one each time; the machine's CA certificates, too, if that was told.
  * Afterwards they must be cleared: nothing of them is needed again.
  */
 void translator_run(struct translator *tr, const struct store_change *changes, size_t n, struct translator_changes *out);

@@ -38,6 +38,7 @@ struct seen_gateway {
 	const char *ns, *name;
 	const char *bytes; /* all that others see of it */
 	size_t n_bytes;
+	struct weir_cert_id client; /* its client certificate; 0: it has none */
 	size_t first, count; /* in translation.sections */
 };
 

@@ -22,9 +22,11 @@ enum {
 	KEY_SLICES,		    /* which EndpointSlices a Service has, by its name */
 	KEY_ROOT,		    /* whether an Ingress has a prefix "/" for a host */
 	KEY_GRANT,		    /* whether a ReferenceGrant of a namespace permits something, a text of grants.c */
-	KEY_BACKEND,		    /* a backend, by namespace and "service:port" */
+	KEY_BACKEND,		    /* a backend, by namespace and "service:port", or "service:port@namespace/gateway" */
 	KEY_NAME,		    /* what is known of a name in DNS */
 	KEY_OWN,		    /* which addresses Gateways have; of no name */
+	KEY_CLIENT,		    /* which client certificate a Gateway of ours has, by its name */
+	KEY_SYSTEM,		    /* the CA certificates of the machine; of no name */
 };
 
 #define KEY_ALL "*" /* as name: of a namespace; as namespace, too: of all */
@@ -123,7 +125,9 @@ struct unit {
 	struct key **targets;
 	size_t n_targets, cap_targets;
 	/* BACKEND */
-	char *text; /* "ns/service:port" */
+	char *text; /* its name in the model */
+	char *service, *via_ns, *via_name; /* the latter two: the Gateway whose client certificate it is shown; NULL: none is */
+	bool is_tls; /* as whoever read it last has it */
 	uint32_t slot, port;
 	bool is_read; /* once */
 	size_t n_users;
@@ -131,6 +135,7 @@ struct unit {
 	struct key *external; /* the name that its addresses come from, or NULL */
 	/* an Ingress or an HTTPRoute: what it takes of a snapshot, be it served or not */
 	uint64_t cost, charged; /* the latter: of it to its tenant */
+	uint64_t tls_cost;	/* of what was read so far: of TLS to its backends */
 	struct tenant *tenant;	/* NULL: it costs nothing */
 	enum budget_verdict verdict;
 };

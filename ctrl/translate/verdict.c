@@ -10,7 +10,8 @@
 #include "translate/translate_pvt.h"
 
 /* Reasons of problems that the API lists by the same name; all others have the general one of their sort. */
-static const char *const ref_reasons[] = {"BackendNotFound", "InvalidCertificateRef", "InvalidKind", "RefNotPermitted", NULL};
+static const char *const ref_reasons[] = {"BackendNotFound", "BackendTLSPolicyInvalid", "BackendTLSPolicyPending",
+					  "InvalidCertificateRef", "InvalidKind", "RefNotPermitted", NULL};
 static const char *const value_reasons[] = {"IncompatibleFilters", "UnsupportedProtocol", NULL};
 
 static const char *known_reason(const char *const *list, const char *reason, const char *general)

@@ -111,10 +111,10 @@ def test_listeners_of_a_listener_set_are_served_while_their_gateway_admits_them(
         wait_answer(rig, "gw.example.com", "api")
 
 
-def test_a_service_for_which_tls_is_asked_is_not_spoken_to(make):
+def test_a_service_for_which_tls_is_asked_is_not_spoken_to_without_cas(make):
     policy = obj(f"{GATEWAY}/v1", "BackendTLSPolicy", "api", spec={
         "targetRefs": [{"group": "", "kind": "Service", "name": "api"}],
-        "validation": {"wellKnownCACertificates": "System", "hostname": "api.test"}})
+        "validation": {"caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "absent"}], "hostname": "api.test"}})
     with following(make, BASE + gateway_objects(), ctrl_args=("--write-status", "always")) as (rig, double):
         wait_answer(rig, "gw.example.com", "api")
         double.apply(policy)
@@ -123,7 +123,7 @@ def test_a_service_for_which_tls_is_asked_is_not_spoken_to(make):
 
         def told():
             ancestors = status(double, "v1", "backendtlspolicies", "api").get("ancestors")
-            return ancestors and condition(ancestors[0]["conditions"], "Accepted") == ("False", "Invalid")
+            return ancestors and condition(ancestors[0]["conditions"], "Accepted") == ("False", "NoValidCACertificate")
         wait_until("the policy is told", told)
         double.delete("BackendTLSPolicy", "api")
         wait_answer(rig, "gw.example.com", "api")
@@ -206,7 +206,7 @@ kind: BackendTLSPolicy
 metadata: {name: policy}
 spec:
   targetRefs: [{group: "", kind: Service, name: web, sectionName: web}]
-  validation: {wellKnownCACertificates: System, hostname: web.test}
+  validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: absent}], hostname: web.test}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -251,7 +251,7 @@ def test_a_real_api_server_takes_what_is_written_for_every_kind(make, rig, ns):
                                     ("tlsroute/tls", "parents", ("False", "UnsupportedProtocol")),
                                     ("tcproute/tcp", "parents", ("False", "UnsupportedProtocol")),
                                     ("udproute/udp", "parents", ("False", "UnsupportedProtocol")),
-                                    ("backendtlspolicy/policy", "ancestors", ("False", "Invalid"))):
+                                    ("backendtlspolicy/policy", "ancestors", ("False", "NoValidCACertificate"))):
             wait_until(f"{what} is told", lambda: written(what, where) == wanted)
         expect_eq(condition(json.loads(rig.kubectl("get", "gatewayclass/weir", "-o", "json").stdout)["status"]["conditions"],
                             "SupportedVersion"), ("True", "SupportedVersion"), "the CRDs' version")

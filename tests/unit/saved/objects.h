@@ -18,4 +18,10 @@
 	"spec:\n  rules:\n  - host: " host "\n    http:\n      paths:\n" PATH("/", "web") PATH("/api", "api") "---\n"
 #define OBJECTS(host) SERVICE("web") SERVICE("api") ENDPOINTS_OF("web", "10.0.0.1") ENDPOINTS_OF("api", "10.0.0.2") INGRESS(host)
 
+#define POLICY(name) \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: " name ", namespace: demo}\nspec:\n" \
+	"  targetRefs: [{group: '', kind: Service, name: " name "}]\n" \
+	"  validation: {hostname: " name ".test, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}\n---\n"
+#define CAS "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ca, namespace: demo}\ndata: {ca.crt: \"" PEM_TEXT "\"}\n---\n"
+
 #endif

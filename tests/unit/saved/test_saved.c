@@ -16,6 +16,7 @@
 
 #include "base/hash.h"
 #include "objects.h"
+#include "pems.h"
 #include "saved.h"
 #include "snapshot/snapshot.h"
 #include "translate/compile.h"
@@ -42,9 +43,8 @@ static const struct weir_endpoint_set *find(const void *ctx, uint64_t id)
 }
 
 /* n_sets: so many of the two sets are known. */
-static struct made make(size_t n_sets)
+static struct made make_of(const char *text, size_t n_sets)
 {
-	static const char text[] = OBJECTS("shop.example.com");
 	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
 	struct store *store = store_create();
 	struct made m = {0};
@@ -63,6 +63,11 @@ static struct made make(size_t n_sets)
 	assert_int_equal(saved_make(m.snapshot, find, &m, SOURCE, (void **)&m.head, &m.n), 0);
 	saved_seal(m.head, m.n);
 	return m;
+}
+
+static struct made make(size_t n_sets)
+{
+	return make_of(OBJECTS("shop.example.com"), n_sets);
 }
 
 static void made_fini(struct made *m)
@@ -126,6 +131,20 @@ static void what_was_made_is_taken(void **state)
 		}
 		made_fini(&m);
 	}
+}
+
+static void over_tls_nobody_is_trusted(void **state)
+{
+	struct made m = make_of(OBJECTS("shop.example.com") POLICY("web") CAS, 2);
+	struct saved s;
+
+	assert_int_equal(snapshot_count(m.snapshot, CERTS), 1);
+	assert_int_equal(saved_check(m.head, m.n, SOURCE, false, &s), SAVED_OK);
+	assert_int_equal(snapshot_count(s.snapshot, CERTS), 0);
+	assert_int_equal(snapshot_count(s.snapshot, BACKEND_TLS), 1);
+	assert_int_equal(snapshot_backend_tls(s.snapshot, 0)->certs.count, 0);
+	made_fini(&m);
+	(void)state;
 }
 
 static void every_length_but_its_own_is_refused(void **state)
@@ -260,6 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_was_made_is_taken),
+	    cmocka_unit_test(over_tls_nobody_is_trusted),
 	    cmocka_unit_test(every_length_but_its_own_is_refused),
 	    cmocka_unit_test(every_byte_that_is_changed_is_noticed),
 	    cmocka_unit_test(reasons_have_names),

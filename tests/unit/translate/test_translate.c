@@ -453,8 +453,9 @@ static void policy_protects_among_many(void **state)
 	}
 	translate_to(&m, s);
 	assert_int_equal(m.n_matches, 1);
-	assert_int_equal(m.matches[0].action, WEIR_ACTION_STATUS);
-	assert_int_equal(m.matches[0].status, 503);
+	assert_int_equal(m.matches[0].action, WEIR_ACTION_FORWARD);
+	assert_non_null(m.backends[0].tls);
+	assert_string_equal(m.backends[0].tls->host, "web.test");
 	model_fini(&m);
 	for (unsigned i = 100; i < 200; i++) {
 		char file[16];
@@ -464,6 +465,7 @@ static void policy_protects_among_many(void **state)
 	}
 	translate_to(&m, s);
 	assert_int_equal(m.matches[0].action, WEIR_ACTION_FORWARD);
+	assert_null(m.backends[0].tls);
 	model_fini(&m);
 	store_destroy(s);
 }

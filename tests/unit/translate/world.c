@@ -171,19 +171,28 @@ static void say_data(struct text *t, enum kube_kind kind)
 		    ONE_OF("tls.key", "tls.key", "tls.key", "other"), ONE_OF(PEM_KEY, PEM_KEY, PEM_KEY, PEM_OTHER_KEY));
 }
 
-/* Of a Gateway. */
-static void say_tls(struct text *t)
+static void say_frontend(struct text *t)
 {
-	if (!world_chance(theme == 3 ? 50 : 5))
-		return;
-	say(t, ",\"tls\":{\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[");
+	say(t, "\"frontend\":{\"default\":{\"validation\":{\"caCertificateRefs\":[");
 	say(t, "{\"group\":\"\",\"kind\":\"%s\",\"name\":\"%s\"%s}", ONE_OF("ConfigMap", "ConfigMap", "Secret"), a_secret(), some_namespace());
 	if (world_chance(30))
 		say(t, ",{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"%s\"%s}", a_secret(), some_namespace());
 	say(t, "]%s}}%s}", ONE_OF("", "", ",\"mode\":\"AllowInsecureFallback\""),
 	    ONE_OF("", "", ",\"perPort\":[{\"port\":443,\"tls\":{}}]"));
-	if (world_chance(50))
-		say(t, ",\"backend\":{\"clientCertificateRef\":{\"name\":\"%s\"%s}}", a_secret(), some_namespace());
+}
+
+/* Of a Gateway. */
+static void say_tls(struct text *t)
+{
+	bool has_frontend = world_chance(60);
+
+	if (!world_chance(theme == 3 ? 50 : 5))
+		return;
+	say(t, ",\"tls\":{");
+	if (has_frontend)
+		say_frontend(t);
+	if (!has_frontend || world_chance(50))
+		say(t, "%s\"backend\":{\"clientCertificateRef\":{\"name\":\"%s\"%s}}", has_frontend ? "," : "", a_secret(), some_namespace());
 	say(t, "}");
 }
 
@@ -281,10 +290,15 @@ static void say_other_route(struct text *t)
 
 static void say_policy(struct text *t)
 {
-	say(t, ",\"spec\":{\"targetRefs\":[{\"group\":\"\",\"kind\":\"Service\",\"name\":\"%s\"%s}],\"validation\":{\"hostname\":\"x.test\","
-	       "%s}}",
-	    a_service(), ONE_OF("", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""),
-	    ONE_OF("\"wellKnownCACertificates\":\"System\"", "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]"));
+	say(t, ",\"spec\":{\"targetRefs\":[{\"group\":\"\",\"kind\":\"Service\",\"name\":\"%s\"%s}],\"validation\":{\"hostname\":\"%s\","
+	       "%s%s}%s}",
+	    a_service(), ONE_OF("", "", ",\"sectionName\":\"http\"", ",\"sectionName\":\"more\""),
+	    ONE_OF("x.test", "x.test", "y.test", "*.test"),
+	    ONE_OF("\"wellKnownCACertificates\":\"System\"", "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]",
+		   "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]",
+		   "\"caCertificateRefs\":[{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c2\"},{\"group\":\"\",\"kind\":\"ConfigMap\",\"name\":\"c1\"}]"),
+	    ONE_OF("", "", ",\"subjectAltNames\":[{\"type\":\"URI\",\"uri\":\"spiffe://a/b\"}]", ",\"subjectAltNames\":[{\"type\":\"Hostname\"}]"),
+	    ONE_OF("", "", ",\"options\":{\"weir.dev/tls-profile\":\"strict\"}"));
 }
 
 static void say_route(struct text *t)
