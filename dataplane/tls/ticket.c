@@ -3,8 +3,8 @@
  * Session tickets (RFC 5077, RFC 8446 4.6.1). Their state is with the client, sealed by keys that all workers have, so any
  * of them resumes what another one began. A ticket is good for the server name and the profile that it was made
  * for, and for no other (RFC 6066 3, RFC 8446 4.2.11): both stand in the session id context, which OpenSSL seals and compares.
- * So does what the name asks of its clients. One that asks for certificates gives no tickets: they would be good for longer than what
- * is known of certificates, and of a resumed session OpenSSL has the client's alone, without what it was judged by.
+ * So does what the name asks of its clients. One that asks for certificates gives no tickets: they would be good for longer
+ * than what is known of certificates, and of a resumed session OpenSSL has the client's alone, without what it was judged by.
  */
 #include <openssl/core_names.h>
 #include <openssl/evp.h>

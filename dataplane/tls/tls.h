@@ -162,7 +162,10 @@ const struct tls_client_auth *tls_get_client_auth(const struct tls_session *s);
 struct tls_client_cert {
 	struct slice xfcc, cert, chain; /* X-Forwarded-Client-Cert, Client-Cert, Client-Cert-Chain */
 };
-/* Of a session that is ready, whose client has a valid certificate, as the name's client_auth.fields say; else NULL. It lives as long as the session. */
+/*
+ * Of a session that is ready, whose client has a valid certificate, as the name's client_auth.fields say; else NULL. It lives as
+ * long as the session.
+ */
 const struct tls_client_cert *tls_get_client_cert(const struct tls_session *s);
 
 /*

@@ -190,7 +190,7 @@ int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl);
 void tls_certificate_staple(SSL_CTX *ctx);
 
 /* client_auth.c */
-/* The CA certificates that s->auth names, if they are here. NULL: there are none that can be used, unless *entry is the one to wait at. */
+/* The CA certificates that s->auth names, if they are here. NULL: none can be used, unless *entry is the one to wait at. */
 struct tls_certificate *tls_client_auth_find(struct tls_session *s, struct ready **entry);
 /* 0, or -1 with OpenSSL's reasons in its queue: the session asks its client as s->auth says. trust NULL: there is none. */
 int tls_client_auth_use(struct tls_session *s, const struct tls_certificate *trust);
@@ -199,11 +199,11 @@ enum weir_reason tls_client_auth_reason(const struct tls_session *s, enum weir_r
 /* The handshake is complete. */
 void tls_client_auth_complete(struct tls_session *s);
 
-/* client_cert.c: what of the peer's certificate, which is valid, backends are to be told: to be freed by OPENSSL_free(). NULL: nothing. */
+/* client_cert.c: what of the peer's valid certificate backends are to be told; OPENSSL_free() frees it. NULL: nothing. */
 struct tls_client_cert *tls_client_cert_create(struct tls_session *s);
 /*
- * A distinguished name as RFC 2253 has it becomes a quoted string. What it escapes is escaped by hexadecimal digits alone, and so are
- * quotes, semicolons and what is not printable: in the result a backslash has two digits behind it, and a quote is its end.
+ * A distinguished name as RFC 2253 has it becomes a quoted string. What it escapes is escaped by hexadecimal digits alone, and
+ * so are quotes, semicolons and what is not printable: in the result a backslash has two digits behind it, a quote is its end.
  */
 void tls_client_cert_quote_name(struct buf *out, struct slice name);
 /* ";key=value", quoted where it has to be. False: the value has a byte that it may not have, and nothing was written. */

@@ -2,6 +2,8 @@
 /* Certificates of clients: who is let in, under which name he is refused, and what backends would be told. */
 #include "rig.h"
 
+#include <ctype.h>
+
 #include <openssl/x509v3.h>
 
 #include "tls/tls_pvt.h"
@@ -263,7 +265,8 @@ static void lets_in_who_is_valid_alone(void **state)
 	FOR_VERSIONS(v)
 	{
 		let_in("a.example", v, GOOD);
-		refuse("a.example", v, -1, WEIR_R_TLS_CLIENT_CERT_NONE, v == TLS1_3_VERSION ? SSL_AD_CERTIFICATE_REQUIRED : SSL_AD_HANDSHAKE_FAILURE);
+		refuse("a.example", v, -1, WEIR_R_TLS_CLIENT_CERT_NONE,
+		       v == TLS1_3_VERSION ? SSL_AD_CERTIFICATE_REQUIRED : SSL_AD_HANDSHAKE_FAILURE);
 		refuse("a.example", v, STRANGER, WEIR_R_TLS_CLIENT_CERT_UNKNOWN_CA, SSL_AD_UNKNOWN_CA);
 		refuse("a.example", v, SELF, WEIR_R_TLS_CLIENT_CERT_UNKNOWN_CA, SSL_AD_UNKNOWN_CA);
 		refuse("a.example", v, EXPIRED, WEIR_R_TLS_CLIENT_CERT_EXPIRED, SSL_AD_CERTIFICATE_EXPIRED);
@@ -524,7 +527,8 @@ static void tells_of_a_certificate(void **state)
 	{
 		let_in("a.example", v, GOOD);
 		hash_of(hash, issued[GOOD].x);
-		snprintf(expected, sizeof(expected), "Hash=%s;Subject=\"CN=good\";URI=spiffe://td/ns/a;URI=spiffe://td/b;DNS=one.example;DNS=two.example", hash);
+		snprintf(expected, sizeof(expected), "Hash=%s;Subject=\"CN=good\";URI=spiffe://td/ns/a;URI=spiffe://td/b;"
+			 "DNS=one.example;DNS=two.example", hash);
 		assert_string_equal(last_xfcc, expected);
 		base64_of(expected, issued[GOOD].x);
 		assert_string_equal(last_cert, expected);
@@ -581,7 +585,7 @@ static void any_name_is_one_quoted_string(void **state)
 		for (size_t k = 1; k + 1 < out.n; k++) {
 			assert_true(mem[k] >= ' ' && mem[k] < 0x7f && mem[k] != '"' && mem[k] != ';');
 			if (mem[k] == '\\') {
-				assert_true(k + 3 < out.n && strchr("0123456789abcdefABCDEF", mem[k + 1]) && strchr("0123456789abcdefABCDEF", mem[k + 2]));
+				assert_true(k + 3 < out.n && isxdigit((unsigned char)mem[k + 1]) && isxdigit((unsigned char)mem[k + 2]));
 				k += 2;
 			}
 		}
