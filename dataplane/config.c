@@ -278,7 +278,7 @@ static void check_listen(struct parse *p)
 static void check_whole(struct parse *p)
 {
 	struct config *c = p->out;
-	uint32_t head_bytes = 2 * c->headers_bytes + 4096 + 2 * WEIR_MAX_FILTER_BYTES; /* and what filters add to it */
+	uint32_t head_bytes = 2 * c->headers_bytes + 4096 + 2 * WEIR_MAX_FILTER_BYTES + WEIR_MAX_CLIENT_CERT_BYTES; /* and what is added to it */
 
 	if (!c->n_ports)
 		parse_error(p, p->ports_at, "ports: missing; expected at least one port");

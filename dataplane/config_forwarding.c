@@ -68,9 +68,9 @@ const struct key config_forwarding_keys[] = {
 	 .help = "Write an element of `Forwarded` (RFC 7239) beside `X-Forwarded-*`."},
 	{.name = "trusted_hops", .type = KEY_U32, .offset = offsetof(struct config, trusted_hops), .min = 0, .max = 32, .def = "0",
 	 .help = "Number of proxies of yours that each request passes before it comes here. 0: nothing that a client says of its way is "
-		 "believed (`X-Forwarded-*` and `Forwarded` are dropped), but see `trusted_prefixes`. N: these fields are kept, and the "
-		 "client is the N-th address of `X-Forwarded-For` from the right; the leftmost, if there are fewer. What is malformed "
-		 "is not believed, and counted."},
+		 "believed (`X-Forwarded-*`, `Forwarded`, `Client-Cert` and `Client-Cert-Chain` are dropped), but see `trusted_prefixes`. "
+		 "N: these fields are kept, and the client is the N-th address of `X-Forwarded-For` from the right; the leftmost, if there "
+		 "are fewer. What is malformed is not believed, and counted."},
 	{.name = "trusted_prefixes", .type = KEY_CUSTOM, .set = set_prefixes, .def = "[]", .expect = "a list of prefixes",
 	 .help = "Prefixes of the addresses of your proxies. If there are any, only connections from within them are believed; and if "
 		 "`trusted_hops` is 0, the client is the first address of `X-Forwarded-For` from the right that is in none of them."},

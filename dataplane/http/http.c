@@ -51,6 +51,8 @@ static enum http_field_id candidate(struct slice name)
 		return ascii_lower(name.p[0]) == 'c'   ? HTTP_FIELD_CONNECTION
 		       : ascii_lower(name.p[0]) == 'u' ? HTTP_FIELD_USER_AGENT
 						       : HTTP_FIELD_KEEP_ALIVE;
+	case 11:
+		return HTTP_FIELD_CLIENT_CERT;
 	case 12:
 		return ascii_lower(name.p[0]) == 'm' ? HTTP_FIELD_MAX_FORWARDS : HTTP_FIELD_X_REQUEST_ID;
 	case 14:
@@ -62,11 +64,15 @@ static enum http_field_id candidate(struct slice name)
 		       : ascii_lower(name.p[12]) == 'h' ? HTTP_FIELD_X_FORWARDED_HOST
 							: HTTP_FIELD_X_FORWARDED_PORT;
 	case 17:
-		return ascii_lower(name.p[0]) == 'x' ? HTTP_FIELD_X_FORWARDED_PROTO : HTTP_FIELD_TRANSFER_ENCODING;
+		return ascii_lower(name.p[0]) == 'x'   ? HTTP_FIELD_X_FORWARDED_PROTO
+		       : ascii_lower(name.p[0]) == 'c' ? HTTP_FIELD_CLIENT_CERT_CHAIN
+						       : HTTP_FIELD_TRANSFER_ENCODING;
 	case 18:
 		return HTTP_FIELD_PROXY_AUTHENTICATE;
 	case 19:
 		return HTTP_FIELD_PROXY_AUTHORIZATION;
+	case 23:
+		return HTTP_FIELD_X_FORWARDED_CLIENT_CERT;
 	case 25:
 		return HTTP_FIELD_PROXY_AUTHENTICATION_INFO;
 	default:
@@ -74,10 +80,21 @@ static enum http_field_id candidate(struct slice name)
 	}
 }
 
+/* As many bytes, but for case and '_' in the place of '-'. */
+static bool is_alike(struct slice field, struct slice name)
+{
+	for (size_t i = 0; i < field.n; i++)
+		if (ascii_lower(name.p[i]) != field.p[i] && !(field.p[i] == '-' && name.p[i] == '_'))
+			return false;
+	return true;
+}
+
 enum http_field_id http_field_find(struct slice name)
 {
 	enum http_field_id id = candidate(name);
 
+	if (id == HTTP_FIELD_CLIENT_CERT || id == HTTP_FIELD_CLIENT_CERT_CHAIN || id == HTTP_FIELD_X_FORWARDED_CLIENT_CERT)
+		return is_alike(fields[id], name) ? id : HTTP_FIELD_OTHER;
 	return id != HTTP_FIELD_OTHER && slice_eq_nocase(fields[id], name) ? id : HTTP_FIELD_OTHER;
 }
 

@@ -47,6 +47,9 @@ enum http_method {
 	X(X_FORWARDED_PROTO, "x-forwarded-proto") \
 	X(X_FORWARDED_HOST, "x-forwarded-host") \
 	X(X_FORWARDED_PORT, "x-forwarded-port") \
+	X(X_FORWARDED_CLIENT_CERT, "x-forwarded-client-cert") \
+	X(CLIENT_CERT, "client-cert") \
+	X(CLIENT_CERT_CHAIN, "client-cert-chain") \
 	X(X_REQUEST_ID, "x-request-id") \
 	X(PROXY_AUTHENTICATE, "proxy-authenticate") \
 	X(PROXY_AUTHORIZATION, "proxy-authorization") \
@@ -118,7 +121,10 @@ struct http_head {
 /* The method's name, or NULL for OTHER. */
 const char *http_method_name(enum http_method m);
 enum http_method http_method_find(struct slice name);
-/* By name in any case; HTTP_FIELD_OTHER if not listed. */
+/*
+ * By name in any case; HTTP_FIELD_OTHER if not listed. Names about client certificates may have '_' for '-': applications
+ * that are given fields as variables (RFC 3875 4.1.18) cannot tell them apart.
+ */
 enum http_field_id http_field_find(struct slice name);
 /* The first field of this kind, or NULL. */
 const struct http_field *http_head_get(const struct http_head *h, enum http_field_id id);

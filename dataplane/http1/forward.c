@@ -73,6 +73,9 @@ static bool is_dropped_from_request(const struct http_field *f)
 	case HTTP_FIELD_X_FORWARDED_HOST:
 	case HTTP_FIELD_X_FORWARDED_PORT:
 	case HTTP_FIELD_FORWARDED:
+	case HTTP_FIELD_X_FORWARDED_CLIENT_CERT:
+	case HTTP_FIELD_CLIENT_CERT:
+	case HTTP_FIELD_CLIENT_CERT_CHAIN:
 	case HTTP_FIELD_X_REQUEST_ID:
 	case HTTP_FIELD_VIA:
 		return true;
@@ -157,6 +160,9 @@ static void write_forwarded(struct buf *out, const struct http_head *h, const st
 	own_write_field(out, f->changes, SLICE("X-Forwarded-Host"), f->forwarded_host);
 	own_write_field(out, f->changes, SLICE("X-Forwarded-Port"), f->forwarded_port);
 	write_forwarded_elements(out, h, f);
+	write_list(out, h, f->changes, HTTP_FIELD_X_FORWARDED_CLIENT_CERT, SLICE("X-Forwarded-Client-Cert"), f->keep_xfcc, f->xfcc);
+	own_write_field(out, f->changes, SLICE("Client-Cert"), f->client_cert);
+	own_write_field(out, f->changes, SLICE("Client-Cert-Chain"), f->client_cert_chain);
 	own_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
 	write_list(out, h, f->changes, HTTP_FIELD_VIA, SLICE("Via"), true, f->via);
 	if (h->has_max_forwards)

@@ -47,6 +47,9 @@ static bool is_protected(enum http_field_id id)
 	case HTTP_FIELD_X_FORWARDED_HOST:
 	case HTTP_FIELD_X_FORWARDED_PORT:
 	case HTTP_FIELD_X_FORWARDED_PROTO:
+	case HTTP_FIELD_X_FORWARDED_CLIENT_CERT:
+	case HTTP_FIELD_CLIENT_CERT:
+	case HTTP_FIELD_CLIENT_CERT_CHAIN:
 		return true;
 	default:
 		return false;

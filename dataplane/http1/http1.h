@@ -194,6 +194,9 @@ struct http1_forward {
 	bool keep_forwarded_for; /* X-Forwarded-For as received stays, before client_ip */
 	bool keep_forwarded;	 /* Forwarded as received stays; http1_is_forwarded() */
 	bool add_forwarded;	 /* and an element is appended: client_ip, scheme, the authority (RFC 7239) */
+	struct slice xfcc;	 /* requests: appended to X-Forwarded-Client-Cert, if not empty */
+	bool keep_xfcc;		 /* that as received stays, before it */
+	struct slice client_cert, client_cert_chain; /* requests: Client-Cert, Client-Cert-Chain, likewise */
 	struct slice via;	 /* requests: appended to Via, if not empty */
 	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
 	struct slice date;	 /* final responses: Date, where absent and if not empty (RFC 9110 6.6.1) */
@@ -207,7 +210,7 @@ struct http1_forward {
 /*
  * The request for a backend, rebuilt from what was parsed: hop-by-hop fields,
  * Expect, Host, Content-Length, Transfer-Encoding, X-Forwarded-* and
- * Forwarded as received are left out, but for what is to be kept; Host, framing
+ * Forwarded and those about client certificates as received are left out, but for what is to be kept; Host, framing
  * and forwarding fields are written anew. Max-Forwards is one less, where it is counted.
  */
 void http1_write_request_head(struct buf *out, const struct http_head *h, const struct http1_forward *f);

@@ -129,16 +129,16 @@ static void believe(struct request *rq, enum http_field_id id, bool (*is_good)(s
 }
 
 /* Any number of fields, all of them good: else what is appended could end up within a quoted string. */
-static void believe_forwarded(struct request *rq)
+static void believe_list(struct request *rq, enum http_field_id id, bool (*is_good)(struct slice value))
 {
 	const struct http_head *h = &rq->head;
-	uint32_t bit = http_field_bit(HTTP_FIELD_FORWARDED);
+	uint32_t bit = http_field_bit(id);
 
 	if (!(h->seen & bit))
 		return;
 	rq->believed |= bit;
 	for (unsigned i = 0; i < h->n_fields; i++)
-		if (h->fields[i].id == HTTP_FIELD_FORWARDED && !http1_is_forwarded(h->fields[i].value))
+		if (h->fields[i].id == id && !is_good(h->fields[i].value))
 			rq->believed &= ~bit;
 	if (!(rq->believed & bit))
 		stat_inc(rq->client->p->stats, WEIR_C_FORWARDED_BAD);
@@ -156,7 +156,10 @@ void forwarded_take(struct request *rq)
 	believe(rq, HTTP_FIELD_X_FORWARDED_PROTO, is_proto);
 	believe(rq, HTTP_FIELD_X_FORWARDED_HOST, http1_is_authority);
 	believe(rq, HTTP_FIELD_X_FORWARDED_PORT, is_port);
-	believe_forwarded(rq);
+	believe_list(rq, HTTP_FIELD_FORWARDED, http1_is_forwarded);
+	believe_list(rq, HTTP_FIELD_X_FORWARDED_CLIENT_CERT, client_cert_is_xfcc);
+	believe(rq, HTTP_FIELD_CLIENT_CERT, client_cert_is_field);
+	believe(rq, HTTP_FIELD_CLIENT_CERT_CHAIN, client_cert_is_chain);
 }
 
 /* What a trusted hop says, or else own. */
@@ -191,6 +194,7 @@ void forwarded_fill(const struct request *rq, struct http1_forward *f, char *ip_
 	f->forwarded_port = port_text(p, flow->local_port);
 	f->via = p->via[rq->head.minor];
 	f->add_forwarded = p->cfg.forwarding.add_forwarded;
+	client_cert_fill(rq, f);
 	if (!rq->believed)
 		return;
 	f->keep_forwarded_for = rq->believed & http_field_bit(HTTP_FIELD_X_FORWARDED_FOR);

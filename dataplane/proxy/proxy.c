@@ -42,7 +42,7 @@ static bool allocate(struct proxy *p)
 	uint32_t n = p->cfg.limits.headers_bytes;
 	size_t each = 2 * (size_t)n + FILTER_ROOM + COOKIE_ROOM;
 
-	p->scratch_size = 2 * (size_t)n + 4096 + FILTER_ROOM + COOKIE_ROOM;
+	p->scratch_size = 2 * (size_t)n + 4096 + FILTER_ROOM + COOKIE_ROOM + WEIR_MAX_CLIENT_CERT_BYTES;
 	p->clients = rte_calloc("proxy", p->cfg.n_clients, sizeof(*p->clients), RTE_CACHE_LINE_SIZE);
 	p->requests = rte_calloc("proxy", p->cfg.n_requests, sizeof(*p->requests), RTE_CACHE_LINE_SIZE);
 	p->buffers = rte_malloc("proxy", p->cfg.n_requests * each, RTE_CACHE_LINE_SIZE);

@@ -353,6 +353,19 @@ void forwarded_take(struct request *rq);
 void forwarded_fill(const struct request *rq, struct http1_forward *f, char *ip_text);
 
 /*
+ * client_cert.c: true if the connection's client was not asked for what the name that it was opened for asks for now, or for
+ * what the name of the request's host does: the request is not for here (RFC 9110 7.4). What has changed since the connection was
+ * opened, and is no reason to refuse the request, ends the connection behind it.
+ */
+bool client_cert_is_other(struct request *rq, const struct weir_snapshot *s, const struct weir_server_name *name);
+/* Values of Client-Cert, Client-Cert-Chain (RFC 9440) and X-Forwarded-Client-Cert that can be passed on. */
+bool client_cert_is_field(struct slice value);
+bool client_cert_is_chain(struct slice value);
+bool client_cert_is_xfcc(struct slice value); /* no quoted string that does not end */
+/* What a backend is told of the client's certificate. */
+void client_cert_fill(const struct request *rq, struct http1_forward *f);
+
+/*
  * record.c. The record of a request that ends now; of one that was answered
  * 503 without a request object (n_sent: bytes of the answer, 0: it could not
  * be sent). The others note what only they know: the route, the backend that a

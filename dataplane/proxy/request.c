@@ -222,8 +222,8 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
 }
 
 /*
- * A TLS client has taken us for the server of one name. A request whose Host another listener serves is not for who answers to
- * that (RFC 9110 7.4), nor is any for a name that we do not have any more; a Host of no listener at all is no route's.
+ * A TLS client has taken us for the server of one name. A request whose Host another listener serves, or that asks its clients for
+ * other certificates, is not for who answers to that (RFC 9110 7.4), nor is any for a name that we do not have any more; a Host of no listener at all is no route's.
  */
 static bool is_misdirected(struct request *rq, const struct weir_snapshot *s, const struct ip_flow *flow)
 {
@@ -239,6 +239,8 @@ static bool is_misdirected(struct request *rq, const struct weir_snapshot *s, co
 		rq->keep = false;
 		return true;
 	}
+	if (client_cert_is_other(rq, s, name))
+		return true;
 	if (name->listener == WEIR_NONE)
 		return false;
 	l = route_find_listener(s, &flow->local, flow->local_port, rq->head.host);

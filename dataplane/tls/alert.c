@@ -35,6 +35,13 @@ static enum weir_reason handshake_reason(int reason)
 		return WEIR_R_TLS_NO_CIPHER;
 	case SSL_R_NO_APPLICATION_PROTOCOL:
 		return WEIR_R_TLS_NO_APPLICATION_PROTOCOL;
+	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+		return WEIR_R_TLS_CLIENT_CERT_NONE;
+	case SSL_R_CERTIFICATE_VERIFY_FAILED: /* client_auth.c knows more */
+	case SSL_R_UNKNOWN_CERTIFICATE_TYPE:
+		return WEIR_R_TLS_CLIENT_CERT_BAD;
+	case SSL_R_BAD_SIGNATURE: /* of CertificateVerify */
+		return WEIR_R_TLS_CLIENT_CERT_SIGNATURE;
 	case ERR_R_MALLOC_FAILURE:
 		return WEIR_R_TLS_NO_MEMORY;
 	default:

@@ -11,6 +11,8 @@
 
 #include "tls/tls_pvt.h"
 
+#define CA_NAMES_BYTES 4096u /* of CertificateRequest */
+
 struct staple {
 	uint32_t n;
 	uint8_t der[];
@@ -56,19 +58,42 @@ static X509 *parse_x509(struct tls *t, const struct weir_certificate *blob, cons
 
 /* -- CA certificates, and what they have revoked */
 
-static bool add_ca(struct tls *t, X509_STORE *store, const uint8_t **at, const uint8_t *end)
+/* For clients that have several certificates. More names than fit are of no help to anybody: then there are none. */
+static bool add_ca_name(struct tls_certificate *c, X509 *x, size_t *n_bytes)
+{
+	int n = i2d_X509_NAME(X509_get_subject_name(x), NULL);
+	X509_NAME *name;
+
+	if (*n_bytes > CA_NAMES_BYTES)
+		return true;
+	*n_bytes += n > 0 ? (size_t)n + 2 : 0;
+	if (*n_bytes > CA_NAMES_BYTES) {
+		sk_X509_NAME_pop_free(c->ca_names, X509_NAME_free);
+		c->ca_names = NULL;
+		return true;
+	}
+	name = X509_NAME_dup(X509_get_subject_name(x));
+	if (!c->ca_names)
+		c->ca_names = sk_X509_NAME_new_null();
+	if (name && c->ca_names && sk_X509_NAME_push(c->ca_names, name))
+		return true;
+	X509_NAME_free(name);
+	return false;
+}
+
+static bool add_ca(struct tls *t, struct tls_certificate *c, const uint8_t **at, const uint8_t *end, size_t *n_names)
 {
 	X509 *x = read_x509(t, at, end);
-	bool ok = x && X509_STORE_add_cert(store, x); /* the same twice is no error */
+	bool ok = x && X509_STORE_add_cert(c->store, x) && add_ca_name(c, x, n_names); /* the same twice is no error */
 
 	X509_free(x);
 	return ok;
 }
 
-static bool add_crl(X509_STORE *store, const uint8_t **at, const uint8_t *end)
+static bool add_crl(struct tls *t, X509_STORE *store, const uint8_t **at, const uint8_t *end)
 {
-	X509_CRL *crl = d2i_X509_CRL(NULL, at, end - *at);
-	bool ok = crl && X509_STORE_add_crl(store, crl);
+	X509_CRL *crl = X509_CRL_new_ex(t->lib, NULL);
+	bool ok = crl && d2i_X509_CRL(&crl, at, end - *at) && X509_STORE_add_crl(store, crl); /* d2i frees what it fails for */
 
 	X509_CRL_free(crl);
 	return ok;
@@ -78,17 +103,19 @@ static const char *parse_trust(struct tls *t, struct tls_certificate *c, const s
 {
 	const uint8_t *at = (const uint8_t *)blob + blob->chain[0].off;
 	const uint8_t *end = at + blob->chain[0].size;
+	size_t n_names = 0;
 
+	c->has_crls = blob->crls.size > 0;
 	c->store = X509_STORE_new();
 	if (!c->store)
 		return "no memory";
 	while (at < end)
-		if (!add_ca(t, c->store, &at, end))
+		if (!add_ca(t, c, &at, end, &n_names))
 			return "a CA certificate is no X.509 in DER";
 	at = (const uint8_t *)blob + blob->crls.off;
 	end = at + blob->crls.size;
 	while (at < end)
-		if (!add_crl(c->store, &at, end))
+		if (!add_crl(t, c->store, &at, end))
 			return "a CRL is none in DER";
 	return NULL;
 }
@@ -204,6 +231,7 @@ void tls_certificate_destroy(struct tls_certificate *cert)
 	if (!cert)
 		return;
 	X509_STORE_free(cert->store);
+	sk_X509_NAME_pop_free(cert->ca_names, X509_NAME_free);
 	X509_free(cert->leaf);
 	EVP_PKEY_free(cert->key);
 	sk_X509_pop_free(cert->chain, X509_free);

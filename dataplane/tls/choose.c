@@ -61,7 +61,8 @@ static enum tls_outcome find_certificates(struct tls_session *s, const struct we
 	return *n ? TLS_DONE : tls_end(s, WEIR_R_TLS_NO_CERTIFICATE, ALERT_INTERNAL_ERROR);
 }
 
-static bool make_ssl(struct tls_session *s, enum weir_tls_profile profile, struct tls_certificate *const *certs, unsigned n)
+static bool make_ssl(struct tls_session *s, enum weir_tls_profile profile, struct tls_certificate *const *certs, unsigned n,
+		     const struct tls_certificate *trust)
 {
 	BIO *bio = BIO_new(s->t->bio);
 
@@ -76,15 +77,16 @@ static bool make_ssl(struct tls_session *s, enum weir_tls_profile profile, struc
 	for (unsigned i = 0; i < n; i++)
 		if (tls_certificate_use(certs[i], s->ssl) != 0)
 			return false;
-	return tls_ticket_allow(s, profile) == 0;
+	return tls_client_auth_use(s, trust) == 0 && tls_ticket_allow(s, profile) == 0;
 }
 
 enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *snapshot)
 {
 	const struct ip_flow *flow = tcp_flow(s->tcp);
-	struct tls_certificate *certs[WEIR_MAX_CERTS_OF_NAME];
+	struct tls_certificate *certs[WEIR_MAX_CERTS_OF_NAME], *trust;
 	const struct weir_server_name *name = NULL;
 	const struct weir_bind *bind;
+	struct ready *missing;
 	enum route_miss miss;
 	enum tls_outcome o;
 	struct hello hello;
@@ -101,10 +103,16 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 		return tls_end(s, WEIR_R_TLS_UNRECOGNIZED_NAME, ALERT_UNRECOGNIZED_NAME);
 	if (hello.has_alpn && !hello.has_http1)
 		return tls_end(s, WEIR_R_TLS_NO_APPLICATION_PROTOCOL, ALERT_NO_APPLICATION_PROTOCOL);
+	s->auth = tls_client_auth_of(snapshot, name);
+	trust = tls_client_auth_find(s, &missing);
 	o = find_certificates(s, snapshot, name, certs, &n);
 	if (o != TLS_DONE)
 		return o;
-	if (!make_ssl(s, (enum weir_tls_profile)name->profile, certs, n))
+	if (missing) {
+		ready_wait(s, missing);
+		return TLS_MORE;
+	}
+	if (!make_ssl(s, (enum weir_tls_profile)name->profile, certs, n, trust))
 		return tls_end(s, WEIR_R_TLS_NO_MEMORY, ALERT_INTERNAL_ERROR);
 	return TLS_DONE;
 }

@@ -59,6 +59,7 @@ void tls_free(struct tls_session *s)
 	tls_drop_received(s);
 	drop_ssl(s);
 	leave_handshake(s, TLS_FREE);
+	OPENSSL_free(s->client_cert);
 	OPENSSL_cleanse(s->name, sizeof(s->name));
 	s->next = t->free;
 	t->free = s;
@@ -165,12 +166,14 @@ static enum tls_outcome complete(struct tls_session *s)
 		stat_inc(stats, WEIR_C_TLS_RESUMED);
 	if (SSL_version(s->ssl) == TLS1_2_VERSION)
 		stat_inc(stats, WEIR_C_TLS_HANDSHAKES_12);
+	tls_client_auth_complete(s);
 	set_record_size(s);
 	return TLS_DONE;
 }
 
 static enum tls_outcome go_on(struct tls_session *s)
 {
+	enum weir_reason why;
 	int rc;
 
 	ERR_clear_error();
@@ -183,7 +186,8 @@ static enum tls_outcome go_on(struct tls_session *s)
 	case SSL_ERROR_WANT_WRITE:
 		return TLS_MORE;
 	default:
-		return tls_end(s, s->is_broken ? WEIR_R_TLS_CLIENT_GONE : tls_error_reason(true), ALERT_NONE);
+		why = tls_client_auth_reason(s, tls_error_reason(true));
+		return tls_end(s, s->is_broken ? WEIR_R_TLS_CLIENT_GONE : why, ALERT_NONE);
 	}
 }
 

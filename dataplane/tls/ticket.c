@@ -3,6 +3,8 @@
  * Session tickets (RFC 5077, RFC 8446 4.6.1). Their state is with the client, sealed by keys that all workers have, so any
  * of them resumes what another one began. A ticket is good for the server name and the profile that it was made
  * for, and for no other (RFC 6066 3, RFC 8446 4.2.11): both stand in the session id context, which OpenSSL seals and compares.
+ * So does what the name asks of its clients. One that asks for certificates gives no tickets: they would be good for longer
+ * than what is known of certificates, and of a resumed session OpenSSL has the client's alone, without what it was judged by.
  */
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -96,12 +98,16 @@ void tls_ticket_register(SSL_CTX *ctx)
 int tls_ticket_allow(struct tls_session *s, enum weir_tls_profile profile)
 {
 	uint8_t context[1 + 32] = {(uint8_t)profile};
+	uint8_t of[sizeof(s->auth) + HELLO_NAME_MAX];
 
-	if (s->t->keys.n == 0) {
-		SSL_set_options(s->ssl, SSL_OP_NO_TICKET);
-		return SSL_set_num_tickets(s->ssl, 0) ? 0 : -1;
-	}
-	if (!EVP_Digest(s->name, s->n_name, context + 1, NULL, s->t->sha256, NULL))
+	static_assert(sizeof(context) >= SSL_MAX_SID_CTX_LENGTH, "all of the context is set");
+	memcpy(of, &s->auth, sizeof(s->auth));
+	memcpy(of + sizeof(s->auth), s->name, s->n_name);
+	if (!EVP_Digest(of, sizeof(s->auth) + s->n_name, context + 1, NULL, s->t->sha256, NULL) ||
+	    !SSL_set_session_id_context(s->ssl, context, SSL_MAX_SID_CTX_LENGTH))
 		return -1;
-	return SSL_set_session_id_context(s->ssl, context, SSL_MAX_SID_CTX_LENGTH) ? 0 : -1;
+	if (s->t->keys.n && !s->auth.is_asked)
+		return 0;
+	SSL_set_options(s->ssl, SSL_OP_NO_TICKET);
+	return SSL_set_num_tickets(s->ssl, 0) ? 0 : -1;
 }

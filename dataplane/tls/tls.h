@@ -19,8 +19,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/slice.h"
+#include "snapshot/snapshot.h"
 #include "tcp/tcp.h"
 #include "weir/snapshot.h"
 #include "weir/stats.h"
@@ -122,6 +124,49 @@ struct tls_info {
 void tls_get_info(const struct tls_session *s, struct tls_info *out);
 /* Of any session once its ClientHello has come. */
 struct slice tls_server_name(const struct tls_session *s);
+
+/* What a server name asks of its clients (struct weir_client_auth), whatever the snapshot: equal bytes, equal meaning. */
+struct tls_client_auth {
+	struct weir_cert_id trust; /* 0: none */
+	uint8_t is_asked; /* 0: no certificate is asked for, and the rest is 0 */
+	uint8_t mode, depth, fields;
+	uint32_t zero;
+};
+
+static inline struct tls_client_auth tls_client_auth_of(const struct weir_snapshot *s, const struct weir_server_name *name)
+{
+	struct tls_client_auth out = {.is_asked = 0};
+	const struct weir_client_auth *a;
+
+	if (name->client_auth == WEIR_NONE)
+		return out;
+	a = snapshot_client_auth(s, name->client_auth);
+	if (a->trust.count)
+		out.trust = *snapshot_cert(s, a->trust.first);
+	out.is_asked = 1;
+	out.mode = a->mode;
+	out.depth = a->depth;
+	out.fields = a->fields;
+	return out;
+}
+
+static inline bool tls_is_same_client_auth(const struct tls_client_auth *a, const struct tls_client_auth *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* What was asked when the handshake began. */
+const struct tls_client_auth *tls_get_client_auth(const struct tls_session *s);
+
+/* Values of the fields that tell a backend of the client's certificate, in printable ASCII; empty: there is no such field. */
+struct tls_client_cert {
+	struct slice xfcc, cert, chain; /* X-Forwarded-Client-Cert, Client-Cert, Client-Cert-Chain */
+};
+/*
+ * Of a session that is ready, whose client has a valid certificate, as the name's client_auth.fields say; else NULL. It lives as
+ * long as the session.
+ */
+const struct tls_client_cert *tls_get_client_cert(const struct tls_session *s);
 
 /*
  * As the functions of tcp.h of the same names, for the content of the records. None of them calls back. A session that has

@@ -15,6 +15,7 @@
 
 #include <openssl/ssl.h>
 
+#include "base/buf.h"
 #include "stats/stage.h"
 #include "stats/stats.h"
 #include "snapshot/snapshot.h"
@@ -61,6 +62,8 @@ enum tls_waits {
 struct tls_certificate {
 	struct weir_cert_id id;
 	X509_STORE *store; /* TRUST: by which others are judged; never changed once it is here */
+	STACK_OF(X509_NAME) *ca_names; /* of it, for clients to choose a certificate by; NULL: too many */
+	bool has_crls;
 	X509 *leaf;
 	EVP_PKEY *key;
 	STACK_OF(X509) *chain; /* what is above the leaf */
@@ -109,6 +112,7 @@ struct tls {
 	struct ready_table ready;
 	struct tls_ticket_keys keys;
 	uint8_t *hello; /* cfg.hello_bytes + 1: the message that is looked at */
+	char cert_text[3 * WEIR_MAX_CLIENT_CERT_FIELD]; /* client_cert.c writes here first */
 	/* What a session was given to send and is not sealed yet. */
 	struct tls_session *gatherer;
 	uint32_t n_gathered;
@@ -129,17 +133,21 @@ struct tls_session {
 	 */
 	uint8_t *rest;
 	uint32_t n_rest;
+	struct tls_client_cert *client_cert; /* NULL: nothing is told of one */
+	struct tls_client_auth auth;
 	uint32_t since_key_update; /* bytes received */
 	uint16_t n_key_updates;	   /* without enough bytes between */
 	uint16_t small_bytes;	   /* content of a record that fits into a segment */
 	uint16_t n_records;	   /* sent, up to TLS_SMALL_RECORDS */
 	uint16_t reason_plus1;
+	uint16_t cert_error; /* what was first wrong with the client's certificate, X509_V_ERR_*; 0: nothing */
 	uint8_t state, waits, n_renegotiations, n_name;
 	bool is_closed;	  /* no data come any more */
 	bool is_shut;	  /* tls_shutdown() was called */
 	bool has_to_shut; /* but it waits for the rest */
 	bool is_broken;   /* TCP takes nothing more */
 	bool has_waited;
+	bool has_trust; /* there are CA certificates that clients' are judged by */
 	char name[HELLO_NAME_MAX + 1]; /* lower case */
 };
 
@@ -180,6 +188,26 @@ void tls_alert(struct tls_session *s, enum tls_alert what);
 /* 0, or -1 with OpenSSL's reasons in its queue: this session may show it. */
 int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl);
 void tls_certificate_staple(SSL_CTX *ctx);
+
+/* client_auth.c */
+/* The CA certificates that s->auth names, if they are here. NULL: none can be used, unless *entry is the one to wait at. */
+struct tls_certificate *tls_client_auth_find(struct tls_session *s, struct ready **entry);
+/* 0, or -1 with OpenSSL's reasons in its queue: the session asks its client as s->auth says. trust NULL: there is none. */
+int tls_client_auth_use(struct tls_session *s, const struct tls_certificate *trust);
+/* why, or what was wrong with the client's certificate, if that is why. Of a session that still has its object of OpenSSL. */
+enum weir_reason tls_client_auth_reason(const struct tls_session *s, enum weir_reason why);
+/* The handshake is complete. */
+void tls_client_auth_complete(struct tls_session *s);
+
+/* client_cert.c: what of the peer's valid certificate backends are to be told; OPENSSL_free() frees it. NULL: nothing. */
+struct tls_client_cert *tls_client_cert_create(struct tls_session *s);
+/*
+ * A distinguished name as RFC 2253 has it becomes a quoted string. What it escapes is escaped by hexadecimal digits alone, and
+ * so are quotes, semicolons and what is not printable: in the result a backslash has two digits behind it, a quote is its end.
+ */
+void tls_client_cert_quote_name(struct buf *out, struct slice name);
+/* ";key=value", quoted where it has to be. False: the value has a byte that it may not have, and nothing was written. */
+bool tls_client_cert_put_san(struct buf *out, const char *key, struct slice value);
 
 /* choose.c */
 /* Reads the ClientHello and makes the session's object of OpenSSL. TLS_DONE: it is there. */

@@ -223,6 +223,8 @@ enum weir_client_cert_field {
 };
 
 #define WEIR_MAX_CLIENT_AUTH_DEPTH 10u
+#define WEIR_MAX_CLIENT_CERT_FIELD 6144u /* bytes of each such field; one that is longer is left out */
+#define WEIR_MAX_CLIENT_CERT_BYTES (3 * WEIR_MAX_CLIENT_CERT_FIELD + 128) /* that all of them add to a head */
 
 /* Certificates of clients (RFC 8446 4.3.2). */
 struct weir_client_auth {

@@ -99,7 +99,10 @@
 	X(TLS_TICKETS_UNKNOWN, "tls_tickets_unknown", "session tickets that no key of ours opens; the handshake went on in full") \
 	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients sent (RFC 8446 4.6.3)") \
 	X(TLS_CERTIFICATE_WAITS, "tls_certificate_waits", "handshakes that waited until their certificate was made ready for the worker") \
-	X(TLS_TRUNCATED, "tls_truncated", "TLS connections that the client ended without close_notify")
+	X(TLS_TRUNCATED, "tls_truncated", "TLS connections that the client ended without close_notify") \
+	X(TLS_CLIENT_CERTS, "tls_client_certs", "TLS handshakes with a valid certificate of the client") \
+	X(TLS_CLIENT_CERTS_INVALID, "tls_client_certs_invalid", "TLS handshakes with a client certificate that is not valid, where any is let through; backends are not told of it") \
+	X(TLS_CLIENT_CERT_LEFT_OUT, "tls_client_cert_left_out", "fields about client certificates, or names in them, that backends were not told: too long, or with bytes that a field may not have")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -315,6 +318,17 @@ enum weir_reason_kind {
 	X(TLS_PROTOCOL, "tls_protocol", "the client broke the protocol within the handshake") \
 	X(TLS_CLIENT_GONE, "tls_client_gone", "the client closed or reset the connection within the handshake") \
 	X(TLS_HANDSHAKE_TIMEOUT, "tls_handshake_timeout", "the handshake was not complete in time") \
+	X(TLS_CLIENT_NO_TRUST, "tls_client_no_trust", "a client certificate came, and the CA certificates by which it were to be judged are missing or cannot be used") \
+	X(TLS_CLIENT_CERT_NONE, "tls_client_cert_none", "the client gave no certificate, and the server name requires one") \
+	X(TLS_CLIENT_CERT_UNKNOWN_CA, "tls_client_cert_unknown_ca", "the client's certificate leads to none of the CA certificates of the server name") \
+	X(TLS_CLIENT_CERT_EXPIRED, "tls_client_cert_expired", "the client's certificate, or one above it, has expired") \
+	X(TLS_CLIENT_CERT_NOT_YET_VALID, "tls_client_cert_not_yet_valid", "the client's certificate, or one above it, is not valid yet") \
+	X(TLS_CLIENT_CERT_REVOKED, "tls_client_cert_revoked", "the client's certificate, or one above it, is revoked by a CRL") \
+	X(TLS_CLIENT_CRL_EXPIRED, "tls_client_crl_expired", "the CRL of an issuer of the client's certificate has expired: nobody knows what is revoked") \
+	X(TLS_CLIENT_CERT_PURPOSE, "tls_client_cert_purpose", "the client's certificate is not for clients of TLS (key usage, extended key usage)") \
+	X(TLS_CLIENT_CERT_CHAIN, "tls_client_cert_chain", "more certificates are between the client's and its root than the server name allows") \
+	X(TLS_CLIENT_CERT_SIGNATURE, "tls_client_cert_signature", "the signature of the client's certificate, or the one that proves that it has the key, is wrong") \
+	X(TLS_CLIENT_CERT_BAD, "tls_client_cert_bad", "the client's certificate is not valid for another reason, such as a weak key or a CRL that is not about it") \
 	X(TLS_BAD_RECORD, "tls_bad_record", "a record behind the handshake that cannot be decrypted, or breaks the protocol") \
 	X(TLS_RENEGOTIATION, "tls_renegotiation", "the client asked for another handshake too often (TLS 1.2)") \
 	X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "the client changed its keys more often than its data give reason for") \

@@ -268,6 +268,12 @@ void tls_get_info(const struct tls_session *s, struct tls_info *out)
 				 .is_resumed = true};
 }
 
+static struct tls_client_auth fake_auth;	 /* that clients were asked for when they came */
+static const struct tls_client_cert *fake_cert; /* NULL: clients have none */
+
+const struct tls_client_auth *tls_get_client_auth(const struct tls_session *s) { return &fake_auth; }
+const struct tls_client_cert *tls_get_client_cert(const struct tls_session *s) { return fake_cert; }
+
 /* -- content */
 
 size_t tls_readable(struct tls_session *s)

@@ -158,6 +158,38 @@ static void trusted_hop_is_believed(void **state)
 	end();
 }
 
+#define CERT_FIELDS \
+	"Client-Cert: :MQ==:\r\nClient-Cert-Chain: :Mg==:, :Mw==:\r\nX-Forwarded-Client-Cert: Hash=1;Subject=\"a\\\"b\"\r\n"
+
+static void certificates_are_believed_of_trusted_hops_alone(void **state)
+{
+	for (unsigned hops = 0; hops < 2; hops++) {
+		forwarding.trusted_hops = hops;
+		start(60);
+		mode = ORIGIN_SINK;
+		assert_for(CERT_FIELDS, "");
+		assert_string_equal(seen_field("Client-Cert"), hops ? ":MQ==:" : "");
+		assert_string_equal(seen_field("Client-Cert-Chain"), hops ? ":Mg==:, :Mw==:" : "");
+		assert_string_equal(seen_field("X-Forwarded-Client-Cert"), hops ? "Hash=1;Subject=\"a\\\"b\"" : "");
+		assert_int_equal(stats->counter[WEIR_C_FORWARDED_BAD], 0);
+		assert_for("client_cert: :MQ==:\r\nX_FORWARDED_CLIENT_CERT: Hash=1\r\n", "");
+		assert_null(strstr(seen, "client_cert"));
+		assert_null(strstr(seen, "X_FORWARDED"));
+		exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: client-cert\r\nClient-Cert: :MQ==:\r\n\r\n");
+		assert_int_equal(clients[0].status, 400);
+		end();
+	}
+	forwarding.trusted_hops = 1;
+	start(61);
+	mode = ORIGIN_SINK;
+	assert_for("Client-Cert: :MQ==\r\nClient-Cert-Chain: :Mg==:;\r\nX-Forwarded-Client-Cert: Hash=1;Subject=\"a\\\"\r\n", "");
+	assert_null(strcasestr(seen, "client-cert"));
+	assert_int_equal(stats->counter[WEIR_C_FORWARDED_BAD], 3);
+	assert_for("Client-Cert: :MQ==:\r\nClient-Cert: :Mg==:\r\n", "");
+	assert_null(strcasestr(seen, "client-cert"));
+	end();
+}
+
 static void malformed_fields_of_a_trusted_hop_are_not_believed(void **state)
 {
 	forwarding.trusted_hops = 1;
@@ -250,6 +282,7 @@ int main(void)
 		cmocka_unit_test(https_uri_is_not_served_without_tls),
 		cmocka_unit_test(nobody_is_believed_unless_told_so),
 		cmocka_unit_test(trusted_hop_is_believed),
+		cmocka_unit_test(certificates_are_believed_of_trusted_hops_alone),
 		cmocka_unit_test(malformed_fields_of_a_trusted_hop_are_not_believed),
 		cmocka_unit_test(client_is_the_nth_address_from_the_right),
 		cmocka_unit_test(client_is_the_first_from_the_right_that_is_no_proxy),

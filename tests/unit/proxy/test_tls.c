@@ -49,6 +49,11 @@ static void append(char **blob, size_t *end, struct weir_section_ref *ref, const
 	*end = (*end + count * size + 7) / 8 * 8;
 }
 
+/* What names ask of clients: an index in auths, plus 1. */
+static struct weir_client_auth auths[2];
+static unsigned n_auths, auth_plus1[2];
+static bool names_have_no_listener;
+
 static void add_to(void **blob, size_t *n)
 {
 	static const size_t size[] = {
@@ -56,7 +61,7 @@ static void add_to(void **blob, size_t *n)
 		WEIR_SECTIONS(X)
 #undef X
 	};
-	static const struct weir_cert_id cert = {{1, 2}};
+	static const struct weir_cert_id certs[] = {{{1, 2}}, {{3, 4}}, {{5, 6}}};
 	const struct weir_snapshot *old = *blob;
 	const struct weir_bind *b = snapshot_bind(old, 0);
 	uint32_t n_slots = snapshot_count(old, SLOTS);
@@ -74,8 +79,9 @@ static void add_to(void **blob, size_t *n)
 		uint32_t hash = (uint32_t)route_key_hash(old->hash_seed, l->host_kind, snapshot_str(old, l->host));
 		uint32_t at = hash & 3;
 
-		names[i] = (struct weir_server_name){.host = l->host, .host_kind = l->host_kind, .certs = {0, 1}, .client_auth = WEIR_NONE,
-						     .listener = b->listeners.count > 1 ? i : WEIR_NONE};
+		names[i] = (struct weir_server_name){.host = l->host, .host_kind = l->host_kind, .certs = {0, 1},
+						     .client_auth = auth_plus1[i] ? auth_plus1[i] - 1 : WEIR_NONE,
+						     .listener = b->listeners.count > 1 && !names_have_no_listener ? i : WEIR_NONE};
 		while (slots[n_slots + at].index_plus1)
 			at = (at + 1) & 3;
 		slots[n_slots + at] = (struct weir_slot){hash, i + 1};
@@ -93,8 +99,11 @@ static void add_to(void **blob, size_t *n)
 			p = names;
 			count = bind.names.count;
 		} else if (i == WEIR_SECT_CERTS) {
-			p = &cert;
-			count = 1;
+			p = certs;
+			count = 1 + n_auths;
+		} else if (i == WEIR_SECT_CLIENT_AUTHS) {
+			p = auths;
+			count = n_auths;
 		} else if (i == WEIR_SECT_BINDS) {
 			p = &bind;
 		}
@@ -225,6 +234,22 @@ static void finish(void)
 	assert_int_equal(stats->gauge[WEIR_G_TLS_SESSIONS], 0);
 	assert_int_equal(stats->gauge[WEIR_G_TLS_HANDSHAKING], 0);
 	end();
+	n_auths = auth_plus1[0] = auth_plus1[1] = 0;
+	names_have_no_listener = false;
+	memset(&fake_auth, 0, sizeof(fake_auth));
+	fake_cert = NULL;
+}
+
+static void ask_of(unsigned name, enum weir_client_auth_mode m)
+{
+	auths[n_auths] = (struct weir_client_auth){.trust = {1 + n_auths, 1}, .mode = (uint8_t)m, .depth = 1};
+	auth_plus1[name] = ++n_auths;
+}
+
+/* As if the client had come when a name asked this. */
+static void was_asked(unsigned trust, enum weir_client_auth_mode m)
+{
+	fake_auth = (struct tls_client_auth){.trust = {{2 * trust + 1, 2 * trust + 2}}, .is_asked = 1, .mode = (uint8_t)m, .depth = 1};
 }
 
 static unsigned count(const struct secure *x, const char *text)
@@ -468,6 +493,95 @@ static void a_host_of_another_listener_is_misdirected(void **state)
 	finish();
 }
 
+/* With a listener of its own or none, as Ingresses have it. */
+static void a_host_that_asks_for_other_certificates_is_misdirected(void **state)
+{
+	route.host = "a.example";
+	route.second_host = "b.example";
+	names_have_no_listener = true;
+	ask_of(1, WEIR_CLIENT_AUTH_REQUIRED);
+	begin(17);
+	open_to(one_tls, "a.example", false);
+	ask(one_tls, "GET / HTTP/1.1\r\nHost: b.example:80\r\n\r\n");
+	assert_int_equal(count(one_tls, "HTTP/1.1 421 "), 1);
+	ask(one_tls, "GET http://B.Example/ HTTP/1.1\r\nHost: b.example\r\n\r\n");
+	assert_int_equal(count(one_tls, "HTTP/1.1 421 "), 1);
+	ask(one_tls, "GET / HTTP/1.1\r\nHost: c.example\r\n\r\n");
+	assert_int_equal(count(one_tls, "HTTP/1.1 404 "), 1);
+	ask(one_tls, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+	assert_int_equal(count(one_tls, "HTTP/1.1 200 OK\r\n"), 1);
+	finish();
+}
+
+static void names_that_ask_differently_are_kept_apart(void **state)
+{
+	route.host = "a.example";
+	route.second_host = "b.example";
+	names_have_no_listener = true;
+	ask_of(0, WEIR_CLIENT_AUTH_REQUIRED); /* by other authorities than b.example */
+	ask_of(1, WEIR_CLIENT_AUTH_REQUIRED);
+	was_asked(1, WEIR_CLIENT_AUTH_REQUIRED);
+	begin(18);
+	open_to(one_tls, "a.example", false);
+	ask(one_tls, "GET / HTTP/1.1\r\nHost: b.example\r\n\r\n");
+	assert_int_equal(count(one_tls, "HTTP/1.1 421 "), 1);
+	assert_int_equal(count(one_tls, "Connection: close\r\n"), 0);
+	ask(one_tls, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+	assert_int_equal(count(one_tls, "HTTP/1.1 200 OK\r\n"), 1);
+	finish();
+}
+
+static void what_a_name_asks_now_counts(void **state)
+{
+	route.host = "a.example";
+	ask_of(0, WEIR_CLIENT_AUTH_OPTIONAL);
+	begin(19);
+	open_to(one_tls, "a.example", false);
+	ask(one_tls, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"); /* it asked nothing when he came */
+	assert_int_equal(count(one_tls, "HTTP/1.1 421 "), 1);
+	assert_int_equal(count(one_tls, "Connection: close\r\n"), 1);
+	close_it(one_tls, false);
+	was_asked(1, WEIR_CLIENT_AUTH_INSECURE);
+	open_to(one_tls, "a.example", false);
+	ask(one_tls, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+	assert_int_equal(count(one_tls, "HTTP/1.1 421 "), 1);
+	close_it(one_tls, false);
+	was_asked(7, WEIR_CLIENT_AUTH_REQUIRED); /* other authorities now: this request, and no other */
+	open_to(one_tls, "a.example", false);
+	ask(one_tls, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+	assert_int_equal(count(one_tls, "HTTP/1.1 200 OK\r\n"), 1);
+	assert_int_equal(count(one_tls, "Connection: close\r\n"), 1);
+	finish();
+}
+
+static unsigned times_seen(const char *text)
+{
+	unsigned n = 0;
+
+	for (const char *p = seen; (p = strcasestr(p, text)); p++)
+		n++;
+	return n;
+}
+
+static void backends_are_told_of_the_certificate(void **state)
+{
+	static const struct tls_client_cert c = {{"Hash=1", 6}, {":MQ==:", 6}, {":Mg==:", 6}};
+
+	begin(20);
+	fake_cert = &c;
+	open_to(one_tls, "a", false);
+	for (unsigned i = 0; i < 2; i++) {
+		ask(one_tls, "GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: :Mw==:\r\nclient_cert: x\r\nX-FORWARDED-CLIENT-CERT: Hash=9\r\n"
+			     "X_Forwarded_Client-Cert: Hash=9\r\nClient-Cert-Chain: :Mw==:\r\n\r\n");
+		assert_int_equal(count(one_tls, "HTTP/1.1 200 OK\r\n"), 1);
+		assert_non_null(strstr(seen, "\nX-Forwarded-Client-Cert: Hash=1\n"));
+		assert_non_null(strstr(seen, "\nClient-Cert: :MQ==:\n"));
+		assert_non_null(strstr(seen, "\nClient-Cert-Chain: :Mg==:\n"));
+		assert_int_equal(times_seen("client-cert") + times_seen("client_cert"), 3);
+	}
+	finish();
+}
+
 static void a_name_that_is_gone_is_misdirected_and_closes(void **state)
 {
 	begin(14);
@@ -556,6 +670,10 @@ int main(void)
 		cmocka_unit_test(an_idle_client_is_told_the_end_by_a_limit_and_by_a_drain),
 		cmocka_unit_test(a_drain_waits_for_handshakes_and_their_first_request),
 		cmocka_unit_test(a_host_of_another_listener_is_misdirected),
+		cmocka_unit_test(a_host_that_asks_for_other_certificates_is_misdirected),
+		cmocka_unit_test(names_that_ask_differently_are_kept_apart),
+		cmocka_unit_test(what_a_name_asks_now_counts),
+		cmocka_unit_test(backends_are_told_of_the_certificate),
 		cmocka_unit_test(a_name_that_is_gone_is_misdirected_and_closes),
 		cmocka_unit_test(sessions_beyond_the_limit_are_refused),
 		cmocka_unit_test(without_tls_no_bind_of_https_is_opened),
