@@ -8,8 +8,8 @@
  * client_drain() of one with a request. What does not, client_linger(), closes our side, and that seals what there is
  * before (stream_shutdown()); client_end() resets, or is of a plain stream. Mirrors send nothing to clients.
  *
- * Likewise with what is sent to an endpoint by TLS: it comes from the states BUSY and TUNNEL alone, so client_pump() flushes that, too;
- * of a request that ends within the pump upstream_put() and upstream_discard() do. Mirrors flush what they send themselves.
+ * Likewise with what is sent to an endpoint by TLS: it comes from the states BUSY and TUNNEL alone, so client_pump() flushes
+ * that, too; of a request that ends within the pump upstream_put() and upstream_discard() do. Mirrors flush what they send themselves.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sessions to backends: whom they have to show, what we show, and how what comes is judged (RFC 9110 4.3.4, RFC 9525). What the
- * snapshot says is copied, since another one may come before the handshake is over. Without CA certificates that can be used nobody is
- * trusted.
+ * Sessions to backends: whom they have to show, what we show, and how what comes is judged (RFC 9110 4.3.4, RFC 9525). What
+ * the snapshot says is copied, since another one may come before the handshake is over. Without CA certificates that can be used
+ * nobody is trusted.
  */
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -146,7 +146,7 @@ static bool has_crl(X509_STORE_CTX *ctx, X509 *x)
 	return has;
 }
 
-/* For each certificate that is good so far, the leaf last, and for each thing that is wrong. Issuers without a CRL revoke nothing. */
+/* For each certificate that is good so far, the leaf last; for each thing that is wrong. Issuers without a CRL revoke nothing. */
 int tls_connect_verify(int ok, X509_STORE_CTX *ctx)
 {
 	const SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());

@@ -92,8 +92,9 @@ void tls_set_clock(struct tls *t, uint64_t unix_offset_us);
 /* A session for a connection that a peer has opened. NULL: there are as many as may be (counted). The connection stays the caller's. */
 struct tls_session *tls_accept(struct tls *t, struct tcp_conn *c);
 /*
- * A session over a connection to a backend, which is established: tls_handshake() drives it as it does others (whose snapshot it needs
- * not). What b says is copied; settings is its hash, which tells which earlier sessions may be resumed. NULL: as above, or no memory.
+ * A session over a connection to a backend, which is established: tls_handshake() drives it as it does others (it does not need
+ * the snapshot). What b says is copied; settings is its hash, which tells which earlier sessions may be resumed. NULL: as above,
+ * or no memory.
  */
 struct tls_session *tls_connect(struct tls *t, struct tcp_conn *c, const struct weir_snapshot *s, const struct weir_backend_tls *b,
 				uint64_t settings);

@@ -128,8 +128,8 @@ struct upstream_args {
 };
 
 /*
- * A connection to an endpoint of the backend (and TLS over it, if the backend has that; it is told as connected when both are): an idle one, unless fresh is set,
- * else a new one. The endpoint is the one that the token names if that still serves,
+ * A connection to an endpoint of the backend: an idle one, unless fresh is set, else a new one; and TLS over it, if the backend
+ * has that: it is told as connected when both are. The endpoint is the one that the token names if that still serves,
  * else one that the backend's algorithm chooses.
  */
 enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_args *args, uint64_t now_us,

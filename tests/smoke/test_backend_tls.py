@@ -13,12 +13,14 @@ HOST = "shop.example.com"
 
 
 def server():
-    p = pair(INSIDE)
-    return f"""server {{ listen {PEER4}:{PORT} ssl; server_name _; ssl_certificate {p.crt}; ssl_certificate_key {p.key};
+    p, q = pair(INSIDE), pair("elsewhere.example.net")
+    return f"""server {{ listen {PEER4}:{PORT + 1} ssl; server_name _; ssl_certificate {q.crt}; ssl_certificate_key {q.key};
+    return 200 ok; }}
+server {{ listen {PEER4}:{PORT} ssl; server_name _; ssl_certificate {p.crt}; ssl_certificate_key {p.key};
     ssl_protocols TLSv1.2 TLSv1.3; client_max_body_size 0;
     location = /sni {{ add_header X-Sni "$ssl_server_name"; add_header X-Reused "$ssl_session_reused"; return 200 ok; }}
     location = /close {{ keepalive_timeout 0; add_header X-Reused "$ssl_session_reused"; return 200 ok; }}
-    location / {{ proxy_pass http://{PEER4}:{WEB}; proxy_http_version 1.1; proxy_set_header Host $host; proxy_request_buffering off; }} }}
+    location / {{ proxy_pass http://{PEER4}:{WEB}; proxy_http_version 1.1; proxy_request_buffering off; }} }}
 """
 
 
@@ -40,11 +42,13 @@ def config_map(name, path):
 
 def manifests():
     names = ("good", "other")
-    paths = [("/other", "Prefix", "other"), ("/", "Prefix", "good")]
+    paths = [("/mixed", "Prefix", "mixed"), ("/other", "Prefix", "other"), ("/", "Prefix", "good")]
     return {
-        "services.yaml": "".join(service(n) + slice_(n, PEER4, PORT) for n in names),
+        "services.yaml": "".join(service(n) + slice_(n, PEER4, PORT) for n in names) + service("mixed") + slice_("mixed", PEER4, PORT) +
+                         slice_("mixed", PEER4, PORT + 1).replace("mixed-1", "mixed-2"),
         "shop.yaml": ingress("shop", HOST, paths),
-        "policies.yaml": policy("good", INSIDE) + policy("other", "other.example.net") + config_map("inside", authority().root),
+        "policies.yaml": policy("good", INSIDE) + policy("other", "other.example.net") + policy("mixed", INSIDE) +
+                         config_map("inside", authority().root),
     }
 
 
@@ -69,3 +73,11 @@ def test_backends_are_spoken_to_by_tls_as_their_policy_says(make):
         rig.write_manifest("policies.yaml", policy("good", "nobody.example.net") + policy("other", INSIDE) +
                            config_map("inside", authority().root))
         wait_until("the policies change places", lambda: rig.curl("/sni")[0] == 502 and rig.curl("/other/x")[0] != 502)
+
+
+def test_an_endpoint_that_is_not_whom_it_should_be_is_passed_by(make):
+    with make(manifests=manifests(), nginx=server()) as rig:
+        wait_until("the backend is reached", lambda: rig.curl("/sni", check=False)[0] == 200)
+        for i in range(20):
+            expect(rig.curl(f"/mixed/{i}")[0] != 502, "another endpoint answers")
+        expect(rig.metric_sum("weir_upstream_retries_total") >= 1, "some tries failed")

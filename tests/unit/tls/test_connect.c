@@ -259,7 +259,8 @@ static void who_is_not_trusted_is_not_reached(void **state)
 
 static void resumes_only_under_the_same_settings(void **state)
 {
-	const struct want w = {.host = "a.example", .n_certs = 1}, other = {.host = "a.example", .san = {"a.example"}, .kind = {DNS}, .n_certs = 1};
+	const struct want w = {.host = "a.example", .n_certs = 1};
+	const struct want other = {.host = "a.example", .san = {"a.example"}, .kind = {DNS}, .n_certs = 1};
 	X509 *x = make_signed("leaf", "DNS:a.example", ca, ca_key, leaf_key, 10);
 
 	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
