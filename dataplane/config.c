@@ -360,7 +360,7 @@ int config_parse(const char *name, const char *data, size_t n, struct config *ou
 
 uint32_t config_n_tls_sessions(const struct config *c)
 {
-	return c->n_tls_sessions ? c->n_tls_sessions : c->n_connections;
+	return c->n_tls_sessions ? c->n_tls_sessions : c->n_connections + c->n_upstreams;
 }
 
 uint32_t config_n_certificates(const struct config *c)

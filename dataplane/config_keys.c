@@ -382,7 +382,8 @@ static const struct key pools_keys[] = {
 	    "Cells in which source prefixes are counted, where `limits` bounds them; rounded up to a power of two. Several times as "
 	    "many as there are prefixes at their bounds at one time keep these from being a burden to others."),
 	U32("tls_sessions", n_tls_sessions, 0, 8388608, "0",
-	    "TLS sessions of a worker, handshakes included; what comes beyond is closed. 0: as many as `connections`."),
+	    "TLS sessions of a worker, of clients and to endpoints, handshakes included; what comes beyond is closed. 0: as many as "
+	    "`connections` and `upstream_connections`."),
 	U32("requests", n_requests, 16, 1048576, "2048", "Requests in hand at one time, of a worker."),
 	U32("mirrors", n_mirrors, 1, 65536, "256", "Mirrored requests in hand at one time, of a worker; more are not mirrored."),
 	U32("tunnels", n_tunnels, 1, 8388608, "16384",

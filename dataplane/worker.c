@@ -475,6 +475,7 @@ static bool create_upstream(struct worker *w)
 	const struct config *c = w->wc.config;
 	struct upstream_config uc = {
 		.tcp = w->tcp,
+		.tls = w->tls,
 		.net = w->net,
 		.wheel = &w->wheel,
 		.wheel_kind = KIND_UPSTREAM,
@@ -570,7 +571,7 @@ struct worker *worker_create(const struct worker_config *wc)
 	if (!w)
 		return NULL;
 	w->wc = *wc;
-	w->heap = heap_create(HEAP_CONN_BYTES * wc->config->n_connections, wc->socket);
+	w->heap = heap_create(HEAP_CONN_BYTES * ((uint64_t)wc->config->n_connections + wc->config->n_upstreams), wc->socket);
 	w->stats = wc->stats;
 	w->stages = wc->config->stage_timers ? &w->stage_clock : NULL;
 	w->tsc_start = rte_rdtsc();

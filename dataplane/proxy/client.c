@@ -7,6 +7,9 @@
  * else: client_on_event(), client_on_timer() in HEAD and BUSY, upstream_on_event() and the tunnel's on_endpoint_event(),
  * client_drain() of one with a request. What does not, client_linger(), closes our side, and that seals what there is
  * before (stream_shutdown()); client_end() resets, or is of a plain stream. Mirrors send nothing to clients.
+ *
+ * Likewise with what is sent to an endpoint by TLS: it comes from the states BUSY and TUNNEL alone, so client_pump() flushes
+ * that, too; of a request that ends within the pump upstream_put() and upstream_discard() do. Mirrors flush what they send themselves.
  */
 #include <errno.h>
 #include <string.h>
@@ -419,9 +422,35 @@ static void on_failure(struct client *c, uint64_t now_us)
 	pump(c, now_us);
 }
 
+/* What it sends to, while it does. */
+static struct upstream_conn *endpoint_of(const struct client *c)
+{
+	if (c->state == CLIENT_TUNNEL)
+		return c->tunnel->uc;
+	return c->state == CLIENT_BUSY && c->rq ? c->rq->uc : NULL;
+}
+
+/* True: its TLS has failed by that, and nothing else would tell. */
+static bool flush_endpoint(struct client *c)
+{
+	struct upstream_conn *uc = endpoint_of(c);
+	struct stream up;
+
+	if (!uc)
+		return false;
+	up = upstream_stream(uc);
+	if (!stream_tls(up) || !tls_is_ready(stream_tls(up)))
+		return false;
+	stream_flush(up);
+	(void)stream_send_room(up); /* as in flush() */
+	return upstream_tls_reason(uc) != WEIR_N_REASONS;
+}
+
 void client_pump(struct client *c, uint64_t now_us)
 {
 	pump(c, now_us);
+	if (flush_endpoint(c))
+		pump(c, now_us); /* finds it at its end */
 	if (!client_is_tls(c) || c->state == CLIENT_LINGER) /* or gone */
 		return;
 	flush(c);

@@ -40,7 +40,7 @@ static void account(struct mirror *m)
 	uint32_t now = m->waiting_bytes;
 
 	if (upstream_tcp(m->uc))
-		now += (uint32_t)tcp_unacked(upstream_tcp(m->uc));
+		now += (uint32_t)stream_unacked(upstream_stream(m->uc));
 	set_held(m, now);
 }
 
@@ -130,18 +130,24 @@ static void append(struct mirror *m, struct rte_mbuf *seg)
 /* Gives on what the connection has room for. False: the mirror is cut. */
 static bool flush(struct mirror *m, uint64_t now_us)
 {
-	struct tcp_conn *tcp = upstream_tcp(m->uc);
+	struct stream io = upstream_stream(m->uc);
+	bool has_sent = false;
 
-	while (m->waiting && m->is_connected && tcp_send_room(tcp) >= m->waiting->data_len) {
+	while (m->waiting && m->is_connected && stream_send_room(io) >= m->waiting->data_len) {
 		struct rte_mbuf *seg = m->waiting;
 
 		m->waiting = seg->next;
 		m->waiting_bytes -= seg->data_len;
 		seg->next = NULL;
-		if (tcp_send_mbufs(tcp, seg) != 0) {
+		if (stream_send_mbufs(io, seg) != 0) {
 			cut(m, WEIR_R_MIRROR_FAILED, now_us);
 			return false;
 		}
+		has_sent = true;
+	}
+	if (has_sent) {
+		stream_flush(io);
+		(void)stream_send_room(io); /* only now TCP can tell when there is more */
 	}
 	if (is_over(m)) {
 		cut(m, WEIR_R_MIRROR_SLOW, now_us);
@@ -256,13 +262,13 @@ static void expect_response(struct mirror *m)
 }
 
 /* Takes bytes of the head. DONE: it is complete, and no interim one. */
-static enum http1_outcome read_head(struct mirror *m, struct tcp_conn *tcp)
+static enum http1_outcome read_head(struct mirror *m, struct stream io)
 {
-	struct slice s = tcp_peek(tcp);
+	struct slice s = stream_peek(io);
 	size_t used;
 	enum http1_outcome o = http1_parse(&m->parser, s.p, s.n, &used);
 
-	tcp_consume(tcp, used);
+	stream_consume(io, used);
 	if (o != HTTP1_DONE)
 		return o;
 	if (m->response.status < 200) {
@@ -274,32 +280,32 @@ static enum http1_outcome read_head(struct mirror *m, struct tcp_conn *tcp)
 	return http1_body_is_done(&m->body) ? HTTP1_DONE : HTTP1_MORE;
 }
 
-static enum http1_outcome read_body(struct mirror *m, struct tcp_conn *tcp)
+static enum http1_outcome read_body(struct mirror *m, struct stream io)
 {
-	struct slice s = tcp_peek(tcp);
+	struct slice s = stream_peek(io);
 	struct http1_run run;
 	enum http1_outcome o = http1_body_scan(&m->body, s.p, s.n, &run);
 
-	tcp_consume(tcp, run.skip + run.data);
+	stream_consume(io, run.skip + run.data);
 	return o;
 }
 
 /* Reads and forgets. The mirror may be gone afterwards. */
 static void drop_answer(struct mirror *m, uint64_t now_us)
 {
-	struct tcp_conn *tcp = upstream_tcp(m->uc);
+	struct stream io = upstream_stream(m->uc);
 	enum http1_outcome o = HTTP1_MORE;
 	bool has_moved = false;
 
-	while (o == HTTP1_MORE && tcp_readable(tcp)) {
-		o = m->has_response ? read_body(m, tcp) : read_head(m, tcp);
+	while (o == HTTP1_MORE && stream_readable(io)) {
+		o = m->has_response ? read_body(m, io) : read_head(m, io);
 		has_moved = true;
 	}
 	if (http1_is_bad(o)) {
 		cut(m, WEIR_R_MIRROR_FAILED, now_us);
 	} else if (o == HTTP1_DONE) {
 		finish(m, m->response.keep_alive, now_us);
-	} else if (tcp_is_eof(tcp)) {
+	} else if (stream_is_eof(io)) {
 		if (m->has_response && m->body.kind == HTTP_BODY_UNTIL_CLOSE)
 			finish(m, false, now_us);
 		else

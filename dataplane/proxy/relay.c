@@ -142,7 +142,7 @@ static bool send_head(struct request *rq, uint64_t now_us)
 
 	buf_init(&b, p->scratch, p->scratch_size);
 	request_write_head(rq, rq->tunnel != NULL, &b);
-	rc = tcp_send(upstream_tcp(rq->uc), b.p, b.n);
+	rc = stream_send(upstream_stream(rq->uc), b.p, b.n);
 	if (rc == 0) {
 		rq->head_sent = true;
 		rq->sent_us = rq->progress_us = now_us;
@@ -177,7 +177,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 	const struct flow w = {
 		.p = p,
 		.from = c->io,
-		.to = stream_of_tcp(upstream_tcp(rq->uc)),
+		.to = upstream_stream(rq->uc),
 		.mirrored = rq->mirrors ? rq : NULL,
 		.now_us = now_us,
 		.chunked = rq->head.body == HTTP_BODY_CHUNKED,
@@ -213,7 +213,7 @@ static bool relay_request_body(struct request *rq, uint64_t now_us)
 		 */
 		rq->is_broken = true;
 		rq->keep = false;
-		if (tcp_readable(upstream_tcp(rq->uc)) == 0 && !rq->has_response)
+		if (stream_readable(upstream_stream(rq->uc)) == 0 && !rq->has_response)
 			request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed the connection", now_us);
 		return false;
 	}
@@ -325,7 +325,11 @@ static bool take_interim(struct request *rq, uint64_t now_us)
 
 static void upstream_ended(struct request *rq, uint64_t now_us)
 {
-	if (rq->response_begun)
+	enum weir_reason tls = upstream_tls_reason(rq->uc);
+
+	if (tls != WEIR_N_REASONS)
+		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_TLS, 502, stat_reason_names[tls], now_us);
+	else if (rq->response_begun)
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, "the endpoint's answer is cut", now_us);
 	else
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_CLOSED, 502, "the endpoint closed before it answered", now_us);
@@ -334,14 +338,14 @@ static void upstream_ended(struct request *rq, uint64_t now_us)
 /* Reads the response's head. True: something moved. */
 static bool read_head(struct request *rq, uint64_t now_us)
 {
-	struct tcp_conn *up = upstream_tcp(rq->uc);
+	struct stream up = upstream_stream(rq->uc);
 	enum http1_outcome o;
 	uint32_t ignored = 0; /* what counts is what the client is sent */
 	bool has_moved;
 
 	if (!rq->response_begun) {
-		if (tcp_readable(up) == 0) {
-			if (!tcp_is_eof(up))
+		if (stream_readable(up) == 0) {
+			if (!stream_is_eof(up))
 				return false;
 			upstream_ended(rq, now_us);
 			return true;
@@ -351,14 +355,14 @@ static bool read_head(struct request *rq, uint64_t now_us)
 		http1_response_init(&rq->response_parser, &rq->response, rq->response_buf, &rq->client->p->cfg.limits,
 				    (enum http_method)rq->head.method);
 	}
-	has_moved = tcp_readable(up) != 0;
-	o = request_parse(&rq->response_parser, stream_of_tcp(up), &rq->response_held, rq->client->p->cfg.stages, &ignored);
+	has_moved = stream_readable(up) != 0;
+	o = request_parse(&rq->response_parser, up, &rq->response_held, rq->client->p->cfg.stages, &ignored);
 	if (http1_is_bad(o)) {
 		request_try_failed(rq, WEIR_R_REQ_UPSTREAM_BAD, 502, http1_outcome_name(o), now_us);
 		return true;
 	}
 	if (o == HTTP1_MORE) {
-		if (!tcp_is_eof(up))
+		if (!stream_is_eof(up))
 			return has_moved;
 		upstream_ended(rq, now_us);
 		return true;
@@ -408,12 +412,12 @@ static void truncated(struct request *rq, enum weir_reason why, uint64_t now_us)
 
 static bool relay_response_body(struct request *rq, uint64_t now_us)
 {
-	struct tcp_conn *up = upstream_tcp(rq->uc);
+	struct stream up = upstream_stream(rq->uc);
 	struct stream down = rq->client->io;
 	enum http1_outcome bad = HTTP1_DONE;
 	uint64_t bytes = 0;
 	size_t unacked = stream_unacked(down);
-	const struct flow w = {.p = rq->client->p, .from = stream_of_tcp(up), .to = down, .now_us = now_us, .chunked = rq->to_chunked};
+	const struct flow w = {.p = rq->client->p, .from = up, .to = down, .now_us = now_us, .chunked = rq->to_chunked};
 	enum relayed r = relay_body(&rq->response_body, &w, &bytes, &bad);
 
 	stat_add(rq->client->p->stats, WEIR_C_BODY_BYTES_DOWN, bytes);
@@ -434,9 +438,11 @@ static bool relay_response_body(struct request *rq, uint64_t now_us)
 	case RELAYED_SOME:
 		break;
 	}
-	if (!tcp_is_eof(up) || http1_body_is_done(&rq->response_body))
+	if (!stream_is_eof(up) || http1_body_is_done(&rq->response_body))
 		return r == RELAYED_SOME;
-	if (rq->response_body.kind != HTTP_BODY_UNTIL_CLOSE) {
+	/* What ends with its connection may be cut by anybody, where TLS does not say that it is whole (RFC 9112 9.8). */
+	if (rq->response_body.kind != HTTP_BODY_UNTIL_CLOSE || upstream_is_truncated(rq->uc) ||
+	    upstream_tls_reason(rq->uc) != WEIR_N_REASONS) {
 		upstream_result(rq->client->p->cfg.upstream, rq->uc, false, now_us);
 		truncated(rq, WEIR_R_REQ_UPSTREAM_TRUNCATED, now_us);
 		return false;

@@ -424,6 +424,10 @@ static void upstream_closed(struct request *rq, enum weir_reason how, uint64_t n
 		request_try_failed(rq, WEIR_R_REQ_CONNECT_TIMEOUT, 504, "no connection to the endpoint in time", now_us);
 		break;
 	default:
+		if (stat_reason_kind(how) == WEIR_KIND_TLS) {
+			request_try_failed(rq, WEIR_R_REQ_UPSTREAM_TLS, 502, stat_reason_names[how], now_us);
+			break;
+		}
 		request_try_failed(rq, rq->response_begun ? WEIR_R_REQ_UPSTREAM_TRUNCATED : WEIR_R_REQ_UPSTREAM_CLOSED, 502,
 				   "the endpoint closed the connection", now_us);
 	}

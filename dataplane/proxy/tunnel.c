@@ -146,7 +146,7 @@ static void pass_end(struct tunnel *t, struct stream from, struct stream to, boo
 void tunnel_pump(struct client *c, uint64_t now_us)
 {
 	struct tunnel *t = c->tunnel;
-	struct stream up = stream_of_tcp(upstream_tcp(t->uc));
+	struct stream up = upstream_stream(t->uc);
 	uint64_t n_up = 0;
 	uint64_t n_down = 0;
 	bool is_right = pass(c->io, up, &n_up) && pass(up, c->io, &n_down);

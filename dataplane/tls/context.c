@@ -53,23 +53,27 @@ static bool set_groups(SSL_CTX *ctx)
 	return SSL_CTX_set1_groups_list(ctx, "X25519MLKEM768:" GROUPS) || SSL_CTX_set1_groups_list(ctx, GROUPS);
 }
 
+bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile)
+{
+	SSL_CTX_set_security_level(ctx, 2);
+	SSL_CTX_set_options(ctx, OPTIONS);
+	SSL_CTX_set_mode(ctx, MODES);
+	SSL_CTX_set_msg_callback(ctx, on_message);
+	return SSL_CTX_set_min_proto_version(ctx, profile == WEIR_TLS_STRICT ? TLS1_3_VERSION : TLS1_2_VERSION) &&
+	       SSL_CTX_set_cipher_list(ctx, CIPHERS_12) && SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) && set_groups(ctx);
+}
+
 static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile)
 {
 	SSL_CTX *ctx = SSL_CTX_new_ex(t->lib, NULL, TLS_server_method());
 
 	if (!ctx)
 		return NULL;
-	SSL_CTX_set_security_level(ctx, 2);
-	SSL_CTX_set_options(ctx, OPTIONS);
-	SSL_CTX_set_mode(ctx, MODES);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-	SSL_CTX_set_msg_callback(ctx, on_message);
 	tls_certificate_staple(ctx);
 	tls_ticket_register(ctx);
-	if (SSL_CTX_set_min_proto_version(ctx, profile == WEIR_TLS_STRICT ? TLS1_3_VERSION : TLS1_2_VERSION) &&
-	    SSL_CTX_set_cipher_list(ctx, CIPHERS_12) && SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) && set_groups(ctx) &&
-	    SSL_CTX_set_num_tickets(ctx, 1) && SSL_CTX_set_max_early_data(ctx, 0))
+	if (tls_context_set(ctx, profile) && SSL_CTX_set_num_tickets(ctx, 1) && SSL_CTX_set_max_early_data(ctx, 0))
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;

@@ -70,8 +70,8 @@ static void on_nothing(struct tls_session *s, int rc)
 		tls_end(s, WEIR_R_TLS_RENEGOTIATION, ALERT_NONE);
 	} else if (what == SSL_ERROR_WANT_READ) {
 		if (tcp_is_eof(s->tcp)) {
-			s->is_closed = true;
-			stat_inc(s->t->cfg.stats, WEIR_C_TLS_TRUNCATED);
+			s->is_closed = s->is_truncated = true;
+			stat_inc(s->t->cfg.stats, s->peer ? WEIR_C_BACKEND_TLS_TRUNCATED : WEIR_C_TLS_TRUNCATED);
 		}
 	} else if (what == SSL_ERROR_ZERO_RETURN) {
 		s->is_closed = true;

@@ -8,7 +8,7 @@
 
 /* -- objects */
 
-struct tls_session *tls_accept(struct tls *t, struct tcp_conn *c)
+struct tls_session *tls_new(struct tls *t, struct tcp_conn *c)
 {
 	struct tls_session *s = t->free;
 
@@ -27,6 +27,11 @@ struct tls_session *tls_accept(struct tls *t, struct tcp_conn *c)
 	stat_set(t->cfg.stats, WEIR_G_TLS_SESSIONS, ++t->n_sessions);
 	stat_set(t->cfg.stats, WEIR_G_TLS_HANDSHAKING, ++t->n_handshaking);
 	return s;
+}
+
+struct tls_session *tls_accept(struct tls *t, struct tcp_conn *c)
+{
+	return tls_new(t, c);
 }
 
 static void leave_handshake(struct tls_session *s, enum tls_state to)
@@ -58,6 +63,8 @@ void tls_free(struct tls_session *s)
 	tls_drop_unsent(s);
 	tls_drop_received(s);
 	drop_ssl(s);
+	OPENSSL_free(s->peer);
+	s->peer = NULL;
 	leave_handshake(s, TLS_FREE);
 	OPENSSL_free(s->client_cert);
 	OPENSSL_cleanse(s->name, sizeof(s->name));
@@ -75,6 +82,8 @@ enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_a
 
 	if (s->state == TLS_ENDED)
 		return TLS_FAILED;
+	if (s->peer)
+		why = tls_reason_of_backend(why);
 	stat_reason(s->t->cfg.stats, why);
 	s->reason_plus1 = (uint16_t)(why + 1);
 	tls_stop_waiting(s);
@@ -155,23 +164,31 @@ static void set_record_size(struct tls_session *s)
 	SSL_set_max_send_fragment(s->ssl, s->small_bytes);
 }
 
-static enum tls_outcome complete(struct tls_session *s)
+static void count_handshake(const struct tls_session *s)
 {
 	struct weir_worker_stats *stats = s->t->cfg.stats;
 
+	stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_HANDSHAKES : WEIR_C_TLS_HANDSHAKES);
+	if (SSL_session_reused(s->ssl))
+		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_RESUMED : WEIR_C_TLS_RESUMED);
+	if (SSL_version(s->ssl) == TLS1_2_VERSION)
+		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_HANDSHAKES_12 : WEIR_C_TLS_HANDSHAKES_12);
+}
+
+static enum tls_outcome complete(struct tls_session *s, uint64_t now_us)
+{
 	leave_handshake(s, TLS_READY);
 	s->n_key_updates = 0;
-	stat_inc(stats, WEIR_C_TLS_HANDSHAKES);
-	if (SSL_session_reused(s->ssl))
-		stat_inc(stats, WEIR_C_TLS_RESUMED);
-	if (SSL_version(s->ssl) == TLS1_2_VERSION)
-		stat_inc(stats, WEIR_C_TLS_HANDSHAKES_12);
-	tls_client_auth_complete(s);
+	count_handshake(s);
+	if (s->peer)
+		resume_complete(s, now_us);
+	else
+		tls_client_auth_complete(s);
 	set_record_size(s);
 	return TLS_DONE;
 }
 
-static enum tls_outcome go_on(struct tls_session *s)
+static enum tls_outcome go_on(struct tls_session *s, uint64_t now_us)
 {
 	enum weir_reason why;
 	int rc;
@@ -179,15 +196,15 @@ static enum tls_outcome go_on(struct tls_session *s)
 	ERR_clear_error();
 	rc = SSL_do_handshake(s->ssl);
 	if (rc == 1)
-		return complete(s);
+		return complete(s, now_us);
 	switch (SSL_get_error(s->ssl, rc)) {
 	case SSL_ERROR_WANT_READ:
 		return wait_for_peer(s);
 	case SSL_ERROR_WANT_WRITE:
 		return TLS_MORE;
 	default:
-		why = tls_client_auth_reason(s, tls_error_reason(true));
-		return tls_end(s, s->is_broken ? WEIR_R_TLS_CLIENT_GONE : why, ALERT_NONE);
+		why = s->is_broken ? WEIR_R_TLS_CLIENT_GONE : tls_error_reason(true);
+		return tls_end(s, s->peer ? tls_connect_reason(s, why) : tls_client_auth_reason(s, why), ALERT_NONE);
 	}
 }
 
@@ -202,14 +219,14 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 		return wait_for_peer(s);
 	former = enter(s->t);
 	if (s->state == TLS_HELLO) {
-		o = tls_choose(s, snapshot);
+		o = s->peer ? tls_connect_prepare(s, now_us) : tls_choose(s, snapshot);
 		if (o == TLS_MORE)
 			o = wait_for_peer(s);
 		if (o == TLS_DONE)
 			s->state = TLS_HANDSHAKING;
 	}
 	if (s->state == TLS_HANDSHAKING)
-		o = go_on(s);
+		o = go_on(s, now_us);
 	leave(s->t, former);
 	return o;
 }
@@ -219,6 +236,11 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 bool tls_is_ready(const struct tls_session *s)
 {
 	return s->state == TLS_READY;
+}
+
+bool tls_is_truncated(const struct tls_session *s)
+{
+	return s->is_truncated;
 }
 
 struct slice tls_server_name(const struct tls_session *s)

@@ -12,13 +12,13 @@ static int init(struct tls *t)
 {
 	t->sessions = rte_zmalloc("tls sessions", (size_t)t->cfg.n_sessions * sizeof(*t->sessions), RTE_CACHE_LINE_SIZE);
 	t->hello = malloc(t->cfg.hello_bytes + 1);
-	if (!t->sessions || !t->hello || ready_init(t) != 0) {
+	if (!t->sessions || !t->hello || ready_init(t) != 0 || resume_init(t) != 0) {
 		log_error("TLS: no memory for %u sessions", t->cfg.n_sessions);
 		return -1;
 	}
 	t->lib = OSSL_LIB_CTX_new();
 	t->bio = tls_bio_create();
-	if (t->lib && t->bio && tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0)
+	if (t->lib && t->bio && tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0 && tls_client_contexts_create(t) == 0)
 		return 0;
 	log_error("TLS: OpenSSL cannot be set up: %s", ERR_reason_error_string(ERR_peek_last_error()));
 	return -1;
@@ -45,7 +45,9 @@ void tls_destroy(struct tls *t)
 		return;
 	assert(t->n_sessions == 0);
 	ready_fini(t);
+	resume_fini(t);
 	tls_contexts_destroy(t);
+	tls_client_contexts_destroy(t);
 	tls_ticket_fini(t);
 	BIO_meth_free(t->bio);
 	OSSL_LIB_CTX_free(t->lib);

@@ -93,6 +93,17 @@ void tls_set_clock(struct tls *t, uint64_t unix_offset_us);
 
 /* A session for a connection that a peer has opened. NULL: there are as many as may be (counted). The connection stays the caller's. */
 struct tls_session *tls_accept(struct tls *t, struct tcp_conn *c);
+/*
+ * A session over a connection to a backend, which is established: tls_handshake() drives it as it does others (it does not need
+ * the snapshot). What b says is copied; settings is its hash, which tells which earlier sessions may be resumed. NULL: as above,
+ * or no memory.
+ */
+struct tls_session *tls_connect(struct tls *t, struct tcp_conn *c, const struct weir_snapshot *s, const struct weir_backend_tls *b,
+				uint64_t settings);
+/* Of all that b says: a secret hash, never 0. */
+uint64_t tls_backend_hash(const struct weir_snapshot *s, const struct weir_backend_tls *b);
+/* The peer ended its side without close_notify: what has come may not be all (RFC 9112 9.8). */
+bool tls_is_truncated(const struct tls_session *s);
 /* Frees the session and wipes its keys; sends nothing. The connection stays, if it is still there. */
 void tls_free(struct tls_session *s);
 

@@ -97,13 +97,32 @@ void ready_fini(struct tls *t);
 struct tls_certificate *ready_find(struct tls *t, const struct weir_cert_id *id, struct ready **entry);
 void ready_wait(struct tls_session *s, struct ready *r);
 
+/* -- sessions to backends */
+
+/* Whom a session has to reach, and how. In one block, with the strings. */
+struct peer {
+	struct weir_ip addr;
+	uint16_t port;
+	uint8_t profile, n_certs, n_sans, n_tickets;
+	uint64_t settings; /* tls_backend_hash() */
+	uint64_t start_us; /* the peer's certificate was judged */
+	struct weir_cert_id cert[2]; /* by which it is judged; our own */
+	struct {
+		const char *text;
+		uint8_t kind; /* enum weir_san_kind */
+	} san[WEIR_MAX_SANS];
+	char text[]; /* the host, then the names above */
+};
+
 /* -- the worker's */
 
 struct tls {
 	struct tls_config cfg;
 	OSSL_LIB_CTX *lib;
 	BIO_METHOD *bio;
-	SSL_CTX *ctx[TLS_N_PROFILES];
+	SSL_CTX *ctx[TLS_N_PROFILES], *client_ctx[TLS_N_PROFILES]; /* of clients' sessions, and of those to backends */
+	struct resume_table *resume;
+	uint32_t n_kept; /* in it */
 	EVP_CIPHER *ticket_cipher;
 	EVP_MD *sha256;
 	struct tls_session *sessions; /* cfg.n_sessions, first touched when used */
@@ -132,6 +151,7 @@ struct tls_session {
 	 * room is asked for before. Its beginning is with OpenSSL, which wants to be given the same bytes again.
 	 */
 	uint8_t *rest;
+	struct peer *peer; /* it goes to a backend; NULL: a client began it */
 	uint32_t n_rest;
 	struct tls_client_cert *client_cert; /* NULL: nothing is told of one */
 	struct tls_client_auth auth;
@@ -143,6 +163,7 @@ struct tls_session {
 	uint16_t cert_error; /* what was first wrong with the client's certificate, X509_V_ERR_*; 0: nothing */
 	uint8_t state, waits, n_renegotiations, n_name;
 	bool is_closed;	  /* no data come any more */
+	bool is_truncated; /* and the peer did not say so by close_notify */
 	bool is_shut;	  /* tls_shutdown() was called */
 	bool has_to_shut; /* but it waits for the rest */
 	bool is_broken;   /* TCP takes nothing more */
@@ -171,6 +192,8 @@ struct tls_session *tls_bio_session(const SSL *ssl);
 /* context.c */
 int tls_contexts_create(struct tls *t);
 void tls_contexts_destroy(struct tls *t);
+/* What is the same for both roles. */
+bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile);
 
 /* ticket.c */
 int tls_ticket_init(struct tls *t);
@@ -218,6 +241,31 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_alert alert);
 void tls_wake(struct tls_session *s);
 void tls_stop_waiting(struct tls_session *s);
+
+/* A session with nothing to it yet. NULL: there are as many as may be (counted). */
+struct tls_session *tls_new(struct tls *t, struct tcp_conn *c);
+
+/* connect.c */
+/* Makes the object of OpenSSL, as tls_choose(). */
+enum tls_outcome tls_connect_prepare(struct tls_session *s, uint64_t now_us);
+int tls_connect_verify(int ok, X509_STORE_CTX *ctx);
+/* Why the handshake failed, where OpenSSL says only that. */
+enum weir_reason tls_connect_reason(const struct tls_session *s, enum weir_reason why);
+/* As it is called where the peer is a backend. */
+enum weir_reason tls_reason_of_backend(enum weir_reason why);
+
+/* client_context.c */
+int tls_client_contexts_create(struct tls *t);
+void tls_client_contexts_destroy(struct tls *t);
+
+/* resume.c */
+int resume_init(struct tls *t);
+void resume_fini(struct tls *t);
+/* Gives the session's object one that it may resume, if there is one. */
+void resume_take(struct tls_session *s, uint64_t now_us);
+int resume_on_session(SSL *ssl, SSL_SESSION *session);
+/* Its handshake is complete. */
+void resume_complete(struct tls_session *s, uint64_t now_us);
 
 /* read.c */
 void tls_drop_received(struct tls_session *s);

@@ -52,11 +52,34 @@ static void set_cap(struct upstream *u, struct backend *b, bool is_wanted)
 	b->cap = cap;
 }
 
+const struct weir_backend_tls *backend_tls(const struct upstream *u, uint64_t id)
+{
+	const struct weir_backend *w = find_settings(u->snapshot, id);
+
+	return w && w->tls != WEIR_NONE ? snapshot_backend_tls(u->snapshot, w->tls) : NULL;
+}
+
+/* How TLS to it is to be. What that cost. */
+static int take_tls(struct upstream *u, struct backend *b, const struct weir_backend *w)
+{
+	const struct weir_backend_tls *tls = w->tls == WEIR_NONE ? NULL : snapshot_backend_tls(u->snapshot, w->tls);
+	uint64_t hash;
+
+	if (!tls && !b->set.is_tls)
+		return 0;
+	hash = tls ? tls_backend_hash(u->snapshot, tls) : 0;
+	if (hash != b->tls_hash)
+		u->job.has_other_tls = true;
+	b->tls_hash = hash;
+	return tls ? COST_TLS + COST_LOOK * (int)tls->sans.count : COST_LOOK;
+}
+
 /* What it cost. */
 static int take_settings(struct upstream *u, struct backend *b, const struct weir_backend *w, uint64_t now_us)
 {
 	const struct settings set = {
 		.balance = w->balance,
+		.is_tls = w->tls != WEIR_NONE,
 		.affinity = w->affinity,
 		.max_ejected_percent = w->max_ejected_percent,
 		.slow_start_ms = w->slow_start_ms,
@@ -72,9 +95,10 @@ static int take_settings(struct upstream *u, struct backend *b, const struct wei
 	bool is_other = set.balance != b->set.balance || !set.slow_start_ms != !b->set.slow_start_ms;
 
 	int cost = COST_SETTINGS + (set.max_connections ? COST_CAP : 0) + (is_other && b->table.algo ? COST_TABLE : 0);
+	int tls_cost = take_tls(u, b, w);
 
 	if (memcmp(&set, &b->set, sizeof(set)) == 0)
-		return 0;
+		return tls_cost;
 	b->set = set;
 	set_cap(u, b, set.max_connections != 0);
 	if (!outlier_is_on(&set) && b->n_ejected) {
@@ -83,7 +107,7 @@ static int take_settings(struct upstream *u, struct backend *b, const struct wei
 	}
 	if (is_other)
 		balance_changed(u, b, now_us);
-	return cost;
+	return cost + tls_cost;
 }
 
 static struct backend *add_backend(struct upstream *u, uint64_t id, uint64_t now_us)
@@ -354,7 +378,7 @@ static bool step_set(struct upstream *u, int *budget, uint64_t now_us)
 
 #define AHEAD 4
 
-enum { RETAIN_NAME, RETAIN_DROP };
+enum { RETAIN_NAME, RETAIN_DROP, RETAIN_CLOSE };
 
 void upstream_retain(struct upstream *u, const struct weir_snapshot *s)
 {
@@ -447,6 +471,23 @@ static bool drop_all(struct upstream *u, int *budget, uint64_t now_us)
 	return true;
 }
 
+/* Idle connections that were made under other settings of TLS. */
+static bool close_others(struct upstream *u, int *budget, uint64_t now_us)
+{
+	for (struct job *j = &u->job; j->i < u->n_fresh_conns; j->i++) {
+		struct upstream_conn *uc = &u->conns[j->i];
+
+		if (*budget <= 0)
+			return false;
+		*budget -= COST_LOOK;
+		if (uc->state != UC_IDLE || !uc->ep->backend || uc->tls_hash == uc->ep->backend->tls_hash)
+			continue;
+		pool_evict(u, uc, now_us);
+		*budget -= COST_CLOSE;
+	}
+	return true;
+}
+
 static bool step_retain(struct upstream *u, int *budget, uint64_t now_us)
 {
 	struct job *j = &u->job;
@@ -454,12 +495,16 @@ static bool step_retain(struct upstream *u, int *budget, uint64_t now_us)
 	if (j->phase == RETAIN_NAME) {
 		if (!name_all(u, budget, now_us))
 			return false;
-		if (j->n == u->n_backends)
-			return true;
 		j->i = 0;
-		j->phase = RETAIN_DROP;
+		j->phase = j->n == u->n_backends ? RETAIN_CLOSE : RETAIN_DROP;
 	}
-	return drop_all(u, budget, now_us);
+	if (j->phase == RETAIN_DROP) {
+		if (!drop_all(u, budget, now_us))
+			return false;
+		j->i = 0;
+		j->phase = RETAIN_CLOSE;
+	}
+	return !j->has_other_tls || close_others(u, budget, now_us);
 }
 
 /* -- a drain */

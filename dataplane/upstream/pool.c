@@ -45,6 +45,7 @@ void conn_free(struct upstream *u, struct upstream_conn *uc)
 
 	uc->state = UC_FREE;
 	uc->tcp = NULL;
+	uc->tls = NULL;
 	uc->ep = NULL;
 	uc->next = u->free_conns;
 	u->free_conns = uc;
@@ -61,15 +62,14 @@ void pool_evict(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
 	unlink_idle(u, uc);
 	stat_inc(u->stats, WEIR_C_UPSTREAM_EVICTED);
-	if (uc->tcp)
-		tcp_close(uc->tcp, now_us);
+	conn_close(uc, false, now_us);
 	conn_free(u, uc);
 }
 
 /* The endpoint's RST came with, or right behind, an answer: its user takes what there is first. */
 static void hand_over_rest(struct upstream_conn *uc, uint64_t now_us)
 {
-	if (uc->state == UC_BUSY && tcp_readable(uc->tcp) > 0)
+	if (uc->state == UC_BUSY && (uc->tls ? tls_readable(uc->tls) : tcp_readable(uc->tcp)) > 0)
 		uc->event(uc, uc->user, TCP_EV_READABLE, now_us);
 }
 
@@ -83,11 +83,21 @@ void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now
 			return;
 		uc->close_reason = (uint16_t)tcp_close_reason(c);
 		uc->tcp = NULL;
+		if (uc->state == UC_CONNECTING)
+			wheel_cancel(uc->u->cfg.wheel, &uc->timer); /* armed only where TLS was to follow */
 	}
 	if (uc->state == UC_IDLE) {
 		/* What is told may have been read before it went idle: only what is there now makes it unfit. */
-		if (!uc->tcp || tcp_readable(c) || tcp_is_eof(c))
+		if (!uc->tcp || conn_has_stirred(uc))
 			pool_evict(uc->u, uc, now_us);
+		return;
+	}
+	if (uc->state == UC_HANDSHAKE) {
+		secure_on_event(uc, events, now_us);
+		return;
+	}
+	if ((events & TCP_EV_CONNECTED) && uc->tls_hash) {
+		secure_begin(uc, now_us);
 		return;
 	}
 	if (events & TCP_EV_CONNECTED)
@@ -97,7 +107,10 @@ void conn_on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now
 
 void pool_on_timer(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
-	assert(uc->state == UC_IDLE);
+	if (uc->state != UC_IDLE) {
+		secure_on_timer(uc, now_us);
+		return;
+	}
 	pool_evict(u, uc, now_us);
 }
 
@@ -106,7 +119,8 @@ struct upstream_conn *pool_take(struct upstream *u, struct endpoint *ep, uint64_
 	while (ep->idle) {
 		struct upstream_conn *uc = ep->idle;
 
-		if (tcp_readable(uc->tcp) || tcp_is_eof(uc->tcp)) { /* its event is on the way */
+		/* Its event is on the way, or it was made under other settings. */
+		if (uc->tls_hash != ep->backend->tls_hash || conn_has_stirred(uc)) {
 			pool_evict(u, uc, now_us);
 			continue;
 		}

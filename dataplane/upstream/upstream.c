@@ -156,7 +156,7 @@ static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, 
 		pool_close_any(u, now_us);
 	if (!has_conn(u) || ep->n_conns >= max_conns(u, ep))
 		return UPSTREAM_LIMIT;
-	if (!net_source_for(u->cfg.net, &ep->addr, &args.local))
+	if (!net_source_for(u->cfg.net, &ep->addr, &args.local) || (ep->backend->set.is_tls && !u->cfg.tls))
 		return UPSTREAM_UNREACHABLE;
 	if (ep->backend->cap && !take_cap(u, ep, now_us))
 		return UPSTREAM_LIMIT;
@@ -169,6 +169,10 @@ static enum upstream_outcome open_conn(struct upstream *u, struct endpoint *ep, 
 	uc = take_conn(u);
 	tcp_set_user(tcp, conn_on_event, uc);
 	uc->tcp = tcp;
+	uc->tls = NULL;
+	uc->tls_hash = ep->backend->tls_hash;
+	if (uc->tls_hash)
+		secure_arm(u, uc, connect_ms, now_us);
 	uc->next = uc->prev = NULL;
 	uc->u = u;
 	uc->ep = ep;
@@ -256,6 +260,21 @@ struct tcp_conn *upstream_tcp(const struct upstream_conn *uc)
 	return uc->tcp;
 }
 
+struct stream upstream_stream(const struct upstream_conn *uc)
+{
+	return uc->tls ? stream_of_tls(uc->tls) : stream_of_tcp(uc->tcp);
+}
+
+enum weir_reason upstream_tls_reason(const struct upstream_conn *uc)
+{
+	return uc->tls ? tls_reason(uc->tls) : WEIR_N_REASONS;
+}
+
+bool upstream_is_truncated(const struct upstream_conn *uc)
+{
+	return uc->tls && tls_is_truncated(uc->tls);
+}
+
 enum weir_reason upstream_close_reason(const struct upstream_conn *uc)
 {
 	return (enum weir_reason)uc->close_reason;
@@ -282,11 +301,20 @@ bool upstream_is_reused(const struct upstream_conn *uc)
 	return uc->is_reused;
 }
 
+/* Nothing of the request waits in the session any more. */
+static bool is_flushed(const struct upstream_conn *uc)
+{
+	if (!uc->tls)
+		return true;
+	tls_flush(uc->tls);
+	return tls_is_flushed(uc->tls);
+}
+
 void upstream_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 {
 	const struct backend *b = uc->ep->backend;
-	bool is_usable = uc->tcp && uc->state == UC_BUSY && b && !u->is_draining &&
-			 uc->ep->n_idle < u->cfg.max_idle_per_endpoint && !tcp_readable(uc->tcp) && !tcp_is_eof(uc->tcp);
+	bool is_usable = uc->tcp && uc->state == UC_BUSY && b && !u->is_draining && uc->tls_hash == b->tls_hash &&
+			 uc->ep->n_idle < u->cfg.max_idle_per_endpoint && is_flushed(uc) && !conn_has_stirred(uc);
 	bool is_worn = is_usable && b->set.max_requests && uc->n_requests >= b->set.max_requests;
 
 	if (is_worn)
@@ -299,9 +327,8 @@ void upstream_put(struct upstream *u, struct upstream_conn *uc, uint64_t now_us)
 
 void upstream_discard(struct upstream *u, struct upstream_conn *uc, bool abort, uint64_t now_us)
 {
-	if (uc->tcp && abort)
-		tcp_abort(uc->tcp, WEIR_R_CLOSE_ABORTED, now_us);
-	else if (uc->tcp)
-		tcp_close(uc->tcp, now_us);
+	if (uc->state == UC_CONNECTING || uc->state == UC_HANDSHAKE)
+		wheel_cancel(u->cfg.wheel, &uc->timer);
+	conn_close(uc, abort, now_us);
 	conn_free(u, uc);
 }

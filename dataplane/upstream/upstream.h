@@ -11,6 +11,7 @@
 #define UPSTREAM_UPSTREAM_H
 
 #include "tcp/tcp.h"
+#include "tls/stream.h"
 #include "weir/snapshot.h"
 
 struct net;
@@ -21,6 +22,7 @@ struct upstream_conn;
 
 struct upstream_config {
 	struct tcp_stack *tcp;
+	struct tls *tls; /* of this worker; NULL: backends with TLS cannot be reached */
 	const struct net *net; /* for source addresses */
 	struct wheel *wheel;
 	unsigned wheel_kind;
@@ -126,8 +128,8 @@ struct upstream_args {
 };
 
 /*
- * A connection to an endpoint of the backend: an idle one, unless fresh is set,
- * else a new one. The endpoint is the one that the token names if that still serves,
+ * A connection to an endpoint of the backend: an idle one, unless fresh is set, else a new one; and TLS over it, if the backend
+ * has that: it is told as connected when both are. The endpoint is the one that the token names if that still serves,
  * else one that the backend's algorithm chooses.
  */
 enum upstream_outcome upstream_get(struct upstream *u, const struct upstream_args *args, uint64_t now_us,
@@ -144,9 +146,18 @@ bool upstream_session(const struct upstream_conn *uc, struct upstream_token *out
  */
 void upstream_result(struct upstream *u, const struct upstream_conn *uc, bool is_ok, uint64_t now_us);
 
+/*
+ * What it carries: TCP, or TLS over it. What is sent by TLS is gathered until stream_flush(); upstream_put() and
+ * upstream_discard() see to it themselves. Not once upstream_tcp() is NULL.
+ */
+struct stream upstream_stream(const struct upstream_conn *uc);
+/* Why its TLS has failed behind the handshake; WEIR_N_REASONS: it has not, or is none. */
+enum weir_reason upstream_tls_reason(const struct upstream_conn *uc);
+/* The endpoint ended it in a way that does not tell whether all has come (TLS without close_notify). */
+bool upstream_is_truncated(const struct upstream_conn *uc);
 /* Its TCP connection; NULL once that has ended. */
 struct tcp_conn *upstream_tcp(const struct upstream_conn *uc);
-/* Why it ended, where upstream_tcp() is NULL. */
+/* Why it ended, where upstream_tcp() is NULL: of the kinds CONNECTION, or TLS. */
 enum weir_reason upstream_close_reason(const struct upstream_conn *uc);
 /* True if this connection has carried a request before (so an early close may be a stale connection). */
 bool upstream_is_reused(const struct upstream_conn *uc);

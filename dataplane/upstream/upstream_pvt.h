@@ -26,17 +26,20 @@
 #define COST_LET_GO 5	/* of one that no set lists any more */
 #define COST_CLOSE 40	/* of an idle connection: a segment goes out */
 #define COST_SETTINGS 6 /* of a backend whose settings are others */
+#define COST_TLS 20	/* of a backend with TLS: a hash of what it wants */
 #define COST_CAP 40	/* of a look for its counter */
 #define COST_TABLE 64	/* of a table's pages, taken or given back: at most 513 */
 
-enum uc_state { UC_FREE, UC_CONNECTING, UC_BUSY, UC_IDLE };
+enum uc_state { UC_FREE, UC_CONNECTING, UC_HANDSHAKE /* of TLS */, UC_BUSY, UC_IDLE };
 
 struct upstream_conn {
-	struct wheel_timer timer; /* idle */
+	struct wheel_timer timer; /* idle; of TLS: to be connected */
 	struct upstream *u;
 	struct upstream_conn *next, *prev; /* idle list of its endpoint; next: free list */
 	struct endpoint *ep;
 	struct tcp_conn *tcp; /* NULL after its end */
+	struct tls_session *tls; /* NULL: none, or not yet */
+	uint64_t tls_hash;	 /* of the settings that it was made under; 0: plain */
 	upstream_event_fn *event;
 	void *user;
 	uint8_t state;
@@ -96,7 +99,7 @@ struct settings {
 	uint8_t balance;  /* enum weir_balance */
 	uint8_t affinity; /* enum weir_affinity */
 	uint8_t max_ejected_percent;
-	uint8_t unused;
+	uint8_t is_tls; /* backend.tls_hash tells how */
 	uint32_t slow_start_ms;
 	uint32_t max_connections, max_requests;
 	uint32_t eject_failures, eject_base_ms, eject_max_ms;
@@ -132,6 +135,7 @@ struct backend {
 	/* the rest */
 	uint32_t n_conns; /* of this worker, to endpoints that it has still */
 	uint64_t window_end_us;
+	uint64_t tls_hash; /* tls_backend_hash(); 0: it is spoken to in the clear */
 	struct upstream_cap *cap; /* counts its connections; NULL: nobody does */
 	TAILQ_ENTRY(backend) queued;
 } __attribute__((aligned(RTE_CACHE_LINE_SIZE)));
@@ -159,6 +163,7 @@ struct job {
 	struct backend *b; /* SET: whose; RETAIN: one that goes, or NULL */
 	uint32_t i;	   /* of the set's endpoints, the snapshot's backends, the buckets, or the connections */
 	uint32_t n;	   /* SET: new endpoints, then such that go; RETAIN: backends that are named */
+	bool has_other_tls; /* RETAIN: backends whose TLS is to be another one */
 	struct endpoint *old;	   /* SET: the next one of the list that serves, later: that has served */
 	struct endpoint *last;	   /* SET: of the list that is being made; NULL: it is empty */
 	struct endpoint_list list; /* SET: which is being made */
@@ -218,6 +223,28 @@ static inline struct backend **backend_bucket(const struct upstream *u, uint64_t
 struct backend *backend_find(const struct upstream *u, uint64_t id);
 /* change.c: the same; while a snapshot is being taken over, with what it says of this one. NULL: it is not there, or not named any more. */
 struct backend *backend_get(struct upstream *u, uint64_t id, uint64_t now_us);
+
+/* change.c: what the snapshot says of TLS to it; NULL: nothing, or it is not named. */
+const struct weir_backend_tls *backend_tls(const struct upstream *u, uint64_t id);
+
+/* Whether what it carries has stirred, or ended: none of ours goes on with that. */
+static inline bool conn_has_stirred(const struct upstream_conn *uc)
+{
+	struct stream io = uc->tls ? stream_of_tls(uc->tls) : stream_of_tcp(uc->tcp);
+
+	return stream_readable(io) || stream_is_eof(io);
+}
+
+/* secure.c */
+/* Ends the TCP connection, if it is there still, and TLS. */
+void conn_close(struct upstream_conn *uc, bool abort, uint64_t now_us);
+/* It has so long to be connected, TLS included. */
+void secure_arm(struct upstream *u, struct upstream_conn *uc, uint32_t connect_ms, uint64_t now_us);
+void secure_on_timer(struct upstream_conn *uc, uint64_t now_us);
+/* TCP is connected. */
+void secure_begin(struct upstream_conn *uc, uint64_t now_us);
+/* Within the handshake. */
+void secure_on_event(struct upstream_conn *uc, unsigned events, uint64_t now_us);
 
 /* balance.c: sets its levels from its flags, and whether it is ejected. */
 void endpoint_set_level(struct endpoint *e);

@@ -97,12 +97,16 @@
 	X(TLS_RESUMED, "tls_handshakes_resumed", "TLS handshakes of clients completed by a ticket of an earlier one") \
 	X(TLS_HANDSHAKES_12, "tls_handshakes_tls12", "TLS handshakes of clients completed in version 1.2; the others are of 1.3") \
 	X(TLS_TICKETS_UNKNOWN, "tls_tickets_unknown", "session tickets that no key of ours opens; the handshake went on in full") \
-	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients sent (RFC 8446 4.6.3)") \
+	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients and endpoints sent (RFC 8446 4.6.3)") \
 	X(TLS_CERTIFICATE_WAITS, "tls_certificate_waits", "handshakes that waited until their certificate was made ready for the worker") \
 	X(TLS_TRUNCATED, "tls_truncated", "TLS connections that the client ended without close_notify") \
 	X(TLS_CLIENT_CERTS, "tls_client_certs", "TLS handshakes with a valid certificate of the client") \
 	X(TLS_CLIENT_CERTS_INVALID, "tls_client_certs_invalid", "TLS handshakes with a client certificate that is not valid, where any is let through; backends are not told of it") \
-	X(TLS_CLIENT_CERT_LEFT_OUT, "tls_client_cert_left_out", "fields about client certificates, or names in them, that backends were not told: too long, or with bytes that a field may not have")
+	X(TLS_CLIENT_CERT_LEFT_OUT, "tls_client_cert_left_out", "fields about client certificates, or names in them, that backends were not told: too long, or with bytes that a field may not have") \
+	X(BACKEND_TLS_HANDSHAKES, "backend_tls_handshakes", "TLS handshakes with endpoints completed, resumed ones included") \
+	X(BACKEND_TLS_RESUMED, "backend_tls_handshakes_resumed", "TLS handshakes with endpoints completed by a ticket of an earlier one") \
+	X(BACKEND_TLS_HANDSHAKES_12, "backend_tls_handshakes_tls12", "TLS handshakes with endpoints completed in version 1.2; the others are of 1.3") \
+	X(BACKEND_TLS_TRUNCATED, "backend_tls_truncated", "TLS connections that the endpoint ended without close_notify")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -206,9 +210,10 @@ enum weir_counter {
 	X(MIRROR_BYTES, "http_mirror_bytes", "bytes in the queues of mirrored requests; what was acknowledged since one was last looked at counts still") \
 	X(TUNNELS, "http_tunnels_open", "tunnels that are open") \
 	X(TCP_SHARE, "tcp_memory_share_bytes", "the fair share of packet buffers by which receive windows are bounded now; 0: they are not") \
-	X(TLS_SESSIONS, "tls_sessions", "TLS sessions of clients, handshakes included") \
+	X(TLS_SESSIONS, "tls_sessions", "TLS sessions of clients and to endpoints, handshakes included") \
 	X(TLS_HANDSHAKING, "tls_sessions_handshaking", "TLS sessions whose handshake is not complete") \
 	X(TLS_CERTIFICATES, "tls_certificates_ready", "certificates that are ready in the worker; others are made ready when they are first asked for") \
+	X(BACKEND_TLS_TICKETS, "backend_tls_tickets", "TLS sessions with endpoints that are kept to be resumed") \
 	X(SLICE_MAX_US, "worker_control_slice_max_us", "longest that an iteration spent on what the main lcore asked for, in microseconds")
 
 enum weir_gauge {
@@ -333,7 +338,20 @@ enum weir_reason_kind {
 	X(TLS_RENEGOTIATION, "tls_renegotiation", "the client asked for another handshake too often (TLS 1.2)") \
 	X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "the client changed its keys more often than its data give reason for") \
 	X(TLS_SESSIONS_FULL, "tls_sessions_full", "as many TLS sessions are open as the worker has room for") \
-	X(TLS_NO_MEMORY, "tls_no_memory", "no memory or packet buffer for what TLS had to keep or send")
+	X(TLS_NO_MEMORY, "tls_no_memory", "no memory or packet buffer for what TLS had to keep or send") \
+	X(BACKEND_TLS_NO_TRUST, "backend_tls_no_trust", "to an endpoint: no CA certificates by which it could be judged; the log of the dataplane says why") \
+	X(BACKEND_TLS_NO_CERTIFICATE, "backend_tls_no_certificate", "to an endpoint: our client certificate cannot be used; the log of the dataplane says why") \
+	X(BACKEND_TLS_UNTRUSTED, "backend_tls_untrusted", "the endpoint's certificate is not valid, or of no CA that is trusted") \
+	X(BACKEND_TLS_WRONG_NAME, "backend_tls_wrong_name", "the endpoint's certificate has none of the names that are asked for") \
+	X(BACKEND_TLS_EXPIRED, "backend_tls_expired", "a certificate of the endpoint's chain has expired, or is not valid yet") \
+	X(BACKEND_TLS_REVOKED, "backend_tls_revoked", "a certificate of the endpoint's chain is revoked, or the list that would tell is not good") \
+	X(BACKEND_TLS_NOT_AGREED, "backend_tls_not_agreed", "the endpoint speaks no version of TLS, cipher suite or group that may be spoken") \
+	X(BACKEND_TLS_ALERT, "backend_tls_alert", "the endpoint ended TLS by an alert, such as that it wants a client certificate") \
+	X(BACKEND_TLS_PROTOCOL, "backend_tls_protocol", "the endpoint broke the protocol within the handshake, or speaks no TLS") \
+	X(BACKEND_TLS_GONE, "backend_tls_gone", "the endpoint closed or reset the connection within the TLS handshake") \
+	X(BACKEND_TLS_TIMEOUT, "backend_tls_timeout", "the TLS handshake with the endpoint was not complete within the time for connecting") \
+	X(BACKEND_TLS_BAD_RECORD, "backend_tls_bad_record", "the endpoint sent a record that cannot be decrypted, or changes keys too often") \
+	X(BACKEND_TLS_NO_MEMORY, "backend_tls_no_memory", "to an endpoint: no memory for what TLS had to keep or send")
 
 /* Why a request was refused, failed or cut. The status that the client sees stands in the help text. */
 #define WEIR_REASONS_REQUEST(X) \
@@ -350,6 +368,7 @@ enum weir_reason_kind {
 	X(REQ_NO_ENDPOINT, "req_no_endpoint", "503: the backend has no ready endpoint") \
 	X(REQ_UPSTREAM_REFUSED, "req_upstream_refused", "502: the endpoint refused or reset the connection") \
 	X(REQ_UPSTREAM_UNREACHABLE, "req_upstream_unreachable", "502: the endpoint cannot be reached") \
+	X(REQ_UPSTREAM_TLS, "req_upstream_tls", "502: no TLS with the endpoint; the detail, and a reason backend_tls_*, tell why") \
 	X(REQ_UPSTREAM_CLOSED, "req_upstream_closed", "502: the endpoint closed before it answered") \
 	X(REQ_UPSTREAM_BAD, "req_upstream_bad", "502: the endpoint's answer is not HTTP/1.1") \
 	X(REQ_UPSTREAM_TRUNCATED, "req_upstream_truncated", "the endpoint closed within the body; client connection reset") \

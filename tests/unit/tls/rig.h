@@ -89,7 +89,7 @@ static struct weir_certificate *make_blob(struct weir_cert_id id, X509 *x, EVP_P
 	return b;
 }
 
-static int make_certificates(void **state)
+static inline int make_certificates(void **state)
 {
 	for (unsigned i = 0; i < N_CERTS; i++) {
 		EVP_PKEY *key = i == CERT_A_RSA ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
@@ -549,7 +549,7 @@ static struct client *new_client(unsigned i)
 }
 
 /* A client that asks for this name (NULL: none), of these versions; connect() begins. */
-static struct client *tls_client(unsigned i, const char *name, int min, int max)
+static inline struct client *tls_client(unsigned i, const char *name, int min, int max)
 {
 	struct client *p = new_client(i);
 

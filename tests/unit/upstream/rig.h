@@ -20,6 +20,7 @@
 #include "snapshot/snapshot.h"
 #include "translate/compile.h"
 #include "upstream/upstream_pvt.h"
+#include "../../fake_backend_tls.h"
 
 #define N_WORKERS 2
 #define N_PAGES 2048
