@@ -19,9 +19,12 @@
 #include "stats/stats.h"
 #include "snapshot/snapshot.h"
 #include "tls/hello.h"
+#include "tls/offload_pvt.h"
 #include "tls/tls.h"
 
 #define TLS_N_PROFILES 2
+#define TLS_GROUP_PQ "X25519MLKEM768" /* OpenSSL has it from 3.5 on */
+#define TLS_GROUPS "X25519:P-256:P-384"
 #define TLS_RECORD_BYTES 16384u	   /* of content (RFC 8446 5.1) */
 #define TLS_RECORD_OVERHEAD 32u	   /* and what is around that, at most: header, nonce, type, tag of AEAD ciphers are 29 */
 #define TLS_SMALL_RECORDS 40u	   /* so many at first fit into a segment each: the peer can use what has come */
@@ -53,6 +56,7 @@ enum tls_state {
 enum tls_waits {
 	WAITS_NOT,
 	WAITS_CERTIFICATE, /* s->wait_at: in the list of an entry of ready.c */
+	WAITS_OFFLOAD,	   /* in a list of offload.c */
 };
 
 /* -- certificates */
@@ -63,6 +67,7 @@ struct tls_certificate {
 	X509_STORE *store; /* TRUST: by which others are judged; never changed once it is here */
 	X509 *leaf;
 	EVP_PKEY *key;
+	EVP_PKEY *device_key; /* the same, whose operations are the device's; NULL: it does not do them */
 	STACK_OF(X509) *chain; /* what is above the leaf */
 };
 
@@ -101,11 +106,14 @@ struct tls {
 	OSSL_LIB_CTX *lib;
 	BIO_METHOD *bio;
 	SSL_CTX *ctx[TLS_N_PROFILES];
+	SSL_CTX *device_ctx[TLS_N_PROFILES]; /* of sessions that use a provider; NULL: the device is none */
 	EVP_CIPHER *ticket_cipher;
 	EVP_MD *sha256;
 	struct tls_session *sessions; /* cfg.n_sessions, first touched when used */
 	struct tls_session *free;
 	uint32_t n_fresh, n_sessions, n_handshaking;
+	struct offload offload;
+	struct tls *next_abandoned;
 	struct ready_table ready;
 	struct tls_ticket_keys keys;
 	uint8_t *hello; /* cfg.hello_bytes + 1: the message that is looked at */
@@ -135,11 +143,20 @@ struct tls_session {
 	uint16_t n_records;	   /* sent, up to TLS_SMALL_RECORDS */
 	uint16_t reason_plus1;
 	uint8_t state, waits, n_renegotiations, n_name;
+	uint8_t job;	       /* enum offload_job */
+	bool is_offloaded;     /* its handshake uses the device */
+	bool is_probe;	       /* to see whether that lives */
+	bool is_orphan;	       /* freed by its owner, but its job has not ended */
+	bool has_device_failed;
+	bool is_told_done;     /* by the device: in the list offload.done. Atomic */
 	bool is_closed;	  /* no data come any more */
 	bool is_shut;	  /* tls_shutdown() was called */
 	bool has_to_shut; /* but it waits for the rest */
 	bool is_broken;   /* TCP takes nothing more */
 	bool has_waited;
+	uint64_t submitted_us;
+	TAILQ_ENTRY(tls_session) offload_link;
+	struct tls_session *next_done;
 	char name[HELLO_NAME_MAX + 1]; /* lower case */
 };
 
@@ -160,6 +177,9 @@ BIO_METHOD *tls_bio_create(void);
 /* The session whose object this is, also from within OpenSSL's callbacks. */
 struct tls_session *tls_bio_session(const SSL *ssl);
 
+/* offload_device.c */
+bool offload_load_provider(OSSL_LIB_CTX *lib, const struct offload_config *cfg);
+
 /* context.c */
 int tls_contexts_create(struct tls *t);
 void tls_contexts_destroy(struct tls *t);
@@ -177,8 +197,8 @@ enum weir_reason tls_error_reason(bool in_handshake);
 void tls_alert(struct tls_session *s, enum tls_alert what);
 
 /* certificate.c */
-/* 0, or -1 with OpenSSL's reasons in its queue: this session may show it. */
-int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl);
+/* 0, or -1 with OpenSSL's reasons in its queue: this session may show it, and signs with the device's key if there is one. */
+int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl, bool by_device);
 void tls_certificate_staple(SSL_CTX *ctx);
 
 /* choose.c */
@@ -190,6 +210,8 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_alert alert);
 void tls_wake(struct tls_session *s);
 void tls_stop_waiting(struct tls_session *s);
+/* Its job has ended after the session: frees what was kept for it. */
+void tls_let_go(struct tls_session *s);
 
 /* read.c */
 void tls_drop_received(struct tls_session *s);

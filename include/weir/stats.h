@@ -99,7 +99,16 @@
 	X(TLS_TICKETS_UNKNOWN, "tls_tickets_unknown", "session tickets that no key of ours opens; the handshake went on in full") \
 	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients sent (RFC 8446 4.6.3)") \
 	X(TLS_CERTIFICATE_WAITS, "tls_certificate_waits", "handshakes that waited until their certificate was made ready for the worker") \
-	X(TLS_TRUNCATED, "tls_truncated", "TLS connections that the client ended without close_notify")
+	X(TLS_TRUNCATED, "tls_truncated", "TLS connections that the client ended without close_notify") \
+	X(TLS_OFFLOAD_SUBMITTED, "tls_offload_submitted", "private-key operations given to the device") \
+	X(TLS_OFFLOAD_COMPLETED, "tls_offload_completed", "private-key operations that the device ended well") \
+	X(TLS_OFFLOAD_FAILED, "tls_offload_failed", "private-key operations that the device ended by an error") \
+	X(TLS_OFFLOAD_RETRIED, "tls_offload_retried", "times that a handshake had to wait because all jobs were taken or the device's queue was full") \
+	X(TLS_OFFLOAD_TIMEOUTS, "tls_offload_timeouts", "private-key operations that the device did not end in time; each may end later") \
+	X(TLS_OFFLOAD_FALLBACKS, "tls_offload_fallbacks", "handshakes in software because the device was down") \
+	X(TLS_OFFLOAD_DOWN, "tls_offload_down", "times that the device was taken for dead") \
+	X(TLS_OFFLOAD_ORPHANED, "tls_offload_orphaned", "connections that ended while the device had an operation of theirs") \
+	X(TLS_OFFLOAD_US, "tls_offload_us", "time that private-key operations were in the device, in microseconds, as the worker saw it")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -206,6 +215,10 @@ enum weir_counter {
 	X(TLS_SESSIONS, "tls_sessions", "TLS sessions of clients, handshakes included") \
 	X(TLS_HANDSHAKING, "tls_sessions_handshaking", "TLS sessions whose handshake is not complete") \
 	X(TLS_CERTIFICATES, "tls_certificates_ready", "certificates that are ready in the worker; others are made ready when they are first asked for") \
+	X(TLS_OFFLOAD_UP, "tls_offload_up", "1: handshakes are given to a device; 0: there is none, or it is down") \
+	X(TLS_OFFLOAD_IN_FLIGHT, "tls_offload_in_flight", "private-key operations that the device has") \
+	X(TLS_OFFLOAD_QUEUED, "tls_offload_queued", "handshakes that wait because all jobs are taken") \
+	X(TLS_OFFLOAD_ORPHANS, "tls_offload_orphans", "sessions whose connection has ended, kept until the device ends their operation") \
 	X(SLICE_MAX_US, "worker_control_slice_max_us", "longest that an iteration spent on what the main lcore asked for, in microseconds")
 
 enum weir_gauge {
@@ -319,6 +332,8 @@ enum weir_reason_kind {
 	X(TLS_RENEGOTIATION, "tls_renegotiation", "the client asked for another handshake too often (TLS 1.2)") \
 	X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "the client changed its keys more often than its data give reason for") \
 	X(TLS_SESSIONS_FULL, "tls_sessions_full", "as many TLS sessions are open as the worker has room for") \
+	X(TLS_OFFLOAD_FAILED, "tls_offload_failed", "the device failed in the operation that the handshake needs") \
+	X(TLS_OFFLOAD_TIMEOUT, "tls_offload_timeout", "the device did not end the operation that the handshake needs in time") \
 	X(TLS_NO_MEMORY, "tls_no_memory", "no memory or packet buffer for what TLS had to keep or send")
 
 /* Why a request was refused, failed or cut. The status that the client sees stands in the help text. */
