@@ -385,10 +385,9 @@ bool tls_settle(struct tls *t, uint64_t now_us)
 	return t->offload.n_paused == 0;
 }
 
-void tls_finish(struct tls *t)
+void tls_finish(void)
 {
-	if (t->offload.device)
-		ASYNC_cleanup_thread();
+	ASYNC_cleanup_thread();
 }
 
 bool offload_fini(struct tls *t)

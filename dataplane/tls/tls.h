@@ -70,7 +70,7 @@ unsigned tls_poll(struct tls *t, uint64_t now_us);
  * bounds how often it asks. Then tls_finish(), in any case.
  */
 bool tls_settle(struct tls *t, uint64_t now_us);
-void tls_finish(struct tls *t);
+void tls_finish(void);
 
 /*
  * certificate.c: what main does for a worker, on its own thread. Parses a checked blob within
