@@ -385,9 +385,16 @@ bool tls_settle(struct tls *t, uint64_t now_us)
 	return t->offload.n_paused == 0;
 }
 
-void tls_finish(void)
+void tls_set_software(struct tls *t)
 {
-	ASYNC_cleanup_thread();
+	t->offload.device = NULL;
+	stat_set(t->cfg.stats, WEIR_G_TLS_OFFLOAD_UP, 0);
+}
+
+void tls_finish(struct tls *t)
+{
+	if (t->cfg.offload)
+		ASYNC_cleanup_thread();
 }
 
 bool offload_fini(struct tls *t)

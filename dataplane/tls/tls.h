@@ -60,9 +60,11 @@ void tls_destroy(struct tls *t);
 
 /*
  * On the worker's thread, before its loop: makes the jobs that handshakes run in where there is a device, and chooses this worker's instance of
- * that. False: the device refuses, or no memory.
+ * that. False: the device refuses, or no memory; then tls_set_software().
  */
 bool tls_begin(struct tls *t, unsigned worker);
+/* No session has begun: none will use the device. */
+void tls_set_software(struct tls *t);
 /* With each iteration, before tcp_run(): goes on with what the device has done. Returns the number of things done. */
 unsigned tls_poll(struct tls *t, uint64_t now_us);
 /*
@@ -70,7 +72,7 @@ unsigned tls_poll(struct tls *t, uint64_t now_us);
  * bounds how often it asks. Then tls_finish(), in any case.
  */
 bool tls_settle(struct tls *t, uint64_t now_us);
-void tls_finish(void);
+void tls_finish(struct tls *t);
 
 /*
  * certificate.c: what main does for a worker, on its own thread. Parses a checked blob within

@@ -438,7 +438,20 @@ struct weir_stats_region {
 	uint64_t certificates_taken;
 	uint64_t certificates_refused;
 	uint64_t certificates; /* that main holds */
-	uint64_t reserved[7];
+	uint64_t tls_off;      /* of struct weir_tls_info; 0: none */
+	uint64_t reserved[6];
+};
+
+/* What TLS uses, in words. main: w, before a reader has the region. */
+struct weir_tls_info {
+	char openssl[64];     /* its version, as it says it */
+	char groups[128];     /* of key exchange, in the order of preference */
+	char no_hybrid[96];   /* why there is no group that resists quantum computers; "": there is */
+	char offload_kind[16]; /* software, engine, provider: what is in use */
+	char offload_name[64];
+	char offload_why[256]; /* why it is software although another kind is configured */
+	uint64_t offload_jobs; /* of a worker */
+	uint64_t offload_timeout_ms;
 };
 
 #endif

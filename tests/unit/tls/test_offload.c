@@ -97,8 +97,8 @@ static void end_offload(void)
 	for (unsigned i = 0; i < 1000 && !tls_settle(tls, sim.now_us); i++)
 		;
 	assert_adds_up();
+	tls_finish(tls);
 	end();
-	tls_finish();
 	offload_close(device);
 	device = NULL;
 }
