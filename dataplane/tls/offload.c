@@ -8,6 +8,8 @@
  * The device is down if an operation took too long while no other one ended, or if many in a row failed. Then handshakes begin
  * in software, and now and then one of them tries the device.
  */
+#include <stdlib.h>
+
 #include <openssl/async.h>
 #include <openssl/err.h>
 #include <rte_branch_prediction.h>
@@ -397,10 +399,24 @@ void tls_finish(struct tls *t)
 		ASYNC_cleanup_thread();
 }
 
+/* The sessions are in memory of DPDK, where nothing that looks for leaks sees what they refer to. */
+static void keep(struct offload *o)
+{
+	const struct offload_list *const lists[] = {&o->submitted, &o->late, &o->bounced, &o->woken};
+	const struct tls_session *s;
+	uint32_t n = 0;
+
+	o->kept = calloc(o->n_paused, sizeof(SSL *));
+	for (unsigned i = 0; o->kept && i < sizeof(lists) / sizeof(*lists); i++)
+		TAILQ_FOREACH(s, lists[i], offload_link)
+			o->kept[n++] = s->ssl;
+}
+
 bool offload_fini(struct tls *t)
 {
 	if (t->offload.n_paused == 0)
 		return true;
+	keep(&t->offload);
 	log_warn("TLS: %u operations given to the %s never ended: their memory is left to it", t->offload.n_paused,
 		 offload_kind_name(t->offload.device->cfg.kind));
 	t->next_abandoned = abandoned;

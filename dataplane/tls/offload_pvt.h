@@ -59,6 +59,7 @@ struct offload {
 	uint32_t n_paused; /* jobs that are paused, for whatever reason */
 	bool is_ending;
 	struct offload_list submitted, late, bounced, queued, woken; /* of sessions, by their jobs; the oldest first */
+	SSL **kept; /* what offload_fini() cannot free */
 	struct tls_session *done; /* pushed from within the device's callback, of whatever thread */
 };
 
