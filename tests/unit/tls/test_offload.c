@@ -4,8 +4,8 @@
  * told. In virtual time; the worker's loop is an event every so many microseconds.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
-#define N_CLIENTS 64
-#define N_ROUNDS 50u /* each with so many clients */
+#define N_CLIENTS 32
+#define N_ROUNDS 96u /* each with so many clients */
 #include "rig.h"
 
 #include <openssl/engine.h>
