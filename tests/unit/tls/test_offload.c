@@ -5,7 +5,7 @@
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #define N_CLIENTS 32
-#define N_ROUNDS 96u /* each with so many clients */
+#define N_ROUNDS 64u /* each with so many clients */
 #include "rig.h"
 
 #include <openssl/engine.h>
@@ -327,7 +327,8 @@ static void finishes_handshakes_by_the_thousand(void **state)
 	assert_int_equal(after[FAILED] - before[FAILED], count(WEIR_C_TLS_OFFLOAD_FAILED));
 	assert_int_equal(after[DONE] - before[DONE], count(WEIR_C_TLS_OFFLOAD_COMPLETED) + count(WEIR_C_TLS_OFFLOAD_FAILED));
 	assert_int_equal(after[HELD], 0);
-	assert_true(count(WEIR_C_TLS_OFFLOAD_ORPHANED) > 0 && count(WEIR_C_TLS_OFFLOAD_RETRIED) > 100 && n_done > 2000);
+	assert_true(count(WEIR_C_TLS_OFFLOAD_ORPHANED) > 0 && count(WEIR_C_TLS_OFFLOAD_RETRIED) > 100 &&
+		    n_done > N_ROUNDS * N_CLIENTS / 4 * 3);
 	assert_int_equal(stats->reason[WEIR_R_TLS_OFFLOAD_FAILED] > 0, 1);
 	end_offload();
 }
