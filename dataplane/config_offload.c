@@ -7,7 +7,8 @@
 
 #define OFF(field) offsetof(struct config, offload.field)
 #define SIZE(field) sizeof(((struct config *)0)->offload.field)
-#define TEXT(key, field, text, words) {.name = key, .type = KEY_TEXT, .offset = OFF(field), .max = SIZE(field), .def = text, .help = words}
+#define TEXT(key, field, text, words) \
+	{.name = key, .type = KEY_TEXT, .offset = OFF(field), .max = SIZE(field), .def = text, .help = words}
 #define U32(key, field, lo, hi, text, words) \
 	{.name = key, .type = KEY_U32, .offset = OFF(field), .min = lo, .max = hi, .def = text, .help = words}
 
@@ -77,7 +78,8 @@ void config_check_offload(struct parse *p)
 static const struct key engine_keys[] = {
 	TEXT("id", engine_id, "none", "Its id, such as `qatengine`."),
 	TEXT("path", engine_path, "none", "Its shared object, where OpenSSL does not find it by the id."),
-	{.name = "commands", .type = KEY_CUSTOM, .set = set_commands, .def = "none", .expect = "a list of commands, each `[NAME]` or `[NAME, VALUE]`",
+	{.name = "commands", .type = KEY_CUSTOM, .set = set_commands, .def = "none",
+	 .expect = "a list of commands, each `[NAME]` or `[NAME, VALUE]`",
 	 .help = "Control commands, in their order, given before the engine is initialised. Those by which Weir polls "
 		 "(`ENABLE_EXTERNAL_POLLING`, `ENABLE_HEURISTIC_POLLING`, `SET_INSTANCE_FOR_THREAD`, `POLL`) it gives itself, where the "
 		 "engine has them. `openssl engine -t -vvv ID` lists an engine's."},
@@ -94,7 +96,8 @@ const struct key config_offload_keys[] = {
 	{.name = "kind", .type = KEY_CUSTOM, .set = set_kind, .def = "software", .expect = "software, engine or provider",
 	 .help = "Who does them: the worker itself, an ENGINE of OpenSSL (where OpenSSL has engines), or a provider."},
 	{.name = "required", .type = KEY_BOOL, .offset = OFF(required), .def = "true",
-	 .help = "Do not start without the device. `false`: then handshakes are done in software, which is logged and shown by `weirctl tls`."},
+	 .help = "Do not start without the device. `false`: then handshakes are done in software, which is logged and shown by "
+		 "`weirctl tls`."},
 	{.name = "engine", .type = KEY_SECTION, .keys = engine_keys, .help = "Of `kind: engine`."},
 	{.name = "provider", .type = KEY_SECTION, .keys = provider_keys, .help = "Of `kind: provider`."},
 	U32("jobs", n_jobs, 1, 65536, "128",

@@ -20,7 +20,8 @@ static json_int_t gauge(const struct weir_worker_stats *w, enum weir_gauge g)
 
 static json_t *view_worker(const struct weir_worker_stats *w)
 {
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "up", (int)(gauge(w, WEIR_G_TLS_OFFLOAD_UP) != 0),
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "up",
+			 (int)(gauge(w, WEIR_G_TLS_OFFLOAD_UP) != 0),
 			 "in_flight", gauge(w, WEIR_G_TLS_OFFLOAD_IN_FLIGHT), "queued", gauge(w, WEIR_G_TLS_OFFLOAD_QUEUED), "orphans",
 			 gauge(w, WEIR_G_TLS_OFFLOAD_ORPHANS), "submitted", counter(w, WEIR_C_TLS_OFFLOAD_SUBMITTED), "completed",
 			 counter(w, WEIR_C_TLS_OFFLOAD_COMPLETED), "failed", counter(w, WEIR_C_TLS_OFFLOAD_FAILED), "retried",

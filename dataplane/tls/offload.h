@@ -53,7 +53,10 @@ struct offload_device *offload_open(const struct offload_config *config, char *w
 /* No worker uses it any more. NULL is allowed. */
 void offload_close(struct offload_device *d);
 const char *offload_kind_name(enum offload_kind kind);
-/* What this process's OpenSSL has: its version, and the groups that servers here offer; why there is none that resists quantum computers, or "". */
+/*
+ * What this process's OpenSSL has: its version, and the groups that servers here offer; why there is none that resists
+ * quantum computers, or "".
+ */
 void offload_describe_openssl(char *version, size_t n_version, char *groups, size_t n_groups, char *why, size_t n_why);
 
 #endif

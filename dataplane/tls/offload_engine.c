@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A device as an ENGINE (deprecated since OpenSSL 3.0, and what qatengine is there). The engine becomes nobody's default: only keys
- * that were made for it here use it, by the method tables of RSA and EC_KEY. OpenSSL takes such a key for foreign, and goes past its
- * providers, in any library context.
+ * A device as an ENGINE (deprecated since OpenSSL 3.0, and what qatengine is there). The engine becomes nobody's default: only
+ * keys that were made for it here use it, by the method tables of RSA and EC_KEY. OpenSSL takes such a key for foreign, and
+ * goes past its providers, in any library context.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <stdio.h>

@@ -59,8 +59,8 @@ struct tls *tls_create(const struct tls_config *config);
 void tls_destroy(struct tls *t);
 
 /*
- * On the worker's thread, before its loop: makes the jobs that handshakes run in where there is a device, and chooses this worker's instance of
- * that. False: the device refuses, or no memory; then tls_set_software().
+ * On the worker's thread, before its loop: makes the jobs that handshakes run in where there is a device, and chooses this
+ * worker's instance of that. False: the device refuses, or no memory; then tls_set_software().
  */
 bool tls_begin(struct tls *t, unsigned worker);
 /* No session has begun: none will use the device. */
@@ -68,8 +68,8 @@ void tls_set_software(struct tls *t);
 /* With each iteration, before tcp_run(): goes on with what the device has done. Returns the number of things done. */
 unsigned tls_poll(struct tls *t, uint64_t now_us);
 /*
- * On the worker's thread, behind its loop: as tls_poll(), but sessions do not go on. True: no operation is under way any more. The caller
- * bounds how often it asks. Then tls_finish(), in any case.
+ * On the worker's thread, behind its loop: as tls_poll(), but sessions do not go on. True: no operation is under way any more.
+ * The caller bounds how often it asks. Then tls_finish(), in any case.
  */
 bool tls_settle(struct tls *t, uint64_t now_us);
 void tls_finish(struct tls *t);
