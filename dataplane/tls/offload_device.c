@@ -22,8 +22,9 @@ const char *offload_kind_name(enum offload_kind kind)
 
 static bool try_provider(const struct offload_config *cfg, char *why, size_t n)
 {
+	OSSL_PROVIDER *loaded[2] = {0};
 	OSSL_LIB_CTX *lib = OSSL_LIB_CTX_new();
-	bool ok = lib && offload_load_provider(lib, cfg);
+	bool ok = lib && offload_load_provider(lib, cfg, loaded);
 	const char *detail = ERR_reason_error_string(ERR_peek_last_error());
 	SSL_CTX *ctx;
 
@@ -36,13 +37,24 @@ static bool try_provider(const struct offload_config *cfg, char *why, size_t n)
 		if (!ok)
 			snprintf(why, n, "with the properties '%s' OpenSSL has not all that TLS needs", cfg->properties);
 	}
+	offload_unload_provider(loaded);
 	OSSL_LIB_CTX_free(lib);
 	return ok;
 }
 
-bool offload_load_provider(OSSL_LIB_CTX *lib, const struct offload_config *cfg)
+bool offload_load_provider(OSSL_LIB_CTX *lib, const struct offload_config *cfg, OSSL_PROVIDER *loaded[2])
 {
-	return OSSL_PROVIDER_load(lib, "default") && OSSL_PROVIDER_load(lib, cfg->provider);
+	loaded[0] = OSSL_PROVIDER_load(lib, "default");
+	loaded[1] = loaded[0] ? OSSL_PROVIDER_load(lib, cfg->provider) : NULL;
+	return loaded[1] != NULL;
+}
+
+void offload_unload_provider(OSSL_PROVIDER *loaded[2])
+{
+	for (unsigned i = 2; i-- > 0;)
+		if (loaded[i])
+			OSSL_PROVIDER_unload(loaded[i]);
+	loaded[0] = loaded[1] = NULL;
 }
 
 struct offload_device *offload_open(const struct offload_config *config, char *why, size_t n)

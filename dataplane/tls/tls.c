@@ -12,7 +12,7 @@ static bool load_provider(struct tls *t)
 {
 	const struct offload_device *d = t->cfg.offload;
 
-	return !d || d->cfg.kind != OFFLOAD_PROVIDER || offload_load_provider(t->lib, &d->cfg);
+	return !d || d->cfg.kind != OFFLOAD_PROVIDER || offload_load_provider(t->lib, &d->cfg, t->providers);
 }
 
 static int init(struct tls *t)
@@ -58,6 +58,7 @@ void tls_destroy(struct tls *t)
 	tls_contexts_destroy(t);
 	tls_ticket_fini(t);
 	BIO_meth_free(t->bio);
+	offload_unload_provider(t->providers);
 	OSSL_LIB_CTX_free(t->lib);
 	OPENSSL_cleanse(t->gathered, sizeof(t->gathered));
 	rte_free(t->sessions);

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 
+#include <openssl/provider.h>
 #include <openssl/ssl.h>
 
 #include "stats/stage.h"
@@ -106,6 +107,7 @@ struct tls {
 	OSSL_LIB_CTX *lib;
 	BIO_METHOD *bio;
 	SSL_CTX *ctx[TLS_N_PROFILES];
+	OSSL_PROVIDER *providers[2]; /* that were loaded by name */
 	SSL_CTX *device_ctx[TLS_N_PROFILES]; /* of sessions that use a provider; NULL: the device is none */
 	EVP_CIPHER *ticket_cipher;
 	EVP_MD *sha256;
@@ -178,7 +180,9 @@ BIO_METHOD *tls_bio_create(void);
 struct tls_session *tls_bio_session(const SSL *ssl);
 
 /* offload_device.c */
-bool offload_load_provider(OSSL_LIB_CTX *lib, const struct offload_config *cfg);
+/* The default provider, and the device's. They are unloaded before the context is freed: 3.0 leaks them otherwise. */
+bool offload_load_provider(OSSL_LIB_CTX *lib, const struct offload_config *cfg, OSSL_PROVIDER *loaded[2]);
+void offload_unload_provider(OSSL_PROVIDER *loaded[2]);
 
 /* context.c */
 int tls_contexts_create(struct tls *t);
