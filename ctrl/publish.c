@@ -144,6 +144,7 @@ static bool stats_are_sound(const struct weir_stats_region *r, uint64_t size)
 	return r->magic == WEIR_STATS_MAGIC && r->abi_major == WEIR_ABI_MAJOR && r->n_workers <= WEIR_MAX_WORKERS &&
 	       r->workers_off <= size && r->workers_off % 64 == 0 &&
 	       (size - r->workers_off) / sizeof(struct weir_worker_stats) > r->n_workers &&
+	       r->tls_off <= size && r->tls_off % 8 == 0 && (!r->tls_off || size - r->tls_off >= sizeof(struct weir_tls_info)) &&
 	       r->n_counters == WEIR_N_COUNTERS && r->n_gauges == WEIR_N_GAUGES && r->n_reasons == WEIR_N_REASONS;
 }
 
@@ -642,6 +643,11 @@ void publish_status(const struct publish *p, struct publish_status *out)
 const struct weir_stats_region *publish_stats(const struct publish *p)
 {
 	return p->stats;
+}
+
+const struct weir_tls_info *publish_tls_info(const struct weir_stats_region *r)
+{
+	return r->tls_off ? (const struct weir_tls_info *)(const void *)((const char *)r + r->tls_off) : NULL;
 }
 
 const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker)

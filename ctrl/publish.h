@@ -103,6 +103,8 @@ const char *publish_refusal_name(uint32_t r);
 void publish_status(const struct publish *p, struct publish_status *out);
 /* The dataplane's counters, or NULL while there is no connection. */
 const struct weir_stats_region *publish_stats(const struct publish *p);
+/* NULL: the dataplane does not tell. */
+const struct weir_tls_info *publish_tls_info(const struct weir_stats_region *r);
 const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker);
 
 #endif

@@ -293,6 +293,7 @@ static void check_whole(struct parse *p)
 	if (c->n_ports)
 		check_listen(p);
 	config_check_tcp(p);
+	config_check_offload(p);
 	if (!c->n_workers)
 		c->worker_cores[c->n_workers++] = 0;
 	if (c->redirect_ring & (c->redirect_ring - 1))

@@ -13,6 +13,7 @@
 #include "net/net.h"
 #include "net/steer.h"
 #include "tcp/tcp.h"
+#include "tls/offload.h"
 
 #define CONFIG_MAX_LISTEN 64
 #define CONFIG_MAX_TRUSTED 64
@@ -108,6 +109,7 @@ struct config {
 	bool tickets;		  /* session tickets are given */
 	uint32_t ticket_rotate_s; /* by a new key */
 	uint32_t hello_bytes;	  /* of a ClientHello at most */
+	struct offload_config offload;
 
 	/* limits of HTTP */
 	uint32_t line_bytes, headers_bytes;

@@ -474,6 +474,8 @@ static const struct key tls_keys[] = {
 	U32("hello_bytes", hello_bytes, 512, 65536, "16384",
 	    "Longest ClientHello, with the records around it; a larger one is refused. Not more than "
 	    "`limits.receive_buffer_bytes` can be used."),
+	{.name = "offload", .type = KEY_SECTION, .keys = config_offload_keys,
+	 .help = "A device for the private-key operations of handshakes (RSA and ECDSA). Records are never given to it."},
 	{0},
 };
 

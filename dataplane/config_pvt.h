@@ -37,6 +37,7 @@ struct key {
 
 extern const struct key config_keys[];
 extern const struct key config_tcp_keys[]; /* config_tcp.c */
+extern const struct key config_offload_keys[]; /* config_offload.c */
 extern const struct key config_forwarding_keys[]; /* config_forwarding.c */
 
 struct parse {
@@ -49,13 +50,15 @@ struct parse {
 	const yaml_node_t *iface_at[NET_MAX_IFACES];
 	const yaml_node_t *listen_at[CONFIG_MAX_LISTEN];
 	const yaml_node_t *listener_cc_at[CONFIG_MAX_CC], *backend_cc_at[CONFIG_MAX_CC];
-	const yaml_node_t *ports_at, *pools_at, *limits_at;
+	const yaml_node_t *ports_at, *pools_at, *limits_at, *offload_at;
 };
 
 /* Defaults of the section forwarding that the table does not set. */
 void config_forwarding_init(struct config *c);
 /* What spans the keys of the section tcp. */
 void config_check_tcp(struct parse *p);
+/* Of the section tls.offload. */
+void config_check_offload(struct parse *p);
 
 /* "name:line:column: text", at the node's beginning. */
 void parse_error(struct parse *p, const yaml_node_t *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -159,6 +159,7 @@ int main(int argc, char **argv)
 		dataplane_update_ports(&d);
 		dataplane_update_clocks(&d);
 		dataplane_make_ready(&d);
+		dataplane_update_offload(&d);
 	}
 	drain(&d);
 	dataplane_stop(&d);

@@ -428,6 +428,7 @@ static int start_workers(struct dataplane *d)
 			.log = d->log,
 			.socket = lcore_socket(i),
 			.caps = d->caps,
+			.offload = d->offload,
 			.bell_fd = ctl_bell_fd(d->ctl),
 		};
 
@@ -513,6 +514,7 @@ static const struct step {
 	{"steering", start_steering, stop_steering},
 	{"control socket", start_ctl, stop_ctl}, /* before the workers: at the end it frees what they give back */
 	{"affinity", start_affinity, stop_affinity},
+	{"TLS offload", start_offload, stop_offload},
 	{"workers", start_workers, stop_workers},
 	{"worker cores", start_lcores, stop_lcores},
 };

@@ -35,6 +35,8 @@ struct dataplane {
 	struct steer steer;
 	uint8_t affinity_key[32];
 	struct upstream_caps *caps;
+	struct offload_device *offload; /* NULL: TLS in software */
+	bool is_offload_down[WEIR_MAX_WORKERS]; /* as was logged */
 	struct worker *workers[WEIR_MAX_WORKERS];
 	unsigned n_launched;
 	struct ctl *ctl;
@@ -50,6 +52,12 @@ void dataplane_update_ports(struct dataplane *d);
 
 /* Tells the workers and the access log what time it is: the workers' clocks drift against the wall clock, and that may be set. */
 void dataplane_update_clocks(struct dataplane *d);
+
+/* start_offload.c: a step of the start. */
+int start_offload(struct dataplane *d);
+void stop_offload(struct dataplane *d);
+/* Logs when the device of TLS dies or lives again, as workers see it. */
+void dataplane_update_offload(struct dataplane *d);
 
 /* Takes memory that the workers will soon need. */
 void dataplane_make_ready(struct dataplane *d);

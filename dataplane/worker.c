@@ -461,6 +461,7 @@ static bool create_tls(struct worker *w)
 		.n_sessions = config_n_tls_sessions(c),
 		/* What the window does not let in would be waited for in vain. */
 		.hello_bytes = c->hello_bytes < c->rx_buffer_bytes ? c->hello_bytes : c->rx_buffer_bytes,
+		.offload = w->wc.offload,
 		.want = want_certificate,
 		.release = release_certificate,
 		.ctx = w,
@@ -564,6 +565,12 @@ static bool create_proxy(struct worker *w)
 	return w->proxy != NULL;
 }
 
+/* Of the heap, for the jobs in which handshakes wait for a device. */
+static size_t jobs_bytes(const struct worker_config *wc)
+{
+	return wc->offload ? (size_t)wc->config->offload.n_jobs * OFFLOAD_JOB_BYTES : 0;
+}
+
 struct worker *worker_create(const struct worker_config *wc)
 {
 	struct worker *w = rte_zmalloc_socket("worker", sizeof(*w), RTE_CACHE_LINE_SIZE, wc->socket);
@@ -571,7 +578,7 @@ struct worker *worker_create(const struct worker_config *wc)
 	if (!w)
 		return NULL;
 	w->wc = *wc;
-	w->heap = heap_create(HEAP_CONN_BYTES * ((uint64_t)wc->config->n_connections + wc->config->n_upstreams), wc->socket);
+	w->heap = heap_create(HEAP_CONN_BYTES * ((uint64_t)wc->config->n_connections + wc->config->n_upstreams) + jobs_bytes(wc), wc->socket);
 	w->stats = wc->stats;
 	w->stages = wc->config->stage_timers ? &w->stage_clock : NULL;
 	w->tsc_start = rte_rdtsc();
@@ -667,6 +674,7 @@ static unsigned iterate(struct worker *w, uint64_t now)
 	n += n_rx;
 	stage_enter(w->stages, WEIR_STAGE_TIMERS);
 	n += wheel_run(&w->wheel, now, n_rx < NET_BURST ? TIMER_BUDGET : TIMER_BUDGET_BUSY);
+	n += tls_poll(w->tls, now);
 	stage_enter(w->stages, WEIR_STAGE_PROXY);
 	n += tcp_run(w->tcp, now);
 	stage_leave(w->stages, WEIR_STAGE_OTHER);
@@ -678,12 +686,25 @@ static unsigned iterate(struct worker *w, uint64_t now)
 	return n;
 }
 
+/* What a device has to do for sessions that end now: as long as an operation may take, and no longer. */
+static void settle_tls(struct worker *w)
+{
+	uint64_t now = now_us(w, rte_rdtsc());
+	uint64_t end = now + (w->wc.offload ? w->wc.config->offload.timeout_ms * 1000ull : 0);
+
+	while (!tls_settle(w->tls, now) && now < end)
+		now = now_us(w, rte_rdtsc());
+	tls_finish(w->tls);
+}
+
 int worker_run(void *arg)
 {
 	struct worker *w = arg;
 	unsigned n_idle = 0;
 
 	heap_bind(w->heap);
+	if (!tls_begin(w->tls, w->wc.id))
+		tls_set_software(w->tls);
 	take_clock(w);
 	wheel_arm(&w->wheel, &w->housekeeping, KIND_HOUSEKEEPING, now_us(w, rte_rdtsc()) + HOUSEKEEPING_US);
 	while (!w->is_stopped) {
@@ -705,6 +726,7 @@ int worker_run(void *arg)
 			stage_end(w->stages, w->stats, n > 0, rte_rdtsc());
 		stat_add(w->stats, WEIR_C_TOTAL_CYCLES, rte_rdtsc() - tsc);
 	}
+	settle_tls(w);
 	tell_main(w, WORKER_STOPPED, NULL, 0, 0);
 	if (w->n_outbox)
 		flush_outbox(w);

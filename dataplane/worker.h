@@ -15,6 +15,7 @@
 
 struct rte_ring;
 struct tls;
+struct offload_device;
 struct upstream_caps;
 struct worker;
 
@@ -73,6 +74,7 @@ struct worker_config {
 	uint64_t seed;	    /* for choices that need no secret */
 	uint8_t affinity_key[32];   /* the same for all workers */
 	struct upstream_caps *caps; /* likewise */
+	struct offload_device *offload; /* NULL: TLS in software */
 	int bell_fd; /* an eventfd that wakes main; -1: none */
 };
 

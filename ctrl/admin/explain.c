@@ -132,7 +132,7 @@ static void tell_hit(json_t *o, const struct sync *sync, const struct route_resu
 		name = snapshot_str(s, b->name);
 		snprintf(key, sizeof(key), "%.*s", (int)name.n, name.p);
 		json_object_set_new(endpoints, key, view_endpoints(sync, b->id));
-		json_object_set_new(tls, key, view_tls(s, b));
+		json_object_set_new(tls, key, view_backend_tls(s, b));
 	}
 	json_object_set_new(o, "rule", view_rule(s, &at, rule));
 	json_object_set_new(o, "endpoints", endpoints);

@@ -325,7 +325,7 @@ json_t *view_backends(const struct sync *s)
 				      view_endpoints(s, b->id));
 
 		put_external(o, s, b);
-		json_object_set_new(o, "tls", view_tls(s->snapshot, b));
+		json_object_set_new(o, "tls", view_backend_tls(s->snapshot, b));
 		json_array_append_new(list, o);
 	}
 	return list;

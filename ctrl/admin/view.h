@@ -14,6 +14,8 @@ json_t *view_backends(const struct sync *s);
 json_t *view_certificates(const struct sync *s);
 json_t *view_stats(const struct sync *s);
 json_t *view_stages(const struct sync *s);
+/* OpenSSL, groups, and the device of TLS. */
+json_t *view_tls(const struct sync *s);
 json_t *view_drops(const struct sync *s);
 
 /* A request as weirctl explain describes it. */

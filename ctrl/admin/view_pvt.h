@@ -24,6 +24,6 @@ json_t *view_endpoints(const struct sync *s, uint64_t id);
 /* The filters of a list, each {"type": ...} and its fields. */
 json_t *view_filters(const struct weir_snapshot *s, struct weir_range list);
 /* TLS to a backend; null: it is spoken to in the clear. */
-json_t *view_tls(const struct weir_snapshot *s, const struct weir_backend *b);
+json_t *view_backend_tls(const struct weir_snapshot *s, const struct weir_backend *b);
 
 #endif

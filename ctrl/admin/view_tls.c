@@ -1,21 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TLS to a backend as JSON: who its endpoints have to be, and who we are. */
+/* What TLS uses, and how the device that does its private-key operations fares: GET /api/v1/tls. */
 #include "admin/view_pvt.h"
-#include "snapshot/snapshot.h"
+#include "publish.h"
 
-json_t *view_tls(const struct weir_snapshot *s, const struct weir_backend *b)
+static uint64_t load(const uint64_t *p)
 {
-	const struct weir_backend_tls *tls = b->tls == WEIR_NONE ? NULL : snapshot_backend_tls(s, b->tls);
-	json_t *names;
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
 
-	if (!tls)
-		return json_null();
-	names = json_array();
-	for (uint32_t i = tls->sans.first; i < tls->sans.first + tls->sans.count; i++)
-		json_array_append_new(names, view_str(s, snapshot_san(s, i)->value));
-	if (tls->sans.count == 0)
-		json_array_append_new(names, view_str(s, tls->host));
-	return json_pack("{s:o, s:o, s:s, s:b, s:b}", "server_name", view_str(s, tls->host), "names", names, "profile",
-			 tls->profile == WEIR_TLS_STRICT ? "strict" : "intermediate", "has_trust", tls->certs.count > 0,
-			 "has_client_certificate", tls->certs.count > 1);
+static json_int_t counter(const struct weir_worker_stats *w, enum weir_counter c)
+{
+	return (json_int_t)load(&w->counter[c]);
+}
+
+static json_int_t gauge(const struct weir_worker_stats *w, enum weir_gauge g)
+{
+	return (json_int_t)load(&w->gauge[g]);
+}
+
+static json_t *view_worker(const struct weir_worker_stats *w)
+{
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "up",
+			 (int)(gauge(w, WEIR_G_TLS_OFFLOAD_UP) != 0),
+			 "in_flight", gauge(w, WEIR_G_TLS_OFFLOAD_IN_FLIGHT), "queued", gauge(w, WEIR_G_TLS_OFFLOAD_QUEUED), "orphans",
+			 gauge(w, WEIR_G_TLS_OFFLOAD_ORPHANS), "submitted", counter(w, WEIR_C_TLS_OFFLOAD_SUBMITTED), "completed",
+			 counter(w, WEIR_C_TLS_OFFLOAD_COMPLETED), "failed", counter(w, WEIR_C_TLS_OFFLOAD_FAILED), "retried",
+			 counter(w, WEIR_C_TLS_OFFLOAD_RETRIED), "timeouts", counter(w, WEIR_C_TLS_OFFLOAD_TIMEOUTS), "fallbacks",
+			 counter(w, WEIR_C_TLS_OFFLOAD_FALLBACKS), "down", counter(w, WEIR_C_TLS_OFFLOAD_DOWN), "orphaned",
+			 counter(w, WEIR_C_TLS_OFFLOAD_ORPHANED), "us", counter(w, WEIR_C_TLS_OFFLOAD_US));
+}
+
+json_t *view_tls(const struct sync *s)
+{
+	const struct weir_stats_region *r = publish_stats(s->publish);
+	const struct weir_tls_info *info = r ? publish_tls_info(r) : NULL;
+	json_t *workers = json_array();
+
+	if (!info) {
+		json_decref(workers);
+		return json_pack("{s:b}", "connected", r != NULL);
+	}
+	for (unsigned i = 0; i < r->n_workers; i++)
+		json_array_append_new(workers, view_worker(publish_worker_stats(r, i)));
+	return json_pack("{s:b, s:s, s:s, s:s, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
+			 info->groups, "no_hybrid", info->no_hybrid, "offload", "kind", info->offload_kind, "name", info->offload_name,
+			 "why", info->offload_why, "jobs", (json_int_t)info->offload_jobs, "timeout_ms",
+			 (json_int_t)info->offload_timeout_ms, "workers", workers);
 }

@@ -14,12 +14,20 @@ static bool may_read(const struct tls_session *s)
 	return s->n_key_updates <= TLS_KEY_UPDATES_MAX && s->n_renegotiations <= TLS_RENEGOTIATIONS_MAX;
 }
 
+/* OpenSSL ends a job of this session's, and that is all. */
+static bool has_ended(const struct tls_session *s)
+{
+	return s->state == TLS_ENDED || s->is_orphan || s->t->offload.is_ending;
+}
+
 static int bio_read(BIO *b, char *out, int n)
 {
 	const struct tls_session *s = BIO_get_data(b);
 	int done = 0;
 
 	BIO_clear_retry_flags(b);
+	if (has_ended(s))
+		return -1;
 	while (done < n && may_read(s)) {
 		struct slice in = tcp_peek(s->tcp);
 		size_t k = in.n < (size_t)(n - done) ? in.n : (size_t)(n - done);
@@ -42,6 +50,8 @@ static int bio_write(BIO *b, const char *data, int n)
 	int rc;
 
 	BIO_clear_retry_flags(b);
+	if (has_ended(s))
+		return -1;
 	if (n <= 0)
 		return 0;
 	rc = tcp_send(s->tcp, data, (size_t)n);

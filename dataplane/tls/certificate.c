@@ -122,14 +122,28 @@ static const char *parse_trust(struct tls *t, struct tls_certificate *c, const s
 
 /* -- certificates with their keys */
 
-static EVP_PKEY *parse_key(struct tls *t, const struct weir_certificate *blob)
+static EVP_PKEY *parse_key(struct tls *t, const struct weir_certificate *blob, const char *properties)
 {
 	const uint8_t *at = (const uint8_t *)blob + blob->key.off;
 	PKCS8_PRIV_KEY_INFO *p8 = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, blob->key.size);
-	EVP_PKEY *key = p8 ? EVP_PKCS82PKEY_ex(p8, t->lib, NULL) : NULL;
+	EVP_PKEY *key = p8 ? EVP_PKCS82PKEY_ex(p8, t->lib, properties) : NULL;
 
 	PKCS8_PRIV_KEY_INFO_free(p8);
 	return key;
+}
+
+/* NULL: the device does not take keys of this kind, which are used in software then. */
+static EVP_PKEY *make_device_key(struct tls *t, const struct weir_certificate *blob, EVP_PKEY *key)
+{
+	const struct offload_device *d = t->cfg.offload;
+	EVP_PKEY *out;
+
+	if (!d)
+		return NULL;
+	out = d->cfg.kind == OFFLOAD_ENGINE ? engine_key(d, key) : parse_key(t, blob, d->cfg.properties);
+	if (!out)
+		ERR_clear_error();
+	return out;
 }
 
 static bool add_staple(X509 *leaf, const struct weir_certificate *blob)
@@ -159,16 +173,18 @@ static bool is_usable_key(const EVP_PKEY *key)
 	return false;
 }
 
-int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl)
+int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl, bool by_device)
 {
-	return SSL_use_cert_and_key(ssl, cert->leaf, cert->key, cert->chain, 1) == 1 ? 0 : -1;
+	EVP_PKEY *key = by_device && cert->device_key ? cert->device_key : cert->key;
+
+	return SSL_use_cert_and_key(ssl, cert->leaf, key, cert->chain, 1) == 1 ? 0 : -1;
 }
 
 /* A session that nobody has: what keeps OpenSSL from using the certificate is known now, not to each client. */
 static bool is_usable(struct tls *t, const struct tls_certificate *cert)
 {
 	SSL *ssl = SSL_new(t->ctx[WEIR_TLS_INTERMEDIATE]);
-	bool ok = ssl && tls_certificate_use(cert, ssl) == 0;
+	bool ok = ssl && tls_certificate_use(cert, ssl, false) == 0 && (!cert->device_key || tls_certificate_use(cert, ssl, true) == 0);
 
 	SSL_free(ssl);
 	return ok;
@@ -191,7 +207,7 @@ static const char *parse(struct tls *t, struct tls_certificate *c, const struct 
 			return "no memory";
 		}
 	}
-	c->key = parse_key(t, blob);
+	c->key = parse_key(t, blob, NULL);
 	if (!c->key)
 		return "the private key cannot be read";
 	if (!is_usable_key(c->key))
@@ -200,6 +216,7 @@ static const char *parse(struct tls *t, struct tls_certificate *c, const struct 
 		return "the private key is not that of the certificate";
 	if (!c->chain || !add_staple(c->leaf, blob))
 		return "no memory";
+	c->device_key = make_device_key(t, blob, c->key);
 	return is_usable(t, c) ? NULL : "it may not be used";
 }
 
@@ -234,6 +251,7 @@ void tls_certificate_destroy(struct tls_certificate *cert)
 	sk_X509_NAME_pop_free(cert->ca_names, X509_NAME_free);
 	X509_free(cert->leaf);
 	EVP_PKEY_free(cert->key);
+	EVP_PKEY_free(cert->device_key);
 	sk_X509_pop_free(cert->chain, X509_free);
 	free(cert);
 }

@@ -64,9 +64,13 @@ static enum tls_outcome find_certificates(struct tls_session *s, const struct we
 static bool make_ssl(struct tls_session *s, enum weir_tls_profile profile, struct tls_certificate *const *certs, unsigned n,
 		     const struct tls_certificate *trust)
 {
+	SSL_CTX *const *ctx = s->t->ctx;
 	BIO *bio = BIO_new(s->t->bio);
+	bool by_device = offload_wants(s);
 
-	s->ssl = SSL_new(s->t->ctx[profile]);
+	if (by_device && s->t->device_ctx[profile])
+		ctx = s->t->device_ctx;
+	s->ssl = SSL_new(ctx[profile]);
 	if (!bio || !s->ssl) {
 		BIO_free(bio);
 		return false;
@@ -74,8 +78,10 @@ static bool make_ssl(struct tls_session *s, enum weir_tls_profile profile, struc
 	BIO_set_data(bio, s);
 	SSL_set_bio(s->ssl, bio, bio);
 	SSL_set_accept_state(s->ssl);
+	if (by_device)
+		offload_begin(s);
 	for (unsigned i = 0; i < n; i++)
-		if (tls_certificate_use(certs[i], s->ssl) != 0)
+		if (tls_certificate_use(certs[i], s->ssl, by_device) != 0)
 			return false;
 	return tls_client_auth_use(s, trust) == 0 && tls_ticket_allow(s, profile) == 0;
 }

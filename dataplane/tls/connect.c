@@ -237,7 +237,7 @@ static bool make_ssl(struct tls_session *s, const struct tls_certificate *trust,
 	    !X509_VERIFY_PARAM_set_flags(SSL_get0_param(s->ssl), flags) ||
 	    !X509_VERIFY_PARAM_set_purpose(SSL_get0_param(s->ssl), X509_PURPOSE_SSL_SERVER))
 		return false;
-	return !own || tls_certificate_use(own, s->ssl) == 0;
+	return !own || tls_certificate_use(own, s->ssl, false) == 0;
 }
 
 enum tls_outcome tls_connect_prepare(struct tls_session *s, uint64_t now_us)

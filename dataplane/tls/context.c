@@ -12,7 +12,6 @@
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
 	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS "X25519:P-256:P-384"
 
 /* The client's order of cipher suites counts in both profiles: it knows whether it has AES in hardware. */
 #define OPTIONS (SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION)
@@ -49,8 +48,7 @@ static void on_message(int write_p, int version, int type, const void *data, siz
 
 static bool set_groups(SSL_CTX *ctx)
 {
-	/* OpenSSL has the first one from 3.5 on. */
-	return SSL_CTX_set1_groups_list(ctx, "X25519MLKEM768:" GROUPS) || SSL_CTX_set1_groups_list(ctx, GROUPS);
+	return SSL_CTX_set1_groups_list(ctx, TLS_GROUP_PQ ":" TLS_GROUPS) || SSL_CTX_set1_groups_list(ctx, TLS_GROUPS);
 }
 
 bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile)
@@ -63,9 +61,9 @@ bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile)
 	       SSL_CTX_set_cipher_list(ctx, CIPHERS_12) && SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) && set_groups(ctx);
 }
 
-static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile)
+static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile, const char *properties)
 {
-	SSL_CTX *ctx = SSL_CTX_new_ex(t->lib, NULL, TLS_server_method());
+	SSL_CTX *ctx = SSL_CTX_new_ex(t->lib, properties, TLS_server_method());
 
 	if (!ctx)
 		return NULL;
@@ -81,9 +79,13 @@ static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile)
 
 int tls_contexts_create(struct tls *t)
 {
+	const struct offload_device *d = t->cfg.offload;
+
 	for (unsigned i = 0; i < TLS_N_PROFILES; i++) {
-		t->ctx[i] = create(t, (enum weir_tls_profile)i);
-		if (!t->ctx[i])
+		t->ctx[i] = create(t, (enum weir_tls_profile)i, NULL);
+		if (d && d->cfg.kind == OFFLOAD_PROVIDER)
+			t->device_ctx[i] = create(t, (enum weir_tls_profile)i, d->cfg.properties[0] ? d->cfg.properties : NULL);
+		if (!t->ctx[i] || (d && d->cfg.kind == OFFLOAD_PROVIDER && !t->device_ctx[i]))
 			return -1;
 	}
 	ERR_clear_error(); /* of the group that may not be there */
@@ -92,6 +94,8 @@ int tls_contexts_create(struct tls *t)
 
 void tls_contexts_destroy(struct tls *t)
 {
-	for (unsigned i = 0; i < TLS_N_PROFILES; i++)
+	for (unsigned i = 0; i < TLS_N_PROFILES; i++) {
 		SSL_CTX_free(t->ctx[i]);
+		SSL_CTX_free(t->device_ctx[i]);
+	}
 }

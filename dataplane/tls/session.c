@@ -45,7 +45,7 @@ static void drop_ssl(struct tls_session *s)
 {
 	enum weir_stage former;
 
-	if (!s->ssl)
+	if (!s->ssl || s->job > JOB_QUEUED) /* with a job: tls_let_go() */
 		return;
 	former = enter(s->t);
 	SSL_free(s->ssl);
@@ -54,23 +54,50 @@ static void drop_ssl(struct tls_session *s)
 	leave(s->t, former);
 }
 
+static void put_back(struct tls_session *s)
+{
+	struct tls *t = s->t;
+
+	s->state = TLS_FREE;
+	OPENSSL_cleanse(s->name, sizeof(s->name));
+	s->next = t->free;
+	t->free = s;
+}
+
 void tls_free(struct tls_session *s)
 {
 	struct tls *t = s->t;
 
 	assert(s->state != TLS_FREE);
+	offload_hear(s);
 	tls_stop_waiting(s);
 	tls_drop_unsent(s);
 	tls_drop_received(s);
 	drop_ssl(s);
 	OPENSSL_free(s->peer);
 	s->peer = NULL;
-	leave_handshake(s, TLS_FREE);
 	OPENSSL_free(s->client_cert);
-	OPENSSL_cleanse(s->name, sizeof(s->name));
-	s->next = t->free;
-	t->free = s;
+	s->client_cert = NULL;
+	leave_handshake(s, TLS_ENDED);
+	s->tcp = NULL;
 	stat_set(t->cfg.stats, WEIR_G_TLS_SESSIONS, --t->n_sessions);
+	if (s->job != JOB_NONE)
+		offload_orphan(s);
+	else
+		put_back(s);
+}
+
+void tls_let_go(struct tls_session *s)
+{
+	struct tls *t = s->t;
+
+	if (s->state != TLS_ENDED) /* its owner does that */
+		return;
+	drop_ssl(s);
+	if (!s->is_orphan)
+		return;
+	stat_set(t->cfg.stats, WEIR_G_TLS_OFFLOAD_ORPHANS, --t->offload.n_orphans);
+	put_back(s);
 }
 
 /* -- ends */
@@ -116,7 +143,8 @@ enum weir_reason tls_reason(const struct tls_session *s)
 
 void tls_stop_waiting(struct tls_session *s)
 {
-	if (s->waits == WAITS_NOT)
+	offload_leave_queue(s);
+	if (s->waits != WAITS_CERTIFICATE) /* what waits for a job's end does so whether the session ends or not */
 		return;
 	*s->prev_next = s->next;
 	if (s->next)
@@ -178,6 +206,7 @@ static void count_handshake(const struct tls_session *s)
 static enum tls_outcome complete(struct tls_session *s, uint64_t now_us)
 {
 	leave_handshake(s, TLS_READY);
+	offload_complete(s);
 	s->n_key_updates = 0;
 	count_handshake(s);
 	if (s->peer)
@@ -188,23 +217,35 @@ static enum tls_outcome complete(struct tls_session *s, uint64_t now_us)
 	return TLS_DONE;
 }
 
+static enum weir_reason failure(const struct tls_session *s)
+{
+	enum weir_reason why = tls_error_reason(true);
+
+	if (s->is_broken)
+		why = WEIR_R_TLS_CLIENT_GONE;
+	else if (s->has_device_failed)
+		why = WEIR_R_TLS_OFFLOAD_FAILED;
+	return s->peer ? tls_connect_reason(s, why) : tls_client_auth_reason(s, why);
+}
+
 static enum tls_outcome go_on(struct tls_session *s, uint64_t now_us)
 {
-	enum weir_reason why;
-	int rc;
+	int rc, what;
 
 	ERR_clear_error();
 	rc = SSL_do_handshake(s->ssl);
-	if (rc == 1)
+	what = SSL_get_error(s->ssl, rc);
+	if (s->is_offloaded && offload_note(s, what))
+		return TLS_MORE;
+	switch (what) {
+	case SSL_ERROR_NONE:
 		return complete(s, now_us);
-	switch (SSL_get_error(s->ssl, rc)) {
 	case SSL_ERROR_WANT_READ:
 		return wait_for_peer(s);
 	case SSL_ERROR_WANT_WRITE:
 		return TLS_MORE;
 	default:
-		why = s->is_broken ? WEIR_R_TLS_CLIENT_GONE : tls_error_reason(true);
-		return tls_end(s, s->peer ? tls_connect_reason(s, why) : tls_client_auth_reason(s, why), ALERT_NONE);
+		return tls_end(s, failure(s), ALERT_NONE);
 	}
 }
 
@@ -217,6 +258,7 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 		return s->state == TLS_READY ? TLS_DONE : TLS_FAILED;
 	if (s->waits)
 		return wait_for_peer(s);
+	s->t->offload.now_us = now_us;
 	former = enter(s->t);
 	if (s->state == TLS_HELLO) {
 		o = s->peer ? tls_connect_prepare(s, now_us) : tls_choose(s, snapshot);

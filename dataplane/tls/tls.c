@@ -8,6 +8,13 @@
 #include "base/log.h"
 #include "tls/tls_pvt.h"
 
+static bool load_provider(struct tls *t)
+{
+	const struct offload_device *d = t->cfg.offload;
+
+	return !d || d->cfg.kind != OFFLOAD_PROVIDER || offload_load_provider(t->lib, &d->cfg, t->providers);
+}
+
 static int init(struct tls *t)
 {
 	t->sessions = rte_zmalloc("tls sessions", (size_t)t->cfg.n_sessions * sizeof(*t->sessions), RTE_CACHE_LINE_SIZE);
@@ -17,8 +24,9 @@ static int init(struct tls *t)
 		return -1;
 	}
 	t->lib = OSSL_LIB_CTX_new();
+	offload_init(t);
 	t->bio = tls_bio_create();
-	if (t->lib && t->bio && tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0 && tls_client_contexts_create(t) == 0)
+	if (t->lib && t->bio && load_provider(t) && tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0 && tls_client_contexts_create(t) == 0)
 		return 0;
 	log_error("TLS: OpenSSL cannot be set up: %s", ERR_reason_error_string(ERR_peek_last_error()));
 	return -1;
@@ -46,10 +54,13 @@ void tls_destroy(struct tls *t)
 	assert(t->n_sessions == 0);
 	ready_fini(t);
 	resume_fini(t);
+	if (!offload_fini(t))
+		return;
 	tls_contexts_destroy(t);
 	tls_client_contexts_destroy(t);
 	tls_ticket_fini(t);
 	BIO_meth_free(t->bio);
+	offload_unload_provider(t->providers);
 	OSSL_LIB_CTX_free(t->lib);
 	OPENSSL_cleanse(t->gathered, sizeof(t->gathered));
 	rte_free(t->sessions);

@@ -34,6 +34,7 @@ struct tls;
 struct tls_session;
 struct tls_certificate;
 struct tls_ticket_keys;
+struct offload_device;
 
 struct tls_config {
 	struct tcp_stack *tcp;
@@ -42,6 +43,7 @@ struct tls_config {
 	struct stage_clock *stages; /* NULL: not wanted */
 	uint32_t n_sessions;  /* at one time, handshakes included; more are refused */
 	uint32_t hello_bytes; /* of a ClientHello at most */
+	struct offload_device *offload; /* offload.h; NULL: handshakes are all software */
 	/* Asks main for a certificate that is not ready here. tls_take_certificate() answers, never from within the call. */
 	void (*want)(void *ctx, const struct weir_cert_id *id);
 	/* One that no snapshot names any more goes back to main. */
@@ -54,8 +56,25 @@ struct tls *tls_create(const struct tls_config *config);
 /*
  * Every session has ended, and the worker does not run any more. Certificates go back through config.release, which destroys them
  * at once: they are part of the library context that goes.
+ * Operations of a device that never ended (tls_settle()) keep what they use: that is logged, and not freed.
  */
 void tls_destroy(struct tls *t);
+
+/*
+ * On the worker's thread, before its loop: makes the jobs that handshakes run in where there is a device, and chooses this
+ * worker's instance of that. False: the device refuses, or no memory; then tls_set_software().
+ */
+bool tls_begin(struct tls *t, unsigned worker);
+/* No session has begun: none will use the device. */
+void tls_set_software(struct tls *t);
+/* With each iteration, before tcp_run(): goes on with what the device has done. Returns the number of things done. */
+unsigned tls_poll(struct tls *t, uint64_t now_us);
+/*
+ * On the worker's thread, behind its loop: as tls_poll(), but sessions do not go on. True: no operation is under way any more.
+ * The caller bounds how often it asks. Then tls_finish(), in any case.
+ */
+bool tls_settle(struct tls *t, uint64_t now_us);
+void tls_finish(struct tls *t);
 
 /*
  * certificate.c: what main does for a worker, on its own thread. Parses a checked blob within

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 
+#include <openssl/provider.h>
 #include <openssl/ssl.h>
 
 #include "base/buf.h"
@@ -20,9 +21,12 @@
 #include "stats/stats.h"
 #include "snapshot/snapshot.h"
 #include "tls/hello.h"
+#include "tls/offload_pvt.h"
 #include "tls/tls.h"
 
 #define TLS_N_PROFILES 2
+#define TLS_GROUP_PQ "X25519MLKEM768" /* OpenSSL has it from 3.5 on */
+#define TLS_GROUPS "X25519:P-256:P-384"
 #define TLS_RECORD_BYTES 16384u	   /* of content (RFC 8446 5.1) */
 #define TLS_RECORD_OVERHEAD 32u	   /* and what is around that, at most: header, nonce, type, tag of AEAD ciphers are 29 */
 #define TLS_SMALL_RECORDS 40u	   /* so many at first fit into a segment each: the peer can use what has come */
@@ -54,6 +58,7 @@ enum tls_state {
 enum tls_waits {
 	WAITS_NOT,
 	WAITS_CERTIFICATE, /* s->wait_at: in the list of an entry of ready.c */
+	WAITS_OFFLOAD,	   /* in a list of offload.c */
 };
 
 /* -- certificates */
@@ -66,6 +71,7 @@ struct tls_certificate {
 	bool has_crls;
 	X509 *leaf;
 	EVP_PKEY *key;
+	EVP_PKEY *device_key; /* the same, whose operations are the device's; NULL: it does not do them */
 	STACK_OF(X509) *chain; /* what is above the leaf */
 };
 
@@ -123,11 +129,15 @@ struct tls {
 	SSL_CTX *ctx[TLS_N_PROFILES], *client_ctx[TLS_N_PROFILES]; /* of clients' sessions, and of those to backends */
 	struct resume_table *resume;
 	uint32_t n_kept; /* in it */
+	OSSL_PROVIDER *providers[2]; /* that were loaded by name */
+	SSL_CTX *device_ctx[TLS_N_PROFILES]; /* of sessions that use a provider; NULL: the device is none */
 	EVP_CIPHER *ticket_cipher;
 	EVP_MD *sha256;
 	struct tls_session *sessions; /* cfg.n_sessions, first touched when used */
 	struct tls_session *free;
 	uint32_t n_fresh, n_sessions, n_handshaking;
+	struct offload offload;
+	struct tls *next_abandoned;
 	struct ready_table ready;
 	struct tls_ticket_keys keys;
 	uint8_t *hello; /* cfg.hello_bytes + 1: the message that is looked at */
@@ -162,6 +172,12 @@ struct tls_session {
 	uint16_t reason_plus1;
 	uint16_t cert_error; /* what was first wrong with the client's certificate, X509_V_ERR_*; 0: nothing */
 	uint8_t state, waits, n_renegotiations, n_name;
+	uint8_t job;	       /* enum offload_job */
+	bool is_offloaded;     /* its handshake uses the device */
+	bool is_probe;	       /* to see whether that lives */
+	bool is_orphan;	       /* freed by its owner, but its job has not ended */
+	bool has_device_failed;
+	bool is_told_done;     /* by the device: in the list offload.done. Atomic */
 	bool is_closed;	  /* no data come any more */
 	bool is_truncated; /* and the peer did not say so by close_notify */
 	bool is_shut;	  /* tls_shutdown() was called */
@@ -169,6 +185,9 @@ struct tls_session {
 	bool is_broken;   /* TCP takes nothing more */
 	bool has_waited;
 	bool has_trust; /* there are CA certificates that clients' are judged by */
+	uint64_t submitted_us;
+	TAILQ_ENTRY(tls_session) offload_link;
+	struct tls_session *next_done;
 	char name[HELLO_NAME_MAX + 1]; /* lower case */
 };
 
@@ -189,6 +208,11 @@ BIO_METHOD *tls_bio_create(void);
 /* The session whose object this is, also from within OpenSSL's callbacks. */
 struct tls_session *tls_bio_session(const SSL *ssl);
 
+/* offload_device.c */
+/* The default provider, and the device's. They are unloaded before the context is freed: 3.0 leaks them otherwise. */
+bool offload_load_provider(OSSL_LIB_CTX *lib, const struct offload_config *cfg, OSSL_PROVIDER *loaded[2]);
+void offload_unload_provider(OSSL_PROVIDER *loaded[2]);
+
 /* context.c */
 int tls_contexts_create(struct tls *t);
 void tls_contexts_destroy(struct tls *t);
@@ -208,8 +232,8 @@ enum weir_reason tls_error_reason(bool in_handshake);
 void tls_alert(struct tls_session *s, enum tls_alert what);
 
 /* certificate.c */
-/* 0, or -1 with OpenSSL's reasons in its queue: this session may show it. */
-int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl);
+/* 0, or -1 with OpenSSL's reasons in its queue: this session may show it, and signs with the device's key if there is one. */
+int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl, bool by_device);
 void tls_certificate_staple(SSL_CTX *ctx);
 
 /* client_auth.c */
@@ -241,6 +265,8 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_alert alert);
 void tls_wake(struct tls_session *s);
 void tls_stop_waiting(struct tls_session *s);
+/* Its job has ended after the session: frees what was kept for it. */
+void tls_let_go(struct tls_session *s);
 
 /* A session with nothing to it yet. NULL: there are as many as may be (counted). */
 struct tls_session *tls_new(struct tls *t, struct tcp_conn *c);

@@ -106,7 +106,16 @@
 	X(BACKEND_TLS_HANDSHAKES, "backend_tls_handshakes", "TLS handshakes with endpoints completed, resumed ones included") \
 	X(BACKEND_TLS_RESUMED, "backend_tls_handshakes_resumed", "TLS handshakes with endpoints completed by a ticket of an earlier one") \
 	X(BACKEND_TLS_HANDSHAKES_12, "backend_tls_handshakes_tls12", "TLS handshakes with endpoints completed in version 1.2; the others are of 1.3") \
-	X(BACKEND_TLS_TRUNCATED, "backend_tls_truncated", "TLS connections that the endpoint ended without close_notify")
+	X(BACKEND_TLS_TRUNCATED, "backend_tls_truncated", "TLS connections that the endpoint ended without close_notify") \
+	X(TLS_OFFLOAD_SUBMITTED, "tls_offload_submitted", "private-key operations given to the device") \
+	X(TLS_OFFLOAD_COMPLETED, "tls_offload_completed", "private-key operations that the device ended well") \
+	X(TLS_OFFLOAD_FAILED, "tls_offload_failed", "private-key operations that the device ended by an error") \
+	X(TLS_OFFLOAD_RETRIED, "tls_offload_retried", "times that a handshake had to wait because all jobs were taken or the device's queue was full") \
+	X(TLS_OFFLOAD_TIMEOUTS, "tls_offload_timeouts", "private-key operations that the device did not end in time; each may end later") \
+	X(TLS_OFFLOAD_FALLBACKS, "tls_offload_fallbacks", "handshakes in software because the device was down") \
+	X(TLS_OFFLOAD_DOWN, "tls_offload_down", "times that the device was taken for dead") \
+	X(TLS_OFFLOAD_ORPHANED, "tls_offload_orphaned", "connections that ended while the device had an operation of theirs") \
+	X(TLS_OFFLOAD_US, "tls_offload_us", "time that private-key operations were in the device, in microseconds, as the worker saw it")
 
 #define WEIR_COUNTERS_HTTP(X) \
 	X(REQUESTS, "http_requests", "requests of which a whole head arrived") \
@@ -214,6 +223,10 @@ enum weir_counter {
 	X(TLS_HANDSHAKING, "tls_sessions_handshaking", "TLS sessions whose handshake is not complete") \
 	X(TLS_CERTIFICATES, "tls_certificates_ready", "certificates that are ready in the worker; others are made ready when they are first asked for") \
 	X(BACKEND_TLS_TICKETS, "backend_tls_tickets", "TLS sessions with endpoints that are kept to be resumed") \
+	X(TLS_OFFLOAD_UP, "tls_offload_up", "1: handshakes are given to a device; 0: there is none, or it is down") \
+	X(TLS_OFFLOAD_IN_FLIGHT, "tls_offload_in_flight", "private-key operations that the device has") \
+	X(TLS_OFFLOAD_QUEUED, "tls_offload_queued", "handshakes that wait because all jobs are taken") \
+	X(TLS_OFFLOAD_ORPHANS, "tls_offload_orphans", "sessions whose connection has ended, kept until the device ends their operation") \
 	X(SLICE_MAX_US, "worker_control_slice_max_us", "longest that an iteration spent on what the main lcore asked for, in microseconds")
 
 enum weir_gauge {
@@ -338,6 +351,8 @@ enum weir_reason_kind {
 	X(TLS_RENEGOTIATION, "tls_renegotiation", "the client asked for another handshake too often (TLS 1.2)") \
 	X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "the client changed its keys more often than its data give reason for") \
 	X(TLS_SESSIONS_FULL, "tls_sessions_full", "as many TLS sessions are open as the worker has room for") \
+	X(TLS_OFFLOAD_FAILED, "tls_offload_failed", "the device failed in the operation that the handshake needs") \
+	X(TLS_OFFLOAD_TIMEOUT, "tls_offload_timeout", "the device did not end the operation that the handshake needs in time") \
 	X(TLS_NO_MEMORY, "tls_no_memory", "no memory or packet buffer for what TLS had to keep or send") \
 	X(BACKEND_TLS_NO_TRUST, "backend_tls_no_trust", "to an endpoint: no CA certificates by which it could be judged; the log of the dataplane says why") \
 	X(BACKEND_TLS_NO_CERTIFICATE, "backend_tls_no_certificate", "to an endpoint: our client certificate cannot be used; the log of the dataplane says why") \
@@ -456,7 +471,20 @@ struct weir_stats_region {
 	uint64_t certificates_taken;
 	uint64_t certificates_refused;
 	uint64_t certificates; /* that main holds */
-	uint64_t reserved[7];
+	uint64_t tls_off;      /* of struct weir_tls_info; 0: none */
+	uint64_t reserved[6];
+};
+
+/* What TLS uses, in words. main: w, before a reader has the region. */
+struct weir_tls_info {
+	char openssl[64];     /* its version, as it says it */
+	char groups[128];     /* of key exchange, in the order of preference */
+	char no_hybrid[96];   /* why there is no group that resists quantum computers; "": there is */
+	char offload_kind[16]; /* software, engine, provider: what is in use */
+	char offload_name[64];
+	char offload_why[256]; /* why it is software although another kind is configured */
+	uint64_t offload_jobs; /* of a worker */
+	uint64_t offload_timeout_ms;
 };
 
 #endif

@@ -49,7 +49,8 @@ static void full_file_fills_the_structure(void **state)
 			       "memory: {hugepages: true, mb: 512, arena_mb: 8, access_log_kb: 64, certificates_mb: 16}\n"
 			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512, balance_kb: 64, tls_sessions: 300}\n"
 			       "affinity: {key_file: /etc/weir/affinity.key}\n"
-			       "tls: {tickets: false, ticket_rotate_s: 600, hello_bytes: 4096}\n"
+			       "tls: {tickets: false, ticket_rotate_s: 600, hello_bytes: 4096, offload: {kind: engine, required: false, jobs: 9,\n"
+			       "  engine: {id: e, commands: [[A, 1], [B]]}, provider: {name: p, properties: '?provider=p'}}}\n"
 			       "timeouts: {handshake_ms: 500}\n"
 			       "limits: {syn_cookies: always, prefix_connections: 20, prefix_length_ipv4: 24, resets_per_s: 5}\n"
 			       "tcp:\n"
@@ -85,6 +86,14 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.certificates_mb, 16);
 	assert_int_equal(config_n_certificates(&c), 4096);
 	assert_int_equal(config_n_tls_sessions(&c), 300);
+	assert_int_equal(c.offload.kind, OFFLOAD_ENGINE);
+	assert_false(c.offload.required);
+	assert_int_equal(c.offload.n_jobs, 9);
+	assert_int_equal(c.offload.timeout_ms, 1000);
+	assert_int_equal(c.offload.n_commands, 2);
+	assert_string_equal(c.offload.commands[0].value, "1");
+	assert_string_equal(c.offload.commands[1].name, "B");
+	assert_string_equal(c.offload.properties, "?provider=p");
 	assert_false(c.tickets);
 	assert_int_equal(c.ticket_rotate_s, 600);
 	assert_int_equal(c.hello_bytes, 4096);
@@ -180,6 +189,12 @@ static const struct {
 	{"", "weir.yaml:1:1: the file is empty"},
 	{"ports: [", "not YAML"},
 	{"- a\n", "weir.yaml:1:1: expected a mapping with keys out of: ports, listen"},
+	{PORT "tls: {offload: {kind: card}}\n", "weir.yaml:4:23: kind: expected software, engine or provider"},
+	{PORT "tls: {offload: {kind: engine}}\n", "weir.yaml:4:23: kind: engine needs engine: {id: ...}"},
+	{PORT "tls: {offload: {kind: provider}}\n", "weir.yaml:4:23: kind: provider needs provider: {name: ...}"},
+	{PORT "tls: {offload: {engine: {commands: [[]]}}}\n", "weir.yaml:4:37: commands: expected a list with a command's name"},
+	{PORT "tls: {offload: {engine: {commands: [POLL]}}}\n", "weir.yaml:4:37: commands: expected a list with a command's name"},
+	{PORT "tls: {offload: {jobs: 0}}\n", "weir.yaml:4:23: jobs: expected a number from 1 to 65536"},
 	{PORT "colour: red\n", "weir.yaml:4:1: unknown key 'colour'; expected one of: ports, listen"},
 	{PORT "workers: {cors: [1]}\n", "weir.yaml:4:11: unknown key 'cors' in workers; expected one of: cores"},
 	{PORT "workers: {cores: [1, 1]}\n", "weir.yaml:4:22: cores: core 1 twice"},

@@ -29,7 +29,9 @@
 #include "stats/stats.h"
 #include "tls/stream.h"
 
+#ifndef N_CLIENTS
 #define N_CLIENTS 4
+#endif
 #define N_DATA 2000000u
 #define HELLO_BYTES 16384u
 
@@ -637,7 +639,7 @@ static void start_with(uint64_t seed, const struct tcp_config *outside, const st
 	assert_int_equal(tcp_listen(sim.host[1].tcp, &l, &out), 0);
 	tls_config = (struct tls_config){.tcp = sim.host[1].tcp, .pool = tls_pool ? tls_pool : sim.pool, .stats = stats,
 					 .n_sessions = tls_config.n_sessions ? tls_config.n_sessions : 16,
-					 .hello_bytes = HELLO_BYTES, .want = on_want, .release = on_release};
+					 .hello_bytes = HELLO_BYTES, .offload = tls_config.offload, .want = on_want, .release = on_release};
 	tls = tls_create(&tls_config);
 	assert_non_null(tls);
 	make_snapshot(all_names, N_NAMES);

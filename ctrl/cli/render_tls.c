@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weirctl tls, for people. */
+#include "cli/cli.h"
+
+static const char *str(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text ? text : "";
+}
+
+static long long num(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static const char *state(const json_t *w)
+{
+	return json_is_true(json_object_get(w, "up")) ? "in use" : "down: handshakes are done in software";
+}
+
+static void render_worker(FILE *f, size_t i, const json_t *w)
+{
+	long long n = num(w, "completed") + num(w, "failed");
+
+	fprintf(f, "worker %zu        %s\n", i, state(w));
+	fprintf(f, "  in flight     %lld, %lld wait for a job, %lld without a connection\n", num(w, "in_flight"), num(w, "queued"),
+		num(w, "orphans"));
+	fprintf(f, "  submitted     %lld: %lld completed, %lld failed, %lld too late\n", num(w, "submitted"), num(w, "completed"),
+		num(w, "failed"), num(w, "timeouts"));
+	fprintf(f, "  retried       %lld\n", num(w, "retried"));
+	fprintf(f, "  fallbacks     %lld, down %lld times\n", num(w, "fallbacks"), num(w, "down"));
+	fprintf(f, "  mean time     %lld us\n", n ? num(w, "us") / n : 0);
+}
+
+void render_tls(FILE *f, const json_t *o)
+{
+	const json_t *offload = json_object_get(o, "offload");
+	const json_t *w;
+	size_t i;
+
+	if (!offload) {
+		fputs("no dataplane is connected\n", f);
+		return;
+	}
+	fprintf(f, "openssl         %s\n", str(o, "openssl"));
+	fprintf(f, "groups          %s\n", str(o, "groups"));
+	if (*str(o, "no_hybrid"))
+		fprintf(f, "post-quantum    none: %s\n", str(o, "no_hybrid"));
+	fprintf(f, "offload         %s%s%s\n", str(offload, "kind"), *str(offload, "name") ? " " : "", str(offload, "name"));
+	if (*str(offload, "why"))
+		fprintf(f, "  because       %s\n", str(offload, "why"));
+	if (num(offload, "jobs") == 0)
+		return;
+	fprintf(f, "  bounds        %lld jobs for each worker, %lld ms for an operation\n", num(offload, "jobs"),
+		num(offload, "timeout_ms"));
+	json_array_foreach(json_object_get(offload, "workers"), i, w)
+		render_worker(f, i, w);
+}

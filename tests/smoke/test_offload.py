@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handshakes of a whole Weir in a device: the engine of tests/engine, which has the manners of an accelerator and is none."""
+import pathlib
+
+from rig import Failure, expect, expect_eq, wait_until
+from test_tls import tls_rig
+
+
+def offload(make, *commands, kind="engine", required="true", path=None):
+    """Lines of weir.yaml."""
+    given = ", ".join(f"[{name}, {value}]" for name, value in commands)
+    path = path or pathlib.Path(make.args[0]).resolve() / "tests/engine/weir_async.so"
+    return (f"tls:\n  offload:\n    kind: {kind}\n    required: {required}\n    timeout_ms: 500\n    retry_ms: 1000\n"
+            f"    engine: {{id: weir_async, path: {path}, commands: [{given}]}}\n"
+            "    provider: {name: base, properties: '?provider=base'}\n")
+
+
+def workers_of(rig):
+    return rig.weirctl_json("tls")["offload"]["workers"]
+
+
+def test_an_engine_does_the_handshakes(make):
+    with tls_rig(make, workers=2, extra=offload(make, ("DELAY_POLLS", 5), ("ORDER", 2))) as (rig, front):
+        for args in ((), ("--tls-max", "1.2"), ("--tlsv1.3",)):
+            expect_eq(front.curl("/", *args)[0], 200, f"curl {args}")
+        text = rig.weirctl("tls")
+        expect("offload         engine weir_async" in text and "in use" in text, text)
+        expect("post-quantum    none: X25519MLKEM768" in text or "X25519MLKEM768:" in text, text)
+        done = sum(w["completed"] for w in workers_of(rig))
+        expect(done >= 3, f"operations: {workers_of(rig)}")
+        wait_until("it is in the metrics", lambda: rig.metric_sum("weir_tls_offload_completed_total") == done)
+
+
+def test_a_device_that_fails_is_gone_around(make):
+    with tls_rig(make, extra=offload(make, ("FAIL_EVERY", 1))) as (rig, front):
+        worker = workers_of(rig)[0]
+        expect(not worker["up"] and worker["failed"] >= 8 and worker["fallbacks"] >= 1, f"{worker}")
+        wait_until("main says so", lambda: "weir_async does not answer, or fails" in (rig.dir / "dataplane.log").read_text())
+        expect(rig.metric_sum("weir_tls_offload_up") == 0, "gauge")
+
+
+def test_a_provider_is_loaded_beside_the_default_one(make):
+    with tls_rig(make, extra=offload(make, kind="provider")) as (rig, front):
+        expect_eq(front.curl("/")[0], 200, "curl")
+        expect("offload         provider base" in rig.weirctl("tls"), rig.weirctl("tls"))
+
+
+def test_goes_without_a_device_that_is_not_required(make):
+    with tls_rig(make, extra=offload(make, required="false", path="/nowhere.so")) as (rig, front):
+        expect_eq(front.curl("/")[0], 200, "curl")
+        got = rig.weirctl_json("tls")["offload"]
+        expect_eq(got["kind"], "software", "kind")
+        expect("engine weir_async cannot be loaded from /nowhere.so" in got["why"], got["why"])
+
+
+def test_does_not_start_without_a_device_that_is_required(make):
+    try:
+        with make(extra=offload(make, path="/nowhere.so"), ctrl=False):
+            pass
+    except Failure as e:
+        expect("dataplane ended with 1" in str(e), str(e))
+        return
+    raise Failure("it started")
