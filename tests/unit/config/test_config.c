@@ -140,7 +140,7 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c.ports[0].mtu, 1500);
 	assert_int_equal(c.headers_bytes, 16384);
 	assert_int_equal(c.certificates_mb, 64);
-	assert_int_equal(config_n_tls_sessions(&c), c.n_connections);
+	assert_int_equal(config_n_tls_sessions(&c), c.n_connections + c.n_upstreams);
 	assert_true(c.tickets);
 	assert_int_equal(c.ticket_rotate_s, 21600);
 	assert_int_equal(c.hello_bytes, 16384);
