@@ -24,6 +24,7 @@ WEB, API = 8081, 8082  # ports of nginx
 NOBODY = 65534
 WRK = ("wrk", "--timeout", "30s")  # an answer that takes two seconds is an error otherwise, and this is no test of speed
 counter = itertools.count()
+crashes = set()  # programs that ended by themselves, or not well, and what the sanitizers found, of all rigs so far
 
 
 class Failure(Exception):
@@ -129,7 +130,9 @@ class Rig:
                     problems.append(f"{name} ended with {rc}")
         else:
             self._show_logs()
+            crashes.update(f"{self.name} {name}" for name, p in self.procs.items() if p.poll() not in (None, 0))
         problems += sanitizer_reports(self.dir)
+        crashes.update(problems)
         self._clean()
         if problems and kind is None:
             raise Failure("; ".join(problems))
