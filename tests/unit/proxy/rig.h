@@ -114,6 +114,7 @@ static struct {
 	uint8_t kind;  /* enum weir_listener_kind */
 	bool is_empty; /* it has no routes */
 	bool has_no_backend;
+	bool has_own_bind; /* the proxy's address has the port for itself, for bytes; the listener above is on all */
 	const char *host, *second_host; /* of the listener, and of one more without routes; NULL: any, none */
 } route;
 
@@ -433,6 +434,12 @@ static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endp
 							 .timeouts = route.listener_limits};
 	if (route.second_host)
 		*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = route.proto, .kind = route.kind, .host = route.second_host, .name = "l2"};
+	if (route.has_own_bind) {
+		*model_add_listener(&m) = (struct model_listener){.addr = sim.host[1].ip, .port = 80, .proto = WEIR_PROTO_TCP,
+								 .kind = WEIR_LISTENER_STREAM, .host = "", .name = "own"};
+		*model_add_match(&m) = (struct model_match){.listener = 1, .host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
+							    .action = WEIR_ACTION_FORWARD, .n_splits = 1, .splits = &split, .kind = "K", .ns = "n", .name = "own"};
+	}
 	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .balance = balance, .n_endpoints = 1, .endpoints = &ep};
 	if (n_mirror_backends)
 		*model_add_backend(&m) = (struct model_backend){.name = "n/m:80"};
@@ -498,6 +505,8 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 		tc.n_connections = tc.n_syn = 2 * n_clients;
 	sim_init(&sim, seed, tcp->n_held_max ? &outside : &tc, &tc);
 	stats = &sim.host[1].stats;
+	pc.listen = &sim.host[1].ip;
+	pc.n_listen = route.has_own_bind;
 	mode = ORIGIN_ECHO;
 	n_origin_requests = n_origins = n_released = 0;
 	memset(clients, 0, sizeof(clients));

@@ -299,6 +299,35 @@ static void other_routes_do_not_touch_it(void **state)
 	finish();
 }
 
+/* The zero address comes first among the binds of a port, but means this one never, not even while a snapshot is taken over. */
+static void an_address_that_has_its_own_bind_is_never_spoken_to_as_others(void **state)
+{
+	struct weir_endpoint_set *set;
+	const struct weir_snapshot *s;
+	unsigned n_steps = 0;
+	int budget;
+
+	route.has_own_bind = true;
+	start(14);
+	raw_listen();
+	s = make_snapshot(2, &set);
+	free(set);
+	proxy_set_snapshot(proxy, s);
+	do {
+		raw_connect(&client);
+		raw_say(&client, "no request\r\n\r\n");
+		run_ms(300);
+		assert_int_equal(client.n_in, 0);
+		assert_int_equal(stats->counter[WEIR_C_STREAMS], ++n_steps);
+		raw_close(&client);
+		run_ms(300);
+		budget = 1;
+	} while (!proxy_step(proxy, &budget, sim.now_us));
+	assert_true(n_steps > 2);
+	n_released = 0;
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +343,7 @@ int main(void)
 		cmocka_unit_test(it_may_be_idle_for_so_long_only),
 		cmocka_unit_test(a_reset_is_passed_on),
 		cmocka_unit_test(other_routes_do_not_touch_it),
+		cmocka_unit_test(an_address_that_has_its_own_bind_is_never_spoken_to_as_others),
 	};
 
 	test_eal_init();
