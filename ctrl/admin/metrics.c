@@ -50,6 +50,14 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "certificates_taken_total", "counter", "certificates that the dataplane took", load(&r->certificates_taken));
 	write_one(f, "certificates_refused_total", "counter", "certificates that the dataplane refused", load(&r->certificates_refused));
 	write_one(f, "certificates", "gauge", "certificates that the dataplane holds, with their private keys", load(&r->certificates));
+	write_one(f, "ticket_keys_taken_total", "counter", "sets of shared ticket keys that the dataplane took", load(&r->ticket_keys_taken));
+	write_one(f, "ticket_keys_refused_total", "counter", "sets of shared ticket keys that the dataplane refused",
+		  load(&r->ticket_keys_refused));
+	write_one(f, "ticket_keys_shared", "gauge", "1: session tickets are sealed by keys that nodes share; 0: by keys of the dataplane's own, or none",
+		  __atomic_load_n(&r->ticket_source, __ATOMIC_RELAXED) == WEIR_TICKETS_SHARED);
+	write_one(f, "ticket_keys", "gauge", "keys that open session tickets", __atomic_load_n(&r->n_ticket_keys, __ATOMIC_RELAXED));
+	write_one(f, "ticket_key_sealing_timestamp_seconds", "gauge", "Unix time since which the newest key seals session tickets; 0: none",
+		  load(&r->ticket_sealing_s));
 	write_one(f, "control_connects_total", "counter", "connections of a weir-ctrl that the dataplane took",
 		  load(&r->ctrl_connects));
 	write_one(f, "control_refused_total", "counter", "connections refused on the control socket", load(&r->ctrl_refused));

@@ -30,6 +30,18 @@ static json_t *view_worker(const struct weir_worker_stats *w)
 			 counter(w, WEIR_C_TLS_OFFLOAD_ORPHANED), "us", counter(w, WEIR_C_TLS_OFFLOAD_US));
 }
 
+/* Whose keys seal session tickets. */
+static json_t *view_tickets(const struct weir_stats_region *r)
+{
+	static const char *const sources[] = {"none", "own", "shared"};
+	uint32_t source = __atomic_load_n(&r->ticket_source, __ATOMIC_RELAXED);
+
+	return json_pack("{s:s, s:I, s:I, s:I, s:I}", "source", source <= WEIR_TICKETS_SHARED ? sources[source] : "", "keys",
+			 (json_int_t)__atomic_load_n(&r->n_ticket_keys, __ATOMIC_RELAXED), "sealing_since",
+			 (json_int_t)load(&r->ticket_sealing_s), "taken", (json_int_t)load(&r->ticket_keys_taken), "refused",
+			 (json_int_t)load(&r->ticket_keys_refused));
+}
+
 json_t *view_tls(const struct sync *s)
 {
 	const struct weir_stats_region *r = publish_stats(s->publish);
@@ -42,8 +54,8 @@ json_t *view_tls(const struct sync *s)
 	}
 	for (unsigned i = 0; i < r->n_workers; i++)
 		json_array_append_new(workers, view_worker(publish_worker_stats(r, i)));
-	return json_pack("{s:b, s:s, s:s, s:s, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
-			 info->groups, "no_hybrid", info->no_hybrid, "offload", "kind", info->offload_kind, "name", info->offload_name,
+	return json_pack("{s:b, s:s, s:s, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
+			 info->groups, "no_hybrid", info->no_hybrid, "tickets", view_tickets(r), "offload", "kind", info->offload_kind, "name", info->offload_name,
 			 "why", info->offload_why, "jobs", (json_int_t)info->offload_jobs, "timeout_ms",
 			 (json_int_t)info->offload_timeout_ms, "workers", workers);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weirctl tls, for people. */
+#include <string.h>
+#include <time.h>
+
 #include "cli/cli.h"
 
 static const char *str(const json_t *o, const char *key)
@@ -33,6 +36,23 @@ static void render_worker(FILE *f, size_t i, const json_t *w)
 	fprintf(f, "  mean time     %lld us\n", n ? num(w, "us") / n : 0);
 }
 
+static const char *source(const json_t *t)
+{
+	if (strcmp(str(t, "source"), "shared") == 0)
+		return "keys of the Secret, the same in all nodes";
+	return strcmp(str(t, "source"), "own") == 0 ? "keys of this dataplane alone" : "none";
+}
+
+static void render_tickets(FILE *f, const json_t *t)
+{
+	long long since = num(t, "sealing_since");
+
+	fprintf(f, "tickets         %s\n", source(t));
+	if (num(t, "keys"))
+		fprintf(f, "  keys          %lld; one seals since %lld s, the others only open\n", num(t, "keys"),
+			(long long)time(NULL) - since);
+}
+
 void render_tls(FILE *f, const json_t *o)
 {
 	const json_t *offload = json_object_get(o, "offload");
@@ -47,6 +67,8 @@ void render_tls(FILE *f, const json_t *o)
 	fprintf(f, "groups          %s\n", str(o, "groups"));
 	if (*str(o, "no_hybrid"))
 		fprintf(f, "post-quantum    none: %s\n", str(o, "no_hybrid"));
+	if (json_object_get(o, "tickets"))
+		render_tickets(f, json_object_get(o, "tickets"));
 	fprintf(f, "offload         %s%s%s\n", str(offload, "kind"), *str(offload, "name") ? " " : "", str(offload, "name"));
 	if (*str(offload, "why"))
 		fprintf(f, "  because       %s\n", str(offload, "why"));
