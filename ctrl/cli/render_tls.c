@@ -43,6 +43,24 @@ static const char *source(const json_t *t)
 	return strcmp(str(t, "source"), "own") == 0 ? "keys of this dataplane alone" : "none";
 }
 
+void render_ticket_secret(FILE *f, const json_t *secret, const char *indent)
+{
+	const char *state = str(secret, "state");
+	long long rotated = num(secret, "rotated");
+
+	fprintf(f, "%sSecret %s/%s, ", indent, str(secret, "namespace"), str(secret, "name"));
+	if (strcmp(state, "good") == 0)
+		fprintf(f, "%lld keys", num(secret, "keys"));
+	else
+		fprintf(f, "which is %s%s%s; %s", state, *str(secret, "why") ? ": " : "", str(secret, "why"),
+			json_is_true(json_object_get(secret, "given_up")) ? "keys of the dataplane's own are used" : "the last keys stay");
+	if (rotated)
+		fprintf(f, ", rotated %lld s ago", (long long)time(NULL) - rotated);
+	if (json_is_true(json_object_get(secret, "writing")))
+		fprintf(f, "; every %lld s they are rotated here", num(secret, "rotate_s"));
+	fputc('\n', f);
+}
+
 static void render_tickets(FILE *f, const json_t *t)
 {
 	long long since = num(t, "sealing_since");
@@ -69,6 +87,8 @@ void render_tls(FILE *f, const json_t *o)
 		fprintf(f, "post-quantum    none: %s\n", str(o, "no_hybrid"));
 	if (json_object_get(o, "tickets"))
 		render_tickets(f, json_object_get(o, "tickets"));
+	if (json_object_get(o, "ticket_secret"))
+		render_ticket_secret(f, json_object_get(o, "ticket_secret"), "  from          ");
 	fprintf(f, "offload         %s%s%s\n", str(offload, "kind"), *str(offload, "name") ? " " : "", str(offload, "name"));
 	if (*str(offload, "why"))
 		fprintf(f, "  because       %s\n", str(offload, "why"));
