@@ -102,8 +102,8 @@ static bool take_due(struct ctl *c)
 	if (t->are_shared != were_shared)
 		log_info("tls: session tickets are sealed by %s", t->are_shared ? "keys that weir-ctrl gives" : "keys of our own");
 	is_other = !same_key(&k->due.key[0], &k->keys.key[0]);
-	memcpy(&k->keys, &k->due, sizeof(k->keys));
-	explicit_bzero(&k->due, sizeof(k->due));
+	k->keys = k->due;
+	k->due = (struct tls_ticket_keys){0}; /* others can see this memory, so no compiler leaves that out */
 	if (!t->are_shared && !rotate(k))
 		log_error("tls: no random numbers for a new ticket key: no tickets are given");
 	t->next_us = ctl_now_us() + (k->keys.n ? t->rotate_us : RETRY_US);
