@@ -133,3 +133,21 @@ def test_nodes_resume_each_others_sessions_and_one_of_them_rotates(make):
         wait_until("it is made anew", lambda: len(keys_of(double)) == 2)
         for n in (a, b):
             wait_until("it is good", lambda n=n: n.is_in_state("good"))
+
+
+def test_keys_of_a_directory_are_followed(make):
+    def manifest(*keys):
+        data = {str(i): base64.b64encode(k).decode() for i, k in enumerate(keys)}
+        return f"apiVersion: v1\nkind: Secret\nmetadata: {{name: tickets, namespace: demo}}\ndata: {data}\n"
+
+    with make(ctrl=False, manifests={"tickets.yaml": manifest(b"\1" * 80)}) as rig:
+        rig.start_ctrl("--ticket-keys", "demo/tickets")
+        wait_until("the key is shared", lambda: rig.metrics().get("weir_ticket_keys") == 1 and rig.metrics()["weir_ticket_keys_shared"] == 1)
+        rig.write_manifest("tickets.yaml", manifest(b"\2" * 80, b"\1" * 80))
+        wait_until("there are two", lambda: rig.metrics()["weir_ticket_keys"] == 2)
+        rig.write_manifest("tickets.yaml", manifest(b"\2" * 80, b"\2" * 80))
+        wait_until("it is named", lambda: "have the same name" in rig.weirctl("status"))
+        rig.write_manifest("tickets.yaml", "")
+        wait_until("it is missed", lambda: "which is absent; the last keys stay" in rig.weirctl("tls"))
+        expect_eq(rig.metrics()["weir_ticket_keys"], 2, "keys")
+        expect_eq(rig.stop("ctrl"), 0, "weir-ctrl's exit status")
