@@ -27,6 +27,7 @@
 #include "status/writer.h"
 #include "sync.h"
 #include "system_ca.h"
+#include "ticket_secret.h"
 #include "token.h"
 #include "user.h"
 
@@ -89,6 +90,7 @@ static bool signals_take(int fd, struct access_log *log)
 
 /* What runs. One of dir and kube is there. */
 struct program {
+	const struct options *options;
 	struct source_dir *dir;
 	struct source_kube *kube;
 	struct status_writer *writer; /* with kube */
@@ -98,6 +100,7 @@ struct program {
 	struct sync *sync;
 	struct access_log *log; /* NULL: none */
 	struct external_names *names; /* NULL: none is looked up */
+	struct ticket_secret *tickets; /* NULL: dataplanes make their own keys */
 	int signals_fd, epoll_fd;
 	uint64_t changed;  /* of Kubernetes, while it is not all there */
 	bool is_prepared;  /* it is known to what Secrets and ConfigMaps the objects refer */
@@ -212,6 +215,26 @@ static int names_step(struct program *p)
 	return 0; /* others have to look at what that gave */
 }
 
+/* Those of a directory; it has no clock to be rotated by. */
+static void tickets_take(struct program *p, uint64_t changed)
+{
+	const struct options *o = p->options;
+	const struct kube_object *secret;
+
+	if (!p->tickets || !p->dir || !(changed & 1ull << KUBE_SECRET))
+		return;
+	secret = store_get(p->sync->store, KUBE_SECRET, o->tickets_ns, o->tickets_name);
+	ticket_secret_take(p->tickets, secret ? secret->root : NULL, now_ms());
+}
+
+static int tickets_step(struct program *p)
+{
+	uint64_t now = now_ms();
+	bool may_write = p->writer && status_writer_is_writing(p->writer, now);
+
+	return p->tickets ? wait_ms(ticket_secret_poll(p->tickets, may_write, now, (int64_t)time(NULL)), now) : -1;
+}
+
 static int age_step(struct program *p)
 {
 	return p->dir || p->is_published ? sync_age(p->sync) : SYNC_AGE_S * 1000;
@@ -230,6 +253,14 @@ static int retry_step(struct program *p)
 	return RETRY_MS;
 }
 
+static void dir_step(struct program *p)
+{
+	uint64_t changed = source_dir_poll(p->dir);
+
+	sync_run(p->sync, changed);
+	tickets_take(p, changed);
+}
+
 /* True: the program is to end. */
 static bool wait_step(struct program *p, int timeout_ms)
 {
@@ -239,7 +270,7 @@ static bool wait_step(struct program *p, int timeout_ms)
 
 	for (int i = 0; i < n; i++) {
 		if (p->dir && ev[i].data.fd == source_dir_fd(p->dir))
-			sync_run(p->sync, source_dir_poll(p->dir));
+			dir_step(p);
 		else if (ev[i].data.fd == publish_fd(p->publish)) {
 			publish_poll(p->publish);
 			sync_take_refusals(p->sync);
@@ -286,6 +317,7 @@ static int run(struct program *p)
 	while (!err && !stops) {
 		stops = wait_step(p, timeout_ms);
 		timeout_ms = p->kube ? kube_step(p) : -1;
+		timeout_ms = earlier(timeout_ms, tickets_step(p));
 		timeout_ms = earlier(timeout_ms, names_step(p));
 		timeout_ms = earlier(timeout_ms, age_step(p));
 		timeout_ms = earlier(timeout_ms, retry_step(p));
@@ -359,6 +391,30 @@ static struct status_writer *writer_open(const struct options *o, struct source_
 	if (!w)
 		log_error("cannot write status: out of memory");
 	return w;
+}
+
+static void tickets_give(void *ctx, const struct weir_ticket_keys *keys)
+{
+	publish_ticket_keys(ctx, keys);
+}
+
+/* Without a Secret the dataplane is told so: it may have keys of an earlier weir-ctrl. False: no memory. */
+static bool tickets_open(struct program *p, const struct options *o)
+{
+	const struct ticket_secret_options secret = {
+	    .ns = o->tickets_ns, .name = o->tickets_name, .rotate_s = p->kube ? o->ticket_rotate_s : 0};
+	const struct weir_ticket_keys none = ticket_keys_none();
+	struct reflector_http http = {.request = writer_request, .cancel = writer_cancel};
+
+	if (!*o->tickets_name) {
+		publish_ticket_keys(p->publish, &none);
+		return true;
+	}
+	if (p->kube)
+		http.ctx = source_kube_connection(p->kube);
+	p->tickets = ticket_secret_create(&secret, p->kube ? &http : NULL, tickets_give, p->publish, now_ms() ^ (uint64_t)getpid() << 32);
+	p->sync->tickets = p->tickets;
+	return p->tickets != NULL;
 }
 
 /*
@@ -435,17 +491,20 @@ int main(int argc, char **argv)
 	if (o.access_log)
 		p.log = access_log_create(p.publish, strcmp(o.access_log, "-") == 0 ? NULL : o.access_log, out,
 					  o.access_log_sample);
-	if ((p.dir || p.writer) && (p.log || !o.access_log) && (p.names || !o.external_names))
+	p.options = &o;
+	if ((p.dir || p.writer) && tickets_open(&p, &o) && (p.log || !o.access_log) && (p.names || !o.external_names))
 		p.admin = admin_create(o.admin, &token, o.remote_capture, &s, p.log);
 	if (p.admin) {
 		if (p.dir)
 			sync_run(&s, UINT64_MAX);
+		tickets_take(&p, UINT64_MAX);
 		err = run(&p);
 	}
 	admin_destroy(p.admin);
 	access_log_destroy(p.log);
 	source_dir_destroy(p.dir);
 	saver_destroy(p.saver);
+	ticket_secret_destroy(p.tickets); /* its requests are of kube */
 	status_writer_destroy(p.writer); /* its requests are of kube */
 	source_kube_destroy(p.kube);
 	sync_fini(&s);

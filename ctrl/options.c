@@ -9,9 +9,12 @@
 #include "base/ip.h"
 #include "kube/names.h"
 #include "resolve/resolver.h"
+#include "ticket_secret.h"
 
 #define NAMESPACE_MB_MAX 1024u
 #define SAMPLE_MAX 1000000u
+#define TICKET_ROTATE_MIN_S 10u
+#define TICKET_ROTATE_MAX_S 604800u
 #define N_ROWS (sizeof(rows) / sizeof(*rows))
 
 static const char usage[] =
@@ -31,6 +34,11 @@ static const char usage[] =
     "  --default-certificate NAMESPACE/NAME\n"
     "                       the Secret whose certificate TLS clients of Ingresses are shown where no other one is for the\n"
     "                       name that they ask for (default: they are refused)\n"
+    "  --ticket-keys NAMESPACE/NAME\n"
+    "                       the Secret with the keys of TLS session tickets that all Weirs share; who holds the Lease makes\n"
+    "                       and rotates them (default: each dataplane makes its own)\n"
+    "  --ticket-rotate SECONDS\n"
+    "                       rotate them so often (default 28800; 0: never write the Secret)\n"
     "  --ca-bundle FILE     the CA certificates that BackendTLSPolicies mean by System, in PEM; read again when the file is\n"
     "                       replaced (default: the machine's, as /etc/ssl/certs/ca-certificates.crt)\n"
     "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
@@ -129,6 +137,20 @@ static bool read_lease(struct options *o, const char *text)
 static bool read_default_certificate(struct options *o, const char *text)
 {
 	return read_object(text, o->default_ns, o->default_name);
+}
+
+static bool read_ticket_keys(struct options *o, const char *text)
+{
+	return read_object(text, o->tickets_ns, o->tickets_name);
+}
+
+static bool read_ticket_rotate(struct options *o, const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	o->ticket_rotate_s = (uint32_t)n;
+	return *text >= '0' && *text <= '9' && !*end && (n == 0 || n >= TICKET_ROTATE_MIN_S) && n <= TICKET_ROTATE_MAX_S;
 }
 
 static bool read_namespace(struct options *o, const char *text)
@@ -254,6 +276,8 @@ static const struct row {
     {"allow-unread-policies", OF_KUBE, FLAG(allow_unread_policies)},
     {"ingress-without-class", OF_KUBE, FLAG(ingress_without_class)},
     {"default-certificate", .read = read_default_certificate, .expected = "NAMESPACE/NAME"},
+    {"ticket-keys", .read = read_ticket_keys, .expected = "NAMESPACE/NAME"},
+    {"ticket-rotate", OF_KUBE, .read = read_ticket_rotate, .expected = "0, or a number of seconds from 10 to 604800"},
     {"ca-bundle", TEXT(ca_bundle)},
     {"node", .read = read_node, .expected = "the name of a Node"},
     {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
@@ -311,16 +335,18 @@ static void take(struct options *o, const struct row *r, const char *text)
 }
 
 /* Exactly one source, and what belongs to another one not at all. */
-static void check(const struct options *o, uint32_t given)
+static void check(const struct options *o, uint64_t given)
 {
 	if ((o->manifests != NULL) + (o->kubeconfig != NULL) + o->in_cluster != 1)
 		refuse("one of --manifests, --kubeconfig and --in-cluster was expected");
 	if (o->state_of_any && !o->state_dir)
 		refuse("--state-of-any is for --state-dir");
+	if (o->ticket_rotate_s != TICKET_SECRET_ROTATE_S && !*o->tickets_name)
+		refuse("--ticket-rotate is for --ticket-keys");
 	if (o->dns_servers && !o->external_names)
 		refuse("--dns-servers is for --external-names");
 	for (size_t i = 0; i < N_ROWS; i++) {
-		if (!(given & 1u << i))
+		if (!(given & 1ull << i))
 			continue;
 		if (rows[i].of == OF_KUBE && o->manifests)
 			refuse("--%s is for --kubeconfig and --in-cluster: with --manifests there is no API server", rows[i].name);
@@ -332,10 +358,10 @@ static void check(const struct options *o, uint32_t given)
 void options_read(int argc, char **argv, struct options *o)
 {
 	struct option longs[N_ROWS + 1] = {{0}};
-	uint32_t given = 0; /* rows */
+	uint64_t given = 0; /* rows */
 	int c, i;
 
-	_Static_assert(N_ROWS <= 32, "bits of given");
+	_Static_assert(N_ROWS <= 64, "bits of given");
 	for (i = 0; i < (int)N_ROWS; i++) {
 		bool is_plain = !rows[i].text && !rows[i].read;
 
@@ -347,6 +373,7 @@ void options_read(int argc, char **argv, struct options *o)
 			      .namespace_mb = TRANSLATE_NAMESPACE_BYTES >> 20,
 			      .lease_ns = "weir-system",
 			      .lease_name = "weir-ctrl",
+			      .ticket_rotate_s = TICKET_SECRET_ROTATE_S,
 			      .events = true,
 			      .level = LOG_LEVEL_INFO};
 	if (getenv("NODE_NAME") && !read_node(o, getenv("NODE_NAME")))
@@ -356,7 +383,7 @@ void options_read(int argc, char **argv, struct options *o)
 			fputs("Try weir-ctrl --help.\n", stderr); /* getopt has said what is wrong */
 			exit(2);
 		}
-		given |= 1u << i;
+		given |= 1ull << i;
 		take(o, &rows[i], optarg);
 	}
 	if (optind != argc)

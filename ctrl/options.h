@@ -32,6 +32,8 @@ struct options {
 	bool events;
 	char lease_ns[OPTIONS_NS_BYTES], lease_name[OPTIONS_NAME_BYTES];
 	char default_ns[OPTIONS_NS_BYTES], default_name[OPTIONS_NAME_BYTES]; /* of a certificate; "": none */
+	char tickets_ns[OPTIONS_NS_BYTES], tickets_name[OPTIONS_NAME_BYTES]; /* of the Secret with ticket keys; "": none */
+	uint32_t ticket_rotate_s; /* 0: it is never written */
 	const char *ca_bundle; /* NULL: that of the machine */
 	const char *socket, *admin, *user, *capture_token;
 	const char *access_log; /* NULL: off */

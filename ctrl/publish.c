@@ -105,6 +105,7 @@ void publish_disconnect(struct publish *p, const char *why)
 	p->is_due = p->snapshot != NULL;
 	p->resent_generation = 0;
 	cert_set_reset(&p->certs, true);
+	publish_tickets_reset(p);
 	p->st.is_connected = false;
 	p->st.sent_generation = p->st.copied_generation = p->st.live_generation = p->st.retired_generation = 0;
 	for (size_t i = 0; i < p->n_sets; i++) {
@@ -365,7 +366,7 @@ static void certificate_done(struct publish *p, const struct weir_msg *m)
 
 static void blob_done(struct publish *p, const struct weir_msg *m)
 {
-	if (m->about == WEIR_MSG_CERTIFICATE && arena_bytes(&p->arena, m->off))
+	if ((m->about == WEIR_MSG_CERTIFICATE || m->about == WEIR_MSG_TICKET_KEYS) && arena_bytes(&p->arena, m->off))
 		wipe_place(p, m->off);
 	if (region_free(&p->arena, m->off) != 0) {
 		publish_disconnect(p, "it answers for a blob that was not sent");
@@ -380,6 +381,9 @@ static void blob_done(struct publish *p, const struct weir_msg *m)
 		break;
 	case WEIR_MSG_CERTIFICATE:
 		certificate_done(p, m);
+		break;
+	case WEIR_MSG_TICKET_KEYS:
+		publish_tickets_done(p, m);
 		break;
 	default:
 		publish_disconnect(p, "it answers for a blob of another kind");
@@ -538,6 +542,7 @@ void publish_destroy(struct publish *p)
 	for (size_t i = 0; i < p->n_sets; i++)
 		set_destroy(p, p->sets[i]);
 	cert_set_fini(&p->certs);
+	explicit_bzero(&p->tickets, sizeof(p->tickets));
 	free(p->sets);
 	free(p->snapshot);
 	free(p);

@@ -37,6 +37,8 @@ struct publish_status {
 	uint64_t n_certificates; /* that the newest snapshot names */
 	uint64_t n_certificates_waiting; /* of these, the dataplane does not have */
 	uint64_t snapshots_sent, sets_sent, certificates_sent;
+	uint64_t tickets_sent, n_tickets_refused; /* sets of ticket keys */
+	enum weir_refusal tickets_refused;	  /* the last set, OK: taken, or none was answered */
 	uint64_t n_certificates_refused; /* each once, for which there was no room only after some tries */
 	uint64_t n_refused;
 	uint64_t refused_id;
@@ -73,6 +75,11 @@ int publish_certificates(struct publish *p, const struct certificate *const *lis
  * *may_pass: it was for want of room, so that it may be taken later.
  */
 const struct certificate *publish_refused_certificate(const struct publish *p, size_t *at, bool *may_pass);
+/*
+ * The keys of session tickets that the dataplane is to use, on each connection anew; none (n 0): it is told so if it has some
+ * of an earlier weir-ctrl. Before the first call it is told nothing. Copied.
+ */
+void publish_ticket_keys(struct publish *p, const struct weir_ticket_keys *keys);
 /* The endpoint set of a backend; takes over blob (malloc'd, checked). 0 or -ENOMEM, and then blob is freed. */
 int publish_endpoints(struct publish *p, void *blob);
 /* The set of a backend as last handed in, or NULL. */

@@ -52,6 +52,11 @@ struct publish {
 	bool are_certs_held; /* one could not be taken: none is sent before the timer */
 	uint64_t resent_generation; /* whose certificates were all sent once more */
 
+	struct weir_ticket_keys tickets;
+	uint64_t tickets_id; /* of this set; 0: none was handed in */
+	bool are_tickets_due, are_tickets_away;
+	bool were_tickets_sent; /* some, on this connection: the statistics may not tell of them yet */
+
 	size_t n_sets, cap_sets;
 	struct set **sets; /* by id */
 	TAILQ_HEAD(, set) due;
@@ -67,5 +72,11 @@ bool publish_send_blob(struct publish *p, struct weir_msg m, const void *bytes);
 bool publish_send_message(struct publish *p, struct weir_msg *m);
 /* Sends all that is due and can go now. */
 void publish_pump(struct publish *p);
+
+/* publish_tickets.c */
+void publish_tickets_send(struct publish *p);
+void publish_tickets_done(struct publish *p, const struct weir_msg *m);
+/* The connection has ended. */
+void publish_tickets_reset(struct publish *p);
 
 #endif

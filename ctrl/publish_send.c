@@ -38,7 +38,7 @@ bool publish_send_blob(struct publish *p, struct weir_msg m, const void *bytes)
 	memcpy(p->arena_base + m.off, bytes, m.size);
 	if (publish_send_message(p, &m))
 		return true;
-	if (p->has_hello && m.type == WEIR_MSG_CERTIFICATE) /* else all of it was wiped */
+	if (p->has_hello && (m.type == WEIR_MSG_CERTIFICATE || m.type == WEIR_MSG_TICKET_KEYS)) /* else all of it was wiped */
 		explicit_bzero(p->arena_base + m.off, m.size);
 	region_free(&p->arena, m.off);
 	return false;
@@ -129,8 +129,11 @@ static void send_snapshot(struct publish *p)
  */
 void publish_pump(struct publish *p)
 {
-	bool are_sets_there = send_sets(p);
-	bool are_certs_there = send_certificates(p);
+	bool are_sets_there, are_certs_there;
+
+	publish_tickets_send(p); /* before there are handshakes */
+	are_sets_there = send_sets(p);
+	are_certs_there = send_certificates(p);
 
 	if (p->has_hello && p->is_due && !p->is_away && are_sets_there && are_certs_there)
 		send_snapshot(p);

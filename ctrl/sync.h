@@ -13,6 +13,7 @@ struct saver;
 struct source_kube;
 struct status_writer;
 struct system_ca;
+struct ticket_secret;
 
 struct sync {
 	struct store *store;
@@ -21,6 +22,7 @@ struct sync {
 	const struct status_writer *writer; /* NULL: none; likewise */
 	const struct saver *saver; /* NULL: nothing is kept on disk; likewise */
 	const struct external_names *names; /* NULL: no name is looked up; likewise */
+	const struct ticket_secret *tickets; /* NULL: none is followed; likewise */
 	struct system_ca *system_ca;	    /* the machine's CA certificates, looked at by each run; NULL: nobody asks for them */
 	struct known_names *known_names;    /* what is known of names, NULL: of none; its changes are taken by sync_run() */
 	struct translator *translator;

@@ -468,9 +468,10 @@ static const struct key timeouts_keys[] = {
 static const struct key tls_keys[] = {
 	{.name = "tickets", .type = KEY_BOOL, .offset = OFF(tickets), .def = "true",
 	 .help = "Give session tickets (RFC 8446 4.6.1, RFC 5077), so that clients that come again need no full handshake. All workers "
-		 "know each other's; a dataplane that starts anew knows none."},
+		 "know each other's; a dataplane that starts anew knows none, unless weir-ctrl gives it keys that nodes share (`--ticket-keys`)."},
 	U32("ticket_rotate_s", ticket_rotate_s, 60, 604800, "21600",
-	    "Tickets are sealed by a new random key every so many seconds. The two keys before it still open theirs."),
+	    "Tickets are sealed by a new random key every so many seconds. The two keys before it still open theirs. "
+	    "Keys that weir-ctrl gives rotate by its `--ticket-rotate` instead."),
 	U32("hello_bytes", hello_bytes, 512, 65536, "16384",
 	    "Longest ClientHello, with the records around it; a larger one is refused. Not more than "
 	    "`limits.receive_buffer_bytes` can be used."),

@@ -130,6 +130,9 @@ static void conn_message(struct ctl *c, const struct weir_msg *m)
 	case WEIR_MSG_CERTIFICATE:
 		ctl_cert_take(c, m);
 		break;
+	case WEIR_MSG_TICKET_KEYS:
+		ctl_tickets_take(c, m);
+		break;
 	case WEIR_MSG_DRAIN:
 		if (!c->is_draining)
 			ctl_tell_workers(c, WORKER_DRAIN);

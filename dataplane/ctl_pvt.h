@@ -127,16 +127,18 @@ struct ctl_certs {
 	unsigned n_unlogged; /* lines that were held back since */
 };
 
-/* Main's own keys: workers copy them, and meanwhile they do not change. */
 struct ctl_ticket_keys {
-	struct tls_ticket_keys keys;
-	struct tls_ticket_key fresh; /* a new one, until it is whole */
+	struct tls_ticket_keys keys; /* workers copy them, and meanwhile they do not change */
+	struct tls_ticket_keys due;  /* that weir-ctrl sent, until no worker copies */
+	struct tls_ticket_key fresh; /* a new one of our own, until it is whole */
 };
 
 struct ctl_tickets {
 	struct ctl_ticket_keys *k; /* ctl_secret_create(); NULL: no tickets */
-	uint64_t rotate_us, next_us;
+	uint64_t rotate_us, next_us; /* of our own */
 	unsigned n_untaken; /* workers that have not copied them yet */
+	bool is_due;	    /* there is something in due, be it that there are none any more */
+	bool are_shared;    /* the keys are weir-ctrl's: none is made here */
 };
 
 struct ctl {
@@ -222,8 +224,11 @@ bool ctl_certs_poll(struct ctl *c);
 
 int ctl_tickets_init(struct ctl *c, const struct ctl_config *config);
 void ctl_tickets_fini(struct ctl *c);
+/* A worker has copied them. */
 void ctl_tickets_taken(struct ctl *c);
-/* Makes a new key when it is time. True while workers owe an answer. */
+/* Takes a TICKET_KEYS message, and answers it. */
+void ctl_tickets_take(struct ctl *c, const struct weir_msg *m);
+/* Gives out what came, and makes a new key of our own when it is time. True while workers owe an answer. */
 bool ctl_tickets_poll(struct ctl *c);
 
 #endif

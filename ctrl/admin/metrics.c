@@ -12,6 +12,7 @@
 #include "source_kube.h"
 #include "status/writer.h"
 #include "stats/stats.h"
+#include "ticket_secret.h"
 
 static uint64_t load(const uint64_t *v)
 {
@@ -50,6 +51,14 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "certificates_taken_total", "counter", "certificates that the dataplane took", load(&r->certificates_taken));
 	write_one(f, "certificates_refused_total", "counter", "certificates that the dataplane refused", load(&r->certificates_refused));
 	write_one(f, "certificates", "gauge", "certificates that the dataplane holds, with their private keys", load(&r->certificates));
+	write_one(f, "ticket_keys_taken_total", "counter", "sets of shared ticket keys that the dataplane took", load(&r->ticket_keys_taken));
+	write_one(f, "ticket_keys_refused_total", "counter", "sets of shared ticket keys that the dataplane refused",
+		  load(&r->ticket_keys_refused));
+	write_one(f, "ticket_keys_shared", "gauge", "1: session tickets are sealed by keys that nodes share; 0: by keys of the dataplane's own, or none",
+		  __atomic_load_n(&r->ticket_source, __ATOMIC_RELAXED) == WEIR_TICKETS_SHARED);
+	write_one(f, "ticket_keys", "gauge", "keys that open session tickets", __atomic_load_n(&r->n_ticket_keys, __ATOMIC_RELAXED));
+	write_one(f, "ticket_key_sealing_timestamp_seconds", "gauge", "Unix time since which the newest key seals session tickets; 0: none",
+		  load(&r->ticket_sealing_s));
 	write_one(f, "control_connects_total", "counter", "connections of a weir-ctrl that the dataplane took",
 		  load(&r->ctrl_connects));
 	write_one(f, "control_refused_total", "counter", "connections refused on the control socket", load(&r->ctrl_refused));
@@ -195,6 +204,25 @@ static void write_status_writer(FILE *f, const struct status_writer *w)
 #undef X
 }
 
+static void write_ticket_secret(FILE *f, const struct ticket_secret *t)
+{
+	const struct ticket_secret_counters *c = ticket_secret_counters(t);
+	struct ticket_secret_status st;
+
+	ticket_secret_status(t, &st);
+	write_head(f, "ctrl_ticket_secret", "gauge", "1 for what the Secret with ticket keys is");
+	for (unsigned i = 0; i <= TICKET_SECRET_FORBIDDEN; i++)
+		fprintf(f, "weir_ctrl_ticket_secret{state=\"%s\"} %d\n", ticket_secret_state_name((enum ticket_secret_state)i),
+			st.state == (enum ticket_secret_state)i);
+	write_one(f, "ctrl_ticket_secret_keys", "gauge", "keys that were handed to the dataplane last", st.n_keys);
+	write_one(f, "ctrl_ticket_secret_writing", "gauge", "1 while the keys are rotated here", st.may_write);
+	write_one(f, "ctrl_ticket_secret_rotated_timestamp_seconds", "gauge", "Unix time of the last rotation, as the Secret says; 0: it does not",
+		  (uint64_t)st.rotated_s);
+#define X(name, help) write_one(f, "ctrl_ticket_secret_" #name "_total", "counter", help, c->name);
+	TICKET_SECRET_COUNTERS(X)
+#undef X
+}
+
 static void write_names(FILE *f, const struct external_names *e)
 {
 	struct resolver_status st;
@@ -302,6 +330,8 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 		write_saver(f, sync->saver);
 	if (sync->writer)
 		write_status_writer(f, sync->writer);
+	if (sync->tickets)
+		write_ticket_secret(f, sync->tickets);
 	if (sync->names)
 		write_names(f, sync->names);
 	write_permit(f, permit);

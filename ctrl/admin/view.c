@@ -130,6 +130,8 @@ json_t *view_status(const struct sync *s)
 		json_object_set_new(o, "dataplane", dataplane(r));
 	if (o && s->kube)
 		json_object_set_new(o, "kubernetes", kubernetes(s->kube));
+	if (o && s->tickets)
+		json_object_set_new(o, "ticket_secret", view_ticket_secret(s));
 	if (o && s->saver)
 		json_object_set_new(o, "saved", saved(s->saver));
 	return o;

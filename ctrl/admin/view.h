@@ -15,6 +15,8 @@ json_t *view_certificates(const struct sync *s);
 json_t *view_stats(const struct sync *s);
 json_t *view_stages(const struct sync *s);
 /* OpenSSL, groups, and the device of TLS. */
+/* Of s->tickets, which is there. */
+json_t *view_ticket_secret(const struct sync *s);
 json_t *view_tls(const struct sync *s);
 json_t *view_drops(const struct sync *s);
 

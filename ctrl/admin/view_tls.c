@@ -2,6 +2,7 @@
 /* What TLS uses, and how the device that does its private-key operations fares: GET /api/v1/tls. */
 #include "admin/view_pvt.h"
 #include "publish.h"
+#include "ticket_secret.h"
 
 static uint64_t load(const uint64_t *p)
 {
@@ -30,11 +31,33 @@ static json_t *view_worker(const struct weir_worker_stats *w)
 			 counter(w, WEIR_C_TLS_OFFLOAD_ORPHANED), "us", counter(w, WEIR_C_TLS_OFFLOAD_US));
 }
 
+/* Whose keys seal session tickets. */
+static json_t *view_tickets(const struct weir_stats_region *r)
+{
+	static const char *const sources[] = {"none", "own", "shared"};
+	uint32_t source = __atomic_load_n(&r->ticket_source, __ATOMIC_RELAXED);
+
+	return json_pack("{s:s, s:I, s:I, s:I, s:I}", "source", source <= WEIR_TICKETS_SHARED ? sources[source] : "", "keys",
+			 (json_int_t)__atomic_load_n(&r->n_ticket_keys, __ATOMIC_RELAXED), "sealing_since",
+			 (json_int_t)load(&r->ticket_sealing_s), "taken", (json_int_t)load(&r->ticket_keys_taken), "refused",
+			 (json_int_t)load(&r->ticket_keys_refused));
+}
+
+json_t *view_ticket_secret(const struct sync *s)
+{
+	struct ticket_secret_status st;
+
+	ticket_secret_status(s->tickets, &st);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:b}", "namespace", st.ns, "name", st.name, "state",
+			 ticket_secret_state_name(st.state), "why", st.why, "keys", (json_int_t)st.n_keys, "rotated", (json_int_t)st.rotated_s,
+			 "rotate_s", (json_int_t)st.rotate_s, "writing", (int)st.may_write, "given_up", (int)st.is_given_up);
+}
+
 json_t *view_tls(const struct sync *s)
 {
 	const struct weir_stats_region *r = publish_stats(s->publish);
 	const struct weir_tls_info *info = r ? publish_tls_info(r) : NULL;
-	json_t *workers = json_array();
+	json_t *workers = json_array(), *o;
 
 	if (!info) {
 		json_decref(workers);
@@ -42,8 +65,11 @@ json_t *view_tls(const struct sync *s)
 	}
 	for (unsigned i = 0; i < r->n_workers; i++)
 		json_array_append_new(workers, view_worker(publish_worker_stats(r, i)));
-	return json_pack("{s:b, s:s, s:s, s:s, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
-			 info->groups, "no_hybrid", info->no_hybrid, "offload", "kind", info->offload_kind, "name", info->offload_name,
+	o = json_pack("{s:b, s:s, s:s, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
+			 info->groups, "no_hybrid", info->no_hybrid, "tickets", view_tickets(r), "offload", "kind", info->offload_kind, "name", info->offload_name,
 			 "why", info->offload_why, "jobs", (json_int_t)info->offload_jobs, "timeout_ms",
 			 (json_int_t)info->offload_timeout_ms, "workers", workers);
+	if (o && s->tickets)
+		json_object_set_new(o, "ticket_secret", view_ticket_secret(s));
+	return o;
 }

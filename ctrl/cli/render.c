@@ -164,6 +164,8 @@ void render_status(FILE *f, const json_t *o)
 		fprintf(f, "refused      %lld blobs, the last one: %s\n", num(o, "refused"), str(o, "last_refusal"));
 	if (json_object_get(o, "kubernetes"))
 		render_kubernetes(f, json_object_get(o, "kubernetes"));
+	if (json_object_get(o, "ticket_secret"))
+		render_ticket_secret(f, json_object_get(o, "ticket_secret"), "ticket keys  ");
 	if (json_object_get(o, "saved"))
 		render_saved(f, json_object_get(o, "saved"));
 	if (json_object_get(o, "dataplane"))

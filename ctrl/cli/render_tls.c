@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weirctl tls, for people. */
+#include <string.h>
+#include <time.h>
+
 #include "cli/cli.h"
 
 static const char *str(const json_t *o, const char *key)
@@ -33,6 +36,41 @@ static void render_worker(FILE *f, size_t i, const json_t *w)
 	fprintf(f, "  mean time     %lld us\n", n ? num(w, "us") / n : 0);
 }
 
+static const char *source(const json_t *t)
+{
+	if (strcmp(str(t, "source"), "shared") == 0)
+		return "keys of the Secret, the same in all nodes";
+	return strcmp(str(t, "source"), "own") == 0 ? "keys of this dataplane alone" : "none";
+}
+
+void render_ticket_secret(FILE *f, const json_t *secret, const char *indent)
+{
+	const char *state = str(secret, "state");
+	long long rotated = num(secret, "rotated");
+
+	fprintf(f, "%sSecret %s/%s, ", indent, str(secret, "namespace"), str(secret, "name"));
+	if (strcmp(state, "good") == 0)
+		fprintf(f, "%lld keys", num(secret, "keys"));
+	else
+		fprintf(f, "which is %s%s%s; %s", state, *str(secret, "why") ? ": " : "", str(secret, "why"),
+			json_is_true(json_object_get(secret, "given_up")) ? "keys of the dataplane's own are used" : "the last keys stay");
+	if (rotated)
+		fprintf(f, ", rotated %lld s ago", (long long)time(NULL) - rotated);
+	if (json_is_true(json_object_get(secret, "writing")))
+		fprintf(f, "; every %lld s they are rotated here", num(secret, "rotate_s"));
+	fputc('\n', f);
+}
+
+static void render_tickets(FILE *f, const json_t *t)
+{
+	long long since = num(t, "sealing_since");
+
+	fprintf(f, "tickets         %s\n", source(t));
+	if (num(t, "keys"))
+		fprintf(f, "  keys          %lld; one seals since %lld s, the others only open\n", num(t, "keys"),
+			(long long)time(NULL) - since);
+}
+
 void render_tls(FILE *f, const json_t *o)
 {
 	const json_t *offload = json_object_get(o, "offload");
@@ -47,6 +85,10 @@ void render_tls(FILE *f, const json_t *o)
 	fprintf(f, "groups          %s\n", str(o, "groups"));
 	if (*str(o, "no_hybrid"))
 		fprintf(f, "post-quantum    none: %s\n", str(o, "no_hybrid"));
+	if (json_object_get(o, "tickets"))
+		render_tickets(f, json_object_get(o, "tickets"));
+	if (json_object_get(o, "ticket_secret"))
+		render_ticket_secret(f, json_object_get(o, "ticket_secret"), "  from          ");
 	fprintf(f, "offload         %s%s%s\n", str(offload, "kind"), *str(offload, "name") ? " " : "", str(offload, "name"));
 	if (*str(offload, "why"))
 		fprintf(f, "  because       %s\n", str(offload, "why"));

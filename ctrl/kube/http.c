@@ -124,6 +124,14 @@ struct kube_http *kube_http_create(struct kube_config *c)
 	return h;
 }
 
+/* It may be a Secret. */
+static void body_free(const void *body, size_t n)
+{
+	if (body)
+		explicit_bzero((void *)(uintptr_t)body, n);
+	free((void *)(uintptr_t)body);
+}
+
 static void call_free(struct kube_call *c)
 {
 	struct kube_http *h = c->h;
@@ -143,7 +151,7 @@ static void call_free(struct kube_call *c)
 	free((char *)c->r.path);
 	free((char *)c->r.accept);
 	free((char *)c->r.content_type);
-	free((void *)c->r.body);
+	body_free(c->r.body, c->r.body_bytes);
 	free(c);
 }
 
@@ -247,7 +255,7 @@ static void call_end(struct kube_call *c, const char *error, uint32_t retry_afte
 	free((char *)r.path);
 	free((char *)r.accept);
 	free((char *)r.content_type);
-	free((void *)r.body);
+	body_free(r.body, r.body_bytes);
 }
 
 static bool must_wait_for_opener(const struct kube_http *h)

@@ -7,6 +7,7 @@
 #define TRANSLATE_TRANSLATE_PVT_H
 
 #include "translate/age.h"
+#include "translate/base64.h"
 #include "translate/certificate.h"
 #include "translate/translate.h"
 
@@ -301,15 +302,6 @@ struct certificate *trust_merge(const struct certificate *const *list, size_t n)
  */
 const struct certificate *trust_of_refs(struct translation *t, const struct kube_object *o, const struct cursor *refs,
 					const char *wrong_kind);
-
-/* base64.c: bytes that are overwritten before they are freed. */
-struct bytes {
-	char *p; /* NULL: there are none */
-	size_t n;
-};
-void bytes_fini(struct bytes *b);
-/* Strict, with padding, but for these characters. No bytes (p NULL) if it is none. */
-struct bytes base64_decode(const char *text, size_t n, const char *passed_over);
 
 /*
  * pem.c: what is wrong with a certificate (a chain, its own first) and its key in PEM; NULL: nothing. Constants. *out: what

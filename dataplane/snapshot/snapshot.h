@@ -32,6 +32,8 @@ enum weir_refusal snapshot_check(const void *blob, size_t n, struct snapshot_err
 enum weir_refusal endpoint_set_check(const void *blob, size_t n, struct snapshot_error *err);
 /* The frame alone: its parts are not looked into, and the id is not compared to them. */
 enum weir_refusal certificate_check(const void *blob, size_t n, struct snapshot_error *err);
+/* Keys of session tickets. What is said of wrong ones tells nothing of their bytes. */
+enum weir_refusal ticket_keys_check(const void *blob, size_t n, struct snapshot_error *err);
 
 /*
  * What filters may hold. weir-ctrl asks the same before it compiles them.

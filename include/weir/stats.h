@@ -487,8 +487,15 @@ struct weir_stats_region {
 	uint64_t certificates_refused;
 	uint64_t certificates; /* that main holds */
 	uint64_t tls_off;      /* of struct weir_tls_info; 0: none */
-	uint64_t reserved[6];
+	uint64_t ticket_keys_taken; /* sets of shared keys */
+	uint64_t ticket_keys_refused;
+	uint32_t ticket_source; /* enum weir_ticket_source: of the keys that are in use */
+	uint32_t n_ticket_keys;
+	uint64_t ticket_sealing_s; /* Unix time since which the one that seals does so here; 0: none */
+	uint64_t reserved[2];
 };
+
+enum weir_ticket_source { WEIR_TICKETS_NONE, WEIR_TICKETS_OWN, WEIR_TICKETS_SHARED };
 
 /* What TLS uses, in words. main: w, before a reader has the region. */
 struct weir_tls_info {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a snapshot, an endpoint set or a certificate: refused, or safe
+ * Any bytes as a snapshot, an endpoint set, a certificate or ticket keys: refused, or safe
  * to read. The first byte says whether the frame (magic, sizes, checksum) is
  * made right first, so that what lies behind it is reached.
  */
@@ -101,6 +101,30 @@ static void mend_certificate(struct weir_certificate *s, size_t n)
 	s->checksum = hash64_zeroed(s, n, offsetof(struct weir_certificate, checksum), 8, 0);
 }
 
+static void use_tickets(const struct weir_ticket_keys *s)
+{
+	for (uint32_t i = 0; i < WEIR_MAX_TICKET_KEYS; i++)
+		if ((hash64(s->key[i].mac, sizeof(s->key[i].mac), 0) == hash64((uint8_t[32]){0}, 32, 0)) != (i >= s->n))
+			abort();
+}
+
+static void try_tickets(uint8_t *blob, size_t n, bool mends)
+{
+	struct weir_ticket_keys *s = (struct weir_ticket_keys *)(void *)blob;
+	struct snapshot_error err;
+
+	if (mends && n >= sizeof(*s)) {
+		n = sizeof(*s);
+		s->magic = WEIR_TICKET_KEYS_MAGIC;
+		s->abi_major = WEIR_ABI_MAJOR;
+		s->n %= WEIR_MAX_TICKET_KEYS + 2;
+	}
+	if (ticket_keys_check(s, n, &err) == WEIR_REFUSED_OK)
+		use_tickets(s);
+	else if (!err.text[0])
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct snapshot_error err;
@@ -128,6 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		use_certificate(blob);
 	else if (!err.text[0])
 		abort();
+	try_tickets(blob, n, data[0] & 1);
 	free(blob);
 	return 0;
 }

@@ -210,8 +210,10 @@ def test_roles_have_what_the_program_asks_for_and_no_more(make):
     wanted |= {(r.partition(".")[2], r.partition(".")[0] + "/status", "patch") for r in RESOURCES}
     wanted |= {("", "events", verb) for verb in ("create", "patch")}
     wanted |= {("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")}
-    certificates = objects_of((DEPLOY / "components/certificates/rbac.yaml").read_text())
-    given = {(group, resource, verb) for (kind, _, _), o in [*base().items(), *certificates.items()] if kind in ("ClusterRole", "Role")
+    wanted |= {("", "secrets", verb) for verb in ("get", "patch")}  # of ticket keys
+    more = [o for name in ("certificates", "ticket-keys")
+            for o in objects_of((DEPLOY / f"components/{name}/rbac.yaml").read_text()).items()]
+    given = {(group, resource, verb) for (kind, _, _), o in [*base().items(), *more] if kind in ("ClusterRole", "Role")
              for rule in o["rules"] for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
     expect_eq(given - wanted, set(), "rights that it does not use")
     expect_eq(wanted - given, set(), "rights that it lacks")

@@ -67,11 +67,23 @@ def test_certificates_are_read_if_wanted(make):
     expect(not set(component) & set(objects_of(render())), "none of them otherwise")
 
 
+@plain
+def test_ticket_keys_are_shared_if_wanted(make):
+    component = {}
+    for name in ("rbac", "secret"):
+        component |= objects_of((DEPLOY / f"components/ticket-keys/{name}.yaml").read_text())
+    got = objects_of(render("--set=ticketKeys.share=true"))
+    expect_eq({k: o for k, o in got.items() if k in component}, component, "the objects of the component")
+    pod = got[("DaemonSet", "weir-system", "weir")]
+    expect_eq(containers(pod)["weir-ctrl"]["command"][-1], "--ticket-keys=weir-system/weir-ticket-keys", "the last of its command")
+    expect(not set(component) & set(objects_of(render())), "none of them otherwise")
+
+
 REFUSED = ("nonsense=1", "dataplane.capabilities={ALL}", "dataplane.hugepages2Mi=some", "ctrl.admin=9901", "classes.name=Weir",
            "maxUnavailable=0", "image.repository=", "dataplane.privileged=maybe", "config=workers: {}",
            "dataplane.devicePluginResource=nic", "image.pullPolicy=Sometimes", "hostNetwork=1",
            "terminationGracePeriodSeconds=0", "priorityClass.value=1000000001", "priorityClass.name=", "dataplane.cores=2",
-           "ctrl.args={events}", "certificates.read=some")
+           "ctrl.args={events}", "certificates.read=some", "ticketKeys.share=some")
 
 
 @plain

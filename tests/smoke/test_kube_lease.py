@@ -40,10 +40,10 @@ class Node:
 
 
 @contextlib.contextmanager
-def two_weirs(make, objects):
+def two_weirs(make, objects, node=Node):
     with make(ctrl=False, manifests={}) as a, make(ctrl=False, manifests={}) as b:
         double = Double(a, objects)
-        nodes = [Node(a, double, 0), Node(b, double, 1)]
+        nodes = [node(a, double, 0), node(b, double, 1)]
         for n in nodes:
             n.start()
         yield double, nodes

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How certificates get to a dataplane, which the test plays: what it is sent, in which order, and what stays in the arena. */
+/* How certificates and ticket keys get to a dataplane, which the test plays: what it is sent, in which order, and what stays in the arena. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,6 +41,8 @@ struct rig {
 	struct publish *publish;
 	struct sync sync;
 };
+
+static uint32_t ticket_source; /* of the dataplane that greets next */
 
 static void *shared(int *fd, size_t n)
 {
@@ -87,6 +89,7 @@ static void greet(struct rig *r)
 	stats->n_counters = WEIR_N_COUNTERS;
 	stats->n_gauges = WEIR_N_GAUGES;
 	stats->n_reasons = WEIR_N_REASONS;
+	stats->ticket_source = ticket_source;
 	munmap(stats, STATS_BYTES);
 	control.head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(fds))};
 	memcpy(CMSG_DATA(&control.head), fds, sizeof(fds));
@@ -391,6 +394,100 @@ static void what_is_saved_names_no_certificate(void **state)
 	(void)state;
 }
 
+/* -- ticket keys */
+
+static struct weir_ticket_keys make_keys(uint32_t n, uint8_t first)
+{
+	struct weir_ticket_keys k = {.magic = WEIR_TICKET_KEYS_MAGIC, .abi_major = WEIR_ABI_MAJOR, .n = n};
+
+	for (uint32_t i = 0; i < n; i++)
+		memset(&k.key[i], first + (int)i, sizeof(k.key[i]));
+	return k;
+}
+
+static struct weir_msg expect_keys(struct rig *r, const struct weir_ticket_keys *k)
+{
+	struct weir_msg m = expect(r, WEIR_MSG_TICKET_KEYS);
+
+	assert_int_equal(m.size, sizeof(*k));
+	assert_memory_equal(arena(r, &m), k, sizeof(*k));
+	return m;
+}
+
+static void ticket_keys_are_sent_on_each_connection_and_leave_nothing_behind(void **state)
+{
+	struct rig *r = rig_create();
+	const struct weir_ticket_keys a = make_keys(2, 1), b = make_keys(3, 11), c = make_keys(3, 21);
+	struct weir_msg m;
+
+	publish_ticket_keys(r->publish, &a);
+	m = expect_keys(r, &a);
+	publish_ticket_keys(r->publish, &b); /* one set at a time, and the newest wins */
+	publish_ticket_keys(r->publish, &c);
+	expect_nothing(r);
+	answer(r, &m, WEIR_REFUSED_OK);
+	expect_wiped(r, (const char *)a.key[1].mac, 32);
+	m = expect_keys(r, &c);
+	answer(r, &m, WEIR_REFUSED_OK);
+	expect_wiped(r, (const char *)c.key[0].cipher, 32);
+	expect_nothing(r);
+	for (unsigned i = 0; i < 2; i++) {
+		hang_up(r); /* the second time while they are on their way */
+		take_connection(r);
+		m = expect_keys(r, &c);
+	}
+	answer(r, &m, WEIR_REFUSED_OK);
+	expect_nothing(r);
+	rig_destroy(r);
+	(void)state;
+}
+
+static void ticket_keys_that_are_refused_are_tried_again_for_want_of_memory_alone(void **state)
+{
+	struct rig *r = rig_create();
+	const struct weir_ticket_keys k = make_keys(2, 1);
+	struct publish_status st;
+	struct weir_msg m;
+
+	publish_ticket_keys(r->publish, &k);
+	m = expect_keys(r, &k);
+	answer(r, &m, WEIR_REFUSED_NO_MEMORY);
+	m = expect_keys(r, &k);
+	answer(r, &m, WEIR_REFUSED_SWITCHED_OFF);
+	expect_wiped(r, (const char *)k.key[0].cipher, 32);
+	expect_nothing(r);
+	publish_status(r->publish, &st);
+	assert_int_equal(st.n_tickets_refused, 2);
+	assert_int_equal(st.tickets_refused, WEIR_REFUSED_SWITCHED_OFF);
+	rig_destroy(r);
+	(void)state;
+}
+
+static void that_there_are_none_is_told_only_to_who_has_some(void **state)
+{
+	struct rig *r = rig_create();
+	const struct weir_ticket_keys some = make_keys(2, 1), none = make_keys(0, 0);
+	struct weir_msg m;
+
+	publish_ticket_keys(r->publish, &none);
+	expect_nothing(r);
+	publish_ticket_keys(r->publish, &some);
+	m = expect_keys(r, &some);
+	publish_ticket_keys(r->publish, &none); /* before its statistics say that it has them */
+	answer(r, &m, WEIR_REFUSED_OK);
+	m = expect_keys(r, &none);
+	answer(r, &m, WEIR_REFUSED_OK);
+	hang_up(r);
+	ticket_source = WEIR_TICKETS_SHARED; /* of an earlier weir-ctrl */
+	take_connection(r);
+	ticket_source = WEIR_TICKETS_NONE;
+	m = expect_keys(r, &none);
+	answer(r, &m, WEIR_REFUSED_OK);
+	expect_nothing(r);
+	rig_destroy(r);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +497,9 @@ int main(void)
 		cmocka_unit_test(all_are_sent_once_more_if_one_is_not_there),
 		cmocka_unit_test(each_connection_is_sent_all_of_them),
 		cmocka_unit_test(what_is_saved_names_no_certificate),
+		cmocka_unit_test(ticket_keys_are_sent_on_each_connection_and_leave_nothing_behind),
+		cmocka_unit_test(ticket_keys_that_are_refused_are_tried_again_for_want_of_memory_alone),
+		cmocka_unit_test(that_there_are_none_is_told_only_to_who_has_some),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
