@@ -33,6 +33,10 @@ static const char usage[] =
     "                       name that they ask for (default: they are refused)\n"
     "  --ca-bundle FILE     the CA certificates that BackendTLSPolicies mean by System, in PEM; read again when the file is\n"
     "                       replaced (default: the machine's, as /etc/ssl/certs/ca-certificates.crt)\n"
+    "  --ocsp public|any|off\n"
+    "                       ask the OCSP responders that certificates name, to staple their answers: those of public\n"
+    "                       addresses on ports 80 and 443 (default), also others (who may write a Secret then chooses\n"
+    "                       where in the network weir-ctrl asks), or none\n"
     "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
@@ -227,6 +231,15 @@ static bool read_dns_servers(struct options *o, const char *text)
 	}
 }
 
+static bool read_ocsp(struct options *o, const char *text)
+{
+	static const char *const names[] = {"public", "any", "off", NULL}; /* as in the enum */
+	int i = index_of(names, text);
+
+	o->ocsp = i < 0 ? OCSP_OFF : (enum ocsp_mode)i;
+	return i >= 0;
+}
+
 static bool read_access_log(struct options *o, const char *text)
 {
 	o->access_log = strcmp(text, "off") == 0 ? NULL : text;
@@ -266,6 +279,7 @@ static const struct row {
     {"events", OF_KUBE, .read = read_events, .expected = "true or false"},
     {"external-names", .read = read_external_names, .expected = "off, any, ipv4 or ipv6"},
     {"dns-servers", .read = read_dns_servers, .expected = "a list of addresses, each with a port or without"},
+    {"ocsp", .read = read_ocsp, .expected = "public, any or off"},
     {"socket", TEXT(socket)},
     {"admin", TEXT(admin)},
     {"capture-token", TEXT(capture_token)},
@@ -311,7 +325,7 @@ static void take(struct options *o, const struct row *r, const char *text)
 }
 
 /* Exactly one source, and what belongs to another one not at all. */
-static void check(const struct options *o, uint32_t given)
+static void check(const struct options *o, uint64_t given)
 {
 	if ((o->manifests != NULL) + (o->kubeconfig != NULL) + o->in_cluster != 1)
 		refuse("one of --manifests, --kubeconfig and --in-cluster was expected");
@@ -320,7 +334,7 @@ static void check(const struct options *o, uint32_t given)
 	if (o->dns_servers && !o->external_names)
 		refuse("--dns-servers is for --external-names");
 	for (size_t i = 0; i < N_ROWS; i++) {
-		if (!(given & 1u << i))
+		if (!(given & 1ull << i))
 			continue;
 		if (rows[i].of == OF_KUBE && o->manifests)
 			refuse("--%s is for --kubeconfig and --in-cluster: with --manifests there is no API server", rows[i].name);
@@ -332,10 +346,10 @@ static void check(const struct options *o, uint32_t given)
 void options_read(int argc, char **argv, struct options *o)
 {
 	struct option longs[N_ROWS + 1] = {{0}};
-	uint32_t given = 0; /* rows */
+	uint64_t given = 0; /* rows */
 	int c, i;
 
-	_Static_assert(N_ROWS <= 32, "bits of given");
+	_Static_assert(N_ROWS <= 64, "bits of given");
 	for (i = 0; i < (int)N_ROWS; i++) {
 		bool is_plain = !rows[i].text && !rows[i].read;
 
@@ -356,7 +370,7 @@ void options_read(int argc, char **argv, struct options *o)
 			fputs("Try weir-ctrl --help.\n", stderr); /* getopt has said what is wrong */
 			exit(2);
 		}
-		given |= 1u << i;
+		given |= 1ull << i;
 		take(o, &rows[i], optarg);
 	}
 	if (optind != argc)

@@ -20,6 +20,7 @@
 	X(OTHER_CERTIFICATE, "other_certificate", "the responder's answer is about another certificate") \
 	X(BAD_SIGNATURE, "bad_signature", "the answer is signed neither by the issuer nor by a responder that it has appointed") \
 	X(STALE, "stale", "the responder's answer has expired") \
+	X(OLDER, "older", "the responder's answer is older than the last one") \
 	X(NOT_YET_VALID, "not_yet_valid", "the responder's answer is of the future") \
 	X(FAILED, "failed", "the request could not be made")
 
