@@ -217,14 +217,14 @@ static char *make_get(const char *url, const unsigned char *der, size_t n)
 	const size_t n_url = strlen(url);
 	char out[FETCH_GET_MAX + 4], *to = out;
 
-	if (n * 4 / 3 + n_url > FETCH_GET_MAX || strpbrk(url, "?#"))
+	if (n > FETCH_GET_MAX || n * 4 / 3 + n_url >= FETCH_GET_MAX || strpbrk(url, "?#"))
 		return NULL;
 	EVP_EncodeBlock(base64, der, (int)n);
 	to += sprintf(to, "%s%s", url, n_url && url[n_url - 1] == '/' ? "" : "/");
 	for (const unsigned char *p = base64; *p; p++) {
 		bool is_plain = *p != '+' && *p != '/' && *p != '=';
 
-		if (to + 3 - out > (int)FETCH_GET_MAX)
+		if (to + (is_plain ? 1 : 3) > out + FETCH_GET_MAX)
 			return NULL;
 		to += sprintf(to, is_plain ? "%c" : "%%%02X", *p);
 	}
