@@ -233,12 +233,9 @@ static char *make_get(const char *url, const unsigned char *der, size_t n)
 
 static bool set_post(struct call *c, const unsigned char *der, size_t n)
 {
-	struct curl_slist *more;
-
 	c->der = malloc(n);
 	c->headers = curl_slist_append(NULL, "Content-Type: application/ocsp-request");
-	more = c->headers ? curl_slist_append(c->headers, "Expect:") : NULL;
-	if (!c->der || !more)
+	if (!c->der || !c->headers)
 		return false;
 	memcpy(c->der, der, n);
 	curl_easy_setopt(c->easy, CURLOPT_POST, 1L);

@@ -60,12 +60,35 @@ static struct said good(const struct rig *r)
 			     .response_status = OCSP_RESPONSE_STATUS_SUCCESSFUL};
 }
 
+/* With WEIR_SEEDS=DIR each question goes there, as fuzz_ocsp reads it. */
+static void write_seed(const struct rig *r, const unsigned char *der, size_t n)
+{
+	static unsigned count;
+	const struct weir_certificate *b = r->c->blob;
+	const char *dir = getenv("WEIR_SEEDS");
+	const uint32_t n_leaf = b->chain[0].size, n_issuer = b->chain[1].size;
+	const unsigned char head[4] = {(unsigned char)(n_leaf >> 8), (unsigned char)n_leaf, (unsigned char)(n_issuer >> 8), (unsigned char)n_issuer};
+	char path[512];
+	FILE *f;
+
+	if (!dir)
+		return;
+	snprintf(path, sizeof(path), "%s/ocsp-%02u", dir, count++);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fwrite(head, 1, sizeof(head), f);
+	fwrite((const char *)b + b->chain[0].off, 1, n_leaf + n_issuer, f); /* they stand side by side */
+	fwrite(der, 1, n, f);
+	assert_int_equal(fclose(f), 0);
+}
+
 static enum ocsp_outcome judge(const struct rig *r, const struct said *s, struct ocsp_verdict *v)
 {
 	size_t n;
 	unsigned char *der = authority_response(s, &n);
 	enum ocsp_outcome o = ocsp_response_judge(r->c->blob, 1, der, n, TEST_NOW_S, v);
 
+	write_seed(r, der, n);
 	free(der);
 	return o;
 }

@@ -94,8 +94,7 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *c, const char *u
 		note_header(r->accept, sizeof(r->accept), c, "Accept");
 		note_header(r->type, sizeof(r->type), c, "Content-Type");
 		r->has_more = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization") ||
-			      MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Cookie") ||
-			      MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Expect");
+			      MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Cookie");
 		return MHD_YES;
 	}
 	if (*n_upload) {
