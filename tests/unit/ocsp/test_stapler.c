@@ -229,6 +229,7 @@ static void failing_responder_is_asked_ever_later(void **state)
 {
 	struct rig *r = *state;
 	uint64_t wait_ms = STAPLER_RETRY_MIN_MS;
+	struct said said;
 
 	want(r, &r->c, 1);
 	for (unsigned i = 0; i < 14; i++) {
@@ -238,6 +239,9 @@ static void failing_responder_is_asked_ever_later(void **state)
 	}
 	assert_int_equal(known(r)->state, STAPLE_FAILED);
 	assert_string_equal(known(r)->why, ocsp_outcome_text(OCSP_UNREACHABLE));
+	said = good(r, -60, DAY_S);
+	answer(r, &said, UINT32_MAX);
+	assert_null(known(r)->why);
 }
 
 static void responder_says_when_to_ask_again_within_bounds(void **state)
@@ -316,6 +320,9 @@ static void revoked_certificate_loses_its_good_response(void **state)
 	poll_at(r, r->now_ms + 3 * DAY_S * 1000ull); /* silence makes it not good */
 	fail_it(r, OCSP_UNREACHABLE, 0);
 	assert_int_equal(known(r)->state, STAPLE_REVOKED);
+	wait_for_question(r);
+	fail_it(r, OCSP_UNREACHABLE, 0);
+	assert_string_equal(known(r)->reason, "superseded");
 	wait_for_question(r);
 	said = good(r, -60, DAY_S); /* it was on hold */
 	answer(r, &said, UINT32_MAX);
