@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "ocsp/check.h"
 
@@ -28,7 +28,7 @@ struct subject {
 	uint64_t due_ms;
 	uint32_t n_fails;
 	enum ocsp_outcome failure;
-	size_t n_host; /* of the URL, what names the responder */
+	uint64_t host; /* hash of what names the responder in the URL */
 	char url[];
 };
 
@@ -180,17 +180,27 @@ static struct subject **subject_slot(struct stapler *s, const uint8_t key[OCSP_K
 	return at;
 }
 
+static uint64_t hash_host(const char *url)
+{
+	const char *at = strstr(url, "://");
+	char text[OCSP_URL_BYTES];
+	size_t n = 0;
+
+	for (at = at ? at + 3 : url; at[n] && !strchr("/?#", at[n]) && n < sizeof(text); n++)
+		text[n] = (char)(at[n] >= 'A' && at[n] <= 'Z' ? at[n] | 0x20 : at[n]);
+	return hash64(text, n, 0);
+}
+
 static struct subject *subject_get(struct stapler *s, const struct ocsp_facts *f, uint64_t now_ms)
 {
 	struct subject **at = subject_slot(s, f->key), *x = *at;
-	const char *host = strstr(f->url, "://");
 
 	if (x)
 		return x;
 	*at = x = must(calloc(1, sizeof(*x) + strlen(f->url) + 1));
 	memcpy(x->key, f->key, OCSP_KEY_BYTES);
 	strcpy(x->url, f->url);
-	x->n_host = (size_t)(host - f->url) + 3 + strcspn(host + 3, "/?#");
+	x->host = hash_host(f->url);
 	x->due_ms = now_ms;
 	s->next_ms = now_ms;
 	if (s->n_subjects == s->cap_subjects) {
@@ -295,17 +305,12 @@ void stapler_want_end(struct stapler *s)
 
 /* ---- when */
 
-static bool is_same_host(const struct subject *a, const struct subject *b)
-{
-	return a->n_host == b->n_host && strncasecmp(a->url, b->url, a->n_host) == 0;
-}
-
 static bool has_room(const struct stapler *s, const struct subject *x)
 {
 	unsigned n = 0;
 
 	for (size_t i = 0; i < s->n_in_flight; i++)
-		n += is_same_host(s->in_flight[i], x);
+		n += s->in_flight[i]->host == x->host;
 	return s->n_in_flight < STAPLER_IN_FLIGHT_MAX && n < STAPLER_IN_FLIGHT_OF_HOST;
 }
 
