@@ -51,7 +51,7 @@ struct stapler {
 	size_t n_subjects, cap_subjects, cursor;
 	const struct subject *in_flight[STAPLER_IN_FLIGHT_MAX];
 	size_t n_in_flight;
-	uint64_t turn, next_ms, random;
+	uint64_t turn, next_ms, looked_ms, random; /* looked_ms: when all were looked at last */
 	uint64_t n_asked, n_expired, outcomes[OCSP_N_OUTCOMES];
 };
 
@@ -360,6 +360,7 @@ void stapler_poll(struct stapler *s, uint64_t now_ms, int64_t now_s)
 	if (now_ms < s->next_ms)
 		return;
 	s->next_ms = NEVER;
+	s->looked_ms = now_ms;
 	for (size_t i = 0; i < s->n_subjects; i++) {
 		struct subject *x = s->subjects[(s->cursor + i) % s->n_subjects];
 
@@ -456,7 +457,7 @@ void stapler_answered(struct stapler *s, void *question, const struct stapler_an
 	struct ocsp_verdict v = {.reason = ""};
 
 	land(s, x);
-	s->next_ms = now_ms; /* others may have waited for room */
+	s->next_ms = least(s->next_ms, s->looked_ms + STAPLER_REST_MS); /* others may have waited for room */
 	if (!x->users) {
 		for (size_t i = 0; i < s->n_subjects; i++)
 			if (s->subjects[i] == x) {

@@ -16,6 +16,9 @@
 #define STAPLER_IN_FLIGHT_MAX 32u
 #define STAPLER_IN_FLIGHT_OF_HOST 8u /* of one responder */
 
+/* All are looked at, who is to be asked: not after each answer, or with thousands of certificates that would be all one does. */
+#define STAPLER_REST_MS 10u
+
 /*
  * A response is asked for anew at the half of its time, or when HTTP says that there is another one (max-age), but
  * within these; shortly before its end, where that comes sooner. A part of it, by chance, is taken off.

@@ -365,7 +365,7 @@ static void requests_at_a_time_are_bounded_and_all_come_to_pass(void **state)
 	assert_int_equal(r->n_asked, 3 * STAPLER_IN_FLIGHT_OF_HOST);
 	for (unsigned i = 0; i < N; i++) {
 		fail_it(r, OCSP_TRY_LATER, 3600);
-		poll_at(r, r->now_ms + 1);
+		poll_at(r, r->now_ms + STAPLER_REST_MS);
 		n_most = r->n_asked - r->n_answered > n_most ? r->n_asked - r->n_answered : n_most;
 	}
 	assert_int_equal(r->n_asked, N);
