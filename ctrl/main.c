@@ -24,6 +24,7 @@
 #include "saver.h"
 #include "source_dir.h"
 #include "source_kube.h"
+#include "stapling.h"
 #include "status/writer.h"
 #include "sync.h"
 #include "system_ca.h"
@@ -32,7 +33,7 @@
 #include "user.h"
 
 #define RETRY_MS 1000 /* after a failure that may pass */
-#define MAX_FDS 6
+#define MAX_FDS 7
 #define STOPPING_MS 2000u /* at most, for the last writes and the Lease */
 
 static int watch(int epoll_fd, int fd)
@@ -101,6 +102,7 @@ struct program {
 	struct access_log *log; /* NULL: none */
 	struct external_names *names; /* NULL: none is looked up */
 	struct ticket_secret *tickets; /* NULL: dataplanes make their own keys */
+	struct stapling *stapling;
 	int signals_fd, epoll_fd;
 	uint64_t changed;  /* of Kubernetes, while it is not all there */
 	bool is_prepared;  /* it is known to what Secrets and ConfigMaps the objects refer */
@@ -235,6 +237,11 @@ static int tickets_step(struct program *p)
 	return p->tickets ? wait_ms(ticket_secret_poll(p->tickets, may_write, now, (int64_t)time(NULL)), now) : -1;
 }
 
+static int staples_step(struct program *p)
+{
+	return p->dir || p->is_published ? stapling_step(p->stapling, p->sync, now_ms(), (int64_t)time(NULL)) : -1;
+}
+
 static int age_step(struct program *p)
 {
 	return p->dir || p->is_published ? sync_age(p->sync) : SYNC_AGE_S * 1000;
@@ -309,6 +316,8 @@ static int run(struct program *p)
 		fds[n_fds++] = access_log_fd(p->log);
 	if (p->names)
 		fds[n_fds++] = external_names_fd(p->names);
+	if (stapling_fd(p->stapling) >= 0)
+		fds[n_fds++] = stapling_fd(p->stapling);
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	for (unsigned i = 0; i < n_fds; i++)
 		err = err || p->epoll_fd < 0 || fds[i] < 0 || watch(p->epoll_fd, fds[i]) != 0;
@@ -320,6 +329,7 @@ static int run(struct program *p)
 		timeout_ms = earlier(timeout_ms, tickets_step(p));
 		timeout_ms = earlier(timeout_ms, names_step(p));
 		timeout_ms = earlier(timeout_ms, age_step(p));
+		timeout_ms = earlier(timeout_ms, staples_step(p));
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
 	}
@@ -481,6 +491,7 @@ int main(int argc, char **argv)
 		s.known_names = p.names ? external_names_known(p.names) : NULL;
 		s.options.names = s.known_names;
 	}
+	p.stapling = stapling_create(o.ocsp, now_ms() ^ (uint64_t)getpid() << 32, &s);
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else
@@ -492,7 +503,7 @@ int main(int argc, char **argv)
 		p.log = access_log_create(p.publish, strcmp(o.access_log, "-") == 0 ? NULL : o.access_log, out,
 					  o.access_log_sample);
 	p.options = &o;
-	if ((p.dir || p.writer) && tickets_open(&p, &o) && (p.log || !o.access_log) && (p.names || !o.external_names))
+	if ((p.dir || p.writer) && tickets_open(&p, &o) && (p.log || !o.access_log) && (p.names || !o.external_names) && p.stapling)
 		p.admin = admin_create(o.admin, &token, o.remote_capture, &s, p.log);
 	if (p.admin) {
 		if (p.dir)
@@ -508,6 +519,7 @@ int main(int argc, char **argv)
 	status_writer_destroy(p.writer); /* its requests are of kube */
 	source_kube_destroy(p.kube);
 	sync_fini(&s);
+	stapling_destroy(p.stapling);
 	system_ca_destroy(s.system_ca);
 	external_names_destroy(p.names);
 	publish_destroy(p.publish);

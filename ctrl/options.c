@@ -41,6 +41,10 @@ static const char usage[] =
     "                       rotate them so often (default 28800; 0: never write the Secret)\n"
     "  --ca-bundle FILE     the CA certificates that BackendTLSPolicies mean by System, in PEM; read again when the file is\n"
     "                       replaced (default: the machine's, as /etc/ssl/certs/ca-certificates.crt)\n"
+    "  --ocsp public|any|off\n"
+    "                       ask the OCSP responders that certificates name, to staple their answers: those of public\n"
+    "                       addresses on ports 80 and 443 (default), also others (who may write a Secret then chooses\n"
+    "                       where in the network weir-ctrl asks), or none\n"
     "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
@@ -249,6 +253,15 @@ static bool read_dns_servers(struct options *o, const char *text)
 	}
 }
 
+static bool read_ocsp(struct options *o, const char *text)
+{
+	static const char *const names[] = {"public", "any", "off", NULL}; /* as in the enum */
+	int i = index_of(names, text);
+
+	o->ocsp = i < 0 ? OCSP_OFF : (enum ocsp_mode)i;
+	return i >= 0;
+}
+
 static bool read_access_log(struct options *o, const char *text)
 {
 	o->access_log = strcmp(text, "off") == 0 ? NULL : text;
@@ -290,6 +303,7 @@ static const struct row {
     {"events", OF_KUBE, .read = read_events, .expected = "true or false"},
     {"external-names", .read = read_external_names, .expected = "off, any, ipv4 or ipv6"},
     {"dns-servers", .read = read_dns_servers, .expected = "a list of addresses, each with a port or without"},
+    {"ocsp", .read = read_ocsp, .expected = "public, any or off"},
     {"socket", TEXT(socket)},
     {"admin", TEXT(admin)},
     {"capture-token", TEXT(capture_token)},

@@ -210,14 +210,13 @@ static int id_order(const void *a, const void *b)
 struct named_certs {
 	const struct weir_cert_id *ids; /* sorted */
 	size_t n_ids;
+	const struct staples *staples;
 	const struct certificate **list; /* NULL: they are counted */
 	size_t n;
 };
 
-static void add_named(void *ctx, const struct certificate *c)
+static void add_if_named(struct named_certs *x, const struct certificate *c)
 {
-	struct named_certs *x = ctx;
-
 	if (!bsearch(&c->blob->id, x->ids, x->n_ids, sizeof(*x->ids), id_order))
 		return;
 	if (x->list)
@@ -225,12 +224,23 @@ static void add_named(void *ctx, const struct certificate *c)
 	x->n++;
 }
 
+/* Itself, or with its OCSP response; in a moment it may be both. */
+static void add_named(void *ctx, const struct certificate *c)
+{
+	struct named_certs *x = ctx;
+	const struct certificate *stapled = staples_served(x->staples, c);
+
+	add_if_named(x, c);
+	if (stapled != c)
+		add_if_named(x, stapled);
+}
+
 /* 0 or -ENOMEM. */
 static int hand_in_certificates(struct sync *s, const struct weir_snapshot *snapshot)
 {
 	const size_t n_ids = snapshot_count(snapshot, CERTS);
 	struct weir_cert_id *ids = malloc((n_ids + 1) * sizeof(*ids));
-	struct named_certs named = {.ids = ids, .n_ids = n_ids};
+	struct named_certs named = {.ids = ids, .n_ids = n_ids, .staples = s->staples};
 	int err;
 
 	if (!ids)
@@ -277,6 +287,9 @@ static void send_snapshot(struct sync *s)
 		s->n_refused = s->refused_may_pass = 0;
 	s->model->n_refused = s->n_refused;
 	s->model->refused = s->refused;
+	s->model->staples = s->staples;
+	if (s->staples)
+		staples_clear_changes(s->staples);
 	err = compile_fitting(s, &blob, &n);
 	if (err) {
 		s->wants_prune = true;
@@ -523,6 +536,24 @@ static bool take_aged(struct sync *s)
 	return a.any;
 }
 
+static void look_at_staple(void *ctx, const struct certificate *c)
+{
+	const struct sync *s = ctx;
+
+	if (c->name && staples_is_news(s->staples, &c->blob->id))
+		translator_certificate_aged(s->translator, c);
+}
+
+/* Of which owners are to be told another thing, since responders have; true: there were some. */
+static bool take_staples(struct sync *s)
+{
+	if (!s->staples || !staples_has_news(s->staples))
+		return false;
+	model_each_certificate(s->model, look_at_staple, s);
+	staples_clear_news(s->staples);
+	return true;
+}
+
 void sync_run(struct sync *s, uint64_t changed)
 {
 	struct translator_changes c;
@@ -532,6 +563,7 @@ void sync_run(struct sync *s, uint64_t changed)
 	bool has_others = take_names(s);
 
 	has_others |= take_aged(s);
+	has_others |= take_staples(s);
 	has_others |= take_system_ca(s);
 	if (!has_others && changed == 0 && n == 0 && !is_whole && !sync_has_other_room(s))
 		return;
@@ -542,6 +574,7 @@ void sync_run(struct sync *s, uint64_t changed)
 	send_endpoints(s, &c, is_whole);
 	if (c.routes)
 		send_snapshot(s);
+	s->has_other_certificates |= c.routes;
 	if ((changed || s->has_other_problems || c.routes) && !are_problems_told(s, s->model->n_problems - s->n_own_problems))
 		log_problems(s);
 }
@@ -554,6 +587,14 @@ static void send_again(struct sync *s)
 	s->has_news = true;
 	if (!are_problems_told(s, s->model->n_problems - s->n_own_problems))
 		log_problems(s);
+}
+
+void sync_staple(struct sync *s)
+{
+	if (staples_has_news(s->staples))
+		sync_run(s, 0);
+	if (staples_has_changes(s->staples))
+		send_again(s);
 }
 
 void sync_take_refusals(struct sync *s)

@@ -11,6 +11,7 @@ struct external_names;
 struct saved;
 struct saver;
 struct source_kube;
+struct stapling;
 struct status_writer;
 struct system_ca;
 struct ticket_secret;
@@ -25,6 +26,9 @@ struct sync {
 	const struct ticket_secret *tickets; /* NULL: none is followed; likewise */
 	struct system_ca *system_ca;	    /* the machine's CA certificates, looked at by each run; NULL: nobody asks for them */
 	struct known_names *known_names;    /* what is known of names, NULL: of none; its changes are taken by sync_run() */
+	struct staples *staples;	    /* OCSP responses, NULL: none; what is news in it is taken by sync_run() */
+	const struct stapling *stapling;    /* who asks for them, for who asks how it is; NULL: nobody does */
+	bool has_other_certificates; /* of the routes, than when who asks for their OCSP responses has cleared this */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */
 	struct marks *marks; /* likewise, to be emptied by who writes statuses */
@@ -65,6 +69,8 @@ void sync_take_refusals(struct sync *s);
  */
 int sync_age(struct sync *s);
 #define SYNC_AGE_S 600
+/* Other OCSP responses are to be stapled: the same routes, with other certificates. */
+void sync_staple(struct sync *s);
 /* Before the first run: finds out to what Secrets and ConfigMaps the objects refer, and publishes nothing. */
 void sync_prepare(struct sync *s);
 /*

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/admin_pvt.h"
+#include "admin/metrics_staples.h"
 #include "admin/view_certificates.h"
 #include "resolve/external_names.h"
 #include "saver.h"
@@ -334,6 +335,8 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 		write_ticket_secret(f, sync->tickets);
 	if (sync->names)
 		write_names(f, sync->names);
+	if (sync->stapling)
+		metrics_staples(f, sync->stapling);
 	write_permit(f, permit);
 	if (access_log)
 		write_access_log(f, access_log);

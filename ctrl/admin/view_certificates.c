@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "admin/view.h"
+#include "admin/view_staples.h"
 #include "snapshot/snapshot.h"
 
 static int by_secret(const void *pa, const void *pb)
@@ -50,6 +51,7 @@ static int id_order(const void *a, const void *b)
 
 static json_t *problems_of(const struct sync *s, const struct certificate *c, int64_t now_s)
 {
+	const struct staple *staple = staples_get(s->staples, &c->blob->id);
 	json_t *list = json_array();
 
 	if (s->n_refused && bsearch(&c->blob->id, s->refused, s->n_refused, sizeof(*s->refused), id_order))
@@ -60,6 +62,10 @@ static json_t *problems_of(const struct sync *s, const struct certificate *c, in
 		json_array_append_new(list, json_string("not yet valid"));
 	else if (c->not_after_s - now_s < CERTIFICATE_SOON_S)
 		json_array_append_new(list, json_string("expires soon"));
+	if (staple && staple->state == STAPLE_REVOKED)
+		json_array_append_new(list, json_string("revoked by its issuer"));
+	else if (staple && staple->must_staple && !staple->stapled)
+		json_array_append_new(list, json_string("clients refuse it without an OCSP response"));
 	if (c->is_out_of_order)
 		json_array_append_new(list, json_string("chain out of order"));
 	return list;
@@ -76,19 +82,26 @@ static json_t *view_one(const struct sync *s, const struct certificate *c, int64
 		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	for (size_t i = 0; i < c->n_names; i++)
 		json_array_append_new(names, json_string(c->names[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:o}", "kind", "identity", "namespace", c->ns, "name", c->name, "key",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:o, s:o}", "kind", "identity", "namespace", c->ns, "name", c->name, "key",
 			 certificate_key_name(c->key), "names", names, "hosts", json_array(), "not_after", text, "days_left",
-			 (json_int_t)((c->not_after_s - now_s) / 86400), "problems", problems_of(s, c, now_s));
+			 (json_int_t)((c->not_after_s - now_s) / 86400), "ocsp", view_staple(s, c), "problems",
+			 problems_of(s, c, now_s));
 }
+
+/* What a snapshot names a certificate by, with an OCSP response or without. */
+struct named {
+	struct weir_cert_id id;
+	size_t at; /* in the list */
+};
 
 static int by_id(const void *pa, const void *pb)
 {
-	return certificate_compare_ids(&(*(const struct certificate *const *)pa)->blob->id, &(*(const struct certificate *const *)pb)->blob->id);
+	return certificate_compare_ids(&((const struct named *)pa)->id, &((const struct named *)pb)->id);
 }
 
-static int id_of(const void *id, const void *c)
+static int id_of(const void *id, const void *x)
 {
-	return certificate_compare_ids(id, &(*(const struct certificate *const *)c)->blob->id);
+	return certificate_compare_ids(id, &((const struct named *)x)->id);
 }
 
 static void add_host(json_t *hosts, const struct weir_snapshot *s, const struct weir_server_name *n)
@@ -104,23 +117,25 @@ static void add_host(json_t *hosts, const struct weir_snapshot *s, const struct 
 }
 
 /* For what they are shown, by the routes that are served. list: by Secret; out has the same order. */
-static void add_hosts(json_t *out, const struct weir_snapshot *s, const struct certificate *const *list, size_t n)
+static void add_hosts(json_t *out, const struct sync *sync, const struct certificate *const *list, size_t n)
 {
-	const struct certificate **ids = calloc(n + 1, sizeof(*ids));
+	const struct weir_snapshot *s = sync->snapshot;
+	struct named *ids = calloc(2 * n + 1, sizeof(*ids));
 
-	for (size_t i = 0; ids && i < n; i++)
-		ids[i] = list[i];
+	for (size_t i = 0; ids && i < n; i++) {
+		ids[2 * i] = (struct named){list[i]->blob->id, i};
+		ids[2 * i + 1] = (struct named){staples_served(sync->staples, list[i])->blob->id, i};
+	}
 	if (ids)
-		qsort(ids, n, sizeof(*ids), by_id);
+		qsort(ids, 2 * n, sizeof(*ids), by_id);
 	for (uint32_t i = 0; ids && i < snapshot_count(s, NAMES); i++) {
 		const struct weir_server_name *name = snapshot_name(s, i);
 
 		for (uint32_t k = 0; k < name->certs.count; k++) {
-			const struct certificate **c = bsearch(snapshot_cert(s, name->certs.first + k), ids, n, sizeof(*ids), id_of);
-			const struct certificate *const *at = c ? bsearch(c, list, n, sizeof(*list), by_secret) : NULL;
+			const struct named *x = bsearch(snapshot_cert(s, name->certs.first + k), ids, 2 * n, sizeof(*ids), id_of);
 
-			if (at)
-				add_host(json_object_get(json_array_get(out, (size_t)(at - list)), "hosts"), s, name);
+			if (x)
+				add_host(json_object_get(json_array_get(out, x->at), "hosts"), s, name);
 		}
 	}
 	free(ids);
@@ -136,7 +151,7 @@ json_t *view_certificates(const struct sync *s)
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(out, view_one(s, list[i], now_s));
 	if (list && s->snapshot)
-		add_hosts(out, s->snapshot, list, n);
+		add_hosts(out, s, list, n);
 	free(list);
 	view_trusts(s, now_s, out);
 	return out;

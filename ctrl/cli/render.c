@@ -450,9 +450,32 @@ static void put_trust(struct table *t, const json_t *c)
 		cell(t, "clients of %s", few(text, sizeof(text), hosts));
 }
 
+/* As "stapled until 2026-01-01T00:00:00Z"; why not, or why not any longer. */
+static void put_ocsp(struct table *t, const json_t *o)
+{
+	const char *state = str(o, "state"), *why = str(o, "why"), *until = str(o, "until");
+
+	if (flag(o, "stapled") && *why)
+		cell(t, "stapled until %s: %s", until, why);
+	else if (flag(o, "stapled"))
+		cell(t, "stapled until %s", until);
+	else if (strcmp(state, "revoked") == 0)
+		cell(t, "REVOKED%s%s", *str(o, "reason") ? ": " : "", str(o, "reason"));
+	else if (strcmp(state, "no-issuer") == 0)
+		cell(t, "none: its issuer is not in tls.crt");
+	else if (strcmp(state, "off") == 0)
+		cell(t, "none: --ocsp off");
+	else if (strcmp(state, "pending") == 0)
+		cell(t, "asked for");
+	else if (strcmp(state, "failed") == 0)
+		cell(t, "none: %s", why);
+	else
+		cell(t, "-"); /* it names no responder, or is not shown to clients */
+}
+
 void render_certificates(FILE *f, const json_t *list)
 {
-	struct table t = {.n_columns = 6};
+	struct table t = {.n_columns = 7};
 	char text[900];
 	const json_t *c;
 	size_t i;
@@ -462,6 +485,7 @@ void render_certificates(FILE *f, const json_t *list)
 	cell(&t, "SHOWN FOR, OR JUDGES");
 	cell(&t, "VALID UNTIL");
 	cell(&t, "DAYS");
+	cell(&t, "OCSP");
 	cell(&t, "PROBLEMS");
 	json_array_foreach(list, i, c) {
 		if (strcmp(str(c, "kind"), "trust") == 0) {
@@ -473,6 +497,7 @@ void render_certificates(FILE *f, const json_t *list)
 		}
 		cell(&t, "%s", str(c, "not_after"));
 		cell(&t, "%lld", num(c, "days_left"));
+		put_ocsp(&t, json_object_get(c, "ocsp"));
 		cell(&t, "%s", few(text, sizeof(text), json_object_get(c, "problems")));
 	}
 	table_print(f, &t);

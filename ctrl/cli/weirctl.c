@@ -53,7 +53,7 @@ static const char usage[] =
 	"  status                      connection, generation, ports, problems\n"
 	"  routes                      every rule, in the order in which it is looked for\n"
 	"  backends                    backends and their endpoints\n"
-	"  certificates                certificates of TLS: for which names, and how long they are valid\n"
+	"  certificates                certificates of TLS: for which names, how long they are valid, and their OCSP responses\n"
 	"  tls                         what TLS uses: OpenSSL, groups, and the device that handshakes are given to\n"
 	"  stats                       counters of the workers\n"
 	"  stages                      where the workers' time goes (weir.yaml: workers: stage_timers)\n"

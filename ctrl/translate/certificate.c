@@ -83,6 +83,28 @@ struct certificate *certificate_create(const struct certificate_part *chain, siz
 	return seal(c);
 }
 
+struct certificate *certificate_with_ocsp(const struct certificate *c, struct certificate_part ocsp)
+{
+	const struct weir_certificate *b = c->blob;
+	const size_t n_old = b->key.off + b->key.size - sizeof(*b); /* the chain and the key */
+	struct certificate *out = begin(WEIR_CERTIFICATE_IDENTITY, n_old + ocsp.n);
+	uint32_t end = (uint32_t)(sizeof(*b) + n_old);
+
+	if (!out)
+		return NULL;
+	memcpy(out->blob + 1, b + 1, n_old);
+	out->blob->n_chain = b->n_chain;
+	memcpy(out->blob->chain, b->chain, sizeof(b->chain));
+	out->blob->key = b->key;
+	out->blob->ocsp = lay(out->blob, ocsp, &end);
+	out->ns = c->ns ? translate_must(strdup(c->ns)) : NULL;
+	out->name = c->name ? translate_must(strdup(c->name)) : NULL;
+	out->key = c->key;
+	out->not_before_s = c->not_before_s;
+	out->not_after_s = c->not_after_s;
+	return seal(out);
+}
+
 struct certificate *certificate_create_trust(struct certificate_part cas, struct certificate_part crls)
 {
 	struct certificate *c = cas.n <= WEIR_CERTIFICATE_MAX_BYTES ? begin(WEIR_CERTIFICATE_TRUST, cas.n + crls.n) : NULL;

@@ -59,7 +59,9 @@ struct certificate_part {
  * WEIR_CERTIFICATE_MAX_BYTES. Ends the process when there is no memory.
  */
 struct certificate *certificate_create(const struct certificate_part *chain, size_t n_chain, struct certificate_part key);
-/* The same of CA certificates, DER one behind the other, and CRLs likewise (size 0: none). */
+/* An identity once more, with an OCSP response that is to be stapled: of the same Secret, and another id. No names. NULL: too large. */
+struct certificate *certificate_with_ocsp(const struct certificate *c, struct certificate_part ocsp);
+/* As certificate_create(), of CA certificates, DER one behind the other, and CRLs likewise (size 0: none). */
 struct certificate *certificate_create_trust(struct certificate_part cas, struct certificate_part crls);
 /* The same of PEM; NULL: there are none, one cannot be read, or they are too large. */
 struct certificate *certificate_read_trust(const char *pem, size_t n);

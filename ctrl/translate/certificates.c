@@ -65,19 +65,57 @@ struct ref_fault ca_fault(struct translation *t, const struct kube_object *o, co
 
 /* ---- what people should know ---- */
 
+static const char *time_text(int64_t s, char out[32])
+{
+	const time_t when = (time_t)s;
+	struct tm tm;
+
+	out[0] = 0;
+	if (gmtime_r(&when, &tm))
+		strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return out;
+}
+
 static void report_time(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *reason,
 			const struct certificate *c, const char *what, int64_t when_s)
 {
-	const time_t when = (time_t)when_s;
-	struct tm tm;
-	char text[32] = "";
+	char text[32];
 
-	if (gmtime_r(&when, &tm))
-		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	time_text(when_s, text);
 	if (c->blob->kind == WEIR_CERTIFICATE_TRUST)
 		report(t, o, at, false, reason, "of %s%s %s %s", c->names[0], c->n_names > 1 ? " and others" : "", what, text);
 	else
 		report(t, o, at, false, reason, "served, but the certificate of Secret %.63s/%.253s %s %s", c->ns, c->name, what, text);
+}
+
+/* Why a certificate that needs one has no OCSP response. */
+static const char *lack_of(const struct staple *s)
+{
+	switch (s->state) {
+	case STAPLE_NO_RESPONDER:
+		return "the certificate names no responder";
+	case STAPLE_NO_ISSUER:
+		return "its issuer does not stand behind it in tls.crt";
+	case STAPLE_OFF:
+		return "weir-ctrl asks no responders (--ocsp off)";
+	default:
+		return s->why ? s->why : "none has come yet";
+	}
+}
+
+/* What its issuer says of it, as far as owners have to do something. */
+static void warn_of_status(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c)
+{
+	const struct staple *s = staples_get(t->options->staples, &c->blob->id);
+	char text[32];
+
+	if (s && s->state == STAPLE_REVOKED)
+		report(t, o, at, false, "CertificateRevoked", "served, but the certificate of Secret %.63s/%.253s was revoked by its issuer on %s%s%s",
+		       c->ns, c->name, time_text(s->revoked_s, text), *s->reason ? ": " : "", s->reason);
+	else if (s && s->must_staple && !s->stapled && s->state != STAPLE_PENDING)
+		report(t, o, at, false, "MustStaple",
+		       "served, but clients refuse the certificate of Secret %.63s/%.253s: it must come with an OCSP response (RFC 7633), and there is none: %s",
+		       c->ns, c->name, lack_of(s));
 }
 
 void certificate_warn(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct certificate *c)
@@ -90,6 +128,7 @@ void certificate_warn(struct translation *t, const struct kube_object *o, const 
 	if (c->has_more_names)
 		report(t, o, at, false, "CertificateNames", "the certificate of Secret %.63s/%.253s has more than %u names: the first are used",
 		       c->ns, c->name, CERTIFICATE_NAMES_MAX);
+	warn_of_status(t, o, at, c);
 	if (!now_s)
 		return;
 	if (c->not_after_s < now_s)

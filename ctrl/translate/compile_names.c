@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "translate/staples.h"
+
 /* A name, where it belongs. */
 struct named {
 	const struct model_server_name *n;
@@ -131,19 +133,30 @@ bool compile_is_refused(struct compiler *c, const struct certificate *x)
 	return true;
 }
 
+/* With its OCSP response, unless that is what the dataplane does not take. NULL: it is left out. */
+static const struct certificate *served(struct compiler *c, const struct certificate *x)
+{
+	const struct model *m = c->m;
+	const struct certificate *stapled = staples_served(m->staples, x);
+
+	if (compile_is_refused(c, x))
+		return NULL;
+	return m->n_refused && bsearch(&stapled->blob->id, m->refused, m->n_refused, sizeof(*m->refused), id_order) ? x : stapled;
+}
+
 static struct weir_range add_certs(struct compiler *c, const struct model_server_name *n)
 {
 	struct weir_range range = {compile_count(c, CERTS), 0};
 
 	for (size_t i = 0; i < n->n_certs && i < WEIR_MAX_CERTS_OF_NAME; i++) {
-		struct weir_cert_id *id;
+		const struct certificate *x = served(c, n->certs[i]);
+		struct weir_cert_id *id = x ? compile_push(c, WEIR_SECT_CERTS, 1) : NULL;
 
-		if (compile_is_refused(c, n->certs[i]))
+		if (!x)
 			continue;
-		id = compile_push(c, WEIR_SECT_CERTS, 1);
 		if (!id)
 			break;
-		*id = n->certs[i]->blob->id;
+		*id = x->blob->id;
 		range.count++;
 	}
 	return range;

@@ -234,6 +234,7 @@ struct model {
 	struct model_chunk *chunks; /* memory */
 	size_t n_refused; /* certificates that the dataplane does not take, sorted; whoever compiles it for one sets them */
 	const struct weir_cert_id *refused;
+	const struct staples *staples; /* likewise: certificates go out with these responses; NULL: with none */
 	uint64_t hash_seed; /* of the snapshot's tables; whoever compiles it for a dataplane sets a secret one */
 };
 

@@ -9,6 +9,7 @@
 #include "kube/store.h"
 #include "translate/addresses.h"
 #include "translate/known_names.h"
+#include "translate/staples.h"
 #include "translate/model.h"
 
 struct held_addresses;
@@ -28,6 +29,7 @@ struct translate_options {
 	/* CA certificates of the machine; NULL: there are none, and system_fault says why, or (NULL) nobody has looked */
 	const struct certificate *system_trust;
 	const char *system_fault;
+	const struct staples *staples; /* what is known of OCSP responses; NULL: nobody asks, and nothing is said of them */
 	int64_t now_s; /* Unix seconds, by which certificates are judged; 0: they are not */
 	/* what the routes of one namespace, and of all, may take of a snapshot, as budget.c reckons it; 0: no bound */
 	uint64_t namespace_bytes, total_bytes;

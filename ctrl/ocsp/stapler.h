@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which responder is asked about which certificate when, and what is stapled
+ * then. It opens no socket and reads no clock: who does (fetch.h) is asked, and
+ * answers later.
+ *
+ * What is asked about is a leaf and its issuer: certificates that differ in the
+ * rest, or that are read anew, share its answers and its times.
+ */
+#ifndef OCSP_STAPLER_H
+#define OCSP_STAPLER_H
+
+#include "ocsp/outcome.h"
+#include "translate/staples.h"
+
+#define STAPLER_IN_FLIGHT_MAX 32u
+#define STAPLER_IN_FLIGHT_OF_HOST 8u /* of one responder */
+
+/* All are looked at, who is to be asked: not after each answer, or with thousands of certificates that would be all one does. */
+#define STAPLER_REST_MS 10u
+
+/*
+ * A response is asked for anew at the half of its time, or when HTTP says that there is another one (max-age), but
+ * within these; shortly before its end, where that comes sooner. A part of it, by chance, is taken off.
+ */
+#define STAPLER_REFRESH_MIN_S 300u
+#define STAPLER_REFRESH_MAX_S (7u * 86400u)
+#define STAPLER_REFRESH_LAST_S 10u /* not more often, whatever the response says */
+/* After a failure, ever later, with jitter; not before a responder wants to be asked again (Retry-After). */
+#define STAPLER_RETRY_MIN_MS 5000u
+#define STAPLER_RETRY_MAX_MS 3600000u
+
+struct stapler;
+
+/* Asks a responder, with a request in DER; is told by stapler_answered(), never before it has returned. */
+typedef void stapler_ask_fn(void *ctx, const char *url, const unsigned char *der, size_t n, void *question);
+
+struct stapler_options {
+	struct staples *staples; /* where what is known goes */
+	stapler_ask_fn *ask;	 /* NULL: nobody is asked */
+	void *ctx;
+	uint64_t seed; /* of jitter */
+};
+
+struct stapler_answer {
+	enum ocsp_outcome outcome; /* GOOD: there are bytes, to be judged */
+	const unsigned char *der;
+	size_t n;
+	uint32_t max_age_s;	/* of Cache-Control; UINT32_MAX: it does not say */
+	uint32_t retry_after_s; /* 0: it does not say */
+};
+
+struct stapler *stapler_create(const struct stapler_options *options);
+/* Nothing of what it has asked for may be answered any more. */
+void stapler_destroy(struct stapler *s);
+/*
+ * The certificates that are shown to clients, until this is called again: begin, each as often as one likes, end. Others are
+ * forgotten. Those that come first are asked about at the next poll.
+ */
+void stapler_want_begin(struct stapler *s);
+void stapler_want(struct stapler *s, const struct certificate *c, uint64_t now_ms);
+void stapler_want_end(struct stapler *s);
+/* Asks for what is due, and lets go of what has ended. now_s: Unix seconds. */
+void stapler_poll(struct stapler *s, uint64_t now_ms, int64_t now_s);
+/* When to poll it again; UINT64_MAX: not before something is answered or wanted. */
+uint64_t stapler_next_ms(const struct stapler *s);
+void stapler_answered(struct stapler *s, void *question, const struct stapler_answer *a, uint64_t now_ms, int64_t now_s);
+
+struct stapler_status {
+	size_t n_of[N_STAPLE_STATES]; /* certificates */
+	size_t n_must_staple_without;
+	size_t n_stapled; /* be they refreshed in time or not */
+	size_t n_in_flight;
+	uint64_t n_asked, n_expired; /* responses that were dropped, since their time was over and no other had come */
+	uint64_t outcomes[OCSP_N_OUTCOMES];
+};
+
+void stapler_status(const struct stapler *s, struct stapler_status *out);
+
+#endif

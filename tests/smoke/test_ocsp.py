@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OCSP responses from a responder to a client: they are fetched, stapled, renewed and dropped, and what is wrong is named."""
+import contextlib
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+from rig import MANIFESTS, expect, expect_eq, wait_until
+from tls_peers import Front, Pair, authority, secret, tls_ingress
+
+PORT, PEER_PORT = 8889, 8890  # of the responder of this test, of `openssl ocsp`
+ALLOWED = ("--ocsp", "any")
+
+
+def leaf(name, url, *more):
+    """(a leaf that names a responder, with its issuer behind it; its serial number)"""
+    a = authority()
+    crt = a.make(name, f"/CN={name}", "middle", "ec", [
+        f"subjectAltName=DNS:{host_of(name)}", "basicConstraints=critical,CA:FALSE", "extendedKeyUsage=serverAuth",
+        "subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid", f"authorityInfoAccess=OCSP;URI:{url}", *more])
+    out = subprocess.run(["openssl", "x509", "-in", crt, "-noout", "-serial"], check=True, capture_output=True, text=True).stdout
+    crt.write_text(crt.read_text() + a.middle.read_text())
+    return Pair(crt, a.dir / f"{name}.key"), int(out.strip().split("=")[1], 16)
+
+
+def host_of(name):
+    return f"{name}.example.com"
+
+
+class Responder:
+    """The authority's word on its certificates, and who gives it."""
+
+    def __init__(self):
+        a = authority()
+        self.dir, self.known, self.processes = a.dir, {}, []
+        self.index, self.file, self.log = a.dir / "index.txt", a.dir / "ocsp.json", a.dir / "ocsp.log"
+        (a.dir / "index.txt.attr").write_text("unique_subject = no\n")
+        self.log.write_text("")
+        appointed = a.make("appointed", "/CN=appointed", "middle", "ec", ["extendedKeyUsage=OCSPSigning", "basicConstraints=CA:FALSE"])
+        alien = a.make("alien", "/CN=alien", "root", "ec", ["extendedKeyUsage=OCSPSigning", "basicConstraints=CA:FALSE"])
+        self.config = {"ca": str(a.middle), "index": str(self.index), "of": {},
+                       "signers": {p.stem: [str(p), str(p.with_suffix(".key"))] for p in (appointed, alien, a.middle)}}
+        self.save()
+
+    def issue(self, name, *more, url=None):
+        made, serial = leaf(name, url or f"http://127.0.0.1:{PORT}/{name}", *more)
+        self.known[name] = [serial, "V"]
+        self.save()
+        return made
+
+    def save(self):
+        rows = [f"{state}\t400101000000Z\t{'261101000000Z,keyCompromise' if state == 'R' else ''}\t{serial:04X}\tunknown\t/CN={name}\n"
+                for name, (serial, state) in self.known.items() if state]
+        for path, text in ((self.index, "".join(rows)), (self.file, json.dumps(self.config))):
+            tmp = path.with_suffix(".tmp")
+            tmp.write_text(text)
+            tmp.rename(path)
+
+    def set(self, name, state="V", **how):
+        """state: V, R, or None for one that is not known."""
+        self.known[name][1] = state
+        self.config["of"][name] = how
+        self.save()
+
+    def start(self, rig):
+        peer = pathlib.Path(__file__).with_name("ocsp_peer.py")
+        crt, key = self.config["signers"]["middle"]
+        with open(self.log, "ab") as log, open(self.dir / "openssl-ocsp.log", "ab") as other:
+            self.processes = [
+                rig.spawn([sys.executable, peer, str(PORT), str(self.file)], stdout=log, stderr=subprocess.STDOUT),
+                rig.spawn(["openssl", "ocsp", "-port", str(PEER_PORT), "-index", self.index, "-CA", self.config["ca"], "-rsigner", crt,
+                           "-rkey", key, "-nmin", "60"], stdout=other, stderr=other)]
+
+    def stop(self):
+        for p in self.processes:
+            p.kill()
+            p.wait()
+        self.processes = []
+
+    def asked(self, name):
+        return [line.split()[0] for line in self.log.read_text().splitlines() if line.endswith(f" {name}")]
+
+
+@contextlib.contextmanager
+def ocsp_rig(make, responder, leaves, *ctrl_args):
+    """(rig, front) with an Ingress for each of {name: Pair}; the responder runs from before weir-ctrl asks."""
+    files = {f"{n}.yaml": secret(n, p) + tls_ingress(n, host_of(n), [("/", "Prefix", "web")], n) for n, p in leaves.items()}
+    with make(manifests={"services.yaml": MANIFESTS["services.yaml"], **files}, ctrl=False) as rig:
+        try:
+            responder.start(rig)
+            # To be asked, openssl ocsp would spin over the end of a connection without a request.
+            wait_until("the responders listen", lambda: all(f":{p} " in rig.run(["ss", "-Hltn"]).stdout.decode() for p in (PORT, PEER_PORT)))
+            rig.start_ctrl(*(ctrl_args or ALLOWED))
+            front = Front(rig)
+            wait_until("TLS is served", lambda: all(front.curl("/", host=host_of(n), check=False)[0] == 200 for n in leaves))
+            yield rig, front
+        finally:
+            responder.stop()
+
+
+def stapled(front, name, *args):
+    """What a client gets: None, or {response, status, until}; and the request is answered all the same."""
+    p = front.rig.run(["openssl", "s_client", "-connect", f"{front.address}:443", "-servername", host_of(name), "-CAfile", front.ca,
+                       "-verify_return_error", "-status", *args], input=b"", check=False)
+    text = p.stdout.decode("latin1")
+    expect_eq(p.returncode, 0, p.stderr.decode("latin1"))
+    if "OCSP response: no response sent" in text:
+        return None
+    find = lambda pattern: (re.findall(pattern, text, re.M) or [""])[0].strip()
+    return {"response": find(r"OCSP Response Status: (.*?) \("), "status": find(r"Cert Status: (.*)$"),
+            "from": find(r"This Update: (.*)$"), "serial": find(r"Serial Number: (.*)$")}
+
+
+def view(rig, name):
+    return [c for c in rig.weirctl_json("certificates") if c["name"] == name][0]
+
+
+def log_of(rig):
+    return (rig.dir / "ctrl.log").read_text()
+
+
+def outcome(rig, name):
+    return rig.metric_sum("weir_ctrl_ocsp_answers_total", f'outcome="{name}"')
+
+
+def test_good_response_is_stapled_by_all_versions_and_renewed(make):
+    r = Responder()
+    leaves = {"good": r.issue("good"), "peer": r.issue("peer", url=f"http://127.0.0.1:{PEER_PORT}"),
+              "long": r.issue("long", url=f"http://127.0.0.1:{PORT}/long/{'x' * 200}"),
+              "moved": r.issue("moved"), "plain": authority().issue(host_of("plain"))}
+    r.set("moved", mode="redirect", to=f"http://127.0.0.1:{PORT}/good/")
+    r.set("good", minutes=1)
+    with ocsp_rig(make, r, leaves) as (rig, front):
+        for name in ("good", "peer", "long", "moved"):
+            wait_until(f"{name} is stapled", lambda: stapled(front, name))
+            for version in ("-tls1_2", "-tls1_3"):
+                got = stapled(front, name, version)
+                expect_eq((got["response"], got["status"], int(got["serial"], 16)), ("successful", "good", r.known[name][0]), got)
+            expect_eq(view(rig, name)["ocsp"]["state"], "good", "weirctl")
+        expect_eq(r.asked("good")[:1] + r.asked("long")[:1], ["GET", "POST"], "short and long requests")
+        expect_eq((stapled(front, "plain"), view(rig, "plain")["ocsp"]["state"]), (None, "no-responder"), "without a responder")
+        text = rig.weirctl("certificates")
+        expect(re.search(r"demo/good .*stapled until \d{4}-", text), text)
+        first, n = stapled(front, "good")["from"], len(r.asked("good"))
+        wait_until("it is asked for again", lambda: len(r.asked("good")) > n, 90)
+        wait_until("the new one is stapled", lambda: stapled(front, "good")["from"] != first)
+        expect_eq(rig.metric_sum("weir_ctrl_ocsp_stapled"), 4, "stapled")
+
+
+def test_what_keeps_a_response_away_is_named_and_nothing_else_suffers(make):
+    r = Responder()
+    wanted = {"revoked": dict(state="R"), "unknown": dict(state=None), "bad_signature": dict(signer="alien"),
+              "malformed": dict(mode="garbage"), "too_large": dict(mode="huge"), "try_later": dict(mode="later"),
+              "http_error": dict(mode="error"), "timeout": dict(mode="slow"),
+              "bad_url": dict(mode="redirect", to="file:///etc/passwd")}
+    leaves = {n.replace("_", "-"): r.issue(n.replace("_", "-")) for n in wanted}
+    for name, how in wanted.items():
+        r.set(name.replace("_", "-"), **how)
+    leaves["unreachable"] = r.issue("unreachable", url="http://127.0.0.1:1/")
+    leaves["forbidden"] = r.issue("forbidden", url="http://169.254.169.254/latest")
+    must = leaves["must"] = r.issue("must", "tlsfeature=status_request")
+    r.set("must", mode="error")
+    with ocsp_rig(make, r, leaves) as (rig, front):
+        for name in [*wanted, "unreachable", "forbidden"]:
+            wait_until(f"an answer is {name}", lambda: outcome(rig, name) >= 1, 30)
+            plain = name.replace("_", "-")
+            expect_eq(stapled(front, plain), None, f"{name}: nothing is stapled")
+            wait_until("weirctl says so", lambda: view(rig, plain)["ocsp"]["state"] == ("revoked" if name == "revoked" else "failed"))
+            expect_eq(front.curl("/", host=host_of(plain))[0], 200, f"{name}: it is served")
+        expect("CertificateRevoked" in log_of(rig) and "keyCompromise" in log_of(rig), "the log tells of the revoked one")
+        expect("CertificateRevoked" in rig.weirctl("status"), "weirctl status, too")
+        expect(re.search(r"demo/revoked .*REVOKED: keyCompromise", rig.weirctl("certificates")), "weirctl certificates, too")
+        wait_until("of who must staple, weirctl status tells", lambda: "MustStaple" in rig.weirctl("status"))
+        expect_eq((stapled(front, "must"), rig.metric_sum("weir_ctrl_ocsp_must_staple_missing")), (None, 1), "it is served without")
+        r.set("must")
+        wait_until("it has a response in the end", lambda: stapled(front, "must"), 60)
+        wait_until("and no problem any more", lambda: "MustStaple" not in rig.weirctl("status"))
+        expect("root:" not in log_of(rig), "no file is read")
+        expect(must, "")
+
+
+def test_revoked_certificate_loses_its_good_response_and_an_old_one_ends(make):
+    r = Responder()
+    leaves = {n: r.issue(n) for n in ("turns", "ends")}
+    for name in leaves:
+        r.set(name, minutes=1)
+    with ocsp_rig(make, r, leaves) as (rig, front):
+        for name in leaves:
+            wait_until(f"{name} is stapled", lambda: stapled(front, name))
+        r.set("turns", state="R")
+        r.set("ends", mode="error")
+        wait_until("the revoked one is not stapled", lambda: stapled(front, "turns") is None, 60)
+        expect_eq(view(rig, "turns")["ocsp"]["state"], "revoked", "weirctl")
+        expect(stapled(front, "ends"), "the other one is, while its response lasts")
+        wait_until("it is not at its end", lambda: stapled(front, "ends") is None, 90)
+        expect_eq(rig.metric_sum("weir_ctrl_ocsp_expired_total"), 1, "counted")
+
+
+def test_only_public_responders_are_asked_unless_more_is_allowed(make):
+    r = Responder()
+    leaves = {"good": r.issue("good")}
+    with ocsp_rig(make, r, leaves, "--ocsp", "public") as (rig, front):
+        wait_until("it is refused", lambda: outcome(rig, "forbidden") >= 1)
+        expect_eq((stapled(front, "good"), r.asked("good")), (None, []), "nobody was asked")
+    with ocsp_rig(make, r, leaves, "--ocsp", "off") as (rig, front):
+        expect_eq((stapled(front, "good"), view(rig, "good")["ocsp"]["state"], r.asked("good")), (None, "off", []), "off")
