@@ -188,10 +188,10 @@ struct tls_session {
 	uint64_t submitted_us;
 	TAILQ_ENTRY(tls_session) offload_link;
 	struct tls_session *next_done;
-	char name[HELLO_NAME_MAX + 1]; /* lower case */
+	char *name; /* lower case, in a block of its own; NULL: none */
 };
 
-static_assert(sizeof(struct tls_session) <= 512, "there are as many as connections");
+static_assert(sizeof(struct tls_session) <= 192, "there are as many as connections");
 
 static inline enum weir_stage enter(struct tls *t)
 {
