@@ -347,6 +347,7 @@ enum weir_reason_kind {
 	X(TLS_CLIENT_CERT_CHAIN, "tls_client_cert_chain", "more certificates are between the client's and its root than the server name allows") \
 	X(TLS_CLIENT_CERT_SIGNATURE, "tls_client_cert_signature", "the signature of the client's certificate, or the one that proves that it has the key, is wrong") \
 	X(TLS_CLIENT_CERT_BAD, "tls_client_cert_bad", "the client's certificate is not valid for another reason, such as a weak key or a CRL that is not about it") \
+	X(TLS_CLIENT_AUTH_CHANGED, "tls_client_auth_changed", "what the server name asks of its clients has changed: an idle connection was closed") \
 	X(TLS_BAD_RECORD, "tls_bad_record", "a record behind the handshake that cannot be decrypted, or breaks the protocol") \
 	X(TLS_RENEGOTIATION, "tls_renegotiation", "the client asked for another handshake too often (TLS 1.2)") \
 	X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "the client changed its keys more often than its data give reason for") \

@@ -5,6 +5,7 @@
     address, port, ca, name    where to, whom to trust, the server name (null: none is sent, none verified)
     host, path, version        of requests (host: the server name if not given); "1.2" or "1.3": that one alone
     ciphers, alpn              as ssl takes them; ["http/1.1"] if not given
+    pair                       files of our own certificate and its key
 A mode's last line is JSON: what it saw. MODES at the end says what each does.
 """
 import contextlib
@@ -34,6 +35,8 @@ def context_of(o):
         c.minimum_version = c.maximum_version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[o["version"]]
     if o.get("ciphers"):
         c.set_ciphers(o["ciphers"])
+    if o.get("pair"):
+        c.load_cert_chain(*o["pair"])
     return c
 
 
@@ -305,12 +308,20 @@ def steady(o):
             "reused": sum(c.reused for c in clients), "failed": sorted(f for c in clients for f in c.failed)[:20], "digests": digests}
 
 
+def ask_if_open(s, o):
+    """The status; "closed": the connection has ended, and no answer came."""
+    try:
+        return ask_on(s, o)[0]
+    except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return "closed"
+
+
 def keep(o):
-    """Opens a connection for each of o["of"], and for each line on stdin asks on all of them: [status, ...]; "end": ends."""
+    """Opens a connection for each of o["of"], and for each line on stdin asks on all of them: [status or "closed", ...]; "end": ends."""
     open_ = [(connect({**o, **one}), {**o, **one}) for one in o["of"]]
     print(json.dumps([digest_of(s) for s, _ in open_]), flush=True)
     while (line := sys.stdin.readline().strip()) not in ("", "end"):
-        print(json.dumps([ask_on(s, one)[0] for s, one in open_]), flush=True)
+        print(json.dumps([ask_if_open(s, one) for s, one in open_]), flush=True)
     return []
 
 
