@@ -367,6 +367,7 @@ enum weir_reason_kind {
 	X(BACKEND_TLS_GONE, "backend_tls_gone", "the endpoint closed or reset the connection within the TLS handshake") \
 	X(BACKEND_TLS_TIMEOUT, "backend_tls_timeout", "the TLS handshake with the endpoint was not complete within the time for connecting") \
 	X(BACKEND_TLS_BAD_RECORD, "backend_tls_bad_record", "the endpoint sent a record that cannot be decrypted, or changes keys too often") \
+	X(BACKEND_TLS_TICKET_FLOOD, "backend_tls_ticket_flood", "the endpoint sent TLS session tickets without end") \
 	X(BACKEND_TLS_NO_MEMORY, "backend_tls_no_memory", "to an endpoint: no memory for what TLS had to keep or send")
 
 /* Why a request was refused, failed or cut. The status that the client sees stands in the help text. */
