@@ -50,6 +50,14 @@ void *heap_malloc(size_t n, const char *file, int line);
 void *heap_realloc(void *p, size_t n, const char *file, int line);
 void heap_free(void *p, const char *file, int line);
 
+/* Of a heap's memory that a block of n bytes takes, 1 to HEAP_BLOCK_MAX, with its header. */
+static inline size_t heap_block_bytes(size_t n)
+{
+	size_t step = n <= 1024 ? HEAP_ALIGN : (size_t)1 << (63 - __builtin_clzll(n - 1) - 3);
+
+	return HEAP_ALIGN + (n + step - 1) / step * step;
+}
+
 /*
  * Makes OpenSSL of this process use these functions. Before anything else of OpenSSL is called, or it is -EBUSY, and
  * OpenSSL stays with malloc(). With AddressSanitizer it does nothing, so that every leak and overrun is seen.

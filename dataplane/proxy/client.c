@@ -487,13 +487,13 @@ void client_pump(struct client *c, uint64_t now_us)
  * would be answered by a RST; so the client sees a connection that ended in
  * order before it answered, and can send it again (RFC 9112 9.3.1, 9.6).
  */
-static void on_idle(struct client *c, uint64_t now_us)
+void client_end_idle(struct client *c, enum weir_reason why, uint64_t now_us)
 {
 	if (has_request(c)) {
 		client_pump(c, now_us);
 		return;
 	}
-	stat_reason(c->p->stats, WEIR_R_REQ_IDLE_TIMEOUT);
+	stat_reason(c->p->stats, why);
 	client_linger(c, now_us);
 }
 
@@ -510,7 +510,7 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 		client_pump(c, now_us);
 		break;
 	case CLIENT_IDLE:
-		on_idle(c, now_us);
+		client_end_idle(c, WEIR_R_REQ_IDLE_TIMEOUT, now_us);
 		break;
 	case CLIENT_HEAD:
 		c->rq->keep = false;

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Certificates of clients: whether this connection's client was asked for what the request's host asks for, and what a
- * backend is told. Without the first a client would get at a host that wants certificates by the name of one that does not.
+ * backend is told. Without the first a client would get at a host that wants certificates by the name of one that does not, and
+ * one whose certificate was revoked would be served for as long as it keeps its connection.
  */
 #include "proxy/proxy_pvt.h"
-
-/* Who was let in by was could be refused by now. CA certificates and depth apart: those it follows in other ways. */
-static bool is_stricter(const struct tls_client_auth *now, const struct tls_client_auth *was)
-{
-	if (!now->is_asked || now->mode == WEIR_CLIENT_AUTH_INSECURE)
-		return false;
-	return !was->is_asked || was->mode > now->mode || (!now->trust.v[0] && was->trust.v[0]);
-}
 
 bool client_cert_is_other(struct request *rq, const struct weir_snapshot *s, const struct weir_server_name *name)
 {
@@ -27,14 +20,69 @@ bool client_cert_is_other(struct request *rq, const struct weir_snapshot *s, con
 	now = tls_client_auth_of(s, name);
 	if (!tls_is_same_client_auth(&now, was)) { /* the next connection will be asked for what counts now */
 		rq->keep = false;
-		if (is_stricter(&now, was))
-			return true;
+		return true;
 	}
 	other = route_find_name(s, &flow->local, flow->local_port, rq->head.host, &bind, &miss);
 	if (!other || other == name)
 		return false;
 	of_host = tls_client_auth_of(s, other);
 	return !tls_is_same_client_auth(&of_host, &now);
+}
+
+/* -- connections that are there when a snapshot comes */
+
+#define COST_LOOK 4 /* in the units of a budget (upstream.h): its session, and the name in the snapshot */
+#define COST_CLOSE 16
+
+void client_certs_begin(struct proxy *p, const struct weir_snapshot *old)
+{
+	bool any = snapshot_count(p->current, CLIENT_AUTHS) > 0 || (old && snapshot_count(old, CLIENT_AUTHS) > 0);
+
+	if (any || p->auth_at < p->auth_end) /* or one more snapshot ago */
+		p->auth_end = p->n_fresh_clients;
+	else
+		p->auth_end = 0;
+	p->auth_at = 0;
+}
+
+/* What the name of its connection asks of clients is not what this one was asked. */
+static bool has_changed(const struct client *c)
+{
+	const struct weir_snapshot *s = c->p->current;
+	const struct tls_session *session = stream_tls(c->io);
+	const struct ip_flow *flow = tcp_flow(tls_tcp(session));
+	struct tls_client_auth now = {.is_asked = 0};
+	const struct weir_server_name *name;
+	const struct weir_bind *bind;
+	enum route_miss miss;
+
+	name = route_find_name(s, &flow->local, flow->local_port, tls_server_name(session), &bind, &miss);
+	if (name)
+		now = tls_client_auth_of(s, name);
+	return !tls_is_same_client_auth(&now, tls_get_client_auth(session));
+}
+
+bool client_certs_step(struct proxy *p, int *budget, uint64_t now_us)
+{
+	for (; p->auth_at < p->auth_end; p->auth_at++) {
+		struct client *c = &p->clients[p->auth_at];
+
+		if (*budget <= 0)
+			return false;
+		*budget -= 1;
+		if (!client_is_tls(c) || (c->state != CLIENT_IDLE && c->state != CLIENT_BUSY))
+			continue;
+		*budget -= COST_LOOK;
+		if (!has_changed(c))
+			continue;
+		if (c->state == CLIENT_BUSY) {
+			c->rq->keep = false;
+		} else {
+			*budget -= COST_CLOSE;
+			client_end_idle(c, WEIR_R_TLS_CLIENT_AUTH_CHANGED, now_us);
+		}
+	}
+	return true;
 }
 
 /* -- fields of a trusted hop */

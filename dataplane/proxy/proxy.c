@@ -182,6 +182,7 @@ void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s)
 
 	p->current = s;
 	listeners_begin(p);
+	client_certs_begin(p, old);
 	upstream_retain(p->cfg.upstream, s);
 	if (old)
 		p->cfg.release(p->cfg.release_ctx, old);
@@ -189,7 +190,7 @@ void proxy_set_snapshot(struct proxy *p, const struct weir_snapshot *s)
 
 bool proxy_step(struct proxy *p, int *budget, uint64_t now_us)
 {
-	return listeners_step(p, budget, now_us) && upstream_step(p->cfg.upstream, budget, now_us);
+	return listeners_step(p, budget, now_us) && client_certs_step(p, budget, now_us) && upstream_step(p->cfg.upstream, budget, now_us);
 }
 
 /* -- listeners */

@@ -216,6 +216,7 @@ struct proxy {
 	struct weir_worker_stats *stats;
 	struct client *clients, *free_clients;
 	uint32_t n_fresh_clients; /* of clients: those from here on were never used, and their memory not touched */
+	uint32_t auth_at, auth_end; /* of clients: the next one that client_certs_step() looks at, and the first that it does not */
 	uint32_t drain_at;	  /* of clients: the next one that the drain looks at */
 	struct wheel_timer drain;
 	struct request *requests, *free_requests;
@@ -300,6 +301,8 @@ void client_linger(struct client *c, uint64_t now_us);
  * still comes dropped, for as long as the drain lets it. One that has just come is served.
  */
 void client_drain(struct client *c, uint64_t now_us);
+/* Closes one that is IDLE, counted; a request that has just come is answered first. */
+void client_end_idle(struct client *c, enum weir_reason why, uint64_t now_us);
 /* One within its TLS handshake may finish that, and is served then. */
 void client_drain_handshake(struct client *c, uint64_t now_us);
 /* UINT64_MAX: never. */
@@ -370,11 +373,16 @@ void forwarded_take(struct request *rq);
 void forwarded_fill(const struct request *rq, struct http1_forward *f, char *ip_text);
 
 /*
- * client_cert.c: true if the connection's client was not asked for what the name that it was opened for asks for now, or for
- * what the name of the request's host does: the request is not for here (RFC 9110 7.4). What has changed since the connection was
- * opened, and is no reason to refuse the request, ends the connection behind it.
+ * client_cert.c: true if the connection's client was not asked for what the name that it was opened for asks for now (then the
+ * connection ends, too), or for what the name of the request's host does: the request is not for here (RFC 9110 7.4).
  */
 bool client_cert_is_other(struct request *rq, const struct weir_snapshot *s, const struct weir_server_name *name);
+/*
+ * A snapshot has taken the place of old (NULL: there was none). Connections whose name asks something else of clients now, in
+ * slices, as proxy_step(): idle ones are closed, others once the request in hand is answered.
+ */
+void client_certs_begin(struct proxy *p, const struct weir_snapshot *old);
+bool client_certs_step(struct proxy *p, int *budget, uint64_t now_us);
 /* Values of Client-Cert, Client-Cert-Chain (RFC 9440) and X-Forwarded-Client-Cert that can be passed on. */
 bool client_cert_is_field(struct slice value);
 bool client_cert_is_chain(struct slice value);

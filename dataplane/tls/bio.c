@@ -8,12 +8,6 @@
 
 #include "tls/tls_pvt.h"
 
-static bool may_read(const struct tls_session *s)
-{
-	/* Messages between two pieces of content are taken in by OpenSSL without an end: a flood of them stops here. */
-	return s->n_key_updates <= TLS_KEY_UPDATES_MAX && s->n_renegotiations <= TLS_RENEGOTIATIONS_MAX;
-}
-
 /* OpenSSL ends a job of this session's, and that is all. */
 static bool has_ended(const struct tls_session *s)
 {
@@ -28,7 +22,8 @@ static int bio_read(BIO *b, char *out, int n)
 	BIO_clear_retry_flags(b);
 	if (has_ended(s))
 		return -1;
-	while (done < n && may_read(s)) {
+	/* Messages between two pieces of content are taken in by OpenSSL without an end: a flood of them stops here. */
+	while (done < n && !tls_floods(s)) {
 		struct slice in = tcp_peek(s->tcp);
 		size_t k = in.n < (size_t)(n - done) ? in.n : (size_t)(n - done);
 

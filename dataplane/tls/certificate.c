@@ -120,6 +120,30 @@ static const char *parse_trust(struct tls *t, struct tls_certificate *c, const s
 	return NULL;
 }
 
+bool tls_trust_use(const struct tls_certificate *trust, SSL *ssl)
+{
+	unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* each CA certificate that is given is one to end at */
+
+	if (trust->has_crls)
+		flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+	return X509_VERIFY_PARAM_set_flags(SSL_get0_param(ssl), flags) && SSL_set1_verify_cert_store(ssl, trust->store);
+}
+
+bool tls_trust_has_no_crl(X509_STORE_CTX *ctx)
+{
+	STACK_OF(X509_CRL) *crls;
+	bool has;
+
+	if (X509_STORE_CTX_get_error(ctx) != X509_V_ERR_UNABLE_TO_GET_CRL)
+		return false;
+	crls = X509_STORE_CTX_get1_crls(ctx, X509_get_issuer_name(X509_STORE_CTX_get_current_cert(ctx)));
+	has = sk_X509_CRL_num(crls) > 0;
+	sk_X509_CRL_pop_free(crls, X509_CRL_free);
+	if (!has)
+		X509_STORE_CTX_set_error(ctx, X509_V_OK);
+	return !has;
+}
+
 /* -- certificates with their keys */
 
 static EVP_PKEY *parse_key(struct tls *t, const struct weir_certificate *blob, const char *properties)

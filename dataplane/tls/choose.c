@@ -38,6 +38,17 @@ static enum tls_outcome read_hello(struct tls_session *s, struct hello *out)
 	return tls_end(s, WEIR_R_TLS_BAD_HELLO, ALERT_DECODE_ERROR);
 }
 
+/* False: no memory. The same hello may come here several times. */
+static bool keep_name(struct tls_session *s, const struct hello *hello)
+{
+	if (s->name || hello->n_server_name == 0)
+		return true;
+	s->name = OPENSSL_memdup(hello->server_name, hello->n_server_name);
+	if (s->name)
+		s->n_name = hello->n_server_name;
+	return s->name;
+}
+
 /* The name's certificates that are here go to certs. TLS_MORE: the session waits for another one. */
 static enum tls_outcome find_certificates(struct tls_session *s, const struct weir_snapshot *snapshot,
 					  const struct weir_server_name *name, struct tls_certificate **certs, unsigned *n)
@@ -101,8 +112,8 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 	o = read_hello(s, &hello);
 	if (o != TLS_DONE)
 		return o;
-	s->n_name = hello.n_server_name;
-	memcpy(s->name, hello.server_name, hello.n_server_name);
+	if (!keep_name(s, &hello))
+		return tls_end(s, WEIR_R_TLS_NO_MEMORY, ALERT_INTERNAL_ERROR);
 	if (snapshot)
 		name = route_find_name(snapshot, &flow->local, flow->local_port, tls_server_name(s), &bind, &miss);
 	if (!name)

@@ -22,29 +22,15 @@ struct tls_certificate *tls_client_auth_find(struct tls_session *s, struct ready
 
 /* -- judging */
 
-static bool has_crl(X509_STORE_CTX *ctx, X509 *x)
-{
-	STACK_OF(X509_CRL) *crls = X509_STORE_CTX_get1_crls(ctx, X509_get_issuer_name(x));
-	bool has = sk_X509_CRL_num(crls) > 0;
-
-	sk_X509_CRL_pop_free(crls, X509_CRL_free);
-	return has;
-}
-
-/*
- * Called for each certificate that is good so far, and for each thing that is wrong. Issuers without a CRL revoke nothing; where
- * there is one, and it does not speak of this certificate, nobody knows: that is a failure.
- */
+/* Called for each certificate that is good so far, and for each thing that is wrong. */
 static int on_verify(int ok, X509_STORE_CTX *ctx)
 {
 	const SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
 	struct tls_session *s = tls_bio_session(ssl);
 	int error = X509_STORE_CTX_get_error(ctx);
 
-	if (!ok && error == X509_V_ERR_UNABLE_TO_GET_CRL && !has_crl(ctx, X509_STORE_CTX_get_current_cert(ctx))) {
-		X509_STORE_CTX_set_error(ctx, X509_V_OK);
+	if (!ok && tls_trust_has_no_crl(ctx))
 		return 1;
-	}
 	if (ok && s->has_trust)
 		return 1;
 	if (ok) {
@@ -58,15 +44,11 @@ static int on_verify(int ok, X509_STORE_CTX *ctx)
 
 static bool ask(struct tls_session *s, const struct tls_certificate *trust)
 {
-	X509_VERIFY_PARAM *param = SSL_get0_param(s->ssl);
 	STACK_OF(X509_NAME) *names;
-	unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN; /* each CA certificate that is given is one to end at */
 
 	if (!trust)
 		return true;
-	if (trust->has_crls)
-		flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
-	if (!X509_VERIFY_PARAM_set_flags(param, flags) || !SSL_set1_verify_cert_store(s->ssl, trust->store))
+	if (!tls_trust_use(trust, s->ssl))
 		return false;
 	if (!trust->ca_names)
 		return true;

@@ -137,26 +137,14 @@ static bool is_whom_we_want(const struct peer *p, X509 *leaf)
 	return false;
 }
 
-static bool has_crl(X509_STORE_CTX *ctx, X509 *x)
-{
-	STACK_OF(X509_CRL) *crls = X509_STORE_CTX_get1_crls(ctx, X509_get_issuer_name(x));
-	bool has = sk_X509_CRL_num(crls) > 0;
-
-	sk_X509_CRL_pop_free(crls, X509_CRL_free);
-	return has;
-}
-
-/* For each certificate that is good so far, the leaf last; for each thing that is wrong. Issuers without a CRL revoke nothing. */
+/* For each certificate that is good so far, the leaf last; for each thing that is wrong. */
 int tls_connect_verify(int ok, X509_STORE_CTX *ctx)
 {
 	const SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
 	const struct tls_session *s = tls_bio_session(ssl);
 
-	if (!ok && X509_STORE_CTX_get_error(ctx) == X509_V_ERR_UNABLE_TO_GET_CRL &&
-	    !has_crl(ctx, X509_STORE_CTX_get_current_cert(ctx))) {
-		X509_STORE_CTX_set_error(ctx, X509_V_OK);
+	if (!ok && tls_trust_has_no_crl(ctx))
 		return 1;
-	}
 	if (ok && X509_STORE_CTX_get_error_depth(ctx) == 0 && !is_whom_we_want(s->peer, X509_STORE_CTX_get0_cert(ctx))) {
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_HOSTNAME_MISMATCH);
 		return 0;
@@ -220,8 +208,6 @@ static bool make_ssl(struct tls_session *s, const struct tls_certificate *trust,
 {
 	BIO *bio = BIO_new(s->t->bio);
 	const struct peer *p = s->peer;
-	unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN /* each CA certificate that is given is one to end at */ | X509_V_FLAG_CRL_CHECK |
-			      X509_V_FLAG_CRL_CHECK_ALL;
 
 	s->ssl = SSL_new(s->t->client_ctx[p->profile]);
 	if (!bio || !s->ssl) {
@@ -233,8 +219,7 @@ static bool make_ssl(struct tls_session *s, const struct tls_certificate *trust,
 	SSL_set_connect_state(s->ssl);
 	SSL_set_verify_depth(s->ssl, DEPTH);
 	SSL_set_max_cert_list(s->ssl, CHAIN_BYTES);
-	if (!SSL_set_tlsext_host_name(s->ssl, p->text) || !SSL_set1_verify_cert_store(s->ssl, trust->store) ||
-	    !X509_VERIFY_PARAM_set_flags(SSL_get0_param(s->ssl), flags) ||
+	if (!SSL_set_tlsext_host_name(s->ssl, p->text) || !tls_trust_use(trust, s->ssl) ||
 	    !X509_VERIFY_PARAM_set_purpose(SSL_get0_param(s->ssl), X509_PURPOSE_SSL_SERVER))
 		return false;
 	return !own || tls_certificate_use(own, s->ssl, false) == 0;

@@ -41,6 +41,10 @@ static void on_message(int write_p, int version, int type, const void *data, siz
 		s = tls_bio_session(ssl);
 		s->n_key_updates++;
 		stat_inc(s->t->cfg.stats, WEIR_C_TLS_KEY_UPDATES);
+	} else if (type == SSL3_RT_HANDSHAKE && !write_p && n > 0 && p[0] == SSL3_MT_NEWSESSION_TICKET) {
+		s = tls_bio_session(ssl);
+		if (s->peer && s->peer->n_messages < UINT16_MAX)
+			s->peer->n_messages++;
 	} else if (type == SSL3_RT_ALERT && write_p && n == 2 && p[1] == SSL_AD_NO_RENEGOTIATION) {
 		s = tls_bio_session(ssl);
 		if (s->n_renegotiations < UINT8_MAX)

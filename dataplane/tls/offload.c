@@ -349,14 +349,14 @@ static void end_late(struct tls *t)
 unsigned tls_poll(struct tls *t, uint64_t now_us)
 {
 	struct offload *o = &t->offload;
-	unsigned n;
+	unsigned n = ready_wake(t);
 
 	if (likely(o->n_paused == 0 && o->n_queued == 0))
-		return 0;
+		return n;
 	o->now_us = now_us;
 	if (o->n_in_flight && o->device->engine)
 		engine_poll(o->device);
-	n = take_done(t);
+	n += take_done(t);
 	n += resume_bounced(t);
 	end_late(t);
 	wake_queued(t);
@@ -397,6 +397,7 @@ void tls_finish(struct tls *t)
 {
 	if (t->cfg.offload)
 		ASYNC_cleanup_thread();
+	OPENSSL_thread_stop_ex(t->lib); /* what it keeps for this thread is of the thread's heap */
 }
 
 /* The sessions are in memory of DPDK, where nothing that looks for leaks sees what they refer to. */

@@ -56,7 +56,16 @@ static void note_received(struct tls_session *s, size_t n)
 	if (s->since_key_update >= TLS_KEY_UPDATE_BYTES) {
 		s->since_key_update = 0;
 		s->n_key_updates = 0;
+		if (s->peer)
+			s->peer->n_messages = 0;
 	}
+}
+
+static enum weir_reason flood_reason(const struct tls_session *s)
+{
+	if (s->n_key_updates > TLS_KEY_UPDATES_MAX)
+		return WEIR_R_TLS_KEY_UPDATE_FLOOD;
+	return s->n_renegotiations > TLS_RENEGOTIATIONS_MAX ? WEIR_R_TLS_RENEGOTIATION : WEIR_R_BACKEND_TLS_TICKET_FLOOD;
 }
 
 /* There is no content now: more may come, or not. */
@@ -64,10 +73,8 @@ static void on_nothing(struct tls_session *s, int rc)
 {
 	int what = SSL_get_error(s->ssl, rc);
 
-	if (s->n_key_updates > TLS_KEY_UPDATES_MAX) {
-		tls_end(s, WEIR_R_TLS_KEY_UPDATE_FLOOD, ALERT_NONE);
-	} else if (s->n_renegotiations > TLS_RENEGOTIATIONS_MAX) {
-		tls_end(s, WEIR_R_TLS_RENEGOTIATION, ALERT_NONE);
+	if (tls_floods(s)) {
+		tls_end(s, flood_reason(s), ALERT_NONE);
 	} else if (what == SSL_ERROR_WANT_READ) {
 		if (tcp_is_eof(s->tcp)) {
 			s->is_closed = s->is_truncated = true;

@@ -8,6 +8,10 @@
 
 #include "tls/tls_pvt.h"
 
+#define WAKES 4u /* sessions that go on in one iteration: each may be a whole flight of a handshake */
+#define RETRY_US 1000000ull /* until one that could not be used is asked for again; twice as long each time */
+#define RETRIES_LONGER 6u
+
 int ready_init(struct tls *t)
 {
 	t->ready.retain = 1;
@@ -71,7 +75,7 @@ struct tls_certificate *ready_find(struct tls *t, const struct weir_cert_id *id,
 	*entry = NULL;
 	if (!r)
 		r = add(t, id);
-	if (!r || r->unusable == t->ready.retain)
+	if (!r || (r->unusable == t->ready.retain && t->offload.now_us < r->retry_us))
 		return NULL;
 	if (r->cert)
 		return r->cert;
@@ -97,6 +101,53 @@ void ready_wait(struct tls_session *s, struct ready *r)
 	s->has_waited = true;
 }
 
+/* What has come is told at once to few, and to the others by ready_wake(), or their handshakes would all be begun in one iteration. */
+static void wake_some(struct ready *r, unsigned *n)
+{
+	for (; r->waiting && *n < WAKES; ++*n)
+		tls_wake(r->waiting);
+}
+
+unsigned ready_wake(struct tls *t)
+{
+	struct ready_table *y = &t->ready;
+	unsigned n = 0;
+
+	while (y->waking && n < WAKES) {
+		struct ready *r = y->waking;
+
+		wake_some(r, &n);
+		if (r->waiting)
+			break;
+		r->is_waking = false;
+		y->waking = r->next_waking;
+	}
+	return n;
+}
+
+static void begin_waking(struct tls *t, struct ready *r)
+{
+	unsigned n = 0;
+
+	if (r->is_waking)
+		return;
+	wake_some(r, &n);
+	if (!r->waiting)
+		return;
+	r->is_waking = true;
+	r->next_waking = t->ready.waking;
+	t->ready.waking = r;
+}
+
+/* It may have been for want of memory, which passes. */
+static void note_unusable(struct tls *t, struct ready *r, uint64_t now_us)
+{
+	r->unusable = t->ready.retain;
+	r->retry_us = now_us + (RETRY_US << r->n_failures);
+	if (r->n_failures < RETRIES_LONGER)
+		r->n_failures++;
+}
+
 void tls_take_certificate(struct tls *t, const struct weir_cert_id *id, struct tls_certificate *cert, uint64_t now_us)
 {
 	struct ready *r = find(t, id);
@@ -110,11 +161,13 @@ void tls_take_certificate(struct tls *t, const struct weir_cert_id *id, struct t
 	}
 	r->is_asked = false;
 	r->cert = cert;
-	r->unusable = cert ? 0 : t->ready.retain;
-	if (cert)
+	if (cert) {
+		r->unusable = 0;
 		stat_set(t->cfg.stats, WEIR_G_TLS_CERTIFICATES, ++t->ready.n_certs);
-	while (r->waiting)
-		tls_wake(r->waiting);
+	} else {
+		note_unusable(t, r, now_us);
+	}
+	begin_waking(t, r);
 }
 
 void tls_retain(struct tls *t, const struct weir_snapshot *s)
@@ -130,7 +183,7 @@ static void sweep(struct tls *t, struct ready **at)
 	while (*at) {
 		struct ready *r = *at;
 
-		if (r->named == t->ready.retain || r->is_asked || r->waiting)
+		if (r->named == t->ready.retain || r->is_asked || r->waiting || r->is_waking)
 			at = &r->next;
 		else
 			drop(t, at);

@@ -59,7 +59,6 @@ static void put_back(struct tls_session *s)
 	struct tls *t = s->t;
 
 	s->state = TLS_FREE;
-	OPENSSL_cleanse(s->name, sizeof(s->name));
 	s->next = t->free;
 	t->free = s;
 }
@@ -78,6 +77,8 @@ void tls_free(struct tls_session *s)
 	s->peer = NULL;
 	OPENSSL_free(s->client_cert);
 	s->client_cert = NULL;
+	OPENSSL_clear_free(s->name, s->n_name);
+	s->name = NULL;
 	leave_handshake(s, TLS_ENDED);
 	s->tcp = NULL;
 	stat_set(t->cfg.stats, WEIR_G_TLS_SESSIONS, --t->n_sessions);
@@ -203,6 +204,26 @@ static void count_handshake(const struct tls_session *s)
 		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_HANDSHAKES_12 : WEIR_C_TLS_HANDSHAKES_12);
 }
 
+/* OpenSSL keeps a key until its session is freed, but not what is in it: that is wiped and given back. */
+static void empty_key(EVP_PKEY *key)
+{
+	EVP_PKEY_set_type(key, EVP_PKEY_HMAC); /* any kind will do */
+	EVP_PKEY_free(key);
+}
+
+/* What OpenSSL would keep of the handshake as long as the session lives: its references to certificates, and both key shares. */
+static void forget_handshake(struct tls_session *s)
+{
+	EVP_PKEY *key;
+
+	SSL_certs_clear(s->ssl);
+	if (SSL_get_tmp_key(s->ssl, &key))
+		empty_key(key);
+	if (SSL_get_peer_tmp_key(s->ssl, &key))
+		empty_key(key);
+	ERR_clear_error();
+}
+
 static enum tls_outcome complete(struct tls_session *s, uint64_t now_us)
 {
 	leave_handshake(s, TLS_READY);
@@ -213,6 +234,7 @@ static enum tls_outcome complete(struct tls_session *s, uint64_t now_us)
 		resume_complete(s, now_us);
 	else
 		tls_client_auth_complete(s);
+	forget_handshake(s);
 	set_record_size(s);
 	return TLS_DONE;
 }
@@ -292,7 +314,7 @@ bool tls_is_truncated(const struct tls_session *s)
 
 struct slice tls_server_name(const struct tls_session *s)
 {
-	return slice_of(s->name, s->n_name);
+	return slice_of(s->name ? s->name : "", s->n_name);
 }
 
 struct tcp_conn *tls_tcp(const struct tls_session *s)

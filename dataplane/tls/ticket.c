@@ -102,7 +102,7 @@ int tls_ticket_allow(struct tls_session *s, enum weir_tls_profile profile)
 
 	static_assert(sizeof(context) >= SSL_MAX_SID_CTX_LENGTH, "all of the context is set");
 	memcpy(of, &s->auth, sizeof(s->auth));
-	memcpy(of + sizeof(s->auth), s->name, s->n_name);
+	memcpy(of + sizeof(s->auth), tls_server_name(s).p, s->n_name);
 	if (!EVP_Digest(of, sizeof(s->auth) + s->n_name, context + 1, NULL, s->t->sha256, NULL) ||
 	    !SSL_set_session_id_context(s->ssl, context, SSL_MAX_SID_CTX_LENGTH))
 		return -1;

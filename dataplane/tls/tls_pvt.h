@@ -33,6 +33,7 @@
 #define TLS_KEY_UPDATES_MAX 32u	   /* without TLS_KEY_UPDATE_BYTES between */
 #define TLS_KEY_UPDATE_BYTES 1048576u
 #define TLS_RENEGOTIATIONS_MAX 3u
+#define TLS_TICKETS_MAX 32u /* of a backend, without TLS_KEY_UPDATE_BYTES between */
 #define TLS_READY_BUCKETS 16384u
 
 /* RFC 8446 6 */
@@ -83,11 +84,16 @@ struct ready {
 	struct tls_session *waiting;
 	uint32_t named;	    /* the retain in which a snapshot named it last */
 	uint32_t unusable;  /* the retain in which it was told to be unusable; 0: it was not. Later ones ask again */
+	uint64_t retry_us;  /* and so does this one from then on */
+	uint8_t n_failures;
 	bool is_asked;
+	bool is_waking; /* in ready_table.waking */
+	struct ready *next_waking;
 };
 
 struct ready_table {
 	struct ready **bucket;
+	struct ready *waking; /* that have come, and were not told to all who wait */
 	uint32_t n_certs;
 	uint32_t retain; /* how many times a snapshot said what is to stay, and 1 */
 	const struct weir_snapshot *snapshot; /* that is being gone through; NULL: none */
@@ -97,11 +103,13 @@ struct ready_table {
 int ready_init(struct tls *t);
 void ready_fini(struct tls *t);
 /*
- * The certificate of this id if it is here. Else it is asked for, unless that was in vain since the last snapshot, and
+ * The certificate of this id if it is here. Else it is asked for, unless that was in vain a short time ago, and
  * *entry is the one to wait at; NULL: it cannot be used.
  */
 struct tls_certificate *ready_find(struct tls *t, const struct weir_cert_id *id, struct ready **entry);
 void ready_wait(struct tls_session *s, struct ready *r);
+/* With each iteration: some of those go on who waited for what has come. Returns how many. */
+unsigned ready_wake(struct tls *t);
 
 /* -- sessions to backends */
 
@@ -109,7 +117,9 @@ void ready_wait(struct tls_session *s, struct ready *r);
 struct peer {
 	struct weir_ip addr;
 	uint16_t port;
-	uint8_t profile, n_certs, n_sans, n_tickets;
+	uint8_t profile, n_certs, n_sans;
+	uint8_t n_tickets;   /* kept */
+	uint16_t n_messages; /* NewSessionTicket, without enough bytes between */
 	uint64_t settings; /* tls_backend_hash() */
 	uint64_t start_us; /* the peer's certificate was judged */
 	struct weir_cert_id cert[2]; /* by which it is judged; our own */
@@ -189,10 +199,10 @@ struct tls_session {
 	uint64_t submitted_us;
 	TAILQ_ENTRY(tls_session) offload_link;
 	struct tls_session *next_done;
-	char name[HELLO_NAME_MAX + 1]; /* lower case */
+	char *name; /* lower case, in a block of its own; NULL: none */
 };
 
-static_assert(sizeof(struct tls_session) <= 512, "there are as many as connections");
+static_assert(sizeof(struct tls_session) <= 192, "there are as many as connections");
 
 static inline enum weir_stage enter(struct tls *t)
 {
@@ -202,6 +212,13 @@ static inline enum weir_stage enter(struct tls *t)
 static inline void leave(struct tls *t, enum weir_stage former)
 {
 	stage_leave(t->cfg.stages, former);
+}
+
+/* It sends messages between two pieces of content, or asks for handshakes, beyond any bound. */
+static inline bool tls_floods(const struct tls_session *s)
+{
+	return s->n_key_updates > TLS_KEY_UPDATES_MAX || s->n_renegotiations > TLS_RENEGOTIATIONS_MAX ||
+	       (s->peer && s->peer->n_messages > TLS_TICKETS_MAX);
 }
 
 /* bio.c */
@@ -236,6 +253,13 @@ void tls_alert(struct tls_session *s, enum tls_alert what);
 /* 0, or -1 with OpenSSL's reasons in its queue: this session may show it, and signs with the device's key if there is one. */
 int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl, bool by_device);
 void tls_certificate_staple(SSL_CTX *ctx);
+/* The peer is judged by these CA certificates, and by their CRLs if there are any. The store is shared. False: no memory. */
+bool tls_trust_use(const struct tls_certificate *trust, SSL *ssl);
+/*
+ * Of an error while a chain is judged: issuers without a CRL revoke nothing. True: it was that, and is none any more. Where there
+ * is a CRL, and it does not speak of this certificate, nobody knows: that stays one.
+ */
+bool tls_trust_has_no_crl(X509_STORE_CTX *ctx);
 
 /* client_auth.c */
 /* The CA certificates that s->auth names, if they are here. NULL: none can be used, unless *entry is the one to wait at. */

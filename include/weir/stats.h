@@ -350,6 +350,7 @@ enum weir_reason_kind {
 	X(TLS_CLIENT_CERT_CHAIN, "tls_client_cert_chain", "more certificates are between the client's and its root than the server name allows") \
 	X(TLS_CLIENT_CERT_SIGNATURE, "tls_client_cert_signature", "the signature of the client's certificate, or the one that proves that it has the key, is wrong") \
 	X(TLS_CLIENT_CERT_BAD, "tls_client_cert_bad", "the client's certificate is not valid for another reason, such as a weak key or a CRL that is not about it") \
+	X(TLS_CLIENT_AUTH_CHANGED, "tls_client_auth_changed", "what the server name asks of its clients has changed: an idle connection was closed") \
 	X(TLS_BAD_RECORD, "tls_bad_record", "a record behind the handshake that cannot be decrypted, or breaks the protocol") \
 	X(TLS_RENEGOTIATION, "tls_renegotiation", "the client asked for another handshake too often (TLS 1.2)") \
 	X(TLS_KEY_UPDATE_FLOOD, "tls_key_update_flood", "the client changed its keys more often than its data give reason for") \
@@ -369,6 +370,7 @@ enum weir_reason_kind {
 	X(BACKEND_TLS_GONE, "backend_tls_gone", "the endpoint closed or reset the connection within the TLS handshake") \
 	X(BACKEND_TLS_TIMEOUT, "backend_tls_timeout", "the TLS handshake with the endpoint was not complete within the time for connecting") \
 	X(BACKEND_TLS_BAD_RECORD, "backend_tls_bad_record", "the endpoint sent a record that cannot be decrypted, or changes keys too often") \
+	X(BACKEND_TLS_TICKET_FLOOD, "backend_tls_ticket_flood", "the endpoint sent TLS session tickets without end") \
 	X(BACKEND_TLS_NO_MEMORY, "backend_tls_no_memory", "to an endpoint: no memory for what TLS had to keep or send")
 
 /* Why a request was refused, failed or cut. The status that the client sees stands in the help text. */

@@ -8,6 +8,7 @@ import subprocess
 
 import tls_peers as peers
 from rig import PEER4, expect, expect_eq, gateway, service, slice_, wait_until
+from test_tls import subprocess_client
 from tls_peers import EXACT, SHOP, Front, authority, http_route, pair, secret, tls_ingress
 
 TELLS = 8084  # port of nginx that tells what it was told
@@ -114,7 +115,16 @@ def test_an_ingress_that_demands_certificates_serves_nobody_without(make):
         expect_eq((status, headers.get("x-xfcc"), headers.get("x-client-cert")), (200, None, None), "nobody forges one elsewhere")
 
         expect_eq(front.curl("/", *revoked)[0], 200, "not revoked yet")
-        rig.write_manifest("clients.yaml", config_map("clients", own.pem("crt"), own.revoke("revoked")))
+        kept = [{"name": SHOP, "pair": [str(a) for a in (revoked[1], revoked[3])]}, {"name": OPEN}]
+        with subprocess_client(front, "keep", of=kept) as (say, read):
+            expect_eq(len(read()), 2, "connections that stay open")
+            say("ask")
+            expect_eq(read(), [200, 200], "requests on them")
+            rig.write_manifest("clients.yaml", config_map("clients", own.pem("crt"), own.revoke("revoked")))
+            wait_until("the connection of a name that asks otherwise now is closed",
+                       lambda: rig.metric_sum("weir_drops_total", 'reason="tls_client_auth_changed"') == 1)
+            say("ask")
+            expect_eq(read(), ["closed", 200], "who was revoked has no more requests, and others go on")
         wait_until("a certificate is revoked", lambda: front.curl("/", *revoked, check=False)[0] == 0)
         expect_eq(front.curl("/", *good)[0], 200, "the others are not")
         rows = [c for c in rig.weirctl_json("certificates") if c["kind"] == "trust"]

@@ -244,6 +244,21 @@ static void a_block_that_grows_in_its_class_stays(void **state)
 	assert_int_equal(heap_destroy(h), 0);
 }
 
+static void a_block_takes_what_is_told_of_it(void **state)
+{
+	struct heap *h = heap_create(4 * MIB, -1);
+
+	heap_bind(h);
+	for (size_t n = 1; n <= HEAP_BLOCK_MAX; n += n < 3000 ? 1 : 777) {
+		char *p = take(n);
+
+		assert_int_equal(stats_of(h).used_bytes, heap_block_bytes(n));
+		give(p);
+	}
+	heap_bind(NULL);
+	assert_int_equal(heap_destroy(h), 0);
+}
+
 static void a_block_of_libc_may_be_freed_by_a_bound_thread(void **state)
 {
 	struct heap *h = heap_create(MIB, -1);
@@ -439,6 +454,7 @@ int main(void)
 		cmocka_unit_test(too_large_a_block_is_refused),
 		cmocka_unit_test(size_zero_is_no_block),
 		cmocka_unit_test(a_block_that_grows_in_its_class_stays),
+		cmocka_unit_test(a_block_takes_what_is_told_of_it),
 		cmocka_unit_test(a_block_of_libc_may_be_freed_by_a_bound_thread),
 		cmocka_unit_test(what_an_unbound_thread_frees_comes_back),
 		cmocka_unit_test(a_heap_outlives_its_destruction_while_blocks_are_in_use),

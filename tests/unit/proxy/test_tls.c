@@ -628,6 +628,15 @@ static void names_that_ask_differently_are_kept_apart(void **state)
 	finish();
 }
 
+static void serve_again(uint64_t generation)
+{
+	struct weir_endpoint_set *set;
+
+	serve_snapshot(make_snapshot(generation, &set));
+	free(set);
+	n_released--; /* as end() counts */
+}
+
 static void what_a_name_asks_now_counts(void **state)
 {
 	route.host = "a.example";
@@ -643,11 +652,42 @@ static void what_a_name_asks_now_counts(void **state)
 	ask(one_tls, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
 	assert_int_equal(count(one_tls, "HTTP/1.1 421 "), 1);
 	close_it(one_tls, false);
-	was_asked(7, WEIR_CLIENT_AUTH_REQUIRED); /* other authorities now: this request, and no other */
+	was_asked(7, WEIR_CLIENT_AUTH_REQUIRED); /* other authorities, or revocations, now */
 	open_to(one_tls, "a.example", false);
 	ask(one_tls, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-	assert_int_equal(count(one_tls, "HTTP/1.1 200 OK\r\n"), 1);
+	assert_int_equal(count(one_tls, "HTTP/1.1 421 "), 1);
 	assert_int_equal(count(one_tls, "Connection: close\r\n"), 1);
+	finish();
+}
+
+/* Who is idle goes at once; who has a request in hand has it answered, and goes then, whatever else it has sent. */
+static void what_a_name_asks_otherwise_ends_connections(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+	struct secure *idle = &clients_tls[0], *busy = &clients_tls[1];
+
+	route.host = "a.example";
+	ask_of(0, WEIR_CLIENT_AUTH_REQUIRED);
+	was_asked(1, WEIR_CLIENT_AUTH_REQUIRED);
+	begin(21);
+	open_to(idle, "a.example", false);
+	open_to(busy, "a.example", false);
+	serve_again(2);
+	ask(idle, get);
+	assert_int_equal(count(idle, "HTTP/1.1 200 OK\r\n"), 1);
+	ask(busy, "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nhello");
+	assert_false(idle->is_eof);
+	ask_of(0, WEIR_CLIENT_AUTH_REQUIRED); /* by another trust */
+	serve_again(3);
+	run_ms(500);
+	assert_true(idle->is_eof);
+	assert_false(busy->is_eof);
+	assert_int_equal(stats->reason[WEIR_R_TLS_CLIENT_AUTH_CHANGED], 1);
+	ask(busy, "hello""GET /2 HTTP/1.1\r\nHost: a.example\r\n\r\n");
+	assert_int_equal(count(busy, "HTTP/1.1 200 OK\r\n"), 1);
+	assert_int_equal(count(busy, "HTTP/1.1 "), 1);
+	assert_int_equal(count(busy, "Connection: close\r\n"), 1);
+	assert_true(busy->is_eof);
 	finish();
 }
 
@@ -686,18 +726,12 @@ static void a_name_that_is_gone_is_misdirected_and_closes(void **state)
 	open_to(one_tls, "z.example", false);
 	ask(one_tls, "GET / HTTP/1.1\r\nHost: z.example\r\n\r\n");
 	assert_int_equal(count(one_tls, "HTTP/1.1 200 OK\r\n"), 1);
-	{
-		struct weir_endpoint_set *set;
-
-		serve_snapshot(make_snapshot(2, &set));
-		free(set);
-	}
+	serve_again(2);
 	ask(one_tls, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
 	assert_int_equal(count(one_tls, "HTTP/1.1 421 "), 1);
 	assert_int_equal(count(one_tls, "Connection: close\r\n"), 1);
 	run_ms(3000);
 	assert_int_equal(stats->gauge[WEIR_G_TLS_SESSIONS], 0);
-	n_released--; /* as end() counts */
 	finish();
 }
 
@@ -773,6 +807,7 @@ int main(void)
 		cmocka_unit_test(a_host_that_asks_for_other_certificates_is_misdirected),
 		cmocka_unit_test(names_that_ask_differently_are_kept_apart),
 		cmocka_unit_test(what_a_name_asks_now_counts),
+		cmocka_unit_test(what_a_name_asks_otherwise_ends_connections),
 		cmocka_unit_test(backends_are_told_of_the_certificate),
 		cmocka_unit_test(a_name_that_is_gone_is_misdirected_and_closes),
 		cmocka_unit_test(sessions_beyond_the_limit_are_refused),

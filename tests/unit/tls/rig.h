@@ -382,6 +382,9 @@ struct client {
 	SSL *ssl; /* NULL: it sends raw bytes */
 	BIO *in, *out;
 	size_t chunk; /* bytes that are sent at one time; 0: all */
+	size_t cut_at; /* so many bytes are sent, and then it does cut_how; 0: no such end */
+	enum { CUT_CLOSES, CUT_RESETS, CUT_STALLS } cut_how;
+	size_t n_written;
 	bool is_slow; /* and one chunk a millisecond */
 	bool is_done, has_failed, is_closed, is_eof, closes, is_shut, cuts;
 	int alert; /* that the server sent; -1: none */
@@ -397,8 +400,28 @@ struct client {
 static struct client clients[N_CLIENTS];
 static OSSL_LIB_CTX *client_lib;
 
+static void client_reset(void *ctx, uint64_t now)
+{
+	struct client *p = ctx;
+
+	if (p->c)
+		tcp_abort(p->c, WEIR_R_CLOSE_ABORTED, now);
+	p->c = NULL;
+	p->is_closed = true;
+}
+
+static void client_cut(struct client *p)
+{
+	if (p->cut_how == CUT_CLOSES)
+		tcp_shutdown(p->c);
+	else if (p->cut_how == CUT_RESETS)
+		sim_at(&sim, sim.now_us + 100000, client_reset, p); /* behind what it sent */
+}
+
 static void client_write_out(struct client *p)
 {
+	if (p->cut_at && p->n_written == p->cut_at)
+		return;
 	for (;;) {
 		size_t n;
 
@@ -420,9 +443,16 @@ static void client_write_out(struct client *p)
 			n = p->chunk;
 		if (n > tcp_send_room(p->c))
 			n = tcp_send_room(p->c);
+		if (p->cut_at && n > p->cut_at - p->n_written)
+			n = p->cut_at - p->n_written;
 		if (n == 0 || tcp_send(p->c, p->pending + p->n_pending_sent, n) != 0)
 			return;
 		p->n_pending_sent += n;
+		p->n_written += n;
+		if (p->n_written == p->cut_at) {
+			client_cut(p);
+			return;
+		}
 		if (p->is_slow)
 			return;
 	}

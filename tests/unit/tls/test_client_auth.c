@@ -478,6 +478,41 @@ static void who_leaves_in_the_middle_is_counted(void **state)
 	finish();
 }
 
+/* Of its Certificate, and of what follows that, a part comes, and then the end. */
+static void a_half_certificate_is_none(void **state)
+{
+	begin(14);
+	ask(0, TRUST_PLAIN, WEIR_CLIENT_AUTH_REQUIRED, 1, 0);
+	let_in("a.example", TLS1_3_VERSION, GOOD);
+	FOR_VERSIONS(v)
+	{
+		size_t n_whole = 0;
+
+		for (size_t at = 1; n_whole == 0; at += 11) {
+			uint64_t before = stats->reason[WEIR_R_TLS_CLIENT_GONE];
+			struct client *p = tls_client(1, "a.example", v, v);
+
+			assert_int_equal(SSL_use_certificate(p->ssl, issued[GOOD].x), 1);
+			assert_int_equal(SSL_use_PrivateKey(p->ssl, issued[GOOD].key), 1);
+			p->cut_at = at;
+			n_servers = 1;
+			handshake(p);
+			sim_run(&sim, 1000000, NULL, NULL);
+			if (servers[1].was_ready) {
+				n_whole = at;
+				client_reset(p, sim.now_us);
+				sim_run(&sim, 1000000, NULL, NULL);
+			} else {
+				assert_int_equal(stats->reason[WEIR_R_TLS_CLIENT_GONE], before + 1);
+			}
+			assert_true(servers[1].is_closed && p->is_closed);
+		}
+		assert_true(n_whole > 700); /* with a hello of some 200, and a certificate of about 400 */
+	}
+	assert_int_equal(stats->counter[WEIR_C_TLS_CLIENT_CERTS], 1 + 2);
+	finish();
+}
+
 static void a_chain_that_is_too_large_is_refused(void **state)
 {
 	struct client *p;
@@ -629,6 +664,7 @@ int main(void)
 		cmocka_unit_test(tickets_do_not_get_around_it),
 		cmocka_unit_test(what_is_not_signed_right_is_of_no_use),
 		cmocka_unit_test(who_leaves_in_the_middle_is_counted),
+		cmocka_unit_test(a_half_certificate_is_none),
 		cmocka_unit_test(a_chain_that_is_too_large_is_refused),
 		cmocka_unit_test(tells_of_a_certificate),
 		cmocka_unit_test(names_cannot_forge_anything),

@@ -160,6 +160,10 @@ static void on_up(struct tcp_conn *c, void *user, unsigned events, uint64_t now)
 		v->s = tls_connect(tls, c, s, &said.tls, tls_backend_hash(s, &said.tls));
 		assert_non_null(v->s);
 	}
+	if (events & TCP_EV_CLOSED && v->s && !v->was_ready && !v->has_failed) { /* as upstream/ does */
+		tls_fail(v->s, WEIR_R_TLS_CLIENT_GONE);
+		v->reason = tls_reason(v->s);
+	}
 	on_server(c, v, events, now);
 }
 
@@ -365,6 +369,153 @@ static void may_end_at_any_byte(void **state)
 	X509_free(x);
 }
 
+/* -- a backend that goes in the middle of the handshake */
+
+static void give_up(struct server *v)
+{
+	tls_fail(v->s, WEIR_R_TLS_HANDSHAKE_TIMEOUT);
+	v->reason = tls_reason(v->s);
+	tcp_abort(v->c, WEIR_R_CLOSE_ABORTED, sim.now_us);
+	tls_free(v->s);
+	v->c = NULL;
+	v->s = NULL;
+	sim_run(&sim, 1000000, NULL, NULL);
+}
+
+/* After so many bytes it closes, resets, or says nothing more. False: these were all of its handshake. */
+static bool is_cut(X509 *x, int version, size_t at, unsigned how)
+{
+	const enum weir_reason wanted = how == CUT_STALLS ? WEIR_R_BACKEND_TLS_TIMEOUT : WEIR_R_BACKEND_TLS_GONE;
+	uint64_t before = stats->reason[wanted];
+	struct client *p = new_backend(0, x, leaf_key, version);
+	struct server *v;
+
+	p->cut_at = at;
+	p->cut_how = how;
+	n_servers = 0;
+	v = reach();
+	if (v->was_ready)
+		return false;
+	if (how == CUT_STALLS) {
+		assert_int_equal(v->reason, WEIR_N_REASONS);
+		give_up(v);
+	}
+	assert_int_equal(p->n_written, at);
+	assert_int_equal(v->reason, wanted);
+	assert_int_equal(stats->reason[wanted], before + 1);
+	assert_true(!v->c && !v->s && !p->c);
+	assert_int_equal(stats->gauge[WEIR_G_TLS_SESSIONS], 0);
+	return true;
+}
+
+static void may_be_cut_at_any_byte_of_its_handshake(void **state)
+{
+	static const unsigned steps[] = {[CUT_CLOSES] = 1, [CUT_RESETS] = 17, [CUT_STALLS] = 23};
+	const struct want w = {.host = "a.example", .n_certs = 1};
+	X509 *x = make_signed("leaf", "DNS:a.example", ca, ca_key, leaf_key, 10);
+
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++)
+		for (unsigned how = 0; how < 3; how++) {
+			size_t at = 1;
+
+			start(1);
+			listen_as_backend();
+			SSL_CTX_set_session_cache_mode(backend_ctx, SSL_SESS_CACHE_OFF);
+			say(&w);
+			while (is_cut(x, version, at, how))
+				at += steps[how];
+			assert_true(at > 500);
+			for (unsigned r = 0; r < WEIR_N_REASONS; r++)
+				if (stat_reason_kind((enum weir_reason)r) == WEIR_KIND_TLS && r != WEIR_R_BACKEND_TLS_GONE &&
+				    r != WEIR_R_BACKEND_TLS_TIMEOUT)
+					assert_int_equal(stats->reason[r], 0);
+			end();
+			unlisten();
+		}
+	X509_free(x);
+}
+
+static void tickets_without_end_are_refused(void **state)
+{
+	const struct want w = {.host = "a.example", .n_certs = 1};
+	X509 *x = make_signed("leaf", "DNS:a.example", ca, ca_key, leaf_key, 10);
+	struct server *v;
+	struct client *p;
+
+	start(1);
+	listen_as_backend();
+	say(&w);
+	p = new_backend(0, x, leaf_key, TLS1_3_VERSION);
+	p->n_send = 100;
+	v = reach();
+	assert_true(v->was_ready);
+	for (unsigned i = 0; i < 40; i++) { /* many, with enough content between */
+		SSL_new_session_ticket(p->ssl);
+		SSL_do_handshake(p->ssl);
+		p->n_send += 40000;
+		client_pump(p);
+		sim_run(&sim, 2000000, NULL, NULL);
+	}
+	assert_int_equal(p->n_got, p->n_send);
+	assert_int_equal(v->reason, WEIR_N_REASONS);
+	for (unsigned i = 0; i < 60; i++) {
+		SSL_new_session_ticket(p->ssl);
+		SSL_do_handshake(p->ssl);
+	}
+	client_pump(p);
+	sim_run(&sim, 2000000, NULL, NULL);
+	assert_int_equal(v->reason, WEIR_R_BACKEND_TLS_TICKET_FLOOD);
+	assert_int_equal(stats->reason[WEIR_R_BACKEND_TLS_TICKET_FLOOD], 1);
+	end();
+	unlisten();
+	X509_free(x);
+}
+
+/* -- what authorities have revoked */
+
+static struct weir_certificate *trust_with(X509_CRL *crl)
+{
+	const struct weir_certificate *plain = blobs[ID_TRUST];
+	unsigned char *der = NULL;
+	int n = i2d_X509_CRL(crl, &der);
+	struct weir_certificate *b = calloc(1, plain->size + (size_t)n);
+
+	memcpy(b, plain, plain->size);
+	b->crls = (struct weir_part){plain->size, (uint32_t)n};
+	b->size += (uint32_t)n;
+	memcpy((char *)b + plain->size, der, (size_t)n);
+	OPENSSL_free(der);
+	return b;
+}
+
+static void a_list_of_the_revoked_counts_where_there_is_one(void **state)
+{
+	const struct want w = {.host = "a.example", .n_certs = 1};
+	struct weir_certificate *plain = blobs[ID_TRUST];
+	X509_CRL *crl = X509_CRL_new();
+	X509_REVOKED *r = X509_REVOKED_new();
+	ASN1_TIME *at = ASN1_TIME_new();
+
+	X509_CRL_set_version(crl, 1);
+	X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca));
+	X509_CRL_set1_lastUpdate(crl, X509_gmtime_adj(at, -7200));
+	X509_CRL_set1_nextUpdate(crl, X509_gmtime_adj(at, 7200));
+	assert_true(X509_CRL_sign(crl, ca_key, EVP_sha256()) > 0);
+	blobs[ID_TRUST] = trust_with(crl);
+	assert_int_equal(outcome(&w, "DNS:a.example", ca, ca_key, 10), WEIR_N_REASONS);
+	free(blobs[ID_TRUST]);
+	X509_REVOKED_set_serialNumber(r, X509_get_serialNumber(own)); /* that of all leaves */
+	X509_REVOKED_set_revocationDate(r, X509_gmtime_adj(at, -3600));
+	X509_CRL_add0_revoked(crl, r);
+	assert_true(X509_CRL_sign(crl, ca_key, EVP_sha256()) > 0);
+	blobs[ID_TRUST] = trust_with(crl);
+	assert_int_equal(outcome(&w, "DNS:a.example", ca, ca_key, 10), WEIR_R_BACKEND_TLS_REVOKED);
+	free(blobs[ID_TRUST]);
+	blobs[ID_TRUST] = plain;
+	X509_CRL_free(crl);
+	ASN1_TIME_free(at);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +525,9 @@ int main(void)
 		cmocka_unit_test(shows_its_certificate_where_it_is_asked_for),
 		cmocka_unit_test(a_megabyte_goes_both_ways),
 		cmocka_unit_test(may_end_at_any_byte),
+		cmocka_unit_test(may_be_cut_at_any_byte_of_its_handshake),
+		cmocka_unit_test(tickets_without_end_are_refused),
+		cmocka_unit_test(a_list_of_the_revoked_counts_where_there_is_one),
 	};
 
 	test_eal_init();

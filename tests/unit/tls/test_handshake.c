@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Handshakes: versions, certificates by name and by what the client can verify, and what is refused. */
+#define N_CLIENTS 20
 #include "rig.h"
 
 static void connect_to(const char *name, int version)
@@ -155,6 +156,61 @@ static void waits_for_a_certificate(void **state)
 	sim_run(&sim, 2000000, NULL, NULL);
 	assert_true(clients[0].is_done && clients[1].is_done);
 	assert_int_equal(n_wants, 2);
+	end();
+}
+
+/* Answered one failure after the other; asks are counted. */
+static void asks_again_for_what_could_not_be_used(void **state)
+{
+	start(23);
+	answer[CERT_ANY_EC] = ANSWER_NULL;
+	for (unsigned i = 0; i < 5; i++) { /* all at about the same time */
+		connect_to(NULL, TLS1_3_VERSION);
+		assert_int_equal(clients[0].alert, 80);
+		assert_int_equal(n_wants, 1);
+	}
+	sim_run(&sim, 1000000, NULL, NULL);
+	connect_to(NULL, TLS1_3_VERSION);
+	assert_int_equal(n_wants, 2);
+	sim_run(&sim, 1000000, NULL, NULL); /* longer each time */
+	connect_to(NULL, TLS1_3_VERSION);
+	assert_int_equal(n_wants, 2);
+	sim_run(&sim, 1000000, NULL, NULL);
+	answer[CERT_ANY_EC] = ANSWER_SOON;
+	connect_to(NULL, TLS1_3_VERSION);
+	assert_int_equal(n_wants, 3);
+	assert_true(clients[0].is_done);
+	end();
+}
+
+static unsigned n_in_tick_most;
+
+/* The worker's loop: the handshakes that go on in each turn. */
+static void tick(void *ctx, uint64_t now)
+{
+	unsigned n = tls_poll(tls, now);
+
+	n_in_tick_most = n > n_in_tick_most ? n : n_in_tick_most;
+	sim_at(&sim, now + 1000, tick, NULL);
+}
+
+static void who_waits_goes_on_a_few_at_a_time(void **state)
+{
+	tls_config.n_sessions = N_CLIENTS;
+	start(24);
+	answer[CERT_ANY_EC] = ANSWER_LATE;
+	n_in_tick_most = 0;
+	for (unsigned i = 0; i < N_CLIENTS; i++)
+		connect_client(tls_client(i, NULL, TLS1_3_VERSION, TLS1_3_VERSION));
+	tick(NULL, sim.now_us);
+	sim_run(&sim, 500000, NULL, NULL);
+	assert_int_equal(stats->counter[WEIR_C_TLS_CERTIFICATE_WAITS], N_CLIENTS);
+	tcp_abort(clients[3].c, WEIR_R_CLOSE_ABORTED, sim.now_us);
+	clients[3].c = NULL;
+	sim_run(&sim, 2000000, NULL, NULL);
+	for (unsigned i = 0; i < N_CLIENTS; i++)
+		assert_true(clients[i].is_done == (i != 3));
+	assert_in_range(n_in_tick_most, 1, 4);
 	end();
 }
 
@@ -395,6 +451,8 @@ int main(void)
 		cmocka_unit_test(negotiates_http11),
 		cmocka_unit_test(staples_what_the_certificate_has),
 		cmocka_unit_test(waits_for_a_certificate),
+		cmocka_unit_test(asks_again_for_what_could_not_be_used),
+		cmocka_unit_test(who_waits_goes_on_a_few_at_a_time),
 		cmocka_unit_test(ends_while_it_waits),
 		cmocka_unit_test(serves_the_one_that_can_be_used),
 		cmocka_unit_test(releases_what_no_snapshot_names),
