@@ -180,7 +180,7 @@ static void take_good(struct ticket_secret *t, const struct weir_ticket_keys *ke
 	if (is_other)
 		t->seen_ms = now_ms;
 	t->keys = *keys;
-	if (is_other || t->is_given_up)
+	if (is_other) /* as they are, too, after those before were given up */
 		t->give(t->ctx, &t->keys);
 	t->is_given_up = false;
 	set_state(t, TICKET_SECRET_GOOD, "", now_ms);
@@ -292,7 +292,7 @@ static bool are_due(const struct ticket_secret *t, uint64_t now_ms, int64_t now_
 	const uint64_t seen_ms = now_ms - t->seen_ms;
 
 	return seen_ms >= hold_ms(t) &&
-	       (seen_ms >= rotate_ms(t) || t->rotated_s == 0 || now_s - t->rotated_s >= (int64_t)t->o.rotate_s);
+	       (seen_ms >= rotate_ms(t) || now_s - t->rotated_s >= (int64_t)t->o.rotate_s);
 }
 
 static bool wants_write(const struct ticket_secret *t, uint64_t now_ms, int64_t now_s)

@@ -247,6 +247,22 @@ static void one_that_is_absent_is_made(void **state)
 	assert_int_equal(calls_n_open(&calls), 0);
 }
 
+static void none_is_made_twice_while_nobody_says_what_is_there(void **state)
+{
+	may_write = true;
+	answer_read(404, "{}");
+	calls_answer(calls_expect(&calls, "POST", PATH), 201, NULL, 0);
+	for (unsigned i = 0; i < 30; i++) {
+		turn();
+		for (unsigned k = 0; k < MAX_CALLS; k++)
+			if (calls.list[k].is_open)
+				calls_answer(calls_expect(&calls, "GET", PATH), 0, NULL, 0);
+		sleep_ms(1000);
+	}
+	assert_int_equal(ticket_secret_counters(t)->created, 1);
+	assert_true(ticket_secret_counters(t)->failed > 5);
+}
+
 static void an_empty_one_is_filled(void **state)
 {
 	struct call *c;
@@ -409,6 +425,7 @@ int main(void)
 		TEST(who_may_not_write_never_does),
 		TEST(without_a_time_to_rotate_it_is_never_written),
 		TEST(one_that_is_absent_is_made),
+		TEST(none_is_made_twice_while_nobody_says_what_is_there),
 		TEST(an_empty_one_is_filled),
 		TEST(one_that_is_wrong_is_not_overwritten),
 		TEST(keys_rotate_by_the_time_of_the_secret),
