@@ -67,7 +67,10 @@ void tls_destroy(struct tls *t);
 bool tls_begin(struct tls *t, unsigned worker);
 /* No session has begun: none will use the device. */
 void tls_set_software(struct tls *t);
-/* With each iteration, before tcp_run(): goes on with what the device has done, and with who waited for a certificate that has come. Returns the number of things done. */
+/*
+ * With each iteration, before tcp_run(): goes on with what the device has done, and with who waited for a certificate that has
+ * come. Returns the number of things done.
+ */
 unsigned tls_poll(struct tls *t, uint64_t now_us);
 /*
  * On the worker's thread, behind its loop: as tls_poll(), but sessions do not go on. True: no operation is under way any more.

@@ -154,3 +154,21 @@ def test_a_gateway_asks_by_port(make):
         rig.write_manifest("clients.yaml", config_map("clients", other.pem("crt")))
         wait_until("other clients are trusted", lambda: got(STRICT_PORT, *bad)[0] == 200)
         wait_until("and no others", lambda: got(STRICT_PORT, *good)[0] == 0)
+
+
+def test_authorities_and_lists_that_end_are_told_of(make):
+    own = Clients("ending")
+    own.ca("-gencrl", "-crlsec", "1", "-out", own.dir / "ending.crl")
+    soon = own.dir / "soon.crt"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-keyout",
+                    own.dir / "soon.key", "-out", soon, "-subj", "/CN=soon"], check=True, capture_output=True, timeout=60)
+    with client_rig(make, own) as (rig, _):
+        def row():
+            return next(c for c in rig.weirctl_json("certificates") if c["kind"] == "trust")
+
+        expect_eq((row()["cas"], row()["problems"]), (1, []), "nothing ends")
+        late = rig.metric_sum("weir_ca_not_after_seconds")
+        rig.write_manifest("clients.yaml", config_map("clients", own.pem("crt") + soon.read_text(), own.pem("crl")))
+        wait_until("both are told of", lambda: row()["problems"] == ["a CA expires soon", "a CRL is out of date"])
+        expect((row()["cas"], row()["days_left"]) in ((2, 1), (2, 2)), f"that which ends first counts: {row()}")
+        expect(0 < rig.metric_sum("weir_ca_not_after_seconds") < late, "and for the metric")

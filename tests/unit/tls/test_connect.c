@@ -473,9 +473,8 @@ static void tickets_without_end_are_refused(void **state)
 
 /* -- what authorities have revoked */
 
-static struct weir_certificate *trust_with(X509_CRL *crl)
+static struct weir_certificate *trust_with(const struct weir_certificate *plain, X509_CRL *crl)
 {
-	const struct weir_certificate *plain = blobs[ID_TRUST];
 	unsigned char *der = NULL;
 	int n = i2d_X509_CRL(crl, &der);
 	struct weir_certificate *b = calloc(1, plain->size + (size_t)n);
@@ -501,14 +500,14 @@ static void a_list_of_the_revoked_counts_where_there_is_one(void **state)
 	X509_CRL_set1_lastUpdate(crl, X509_gmtime_adj(at, -7200));
 	X509_CRL_set1_nextUpdate(crl, X509_gmtime_adj(at, 7200));
 	assert_true(X509_CRL_sign(crl, ca_key, EVP_sha256()) > 0);
-	blobs[ID_TRUST] = trust_with(crl);
+	blobs[ID_TRUST] = trust_with(plain, crl);
 	assert_int_equal(outcome(&w, "DNS:a.example", ca, ca_key, 10), WEIR_N_REASONS);
 	free(blobs[ID_TRUST]);
 	X509_REVOKED_set_serialNumber(r, X509_get_serialNumber(own)); /* that of all leaves */
 	X509_REVOKED_set_revocationDate(r, X509_gmtime_adj(at, -3600));
 	X509_CRL_add0_revoked(crl, r);
 	assert_true(X509_CRL_sign(crl, ca_key, EVP_sha256()) > 0);
-	blobs[ID_TRUST] = trust_with(crl);
+	blobs[ID_TRUST] = trust_with(plain, crl);
 	assert_int_equal(outcome(&w, "DNS:a.example", ca, ca_key, 10), WEIR_R_BACKEND_TLS_REVOKED);
 	free(blobs[ID_TRUST]);
 	blobs[ID_TRUST] = plain;

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What 10,000 certificates cost: the start, the first use of each, and what other connections feel of that.
+
+    tests/bench/certificates.py --build BUILD [--certs N] [--uses N]
+
+Each host has a Secret and an Ingress of its own (bench_certificates makes them). The start is the time from weir-ctrl's until
+all of it is served. Then a client makes two handshakes with each of some hosts, one of them the first use of a certificate; what
+that adds is the difference. Meanwhile another client asks on one open connection in the clear, as it does alone before: both
+histograms are printed, since on a TAP port the kernel and the machine's other work are in them. The longest time that the worker
+spent on what main asked for is the worker's own figure; it counts no loop times.
+"""
+import argparse
+import json
+import os
+import pathlib
+import select
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "smoke"))
+
+from rig import MANIFESTS, WEIR4, Rig, expect, wait_until  # noqa: E402
+
+EDGES_US = [100, 200, 300, 500, 1000, 2000, 5000, 10000, 100000]
+
+
+def host_of(i):
+    return f"h{i:05d}.certs.example.com"
+
+
+def handshake_us(context, i):
+    with socket.create_connection((WEIR4, 443), timeout=60) as raw:
+        begin = time.perf_counter()
+        with context.wrap_socket(raw, server_hostname=host_of(i)) as s:
+            took = (time.perf_counter() - begin) * 1e6
+            expect(host_of(i).encode() in s.getpeercert(binary_form=True), "the certificate of the name")
+    return took
+
+
+def use(hosts):
+    """In the peers' namespace: [first use, second one] of each."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    print(json.dumps([[handshake_us(context, i), handshake_us(context, i)] for i in hosts]))
+
+
+def ask():
+    """In the peers' namespace: until stdin ends, a request each 2 ms on one connection; how long each took."""
+    took = []
+    with socket.create_connection((WEIR4, 80), timeout=60) as s:
+        print("open", flush=True)
+        while not select.select([sys.stdin], [], [], 0.002)[0]:
+            begin = time.perf_counter()
+            s.sendall(b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+            expect(s.recv(65536).startswith(b"HTTP/1.1 "), "an answer")
+            took.append((time.perf_counter() - begin) * 1e6)
+    print(json.dumps(took))
+
+
+def while_asked(rig, work):
+    """(what work() gives, times of the requests meanwhile)"""
+    p = rig.spawn([sys.executable, __file__, "ask"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    p.stdout.readline()
+    out = work()
+    p.stdin.close()
+    took = json.loads(p.stdout.readline())
+    p.wait(60)
+    return out, took
+
+
+def cpu_s(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def histogram(took):
+    counts = [sum(1 for t in took if t <= edge) for edge in EDGES_US]
+    return " | ".join(str(b - a) for a, b in zip([0, *counts], [*counts, len(took)]))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--certs", type=int, default=10000)
+    parser.add_argument("--uses", type=int, default=500)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="weir-certs-") as made:
+        begin = time.monotonic()
+        subprocess.run([pathlib.Path(args.build) / "tests/bench/bench_certificates", str(args.certs), made], check=True)
+        print(f"{args.certs} certificates made in {time.monotonic() - begin:.1f} s", flush=True)
+        manifests = {**MANIFESTS, **{p.name: p.read_text() for p in pathlib.Path(made).iterdir()}}
+    with Rig(args.build, manifests=manifests, ctrl=False, yaml_workers="", arena_mb=128, yaml_memory=", certificates_mb: 256") as rig:
+        begin = time.monotonic()
+        rig.start_ctrl()
+        rig.wait_healthy(300)
+        wait_until("all of them are served", lambda: rig.live_generation() > 0)
+        print(f"start of weir-ctrl until all is served: {time.monotonic() - begin:.2f} s, of which it had a core for "
+              f"{cpu_s(rig.procs['ctrl'].pid):.2f} s; memory: weir-dataplane {rig.rss_kb() >> 10} MiB, "
+              f"weir-ctrl {rig.rss_kb('ctrl') >> 10} MiB", flush=True)
+        hosts = list(range(0, args.certs, max(args.certs // args.uses, 1)))[:args.uses]
+        _, alone = while_asked(rig, lambda: time.sleep(3))
+        uses, beside = while_asked(rig, lambda: json.loads(rig.run([sys.executable, __file__, "use", json.dumps(hosts)], timeout=600).stdout))
+        expect(rig.metric_sum("weir_tls_certificates_ready") == len(hosts), "each was used first here")
+        added = sorted(a - b for a, b in uses)
+        print(f"first use of {len(uses)}: handshake {statistics.median(a for a, _ in uses):.0f} us, second one "
+              f"{statistics.median(b for _, b in uses):.0f} us; what it adds: median {statistics.median(added):.0f}, "
+              f"99 of 100 within {added[len(added) * 99 // 100]:.0f}, at most {added[-1]:.0f} us")
+        print(f"longest slice for main: {rig.metric_sum('weir_worker_control_slice_max_us'):.0f} us")
+        print("| requests on another connection, us | " + " | ".join(f"to {e}" for e in EDGES_US) + " | more |")
+        print("| --- " * (len(EDGES_US) + 2) + "|")
+        print(f"| alone | {histogram(alone)} |\n| beside first uses | {histogram(beside)} |")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["use"]:
+        use(json.loads(sys.argv[2]))
+    elif sys.argv[1:2] == ["ask"]:
+        ask()
+    else:
+        main()
