@@ -30,6 +30,15 @@ static json_t *view_worker(const struct weir_worker_stats *w)
 			 counter(w, WEIR_C_TLS_OFFLOAD_ORPHANED), "us", counter(w, WEIR_C_TLS_OFFLOAD_US));
 }
 
+static json_int_t sum(const struct weir_stats_region *r, enum weir_counter c)
+{
+	json_int_t n = 0;
+
+	for (unsigned i = 0; i < r->n_workers; i++)
+		n += counter(publish_worker_stats(r, i), c);
+	return n;
+}
+
 json_t *view_tls(const struct sync *s)
 {
 	const struct weir_stats_region *r = publish_stats(s->publish);
@@ -42,8 +51,9 @@ json_t *view_tls(const struct sync *s)
 	}
 	for (unsigned i = 0; i < r->n_workers; i++)
 		json_array_append_new(workers, view_worker(publish_worker_stats(r, i)));
-	return json_pack("{s:b, s:s, s:s, s:s, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
-			 info->groups, "no_hybrid", info->no_hybrid, "offload", "kind", info->offload_kind, "name", info->offload_name,
+	return json_pack("{s:b, s:s, s:s, s:s, s:I, s:I, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
+			 info->groups, "no_hybrid", info->no_hybrid, "handshakes", sum(r, WEIR_C_TLS_HANDSHAKES), "post_quantum",
+			 sum(r, WEIR_C_TLS_HANDSHAKES_HYBRID), "offload", "kind", info->offload_kind, "name", info->offload_name,
 			 "why", info->offload_why, "jobs", (json_int_t)info->offload_jobs, "timeout_ms",
 			 (json_int_t)info->offload_timeout_ms, "workers", workers);
 }

@@ -47,6 +47,8 @@ void render_tls(FILE *f, const json_t *o)
 	fprintf(f, "groups          %s\n", str(o, "groups"));
 	if (*str(o, "no_hybrid"))
 		fprintf(f, "post-quantum    none: %s\n", str(o, "no_hybrid"));
+	else
+		fprintf(f, "post-quantum    %lld of %lld handshakes of clients\n", num(o, "post_quantum"), num(o, "handshakes"));
 	fprintf(f, "offload         %s%s%s\n", str(offload, "kind"), *str(offload, "name") ? " " : "", str(offload, "name"));
 	if (*str(offload, "why"))
 		fprintf(f, "  because       %s\n", str(offload, "why"));
