@@ -151,6 +151,26 @@ static void texts(struct buf *b, const struct weir_log_record *r, bool of_tls)
 	}
 }
 
+/* Of a number that is not known: nothing. */
+static void group(struct buf *b, uint16_t id)
+{
+	static const struct {
+		uint16_t id;
+		const char *name;
+	} groups[] = {
+#define X(id, name) {id, name},
+		WEIR_LOG_TLS_GROUPS(X)
+#undef X
+	};
+
+	for (unsigned i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
+		if (groups[i].id != id)
+			continue;
+		key(b, "group");
+		string(b, slice_str(groups[i].name));
+	}
+}
+
 static void tls(struct buf *b, const struct weir_log_record *r)
 {
 	if (r->tls_version == 0)
@@ -162,6 +182,7 @@ static void tls(struct buf *b, const struct weir_log_record *r)
 		string(b, r->tls_version == 0x0303 ? SLICE("1.2") : SLICE("1.3"));
 		key(b, "resumed");
 		buf_str(b, r->tls_is_resumed ? "true" : "false");
+		group(b, r->tls_group);
 	}
 	texts(b, r, true);
 	buf_char(b, '}');

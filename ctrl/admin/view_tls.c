@@ -53,6 +53,15 @@ json_t *view_ticket_secret(const struct sync *s)
 			 "rotate_s", (json_int_t)st.rotate_s, "writing", (int)st.may_write, "given_up", (int)st.is_given_up);
 }
 
+static json_int_t sum(const struct weir_stats_region *r, enum weir_counter c)
+{
+	json_int_t n = 0;
+
+	for (unsigned i = 0; i < r->n_workers; i++)
+		n += counter(publish_worker_stats(r, i), c);
+	return n;
+}
+
 json_t *view_tls(const struct sync *s)
 {
 	const struct weir_stats_region *r = publish_stats(s->publish);
@@ -65,8 +74,9 @@ json_t *view_tls(const struct sync *s)
 	}
 	for (unsigned i = 0; i < r->n_workers; i++)
 		json_array_append_new(workers, view_worker(publish_worker_stats(r, i)));
-	o = json_pack("{s:b, s:s, s:s, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
-			 info->groups, "no_hybrid", info->no_hybrid, "tickets", view_tickets(r), "offload", "kind", info->offload_kind, "name", info->offload_name,
+	o = json_pack("{s:b, s:s, s:s, s:s, s:I, s:I, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:o}}", "connected", 1, "openssl", info->openssl, "groups",
+			 info->groups, "no_hybrid", info->no_hybrid, "handshakes", sum(r, WEIR_C_TLS_HANDSHAKES), "post_quantum",
+			 sum(r, WEIR_C_TLS_HANDSHAKES_HYBRID), "tickets", view_tickets(r), "offload", "kind", info->offload_kind, "name", info->offload_name,
 			 "why", info->offload_why, "jobs", (json_int_t)info->offload_jobs, "timeout_ms",
 			 (json_int_t)info->offload_timeout_ms, "workers", workers);
 	if (o && s->tickets)

@@ -85,6 +85,8 @@ void render_tls(FILE *f, const json_t *o)
 	fprintf(f, "groups          %s\n", str(o, "groups"));
 	if (*str(o, "no_hybrid"))
 		fprintf(f, "post-quantum    none: %s\n", str(o, "no_hybrid"));
+	else
+		fprintf(f, "post-quantum    %lld of %lld handshakes of clients\n", num(o, "post_quantum"), num(o, "handshakes"));
 	if (json_object_get(o, "tickets"))
 		render_tickets(f, json_object_get(o, "tickets"));
 	if (json_object_get(o, "ticket_secret"))

@@ -89,12 +89,14 @@ static void put_tls(struct texts *t, const struct client *c)
 
 	t->r->tls_version = 0;
 	t->r->tls_is_resumed = 0;
+	t->r->tls_group = 0;
 	t->r->len[WEIR_LOG_TLS_CIPHER] = t->r->len[WEIR_LOG_TLS_SERVER_NAME] = 0;
 	if (!client_is_tls(c))
 		return;
 	tls_get_info(stream_tls(c->io), &info);
 	t->r->tls_version = info.version ? info.version : WEIR_LOG_TLS_FAILED;
 	t->r->tls_is_resumed = info.is_resumed;
+	t->r->tls_group = info.group;
 	PUT(TLS_CIPHER, slice_str(info.cipher));
 	PUT(TLS_SERVER_NAME, info.server_name);
 }

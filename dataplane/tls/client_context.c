@@ -4,6 +4,9 @@
 
 #include "tls/tls_pvt.h"
 
+/* The ClientHello has a share (*) of both: an endpoint that does not know the first one asks for nothing, and costs no round trip. */
+#define GROUPS "*" TLS_GROUP_PQ ":*" TLS_GROUPS
+
 static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile)
 {
 	static const unsigned char alpn[] = "\x08http/1.1";
@@ -15,7 +18,7 @@ static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile)
 	/* Kept in resume.c, which is called for each. */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, resume_on_session);
-	if (tls_context_set(ctx, profile) && SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) == 0)
+	if (tls_context_set(ctx, profile, GROUPS) && SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) == 0)
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;

@@ -13,6 +13,12 @@
 	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
+/*
+ * A client that knows the first one is asked for a share of it, if it sent none (a round trip more; who knows it mostly sends one):
+ * what is before the slash is agreed on before what is behind it (OpenSSL 3.5).
+ */
+#define GROUPS TLS_GROUP_PQ "/" TLS_GROUPS
+
 /* The client's order of cipher suites counts in both profiles: it knows whether it has AES in hardware. */
 #define OPTIONS (SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION)
 #define MODES \
@@ -52,19 +58,15 @@ static void on_message(int write_p, int version, int type, const void *data, siz
 	}
 }
 
-static bool set_groups(SSL_CTX *ctx)
-{
-	return SSL_CTX_set1_groups_list(ctx, TLS_GROUP_PQ ":" TLS_GROUPS) || SSL_CTX_set1_groups_list(ctx, TLS_GROUPS);
-}
-
-bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile)
+bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile, const char *groups)
 {
 	SSL_CTX_set_security_level(ctx, 2);
 	SSL_CTX_set_options(ctx, OPTIONS);
 	SSL_CTX_set_mode(ctx, MODES);
 	SSL_CTX_set_msg_callback(ctx, on_message);
 	return SSL_CTX_set_min_proto_version(ctx, profile == WEIR_TLS_STRICT ? TLS1_3_VERSION : TLS1_2_VERSION) &&
-	       SSL_CTX_set_cipher_list(ctx, CIPHERS_12) && SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) && set_groups(ctx);
+	       SSL_CTX_set_cipher_list(ctx, CIPHERS_12) && SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) &&
+	       (SSL_CTX_set1_groups_list(ctx, groups) || SSL_CTX_set1_groups_list(ctx, TLS_GROUPS));
 }
 
 static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile, const char *properties)
@@ -77,7 +79,7 @@ static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile, const char 
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
 	tls_certificate_staple(ctx);
 	tls_ticket_register(ctx);
-	if (tls_context_set(ctx, profile) && SSL_CTX_set_num_tickets(ctx, 1) && SSL_CTX_set_max_early_data(ctx, 0))
+	if (tls_context_set(ctx, profile, GROUPS) && SSL_CTX_set_num_tickets(ctx, 1) && SSL_CTX_set_max_early_data(ctx, 0))
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;

@@ -66,6 +66,44 @@ static bool prepare(ENGINE *e, const struct offload_config *cfg, char *why, size
 	return true;
 }
 
+/* -- what it can do */
+
+/* An engine that found no device may have OpenSSL's own methods (qatengine has): it would do nothing but be in the way. */
+static bool has_rsa(ENGINE *e)
+{
+	const RSA_METHOD *m = ENGINE_get_RSA(e), *ours = RSA_PKCS1_OpenSSL();
+
+	return m && (RSA_meth_get_priv_enc(m) != RSA_meth_get_priv_enc(ours) || RSA_meth_get_mod_exp(m) != RSA_meth_get_mod_exp(ours) ||
+		     RSA_meth_get_sign(m) != RSA_meth_get_sign(ours));
+}
+
+struct ec_signing {
+	int (*sign)(int type, const unsigned char *dgst, int n, unsigned char *sig, unsigned *n_sig, const BIGNUM *kinv, const BIGNUM *r,
+		    EC_KEY *key);
+	int (*setup)(EC_KEY *key, BN_CTX *ctx, BIGNUM **kinv, BIGNUM **r);
+	ECDSA_SIG *(*sign_sig)(const unsigned char *dgst, int n, const BIGNUM *kinv, const BIGNUM *r, EC_KEY *key);
+};
+
+static bool has_ec(ENGINE *e)
+{
+	struct ec_signing its, ours;
+
+	if (!ENGINE_get_EC(e))
+		return false;
+	EC_KEY_METHOD_get_sign(ENGINE_get_EC(e), &its.sign, &its.setup, &its.sign_sig);
+	EC_KEY_METHOD_get_sign(EC_KEY_OpenSSL(), &ours.sign, &ours.setup, &ours.sign_sig);
+	return its.sign != ours.sign || its.setup != ours.setup || its.sign_sig != ours.sign_sig;
+}
+
+/* qatengine has none where it works in software of its own: then there is nothing that a thread could choose. */
+static bool has_instances(ENGINE *e)
+{
+	int cmd = find_command(e, "GET_NUM_CRYPTO_INSTANCES");
+	int n = 0;
+
+	return !cmd || (ENGINE_ctrl(e, cmd, 0, &n, NULL) > 0 && n > 0);
+}
+
 static void find_counters(struct offload_device *d)
 {
 	int cmd = find_command(d->engine, "GET_NUM_REQUESTS_IN_FLIGHT");
@@ -91,18 +129,20 @@ bool engine_open(struct offload_device *d, char *why, size_t n)
 		return false;
 	}
 	if (prepare(e, cfg, why, n)) {
-		if (!ENGINE_get_RSA(e) && !ENGINE_get_EC(e))
-			snprintf(why, n, "engine %s has neither RSA nor EC", cfg->engine_id);
-		else if (!ENGINE_init(e))
+		if (!ENGINE_init(e)) {
 			snprintf(why, n, "engine %s cannot be initialised (is its device there?): %s", cfg->engine_id, last_error());
-		else
+		} else if (has_rsa(e) || has_ec(e)) {
 			d->engine = e;
+		} else {
+			snprintf(why, n, "engine %s does neither RSA nor ECDSA itself (is its device there?)", cfg->engine_id);
+			ENGINE_finish(e);
+		}
 	}
 	ENGINE_free(e); /* initialised it stays */
 	if (!d->engine)
 		return false;
 	d->poll_cmd = find_command(e, "POLL");
-	d->instance_cmd = find_command(e, "SET_INSTANCE_FOR_THREAD");
+	d->instance_cmd = has_instances(e) ? find_command(e, "SET_INSTANCE_FOR_THREAD") : 0;
 	find_counters(d);
 	return true;
 }
@@ -141,7 +181,7 @@ void engine_poll(const struct offload_device *d)
 static EVP_PKEY *wrap_rsa(ENGINE *e, const EVP_PKEY *key)
 {
 	const RSA *of = EVP_PKEY_get0_RSA(key);
-	RSA *rsa = of && ENGINE_get_RSA(e) ? RSAPrivateKey_dup(of) : NULL;
+	RSA *rsa = of && has_rsa(e) ? RSAPrivateKey_dup(of) : NULL;
 	EVP_PKEY *out = rsa ? EVP_PKEY_new() : NULL;
 
 	if (out && RSA_set_method(rsa, ENGINE_get_RSA(e)) && EVP_PKEY_assign_RSA(out, rsa))
@@ -154,7 +194,7 @@ static EVP_PKEY *wrap_rsa(ENGINE *e, const EVP_PKEY *key)
 static EVP_PKEY *wrap_ec(ENGINE *e, const EVP_PKEY *key)
 {
 	const EC_KEY *of = EVP_PKEY_get0_EC_KEY(key);
-	EC_KEY *ec = of && ENGINE_get_EC(e) ? EC_KEY_dup(of) : NULL;
+	EC_KEY *ec = of && has_ec(e) ? EC_KEY_dup(of) : NULL;
 	EVP_PKEY *out = ec ? EVP_PKEY_new() : NULL;
 
 	if (out && EC_KEY_set_method(ec, ENGINE_get_EC(e)) && EVP_PKEY_assign_EC_KEY(out, ec))

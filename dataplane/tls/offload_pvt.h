@@ -12,7 +12,7 @@
 struct tls;
 struct tls_session;
 
-#define ENGINE_N_IN_FLIGHT 3 /* asymmetric, key derivation, ciphers: as qatengine counts them */
+#define ENGINE_N_IN_FLIGHT 6 /* asymmetric, key derivation, ciphers: as qatengine counts them, in a card and in its own software */
 
 struct offload_device {
 	struct offload_config cfg;

@@ -3,7 +3,9 @@
 #include <openssl/err.h>
 
 #include "tls/tls_pvt.h"
+#include "weir/accesslog.h"
 
+#define GROUP_HYBRID 0x11ec /* X25519MLKEM768 */
 #define SMALL_LEAST 512u /* OpenSSL makes no smaller records */
 
 /* -- objects */
@@ -193,6 +195,26 @@ static void set_record_size(struct tls_session *s)
 	SSL_set_max_send_fragment(s->ssl, s->small_bytes);
 }
 
+/* 0: none, or not one of ours. In TLS 1.2 it is that of the key exchange, too. */
+static uint16_t group_of(SSL *ssl)
+{
+	static const struct {
+		uint16_t id;
+		const char *name;
+	} groups[] = {
+#define X(id, name) {id, name},
+		WEIR_LOG_TLS_GROUPS(X)
+#undef X
+	};
+	int id = (int)SSL_get_negotiated_group(ssl);
+	const char *name = id ? SSL_group_to_name(ssl, id) : NULL;
+
+	for (unsigned i = 0; name && i < sizeof(groups) / sizeof(*groups); i++)
+		if (strcmp(name, groups[i].name) == 0)
+			return groups[i].id;
+	return 0;
+}
+
 static void count_handshake(const struct tls_session *s)
 {
 	struct weir_worker_stats *stats = s->t->cfg.stats;
@@ -202,6 +224,8 @@ static void count_handshake(const struct tls_session *s)
 		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_RESUMED : WEIR_C_TLS_RESUMED);
 	if (SSL_version(s->ssl) == TLS1_2_VERSION)
 		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_HANDSHAKES_12 : WEIR_C_TLS_HANDSHAKES_12);
+	if (group_of(s->ssl) == GROUP_HYBRID)
+		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_HANDSHAKES_HYBRID : WEIR_C_TLS_HANDSHAKES_HYBRID);
 }
 
 /* OpenSSL keeps a key until its session is freed, but not what is in it: that is wiped and given back. */
@@ -322,25 +346,17 @@ struct tcp_conn *tls_tcp(const struct tls_session *s)
 	return s->tcp;
 }
 
-static const char *group_name(SSL *ssl)
-{
-	int id = (int)SSL_get_negotiated_group(ssl);
-	const char *name = id ? SSL_group_to_name(ssl, id) : NULL;
-
-	return name ? name : "";
-}
-
 void tls_get_info(const struct tls_session *s, struct tls_info *out)
 {
 	const unsigned char *alpn = NULL;
 	unsigned n_alpn = 0;
 
-	*out = (struct tls_info){.server_name = tls_server_name(s), .cipher = "", .group = "", .alpn = ""};
+	*out = (struct tls_info){.server_name = tls_server_name(s), .cipher = "", .alpn = ""};
 	if (!s->ssl)
 		return;
 	out->version = (uint16_t)SSL_version(s->ssl);
 	out->cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(s->ssl));
-	out->group = group_name(s->ssl);
+	out->group = group_of(s->ssl);
 	SSL_get0_alpn_selected(s->ssl, &alpn, &n_alpn);
 	out->alpn = n_alpn ? "http/1.1" : ""; /* there is no other one */
 	out->is_resumed = SSL_session_reused(s->ssl);

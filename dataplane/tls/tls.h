@@ -152,7 +152,8 @@ void tls_fail(struct tls_session *s, enum weir_reason why);
 struct tls_info {
 	struct slice server_name; /* lower case, without a dot at its end; empty: the client gave none */
 	uint16_t version;	  /* 0x0303, 0x0304 */
-	const char *cipher, *group; /* IANA names; "": not known */
+	const char *cipher; /* IANA's name; "": not known */
+	uint16_t group;	    /* a number of WEIR_LOG_TLS_GROUPS; 0: not known */
 	const char *alpn;	  /* "http/1.1"; "": none was agreed on */
 	bool is_resumed;
 };

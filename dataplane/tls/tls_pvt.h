@@ -234,8 +234,11 @@ void offload_unload_provider(OSSL_PROVIDER *loaded[2]);
 /* context.c */
 int tls_contexts_create(struct tls *t);
 void tls_contexts_destroy(struct tls *t);
-/* What is the same for both roles. */
-bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile);
+/*
+ * What is the same for both roles; groups: of key exchange, where OpenSSL has all of them. If it has not, it is TLS_GROUPS, and
+ * there is an error in OpenSSL's queue.
+ */
+bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile, const char *groups);
 
 /* ticket.c */
 int tls_ticket_init(struct tls *t);

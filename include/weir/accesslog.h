@@ -51,6 +51,13 @@
 	X(USER_AGENT, "user_agent", 200) \
 	X(REFERER, "referer", 200)
 
+/* How the keys of a connection were agreed on, of what Weir offers. X(number, name), both as IANA has them */
+#define WEIR_LOG_TLS_GROUPS(X) \
+	X(0x0017, "secp256r1") \
+	X(0x0018, "secp384r1") \
+	X(0x001d, "x25519") \
+	X(0x11ec, "X25519MLKEM768")
+
 enum weir_log_text {
 #define X(name, str, max) WEIR_LOG_##name,
 	WEIR_LOG_TEXTS(X)
@@ -110,7 +117,8 @@ struct weir_log_record {
 	uint16_t len[WEIR_N_LOG_TEXTS]; /* of each text */
 	uint16_t tls_version; /* of the client's connection, as RFC 8446 has it: 0x0303, 0x0304, or TLS_FAILED; 0: it has no TLS, its scheme is http */
 	uint8_t tls_is_resumed;
-	uint8_t reserved0[3];
+	uint8_t reserved0;
+	uint16_t tls_group; /* a number of WEIR_LOG_TLS_GROUPS; 0: not known */
 	struct weir_ip forwarded_client; /* who the client is as trusted hops tell; else the same as client, or zero */
 	union {
 		char text[WEIR_LOG_RECORD - 192];

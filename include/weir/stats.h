@@ -96,6 +96,7 @@
 	X(TLS_HANDSHAKES, "tls_handshakes", "TLS handshakes of clients completed, resumed ones included") \
 	X(TLS_RESUMED, "tls_handshakes_resumed", "TLS handshakes of clients completed by a ticket of an earlier one") \
 	X(TLS_HANDSHAKES_12, "tls_handshakes_tls12", "TLS handshakes of clients completed in version 1.2; the others are of 1.3") \
+	X(TLS_HANDSHAKES_HYBRID, "tls_handshakes_post_quantum", "TLS handshakes of clients completed with keys agreed on by X25519MLKEM768; the others are by elliptic curves alone") \
 	X(TLS_TICKETS_UNKNOWN, "tls_tickets_unknown", "session tickets that no key of ours opens; the handshake went on in full") \
 	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients and endpoints sent (RFC 8446 4.6.3)") \
 	X(TLS_CERTIFICATE_WAITS, "tls_certificate_waits", "handshakes that waited until their certificate was made ready for the worker") \
@@ -106,6 +107,7 @@
 	X(BACKEND_TLS_HANDSHAKES, "backend_tls_handshakes", "TLS handshakes with endpoints completed, resumed ones included") \
 	X(BACKEND_TLS_RESUMED, "backend_tls_handshakes_resumed", "TLS handshakes with endpoints completed by a ticket of an earlier one") \
 	X(BACKEND_TLS_HANDSHAKES_12, "backend_tls_handshakes_tls12", "TLS handshakes with endpoints completed in version 1.2; the others are of 1.3") \
+	X(BACKEND_TLS_HANDSHAKES_HYBRID, "backend_tls_handshakes_post_quantum", "TLS handshakes with endpoints completed with keys agreed on by X25519MLKEM768") \
 	X(BACKEND_TLS_TRUNCATED, "backend_tls_truncated", "TLS connections that the endpoint ended without close_notify") \
 	X(TLS_OFFLOAD_SUBMITTED, "tls_offload_submitted", "private-key operations given to the device") \
 	X(TLS_OFFLOAD_COMPLETED, "tls_offload_completed", "private-key operations that the device ended well") \

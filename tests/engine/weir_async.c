@@ -31,6 +31,9 @@ enum {
 	CMD_LIVE,
 	CMD_RELEASE,
 	CMD_GET_COUNTS,
+	CMD_GET_NUM_CRYPTO_INSTANCES,
+	CMD_IN_SOFTWARE,
+	CMD_NO_DEVICE,
 };
 
 static const ENGINE_CMD_DEFN commands[] = {
@@ -49,6 +52,9 @@ static const ENGINE_CMD_DEFN commands[] = {
 	{CMD_LIVE, "LIVE", "what was under way when it died ends", ENGINE_CMD_FLAG_NO_INPUT},
 	{CMD_RELEASE, "RELEASE", "what would never end fails with the next POLL", ENGINE_CMD_FLAG_NO_INPUT},
 	{CMD_GET_COUNTS, "GET_COUNTS", "p: unsigned long[4]: submitted, done, failed, held", ENGINE_CMD_FLAG_INTERNAL},
+	{CMD_GET_NUM_CRYPTO_INSTANCES, "GET_NUM_CRYPTO_INSTANCES", "p: int *, the instances of the card", ENGINE_CMD_FLAG_INTERNAL},
+	{CMD_IN_SOFTWARE, "IN_SOFTWARE", "no card: no instances, and what is queued is counted elsewhere", ENGINE_CMD_FLAG_NO_INPUT},
+	{CMD_NO_DEVICE, "NO_DEVICE", "neither: its methods are OpenSSL's", ENGINE_CMD_FLAG_NO_INPUT},
 	{0, NULL, NULL, 0},
 };
 
@@ -63,7 +69,7 @@ struct op {
 
 static struct {
 	unsigned long delay_polls, delay_us, fail_every, never_every, full_every, order;
-	int is_dead;
+	int is_dead, is_in_software;
 } how;
 static struct {
 	unsigned long submitted, done, failed, held, full;
@@ -212,9 +218,9 @@ static int get_in_flight(long which, void *p)
 {
 	static int none;
 
-	if (!p || which < 1 || which > 3)
+	if (!p || which < 1 || which > 6)
 		return 0;
-	*(int **)p = which == 1 ? &in_flight : &none;
+	*(int **)p = which == (how.is_in_software ? 4 : 1) ? &in_flight : &none;
 	return 1;
 }
 
@@ -231,6 +237,16 @@ static int get_counts(unsigned long *out)
 	return 1;
 }
 
+static int lose_device(void)
+{
+	int (*setup)(EC_KEY *key, BN_CTX *ctx, BIGNUM **kinv, BIGNUM **r);
+	ECDSA_SIG *(*sign_sig)(const unsigned char *dgst, int n, const BIGNUM *kinv, const BIGNUM *r, EC_KEY *key);
+
+	EC_KEY_METHOD_get_sign(EC_KEY_OpenSSL(), &ec_sign, &setup, &sign_sig);
+	EC_KEY_METHOD_set_sign(ec_method, ec_sign, setup, sign_sig);
+	return RSA_meth_set_priv_enc(rsa_method, RSA_meth_get_priv_enc(RSA_PKCS1_OpenSSL()));
+}
+
 static int on_ctrl(ENGINE *e, int cmd, long i, void *p, void (*f)(void))
 {
 	switch (cmd) {
@@ -243,7 +259,7 @@ static int on_ctrl(ENGINE *e, int cmd, long i, void *p, void (*f)(void))
 		return poll_queue();
 	case CMD_SET_INSTANCE_FOR_THREAD:
 		instance = (int)i;
-		return 1;
+		return !how.is_in_software;
 	case CMD_GET_NUM_REQUESTS_IN_FLIGHT:
 		return get_in_flight(i, p);
 	case CMD_DELAY_POLLS:
@@ -273,6 +289,16 @@ static int on_ctrl(ENGINE *e, int cmd, long i, void *p, void (*f)(void))
 		return 1;
 	case CMD_GET_COUNTS:
 		return get_counts(p);
+	case CMD_GET_NUM_CRYPTO_INSTANCES:
+		if (how.is_in_software)
+			return 0;
+		*(int *)p = 1;
+		return 1;
+	case CMD_IN_SOFTWARE:
+		how.is_in_software = 1;
+		return 1;
+	case CMD_NO_DEVICE:
+		return lose_device();
 	default:
 		return 0;
 	}

@@ -209,11 +209,14 @@ http {{
         wait_until("control socket", lambda: p.poll() is not None or (self.dir / "dataplane.sock").exists(), 120)
         expect(p.poll() is None, f"dataplane ended with {p.poll()}")
         if self.port == "tap":
-            wait_until("TAP device", lambda: subprocess.run(["ip", "-n", self.ns, "link", "show", "weir0"],
-                                                            capture_output=True, timeout=10).returncode == 0)
-        ip("-n", self.ns, "addr", "replace", PEER4 + "/24", "dev", "weir0")
-        ip("-n", self.ns, "-6", "addr", "replace", PEER6 + "/64", "dev", "weir0", "nodad")
-        ip("-n", self.ns, "link", "set", "weir0", "up")
+            wait_until("TAP device", lambda: p.poll() is not None or subprocess.run(
+                ["ip", "-n", self.ns, "link", "show", "weir0"], capture_output=True, timeout=10).returncode == 0)
+        try:
+            ip("-n", self.ns, "addr", "replace", PEER4 + "/24", "dev", "weir0")
+            ip("-n", self.ns, "-6", "addr", "replace", PEER6 + "/64", "dev", "weir0", "nodad")
+            ip("-n", self.ns, "link", "set", "weir0", "up")
+        except subprocess.CalledProcessError as e:  # with the device, who made it has gone
+            raise Failure(f"dataplane ended with {p.wait(60)}") from e
 
     def _start_nginx(self):
         self._spawn("nginx", ["nginx", "-c", self.dir / "nginx.conf", "-e", self.dir / "nginx-error.txt"], self.ns)

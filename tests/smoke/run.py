@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the smoke tests: every function test_* of test_*.py in this folder, as root.
 
-    tests/smoke/run.py --build BUILD [--sanitizers] [--only PART_OF_A_NAME] [--long]
+    tests/smoke/run.py --build BUILD [--sanitizers] [--only PART_OF_A_NAME]... [--long]
 
 A test takes a function rig(**options) that gives a Rig. One marked @not_sanitized
 is left out of sanitizer runs, one marked @long of all but --long runs; both
@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--sanitizers", action="store_true")
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", action="append")
     args = parser.parse_args()
     make = functools.partial(rig_module.Rig, args.build, sanitizers=args.sanitizers)
     passed = failed = skipped = 0
@@ -54,7 +54,7 @@ def main():
     for path in sorted(HERE.glob("test_*.py")):
         module = importlib.import_module(path.stem)
         for name, fn in vars(module).items():
-            if not name.startswith("test_") or args.only not in f"{path.stem}.{name}":
+            if not name.startswith("test_") or not any(part in f"{path.stem}.{name}" for part in args.only or [""]):
                 continue
             if (args.sanitizers and getattr(fn, "not_sanitized", False)) or (getattr(fn, "long", False) and not args.long):
                 continue

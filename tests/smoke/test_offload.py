@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handshakes of a whole Weir in a device: the engine of tests/engine, which has the manners of an accelerator and is none."""
 import pathlib
+import re
+import subprocess
 
 from rig import Failure, expect, expect_eq, wait_until
 from test_tls import tls_rig
+
+ENGINES = re.search(r'"(.*)"', subprocess.check_output(["openssl", "version", "-e"], text=True))[1]
 
 
 def offload(make, *commands, kind="engine", required="true", path=None):
@@ -51,6 +55,40 @@ def test_goes_without_a_device_that_is_not_required(make):
         got = rig.weirctl_json("tls")["offload"]
         expect_eq(got["kind"], "software", "kind")
         expect("engine weir_async cannot be loaded from /nowhere.so" in got["why"], got["why"])
+
+
+def qatengine_finds():
+    """What the qatengine of this machine is to say, or None: it works, with a card or (AVX-512 of Intel's CPUs) without one."""
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    flags = set(re.search(r"^flags\s*:(.*)$", info, re.M)[1].split())
+    if not pathlib.Path(ENGINES, "qatengine.so").exists():
+        return "engine qatengine cannot be loaded: "
+    if list(pathlib.Path("/dev/vfio").glob("[0-9]*")) or "GenuineIntel" in info and {"avx512f", "vaes", "vpclmulqdq"} <= flags:
+        return None
+    return "engine qatengine does neither RSA nor ECDSA itself (is its device there?)"
+
+
+def test_qatengine_is_used_or_it_is_said_why_not(make):
+    """Debian 13 has it as a package, which works only with a card of Intel's, or a CPU that few have."""
+    wanted = qatengine_finds()
+    yaml = "tls:\n  offload:\n    kind: engine\n    required: {}\n    engine: {{id: qatengine}}\n"
+    with tls_rig(make, extra=yaml.format("false")) as (rig, front):
+        for args in ((), ("--tls-max", "1.2")):
+            expect_eq(front.curl("/", *args)[0], 200, f"curl {args}")
+        got = rig.weirctl_json("tls")["offload"]
+        expect_eq(got["kind"], "software" if wanted else "engine", f"{got}")
+        if not wanted:
+            expect(sum(w["completed"] for w in got["workers"]) >= 2, f"{got}")
+            return
+        expect(wanted in got["why"], f"{got}")
+        expect(f"tls: offload: {got['why']}; handshakes are done in software" in (rig.dir / "dataplane.log").read_text(), "log")
+    try:
+        with make(extra=yaml.format("true"), ctrl=False):
+            pass
+    except Failure as e:
+        expect("dataplane ended with 1" in str(e), str(e))
+        return
+    raise Failure("it started")
 
 
 def test_does_not_start_without_a_device_that_is_required(make):

@@ -5,9 +5,11 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 
+import test_access_log as access_log
 import test_tunnel as tunnel
 import tls_peers as peers
 from rig import PEER4, WEIR6, expect, expect_eq, wait_until
@@ -71,6 +73,34 @@ def test_clients_of_all_libraries_are_served_and_resume(make):
         expect_eq({k: after.get(k) for k in wanted}, wanted, "handshakes")
         others = {"tls_truncated", "tls_sessions", "tls_certificate_waits", "tls_certificates_ready"}
         expect(set(after) <= set(wanted) | others, f"no reason and nothing else is counted: {after}")
+
+
+def test_keys_are_agreed_on_by_a_hybrid_group_where_openssl_has_it(make):
+    """X25519MLKEM768 came with OpenSSL 3.5, and Weir and these clients have the same."""
+    version = tuple(map(int, re.match(r"OpenSSL (\d+)\.(\d+)", subprocess.check_output(["openssl", "version"], text=True)).groups()))
+    with make(manifests=peers.manifests(), nginx=peers.ZIP_SERVER, workers=2, ctrl=False, yaml_memory=", access_log_kb: 1024") as rig:
+        front, log = Front(rig), access_log.start(rig)
+        wait_until("TLS is served", lambda: front.curl("/", check=False)[0] == 200)
+        asked, text = rig.metric_sum("weir_tls_handshakes_post_quantum_total"), rig.weirctl("tls")
+        if version >= (3, 5):
+            wanted = {"X25519MLKEM768": "X25519MLKEM768", "*X25519:*X25519MLKEM768": "X25519MLKEM768",
+                      "X25519:X25519MLKEM768": "X25519MLKEM768", "X25519": "x25519"}  # the third is asked for another share
+            expect("groups          X25519MLKEM768:X25519:P-256:P-384\n" in text, text)
+        else:
+            wanted = {"X25519": "x25519", "P-384": "secp384r1"}
+            expect("post-quantum    none: X25519MLKEM768 is not in this OpenSSL (3.5 has it)\n" in text, text)
+            expect("groups          X25519:P-256:P-384\n" in text, text)
+        for i, (offer, group) in enumerate(wanted.items()):
+            got = front.s_client("-tls1_3", "-groups", offer, path=f"/group/{i}")
+            expect_eq(got["answer"], "200", f"{offer}: {got['errors']}")
+            wait_until("it is in the log", lambda i=i: [x for x in log.lines() if x["target"] == f"/group/{i}"])
+            line = [x for x in log.lines() if x["target"] == f"/group/{i}"][0]
+            expect_eq(line["tls"]["group"], group, f"{offer}: {line}")
+            expect(got["group"] in ("", group), f"{offer}: {got}")  # 3.0 does not say it
+        n = list(wanted.values()).count("X25519MLKEM768")
+        wait_until("they are counted", lambda: rig.metric_sum("weir_tls_handshakes_post_quantum_total") == asked + n)
+        seen = rig.weirctl_json("tls")
+        expect_eq((seen["post_quantum"], seen["post_quantum"] <= seen["handshakes"] - 1), (asked + n, True), f"weirctl: {seen}")
 
 
 def test_a_client_of_go_is_served_and_resumes(make):

@@ -179,7 +179,7 @@ class Front:
         return {"answer": find(r"^HTTP/1\.1 (\d+)"), "n_chain": len(re.findall(r"^ *\d s:", text, re.M)),
                 "digest": hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaves[0])).hexdigest() if leaves else "",
                 "version": find(r"^(?:New|Reused), (\S+),"), "reused": bool(find(r"^(Reused), ")), "alpn": find(r"^ALPN protocol: (\S+)"),
-                "signature": find(r"^Peer signature type: (\S+)"), "errors": p.stderr.decode("latin1"), "ok": p.returncode == 0}
+                "signature": find(r"^Peer signature type: (\S+)"), "group": find(r"^Negotiated TLS1\.3 group: (\S+)"), "errors": p.stderr.decode("latin1"), "ok": p.returncode == 0}
 
     def gnutls(self, version, name=SHOP):
         """Two connections of gnutls-cli, of which the second one resumes; its output."""
@@ -250,13 +250,14 @@ def go_client():
 # -- metrics
 
 def tls_metrics(rig):
-    """{name without weir_ and _total: sum over the workers} of what is said of TLS; reasons by their own names."""
+    """{name without weir_ and _total: sum over the workers} of what is said of TLS; reasons by their own names. Without
+    the group of key exchange: which one a client takes is a matter of its library."""
     out = {}
     for key, value in rig.metrics().items():
         name = key.split("{")[0].removeprefix("weir_").removesuffix("_total")
         if name == "drops":
             name = re.search(r'reason="([^"]*)"', key)[1]
-        if name.startswith("tls_"):
+        if name.startswith("tls_") and name != "tls_handshakes_post_quantum":
             out[name] = out.get(name, 0) + int(value)
     return out
 

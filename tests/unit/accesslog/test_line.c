@@ -93,7 +93,7 @@ static void a_line_has_what_the_record_has_and_no_more(void **state)
 /* The texts that are TLS's stand among the others in the record, and apart from them in the line. */
 static void what_tls_agreed_on_is_an_object_of_its_own(void **state)
 {
-	struct weir_log_record r = {.tls_version = 0x0304, .tls_is_resumed = 1, .minor = 1, .flags = WEIR_LOG_HEAD_FLAG};
+	struct weir_log_record r = {.tls_version = 0x0304, .tls_is_resumed = 1, .tls_group = 0x11ec, .minor = 1, .flags = WEIR_LOG_HEAD_FLAG};
 	json_t *o;
 
 	add(&r, WEIR_LOG_METHOD, "GET", 3);
@@ -101,8 +101,16 @@ static void what_tls_agreed_on_is_an_object_of_its_own(void **state)
 	add(&r, WEIR_LOG_TLS_SERVER_NAME, "a.example", 9);
 	add(&r, WEIR_LOG_TARGET, "/", 1);
 	o = write_and_load(&r);
-	assert_non_null(strstr(line, "\"tls\":{\"version\":\"1.3\",\"resumed\":true,\"cipher\":\"TLS_AES_128_GCM_SHA256\","
+	assert_non_null(strstr(line, "\"tls\":{\"version\":\"1.3\",\"resumed\":true,\"group\":\"X25519MLKEM768\",\"cipher\":\"TLS_AES_128_GCM_SHA256\","
 				     "\"server_name\":\"a.example\"},\"method\":\"GET\",\"target\":\"/\""));
+	json_decref(o);
+	r.tls_group = 0x0018;
+	o = write_and_load(&r);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(o, "tls"), "group")), "secp384r1");
+	json_decref(o);
+	r.tls_group = 7;
+	o = write_and_load(&r);
+	assert_null(json_object_get(json_object_get(o, "tls"), "group"));
 	json_decref(o);
 	r.tls_version = WEIR_LOG_TLS_FAILED;
 	o = write_and_load(&r);

@@ -300,7 +300,7 @@ struct tcp_conn *tls_tcp(const struct tls_session *s) { return s->c; }
 
 void tls_get_info(const struct tls_session *s, struct tls_info *out)
 {
-	*out = (struct tls_info){.server_name = slice_str(s->name), .version = 0x0304, .cipher = "TLS_NULL", .group = "", .alpn = "",
+	*out = (struct tls_info){.server_name = slice_str(s->name), .version = 0x0304, .cipher = "TLS_NULL", .group = 0x11ec, .alpn = "",
 				 .is_resumed = true};
 }
 

@@ -277,6 +277,7 @@ static void requests_come_by_https_and_say_so(void **state)
 	assert_non_null(strstr(seen, "X-Forwarded-Proto: https\n"));
 	r = &access_log.records[0];
 	assert_int_equal(r->tls_version, 0x0304);
+	assert_int_equal(r->tls_group, 0x11ec);
 	assert_int_equal(r->tls_is_resumed, 1);
 	assert_int_equal(r->len[WEIR_LOG_TLS_CIPHER], 8);
 	assert_int_equal(r->len[WEIR_LOG_TLS_SERVER_NAME], 9);

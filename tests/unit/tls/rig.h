@@ -388,6 +388,8 @@ struct client {
 	bool is_slow; /* and one chunk a millisecond */
 	bool is_done, has_failed, is_closed, is_eof, closes, is_shut, cuts;
 	int alert; /* that the server sent; -1: none */
+	unsigned n_hellos; /* ClientHellos that went by, and the bytes of the last one */
+	size_t n_hello;
 	unsigned long error;
 	char raw[70000];
 	size_t n_raw, n_raw_sent;
@@ -564,9 +566,14 @@ static void on_client(struct tcp_conn *c, void *user, unsigned events, uint64_t 
 static void on_client_message(int write_p, int version, int type, const void *data, size_t n, SSL *ssl, void *arg)
 {
 	const uint8_t *b = data;
+	struct client *p = arg;
 
 	if (type == SSL3_RT_ALERT && !write_p && n == 2)
-		((struct client *)arg)->alert = b[1];
+		p->alert = b[1];
+	if (type != SSL3_RT_HANDSHAKE || b[0] != SSL3_MT_CLIENT_HELLO)
+		return;
+	p->n_hellos++;
+	p->n_hello = n;
 }
 
 static struct client *new_client(unsigned i)

@@ -290,6 +290,41 @@ static void resumes_only_under_the_same_settings(void **state)
 	X509_free(x);
 }
 
+/* The ClientHello has a share of each of the two first: who knows one of them needs no second one. */
+static void agrees_on_keys_in_one_round_trip(void **state)
+{
+	static const struct {
+		const char *groups;
+		uint16_t group;
+		unsigned n_hellos;
+	} cases[] = {{"X25519", 0x001d, 1}, {"X25519MLKEM768:X25519", 0x11ec, 1}, {"P-384", 0x0018, 2}};
+	const struct want w = {.host = "a.example", .n_certs = 1};
+	X509 *x = make_signed("leaf", "DNS:a.example", ca, ca_key, leaf_key, 10);
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		bool is_hybrid = cases[i].group == 0x11ec;
+		struct server *v;
+		struct client *p;
+
+		start(1);
+		listen_as_backend();
+		say(&w);
+		p = new_backend(0, x, leaf_key, TLS1_3_VERSION);
+		if (SSL_set1_groups_list(p->ssl, cases[i].groups)) {
+			v = reach();
+			assert_true(v->was_ready);
+			assert_int_equal(v->info.group, cases[i].group);
+			assert_int_equal(p->n_hellos, cases[i].n_hellos);
+			assert_int_equal(stats->counter[WEIR_C_BACKEND_TLS_HANDSHAKES_HYBRID], is_hybrid);
+		} else { /* before 3.5 */
+			assert_true(is_hybrid && OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 5);
+		}
+		end();
+		unlisten();
+	}
+	X509_free(x);
+}
+
 static void shows_its_certificate_where_it_is_asked_for(void **state)
 {
 	X509 *x = make_signed("leaf", "DNS:a.example", ca, ca_key, leaf_key, 10);
@@ -521,6 +556,7 @@ int main(void)
 		cmocka_unit_test(names_decide),
 		cmocka_unit_test(who_is_not_trusted_is_not_reached),
 		cmocka_unit_test(resumes_only_under_the_same_settings),
+		cmocka_unit_test(agrees_on_keys_in_one_round_trip),
 		cmocka_unit_test(shows_its_certificate_where_it_is_asked_for),
 		cmocka_unit_test(a_megabyte_goes_both_ways),
 		cmocka_unit_test(may_end_at_any_byte),

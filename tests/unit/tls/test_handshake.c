@@ -3,6 +3,8 @@
 #define N_CLIENTS 20
 #include "rig.h"
 
+#include "tls/offload.h"
+
 static void connect_to(const char *name, int version)
 {
 	handshake(tls_client(0, name, version, version));
@@ -106,6 +108,58 @@ static void keeps_to_the_profile(void **state)
 	assert_true(p->has_failed);
 	assert_int_equal(stats->reason[WEIR_R_TLS_NO_CIPHER], 2);
 	end();
+}
+
+/* Without the group that resists quantum computers OpenSSL is older, and what weirctl tls shows says so. */
+static bool has_hybrid(void)
+{
+	char version[64], groups[128], why[96];
+
+	offload_describe_openssl(version, sizeof(version), groups, sizeof(groups), why, sizeof(why));
+	assert_int_equal(strstr(groups, "X25519MLKEM768:") == groups, why[0] == 0);
+	assert_int_equal(why[0] == 0, OPENSSL_version_major() > 3 || OPENSSL_version_minor() >= 5);
+	return why[0] == 0;
+}
+
+/* An asterisk: the client sends a share of it at once (OpenSSL 3.5); without any it sends one of the first. */
+static void agrees_on_keys_by_the_group_that_it_prefers(void **state)
+{
+	static const struct {
+		const char *groups;
+		uint16_t group;
+		unsigned n_hellos;
+		bool is_hybrid;
+	} cases[] = {
+		{"X25519", 0x001d, 1, false},
+		{"P-256", 0x0017, 1, false},
+		{"P-384", 0x0018, 1, false},
+		{"P-521:P-384", 0x0018, 2, false},
+		{"X25519MLKEM768", 0x11ec, 1, true},
+		{"*X25519:*X25519MLKEM768", 0x11ec, 1, true},
+		{"X25519:X25519MLKEM768", 0x11ec, 2, true}, /* it is asked for the share */
+	};
+	unsigned char protocols[9 + 256] = "\x08http/1.1\xff"; /* and one that is long: with a share of the hybrid group two segments */
+	bool has = has_hybrid();
+
+	memset(protocols + 10, 'x', 255);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct client *p;
+
+		start(7);
+		p = tls_client(0, "a.example", TLS1_3_VERSION, TLS1_3_VERSION);
+		assert_int_equal(SSL_set_alpn_protos(p->ssl, protocols, sizeof(protocols)), 0);
+		if (SSL_set1_groups_list(p->ssl, cases[i].groups)) {
+			handshake(p);
+			assert_true(p->is_done && (has || !cases[i].is_hybrid));
+			assert_int_equal(servers[0].info.group, cases[i].group);
+			assert_int_equal(p->n_hellos, cases[i].n_hellos);
+			assert_int_equal(stats->counter[WEIR_C_TLS_HANDSHAKES_HYBRID], cases[i].is_hybrid);
+			assert_true(!cases[i].is_hybrid || p->n_hello > 1460); /* so it came in two segments */
+		} else {
+			assert_true(cases[i].is_hybrid && !has);
+		}
+		end();
+	}
 }
 
 static void negotiates_http11(void **state)
@@ -448,6 +502,7 @@ int main(void)
 		cmocka_unit_test(chooses_the_key_type_by_the_offer),
 		cmocka_unit_test(refuses_a_name_that_nobody_has),
 		cmocka_unit_test(keeps_to_the_profile),
+		cmocka_unit_test(agrees_on_keys_by_the_group_that_it_prefers),
 		cmocka_unit_test(negotiates_http11),
 		cmocka_unit_test(staples_what_the_certificate_has),
 		cmocka_unit_test(waits_for_a_certificate),

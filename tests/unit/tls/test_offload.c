@@ -123,6 +123,9 @@ static void says_why_there_is_no_device(void **state)
 	c.commands[0] = (struct offload_command){"ORDER", "7"};
 	assert_null(offload_open(&c, why, sizeof(why)));
 	assert_non_null(strstr(why, "refuses command ORDER with value '7'"));
+	c.commands[0] = (struct offload_command){"NO_DEVICE", ""};
+	assert_null(offload_open(&c, why, sizeof(why)));
+	assert_string_equal(why, "engine weir_async does neither RSA nor ECDSA itself (is its device there?)");
 	strcpy(c.engine_path, "/nowhere/engine.so");
 	assert_null(offload_open(&c, why, sizeof(why)));
 	assert_non_null(strstr(why, "engine weir_async cannot be loaded from /nowhere/engine.so"));
@@ -148,6 +151,20 @@ static void takes_commands(void **state)
 	handshake(tls_client(0, "a.example", TLS1_3_VERSION, TLS1_3_VERSION));
 	assert_true(clients[0].is_done);
 	assert_true(count(WEIR_C_TLS_OFFLOAD_US) >= 2 * POLL_US);
+	end_offload();
+}
+
+/* As qatengine does it without a card, where the CPU has AVX-512: there is no instance, and the counters are others. */
+static void uses_an_engine_that_is_software(void **state)
+{
+	struct offload_config c = engine_config(4);
+
+	c.n_commands = 1;
+	c.commands[0] = (struct offload_command){"IN_SOFTWARE", ""};
+	start_offload(1, &c);
+	handshake(tls_client(0, "a.example", TLS1_3_VERSION, TLS1_3_VERSION));
+	assert_true(clients[0].is_done);
+	assert_int_equal(count(WEIR_C_TLS_OFFLOAD_COMPLETED), 1);
 	end_offload();
 }
 
@@ -437,6 +454,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(says_why_there_is_no_device),
 		cmocka_unit_test(takes_commands),
+		cmocka_unit_test(uses_an_engine_that_is_software),
 		cmocka_unit_test(serves_both_versions_and_key_types),
 		cmocka_unit_test(resumes_without_the_device),
 		cmocka_unit_test(waits_for_a_job),
