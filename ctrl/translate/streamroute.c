@@ -119,7 +119,7 @@ static void read_rules(struct stream *r)
 				     .action = WEIR_ACTION_FORWARD,
 				     .created_s = r->o->created_s};
 	struct cursor rules = cursor_get(r->a.spec, "rules");
-	struct cursor rule = cursor_at(&rules, 0);
+	struct cursor rule = cursor_count(&rules) ? cursor_at(&rules, 0) : rules; /* one that has none leads nowhere */
 
 	origin.ns = model_str(t->m, r->o->ns);
 	origin.name = model_str(t->m, r->o->name);
