@@ -20,6 +20,8 @@ static void read_hosts(struct attachments *a)
 {
 	struct cursor list = cursor_get(a->spec, "hostnames");
 
+	if (a->o->kind == KUBE_TCP_ROUTE) /* it has no such field: what stands there is named by the schema */
+		return;
 	a->has_hosts = cursor_count(&list) > 0;
 	for (size_t i = 0; i < cursor_count(&list); i++) {
 		struct cursor h = cursor_at(&list, i);
