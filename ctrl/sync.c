@@ -13,6 +13,7 @@
 #include "snapshot/snapshot.h"
 #include "system_ca.h"
 #include "translate/compile.h"
+#include "translate/held.h"
 #include "translate/translator.h"
 
 void sync_init(struct sync *s, struct store *store, struct publish *publish)
@@ -23,6 +24,7 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 	s->options.controller_name = TRANSLATE_CONTROLLER;
 	s->options.namespace_bytes = TRANSLATE_NAMESPACE_BYTES;
 	s->options.total_bytes = s->room_bytes = WEIR_SNAPSHOT_MAX_BYTES;
+	s->options.held = held_create();
 	s->translator = translator_create(store, &s->options);
 	s->model = translator_model(s->translator);
 	s->model->hash_seed = hash_secret();
@@ -33,6 +35,7 @@ void sync_init(struct sync *s, struct store *store, struct publish *publish)
 void sync_fini(struct sync *s)
 {
 	translator_destroy(s->translator);
+	held_destroy(s->options.held);
 	free(s->snapshot);
 	free(s->told);
 	free(s->refused);

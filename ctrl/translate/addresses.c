@@ -225,6 +225,18 @@ static int compare_requests(const void *pa, const void *pb)
 	return age_compare(&a->age, &b->age);
 }
 
+/* What they have stays theirs. */
+static void take_held(struct assignment *a, struct address_request **order, size_t n, bool is_untold)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (order[i]->is_untold != is_untold)
+			continue;
+		take_wanted(a, order[i], true);
+		if (a->pool)
+			keep(a, order[i]);
+	}
+}
+
 void addresses_assign(const struct address_pool *pool, struct address_request *r, size_t n)
 {
 	struct assignment a = {.pool = pool, .n_slots = 64};
@@ -236,11 +248,8 @@ void addresses_assign(const struct address_pool *pool, struct address_request *r
 	for (size_t i = 0; i < n; i++)
 		order[i] = &r[i];
 	qsort(order, n, sizeof(*order), compare_requests);
-	for (size_t i = 0; i < n; i++) {
-		take_wanted(&a, order[i], true);
-		if (pool)
-			keep(&a, order[i]);
-	}
+	take_held(&a, order, n, false);
+	take_held(&a, order, n, true);
 	for (size_t i = 0; i < n; i++)
 		take_wanted(&a, order[i], false);
 	for (size_t i = 0; i < n; i++)

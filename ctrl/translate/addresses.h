@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Addresses of Gateways out of a pool. A pure function of the pool and of what
- * the Gateways ask for and have: the same objects give the same addresses on
+ * the Gateways ask for and have: the same objects, whose statuses tell what they have, give the same addresses on
  * every node. Who holds an address keeps it; among equals the older one does.
  */
 #ifndef TRANSLATE_ADDRESSES_H
@@ -44,8 +44,9 @@ struct address_request {
 	size_t n_wanted; /* addresses of its spec */
 	struct weir_ip wanted[ADDRESSES_MAX];
 	unsigned n_free4, n_free6; /* how many of any value it wants besides */
-	size_t n_given;		   /* addresses that its status has now */
+	size_t n_given;		   /* addresses that it has now */
 	struct weir_ip given[ADDRESSES_MAX];
+	bool is_untold; /* its status does not say so yet (held.h): one whose status does comes first */
 	/* the answer */
 	enum address_outcome outcome[ADDRESSES_MAX]; /* of each wanted one */
 	size_t n_got; /* those that are usable, then those of any value */
@@ -55,7 +56,7 @@ struct address_request {
 
 /*
  * Answers n requests. pool NULL: what is wanted is usable, any value is lacking.
- * First come the addresses that a Gateway wants or may choose and that its status has,
+ * First come the addresses that a Gateway wants or may choose and that it has, by its status or else as it was given them,
  * then others that are wanted, then any value: the lowest that is free.
  */
 void addresses_assign(const struct address_pool *pool, struct address_request *r, size_t n);

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/ip.h"
+#include "translate/held.h"
 #include "translate/translator_pvt.h"
 
 #define VERSION_ANNOTATION "gateway.networking.k8s.io/bundle-version" /* of the Gateway API's CRDs */
@@ -203,6 +204,10 @@ static void read_request(struct translation *t, struct gateway *g, struct addres
 		r->n_free6 = has_family(t->options->pool, false);
 	}
 	read_given(g->o, r);
+	if (r->n_given == 0 && t->options->held) {
+		r->n_given = held_get(t->options->held, g->o, r->given);
+		r->is_untold = r->n_given > 0;
+	}
 	if (g->refusal)
 		r->n_wanted = r->n_free4 = r->n_free6 = 0;
 }
@@ -266,6 +271,16 @@ static void take_addresses(struct translation *t, struct gateway *g, const struc
 		g->n_addrs = 1; /* the zero address: all */
 }
 
+static void hold_addresses(const struct translation *t, const struct address_request *r)
+{
+	struct held_addresses *held = t->options->held;
+
+	held_begin(held);
+	for (size_t i = 0; i < t->n_gateways; i++)
+		held_note(held, t->gateways[i].o, r[i].got, r[i].n_got);
+	held_end(held);
+}
+
 static void assign_addresses(struct translation *t)
 {
 	struct address_request *r = calloc(t->n_gateways + 1, sizeof(*r));
@@ -279,6 +294,8 @@ static void assign_addresses(struct translation *t)
 	addresses_assign(t->options->pool, r, t->n_gateways);
 	for (size_t i = 0; i < t->n_gateways; i++)
 		take_addresses(t, &t->gateways[i], &r[i]);
+	if (t->options->held)
+		hold_addresses(t, r);
 	free(r);
 }
 

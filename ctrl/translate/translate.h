@@ -11,10 +11,13 @@
 #include "translate/known_names.h"
 #include "translate/model.h"
 
+struct held_addresses;
+
 struct translate_options {
 	const char *controller_name; /* GatewayClass.spec.controllerName and IngressClass.spec.controller that are ours */
 	bool needs_class; /* an Ingress that names no class is nobody's where no IngressClass is the default; false: it is ours */
 	const struct address_pool *pool; /* each Gateway gets addresses of its own from here; NULL: it listens on all */
+	struct held_addresses *held;	 /* what Gateways have of it, read and noted anew; NULL: nobody keeps it beside their statuses */
 	const struct weir_ip *listen;    /* the addresses of the dataplane, as far as they are known: for the status of what listens on all */
 	size_t n_listen;
 	const char *api_version; /* bundle-version of the Gateway API's CRDs; NULL: that of the CRD among the objects, if any */

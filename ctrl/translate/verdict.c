@@ -69,8 +69,13 @@ static const struct feature {
 	const char *name;
 	bool needs_pool;
 } features[] = {
+    {"BackendTLSPolicy", false},
+    {"BackendTLSPolicySANValidation", false},
     {"Gateway", false},
     {"GatewayAddressEmpty", true},
+    {"GatewayBackendClientCertificate", false},
+    {"GatewayFrontendClientCertificateValidation", false},
+    {"GatewayFrontendClientCertificateValidationInsecureFallback", false},
     {"GatewayHTTPListenerIsolation", false},
     {"GatewayPort8080", false},
     {"GatewayStaticAddresses", true},

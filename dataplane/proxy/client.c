@@ -40,7 +40,7 @@ static void arm_first(struct client *c, uint64_t now_us)
 		client_arm(c, now_us + DRAIN_LATE_MS * 1000);
 	else if (c->state == CLIENT_HANDSHAKE)
 		client_arm(c, now_us + (uint64_t)c->p->cfg.handshake_ms * 1000);
-	else
+	else if (c->state == CLIENT_IDLE)
 		limit_arm_idle(c, now_us);
 }
 
@@ -62,13 +62,15 @@ int client_accept(void *ctx, struct tcp_conn *tcp, void **user, uint64_t now_us)
 	memset(c, 0, sizeof(*c));
 	c->p = p;
 	c->io = is_tls ? stream_of_tls(session) : stream_of_tcp(tcp);
-	c->state = is_tls ? CLIENT_HANDSHAKE : CLIENT_IDLE;
+	c->state = is_tls ? CLIENT_HANDSHAKE : l->proto == WEIR_PROTO_TCP ? CLIENT_BYTES : CLIENT_IDLE;
 	c->is_late = p->is_draining;
 	c->listening = (uint16_t)(l - p->listening);
 	l->n_clients++;
 	stat_set(p->stats, WEIR_G_CLIENT_CONNECTIONS, ++p->n_clients);
 	/* Its handshake may have begun before a drain: the client believes itself served, and its request may be on the way. */
 	arm_first(c, now_us);
+	if (c->state == CLIENT_BYTES) /* the endpoint may be the first to speak */
+		tcp_wake(tcp);
 	*user = c;
 	return 0;
 }
@@ -222,7 +224,7 @@ void client_on_event(struct tcp_conn *tcp, void *user, unsigned events, uint64_t
 		else if (c->state == CLIENT_HANDSHAKE)
 			stat_reason(c->p->stats, WEIR_R_TLS_CLIENT_GONE);
 		else if (c->rq)
-			request_reason(c->rq, WEIR_R_REQ_CLIENT_GONE);
+			request_client_gone(c->rq);
 		release(c, now_us);
 		return;
 	}
@@ -231,13 +233,28 @@ void client_on_event(struct tcp_conn *tcp, void *user, unsigned events, uint64_t
 
 /* -- the states; each returns true if the pump should go on with the next one */
 
+/* All that the client has sent is in its connection still. */
+static bool pass_tls(struct client *c, uint64_t now_us)
+{
+	struct slice name = tls_server_name(stream_tls(c->io));
+	char copy[WEIR_LOG_HOST_MAX];
+
+	memcpy(copy, name.p, name.n);
+	end_session(c);
+	return l4_begin(c, ROUTE_STREAM_PASSED, slice_of(copy, name.n), now_us);
+}
+
 static bool pump_handshake(struct client *c, uint64_t now_us)
 {
 	struct tls_session *s = stream_tls(c->io);
 
 	assert(c->p->current);
 	switch (tls_handshake(s, c->p->current, now_us)) {
+	case TLS_PASS:
+		return pass_tls(c, now_us);
 	case TLS_DONE:
+		if (tls_is_stream(s))
+			return l4_begin(c, ROUTE_STREAM_TERMINATED, tls_server_name(s), now_us);
 		c->state = CLIENT_IDLE;
 		c->is_late = c->p->is_draining;
 		arm_first(c, now_us);
@@ -335,7 +352,11 @@ static void finish(struct client *c, uint64_t now_us)
 
 static bool pump_busy(struct client *c, uint64_t now_us)
 {
-	bool has_moved = relay_request(c->rq, now_us);
+	bool has_moved;
+
+	if (c->rq->is_stream)
+		return l4_pump(c, now_us);
+	has_moved = relay_request(c->rq, now_us);
 
 	if (c->state == CLIENT_BUSY && c->rq)
 		has_moved |= relay_response(c->rq, now_us);
@@ -380,6 +401,9 @@ static void pump(struct client *c, uint64_t now_us)
 		case CLIENT_HANDSHAKE:
 			goes_on = pump_handshake(c, now_us);
 			break;
+		case CLIENT_BYTES:
+			goes_on = l4_begin(c, ROUTE_STREAM_TCP, slice_of("", 0), now_us);
+			break;
 		case CLIENT_IDLE:
 			goes_on = pump_idle(c, now_us);
 			break;
@@ -417,7 +441,7 @@ static void on_failure(struct client *c, uint64_t now_us)
 	if (c->state == CLIENT_TUNNEL)
 		tunnel_on_client_closed(c, now_us);
 	else if (c->rq)
-		request_reason(c->rq, WEIR_R_REQ_CLIENT_GONE);
+		request_client_gone(c->rq);
 	client_cut(c, now_us);
 	pump(c, now_us);
 }
@@ -481,6 +505,9 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 	case CLIENT_HANDSHAKE:
 		tls_fail(stream_tls(c->io), WEIR_R_TLS_HANDSHAKE_TIMEOUT);
 		client_linger(c, now_us);
+		break;
+	case CLIENT_BYTES:
+		client_pump(c, now_us);
 		break;
 	case CLIENT_IDLE:
 		on_idle(c, now_us);

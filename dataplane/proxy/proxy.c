@@ -226,8 +226,6 @@ static void want(struct proxy *p, const struct weir_ip *addr, const struct weir_
 		.ctx = l,
 	};
 
-	if (l && l->l && l->mark == p->listen_mark && ip_is_any(&b->addr)) /* of two binds it is the address's own that routes count by */
-		return;
 	if (!l || (!l->l && tcp_listen(p->cfg.tcp, &args, &l->l) != 0)) {
 		stat_inc(p->stats, WEIR_C_LISTENERS_REFUSED);
 		return;
@@ -238,27 +236,41 @@ static void want(struct proxy *p, const struct weir_ip *addr, const struct weir_
 	l->mark = p->listen_mark;
 }
 
-/* The k-th address of a bind; of the zero address there are as many as weir.yaml lists. */
-static void want_bind(struct proxy *p, const struct weir_bind *b, unsigned k)
+/* Of this port another bind has the address for itself. Binds are by port, and the zero address comes first. */
+static bool has_own_bind(const struct proxy *p, uint32_t i, const struct weir_ip *addr)
 {
+	const uint16_t port = snapshot_bind(p->current, i)->port;
+
+	while (++i < snapshot_count(p->current, BINDS) && snapshot_bind(p->current, i)->port == port)
+		if (ip_eq(&snapshot_bind(p->current, i)->addr, addr))
+			return true;
+	return false;
+}
+
+/* The k-th address of the bind; of the zero address there are as many as weir.yaml lists. */
+static void want_bind(struct proxy *p, uint32_t i, unsigned k)
+{
+	const struct weir_bind *b = snapshot_bind(p->current, i);
+
+
 	if (b->proto == WEIR_PROTO_HTTPS && !p->cfg.tls) {
 		if (k == 0)
 			stat_inc(p->stats, WEIR_C_LISTENERS_REFUSED);
 		return;
 	}
-	if (b->proto != WEIR_PROTO_HTTP && b->proto != WEIR_PROTO_HTTPS) /* nothing else is spoken */
-		return;
-	if (ip_is_any(&b->addr) && p->cfg.n_listen)
-		want(p, &p->cfg.listen[k], b);
-	else if (k == 0)
+	if (ip_is_any(&b->addr) && p->cfg.n_listen) {
+		if (!has_own_bind(p, i, &p->cfg.listen[k]))
+			want(p, &p->cfg.listen[k], b);
+	} else if (k == 0) {
 		want(p, &b->addr, b);
+	}
 }
 
 void listeners_begin(struct proxy *p)
 {
 	p->listen_phase = LISTEN_OPEN;
 	p->listen_at = 0;
-	p->listen_mark = !p->listen_mark;
+	p->listen_mark++;
 }
 
 /* True: all that the snapshot asks for are open. */
@@ -269,7 +281,7 @@ static bool open_wanted(struct proxy *p, int *budget)
 	for (uint32_t n = snapshot_count(p->current, BINDS) * n_each; p->listen_at < n; p->listen_at++) {
 		if (*budget <= 0)
 			return false;
-		want_bind(p, snapshot_bind(p->current, p->listen_at / n_each), p->listen_at % n_each);
+		want_bind(p, p->listen_at / n_each, p->listen_at % n_each);
 		*budget -= (int)(COST_LISTEN + p->n_listening / 8); /* all places are looked through */
 	}
 	return true;

@@ -40,6 +40,7 @@
 enum client_state {
 	CLIENT_FREE,
 	CLIENT_HANDSHAKE, /* of TLS */
+	CLIENT_BYTES, /* there will be no request: it has just come, and is to be routed */
 	CLIENT_IDLE, /* between requests */
 	CLIENT_HEAD, /* a request's head arrives */
 	CLIENT_BUSY, /* a request is in hand */
@@ -77,6 +78,7 @@ struct tunnel {
 	uint64_t bytes_up, bytes_down;
 	uint32_t idle_ms, life_ms;
 	bool is_client_done, is_endpoint_done; /* its end was passed on to the other side */
+	bool is_stream;	/* of bytes from the beginning, not by Upgrade */
 };
 
 static_assert(sizeof(struct tunnel) <= 64, "as much as the start-up's estimate of memory has for it");
@@ -115,6 +117,7 @@ struct request_log {
 	uint16_t reason_plus1;
 	uint8_t n_tries;
 	uint8_t n_kind, n_ns, n_name, n_backend; /* bytes in struct request_names */
+	uint8_t n_server_name; /* of a connection of bytes: in the request's buf */
 	bool is_whole; /* the client got all of its answer */
 	bool is_tunnel; /* its record is kept, and written at the tunnel's end */
 	struct slice detail;
@@ -161,6 +164,7 @@ struct request {
 	uint8_t n_tries;   /* since it was first sent, or sent again */
 	uint8_t n_retries; /* sent again for what was answered */
 	uint8_t n_interim; /* 1xx responses so far */
+	bool is_stream : 1;	 /* no request: a connection of bytes that an endpoint is connected to for (l4.c) */
 	bool has_head : 1;	 /* its own head is complete */
 	uint8_t cookie_token_at; /* in cookie */
 	bool is_broken : 1;	 /* relaying failed midway: neither connection can go on */
@@ -201,8 +205,8 @@ struct listening {
 	uint32_t header_ms, idle_ms; /* of the bind; 0: not set */
 	struct weir_ip addr;
 	uint16_t port;
-	uint8_t proto; /* enum weir_proto of the bind: HTTP, HTTPS */
-	uint8_t mark; /* as proxy.listen_mark: the snapshot asks for it */
+	uint8_t proto; /* enum weir_proto of the bind */
+	uint32_t mark; /* as proxy.listen_mark: the snapshot asks for it */
 };
 
 enum listen_phase { LISTEN_DONE, LISTEN_OPEN, LISTEN_CLOSE };
@@ -242,8 +246,8 @@ struct proxy {
 	uint64_t tunnels_end_us; /* when that begins */
 	struct access_log log;
 	const struct weir_snapshot *current; /* NULL: none yet */
-	uint8_t listen_phase, listen_mark; /* of listeners_step() */
-	uint32_t listen_at;
+	uint8_t listen_phase; /* of listeners_step() */
+	uint32_t listen_at, listen_mark;
 	unsigned n_listening; /* places in use, or once used */
 	struct listening listening[PROXY_MAX_LISTENERS];
 };
@@ -303,6 +307,8 @@ void client_arm(struct client *c, uint64_t at_us);
 /* The request is answered and gone: the next one, within idle_ms, or the end. */
 void client_go_on(struct client *c, bool keep, uint32_t idle_ms, uint64_t now_us);
 
+struct filter_source;
+
 /* request.c */
 struct request *request_create(struct client *c, uint64_t now_us);
 /*
@@ -316,6 +322,7 @@ void request_let_go(struct request *rq, struct rte_mbuf **held);
 void request_keep_trailers(struct http1_body *body, const struct http_head *head, const struct http1_parser *parser);
 /* Why it ends, counted; the first reason is the one that the access log tells. */
 void request_reason(struct request *rq, enum weir_reason why);
+void request_client_gone(struct request *rq);
 /* The first field of that name in a struct http_head; empty: there is none. */
 struct slice request_field(const void *head, struct slice name);
 /* Frees it, after its record was written; the upstream connection, if any, is aborted. */
@@ -332,6 +339,16 @@ bool request_retry_later(struct request *rq, uint64_t now_us);
 /* That time has come. */
 void request_retry(struct request *rq, uint64_t now_us);
 void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, uint64_t now_us);
+
+/* Its route and split are known (from): a backend is chosen, and the first try begun. */
+void request_begin(struct request *rq, const struct filter_source *from, uint64_t now_us);
+
+/* l4.c: no request will come: the connection itself is routed. False: the client is gone. */
+bool l4_begin(struct client *c, enum route_stream how, struct slice server_name, uint64_t now_us);
+/* True: it has a tunnel in the place of its request. */
+bool l4_pump(struct client *c, uint64_t now_us);
+/* In the place of reply_error(), for such a one: ends the client by a reset. */
+void l4_fail(struct request *rq, enum weir_reason why, struct slice detail, uint64_t now_us);
 
 /* limit.c: us and ms later; WEIR_NO_LIMIT: never, UINT64_MAX. */
 uint64_t limit_after(uint64_t us, uint32_t ms);

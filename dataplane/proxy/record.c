@@ -121,6 +121,21 @@ static void put_head(struct texts *t, const struct request *rq)
 	PUT(REFERER, referer ? referer->value : slice_of(NULL, 0));
 }
 
+static void put_stream(struct texts *t, const struct request *rq)
+{
+	const struct request_names *n = &rq->names;
+
+	memset(t->r->len, 0, sizeof(t->r->len));
+	PUT(HOST, slice_of(rq->buf, rq->log.n_server_name));
+	PUT(ROUTE_KIND, slice_of(n->kind, rq->log.n_kind));
+	PUT(ROUTE_NS, slice_of(n->ns, rq->log.n_ns));
+	PUT(ROUTE_NAME, slice_of(n->name, rq->log.n_name));
+	PUT(BACKEND, slice_of(n->backend, rq->log.n_backend));
+	PUT(REQUEST_ID, rq->request_id);
+	PUT(DETAIL, rq->log.detail);
+	put_tls(t, rq->client);
+}
+
 static void put_rest(struct texts *t, const struct request *rq)
 {
 	memset(t->r->len, 0, sizeof(t->r->len));
@@ -158,6 +173,8 @@ static void fill(struct weir_log_record *r, const struct request *rq, uint64_t n
 	r->forwarded_client = rq->client_addr;
 	if (rq->has_head)
 		put_head(&t, rq);
+	else if (rq->is_stream)
+		put_stream(&t, rq);
 	else
 		put_rest(&t, rq);
 	r->flags = l->flags | t.truncated | (l->is_whole ? 0 : WEIR_LOG_CUT_FLAG) | (l->n_tries > 1 ? WEIR_LOG_RETRIED_FLAG : 0) |

@@ -57,6 +57,10 @@ void reply_error(struct request *rq, enum weir_reason why, unsigned status, stru
 	struct proxy *p = c->p;
 	struct buf b;
 
+	if (rq->is_stream) {
+		l4_fail(rq, why, detail, now_us);
+		return;
+	}
 	if (why != WEIR_N_REASONS)
 		request_reason(rq, why);
 	rq->log.detail = detail;

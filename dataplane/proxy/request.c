@@ -56,6 +56,11 @@ void request_reason(struct request *rq, enum weir_reason why)
 		rq->log.reason_plus1 = (uint16_t)(why + 1);
 }
 
+void request_client_gone(struct request *rq)
+{
+	request_reason(rq, rq->is_stream ? WEIR_R_STREAM_CLIENT_GONE : WEIR_R_REQ_CLIENT_GONE);
+}
+
 void request_free(struct request *rq, uint64_t now_us)
 {
 	struct client *c = rq->client;
@@ -149,7 +154,7 @@ static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsi
 	struct proxy *p = rq->client->p;
 	const struct upstream_args args = {
 		.backend_id = rq->backend_id,
-		.fresh = fresh,
+		.fresh = fresh || rq->is_stream,
 		.connect_ms = rq->limits.connect_ms,
 		.tried = &rq->tried,
 		.want = &rq->want,
@@ -193,13 +198,22 @@ static void start_try(struct request *rq, bool fresh, enum weir_reason why, unsi
 	}
 }
 
+void request_begin(struct request *rq, const struct filter_source *from, uint64_t now_us)
+{
+	const struct weir_backend *b = snapshot_backend(from->s, from->split->backend);
+
+	record_backend(rq, from->s, b);
+	rq->backend_id = b->id;
+	session_take(rq, from, b);
+	start_try(rq, false, WEIR_N_REASONS, 0, NULL, now_us);
+}
+
 static void forward(struct request *rq, struct filter_source *from, uint64_t now_us)
 {
 	const struct weir_snapshot *s = from->s;
 	const struct weir_rule *rule = from->rule;
 	uint32_t i = route_pick_split(s, rule, (uint32_t)proxy_random(rq->client->p));
 	const struct weir_split *split = i == WEIR_NONE ? NULL : snapshot_split(s, i);
-	const struct weir_backend *b;
 
 	if (!split || split->backend == WEIR_NONE) {
 		reply_error(rq, WEIR_R_REQ_BAD_BACKEND_REF, split ? split->status : 500,
@@ -214,11 +228,7 @@ static void forward(struct request *rq, struct filter_source *from, uint64_t now
 		return;
 	}
 	mirrors_start(rq, from, now_us);
-	b = snapshot_backend(s, split->backend);
-	record_backend(rq, s, b);
-	rq->backend_id = b->id;
-	session_take(rq, from, b);
-	start_try(rq, false, WEIR_N_REASONS, 0, NULL, now_us);
+	request_begin(rq, from, now_us);
 }
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tunnels: what a client's connection and an endpoint's become when the
- * endpoint answers an Upgrade by 101 (RFC 9110 7.8; WebSocket, RFC 6455). The
+ * endpoint answers an Upgrade by 101 (RFC 9110 7.8; WebSocket, RFC 6455), or from the beginning where only bytes are carried (l4.c). The
  * request is gone then; what is left is small, since thousands that say
  * nothing are the normal case. Bytes go from one to the other as bodies do, no
  * more than there is room for, and are not looked at. The end of one side is
@@ -151,8 +151,8 @@ void tunnel_pump(struct client *c, uint64_t now_us)
 	uint64_t n_down = 0;
 	bool is_right = pass(c->io, up, &n_up) && pass(up, c->io, &n_down);
 
-	stat_add(c->p->stats, WEIR_C_TUNNEL_BYTES_UP, n_up);
-	stat_add(c->p->stats, WEIR_C_TUNNEL_BYTES_DOWN, n_down);
+	stat_add(c->p->stats, t->is_stream ? WEIR_C_STREAM_BYTES_UP : WEIR_C_TUNNEL_BYTES_UP, n_up);
+	stat_add(c->p->stats, t->is_stream ? WEIR_C_STREAM_BYTES_DOWN : WEIR_C_TUNNEL_BYTES_DOWN, n_down);
 	t->bytes_up += n_up;
 	t->bytes_down += n_down;
 	if (n_up || n_down)
@@ -195,20 +195,23 @@ void tunnel_open(struct request *rq, uint64_t now_us)
 		.active_us = now_us,
 		.idle_ms = rq->limits.tunnel_idle_ms,
 		.life_ms = rq->limits.tunnel_life_ms,
+		.is_stream = rq->is_stream,
 	};
 	tcp_set_tunnel(stream_tcp(c->io));
 	tcp_set_tunnel(upstream_tcp(t->uc));
 	upstream_hand_over(t->uc, on_endpoint_event, t);
 	rq->uc = NULL;
 	rq->tunnel = NULL;
-	rq->log.status = 101;
-	rq->log.flags |= WEIR_LOG_UPGRADED_FLAG;
+	if (!t->is_stream) {
+		rq->log.status = 101;
+		rq->log.flags |= WEIR_LOG_UPGRADED_FLAG;
+	}
 	rq->log.is_whole = true;
 	record_tunnel_open(rq, t, now_us);
 	request_free(rq, now_us);
 	c->state = CLIENT_TUNNEL;
 	c->tunnel = t;
-	stat_inc(p->stats, WEIR_C_TUNNELS);
+	stat_inc(p->stats, t->is_stream ? WEIR_C_STREAMS : WEIR_C_TUNNELS);
 	p->n_tunnels++;
 	proxy_count_relays(p);
 	client_arm(c, p->closes_tunnels ? now_us : deadline(t));

@@ -270,8 +270,10 @@ struct route_result route_match(const struct weir_snapshot *s, const struct rout
 	out.listener = route_find_host(s, ROUTE_HOSTS_LISTENERS, b->listeners, b->slots, rq->host);
 	if (out.listener == WEIR_NONE)
 		return out;
-	out.miss = ROUTE_NO_HOST;
 	l = snapshot_listener(s, out.listener);
+	if (l->kind != WEIR_LISTENER_HTTP)
+		return out;
+	out.miss = ROUTE_NO_HOST;
 	out.vhost = route_find_host(s, ROUTE_HOSTS_VHOSTS, l->vhosts, l->slots, rq->host);
 	if (out.vhost == WEIR_NONE)
 		return out;

@@ -8,7 +8,8 @@
  * prefix by element; within one path the order that the compiler gave (method,
  * number of headers, of query parameters, age, name). A path whose rules all
  * fail to match falls back to the next shorter one; a host whose paths do not
- * match does not fall back to a less specific host.
+ * match does not fall back to a less specific host. A listener of kind STREAM takes
+ * no request, and those that would be its are nobody's.
  */
 #ifndef ROUTE_ROUTE_H
 #define ROUTE_ROUTE_H
@@ -56,6 +57,21 @@ const struct weir_listener *route_find_listener(const struct weir_snapshot *s, c
  */
 const struct weir_server_name *route_find_name(const struct weir_snapshot *s, const struct weir_ip *local, uint16_t port,
 					       struct slice server_name, const struct weir_bind **bind, enum route_miss *miss);
+
+/* How bytes come that are no requests. */
+enum route_stream {
+	ROUTE_STREAM_TCP,	 /* as they are, at a bind of TCP */
+	ROUTE_STREAM_PASSED,	 /* TLS that its server name says to pass through */
+	ROUTE_STREAM_TERMINATED, /* what was within TLS */
+};
+
+/*
+ * Which rule takes a connection of bytes that came to this address and port: of the listener of kind STREAM that the server name
+ * (lower case; empty: none) leads to, or that is the only one of a bind of TCP, the host that fits the server name best. There are no
+ * paths and conditions. ROUTE_NO_LISTENER: the name is of no such listener, or of another mode. Its rule may have no split.
+ */
+struct route_result route_find_stream(const struct weir_snapshot *s, const struct weir_ip *local, uint16_t port, enum route_stream how,
+				      struct slice server_name);
 
 /* A request that will be matched soon, as far as it is known. Upper case in host only costs what looking ahead would save. */
 struct route_soon {

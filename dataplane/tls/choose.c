@@ -107,7 +107,11 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 		name = route_find_name(snapshot, &flow->local, flow->local_port, tls_server_name(s), &bind, &miss);
 	if (!name)
 		return tls_end(s, WEIR_R_TLS_UNRECOGNIZED_NAME, ALERT_UNRECOGNIZED_NAME);
-	if (hello.has_alpn && !hello.has_http1)
+	s->is_stream = name->listener != WEIR_NONE &&
+		       snapshot_listener(snapshot, bind->listeners.first + name->listener)->kind == WEIR_LISTENER_STREAM;
+	if (name->mode == WEIR_TLS_PASSTHROUGH)
+		return TLS_PASS;
+	if (!s->is_stream && hello.has_alpn && !hello.has_http1)
 		return tls_end(s, WEIR_R_TLS_NO_APPLICATION_PROTOCOL, ALERT_NO_APPLICATION_PROTOCOL);
 	s->auth = tls_client_auth_of(snapshot, name);
 	trust = tls_client_auth_find(s, &missing);

@@ -23,6 +23,8 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n_out, co
 	static const unsigned char ours[] = "\x08http/1.1";
 	unsigned char *chosen;
 
+	if (tls_bio_session(ssl)->is_stream) /* whoever is behind knows, and is not asked */
+		return SSL_TLSEXT_ERR_NOACK;
 	if (SSL_select_next_proto(&chosen, n_out, ours, sizeof(ours) - 1, in, n_in) != OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	*out = chosen;

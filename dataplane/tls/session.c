@@ -280,6 +280,11 @@ bool tls_is_ready(const struct tls_session *s)
 	return s->state == TLS_READY;
 }
 
+bool tls_is_stream(const struct tls_session *s)
+{
+	return s->is_stream;
+}
+
 bool tls_is_truncated(const struct tls_session *s)
 {
 	return s->is_truncated;

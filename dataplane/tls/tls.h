@@ -129,6 +129,7 @@ void tls_free(struct tls_session *s);
 enum tls_outcome {
 	TLS_DONE,
 	TLS_MORE,   /* it waits: for the peer, for room to send, or for something here */
+	TLS_PASS,   /* the server name is to be passed through: the session is to be freed, and the connection has all its bytes still */
 	TLS_FAILED, /* tls_reason() says why, which was counted; an alert for the peer is queued where one can be */
 };
 
@@ -138,6 +139,8 @@ enum tls_outcome {
  */
 enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot *snapshot, uint64_t now_us);
 bool tls_is_ready(const struct tls_session *s); /* the handshake is complete */
+/* What is within is no HTTP: its server name is of a listener of kind STREAM. Known once the ClientHello has come. */
+bool tls_is_stream(const struct tls_session *s);
 /* Why it failed, in the handshake or behind it; WEIR_N_REASONS: it has not. */
 enum weir_reason tls_reason(const struct tls_session *s);
 /* It ends for this reason, which is counted: the caller's limits. */

@@ -179,6 +179,7 @@ struct tls_session {
 	bool has_device_failed;
 	bool is_told_done;     /* by the device: in the list offload.done. Atomic */
 	bool is_closed;	  /* no data come any more */
+	bool is_stream;	   /* tls_is_stream() */
 	bool is_truncated; /* and the peer did not say so by close_notify */
 	bool is_shut;	  /* tls_shutdown() was called */
 	bool has_to_shut; /* but it waits for the rest */

@@ -57,6 +57,9 @@ static void go_on(struct upstream_conn *uc, uint64_t now_us)
 	switch (tls_handshake(uc->tls, uc->u->snapshot, now_us)) {
 	case TLS_MORE:
 		break;
+	case TLS_PASS: /* of those who come to us alone */
+		assert(false);
+		break;
 	case TLS_DONE:
 		wheel_cancel(uc->u->cfg.wheel, &uc->timer);
 		uc->state = UC_BUSY;

@@ -135,6 +135,9 @@
 	X(TUNNELS, "http_tunnels", "connections that became a tunnel to an endpoint, by Upgrade") \
 	X(TUNNEL_BYTES_UP, "http_tunnel_bytes_up", "bytes that tunnels brought to endpoints") \
 	X(TUNNEL_BYTES_DOWN, "http_tunnel_bytes_down", "bytes that tunnels brought to clients") \
+	X(STREAMS, "streams", "connections of bytes (TCPRoute, TLSRoute) that were joined to an endpoint's") \
+	X(STREAM_BYTES_UP, "stream_bytes_up", "bytes that they brought to endpoints") \
+	X(STREAM_BYTES_DOWN, "stream_bytes_down", "bytes that they brought to clients") \
 	X(LOG_RECORDS, "access_log_records", "records written to the ring of the access log: one for each request that ended")
 
 #define WEIR_COUNTERS_UPSTREAM(X) \
@@ -409,7 +412,19 @@ enum weir_reason_kind {
 	X(TUNNEL_CLIENT_GONE, "tunnel_client_gone", "the client reset the tunnel, or did not answer; the endpoint's connection reset") \
 	X(TUNNEL_ENDPOINT_GONE, "tunnel_endpoint_gone", "the endpoint reset the tunnel, or did not answer; the client's connection reset") \
 	X(TUNNEL_NO_MEMORY, "tunnel_no_memory", "tunnel cut: no packet buffers for what it carries") \
-	X(TUNNEL_DRAINED, "tunnel_drained", "tunnel closed because the dataplane drains and its time is up")
+	X(TUNNEL_DRAINED, "tunnel_drained", "tunnel closed because the dataplane drains and its time is up") \
+	X(STREAM_POOL_EMPTY, "stream_pool_empty", "connection of bytes reset: as many requests are in hand, or tunnels open, as the worker has room for") \
+	X(STREAM_NO_MEMORY, "stream_no_memory", "connection of bytes reset: queues hold so many packet buffers that work in hand needs the rest") \
+	X(STREAM_NO_ROUTE, "stream_no_route", "connection of bytes reset: no route takes it") \
+	X(STREAM_BAD_BACKEND_REF, "stream_bad_backend_ref", "connection of bytes reset: the route refers to a backend that is not there") \
+	X(STREAM_NO_ENDPOINT, "stream_no_endpoint", "connection of bytes reset: the backend has no ready endpoint") \
+	X(STREAM_UPSTREAM_LIMIT, "stream_upstream_limit", "connection of bytes reset: as many connections to the backend as may be") \
+	X(STREAM_UPSTREAM_REFUSED, "stream_upstream_refused", "connection of bytes reset: the endpoint refused the connection") \
+	X(STREAM_UPSTREAM_UNREACHABLE, "stream_upstream_unreachable", "connection of bytes reset: the endpoint cannot be reached") \
+	X(STREAM_UPSTREAM_CLOSED, "stream_upstream_closed", "connection of bytes reset: the endpoint closed the connection as it was made") \
+	X(STREAM_UPSTREAM_TLS, "stream_upstream_tls", "connection of bytes reset: TLS to the endpoint failed, as the detail says") \
+	X(STREAM_CONNECT_TIMEOUT, "stream_connect_timeout", "connection of bytes reset: no connection to the endpoint in time") \
+	X(STREAM_CLIENT_GONE, "stream_client_gone", "the client reset its connection of bytes before there was one to an endpoint")
 
 #define WEIR_REASONS(X) \
 	WEIR_REASONS_PACKET(X) \

@@ -112,19 +112,6 @@ def run_suite(rig, build, tests=(), features=None, more=(), ctrl_args=(), limit_
     return (1 if problems or status < 0 else status), results
 
 
-def leave_out_tls(rig, suite):
-    """
-    The suite's base manifests have a Gateway with an HTTPS listener, which was never ready before Weir had TLS, and
-    the suite waits for all Gateways before the first test: for this one it shall not.
-    """
-    while suite.poll() is None:
-        p = rig.kubectl("-n", NAMESPACES[0], "annotate", "--overwrite", "gateway", "same-namespace-with-https-listener",
-                        "gateway-api/skip-this-for-readiness=true", check=False)
-        if p.returncode == 0:
-            return
-        time.sleep(0.2)
-
-
 def _run_binary(rig, argv, limit_s, say):
     """Its exit status (not 0 if it was not done in time), and its output."""
     log = rig.dir / "conformance.log"
@@ -137,7 +124,6 @@ def _run_binary(rig, argv, limit_s, say):
             late = threading.Timer(limit_s, suite.terminate) if limit_s else None
             if late:
                 late.start()
-            leave_out_tls(rig, suite)
             status = suite.wait()
             if limit_s and status == -signal.SIGTERM:
                 say(f"failed: the suite was not done after {limit_s:.0f} s, its limit, and was ended")

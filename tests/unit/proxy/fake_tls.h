@@ -242,9 +242,28 @@ static void fake_pull(struct tls_session *s)
 
 /* -- the handshake */
 
+/* A hello for a name that begins with "pass": it is looked at where it lies. */
+static bool fake_is_passed(struct tls_session *s)
+{
+	size_t n = tcp_readable(s->c);
+	uint8_t hello[FAKE_HEAD + 64];
+
+	if (s->is_client || s->has_hello || s->n_raw || n < FAKE_HEAD + 4 || n > sizeof(hello))
+		return false;
+	tcp_copy(s->c, 0, hello, n);
+	if (hello[0] != FAKE_HELLO || FAKE_HEAD + ((size_t)hello[1] << 8 | hello[2]) > n)
+		return false;
+	for (size_t i = 0; i < n - FAKE_HEAD; i++)
+		s->name[i] = (char)(hello[FAKE_HEAD + i] ^ FAKE_KEY);
+	s->name[n - FAKE_HEAD] = 0;
+	return strncmp(s->name, "pass", 4) == 0;
+}
+
 enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot *snapshot, uint64_t now_us)
 {
 	assert_true(snapshot != NULL || s->is_client);
+	if (fake_is_passed(s))
+		return TLS_PASS;
 	while (!s->is_ready && s->why == WEIR_N_REASONS) {
 		bool had_hello = s->has_hello;
 
@@ -274,6 +293,7 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 }
 
 bool tls_is_ready(const struct tls_session *s) { return s->is_ready; }
+bool tls_is_stream(const struct tls_session *s) { return strncmp(s->name, "bytes", 5) == 0; }
 enum weir_reason tls_reason(const struct tls_session *s) { return s->why; }
 struct slice tls_server_name(const struct tls_session *s) { return slice_str(s->name); }
 struct tcp_conn *tls_tcp(const struct tls_session *s) { return s->c; }

@@ -111,6 +111,10 @@ static struct {
 	struct weir_retry retry;
 	uint16_t port; /* 0: 80 */
 	uint8_t proto; /* 0: HTTP */
+	uint8_t kind;  /* enum weir_listener_kind */
+	bool is_empty; /* it has no routes */
+	bool has_no_backend;
+	bool has_own_bind; /* the proxy's address has the port for itself, for bytes; the listener above is on all */
 	const char *host, *second_host; /* of the listener, and of one more without routes; NULL: any, none */
 } route;
 
@@ -418,21 +422,29 @@ static void release(void *ctx, const struct weir_snapshot *s)
 static struct weir_snapshot *make_snapshot(uint64_t generation, struct weir_endpoint_set **set)
 {
 	struct weir_endpoint ep = {.addr = sim.host[0].ip, .port = 8080, .flags = WEIR_EP_READY, .weight = 1};
-	struct model_split split = {.weight = 1, .filters = route.split};
+	struct model_split split = {.backend = route.has_no_backend ? -1 : 0, .weight = 1, .filters = route.split};
 	struct model m;
 	void *blob;
 	void *eps;
 	size_t n;
 
 	model_init(&m);
-	*model_add_listener(&m) = (struct model_listener){.port = route.port ? route.port : 80, .proto = route.proto ? route.proto : WEIR_PROTO_HTTP, .host = route.host ? route.host : "", .name = "l",
+	*model_add_listener(&m) = (struct model_listener){.port = route.port ? route.port : 80, 
+							 .proto = route.proto ? route.proto : WEIR_PROTO_HTTP, .kind = route.kind, .host = route.host ? route.host : "", .name = "l",
 							 .timeouts = route.listener_limits};
 	if (route.second_host)
-		*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = route.proto, .host = route.second_host, .name = "l2"};
+		*model_add_listener(&m) = (struct model_listener){.port = 80, .proto = route.proto, .kind = route.kind, .host = route.second_host, .name = "l2"};
+	if (route.has_own_bind) {
+		*model_add_listener(&m) = (struct model_listener){.addr = sim.host[1].ip, .port = 80, .proto = WEIR_PROTO_TCP,
+								 .kind = WEIR_LISTENER_STREAM, .host = "", .name = "own"};
+		*model_add_match(&m) = (struct model_match){.listener = 1, .host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
+							    .action = WEIR_ACTION_FORWARD, .n_splits = 1, .splits = &split, .kind = "K", .ns = "n", .name = "own"};
+	}
 	*model_add_backend(&m) = (struct model_backend){.name = "n/s:80", .balance = balance, .n_endpoints = 1, .endpoints = &ep};
 	if (n_mirror_backends)
 		*model_add_backend(&m) = (struct model_backend){.name = "n/m:80"};
-	*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
+	if (!route.is_empty)
+		*model_add_match(&m) = (struct model_match){.host = "", .path_kind = WEIR_PATH_PREFIX, .path = "/", .method = "",
 						    .action = route.action ? route.action : WEIR_ACTION_FORWARD,
 						    .n_splits = !route.action, .splits = &split, .filters = route.rule, .timeouts = route.limits,
 						    .retry = route.retry, .kind = "K", .ns = "n", .name = "r"};
@@ -493,6 +505,8 @@ static void start_with(uint64_t seed, uint32_t n_clients, uint32_t n_requests, c
 		tc.n_connections = tc.n_syn = 2 * n_clients;
 	sim_init(&sim, seed, tcp->n_held_max ? &outside : &tc, &tc);
 	stats = &sim.host[1].stats;
+	pc.listen = &sim.host[1].ip;
+	pc.n_listen = route.has_own_bind;
 	mode = ORIGIN_ECHO;
 	n_origin_requests = n_origins = n_released = 0;
 	memset(clients, 0, sizeof(clients));
@@ -547,7 +561,7 @@ static bool has_record(unsigned reason)
 static void records_agree(void)
 {
 	uint64_t n_heads = 0, up = 0, down = 0, n_redirects = 0, by_class[6] = {0};
-	uint64_t n_tunnels = 0, tunnel_up = 0, tunnel_down = 0;
+	uint64_t n_tunnels = 0, tunnel_up = 0, tunnel_down = 0, stream_up = 0, stream_down = 0;
 	static uint64_t by_reason[WEIR_N_REASONS];
 
 	memset(by_reason, 0, sizeof(by_reason));
@@ -565,6 +579,9 @@ static void records_agree(void)
 			n_tunnels++;
 			tunnel_up += r->request_bytes;
 			tunnel_down += r->response_bytes;
+		} else if (r->flags & WEIR_LOG_STREAM_FLAG) {
+			stream_up += r->request_bytes;
+			stream_down += r->response_bytes;
 		} else {
 			up += r->request_bytes;
 			if (!(r->flags & WEIR_LOG_OWN_FLAG))
@@ -580,6 +597,8 @@ static void records_agree(void)
 	assert_int_equal(n_tunnels, stats->counter[WEIR_C_TUNNELS]);
 	assert_int_equal(tunnel_up, stats->counter[WEIR_C_TUNNEL_BYTES_UP]);
 	assert_int_equal(tunnel_down, stats->counter[WEIR_C_TUNNEL_BYTES_DOWN]);
+	assert_int_equal(stream_up, stats->counter[WEIR_C_STREAM_BYTES_UP]);
+	assert_int_equal(stream_down, stats->counter[WEIR_C_STREAM_BYTES_DOWN]);
 	assert_int_equal(up, stats->counter[WEIR_C_BODY_BYTES_UP]);
 	assert_int_equal(down, stats->counter[WEIR_C_BODY_BYTES_DOWN]);
 	for (unsigned i = 2; i <= 5; i++)

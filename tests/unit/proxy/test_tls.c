@@ -52,7 +52,7 @@ static void append(char **blob, size_t *end, struct weir_section_ref *ref, const
 /* What names ask of clients: an index in auths, plus 1. */
 static struct weir_client_auth auths[2];
 static unsigned n_auths, auth_plus1[2];
-static bool names_have_no_listener;
+static bool names_have_no_listener, names_have_listener, names_pass;
 
 static void add_to(void **blob, size_t *n)
 {
@@ -81,7 +81,9 @@ static void add_to(void **blob, size_t *n)
 
 		names[i] = (struct weir_server_name){.host = l->host, .host_kind = l->host_kind, .certs = {0, 1},
 						     .client_auth = auth_plus1[i] ? auth_plus1[i] - 1 : WEIR_NONE,
-						     .listener = b->listeners.count > 1 && !names_have_no_listener ? i : WEIR_NONE};
+						     .mode = names_pass ? WEIR_TLS_PASSTHROUGH : WEIR_TLS_TERMINATE,
+						     .listener = (b->listeners.count > 1 && !names_have_no_listener) || names_have_listener || names_pass
+									 ? i : WEIR_NONE};
 		while (slots[n_slots + at].index_plus1)
 			at = (at + 1) & 3;
 		slots[n_slots + at] = (struct weir_slot){hash, i + 1};
@@ -235,7 +237,7 @@ static void finish(void)
 	assert_int_equal(stats->gauge[WEIR_G_TLS_HANDSHAKING], 0);
 	end();
 	n_auths = auth_plus1[0] = auth_plus1[1] = 0;
-	names_have_no_listener = false;
+	names_have_no_listener = names_have_listener = names_pass = false;
 	memset(&fake_auth, 0, sizeof(fake_auth));
 	fake_cert = NULL;
 }
@@ -477,6 +479,101 @@ static void a_drain_waits_for_handshakes_and_their_first_request(void **state)
 	finish();
 }
 
+/* -- connections of bytes */
+
+static const struct weir_log_record *the_stream(const char *texts)
+{
+	const struct weir_log_record *r = &access_log.records[0];
+
+	assert_int_equal(access_log.worker.head, 1);
+	assert_int_equal(r->flags & ~WEIR_LOG_CUT_FLAG, WEIR_LOG_STREAM_FLAG);
+	assert_memory_equal(r->text, texts, strlen(texts));
+	return r;
+}
+
+/* What an endpoint sends: it speaks the same language as the client, since nobody is between them. */
+static void what_is_passed_through_is_not_touched(void **state)
+{
+	struct raw *endpoint = &raw_endpoints[0];
+	uint8_t hello[FAKE_HEAD + 12];
+
+	route.kind = WEIR_LISTENER_STREAM;
+	route.host = "pass.example";
+	names_pass = true;
+	begin(30);
+	raw_listen();
+	open_to(one_tls, "pass.example", false);
+	assert_int_equal(stats->gauge[WEIR_G_TLS_SESSIONS], 0);
+	assert_int_equal(stats->gauge[WEIR_G_TLS_HANDSHAKING], 0);
+	assert_int_equal(stats->counter[WEIR_C_TLS_HANDSHAKES], 0);
+	assert_int_equal(stats->gauge[WEIR_G_TUNNELS], 1);
+	hello[0] = FAKE_HELLO;
+	hello[1] = 0;
+	hello[2] = 12;
+	for (unsigned i = 0; i < 12; i++)
+		hello[FAKE_HEAD + i] = "pass.example"[i] ^ FAKE_KEY;
+	assert_int_equal(endpoint->n_in, sizeof(hello)); /* its very first byte, too */
+	assert_memory_equal(endpoint->in, hello, sizeof(hello));
+	assert_int_equal(tcp_send(endpoint->c, "\x02\0\0", 3), 0); /* FAKE_SERVER_HELLO */
+	run_ms(300);
+	assert_true(tls_is_ready(one_tls->s));
+	close_it(one_tls, true);
+	run_ms(300);
+	assert_true(endpoint->is_reset);
+	assert_int_equal(the_stream("pass.exampleKnrn/s:80")->tls_version, 0);
+	assert_int_equal(stats->counter[WEIR_C_STREAMS], 1);
+	finish();
+}
+
+static void what_is_within_tls_may_be_bytes(void **state)
+{
+	struct raw *endpoint = &raw_endpoints[0];
+	const struct weir_log_record *r;
+
+	route.kind = WEIR_LISTENER_STREAM;
+	route.host = "bytes.example";
+	names_have_listener = true;
+	begin(31);
+	raw_listen();
+	open_to(one_tls, "bytes.example", false);
+	assert_int_equal(stats->counter[WEIR_C_TLS_HANDSHAKES], 1);
+	assert_int_equal(stats->gauge[WEIR_G_TUNNELS], 1);
+	raw_say(endpoint, "hello");
+	ask(one_tls, "some");
+	assert_true(has_got(endpoint, "some"));
+	assert_string_equal(one_tls->in, "hello");
+	tls_shutdown(one_tls->s);
+	run_ms(300);
+	assert_true(endpoint->is_eof);
+	raw_say(endpoint, "more");
+	run_ms(300);
+	tcp_shutdown(endpoint->c);
+	run_ms(300);
+	assert_string_equal(one_tls->in, "hellomore");
+	assert_true(one_tls->is_eof);
+	r = the_stream("bytes.exampleKnrn/s:80");
+	assert_int_equal(r->tls_version, 0x0304);
+	assert_int_equal(r->request_bytes, 4);
+	assert_int_equal(r->response_bytes, 9);
+	assert_int_equal(r->reason_plus1, 0);
+	finish();
+}
+
+/* The listener is of HTTP when the handshake ends, or is not there: nobody guesses. */
+static void bytes_within_tls_that_no_listener_takes_end(void **state)
+{
+	begin(32);
+	open_to(one_tls, "bytes.example", false);
+	assert_true(one_tls->is_reset);
+	assert_int_equal(stats->reason[WEIR_R_STREAM_NO_ROUTE], 1);
+	finish();
+	begin(33);
+	open_to(one_tls, "pass.example", false);
+	assert_true(one_tls->is_reset);
+	assert_int_equal(stats->reason[WEIR_R_STREAM_NO_ROUTE], 1);
+	finish();
+}
+
 static void a_host_of_another_listener_is_misdirected(void **state)
 {
 	route.host = "a.example";
@@ -669,6 +766,9 @@ int main(void)
 		cmocka_unit_test(a_broken_record_ends_a_tunnel),
 		cmocka_unit_test(an_idle_client_is_told_the_end_by_a_limit_and_by_a_drain),
 		cmocka_unit_test(a_drain_waits_for_handshakes_and_their_first_request),
+		cmocka_unit_test(what_is_passed_through_is_not_touched),
+		cmocka_unit_test(what_is_within_tls_may_be_bytes),
+		cmocka_unit_test(bytes_within_tls_that_no_listener_takes_end),
 		cmocka_unit_test(a_host_of_another_listener_is_misdirected),
 		cmocka_unit_test(a_host_that_asks_for_other_certificates_is_misdirected),
 		cmocka_unit_test(names_that_ask_differently_are_kept_apart),

@@ -128,6 +128,24 @@ static void who_holds_an_address_keeps_it_against_older_ones(void **state)
 	address_pool_fini(&p);
 }
 
+static void status_comes_before_what_was_given_but_is_not_told(void **state)
+{
+	struct address_pool p = pool_of("192.0.2.1-192.0.2.3");
+	struct address_request r[] = {
+		{.age = {1, "a", "new"}, .n_free4 = 1},
+		{.age = {2, "a", "given"}, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.1")}, .is_untold = true},
+		{.age = {3, "a", "robbed"}, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.2")}, .is_untold = true},
+		{.age = {9, "a", "told"}, .n_free4 = 1, .n_given = 1, .given = {ip("192.0.2.2")}}};
+
+	(void)state;
+	addresses_assign(&p, r, 4);
+	assert_got(&r[3], 0, "192.0.2.2");
+	assert_got(&r[1], 0, "192.0.2.1");
+	assert_got(&r[0], 0, "192.0.2.3");
+	assert_int_equal(r[2].n_got, 0);
+	address_pool_fini(&p);
+}
+
 static void two_that_claim_to_hold_one_address_go_by_age(void **state)
 {
 	struct address_pool p = pool_of("192.0.2.1-192.0.2.2");
@@ -248,6 +266,7 @@ int main(void)
 		cmocka_unit_test(older_gateway_gets_the_lower_address),
 		cmocka_unit_test(of_one_age_the_first_by_namespace_slash_name_gets_the_lower_address),
 		cmocka_unit_test(who_holds_an_address_keeps_it_against_older_ones),
+		cmocka_unit_test(status_comes_before_what_was_given_but_is_not_told),
 		cmocka_unit_test(two_that_claim_to_hold_one_address_go_by_age),
 		cmocka_unit_test(address_outside_the_pool_is_not_kept),
 		cmocka_unit_test(search_goes_on_behind_the_last_of_all_addresses),

@@ -19,6 +19,7 @@
 #include "documents.h"
 #include "status/status.h"
 #include "translate/compile.h"
+#include "translate/held.h"
 #include "translate/translator.h"
 #include "world.h"
 
@@ -477,7 +478,8 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	struct known_names *names = known_names_create();
 	struct translate_options o = {.controller_name = TRANSLATE_CONTROLLER, .listen = &listen, .n_listen = seed % 3 ? 1 : 0,
 				      .pool = seed % 4 ? NULL : pool, .node = seed % 5 ? "node1" : NULL,
-				      .takes_external_names = seed % 7 != 0, .names = seed % 11 ? names : NULL};
+				      .takes_external_names = seed % 7 != 0, .names = seed % 11 ? names : NULL,
+				      .held = seed % 3 != 2 ? held_create() : NULL};
 	struct store *s = store_create();
 	struct translator *tr = translator_create(s, &o);
 	struct mirror r = {.names = strdup(""), .has_documents = seed % 3 == 1, .is_written = seed % 3 == 1 && seed % 5};
@@ -505,6 +507,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	translator_destroy(tr);
 	store_destroy(s);
 	known_names_destroy(names);
+	held_destroy(o.held);
 	return is_right;
 }
 
@@ -519,6 +522,69 @@ static void what_is_followed_is_what_is_made_from_nothing(void **state)
 	address_pool_fini(&pool);
 	assert_int_equal(n_wrong, 0);
 	assert_true(n_names_seen > 0);
+}
+
+/* A Gateway of the class `weir`, made in the one second that all of them are. */
+static void put_gateway(struct store *s, const char *name, const char *uid)
+{
+	char text[600];
+
+	snprintf(text, sizeof(text),
+		 "{\"apiVersion\":\"gateway.networking.k8s.io/v1\",\"kind\":\"Gateway\",\"metadata\":{\"name\":\"%s\","
+		 "\"namespace\":\"a\",\"uid\":\"%s\",\"creationTimestamp\":\"2026-01-01T00:00:00Z\"},\"spec\":{\"gatewayClassName\":"
+		 "\"weir\",\"listeners\":[{\"name\":\"http\",\"port\":80,\"protocol\":\"HTTP\"}]}}",
+		 name, uid);
+	store_put_json(s, KUBE_GATEWAY, text, strlen(text));
+}
+
+/* The last byte of the address on which it listens; 0: it does not. */
+static unsigned address_of(struct store *s, struct translator *tr, const char *name)
+{
+	const struct model *m;
+	struct translator_changes c;
+	char wanted[40];
+	size_t n;
+	const struct store_change *journal = store_journal(s, &n);
+
+	translator_run(tr, journal, n, &c);
+	store_clear_journal(s);
+	m = translator_model(tr);
+	snprintf(wanted, sizeof(wanted), "Gateway a/%s ", name);
+	for (size_t i = 0; i < m->n_listeners; i++)
+		if (strncmp(m->listeners[i].name, wanted, strlen(wanted)) == 0)
+			return m->listeners[i].addr.b[15];
+	return 0;
+}
+
+static void gateways_keep_their_addresses_before_their_statuses_tell_of_them(void **state)
+{
+	static const char class[] = "{\"apiVersion\":\"gateway.networking.k8s.io/v1\",\"kind\":\"GatewayClass\",\"metadata\":"
+				    "{\"name\":\"weir\"},\"spec\":{\"controllerName\":\"" TRANSLATE_CONTROLLER "\"}}";
+	struct address_pool pool = {0};
+	struct translate_options o = {.controller_name = TRANSLATE_CONTROLLER, .pool = &pool, .held = held_create()};
+	struct store *s = store_create();
+	struct translator *tr = translator_create(s, &o);
+
+	(void)state;
+	assert_int_equal(address_pool_add(&pool, "192.0.2.1-192.0.2.9"), 0);
+	store_keep_journal(s);
+	store_put_json(s, KUBE_GATEWAY_CLASS, class, strlen(class));
+	put_gateway(s, "m", "1");
+	assert_int_equal(address_of(s, tr, "m"), 1);
+	put_gateway(s, "b", "2"); /* before it by name, and as old */
+	assert_int_equal(address_of(s, tr, "b"), 2);
+	assert_int_equal(address_of(s, tr, "m"), 1);
+	put_gateway(s, "a", "3");
+	assert_int_equal(address_of(s, tr, "a"), 3);
+	assert_int_equal(address_of(s, tr, "b"), 2);
+	put_gateway(s, "m", "4"); /* another one in its place has nothing of it */
+	put_gateway(s, "c", "5");
+	assert_int_equal(address_of(s, tr, "c"), 1);
+	assert_int_equal(address_of(s, tr, "m"), 4);
+	translator_destroy(tr);
+	store_destroy(s);
+	held_destroy(o.held);
+	address_pool_fini(&pool);
 }
 
 static void what_is_said_of_a_name_goes_with_who_refers_to_it(void **state)
@@ -562,6 +628,7 @@ static void what_is_said_of_a_name_goes_with_who_refers_to_it(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(gateways_keep_their_addresses_before_their_statuses_tell_of_them),
 	    cmocka_unit_test(what_is_said_of_a_name_goes_with_who_refers_to_it),
 	    cmocka_unit_test(what_is_followed_is_what_is_made_from_nothing),
 	};
