@@ -50,7 +50,7 @@ static const char usage[] =
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
     "                       all addresses of the dataplane)\n"
     "  --namespace-budget MIB\n"
-    "                       what the Ingresses and HTTPRoutes of one namespace may take of the routes' memory (default\n"
+    "                       what the Ingresses and routes of one namespace may take of the routes' memory (default\n"
     "                       32; 0: no bound); beyond that its youngest are not served\n"
     "  --state-dir DIR      keep the last routes and endpoints in this folder, and serve them at start until the API\n"
     "                       server has told all (default: not kept)\n"

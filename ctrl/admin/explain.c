@@ -102,9 +102,23 @@ static json_t *paths_of(const struct weir_snapshot *s, const struct weir_vhost *
 	return list;
 }
 
+/* The listener for bytes that has what would have been a request; NULL: none has. */
+static const struct weir_listener *stream_of(const struct weir_snapshot *s, const struct route_result *r)
+{
+	const struct weir_listener *l = r->listener == WEIR_NONE ? NULL : snapshot_listener(s, r->listener);
+
+	return l && l->kind == WEIR_LISTENER_STREAM ? l : NULL;
+}
+
 /* How far it came, and what there would have been (at most 20). */
 static void tell_miss(json_t *o, const struct weir_snapshot *s, const struct route_result *r)
 {
+	const struct weir_listener *stream = stream_of(s, r);
+
+	if (stream) { /* there is no status of HTTP */
+		json_object_set_new(o, "stream", view_str(s, stream->name));
+		return;
+	}
 	if (r->listener != WEIR_NONE && r->miss == ROUTE_NO_HOST)
 		json_object_set_new(o, "hosts", hosts_of(s, snapshot_listener(s, r->listener)));
 	if (r->vhost != WEIR_NONE)
@@ -139,13 +153,17 @@ static void tell_hit(json_t *o, const struct sync *sync, const struct route_resu
 	json_object_set_new(o, "tls", tls);
 }
 
-/* As route_match(), but that only TLS leads to a bind of HTTPS. */
+/* As route_match(), but that only TLS leads to a bind of HTTPS, and nothing that is a request to a listener for bytes. */
 static struct route_result match_at(const struct weir_snapshot *s, const struct route_request *q, uint8_t proto)
 {
 	struct route_result r = route_match(s, q);
 
-	if (r.miss != ROUTE_NO_BIND && snapshot_bind(s, r.bind)->proto != proto)
+	if (r.miss == ROUTE_NO_BIND)
+		return r;
+	if (snapshot_bind(s, r.bind)->proto != proto)
 		r.miss = ROUTE_NO_BIND;
+	else if (stream_of(s, &r))
+		r.miss = ROUTE_NO_LISTENER;
 	return r;
 }
 

@@ -204,6 +204,7 @@ json_t *view_rule(const struct weir_snapshot *s, const struct view_place *at, co
 	const struct weir_route *o = snapshot_route(s, r->route);
 	struct slice path = snapshot_str(s, at->path->path);
 	char addr[IP_TEXT_MAX];
+	const bool is_stream = at->listener->kind == WEIR_LISTENER_STREAM;
 	char listener[300];
 	char host[300];
 
@@ -212,8 +213,8 @@ json_t *view_rule(const struct weir_snapshot *s, const struct view_place *at, co
 	return json_pack("{s:s, s:i, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o}", "address",
 			 ip_is_any(&at->bind->addr) ? "*" : ip_format(&at->bind->addr, addr), "port", (int)at->bind->port,
 			 "listener_host", listener, "listener", view_str(s, at->listener->name), "host", host, "path_type",
-			 at->path->kind == WEIR_PATH_EXACT ? "Exact" : "Prefix", "path",
-			 path.n ? json_stringn(path.p, path.n) : json_string("/"), "method", view_str(s, r->method), "conditions",
+			 is_stream ? "Stream" : at->path->kind == WEIR_PATH_EXACT ? "Exact" : "Prefix", "path",
+			 is_stream ? json_string("") : path.n ? json_stringn(path.p, path.n) : json_string("/"), "method", view_str(s, r->method), "conditions",
 			 conds(s, r), "kind", view_str(s, o->kind), "namespace", view_str(s, o->ns), "name", view_str(s, o->name),
 			 "rule", (int)r->rule_index, "filters", view_filters(s, r->filters), "backends", view_splits(s, r), "limits",
 			 limits(at, r));

@@ -296,8 +296,10 @@ static void add_limits(char *out, size_t cap, json_t *limits)
 	}
 }
 
-static void add_targets(char *out, size_t cap, const json_t *list)
+static void add_targets(char *out, size_t cap, const json_t *rule)
 {
+	const json_t *list = json_object_get(rule, "backends");
+	const bool is_stream = strcmp(str(rule, "path_type"), "Stream") == 0;
 	const json_t *b;
 	size_t n = 0;
 	size_t i;
@@ -308,6 +310,8 @@ static void add_targets(char *out, size_t cap, const json_t *list)
 
 		if (json_object_get(b, "backend"))
 			snprintf(what, sizeof(what), "%s", str(b, "backend"));
+		else if (is_stream)
+			snprintf(what, sizeof(what), "refused");
 		else
 			snprintf(what, sizeof(what), "status %lld", num(b, "status"));
 		if (n < cap)
@@ -360,12 +364,12 @@ void render_routes(FILE *f, const json_t *list)
 		char filters[4096];
 		char limits[400];
 
-		add_targets(targets, sizeof(targets), json_object_get(r, "backends"));
+		add_targets(targets, sizeof(targets), r);
 		add_conditions(when, sizeof(when), r);
 		cell(&t, "%lld", num(r, "port"));
 		cell(&t, "%s", str(r, "host"));
 		cell(&t, "%s", str(r, "path_type"));
-		cell(&t, "%s", str(r, "path"));
+		cell(&t, "%s", *str(r, "path") ? str(r, "path") : "-");
 		cell(&t, "%s", when);
 		cell(&t, "%s", targets);
 		cell(&t, "%s %s/%s rule %lld", str(r, "kind"), str(r, "namespace"), str(r, "name"), num(r, "rule"));
@@ -668,7 +672,7 @@ static void render_hit(FILE *f, const json_t *o)
 	json_t *list;
 
 	add_conditions(when, sizeof(when), r);
-	add_targets(targets, sizeof(targets), json_object_get(r, "backends"));
+	add_targets(targets, sizeof(targets), r);
 	fprintf(f, "listener     %s port %lld, host %s (%s)\n", str(r, "address"), num(r, "port"), str(r, "listener_host"),
 		str(r, "listener"));
 	fprintf(f, "host         %s\n", str(r, "host"));
@@ -708,6 +712,8 @@ void render_explain(FILE *f, const json_t *o)
 		return;
 	}
 	fprintf(f, "no route: %s (host %s, port %lld, path %s)\n", str(o, "why"), str(o, "host"), num(o, "port"), str(o, "path"));
+	if (json_object_get(o, "stream"))
+		fprintf(f, "bytes there  %s: whatever they are, no request is answered\n", str(o, "stream"));
 	render_list(f, "hosts there  ", json_object_get(o, "hosts"));
 	render_list(f, "paths there  ", json_object_get(o, "paths"));
 }

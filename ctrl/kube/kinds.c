@@ -6,6 +6,7 @@
 
 #define MAX_VERSIONS 3u
 #define NOT_TOLD "who has such a route is not told that it is not served"
+#define NOT_SERVED "no such route is served"
 
 static const struct {
 	const char *plural;
@@ -25,8 +26,8 @@ static const struct {
     [KUBE_ENDPOINT_SLICE] = {.plural = "endpointslices", .versions = {"v1"}},
     [KUBE_NAMESPACE] = {.plural = "namespaces", .versions = {"v1"}},
     [KUBE_GRPC_ROUTE] = {.plural = "grpcroutes", .versions = {"v1", "v1alpha2"}, .without = NOT_TOLD},
-    [KUBE_TLS_ROUTE] = {.plural = "tlsroutes", .versions = {"v1", "v1alpha3", "v1alpha2"}, .without = NOT_TOLD},
-    [KUBE_TCP_ROUTE] = {.plural = "tcproutes", .versions = {"v1", "v1alpha2"}, .without = NOT_TOLD},
+    [KUBE_TLS_ROUTE] = {.plural = "tlsroutes", .versions = {"v1", "v1alpha3", "v1alpha2"}, .without = NOT_SERVED},
+    [KUBE_TCP_ROUTE] = {.plural = "tcproutes", .versions = {"v1", "v1alpha2"}, .without = NOT_SERVED},
     [KUBE_UDP_ROUTE] = {.plural = "udproutes", .versions = {"v1", "v1alpha2"}, .without = NOT_TOLD},
     [KUBE_BACKEND_TLS_POLICY] = {.plural = "backendtlspolicies", .versions = {"v1", "v1alpha3"},
 				 .without = "Services for which one asks for TLS are spoken to in plain text", .is_policy = true},

@@ -74,8 +74,9 @@ static json_t *listener(const json_t *was, const struct model_section *s, const 
 	json_t *kinds = json_must(json_array());
 	json_t *j = json_must(json_object());
 
-	if (s->takes_http_routes)
-		json_array_append_new(kinds, json_must(json_pack("{s:s, s:s}", "group", GATEWAY_GROUP, "kind", "HTTPRoute")));
+	if (s->routes != KUBE_N_KINDS)
+		json_array_append_new(kinds,
+				      json_must(json_pack("{s:s, s:s}", "group", GATEWAY_GROUP, "kind", kube_kind_name(s->routes))));
 	json_put(j, "name", json_of_text(s->name));
 	json_put(j, "supportedKinds", kinds);
 	json_put(j, "attachedRoutes", json_integer(s->n_routes));
@@ -359,7 +360,7 @@ static void make_stale(const struct maker *k, enum kube_kind kind, const struct 
 
 static void make_one(const struct maker *k, const struct model_status *v, const struct kube_object *o)
 {
-	bool may_skip = v->kind == KUBE_HTTP_ROUTE && !k->wants_all;
+	bool may_skip = entries_of(v->kind) == &route_entries && !k->wants_all;
 
 	if (!may_skip || !is_route_current(o->root, v, k->controller_name, generation_of(o)))
 		make(k, v, o);

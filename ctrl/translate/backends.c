@@ -12,6 +12,7 @@
 #include "translate/translator_pvt.h"
 
 #define VIA "@" /* in a name: of whom the client certificate is */
+#define THROUGH VIA "passthrough"
 
 /* Its name within the namespace, and its own copies of the texts. */
 static struct unit *backend_create(struct translator *tr, struct key *k, const char *service, uint16_t port,
@@ -47,18 +48,22 @@ uint32_t backend_use(struct translation *t, const char *ns, const char *service,
 {
 	struct translator *tr = t->translator;
 	struct unit *user = t->unit;
-	const struct kube_object *via = is_tls && t->via ? t->via->o : NULL;
+	const bool is_through = is_tls && t->is_passthrough; /* without a policy it is the same backend for all */
+	const struct kube_object *via = is_tls && t->via && !is_through ? t->via->o : NULL;
 	struct key *k;
 	char name[640];
 
-	if (via)
+	if (is_through)
+		snprintf(name, sizeof(name), "%.253s:%u" THROUGH, service, port);
+	else if (via)
 		snprintf(name, sizeof(name), "%.253s:%u" VIA "%.63s/%.253s", service, port, via->ns, via->name);
 	else
 		snprintf(name, sizeof(name), "%.253s:%u", service, port);
 	k = key_get(&tr->keys, KEY_BACKEND, ns, name);
 	if (!k->unit)
 		backend_create(tr, k, service, port, via);
-	k->unit->is_tls = is_tls;
+	k->unit->is_tls = is_tls && !is_through;
+	k->unit->is_through = is_through;
 	if (k->unit->used_turn == tr->turn)
 		return k->unit->slot;
 	k->unit->used_turn = tr->turn;
@@ -202,7 +207,7 @@ void backend_read(struct translation *t, struct unit *u, bool *has_other_setting
 		const struct node *port = backend_port(t, service, "TCP", u->port, "");
 
 		balance_read(t, service, &b->balance);
-		b->tls = read_tls(t, u, port);
+		b->tls = u->is_through ? NULL : read_tls(t, u, port);
 		if (external_is(service))
 			external_read(t, service, port, (uint16_t)u->port, b);
 		else

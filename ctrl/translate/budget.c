@@ -3,7 +3,7 @@
  * What the routes of each namespace may take of a snapshot, so that nobody's
  * grow until those of all others find no room.
  *
- * Each Ingress and HTTPRoute has a cost, which is the same whether it is
+ * Each Ingress and each route has a cost, which is the same whether it is
  * served or not. Who is beyond his share keeps those that fit, the oldest
  * first; if all together are too much, the largest namespaces give way, down
  * to one level that lets all fit, and the smaller ones see nothing of it. So
@@ -239,22 +239,27 @@ static int oldest_first(const void *pa, const void *pb)
 	return d ? d : (a->unit->key->kind > b->unit->key->kind) - (a->unit->key->kind < b->unit->key->kind);
 }
 
-static size_t collect(const struct translator *tr, const struct tenant *x, struct candidate *list)
+static size_t collect_kind(const struct translator *tr, enum kube_kind kind, const struct tenant *x, struct candidate *list)
 {
-	static const enum kube_kind kinds[] = {KUBE_INGRESS, KUBE_HTTP_ROUTE};
+	const struct unit_list *l = &tr->objects[kind];
 	size_t n = 0;
 
-	for (unsigned k = 0; k < sizeof(kinds) / sizeof(*kinds); k++) {
-		const struct unit_list *l = &tr->objects[kinds[k]];
+	for (size_t i = unit_position(l->units, l->n, x->ns, ""); i < l->n && strcmp(l->units[i]->key->ns, x->ns) == 0; i++) {
+		const struct unit *u = l->units[i];
+		int64_t created_s = store_get(tr->t.store, kind, u->key->ns, u->key->name)->created_s;
 
-		for (size_t i = unit_position(l->units, l->n, x->ns, ""); i < l->n && strcmp(l->units[i]->key->ns, x->ns) == 0; i++) {
-			const struct unit *u = l->units[i];
-			int64_t created_s = store_get(tr->t.store, kinds[k], u->key->ns, u->key->name)->created_s;
-
-			if (u->tenant)
-				list[n++] = (struct candidate){l->units[i], created_s ? (uint64_t)created_s : UINT64_MAX};
-		}
+		if (u->tenant)
+			list[n++] = (struct candidate){l->units[i], created_s ? (uint64_t)created_s : UINT64_MAX};
 	}
+	return n;
+}
+
+static size_t collect(const struct translator *tr, const struct tenant *x, struct candidate *list)
+{
+	size_t n = collect_kind(tr, KUBE_INGRESS, x, list);
+
+	for (size_t i = 0; i < N_ROUTE_KINDS; i++)
+		n += collect_kind(tr, route_kinds[i], x, list + n);
 	return n;
 }
 

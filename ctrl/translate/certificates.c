@@ -195,7 +195,7 @@ static void check_covered(struct translation *t, const struct gateway *g, const 
 #define OPTIONS_PREFIX "weir.dev/"
 
 /* Those of others are for others. */
-uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options, bool is_https)
+uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options, bool are_frontend)
 {
 	uint8_t profile = WEIR_TLS_INTERMEDIATE;
 
@@ -203,12 +203,12 @@ uint8_t tls_options_read(struct translation *t, const struct kube_object *o, con
 		struct cursor at = cursor_value(options, i);
 		const char *value = cursor_str(&at, "");
 
-		if (is_https && frontend_knows_option(at.key))
+		if (are_frontend && frontend_knows_option(at.key))
 			continue;
 		if (strcmp(at.key, OPTIONS_PREFIX "tls-profile") != 0)
 			report(t, o, &at, false, "UnsupportedField",
 			       "ignored: of the options, " OPTIONS_PREFIX "tls-profile is known%s",
-			       o->kind != KUBE_BACKEND_TLS_POLICY ? ", and for HTTPS " CLIENT_CERTIFICATE ", "
+			       o->kind != KUBE_BACKEND_TLS_POLICY ? ", and for HTTPS and TLS " CLIENT_CERTIFICATE ", "
 				       CLIENT_CERTIFICATE_DEPTH " and " CLIENT_CERTIFICATE_FIELDS : "");
 		else if (strcmp(value, "strict") == 0)
 			profile = WEIR_TLS_STRICT;
@@ -220,13 +220,10 @@ uint8_t tls_options_read(struct translation *t, const struct kube_object *o, con
 
 static void check_own(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
 {
-	struct cursor mode = cursor_get(tls, "mode");
 	struct cursor options = cursor_get(tls, "options");
 	struct cursor list = cursor_get(tls, "certificateRefs");
 
-	if (strcmp(cursor_str(&mode, "Terminate"), "Passthrough") == 0)
-		return; /* they are ignored */
-	s->profile = tls_options_read(t, g->o, &options, strcmp(s->protocol, "HTTPS") == 0);
+	s->profile = tls_options_read(t, g->o, &options, true);
 	if (cursor_count(&list) == 0) {
 		report(t, g->o, &list, true, "InvalidCertificateRef", "a Secret with a certificate was expected");
 		s->unresolved = "InvalidCertificateRef";
@@ -251,8 +248,7 @@ void certificates_check(struct translation *t, const struct gateway *g, const st
 	struct cursor options = cursor_get(tls, "options");
 
 	check_own(t, g, tls, s);
-	if (strcmp(s->protocol, "HTTPS") == 0)
-		frontend_apply(t, g, &options, s);
+	frontend_apply(t, g, &options, s);
 }
 
 /* ---- Gateways ---- */

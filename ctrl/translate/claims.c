@@ -5,7 +5,8 @@
  * Gateway it forbids to pick a winner among those that are not. Across
  * namespaces that would let anybody end what somebody else serves, so there the
  * older Gateway keeps it, as among ListenerSets. Gateways of one namespace share.
- * A port has one protocol, that of the oldest, in whatever namespace.
+ * A port has one protocol, that of the oldest, in whatever namespace; and so has a host name on it one way to be carried,
+ * since HTTPS, and TLS with its modes, are told apart by nothing else.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,13 +44,19 @@ const struct gateway *claim_of_other(const struct translation *t, const struct g
 	return NULL;
 }
 
-const struct gateway *claim_of_protocol(const struct translation *t, const struct gateway *g, const struct section *s, uint8_t proto)
+const struct claim *claim_of_protocol(const struct translation *t, const struct gateway *g, const struct section *s)
 {
-	for (size_t i = 0; t->claims.n && i < g->n_addrs; i++) {
-		const struct claim *c = slot_of(t, &g->addrs[i], s->port, NULL);
+	const struct carriage *own = section_carriage(s);
 
-		if (c->listener_plus1 && t->m->listeners[c->listener_plus1 - 1].proto != proto)
-			return c->owner;
+	for (size_t i = 0; t->claims.n && i < g->n_addrs; i++) {
+		const struct claim *port = slot_of(t, &g->addrs[i], s->port, NULL);
+		const struct claim *place = slot_of(t, &g->addrs[i], s->port, s->host);
+
+		if (port->listener_plus1 && t->m->listeners[port->listener_plus1 - 1].proto != own->proto)
+			return port;
+		if (place->listener_plus1 && (t->m->listeners[place->listener_plus1 - 1].kind != own->kind ||
+					      place->is_passthrough != s->is_passthrough))
+			return place;
 	}
 	return NULL;
 }
@@ -71,23 +78,23 @@ static void grow(struct translation *t)
 	free(old.slots);
 }
 
-static void add(struct translation *t, const struct gateway *g, size_t listener, bool is_port)
+static void add(struct translation *t, const struct gateway *g, const struct section *s, size_t listener, bool is_port)
 {
 	const struct model_listener *l = &t->m->listeners[listener];
 	struct claim *c = slot_of(t, &l->addr, l->port, is_port ? NULL : l->host);
 
 	if (c->listener_plus1)
 		return;
-	*c = (struct claim){(uint32_t)listener + 1, is_port, g->parent ? g->parent : g};
+	*c = (struct claim){(uint32_t)listener + 1, is_port, s->is_passthrough, g->parent ? g->parent : g};
 	t->claims.n++;
 }
 
-void claim_add(struct translation *t, const struct gateway *g, size_t listener)
+void claim_add(struct translation *t, const struct gateway *g, const struct section *s, size_t listener)
 {
 	if (2 * (t->claims.n + 2) > t->claims.n_slots)
 		grow(t);
-	add(t, g, listener, false);
-	add(t, g, listener, true);
+	add(t, g, s, listener, false);
+	add(t, g, s, listener, true);
 }
 
 void claims_fini(struct translation *t)

@@ -444,18 +444,20 @@ static void report_protocol(struct compiler *c, const struct model_listener *l)
 	p->is_fatal = true;
 }
 
-/* How many have the host of the i-th, in the order of the model; *kind is the one of the first that has the protocol. */
+/* How many have the host of the i-th; *kind is the one of the first of the model that has the protocol. */
 static size_t same_host(const struct compiler *c, size_t i, uint8_t proto, uint8_t *kind)
 {
 	const size_t n_all = c->m->n_listeners;
-	bool has_kind = false;
+	const struct model_listener *first = NULL;
 	size_t n = 0;
 
-	for (; i + n < n_all && place_compare_listeners(c->listeners[i], c->listeners[i + n]) == 0; n++)
-		if (!has_kind && c->listeners[i + n]->proto == proto) {
-			*kind = c->listeners[i + n]->kind;
-			has_kind = true;
-		}
+	for (; i + n < n_all && place_compare_listeners(c->listeners[i], c->listeners[i + n]) == 0; n++) {
+		const struct model_listener *l = c->listeners[i + n];
+
+		if (l->proto == proto && (!first || l < first))
+			first = l;
+	}
+	*kind = first ? first->kind : WEIR_LISTENER_HTTP;
 	return n;
 }
 

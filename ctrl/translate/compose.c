@@ -115,11 +115,6 @@ static void add_routes(struct model *all, const struct unit_list *l, uint32_t fi
 	}
 }
 
-/* Routes of kinds that are not carried, in the order in which they are told so. */
-static const enum kube_kind other_routes[] = {KUBE_GRPC_ROUTE, KUBE_TLS_ROUTE, KUBE_TCP_ROUTE, KUBE_UDP_ROUTE};
-
-#define N_OTHER_ROUTES (sizeof(other_routes) / sizeof(*other_routes))
-
 static void add_statuses_of(struct model *all, const struct unit_list *l)
 {
 	for (size_t i = 0; i < l->n; i++)
@@ -143,9 +138,8 @@ void compose(struct translator *tr)
 	add_names_of_ingresses(tr, all); /* behind those of Gateways, which come first as their listeners do */
 	ingress_auth_guard(all, all->n_matches && first_listener > 1 ? 1 : WEIR_NONE);
 	add_statuses(all, gateways);
-	add_routes(all, &tr->objects[KUBE_HTTP_ROUTE], first_listener);
-	for (size_t i = 0; i < N_OTHER_ROUTES; i++)
-		add_statuses_of(all, &tr->objects[other_routes[i]]);
+	for (size_t i = 0; i < N_ROUTE_KINDS; i++)
+		add_routes(all, &tr->objects[route_kinds[i]], first_listener);
 	gateways_conclude(tr);
 	add_statuses_of(all, &tr->objects[KUBE_BACKEND_TLS_POLICY]);
 }
@@ -208,9 +202,8 @@ void compose_problems(struct translator *tr)
 	add_problems_of(all, &tr->objects[KUBE_INGRESS], false);
 	add_problems(all, &tr->check->part, 0, tr->check->part.n_problems);
 	add_problems(all, &tr->gateways->part, 0, tr->gateways->part.n_problems);
-	add_problems_of(all, &tr->objects[KUBE_HTTP_ROUTE], false);
-	for (size_t i = 0; i < N_OTHER_ROUTES; i++)
-		add_problems_of(all, &tr->objects[other_routes[i]], false);
+	for (size_t i = 0; i < N_ROUTE_KINDS; i++)
+		add_problems_of(all, &tr->objects[route_kinds[i]], false);
 	add_problems_of(all, &tr->objects[KUBE_BACKEND_TLS_POLICY], false);
 	add_problems_of(all, &tr->objects[KUBE_SERVICE], false);
 	add_backend_problems(all, &tr->backends);

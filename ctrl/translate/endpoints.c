@@ -44,7 +44,7 @@ static bool is_one_of(const char *s, const char *const *list)
  * the names of KEP-3726. To a route (Gateway API) all is wrong that is not
  * HTTP/1.1, be it over TLS where a policy says how. An Ingress has no such
  * rule, and the field is often wrong: only what says that it is over TLS is
- * not spoken to in plain text.
+ * not spoken to in plain text. Streams are whatever both sides make of them.
  */
 static bool check_app_protocol(struct translation *t, const struct kube_object *o, const struct cursor *at, const char *ns,
 			       const char *service, const char *app_protocol, bool is_tls)
@@ -74,7 +74,7 @@ static bool check_policy(struct translation *t, const struct kube_object *o, con
 {
 	struct ref_fault f;
 
-	if (o->kind != KUBE_HTTP_ROUTE && o->kind != KUBE_INGRESS) {
+	if (o->kind == KUBE_GRPC_ROUTE || o->kind == KUBE_UDP_ROUTE) {
 		report(t, o, at, true, "BackendTLSNotSupported",
 		       "a Service without BackendTLSPolicy was expected: %s asks for TLS to %s/%s, which Weir does not speak for "
 		       "%ss; nothing is sent to it", policy->name, ns, service, kube_kind_name(o->kind));
@@ -120,8 +120,8 @@ int32_t translate_backend(struct translation *t, const struct kube_object *o, co
 	}
 	if (is_external && !external_check_port(t, o, at, s, found))
 		return -1;
-	policy = policy_find(t, o, ns, service, text_of(found, "name", ""));
-	if (policy && !check_policy(t, o, at, ns, service, policy))
+	policy = policy_find(t, t->is_passthrough ? NULL : o, ns, service, text_of(found, "name", ""));
+	if (policy && !t->is_passthrough && !check_policy(t, o, at, ns, service, policy))
 		return -1;
 	if (!check_app_protocol(t, o, at, ns, service, text_of(found, "appProtocol", ""), policy != NULL))
 		return -1;

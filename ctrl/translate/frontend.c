@@ -193,9 +193,10 @@ bool frontend_knows_option(const char *key)
 		strcmp(key, CLIENT_CERTIFICATE_FIELDS) == 0);
 }
 
-static struct options read_options(struct translation *t, const struct gateway *g, const struct cursor *list)
+static struct options read_options(struct translation *t, const struct gateway *g, const struct cursor *list, const struct section *s)
 {
-	struct options out = {.depth = DEPTH_DEFAULT, .fields = WEIR_CLIENT_CERT_XFCC};
+	const bool has_fields = section_carriage(s)->kind == WEIR_LISTENER_HTTP; /* bytes carry none */
+	struct options out = {.depth = DEPTH_DEFAULT, .fields = has_fields ? WEIR_CLIENT_CERT_XFCC : 0};
 
 	for (size_t i = 0; list->n && list->n->kind == NODE_MAP && i < list->n->n; i++) {
 		struct cursor at = cursor_value(list, i);
@@ -208,8 +209,10 @@ static struct options read_options(struct translation *t, const struct gateway *
 			read_presence(t, g, &at, &out);
 		else if (strcmp(at.key, CLIENT_CERTIFICATE_DEPTH) == 0)
 			read_depth(t, g, &at, &out);
-		else
+		else if (has_fields)
 			read_fields(t, g, &at, &out);
+		else
+			report(t, g->o, &at, false, "UnsupportedField", "ignored: there are no requests, whose fields could tell of certificates");
 	}
 	return out;
 }
@@ -241,7 +244,7 @@ static void take_trust(struct translation *t, const struct gateway *g, const str
 void frontend_apply(struct translation *t, const struct gateway *g, const struct cursor *list, struct section *s)
 {
 	const struct frontend *f = find(g->parent ? g->parent : g, s->port);
-	struct options options = read_options(t, g, list);
+	struct options options = read_options(t, g, list, s);
 
 	if (!f || !f->is_checking) {
 		if (options.first.n)

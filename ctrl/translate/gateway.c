@@ -302,10 +302,11 @@ static void assign_addresses(struct translation *t)
 /* ---- listeners ---- */
 
 /* False, after a problem, if an older Gateway has the port for another protocol, or one of another namespace the place. */
-static bool check_claims(struct translation *t, const struct gateway *g, struct section *s, uint8_t proto)
+static bool check_claims(struct translation *t, const struct gateway *g, struct section *s)
 {
-	const struct gateway *first = claim_of_protocol(t, g, s, proto);
-	const struct gateway *other = first ? first : claim_of_other(t, g, s);
+	const struct claim *first = claim_of_protocol(t, g, s);
+	const struct gateway *other = first ? first->owner : claim_of_other(t, g, s);
+	const bool is_port = first && first->is_port;
 	struct cursor root = cursor_root(g->o);
 	struct cursor spec = cursor_get(&root, "spec");
 	struct cursor list = cursor_get(&spec, "listeners");
@@ -317,8 +318,11 @@ static bool check_claims(struct translation *t, const struct gateway *g, struct 
 	s->is_conflicted = true;
 	s->refusal = first ? "ProtocolConflict" : "HostnameConflict";
 	s->refusal_text = model_printf(t->m, "Gateway %s/%s has this port %s on the same address, and is older, or first by name",
-				       other->o->ns, other->o->name, first ? "for another protocol" : "and host name");
-	report(t, g->o, &at, true, "ListenerTaken", "another port %swas expected: %s", first ? "" : "or host name ", s->refusal_text);
+				       other->o->ns, other->o->name,
+				       is_port ? "for another protocol"
+				       : first ? "and host name for another protocol, or mode of TLS,"
+					       : "and host name");
+	report(t, g->o, &at, true, "ListenerTaken", "another port %swas expected: %s", is_port ? "" : "or host name ", s->refusal_text);
 	return false;
 }
 
@@ -343,13 +347,12 @@ static bool check_budget(struct translation *t, const struct gateway *g, struct 
 
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts)
 {
-	const bool is_https = strcmp(s->protocol, "HTTPS") == 0;
-	const uint8_t proto = is_https ? WEIR_PROTO_HTTPS : WEIR_PROTO_HTTP;
+	const struct carriage *c = section_carriage(s);
 
 	s->first = (uint32_t)t->m->n_listeners;
-	if (is_https && (s->n_certs == 0 || s->is_unchecked)) /* nobody could be shown or judged by one: who has this place stays */
+	if (section_ends_tls(s) && (s->n_certs == 0 || s->is_unchecked)) /* nobody could be shown or judged by one: who has this place stays */
 		return;
-	if (g->refusal || s->refusal || !check_claims(t, g, s, proto) || !check_budget(t, g, s))
+	if (g->refusal || s->refusal || !check_claims(t, g, s) || !check_budget(t, g, s))
 		return;
 	s->count = (uint32_t)g->n_addrs;
 	for (size_t i = 0; i < g->n_addrs; i++) {
@@ -357,12 +360,13 @@ void section_serve(struct translation *t, const struct gateway *g, struct sectio
 
 		l->addr = g->addrs[i];
 		l->port = s->port;
-		l->proto = proto;
+		l->proto = c->proto;
+		l->kind = c->kind;
 		l->host = model_str(t->m, s->host);
 		l->name = model_printf(t->m, "%s %s/%s %s", kube_kind_name(g->o->kind), g->o->ns, g->o->name, s->name);
 		l->timeouts = *timeouts;
-		claim_add(t, g, t->m->n_listeners - 1);
-		if (is_https)
+		claim_add(t, g, s, t->m->n_listeners - 1);
+		if (c->proto == WEIR_PROTO_HTTPS)
 			server_names_of_listener(t, s, s->first + (uint32_t)i);
 	}
 }
@@ -650,9 +654,9 @@ bool namespaces_admit(const struct translation *t, const struct node *namespaces
 	return strcmp(from, "Selector") == 0 && selects(t, node_get(namespaces, "selector"), ns);
 }
 
-bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns)
+bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const struct kube_object *o)
 {
-	return s->takes_http_routes && !s->admits_none && namespaces_admit(t, s->namespaces, "Same", g->o->ns, ns);
+	return s->routes == o->kind && !s->admits_none && namespaces_admit(t, s->namespaces, "Same", g->o->ns, o->ns);
 }
 
 /* Whether a host name lies below "*.x": at least one label before x. */

@@ -73,9 +73,11 @@ static void write_section(struct written *b, const struct gateway *g, const stru
 	write_text(b, s->protocol);
 	write_text(b, s->host);
 	write_number(b, s->port);
-	write_number(b, (uint64_t)s->takes_http_routes << 2 | (uint64_t)s->admits_none << 1 | s->is_conflicted);
+	write_number(b, (uint64_t)s->is_passthrough << 2 | (uint64_t)s->admits_none << 1 | s->is_conflicted);
+	write_number(b, s->routes);
 	write_node(b, routes_allowed(g, s));
 	write_number(b, s->count);
+	write_number(b, (uint64_t)(s->n_certs > 0) << 1 | s->is_unchecked); /* what it is told, be it served nowhere */
 	write_text(b, s->refusal);
 	write_text(b, s->refusal_text);
 	write_text(b, s->unresolved);
@@ -194,10 +196,8 @@ static bool compare_all(struct translator *tr, const struct seen_gateway *old, s
 }
 
 /* Of the routes that are not read again. */
-static void renumber(struct translator *tr, const struct renumbering *r)
+static void renumber(const struct unit_list *l, const struct renumbering *r)
 {
-	const struct unit_list *l = &tr->objects[KUBE_HTTP_ROUTE];
-
 	for (size_t i = 0; i < l->n; i++) {
 		struct unit *u = l->units[i];
 
@@ -244,7 +244,7 @@ static bool are_names_same(const struct model *a, const struct model *b)
 		const struct model_server_name *x = &a->names[i];
 		const struct model_server_name *y = &b->names[i];
 
-		if (x->port != y->port || x->profile != y->profile || x->listener != y->listener || x->n_certs != y->n_certs ||
+		if (x->port != y->port || x->profile != y->profile || x->mode != y->mode || x->listener != y->listener || x->n_certs != y->n_certs ||
 		    memcmp(&x->addr, &y->addr, sizeof(x->addr)) != 0 || strcmp(x->host, y->host) != 0)
 			return false;
 		for (size_t k = 0; k < x->n_certs; k++)
@@ -319,7 +319,8 @@ bool gateways_read(struct translator *tr)
 	unit_end(tr);
 	tell_addresses(tr);
 	mark_told(tr);
-	renumber(tr, &r);
+	for (size_t i = 0; i < N_ROUTE_KINDS; i++)
+		renumber(&tr->objects[route_kinds[i]], &r);
 	tr->conclusions = translate_must(calloc(t->n_gateways + t->n_sets + 1, sizeof(*tr->conclusions)));
 	free(r.listeners);
 	free(r.sections);
@@ -375,12 +376,15 @@ bool gateways_rebind(struct translator *tr, enum kube_kind kind, const char *ns,
 /* Routes attached to each section. */
 static uint32_t *count_routes(const struct translator *tr)
 {
-	const struct unit_list *l = &tr->objects[KUBE_HTTP_ROUTE];
 	uint32_t *n = translate_must(calloc(tr->t.n_sections + 1, sizeof(*n)));
 
-	for (size_t i = 0; i < l->n; i++)
-		for (size_t k = 0; k < l->units[i]->n_sections; k++)
-			n[l->units[i]->sections[k]]++;
+	for (size_t r = 0; r < N_ROUTE_KINDS; r++) {
+		const struct unit_list *l = &tr->objects[route_kinds[r]];
+
+		for (size_t i = 0; i < l->n; i++)
+			for (size_t k = 0; k < l->units[i]->n_sections; k++)
+				n[l->units[i]->sections[k]]++;
+	}
 	return n;
 }
 

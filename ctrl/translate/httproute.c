@@ -13,46 +13,14 @@
 #include "kube/names.h"
 #include "translate/translate_pvt.h"
 
-#define MAX_MATCHES 16384u /* of one object, in the model */
-
-/* A listener of the model and a host name: one place where the route is served. */
-struct attachment {
-	uint32_t listener;
-	const char *host;
-	const struct gateway *via; /* which has a client certificate for backends; NULL: it has none */
-};
-
-/* A parentRef that names a Gateway of ours or a ListenerSet of one, and why the route is not attached there (in the API's terms; NULL: it is). */
-struct parent {
-	const struct gateway *g;
-	size_t index; /* in spec.parentRefs */
-	const char *refusal, *refusal_text;
-};
-
-/* A listener that the route is attached to. */
-struct attached {
-	size_t section; /* in translation.sections */
-	size_t parent;
-};
-
 struct route {
 	struct translation *t;
 	const struct kube_object *o;
 	struct cursor root;
 	struct cursor spec;
-	struct attachment *at;
-	size_t n_at, cap_at;
-	const char *hosts[16]; /* that are right; as many as the schema lets through */
-	size_t n_hosts;
-	bool has_hosts; /* the object names some, be they right or wrong */
+	struct attachments a;
 	size_t n_matches;
-	const struct gateway *vias[32]; /* of these places, each once, in their order: as many as there may be parents */
-	size_t n_vias;
-	bool is_malformed;	   /* the schema refused it: nothing is known of its rules */
-	struct parent parents[32]; /* as many as the schema lets through */
-	size_t n_parents;
-	struct attached *attached;
-	size_t n_attached, cap_attached;
+	bool is_malformed; /* the schema refused it: nothing is known of its rules */
 	struct findings found;
 	/* rules that are not served as they are written: all of them, wholly, or none that is right */
 	size_t n_rules, n_dropped;
@@ -60,160 +28,6 @@ struct route {
 	char dropped[1024]; /* "Rule 1: why; Rule 3 in part: why" */
 	size_t n_dropped_text;
 };
-
-/* ---- attachment ---- */
-
-static void read_hosts(struct route *r)
-{
-	struct cursor list = cursor_get(&r->spec, "hostnames");
-
-	r->has_hosts = cursor_count(&list) > 0;
-	for (size_t i = 0; i < cursor_count(&list); i++) {
-		struct cursor h = cursor_at(&list, i);
-
-		if (names_is_host(cursor_str(&h, "")))
-			r->hosts[r->n_hosts++] = cursor_str(&h, "");
-		else
-			report(r->t, r->o, &h, true, "InvalidHostname",
-			       "a host name in lower case, or \"*.\" and one, was expected");
-	}
-}
-
-static void attach_host(struct route *r, const struct gateway *g, const struct section *s, const char *host)
-{
-	const struct gateway *above = g->parent ? g->parent : g;
-
-	for (uint32_t i = 0; i < s->count; i++) {
-		r->at = translate_grow(r->at, r->n_at, &r->cap_at, sizeof(*r->at));
-		r->at[r->n_at++] = (struct attachment){s->first + i, host, above->client ? above : NULL};
-	}
-}
-
-/* False if no host name of the route is one of the listener's. */
-static bool attach_section(struct route *r, const struct gateway *g, const struct section *s)
-{
-	bool any = false;
-
-	if (!r->has_hosts) {
-		attach_host(r, g, s, s->host);
-		return true;
-	}
-	for (size_t i = 0; i < r->n_hosts; i++) {
-		const char *host = host_intersection(s->host, r->hosts[i]);
-
-		if (host) {
-			attach_host(r, g, s, host);
-			any = true;
-		}
-	}
-	return any;
-}
-
-static void refuse(struct route *r, struct parent *p, const struct cursor *ref, const char *reason, const char *text)
-{
-	report(r->t, r->o, ref, true, reason, "%s", text);
-	p->refusal = reason;
-	p->refusal_text = text;
-}
-
-static void attach_gateway(struct route *r, const struct gateway *g, const struct cursor *ref)
-{
-	struct parent *p = &r->parents[r->n_parents++];
-	struct model *m = r->t->m;
-	const char *kind = kube_kind_name(g->o->kind);
-	size_t named = 0;
-	size_t admitted = 0;
-	size_t attached = r->n_attached;
-
-	*p = (struct parent){.g = g, .index = ref->index};
-	for (size_t i = 0; i < g->count; i++) {
-		const struct section *s = &r->t->sections[g->first + i];
-
-		if (!parent_names(ref, s))
-			continue;
-		named++;
-		if (!section_admits(r->t, g, s, r->o->ns))
-			continue;
-		admitted++;
-		if (!attach_section(r, g, s))
-			continue;
-		r->attached = translate_grow(r->attached, r->n_attached, &r->cap_attached, sizeof(*r->attached));
-		r->attached[r->n_attached++] = (struct attached){g->first + i, r->n_parents - 1};
-	}
-	if (!is_usable(r->t, g->o))
-		refuse(r, p, ref, "NoMatchingParent",
-		       model_printf(m, "a %s was expected: %s/%s is refused for problems of its own", kind, g->o->ns, g->o->name));
-	else if (!named)
-		refuse(r, p, ref, "NoMatchingParent",
-		       model_printf(m, "a listener was expected: %s %s/%s has none by this name and port", kind, g->o->ns,
-				    g->o->name));
-	else if (!admitted)
-		refuse(r, p, ref, "NotAllowedByListeners",
-		       model_printf(m, "a listener that admits HTTPRoutes of namespace %s was expected: %s %s/%s has none",
-				    r->o->ns, kind, g->o->ns, g->o->name));
-	else if (r->n_attached == attached)
-		refuse(r, p, ref, "NoMatchingListenerHostname",
-		       model_printf(m, "a host name of a listener was expected: %s %s/%s has none of these", kind, g->o->ns,
-				    g->o->name));
-}
-
-static void attach_parent(struct route *r, const struct cursor *ref)
-{
-	const struct gateway *g = parent_find(r->t, r->o, ref);
-
-	if (g)
-		attach_gateway(r, g, ref);
-	else
-		parent_report(r->t, r->o, ref);
-}
-
-static int compare_attachments(const void *pa, const void *pb)
-{
-	const struct attachment *a = pa;
-	const struct attachment *b = pb;
-
-	if (a->listener != b->listener)
-		return a->listener < b->listener ? -1 : 1;
-	return strcmp(a->host, b->host);
-}
-
-static size_t find_via(const struct route *r, const struct gateway *via)
-{
-	size_t i = 0;
-
-	while (i < r->n_vias && r->vias[i] != via)
-		i++;
-	return i;
-}
-
-/* Fills r->at: sorted, each place once, host names in the model's memory. */
-static void attach(struct route *r)
-{
-	struct cursor refs = cursor_get(&r->spec, "parentRefs");
-	struct cursor defaults = cursor_get(&r->spec, "useDefaultGateways");
-	size_t kept = 0;
-
-	/* who uses the default Gateways may have others in mind: of ours none is one */
-	if (cursor_count(&refs) == 0 && strcmp(cursor_str(&defaults, "None"), "None") == 0)
-		report(r->t, r->o, &refs, true, "NoMatchingParent", "at least one parent, a Gateway, was expected");
-	read_hosts(r);
-	for (size_t i = 0; i < cursor_count(&refs); i++) {
-		struct cursor ref = cursor_at(&refs, i);
-
-		attach_parent(r, &ref);
-	}
-	if (r->n_at)
-		qsort(r->at, r->n_at, sizeof(*r->at), compare_attachments);
-	for (size_t i = 0; i < r->n_at; i++)
-		if (kept == 0 || compare_attachments(&r->at[kept - 1], &r->at[i]) != 0)
-			r->at[kept++] = r->at[i];
-	r->n_at = kept;
-	for (size_t i = 0; i < r->n_at; i++) {
-		r->at[i].host = model_str(r->t->m, r->at[i].host);
-		if (find_via(r, r->at[i].via) == r->n_vias)
-			r->vias[r->n_vias++] = r->at[i].via;
-	}
-}
 
 /* ---- what a rule does ---- */
 
@@ -465,38 +279,26 @@ static bool read_match(struct route *r, const struct cursor *match, struct model
 	       read_conds(r, &params, WEIR_COND_QUERY, out) && read_method(r, match, out);
 }
 
-/* Once for each of r->vias. */
-static const struct model_match *read_vias(struct route *r, const struct model_match *first)
-{
-	struct model_match *all = model_alloc(r->t->m, (r->n_vias + 1) * sizeof(*all));
-
-	all[0] = *first;
-	for (size_t i = 1; i < r->n_vias; i++)
-		all[i] = via_read(r->t, first, r->vias[i]);
-	return all;
-}
-
 /* One entry of the model for each place of the route. all: what its rule does, by Gateway. False if there would be too many. */
 static bool add_matches(struct route *r, const struct cursor *rule, const struct model_match *proto, const struct model_match *all)
 {
-	if (r->n_matches + r->n_at > MAX_MATCHES) {
+	if (r->n_matches + r->a.n_at > ROUTE_MATCHES_MAX) {
 		report(r->t, r->o, rule, true, "TooManyMatches",
 		       "at most %u matches over all listeners and host names were expected: the rest is not served",
-		       MAX_MATCHES);
+		       ROUTE_MATCHES_MAX);
 		return false;
 	}
-	for (size_t i = 0; i < r->n_at; i++) {
+	for (size_t i = 0; i < r->a.n_at; i++) {
+		const struct model_match *via = attachments_via(&r->a, all, &r->a.at[i]);
 		struct model_match *m = model_add_match(r->t->m);
-
-		const struct model_match *via = &all[find_via(r, r->at[i].via)];
 
 		*m = *proto;
 		m->splits = via->splits;
 		m->filters = via->filters;
-		m->listener = r->at[i].listener;
-		m->host = r->at[i].host;
+		m->listener = r->a.at[i].listener;
+		m->host = r->a.at[i].host;
 	}
-	r->n_matches += r->n_at;
+	r->n_matches += r->a.n_at;
 	return true;
 }
 
@@ -504,7 +306,7 @@ static bool add_matches(struct route *r, const struct cursor *rule, const struct
 static bool read_matches(struct route *r, const struct cursor *rule, const struct model_match *action, size_t *n_kept)
 {
 	struct cursor matches = cursor_get(rule, "matches");
-	const struct model_match *all = read_vias(r, action);
+	const struct model_match *all = attachments_vias(&r->a, action);
 	size_t n = cursor_count(&matches);
 
 	*n_kept = 0;
@@ -553,57 +355,24 @@ static bool read_rule(struct route *r, const struct cursor *rule, const struct m
 
 /* ---- what the route is told ---- */
 
-static void conclude_parent(struct route *r, const struct parent *p, struct model_parent *out)
-{
-	struct cursor list = cursor_get(&r->spec, "parentRefs");
-	struct cursor ref = cursor_at(&list, p->index);
-
-	parent_fill(r->t, &ref, out);
-	if (p->refusal)
-		verdict_condition(&out->conditions, "Accepted", false, p->refusal, p->refusal_text);
-	else
-		verdict_condition(&out->conditions, "Accepted", true, "Accepted", "the route is attached");
-	if (r->is_malformed)
-		return;
-	verdict_references(&out->conditions, &r->found);
-	if (r->n_dropped_text && !p->refusal)
-		verdict_condition(&out->conditions, "PartiallyInvalid", true, r->value_reason,
-				  model_printf(r->t->m, "Dropped %s", r->dropped));
-}
-
-static void count_attached(struct route *r)
-{
-	for (size_t i = 0; i < r->n_attached; i++)
-		if (!r->parents[r->attached[i].parent].refusal)
-			section_attach(r->t, r->attached[i].section);
-}
-
 static void conclude(struct route *r)
 {
 	const char *refused = budget_refusal(r->t);
 	struct model_status *s;
 
-	if (r->n_parents == 0)
+	if (r->a.n_parents == 0)
 		return;
-	if (refused)
+	if (refused) {
 		report(r->t, r->o, &r->spec, true, BUDGET_REASON, "%s", refused);
-	for (size_t i = 0; i < r->n_parents; i++) {
-		struct parent *p = &r->parents[i];
-
-		if (!p->refusal && refused) {
-			p->refusal = BUDGET_REASON;
-			p->refusal_text = refused;
-		}
-		if (p->refusal || r->n_rules == 0 || r->n_dropped < r->n_rules)
-			continue;
-		p->refusal = r->value_reason;
-		p->refusal_text = model_printf(r->t->m, "no rule can be served: %s", r->dropped);
+		attachments_refuse(&r->a, BUDGET_REASON, refused);
 	}
-	count_attached(r);
-	s = verdict_add(r->t, r->o);
-	s->parents = model_alloc(r->t->m, r->n_parents * sizeof(*s->parents));
-	for (size_t i = 0; i < r->n_parents; i++)
-		conclude_parent(r, &r->parents[i], &s->parents[s->n_parents++]);
+	if (r->n_rules && r->n_dropped == r->n_rules)
+		attachments_refuse(&r->a, r->value_reason, model_printf(r->t->m, "no rule can be served: %s", r->dropped));
+	s = attachments_conclude(&r->a, r->is_malformed ? NULL : &r->found);
+	for (size_t i = 0; r->n_dropped_text && i < s->n_parents; i++)
+		if (!r->a.parents[i].refusal)
+			verdict_condition(&s->parents[i].conditions, "PartiallyInvalid", true, r->value_reason,
+					  model_printf(r->t->m, "Dropped %s", r->dropped));
 }
 
 static void read_rules(struct route *r)
@@ -618,9 +387,9 @@ static void read_rules(struct route *r)
 	timeouts_read(t, r->o, &origin.timeouts);
 	r->n_rules = n;
 	t->findings = &r->found;
-	t->via = r->vias[0];
-	t->n_vias = r->n_vias;
-	t->is_trial = r->n_at == 0 || budget_refusal(t);
+	t->via = r->a.vias[0];
+	t->n_vias = r->a.n_vias;
+	t->is_trial = r->a.n_at == 0 || budget_refusal(t);
 	/* An attached route without rules matches all and has no backend. */
 	for (size_t i = 0; i < (n ? n : 1); i++) {
 		struct cursor rule = n ? cursor_at(&rules, i) : cursor_get(&r->spec, "rules");
@@ -636,41 +405,18 @@ static void read_rules(struct route *r)
 	budget_charge(t, 0);
 }
 
-static void read_route(struct translation *t, const struct kube_object *o)
-{
-	struct route r = {.t = t, .o = o, .root = cursor_root(o)};
-
-	r.spec = cursor_get(&r.root, "spec");
-	attach(&r);
-	if (r.n_parents) /* else its parents are not ours, or their problem has been named */
-		read_rules(&r);
-	conclude(&r);
-	free(r.at);
-	free(r.attached);
-}
-
-/* A route that the schema refused: nothing in it has the type that it should have. */
-static void refuse_route(struct translation *t, const struct kube_object *o)
-{
-	struct route r = {.t = t, .o = o, .root = cursor_root(o), .is_malformed = true};
-	struct cursor refs;
-
-	r.spec = cursor_get(&r.root, "spec");
-	refs = cursor_get(&r.spec, "parentRefs");
-	for (size_t i = 0; i < cursor_count(&refs) && i < sizeof(r.parents) / sizeof(*r.parents); i++) {
-		struct cursor ref = cursor_at(&refs, i);
-		const struct gateway *g = parent_find(t, o, &ref);
-
-		if (g)
-			r.parents[r.n_parents++] = (struct parent){g, i, "UnsupportedValue", refusal_text(t, o)};
-	}
-	conclude(&r);
-}
-
 void httproute_read(struct translation *t, const struct kube_object *o)
 {
-	if (is_usable(t, o))
-		read_route(t, o);
+	struct route r = {.t = t, .o = o, .root = cursor_root(o), .is_malformed = !is_usable(t, o), .a = {.t = t, .o = o}};
+
+	r.spec = cursor_get(&r.root, "spec");
+	r.a.spec = &r.spec;
+	if (r.is_malformed)
+		attachments_read_malformed(&r.a);
 	else
-		refuse_route(t, o);
+		attachments_read(&r.a);
+	if (r.a.n_parents && !r.is_malformed) /* else its parents are not ours, or their problem has been named */
+		read_rules(&r);
+	conclude(&r);
+	attachments_fini(&r.a);
 }

@@ -16,20 +16,38 @@
 
 /* ---- one listener ---- */
 
-static bool is_http(const struct section *s)
+const struct carriage *section_carriage(const struct section *s)
 {
-	return strcmp(s->protocol, "HTTP") == 0;
+	static const struct carriage list[] = {
+	    {"HTTP", WEIR_PROTO_HTTP, WEIR_LISTENER_HTTP, KUBE_HTTP_ROUTE},
+	    {"HTTPS", WEIR_PROTO_HTTPS, WEIR_LISTENER_HTTP, KUBE_HTTP_ROUTE},
+	    {"TLS", WEIR_PROTO_HTTPS, WEIR_LISTENER_STREAM, KUBE_TLS_ROUTE},
+	    {"TCP", WEIR_PROTO_TCP, WEIR_LISTENER_STREAM, KUBE_TCP_ROUTE},
+	};
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++)
+		if (strcmp(list[i].protocol, s->protocol) == 0)
+			return &list[i];
+	return NULL;
 }
 
-static bool is_https(const struct section *s)
+/* enum weir_proto; 0: it is not carried. */
+static uint8_t proto_of(const struct section *s)
 {
-	return strcmp(s->protocol, "HTTPS") == 0;
+	const struct carriage *c = section_carriage(s);
+
+	return c ? c->proto : 0;
 }
 
-/* Routes are attached to a listener, be it served or not: so the API has it. */
-static bool is_for_http_routes(const struct section *s)
+bool section_ends_tls(const struct section *s)
 {
-	return is_http(s) || is_https(s);
+	return proto_of(s) == WEIR_PROTO_HTTPS && !s->is_passthrough;
+}
+
+/* Nothing that comes to a port of TCP says for which host it is. */
+static const char *host_of(const struct section *s, const struct cursor *host)
+{
+	return proto_of(s) == WEIR_PROTO_TCP ? "" : cursor_str(host, "");
 }
 
 static void unresolved(struct section *s, const char *reason, const char *text)
@@ -40,28 +58,28 @@ static void unresolved(struct section *s, const char *reason, const char *text)
 	}
 }
 
-/* Which of the kinds that the listener names can be attached. */
+/* Which of the kinds that the listener names can be attached, be it served or not: so the API has it. */
 static void read_kinds(struct translation *t, const struct gateway *g, const struct cursor *allowed, struct section *s)
 {
+	const struct carriage *c = section_carriage(s);
+	const char *right = c ? kube_kind_name(c->routes) : NULL;
 	struct cursor kinds = cursor_get(allowed, "kinds");
 
-	s->takes_http_routes = is_for_http_routes(s) && cursor_count(&kinds) == 0;
+	s->routes = c && cursor_count(&kinds) == 0 ? c->routes : KUBE_N_KINDS;
 	for (size_t i = 0; i < cursor_count(&kinds); i++) {
 		struct cursor k = cursor_at(&kinds, i);
 		struct cursor group = cursor_get(&k, "group");
 		struct cursor kind = cursor_get(&k, "kind");
 
-		if (is_for_http_routes(s) && strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 &&
-		    strcmp(cursor_str(&kind, ""), "HTTPRoute") == 0) {
-			s->takes_http_routes = true;
+		if (right && strcmp(cursor_str(&group, GATEWAY_GROUP), GATEWAY_GROUP) == 0 && strcmp(cursor_str(&kind, ""), right) == 0) {
+			s->routes = c->routes;
 			continue;
 		}
-		report(t, g->o, &k, false, "InvalidRouteKinds", "%s was expected: no other kind can be attached",
-		       is_for_http_routes(s) ? "HTTPRoute" : "none");
+		report(t, g->o, &k, false, "InvalidRouteKinds", "%s was expected: no other kind can be attached", right ? right : "none");
 		unresolved(s, "InvalidRouteKinds",
-			   model_printf(t->m, "allowedRoutes.kinds[%zu]: %s was expected, not %.60s of %.100s", i,
-					is_for_http_routes(s) ? "HTTPRoute of " GATEWAY_GROUP : "none, since Weir does not carry the protocol yet,",
-					cursor_str(&kind, ""), cursor_str(&group, GATEWAY_GROUP)));
+			   model_printf(t->m, "allowedRoutes.kinds[%zu]: %s%s was expected, not %.60s of %.100s", i,
+					right ? right : "none, since Weir does not carry the protocol yet,",
+					right ? " of " GATEWAY_GROUP : "", cursor_str(&kind, ""), cursor_str(&group, GATEWAY_GROUP)));
 	}
 }
 
@@ -113,32 +131,37 @@ bool namespaces_are_right(struct translation *t, const struct kube_object *o, co
 	return strcmp(cursor_str(&from, ""), "Selector") != 0 || check_selector(t, o, namespaces);
 }
 
-static bool has_tls(const struct section *s)
-{
-	return is_https(s) || strcmp(s->protocol, "TLS") == 0;
-}
-
 static void report_protocol(struct translation *t, const struct gateway *g, const struct cursor *protocol)
 {
-	static const char *const known[] = {"TLS", "TCP", "UDP", NULL};
-	bool is_known = false;
-
-	for (size_t i = 0; known[i]; i++)
-		is_known |= strcmp(cursor_str(protocol, ""), known[i]) == 0;
-	report(t, g->o, protocol, true, "UnsupportedProtocol", "HTTP or HTTPS was expected%s",
-	       is_known ? ": Weir does not carry this protocol yet" : "");
+	report(t, g->o, protocol, true, "UnsupportedProtocol", "HTTP, HTTPS, TLS or TCP was expected%s",
+	       strcmp(cursor_str(protocol, ""), "UDP") == 0 ? ": Weir does not carry this protocol yet" : "");
 }
 
-/* tls of a listener for HTTPS: what it refers to is one thing, that it can be served at all another. */
-static void check_tls(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
+/* False if certificates are not asked for. */
+static bool check_mode(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
 {
 	struct cursor mode = cursor_get(tls, "mode");
+	const char *text = cursor_str(&mode, "Terminate");
 
-	if (is_https(s) && strcmp(cursor_str(&mode, "Terminate"), "Terminate") != 0)
+	if (section_carriage(s)->kind == WEIR_LISTENER_HTTP && strcmp(text, "Terminate") != 0)
 		report(t, g->o, &mode, true, "InvalidValue", "Terminate was expected: there is no other mode for HTTPS");
-	t->findings->is_reference = true;
-	certificates_check(t, g, tls, s);
-	t->findings->is_reference = false;
+	else if (strcmp(text, "Passthrough") == 0)
+		s->is_passthrough = true;
+	else if (strcmp(text, "Terminate") != 0)
+		report(t, g->o, &mode, true, "InvalidValue", "Terminate or Passthrough was expected");
+	return strcmp(text, "Passthrough") != 0;
+}
+
+/* tls of a listener: what it refers to is one thing, that it can be served at all another. */
+static void check_tls(struct translation *t, const struct gateway *g, const struct cursor *tls, struct section *s)
+{
+	if (check_mode(t, g, tls, s)) {
+		t->findings->is_reference = true;
+		certificates_check(t, g, tls, s);
+		t->findings->is_reference = false;
+	} else if (s->is_passthrough && tls->n->n > 1) {
+		report(t, g->o, tls, false, "UnsupportedField", "ignored but for mode: a listener has no part in TLS that is passed through");
+	}
 }
 
 /* What is wrong is a problem; t->findings keeps the first one that makes the listener unusable. */
@@ -151,20 +174,20 @@ static void check_section(struct translation *t, const struct gateway *g, const 
 	struct cursor tls = cursor_get(l, "tls");
 
 	s->namespaces = namespaces.n;
-	if (!is_for_http_routes(s)) {
+	if (!section_carriage(s)) {
 		report_protocol(t, g, &protocol);
-		if (has_tls(s))
-			check_tls(t, g, &tls, s);
 		read_kinds(t, g, &allowed, s);
 		return;
 	}
 	if (*s->host && !names_is_host(s->host))
 		report(t, g->o, &host, true, "InvalidHostname",
 		       "a host name in lower case, or \"*.\" and one, was expected");
-	if (is_https(s))
+	if (*cursor_str(&host, "") && !*s->host)
+		report(t, g->o, &host, false, "UnsupportedField", "ignored: a listener for TCP has no host name");
+	if (proto_of(s) == WEIR_PROTO_HTTPS)
 		check_tls(t, g, &tls, s);
 	else if (tls.n)
-		report(t, g->o, &tls, false, "UnsupportedField", "ignored: a listener for HTTP has no TLS");
+		report(t, g->o, &tls, false, "UnsupportedField", "ignored: a listener for %s has no TLS", s->protocol);
 	s->admits_none = !namespaces_are_right(t, g->o, &namespaces);
 	read_kinds(t, g, &allowed, s);
 }
@@ -197,8 +220,7 @@ static void read_section(struct translation *t, const struct gateway *g, const s
 	struct cursor port = cursor_get(l, "port");
 	struct section s = {.index = l->index,
 			    .name = cursor_str(&name, ""),
-			    .protocol = cursor_str(&protocol, ""),
-			    .host = cursor_str(&host, "")};
+			    .protocol = cursor_str(&protocol, "")};
 	struct findings found = {0};
 	int64_t number = 0;
 
@@ -206,6 +228,7 @@ static void read_section(struct translation *t, const struct gateway *g, const s
 		return;
 	node_int(port.n, 1, 65535, &number);
 	s.port = (uint16_t)number;
+	s.host = host_of(&s, &host);
 	t->findings = &found;
 	check_section(t, g, l, &s);
 	t->findings = NULL;
@@ -234,36 +257,43 @@ void section_bind(struct section *s, const struct kube_object *o)
 	namespaces = cursor_get(&allowed, "namespaces");
 	s->name = cursor_str(&name, "");
 	s->protocol = cursor_str(&protocol, "");
-	s->host = cursor_str(&host, "");
+	s->host = host_of(s, &host);
 	s->namespaces = namespaces.n;
 }
 
 /* ---- conflicts ---- */
 
-/* Why two listeners cannot both be served, or NULL. Weir does not carry TCP, so such a listener is in nobody's way. */
+/* Why two listeners cannot both be served, or NULL. What Weir does not carry is in nobody's way. */
 static const char *conflict_of(const struct section *a, const struct section *b)
 {
-	if (a->port != b->port)
+	const uint8_t x = proto_of(a), y = proto_of(b);
+
+	if (a->port != b->port || !x || !y)
 		return NULL;
-	if ((is_http(a) && has_tls(b)) || (has_tls(a) && is_http(b)))
+	if (x != y || x == WEIR_PROTO_TCP) /* two of TCP have nothing that could tell them apart */
 		return "ProtocolConflict";
-	return is_for_http_routes(a) && is_for_http_routes(b) && strcmp(a->host, b->host) == 0 ? "HostnameConflict" : NULL;
+	return strcmp(a->host, b->host) == 0 ? "HostnameConflict" : NULL;
 }
 
 static void tell_conflict(struct translation *t, const struct gateway *g, const struct cursor *list, struct section *s,
 			  const struct section *other, const char *reason)
 {
 	struct cursor l = cursor_at(list, s->index);
-	const char *what = *reason == 'P' ? "protocol" : "host name";
+	const bool are_of_tcp = proto_of(s) == WEIR_PROTO_TCP && proto_of(other) == WEIR_PROTO_TCP;
 
 	if (s->is_conflicted)
 		return;
 	s->is_conflicted = true;
-	report(t, g->o, &l, true, reason, "another port or %s was expected: listener %.100s is in the way", what,
+	report(t, g->o, &l, true, reason, "another port%s was expected: listener %.100s is in the way",
+	       are_of_tcp      ? ""
+	       : *reason == 'P' ? " or protocol"
+				: " or host name",
 	       other->name);
 	s->refusal = reason;
-	s->refusal_text = model_printf(t->m, "listener %s has the same port %u, and %s %s", other->name, s->port,
-				       *reason == 'P' ? "another" : "the same", what);
+	s->refusal_text = model_printf(t->m, "listener %s has the same port %u, and %s", other->name, s->port,
+				       are_of_tcp       ? "is for TCP, too"
+				       : *reason == 'P' ? "another protocol"
+							: "the same host name");
 }
 
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list)
@@ -280,16 +310,6 @@ void listeners_read(struct translation *t, const struct gateway *g, const struct
 			if (reason)
 				tell_conflict(t, g, list, &t->sections[i], &t->sections[k], reason);
 		}
-}
-
-/* A listener that is served, or will be when it can, keeps its port from all that speak another protocol over TCP. */
-static const char *conflict_with_earlier(const struct section *s, const struct section *earlier)
-{
-	const char *reason = conflict_of(s, earlier);
-
-	if (reason || s->port != earlier->port || strcmp(s->protocol, "UDP") == 0 || strcmp(earlier->protocol, "UDP") == 0)
-		return reason;
-	return strcmp(s->protocol, "TCP") == 0 || strcmp(earlier->protocol, "TCP") == 0 ? "ProtocolConflict" : NULL;
 }
 
 /* The first section that takes the port for a protocol (and a host name, if it is not NULL), or where that would stand. */
@@ -349,7 +369,7 @@ static const struct section *first_conflict(const struct translation *t, const s
 	for (size_t i = 0; k->n && i < 2 * sizeof(protocols) / sizeof(*protocols); i++) {
 		const struct taken_slot *slot = taken_find(t, k, s->port, protocols[i / 2], i % 2 ? s->host : NULL);
 		const struct section *earlier = slot->section_plus1 ? &t->sections[slot->section_plus1 - 1] : NULL;
-		const char *why = earlier ? conflict_with_earlier(s, earlier) : NULL;
+		const char *why = earlier ? conflict_of(s, earlier) : NULL;
 
 		if (!why || (found && found <= earlier))
 			continue;
@@ -392,7 +412,7 @@ static void conclude_references(const struct section *s, struct model_conditions
 
 bool section_is_invalid(const struct section *s)
 {
-	return s->refusal || (is_https(s) && s->n_certs == 0 && s->unresolved);
+	return s->refusal || (section_ends_tls(s) && s->n_certs == 0 && s->unresolved);
 }
 
 void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
@@ -401,7 +421,7 @@ void listener_conclude(struct translation *t, const struct gateway *g, const str
 	struct model_conditions *c = &out->conditions;
 
 	out->name = model_str(t->m, s->name);
-	out->takes_http_routes = s->takes_http_routes;
+	out->routes = s->routes;
 	out->n_routes = s->n_routes;
 	if (s->refusal)
 		verdict_condition(c, "Accepted", false, s->refusal, s->refusal_text);
@@ -415,7 +435,7 @@ void listener_conclude(struct translation *t, const struct gateway *g, const str
 		verdict_condition(c, "Programmed", false, s->is_conflicted ? s->refusal : "Invalid", s->refusal_text);
 	else if (g->refusal)
 		verdict_condition(c, "Programmed", false, "Invalid", "the Gateway is not accepted");
-	else if (is_https(s) && s->n_certs == 0)
+	else if (section_ends_tls(s) && s->n_certs == 0)
 		verdict_condition(c, "Programmed", false, s->unresolved ? "Invalid" : "Pending",
 				  s->unresolved ? s->unresolved_text : s->pending_text ? s->pending_text : "there is no certificate");
 	else if (s->is_unchecked)

@@ -186,7 +186,7 @@ struct model_conditions {
 /* A listener of a Gateway, served or not. */
 struct model_section {
 	const char *name;
-	bool takes_http_routes; /* HTTPRoute is its one supported kind; else it has none */
+	enum kube_kind routes; /* its one supported kind; KUBE_N_KINDS: none */
 	uint32_t n_routes;	/* attached */
 	struct model_conditions conditions;
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GRPCRoute, TLSRoute, TCPRoute and UDPRoute. Weir carries none of them yet:
- * they are read only to tell their owners so, and what else would be in the
- * way. A GRPCRoute would need HTTP/2, on both sides.
+ * GRPCRoute and UDPRoute. Weir carries none of them yet: they are read only to
+ * tell their owners so, and what else would be in the way. A GRPCRoute would
+ * need HTTP/2, on both sides.
  */
 #include <string.h>
 
@@ -16,8 +16,6 @@ static const struct {
 	const char *protocols[3]; /* of listeners that could take it */
 } route_kinds[] = {
     {KUBE_GRPC_ROUTE, {"HTTP", "HTTPS"}},
-    {KUBE_TLS_ROUTE, {"TLS"}},
-    {KUBE_TCP_ROUTE, {"TCP", "TLS"}},
     {KUBE_UDP_ROUTE, {"UDP"}},
 };
 

@@ -4,7 +4,7 @@
  * of a Service, and what policies are told. Who writes one does not want his
  * Service spoken to in plain text: if it cannot be done as the policy has it,
  * nobody speaks to it at all, and what is for it is answered 500 (503 of an
- * Ingress). So a policy that is malformed protects the Services that it names
+ * Ingress), or refused (streams). So a policy that is malformed protects the Services that it names
  * all the same.
  */
 #include <stdio.h>

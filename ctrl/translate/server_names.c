@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which certificates TLS clients are shown: the server names of listeners for
- * HTTPS, and those of Ingresses. Of those that a certificate gives, a listener
+ * Which certificates TLS clients are shown, or that none is: the server names of
+ * listeners for HTTPS and TLS, and those of Ingresses. Of those that a certificate gives, a listener
  * without a host name has each, so that of several the right one is shown.
  */
 #include <string.h>
@@ -60,9 +60,9 @@ void server_names_of_listener(struct translation *t, const struct section *s, ui
 	const struct model_listener *l = &t->m->listeners[listener];
 	const struct model_server_name proto = {
 	    .addr = l->addr, .port = l->port, .profile = s->profile, .listener = (int32_t)listener, .client_auth = s->client_auth,
-	    .owner = l->name};
+	    .mode = s->is_passthrough ? WEIR_TLS_PASSTHROUGH : WEIR_TLS_TERMINATE, .owner = l->name};
 
-	if (*s->host) {
+	if (*s->host || s->is_passthrough) {
 		add_name(t, &proto, s->host, s->certs, s->n_certs);
 		return;
 	}
@@ -79,7 +79,7 @@ static uint64_t name_cost(const char *host)
 
 uint64_t server_names_cost(const struct section *s)
 {
-	uint64_t cost = s->n_certs ? name_cost(s->host) : 0;
+	uint64_t cost = s->n_certs || s->is_passthrough ? name_cost(s->host) : 0;
 
 	if (s->client_auth)
 		cost += sizeof(struct weir_client_auth) + sizeof(struct weir_cert_id);

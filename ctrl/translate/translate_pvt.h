@@ -78,7 +78,8 @@ struct section {
 	const char *protocol;
 	const char *host; /* "" any */
 	uint16_t port;
-	bool takes_http_routes;
+	enum kube_kind routes; /* that can be attached, of the one kind that its protocol takes; KUBE_N_KINDS: none */
+	bool is_passthrough;   /* TLS that a backend ends */
 	const struct node *namespaces; /* allowedRoutes.namespaces, or NULL: Same */
 	bool admits_none;	       /* these are wrong */
 	uint32_t first, count;         /* in model.listeners */
@@ -86,11 +87,11 @@ struct section {
 	const char *refusal, *refusal_text;
 	const char *unresolved, *unresolved_text;
 	const char *pending_text; /* not NULL: not all of its references are known yet */
-	/* HTTPS: those that can be used, in their order, held by the part of the Gateways; none: it is not served */
+	/* TLS that Weir ends: those that can be used, in their order, held by the part of the Gateways; none: it is not served */
 	const struct certificate **certs;
 	size_t n_certs;
 	uint8_t profile;    /* enum weir_tls_profile */
-	const struct model_client_auth *client_auth; /* HTTPS; NULL: clients are not asked for certificates, or is_unchecked */
+	const struct model_client_auth *client_auth; /* likewise; NULL: clients are not asked for certificates, or is_unchecked */
 	bool is_unchecked;  /* they are to be asked, but it is not known yet by whom they are judged: it is not served until then */
 	bool is_conflicted; /* refusal says with what */
 	uint32_t n_routes;  /* attached and accepted */
@@ -101,6 +102,7 @@ struct claims {
 	struct claim {
 		uint32_t listener_plus1; /* in the listeners of the model; 0: empty */
 		bool is_port; /* whatever its host name is */
+		bool is_passthrough;
 		const struct gateway *owner; /* a Gateway, also of what its ListenerSets have */
 	} *slots;
 	size_t n, n_slots;
@@ -120,6 +122,7 @@ struct translation {
 	struct model *m;	   /* what it gives goes there; listeners are counted among those of the Gateways */
 	struct findings *findings; /* of what is read now; NULL: nobody asks */
 	bool is_trial;		   /* what is read is served nowhere: it is looked at for its status alone */
+	bool is_passthrough;	   /* backends that are read now get bytes of which nobody knows more: no policy of TLS counts for them */
 	/* the Gateway whose client certificate backends that are read now are shown; NULL: none is. And how many there will be */
 	const struct gateway *via;
 	size_t n_vias;
@@ -195,8 +198,8 @@ const struct node *backend_port(const struct translation *t, const struct kube_o
 size_t zones_filter(const struct translation *t, struct weir_endpoint *ep, const struct node **hints, size_t n);
 
 /*
- * backends.c: the unit that is read now has this backend, over TLS as the policy has it that counts for it, or in the clear.
- * Returns its index in the backends of the whole.
+ * backends.c: the unit that is read now has this backend, over TLS as the policy has it that counts for it, or in the clear:
+ * so it is, too, for what is passed through, of which it is another backend then. Returns its index in the backends of the whole.
  */
 uint32_t backend_use(struct translation *t, const char *ns, const char *service, uint16_t port, bool is_tls);
 /* The same Service as that of a backend which is used already, as t->via has it now. */
@@ -240,7 +243,8 @@ void certificates_check(struct translation *t, const struct gateway *g, const st
 void certificates_check_gateway(struct translation *t, struct gateway *g);
 /*
  * frontend.c: what spec.tls.frontend of a Gateway says, before its listeners are read; reports what is wrong with it. What
- * that is for a listener of HTTPS of g, a ListenerSet too, with its tls.options, of which some are known here: noted in s.
+ * that is for a listener of g where Weir ends TLS, a ListenerSet too, with its tls.options, of which some are known here:
+ * noted in s.
  */
 void frontends_read(struct translation *t, struct gateway *g);
 void frontend_apply(struct translation *t, const struct gateway *g, const struct cursor *options, struct section *s);
@@ -254,8 +258,11 @@ bool client_fields_parse(const char *text, uint8_t *out);
 #define CLIENT_FIELDS_EXPECTED "xfcc, rfc9440 or both, chain with rfc9440 only, by commas, or none was expected"
 /* Of a Secret by its name alone. */
 struct ref_fault certificate_fault_of(struct translation *t, const char *ns, const char *name);
-/* tls.options of a listener, options of a policy: the profile (enum weir_tls_profile). What is of no effect is a problem. */
-uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options, bool is_https);
+/*
+ * tls.options of a listener, options of a policy: the profile (enum weir_tls_profile). What is of no effect is a problem.
+ * are_frontend: those of frontend.c are for somebody else to read.
+ */
+uint8_t tls_options_read(struct translation *t, const struct kube_object *o, const struct cursor *options, bool are_frontend);
 
 /*
  * server_names.c: what TLS clients are shown. Of certificates, for each kind of key the first that covers a host; where none
@@ -263,7 +270,7 @@ uint8_t tls_options_read(struct translation *t, const struct kube_object *o, con
  */
 size_t server_certs(const struct certificate *const *certs, size_t n, const char *host,
 		    const struct certificate *out[WEIR_MAX_CERTS_OF_NAME]);
-/* The names of a listener of HTTPS that is served as this one of the model. */
+/* The names of a listener of HTTPS or TLS that is served as this one of the model. */
 void server_names_of_listener(struct translation *t, const struct section *s, uint32_t listener);
 /* Those of spec.tls of an Ingress; reports what is wrong. */
 void server_names_of_ingress(struct translation *t, const struct kube_object *o, const struct cursor *spec,
@@ -374,7 +381,17 @@ void gateway_translate(struct translation *t);
 uint64_t gateway_given(const struct kube_object *o);
 /* Once the routes are attached: what a Gateway is told. */
 void gateway_conclude(struct translation *t, const struct gateway *g);
-/* listener.c: reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
+/* listener.c: what a protocol of listeners is to Weir. */
+struct carriage {
+	const char *protocol;
+	uint8_t proto, kind; /* enum weir_proto, enum weir_listener_kind */
+	enum kube_kind routes; /* that can be attached */
+};
+/* NULL: it is not carried. */
+const struct carriage *section_carriage(const struct section *s);
+/* Weir ends TLS there: it needs certificates. */
+bool section_ends_tls(const struct section *s);
+/* Reads the listeners of a Gateway: appends to t->sections those that have a name of their own. */
 void listeners_read(struct translation *t, const struct gateway *g, const struct cursor *list);
 /* What points into its Gateway or ListenerSet points into this one, of the same spec, from now on. */
 void section_bind(struct section *s, const struct kube_object *o);
@@ -394,7 +411,7 @@ void taken_add(const struct translation *t, struct taken *k, size_t section);
 void listeners_add(struct translation *t, const struct gateway *set, const struct cursor *list, struct taken *taken);
 /* allowedRoutes.namespaces or allowedListeners.namespaces; false after a problem. */
 bool namespaces_are_right(struct translation *t, const struct kube_object *o, const struct cursor *namespaces);
-/* Nothing can be served of it, and waiting does not help: it is refused, or for HTTPS and none of its certificates can be used. */
+/* Nothing can be served of it, and waiting does not help: it is refused, or none of the certificates that it needs can be used. */
 bool section_is_invalid(const struct section *s);
 /* What a listener of g is told. */
 void listener_conclude(struct translation *t, const struct gateway *g, const struct section *s,
@@ -409,10 +426,13 @@ const struct gateway *gateway_search(const struct gateway *list, size_t n, const
 void section_serve(struct translation *t, const struct gateway *g, struct section *s, const struct weir_timeouts *timeouts);
 /* claims.c: the Gateway of another namespace that has an address, port and host name of this listener; NULL: none has. */
 const struct gateway *claim_of_other(const struct translation *t, const struct gateway *g, const struct section *s);
-/* The Gateway, be it of this namespace, whose listeners on an address and port of this one are of another protocol; NULL: none. */
-const struct gateway *claim_of_protocol(const struct translation *t, const struct gateway *g, const struct section *s, uint8_t proto);
+/*
+ * Of the Gateway, be it of this namespace, whose listeners on an address and port of this one are of another protocol on the
+ * wire (is_port), or whose listener for this very host name is carried in another way; NULL: there is none.
+ */
+const struct claim *claim_of_protocol(const struct translation *t, const struct gateway *g, const struct section *s);
 /* A listener of the model is that of g, or of its Gateway. */
-void claim_add(struct translation *t, const struct gateway *g, size_t listener);
+void claim_add(struct translation *t, const struct gateway *g, const struct section *s, size_t listener);
 void claims_fini(struct translation *t);
 /* Whether such a field (NULL: absent) of an object in own_ns admits another namespace; fallback: where it says nothing. */
 bool namespaces_admit(const struct translation *t, const struct node *namespaces, const char *fallback, const char *own_ns,
@@ -427,8 +447,8 @@ void listenersets_read(struct translation *t, const struct gateway *g);
 void listenerset_conclude(struct translation *t, const struct gateway *set);
 bool listenerset_is_accepted(const struct translation *t, const struct gateway *set);
 const struct gateway *listenerset_find(struct translation *t, const char *ns, const char *name);
-/* Whether a listener admits routes of a namespace. */
-bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const char *ns);
+/* Whether a listener admits a route. */
+bool section_admits(const struct translation *t, const struct gateway *g, const struct section *s, const struct kube_object *o);
 /* What both host names cover, or NULL. "" is any. */
 const char *host_intersection(const char *listener, const char *route);
 /*
@@ -438,6 +458,65 @@ const char *host_intersection(const char *listener, const char *route);
 struct model_match via_read(struct translation *t, const struct model_match *first, const struct gateway *via);
 /* httproute.c */
 void httproute_read(struct translation *t, const struct kube_object *o);
+/* streamroute.c: TLSRoute and TCPRoute */
+void streamroute_read(struct translation *t, const struct kube_object *o);
+
+/* ---- attach.c: where a route is served, and what it is told of that */
+
+#define ROUTE_PARENTS_MAX 32u	    /* as many as the schema lets through */
+#define ROUTE_MATCHES_MAX 16384u /* of one object, in the model */
+
+/* A listener of the model and a host name: one place where the route is served. */
+struct attachment {
+	uint32_t listener;
+	const char *host;
+	const struct gateway *via; /* which has a client certificate for backends; NULL: it has none, or is_passthrough */
+	bool is_passthrough;
+};
+
+/* A parentRef that names a Gateway of ours or a ListenerSet of one, and why the route is not attached there (in the API's terms; NULL: it is). */
+struct route_parent {
+	const struct gateway *g;
+	size_t index; /* in spec.parentRefs */
+	const char *refusal, *refusal_text;
+};
+
+/* A listener that the route is attached to. */
+struct attached {
+	size_t section; /* in translation.sections */
+	size_t parent;
+};
+
+struct attachments {
+	struct translation *t;
+	const struct kube_object *o;
+	const struct cursor *spec;
+	struct attachment *at;
+	size_t n_at, cap_at;
+	const char **hosts; /* that are right */
+	size_t n_hosts, cap_hosts;
+	bool has_hosts; /* the object names some, be they right or wrong */
+	const struct gateway *vias[ROUTE_PARENTS_MAX]; /* of these places, but for passthrough, each once, in their order */
+	size_t n_vias;
+	struct route_parent parents[ROUTE_PARENTS_MAX];
+	size_t n_parents;
+	struct attached *attached;
+	size_t n_attached, cap_attached;
+};
+
+/* Finds the places of a route (t, o and spec are set): sorted, each once, host names in the memory of t->m. */
+void attachments_read(struct attachments *a);
+/* The same for a route that the schema refused: nothing in it has the type that it should have. It has no places. */
+void attachments_read_malformed(struct attachments *a);
+void attachments_fini(struct attachments *a);
+/* Nowhere is it attached, for this reason, but where there is another one already. Both texts are kept. */
+void attachments_refuse(struct attachments *a, const char *reason, const char *text);
+/* The listeners hear of it, and what the route is told of its parents. found NULL: of its references nothing is known. */
+struct model_status *attachments_conclude(struct attachments *a, const struct findings *found);
+/* What a rule does, as it was read for a->vias[0], once for each of a->vias. */
+const struct model_match *attachments_vias(const struct attachments *a, const struct model_match *first);
+/* Of these, the one for a place. */
+const struct model_match *attachments_via(const struct attachments *a, const struct model_match *all, const struct attachment *at);
 
 /* parents.c: the Gateway of ours, or the ListenerSet of one, that a parentRef names; NULL: none. ref need not be right. */
 const struct gateway *parent_find(struct translation *t, const struct kube_object *o, const struct cursor *ref);
@@ -475,7 +554,7 @@ uint64_t backend_tls_cost(const struct kube_object *policy);
 /* translator.c: what is read now has met a policy. */
 void policy_meet(struct translation *t, const struct kube_object *policy);
 
-/* other_routes.c: the kinds of routes that are not carried are told so */
+/* other_routes.c: GRPCRoute and UDPRoute, which are not carried, are told so */
 void other_route_read(struct translation *t, const struct kube_object *o);
 
 #endif

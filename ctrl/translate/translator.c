@@ -13,6 +13,8 @@
 
 #include "translate/translator_pvt.h"
 
+const enum kube_kind route_kinds[N_ROUTE_KINDS] = {KUBE_HTTP_ROUTE, KUBE_GRPC_ROUTE, KUBE_TLS_ROUTE, KUBE_TCP_ROUTE, KUBE_UDP_ROUTE};
+
 /* ---- dependencies ---- */
 
 static void on_read(void *ctx, enum kube_kind kind, const char *ns, const char *name)
@@ -418,9 +420,11 @@ static void read_object(struct translator *tr, struct unit *u)
 	case KUBE_HTTP_ROUTE:
 		httproute_read(t, o);
 		break;
-	case KUBE_GRPC_ROUTE:
 	case KUBE_TLS_ROUTE:
 	case KUBE_TCP_ROUTE:
+		streamroute_read(t, o);
+		break;
+	case KUBE_GRPC_ROUTE:
 	case KUBE_UDP_ROUTE:
 		other_route_read(t, o);
 		break;

@@ -19,6 +19,10 @@ enum stage {
 	N_STAGES
 };
 
+/* Of routes that attach to Gateways, in the order in which they stand in the whole. Those that are not carried have no matches. */
+#define N_ROUTE_KINDS 5u
+extern const enum kube_kind route_kinds[N_ROUTE_KINDS];
+
 struct unit_list {
 	struct unit **units;
 	size_t n, cap;

@@ -22,7 +22,7 @@ enum {
 	KEY_SLICES,		    /* which EndpointSlices a Service has, by its name */
 	KEY_ROOT,		    /* whether an Ingress has a prefix "/" for a host */
 	KEY_GRANT,		    /* whether a ReferenceGrant of a namespace permits something, a text of grants.c */
-	KEY_BACKEND,		    /* a backend, by namespace and "service:port", or "service:port@namespace/gateway" */
+	KEY_BACKEND,		    /* a backend, by namespace and "service:port", "service:port@namespace/gateway" or "service:port@passthrough" */
 	KEY_NAME,		    /* what is known of a name in DNS */
 	KEY_OWN,		    /* which addresses Gateways have; of no name */
 	KEY_CLIENT,		    /* which client certificate a Gateway of ours has, by its name */
@@ -36,7 +36,7 @@ enum unit_kind { UNIT_OBJECT, UNIT_GATEWAYS, UNIT_DEFAULT, UNIT_CHECK, UNIT_BACK
 
 struct unit;
 
-/* Whether an Ingress or an HTTPRoute is within the budget of its namespace, and of all: budget.c. */
+/* Whether an Ingress or a route is within the budget of its namespace, and of all: budget.c. */
 enum budget_verdict { BUDGET_FITS, BUDGET_NAMESPACE, BUDGET_TOTAL, N_BUDGET_VERDICTS };
 
 /* A namespace with routes. */
@@ -128,12 +128,13 @@ struct unit {
 	char *text; /* its name in the model */
 	char *service, *via_ns, *via_name; /* the latter two: the Gateway whose client certificate it is shown; NULL: none is */
 	bool is_tls; /* as whoever read it last has it */
+	bool is_through; /* what it gets is TLS already, and is not its policy's business */
 	uint32_t slot, port;
 	bool is_read; /* once */
 	size_t n_users;
 	uint64_t used_turn; /* of the unit that uses it, last */
 	struct key *external; /* the name that its addresses come from, or NULL */
-	/* an Ingress or an HTTPRoute: what it takes of a snapshot, be it served or not */
+	/* an Ingress or a route: what it takes of a snapshot, be it served or not */
 	uint64_t cost, charged; /* the latter: of it to its tenant */
 	uint64_t tls_cost;	/* of what was read so far: of TLS to its backends */
 	struct tenant *tenant;	/* NULL: it costs nothing */

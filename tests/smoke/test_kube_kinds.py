@@ -67,7 +67,7 @@ def test_policies_that_may_not_be_read_are_waited_for_unless_that_is_not_wanted(
         wait_until("it is a problem", lambda: problems(rig, "BackendTLSPolicy") == [("BackendTLSPolicy", "Forbidden")])
 
 
-def test_routes_that_are_not_carried_are_told_in_the_version_that_is_served(make):
+def test_routes_are_told_in_the_version_that_is_served(make):
     parent = {"parentRefs": [{"name": "edge"}]}
     with following(make, BASE + gateway_objects(), ctrl_args=("--write-status", "always")) as (rig, double):
         double.apply(obj(f"{GATEWAY}/v1", "GRPCRoute", "grpc", spec=dict(parent)),
@@ -171,7 +171,7 @@ def test_the_version_of_the_gateway_api_is_that_of_its_crd(make):
         wait_until("it is too new", lambda: supported() == ("False", "UnsupportedVersion"))
 
 
-NOT_CARRIED = """
+ALL_KINDS = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: weir}
@@ -243,13 +243,13 @@ def test_a_real_api_server_takes_what_is_written_for_every_kind(make, rig, ns):
 
     wait_alone(rig)  # statuses are counted
     with Weir(rig, make.args[0], ctrl_args=("--write-status", "always")) as weir:
-        rig.kubectl("apply", "-n", ns, "-f", "-", input=NOT_CARRIED)
+        rig.kubectl("apply", "-n", ns, "-f", "-", input=ALL_KINDS)
         for what, where, wanted in (("gateway/kinds", "", ("True", "ListenersNotValid")),
                                     ("listenerset/more", "", ("True", "ListenersNotValid")),
                                     ("httproute/http", "parents", ("True", "Accepted")),
                                     ("grpcroute/grpc", "parents", ("False", "UnsupportedProtocol")),
-                                    ("tlsroute/tls", "parents", ("False", "UnsupportedProtocol")),
-                                    ("tcproute/tcp", "parents", ("False", "UnsupportedProtocol")),
+                                    ("tlsroute/tls", "parents", ("True", "Accepted")),
+                                    ("tcproute/tcp", "parents", ("True", "Accepted")),
                                     ("udproute/udp", "parents", ("False", "UnsupportedProtocol")),
                                     ("backendtlspolicy/policy", "ancestors", ("False", "NoValidCACertificate"))):
             wait_until(f"{what} is told", lambda: written(what, where) == wanted)

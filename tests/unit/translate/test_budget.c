@@ -43,6 +43,23 @@ static void put_base(struct store *s)
 	    "\"listeners\":[{\"name\":\"l\",\"port\":80,\"protocol\":\"HTTP\",\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}}}]}}");
 }
 
+static void put_stream_listener(struct store *s)
+{
+	put(s, KUBE_GATEWAY,
+	    "{\"metadata\":{\"namespace\":\"infra\",\"name\":\"streams\"},\"spec\":{\"gatewayClassName\":\"weir\",\"listeners\":["
+	    "{\"name\":\"l\",\"port\":443,\"protocol\":\"TLS\",\"tls\":{\"mode\":\"Passthrough\"},"
+	    "\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}}}]}}");
+}
+
+/* Three names: as much as a route of put_route(). */
+static void put_stream(struct store *s, const char *ns, const char *name, unsigned age)
+{
+	put(s, KUBE_TLS_ROUTE,
+	    META "\"spec\":{\"parentRefs\":[{\"namespace\":\"infra\",\"name\":\"streams\"}],"
+	    "\"hostnames\":[\"a.%s.test\",\"b.%s.test\",\"c.%s.test\"],\"rules\":[{\"backendRefs\":[]}]}}",
+	    ns, name, 59 - age, name, name, name);
+}
+
 /* The larger the age, the older. */
 static void put_route(struct store *s, const char *ns, const char *name, unsigned age)
 {
@@ -74,7 +91,7 @@ static size_t matches_of(const struct model *m, const char *ns, const char *name
 static const struct model_condition *accepted(const struct model *m, const char *ns, const char *name)
 {
 	for (size_t i = 0; i < m->n_statuses; i++)
-		if (m->statuses[i].kind == KUBE_HTTP_ROUTE && strcmp(m->statuses[i].ns, ns) == 0 && strcmp(m->statuses[i].name, name) == 0)
+		if (m->statuses[i].n_parents > 0 && strcmp(m->statuses[i].ns, ns) == 0 && strcmp(m->statuses[i].name, name) == 0)
 			return &m->statuses[i].parents[0].conditions.c[0];
 	fail_msg("%s/%s has no status", ns, name);
 	return NULL;
@@ -134,6 +151,29 @@ static void youngest_routes_of_a_namespace_give_way(void **state)
 	is_refused(&m, "greedy", "d");
 	is_served(&m, "modest", "young");
 	assert_int_equal(n_attached(&m), 3);
+	model_fini(&m);
+	store_destroy(s);
+}
+
+static void streams_have_a_part_of_the_same_share(void **state)
+{
+	struct store *s = store_create();
+	struct model m;
+
+	options.namespace_bytes = 2 * ROUTE_BYTES + ROUTE_BYTES / 2;
+	options.total_bytes = 0;
+	put_base(s);
+	put_stream_listener(s);
+	put_stream(s, "greedy", "a", 3);
+	put_route(s, "greedy", "b", 2);
+	put_stream(s, "greedy", "c", 1);
+	put_stream(s, "modest", "young", 0);
+	model_init(&m);
+	translate(s, &options, &m);
+	is_served(&m, "greedy", "a");
+	is_served(&m, "greedy", "b");
+	is_refused(&m, "greedy", "c");
+	is_served(&m, "modest", "young");
 	model_fini(&m);
 	store_destroy(s);
 }
@@ -361,6 +401,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(youngest_routes_of_a_namespace_give_way),
+	    cmocka_unit_test(streams_have_a_part_of_the_same_share),
 	    cmocka_unit_test(those_of_one_age_go_by_name),
 	    cmocka_unit_test(room_that_is_left_serves_the_refused_again),
 	    cmocka_unit_test(largest_namespaces_give_way_when_all_are_too_much),

@@ -45,7 +45,7 @@ static void tell_status(FILE *f, const struct model_status *s)
 	for (size_t i = 0; i < s->n_addrs; i++)
 		fprintf(f, " %u", s->addrs[i].b[15]);
 	for (size_t i = 0; i < s->n_sections; i++) {
-		fprintf(f, "\n  %s %u %d", s->sections[i].name, s->sections[i].n_routes, s->sections[i].takes_http_routes);
+		fprintf(f, "\n  %s %u %d", s->sections[i].name, s->sections[i].n_routes, (int)s->sections[i].routes);
 		tell_conditions(f, &s->sections[i].conditions);
 	}
 	for (size_t i = 0; i < s->n_parents; i++) {
@@ -486,7 +486,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	bool is_right = true;
 	unsigned step;
 
-	world_begin(seed, (unsigned)(seed / 2 % 4), seed % 5 == 0);
+	world_begin(seed, (unsigned)(seed / 2 % 5), seed % 5 == 0);
 	if (seed % 7 < 3) /* budgets that some are beyond */
 		o.namespace_bytes = 1000 + world_pick(8000);
 	if (seed % 7 == 0 || seed % 7 == 3)

@@ -186,7 +186,7 @@ static void say_tls(struct text *t)
 {
 	bool has_frontend = world_chance(60);
 
-	if (!world_chance(theme == 3 ? 50 : 5))
+	if (!world_chance(theme >= 3 ? 50 : 5))
 		return;
 	say(t, ",\"tls\":{");
 	if (has_frontend)
@@ -202,16 +202,18 @@ static void say_listeners(struct text *t)
 
 	say(t, ",\"listeners\":[");
 	if (world_chance(40)) { /* often the same, so that nothing but what is said elsewhere differs */
-		say(t, "{\"name\":\"l0\",\"port\":80,\"protocol\":\"HTTP\",\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}%s}}]}",
-		    some_kinds());
+		say(t, "{\"name\":\"l0\",\"port\":80,\"protocol\":\"%s\",\"allowedRoutes\":{\"namespaces\":{\"from\":\"All\"}%s}}]}",
+		    theme == 4 ? "TCP" : "HTTP", some_kinds());
 		return;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		say(t, "%s{\"name\":\"l%u\",\"port\":%u,\"protocol\":\"%s\"", i ? "," : "", world_chance(90) ? i : 0, 80 + world_pick(2),
-		    theme == 3 ? ONE_OF("HTTP", "HTTPS", "HTTPS", "TLS") : ONE_OF("HTTP", "HTTP", "HTTP", "HTTP", "HTTPS", "TCP"));
+		    theme == 3   ? ONE_OF("HTTP", "HTTPS", "HTTPS", "TLS")
+		    : theme == 4 ? ONE_OF("TLS", "TLS", "TLS", "TCP", "TCP", "HTTPS")
+				 : ONE_OF("HTTP", "HTTP", "HTTP", "HTTP", "HTTPS", "TCP"));
 		if (world_chance(60))
 			say(t, ",\"hostname\":\"%s\"", a_host());
-		if (world_chance(theme == 3 ? 80 : 30))
+		if (world_chance(theme >= 3 ? 80 : 30))
 			say(t, ",\"tls\":{%s\"certificateRefs\":[{\"name\":\"%s\"%s}%s]}", ONE_OF("", "", "\"mode\":\"Passthrough\","),
 			    a_secret(), some_namespace(), ONE_OF("", "", ",{\"name\":\"c2\"}"));
 		if (world_chance(80))
@@ -279,10 +281,12 @@ static void say_parents(struct text *t)
 	say(t, "]");
 }
 
-/* Of a kind that is not carried. */
-static void say_other_route(struct text *t)
+/* Of streams, or of a kind that is not carried. */
+static void say_other_route(struct text *t, enum kube_kind kind)
 {
 	say_parents(t);
+	if (kind == KUBE_TLS_ROUTE && world_chance(80))
+		say(t, ",\"hostnames\":[\"%s\"]", ONE_OF("x.test", "y.test", "*.test", "a.x.test", "UPPER"));
 	say(t, ",\"rules\":[{\"backendRefs\":[");
 	say_backend_ref(t);
 	say(t, "]}]}");
@@ -450,8 +454,8 @@ static void say_body(struct text *t, enum kube_kind kind)
 		say_route(t);
 	else if (kind == KUBE_LISTENER_SET)
 		say_listener_set(t);
-	else if (kind == KUBE_GRPC_ROUTE || kind == KUBE_TCP_ROUTE || kind == KUBE_UDP_ROUTE)
-		say_other_route(t);
+	else if (kind == KUBE_GRPC_ROUTE || kind == KUBE_TLS_ROUTE || kind == KUBE_TCP_ROUTE || kind == KUBE_UDP_ROUTE)
+		say_other_route(t, kind);
 	else if (kind == KUBE_BACKEND_TLS_POLICY)
 		say_policy(t);
 	else if (kind == KUBE_INGRESS)
@@ -475,7 +479,7 @@ static enum kube_kind a_kind(void)
 	static const enum kube_kind all[] = {KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS_CLASS, KUBE_GATEWAY_CLASS, KUBE_GATEWAY, KUBE_GATEWAY,
 					     KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_HTTP_ROUTE, KUBE_REFERENCE_GRANT, KUBE_SERVICE,
 					     KUBE_SERVICE, KUBE_SERVICE, KUBE_ENDPOINT_SLICE, KUBE_ENDPOINT_SLICE, KUBE_NAMESPACE,
-					     KUBE_LISTENER_SET, KUBE_LISTENER_SET, KUBE_GRPC_ROUTE, KUBE_GRPC_ROUTE, KUBE_TCP_ROUTE,
+					     KUBE_LISTENER_SET, KUBE_LISTENER_SET, KUBE_GRPC_ROUTE, KUBE_TLS_ROUTE, KUBE_TCP_ROUTE,
 					     KUBE_UDP_ROUTE, KUBE_BACKEND_TLS_POLICY, KUBE_BACKEND_TLS_POLICY, KUBE_NODE, KUBE_CRD,
 					     KUBE_SECRET, KUBE_CONFIG_MAP};
 	static const enum kube_kind backends[] = {KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS, KUBE_INGRESS_CLASS, KUBE_SERVICE, KUBE_SERVICE,
@@ -489,7 +493,13 @@ static enum kube_kind a_kind(void)
 						      KUBE_SECRET, KUBE_SECRET, KUBE_CONFIG_MAP, KUBE_CONFIG_MAP, KUBE_REFERENCE_GRANT,
 						      KUBE_INGRESS, KUBE_BACKEND_TLS_POLICY, KUBE_HTTP_ROUTE, KUBE_SERVICE};
 
+	static const enum kube_kind streams[] = {KUBE_GATEWAY_CLASS, KUBE_GATEWAY, KUBE_GATEWAY, KUBE_LISTENER_SET, KUBE_TLS_ROUTE,
+						 KUBE_TLS_ROUTE, KUBE_TLS_ROUTE, KUBE_TCP_ROUTE, KUBE_TCP_ROUTE, KUBE_SECRET,
+						 KUBE_SERVICE, KUBE_BACKEND_TLS_POLICY, KUBE_CONFIG_MAP, KUBE_INGRESS};
+
 	switch (theme) {
+	case 4:
+		return streams[world_pick(sizeof(streams) / sizeof(*streams))];
 	case 3:
 		return certificates[world_pick(sizeof(certificates) / sizeof(*certificates))];
 	case 1:

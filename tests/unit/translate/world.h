@@ -9,7 +9,7 @@
 #include "kube/store.h"
 #include "translate/known_names.h"
 
-/* kinds: 1: what backends depend on; 2: what routes do; else all. has_files: from manifests, else from an API server. */
+/* kinds: 1: what backends depend on; 2: what routes do; 3: what certificates do; 4: streams; else all. has_files: from manifests, else from an API server. */
 void world_begin(uint64_t seed, unsigned kinds, bool has_files);
 /* Below n. */
 uint32_t world_pick(uint32_t n);
