@@ -105,6 +105,10 @@ static const struct feature {
     {"HTTPRouteSchemeRedirect", false},
     {"ListenerSet", false},
     {"ReferenceGrant", false},
+    {"TCPRoute", false},
+    {"TLSRoute", false},
+    {"TLSRouteModeMixed", false},
+    {"TLSRouteModeTerminate", false},
 };
 
 const char *const *verdict_features(struct translation *t, size_t *n)

@@ -97,12 +97,33 @@ static bool make_ssl(struct tls_session *s, enum weir_tls_profile profile, struc
 	return tls_client_auth_use(s, trust) == 0 && tls_ticket_allow(s, profile) == 0;
 }
 
+#define NAMES_LOOKED_AT 64u
+
+/*
+ * As far as a short look tells, backends end all TLS that comes to this address and port. Then no alert speaks in their place:
+ * where nobody is meant the connection is refused, as TLSRouteHostnameIntersection of the Gateway API's suite has it.
+ */
+static bool is_passed_through(const struct weir_snapshot *s, const struct weir_bind *b)
+{
+	for (uint32_t i = 0; i < b->names.count && i < NAMES_LOOKED_AT; i++)
+		if (snapshot_name(s, b->names.first + i)->mode != WEIR_TLS_PASSTHROUGH)
+			return false;
+	return b->names.count > 0;
+}
+
+static enum tls_outcome refuse_name(struct tls_session *s, const struct weir_snapshot *snapshot, const struct weir_bind *bind)
+{
+	bool is_through = bind && is_passed_through(snapshot, bind);
+
+	return tls_end(s, WEIR_R_TLS_UNRECOGNIZED_NAME, is_through ? ALERT_NONE : ALERT_UNRECOGNIZED_NAME);
+}
+
 enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *snapshot)
 {
 	const struct ip_flow *flow = tcp_flow(s->tcp);
 	struct tls_certificate *certs[WEIR_MAX_CERTS_OF_NAME], *trust;
 	const struct weir_server_name *name = NULL;
-	const struct weir_bind *bind;
+	const struct weir_bind *bind = NULL;
 	struct ready *missing;
 	enum route_miss miss;
 	enum tls_outcome o;
@@ -117,7 +138,7 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 	if (snapshot)
 		name = route_find_name(snapshot, &flow->local, flow->local_port, tls_server_name(s), &bind, &miss);
 	if (!name)
-		return tls_end(s, WEIR_R_TLS_UNRECOGNIZED_NAME, ALERT_UNRECOGNIZED_NAME);
+		return refuse_name(s, snapshot, bind);
 	s->is_stream = name->listener != WEIR_NONE &&
 		       snapshot_listener(snapshot, bind->listeners.first + name->listener)->kind == WEIR_LISTENER_STREAM;
 	if (name->mode == WEIR_TLS_PASSTHROUGH)

@@ -87,6 +87,22 @@ static void refuses_a_name_that_nobody_has(void **state)
 	end();
 }
 
+static void no_alert_speaks_for_backends_that_end_all_tls(void **state)
+{
+	start(5);
+	make_snapshot(all_names, N_NAMES - 1);
+	for (unsigned i = 0; i < N_NAMES - 1; i++)
+		snapshot.names[i].mode = WEIR_TLS_PASSTHROUGH;
+	connect_to("other", TLS1_3_VERSION);
+	assert_int_equal(clients[0].alert, -1);
+	assert_int_equal(servers[0].reason, WEIR_R_TLS_UNRECOGNIZED_NAME);
+	snapshot.names[N_NAMES - 2].mode = WEIR_TLS_TERMINATE;
+	connect_to("other", TLS1_3_VERSION);
+	assert_int_equal(clients[0].alert, 112);
+	assert_int_equal(stats->reason[WEIR_R_TLS_UNRECOGNIZED_NAME], 2);
+	end();
+}
+
 static void keeps_to_the_profile(void **state)
 {
 	struct client *p;
@@ -501,6 +517,7 @@ int main(void)
 		cmocka_unit_test(shows_the_certificate_of_the_name),
 		cmocka_unit_test(chooses_the_key_type_by_the_offer),
 		cmocka_unit_test(refuses_a_name_that_nobody_has),
+		cmocka_unit_test(no_alert_speaks_for_backends_that_end_all_tls),
 		cmocka_unit_test(keeps_to_the_profile),
 		cmocka_unit_test(agrees_on_keys_by_the_group_that_it_prefers),
 		cmocka_unit_test(negotiates_http11),
