@@ -36,8 +36,10 @@ static void read_splits(struct stream *r, const struct cursor *rule, struct mode
 	struct cursor refs = cursor_get(rule, "backendRefs");
 	size_t n = cursor_count(&refs);
 
-	out->n_splits = n;
-	out->splits = n ? model_alloc(r->t->m, n * sizeof(*out->splits)) : NULL;
+	out->n_splits = n ? n : 1;
+	out->splits = model_alloc(r->t->m, out->n_splits * sizeof(*out->splits));
+	if (n == 0)
+		*out->splits = (struct model_split){.backend = -1, .weight = 1};
 	for (size_t i = 0; i < n; i++) {
 		struct cursor ref = cursor_at(&refs, i);
 
