@@ -19,7 +19,6 @@ import os
 import socket
 import ssl
 import sys
-import threading
 
 WAIT = 60.0  # how long a peer is given; nothing is measured by it
 
@@ -55,16 +54,22 @@ async def serve(address, port, name, crt=None, key=None):
     await server.serve_forever()
 
 
-def connect(address, port):
-    s = socket.create_connection((address, int(port)), timeout=WAIT)
+def tls_of_environment():
+    """(the context, the server name), or (None, None)."""
     tls = os.environ.get("STREAM_TLS")
     if tls is None:
-        return s
+        return None, None
     name, ca = tls.split(":", 1)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(ca)
     context.check_hostname = bool(name)
-    return context.wrap_socket(s, server_hostname=name or None)
+    return context, name
+
+
+def connect(address, port):
+    s = socket.create_connection((address, int(port)), timeout=WAIT)
+    context, name = tls_of_environment()
+    return context.wrap_socket(s, server_hostname=name or None) if context else s
 
 
 def read_line(s):
@@ -90,31 +95,39 @@ def who(address, port, n):
         yield answered
 
 
-def bulk(address, port, n):
+async def send_blocks(writer, n, total):
     block = os.urandom(1 << 20)
+    while n:
+        data = block[:min(n, len(block))]
+        total.update(data)
+        writer.write(data)
+        await writer.drain()
+        n -= len(data)
+    if writer.can_write_eof():
+        writer.write_eof()
+
+
+# Both ways at a time, but in one thread: a session of OpenSSL is not to be used by two.
+async def both_ways(address, port, left):
+    context, name = tls_of_environment()
+    reader, writer = await asyncio.open_connection(address, int(port), ssl=context, server_hostname=name)
     sent, got = hashlib.sha256(), hashlib.sha256()
-    left = int(n)
-    with connect(address, port) as s:
-        read_line(s)
-        s.sendall(b"echo\n")
+    await reader.readline()
+    writer.write(b"echo\n")
+    sender = asyncio.create_task(send_blocks(writer, left, sent))
+    while left and (data := await asyncio.wait_for(reader.read(1 << 20), WAIT)):
+        got.update(data)
+        left -= len(data)
+    if left:
+        sender.cancel()
+    await asyncio.gather(sender, return_exceptions=True)
+    end = b"" if context else await asyncio.wait_for(reader.read(1), WAIT)
+    writer.close()
+    return {"left": left, "same": sent.digest() == got.digest(), "ended": end == b""}
 
-        def send(left=left):
-            while left:
-                data = block[:min(left, len(block))]
-                s.sendall(data)
-                sent.update(data)
-                left -= len(data)
-            if not isinstance(s, ssl.SSLSocket):
-                s.shutdown(socket.SHUT_WR)
 
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        while left and (data := s.recv(1 << 20)):
-            got.update(data)
-            left -= len(data)
-        sender.join(WAIT)
-        end = b"" if isinstance(s, ssl.SSLSocket) else s.recv(1)
-    yield {"left": left, "same": sent.digest() == got.digest(), "ended": end == b""}
+def bulk(address, port, n):
+    yield asyncio.run(both_ways(address, port, int(n)))
 
 
 def half(address, port):
