@@ -12,6 +12,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
+#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -246,6 +247,36 @@ static struct certificate *make(X509 *const *chain, size_t n, const struct bytes
 	return c;
 }
 
+/*
+ * d2i_AutoPrivateKey() makes a decoder anew for each key, which takes OpenSSL 3.0 ten times as long as to use it. These are kept
+ * as long as the program runs; keys are read by one thread. NULL: it is no such key.
+ */
+static EVP_PKEY *decode_key(const struct block *b, const unsigned char **der, size_t n)
+{
+	static const struct {
+		const char *label, *structure, *type;
+	} forms[] = {{PEM_STRING_PKCS8INF, "PrivateKeyInfo", NULL},
+		     {PEM_STRING_RSA, "type-specific", "RSA"},
+		     {PEM_STRING_ECPRIVATEKEY, "type-specific", "EC"}};
+	static OSSL_DECODER_CTX *decoders[sizeof(forms) / sizeof(*forms)];
+	static EVP_PKEY *key;
+	size_t i = 0;
+	EVP_PKEY *out;
+
+	while (!is_labelled(b, forms[i].label))
+		i++;
+	if (!decoders[i])
+		decoders[i] = translate_must(OSSL_DECODER_CTX_new_for_pkey(&key, "DER", forms[i].structure, forms[i].type, EVP_PKEY_KEYPAIR, NULL, NULL));
+	key = NULL;
+	if (OSSL_DECODER_from_data(decoders[i], der, &n) != 1) {
+		EVP_PKEY_free(key);
+		key = NULL;
+	}
+	out = key;
+	key = NULL;
+	return out;
+}
+
 /* The key behind a chain that is right. */
 static const char *read_key(X509 *const *chain, size_t n, const char *text, size_t n_text, struct certificate **out)
 {
@@ -253,7 +284,7 @@ static const char *read_key(X509 *const *chain, size_t n, const char *text, size
 	struct block b;
 	struct bytes der = find_key(text, n_text, &b, &is_encrypted);
 	const unsigned char *at = (const unsigned char *)der.p;
-	EVP_PKEY *k = der.p && der.n <= INT_MAX ? d2i_AutoPrivateKey(NULL, &at, (long)der.n) : NULL;
+	EVP_PKEY *k = der.p ? decode_key(&b, &at, der.n) : NULL;
 	struct certificate_part algorithm = {NULL, 0};
 	enum certificate_key kind = CERTIFICATE_EC;
 	const char *fault;

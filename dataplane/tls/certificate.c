@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 
@@ -146,14 +147,32 @@ bool tls_trust_has_no_crl(X509_STORE_CTX *ctx)
 
 /* -- certificates with their keys */
 
-static EVP_PKEY *parse_key(struct tls *t, const struct weir_certificate *blob, const char *properties)
+/*
+ * By a decoder that is kept: EVP_PKCS82PKEY() makes one anew for each key, which takes OpenSSL 3.0 ten times as long as to use it.
+ * of_device: by the device's properties.
+ */
+static EVP_PKEY *parse_key(struct tls *t, const struct weir_certificate *blob, const char *properties, bool of_device)
 {
+	struct key_decoder *d = &t->key_decoders[of_device];
 	const uint8_t *at = (const uint8_t *)blob + blob->key.off;
-	PKCS8_PRIV_KEY_INFO *p8 = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, blob->key.size);
-	EVP_PKEY *key = p8 ? EVP_PKCS82PKEY_ex(p8, t->lib, properties) : NULL;
+	size_t n = blob->key.size;
+	EVP_PKEY *key;
 
-	PKCS8_PRIV_KEY_INFO_free(p8);
+	if (!d->ctx)
+		d->ctx = OSSL_DECODER_CTX_new_for_pkey(&d->key, "DER", "PrivateKeyInfo", NULL, EVP_PKEY_KEYPAIR, t->lib, properties);
+	if (d->ctx && (OSSL_DECODER_from_data(d->ctx, &at, &n) != 1 || n > 0)) {
+		EVP_PKEY_free(d->key);
+		d->key = NULL;
+	}
+	key = d->key;
+	d->key = NULL;
 	return key;
+}
+
+void tls_certificates_fini(struct tls *t)
+{
+	for (unsigned i = 0; i < 2; i++)
+		OSSL_DECODER_CTX_free(t->key_decoders[i].ctx);
 }
 
 /* NULL: the device does not take keys of this kind, which are used in software then. */
@@ -164,7 +183,7 @@ static EVP_PKEY *make_device_key(struct tls *t, const struct weir_certificate *b
 
 	if (!d)
 		return NULL;
-	out = d->cfg.kind == OFFLOAD_ENGINE ? engine_key(d, key) : parse_key(t, blob, d->cfg.properties);
+	out = d->cfg.kind == OFFLOAD_ENGINE ? engine_key(d, key) : parse_key(t, blob, d->cfg.properties, true);
 	if (!out)
 		ERR_clear_error();
 	return out;
@@ -231,7 +250,7 @@ static const char *parse(struct tls *t, struct tls_certificate *c, const struct 
 			return "no memory";
 		}
 	}
-	c->key = parse_key(t, blob, NULL);
+	c->key = parse_key(t, blob, NULL, false);
 	if (!c->key)
 		return "the private key cannot be read";
 	if (!is_usable_key(c->key))

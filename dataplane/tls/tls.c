@@ -59,6 +59,7 @@ void tls_destroy(struct tls *t)
 	tls_contexts_destroy(t);
 	tls_client_contexts_destroy(t);
 	tls_ticket_fini(t);
+	tls_certificates_fini(t);
 	BIO_meth_free(t->bio);
 	offload_unload_provider(t->providers);
 	OSSL_LIB_CTX_free(t->lib);

@@ -141,6 +141,10 @@ struct tls {
 	uint32_t n_kept; /* in it */
 	OSSL_PROVIDER *providers[2]; /* that were loaded by name */
 	SSL_CTX *device_ctx[TLS_N_PROFILES]; /* of sessions that use a provider; NULL: the device is none */
+	struct key_decoder { /* certificate.c, of main */
+		OSSL_DECODER_CTX *ctx; /* NULL: none was needed yet */
+		EVP_PKEY *key;	       /* what it has read */
+	} key_decoders[2];
 	EVP_CIPHER *ticket_cipher;
 	EVP_MD *sha256;
 	struct tls_session *sessions; /* cfg.n_sessions, first touched when used */
@@ -256,6 +260,8 @@ void tls_alert(struct tls_session *s, enum tls_alert what);
 /* 0, or -1 with OpenSSL's reasons in its queue: this session may show it, and signs with the device's key if there is one. */
 int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl, bool by_device);
 void tls_certificate_staple(SSL_CTX *ctx);
+/* What main has kept to read certificates with. */
+void tls_certificates_fini(struct tls *t);
 /* The peer is judged by these CA certificates, and by their CRLs if there are any. The store is shared. False: no memory. */
 bool tls_trust_use(const struct tls_certificate *trust, SSL *ssl);
 /*
