@@ -22,6 +22,7 @@
 #define LINGER_BYTES (256u << 10) /* what it may still send meanwhile, and after it has acknowledged our answer */
 #define SMALL_RUN 512		  /* body pieces up to this are copied, larger ones handed over */
 #define CHUNK_ROOM 32		  /* framing around a chunk */
+#define RECORDS_ROOM 128	  /* heads and tags of records of TLS, for a piece and the framing around it */
 #define LAST_CHUNK 5		  /* "0", CRLF, CRLF */
 #define REQUEST_ID_LEN 32
 #define MAX_INTERIM 16		  /* 1xx responses to one request */

@@ -80,6 +80,27 @@ static enum relayed end_body(const struct http1_body *body, const struct flow *w
 	return send_bytes(w, b.p, b.n) ? RELAYED_ALL : RELAYED_FAILED;
 }
 
+/*
+ * Payload that to takes now, with its framing. What mirrors are given by TLS in between has whatever was gathered for to
+ * sealed (tls/write.c): in more and smaller records than its room reckons with, so that is sealed before, and has room for more heads.
+ */
+static size_t room_of(const struct flow *w)
+{
+	size_t reserve = CHUNK_ROOM;
+	size_t room;
+
+	if (w->mirrored && stream_tls(w->to)) {
+		stream_flush(w->to);
+		reserve += RECORDS_ROOM;
+	}
+	room = stream_send_room(w->to);
+	if (room > reserve)
+		return room - reserve;
+	if (reserve > CHUNK_ROOM)
+		tcp_want_room(stream_tcp(w->to)); /* it has some, and might not tell of more */
+	return 0;
+}
+
 /* Relays what there is and what there is room for. *bytes: payload passed on. bad: what was wrong. */
 static enum relayed relay_body(struct http1_body *body, const struct flow *w, uint64_t *bytes, enum http1_outcome *bad)
 {
@@ -87,15 +108,14 @@ static enum relayed relay_body(struct http1_body *body, const struct flow *w, ui
 
 	for (;;) {
 		struct slice s = stream_peek(w->from);
-		size_t room = stream_send_room(w->to);
+		size_t room = room_of(w);
 		struct http1_run run;
 		enum http1_outcome o;
 
 		if (w->chunked && http1_body_is_done(body))
 			return end_body(body, w, result);
-		if (s.n == 0 || room <= CHUNK_ROOM)
+		if (s.n == 0 || room == 0)
 			return result;
-		room -= CHUNK_ROOM;
 		o = http1_body_scan(body, s.p, s.n < room ? s.n : room, &run);
 		stream_consume(w->from, run.skip);
 		if (run.data && !pass_run(w, run.data))
