@@ -3,19 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli/cli.h"
-
-static const char *str(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text ? text : "";
-}
-
-static long long num(const json_t *o, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(o, key));
-}
+#include "cli/render_pvt.h"
 
 static const char *state(const json_t *w)
 {

@@ -102,6 +102,15 @@ void touch(struct translator *tr, unsigned kind, const char *ns, const char *nam
 /* What was found of a Secret or a ConfigMap for this use, to be filled in by who looks. It is forgotten when the object changes. */
 struct judgement *unit_judgement(const struct translation *t, const struct kube_object *o, enum secret_use use);
 
+/* ---- holds.c */
+
+/* The unit holds, or has met, none of these any more. */
+void holds_drop(struct translator *tr, struct unit *u);
+void policies_drop(struct translator *tr, struct unit *u);
+void targets_drop(struct translator *tr, struct unit *u);
+/* A slice belongs to a Service from now on, or to none (NULL). */
+void slices_join(struct translator *tr, struct unit *u, struct key *to);
+
 /* ---- references.c */
 
 /* Looks what is referred to now. True if it is not the same as before. */
