@@ -95,7 +95,7 @@ bool l4_begin(struct client *c, enum route_stream how, struct slice server_name,
 		enum weir_reason why = p->free_requests ? WEIR_R_STREAM_NO_MEMORY : WEIR_R_STREAM_POOL_EMPTY;
 
 		stat_reason(p->stats, why);
-		record_busy(c, why, 0, now_us);
+		record_busy(c, why, 0, WEIR_LOG_STREAM_FLAG, now_us);
 		client_cut(c, now_us);
 		return c->state != CLIENT_FREE;
 	}

@@ -393,8 +393,8 @@ void client_cert_fill(const struct request *rq, struct http1_forward *f);
 
 /*
  * record.c. The record of a request that ends now; of one that was answered
- * 503 without a request object (n_sent: bytes of the answer, 0: it could not
- * be sent). The others note what only they know: the route, the backend that a
+ * 503, or reset, without a request object (n_sent: bytes of the answer, 0: none was
+ * sent; flags: OWN, or STREAM of a connection of bytes). The others note what only they know: the route, the backend that a
  * split chose, and that a try was begun.
  */
 void record_init(struct access_log *l, struct weir_log_region *region, unsigned worker);
@@ -405,7 +405,7 @@ void record_request(const struct request *rq, uint64_t now_us);
  */
 void record_tunnel_open(struct request *rq, const struct tunnel *t, uint64_t now_us);
 void record_tunnel_end(struct proxy *p, const struct tunnel *t, enum weir_reason why, bool is_cut, uint64_t now_us);
-void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint64_t now_us);
+void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint32_t flags, uint64_t now_us);
 void record_route(struct request *rq, const struct weir_snapshot *s, const struct weir_rule *rule);
 void record_backend(struct request *rq, const struct weir_snapshot *s, const struct weir_backend *b);
 void record_try(struct request *rq);

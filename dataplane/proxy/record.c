@@ -242,7 +242,7 @@ void record_tunnel_end(struct proxy *p, const struct tunnel *t, enum weir_reason
 	commit(p, r);
 }
 
-void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint64_t now_us)
+void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint32_t flags, uint64_t now_us)
 {
 	struct proxy *p = c->p;
 	struct weir_log_record *r;
@@ -258,7 +258,7 @@ void record_busy(struct client *c, enum weir_reason why, uint32_t n_sent, uint64
 	r->response_head_bytes = n_sent;
 	r->status = n_sent ? 503 : 0;
 	r->reason_plus1 = (uint16_t)(why + 1);
-	r->flags = WEIR_LOG_OWN_FLAG | (n_sent ? 0 : WEIR_LOG_CUT_FLAG);
+	r->flags = flags | (n_sent ? 0 : WEIR_LOG_CUT_FLAG);
 	put_client(r, c);
 	put_tls(&t, c);
 	commit(p, r);

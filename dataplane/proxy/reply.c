@@ -146,11 +146,11 @@ void reply_busy(struct client *c, enum weir_reason why, uint64_t now_us)
 	http1_write_error(&b, &(struct http1_error){
 				      .status = 503, .detail = SLICE("too many requests in hand"), .date = proxy_date(p, now_us)});
 	if (stream_send(c->io, b.p, b.n) != 0) {
-		record_busy(c, why, 0, now_us);
+		record_busy(c, why, 0, WEIR_LOG_OWN_FLAG, now_us);
 		client_cut(c, now_us);
 		return;
 	}
-	record_busy(c, why, (uint32_t)b.n, now_us);
+	record_busy(c, why, (uint32_t)b.n, WEIR_LOG_OWN_FLAG, now_us);
 	reply_count(p, 503);
 	client_linger(c, now_us);
 }

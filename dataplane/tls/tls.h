@@ -221,6 +221,7 @@ int tls_send(struct tls_session *s, const void *data, size_t n);
 int tls_send_mbufs(struct tls_session *s, struct rte_mbuf *chain);
 size_t tls_unacked(const struct tls_session *s); /* records and what surrounds them; what is gathered counts as it is */
 /*
+ * Room that was told holds until another session of the worker is sent to: then what this one has gathered is sealed, with heads of its own.
  * What is sent is gathered, so that a head and its body share a record. This seals what there is. Whoever sends on a session calls it before it returns to the
  * worker's loop.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connections of bytes at a bind of TCP: in virtual time. With TLS around them or within them: test_tls.c. */
+/* Connections of bytes at a bind of TCP: in virtual time. With TLS around them: test_l4_tls.c. */
 #include <rte_mbuf.h>
 
 #include "raw.h"
@@ -249,6 +249,25 @@ static void the_pool_of_tunnels_bounds_them(void **state)
 	finish();
 }
 
+/* While an endpoint is connected to, it is a request that counts as such. */
+static void the_pool_of_requests_bounds_those_that_wait(void **state)
+{
+	const struct tcp_config tc = sim_config();
+	static struct raw other;
+
+	route.proto = WEIR_PROTO_TCP;
+	route.kind = WEIR_LISTENER_STREAM;
+	start_with(15, 32, 1, &tc);
+	raw_listen();
+	sim.filter = drop_syns;
+	raw_connect(&other);
+	raw_connect(&client);
+	run_ms(500);
+	assert_failed(WEIR_R_STREAM_POOL_EMPTY, 0);
+	raw_close(&other);
+	finish();
+}
+
 static void it_may_be_idle_for_so_long_only(void **state)
 {
 	route.limits.tunnel_idle_ms = 5000;
@@ -340,6 +359,7 @@ int main(void)
 		cmocka_unit_test(connecting_has_a_limit),
 		cmocka_unit_test(a_client_may_leave_before_there_is_an_endpoint),
 		cmocka_unit_test(the_pool_of_tunnels_bounds_them),
+		cmocka_unit_test(the_pool_of_requests_bounds_those_that_wait),
 		cmocka_unit_test(it_may_be_idle_for_so_long_only),
 		cmocka_unit_test(a_reset_is_passed_on),
 		cmocka_unit_test(other_routes_do_not_touch_it),
