@@ -77,6 +77,7 @@ struct worker {
 	bool has_task;
 	uint64_t worst_slice; /* cycles */
 	uint64_t tsc_start;
+	uint64_t loop_edge[WEIR_N_LOOP_TIMES - 1]; /* WEIR_LOOP_TIMES in cycles */
 	uint64_t tsc_mult; /* microseconds per cycle, times 2^32 */
 	uint64_t unix_offset_us; /* main: w, worker: r. What added to its time is the wall clock's */
 	bool draining;
@@ -697,12 +698,37 @@ static void settle_tls(struct worker *w)
 	tls_finish(w->tls);
 }
 
+static void init_loop_edges(struct worker *w)
+{
+	static const uint32_t us[] = {
+#define B(X, us, seconds) us,
+		WEIR_LOOP_TIMES(B, 0)
+#undef B
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(us); i++)
+		w->loop_edge[i] = us[i] * rte_get_tsc_hz() / 1000000;
+}
+
+/* An iteration that found work: nearly all are within the first bound or two. */
+static void note_busy(struct worker *w, uint64_t cycles)
+{
+	unsigned i = 0;
+
+	while (i < WEIR_N_LOOP_TIMES - 1 && cycles > w->loop_edge[i])
+		i++;
+	stat_inc(w->stats, WEIR_C_BUSY_LOOPS);
+	stat_inc(w->stats, (enum weir_counter)(WEIR_C_LOOPS_10_US + i));
+	stat_add(w->stats, WEIR_C_BUSY_CYCLES, cycles);
+}
+
 int worker_run(void *arg)
 {
 	struct worker *w = arg;
 	unsigned n_idle = 0;
 
 	heap_bind(w->heap);
+	init_loop_edges(w);
 	if (!tls_begin(w->tls, w->wc.id))
 		tls_set_software(w->tls);
 	take_clock(w);
@@ -717,8 +743,7 @@ int worker_run(void *arg)
 		stat_inc(w->stats, WEIR_C_LOOPS);
 		if (n) {
 			n_idle = 0;
-			stat_inc(w->stats, WEIR_C_BUSY_LOOPS);
-			stat_add(w->stats, WEIR_C_BUSY_CYCLES, rte_rdtsc() - tsc);
+			note_busy(w, rte_rdtsc() - tsc);
 		} else {
 			rest(w, ++n_idle);
 		}

@@ -40,6 +40,30 @@ static void write_worker(FILE *f, const struct weir_stats_region *r, unsigned w,
 		fprintf(f, "worker=\"%u\"} %" PRIu64 "\n", w, v);
 }
 
+/* A histogram, of counters that each tell one bucket. */
+static void write_loops(FILE *f, const struct weir_stats_region *r)
+{
+	static const char *const seconds[WEIR_N_LOOP_TIMES] = {
+#define B(X, us, seconds) seconds,
+		WEIR_LOOP_TIMES(B, 0)
+#undef B
+		"+Inf"};
+
+	write_head(f, "worker_loop_seconds", "histogram", "how long the iterations of the worker's loop that found work took");
+	for (unsigned w = 0; w < r->n_workers; w++) {
+		const struct weir_worker_stats *st = publish_worker_stats(r, w);
+		uint64_t n = 0;
+
+		for (unsigned i = 0; i < WEIR_N_LOOP_TIMES; i++) {
+			n += load(&st->counter[WEIR_C_LOOPS_10_US + i]);
+			fprintf(f, "weir_worker_loop_seconds_bucket{worker=\"%u\",le=\"%s\"} %" PRIu64 "\n", w, seconds[i], n);
+		}
+		fprintf(f, "weir_worker_loop_seconds_sum{worker=\"%u\"} %.6f\n", w,
+			r->tsc_hz ? (double)load(&st->counter[WEIR_C_BUSY_CYCLES]) / (double)r->tsc_hz : 0);
+		fprintf(f, "weir_worker_loop_seconds_count{worker=\"%u\"} %" PRIu64 "\n", w, n);
+	}
+}
+
 static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 {
 	char name[96];
@@ -77,7 +101,7 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	for (unsigned i = 0; i < r->n_ports && i < WEIR_MAX_PORTS; i++)
 		fprintf(f, "weir_port_up{port=\"%.*s\"} %u\n", (int)sizeof(r->port[i].name) - 1, r->port[i].name,
 			r->port[i].link_up != 0);
-	for (unsigned i = 0; i < WEIR_N_COUNTERS; i++) {
+	for (unsigned i = 0; i < WEIR_C_LOOPS_10_US; i++) { /* those behind are a histogram */
 		snprintf(name, sizeof(name), "%s_total", stat_counter_names[i]);
 		write_head(f, name, "counter", stat_counter_help[i]);
 		for (unsigned w = 0; w <= r->n_workers; w++) {
@@ -92,6 +116,7 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 			write_worker(f, r, w, load(&publish_worker_stats(r, w)->gauge[i]));
 		}
 	}
+	write_loops(f, r);
 	write_head(f, "drops_total", "counter", "packets, connections and requests that ended for this reason");
 	for (unsigned i = 0; i < WEIR_N_REASONS; i++) {
 		for (unsigned w = 0; w <= r->n_workers; w++) {

@@ -189,6 +189,34 @@ enum weir_stage {
 		WEIR_N_STAGES
 };
 
+/*
+ * How long the iterations that found work took: each counts under the first bound that it did not exceed. What arrives meanwhile
+ * waits for so long. B(X, enumerator, bound in microseconds, the same in seconds)
+ */
+#define WEIR_LOOP_TIMES(B, X) \
+	B(X, 10, "0.00001") \
+	B(X, 20, "0.00002") \
+	B(X, 50, "0.00005") \
+	B(X, 100, "0.0001") \
+	B(X, 200, "0.0002") \
+	B(X, 500, "0.0005") \
+	B(X, 1000, "0.001") \
+	B(X, 2000, "0.002") \
+	B(X, 5000, "0.005") \
+	B(X, 10000, "0.01")
+
+#define WEIR_LOOP_COUNTER(X, us, seconds) X(LOOPS_##us##_US, "worker_loops_" #us "_us", "busy iterations of at most " #us " microseconds")
+
+enum {
+#define B(X, us, seconds) +1
+	WEIR_N_LOOP_TIMES = 1 WEIR_LOOP_TIMES(B, 0) /* the last one: longer than all */
+#undef B
+};
+
+#define WEIR_COUNTERS_LOOP(X) \
+	WEIR_LOOP_TIMES(WEIR_LOOP_COUNTER, X) \
+	X(LOOPS_LONGER, "worker_loops_longer", "busy iterations that took longer")
+
 #define WEIR_COUNTERS(X) \
 	WEIR_COUNTERS_WORKER(X) \
 	WEIR_COUNTERS_NET(X) \
@@ -196,7 +224,8 @@ enum weir_stage {
 	WEIR_COUNTERS_TLS(X) \
 	WEIR_COUNTERS_HTTP(X) \
 	WEIR_COUNTERS_UPSTREAM(X) \
-	WEIR_STAGES(WEIR_STAGE_COUNTERS, X)
+	WEIR_STAGES(WEIR_STAGE_COUNTERS, X) \
+	WEIR_COUNTERS_LOOP(X)
 
 enum weir_counter {
 #define X(name, str, help) WEIR_C_##name,

@@ -267,6 +267,23 @@ def test_operator_sees_state_and_explanations(make):
         expect_eq(rig.run([rig.build / "ctrl/weirctl", "check", rig.dir / "manifests"], check=False).returncode, 0, "check")
 
 
+def test_how_long_iterations_took_is_told(make):
+    """A histogram of each worker's: every busy iteration in one bucket, buckets cumulative."""
+    with make(workers=2) as rig:
+        for _ in range(5):
+            rig.curl("/")
+        got = rig.metrics()
+        for worker in ("0", "1"):
+            own = f'worker="{worker}"'
+            buckets = [v for k, v in got.items() if k.startswith("weir_worker_loop_seconds_bucket{" + own)]
+            expect_eq(len(buckets), 11, "buckets")
+            expect(0 < buckets[-1] and buckets == sorted(buckets), f"{buckets}")
+            expect_eq(got[f"weir_worker_loop_seconds_count{{{own}}}"], buckets[-1], "count")
+            expect(got[f"weir_worker_loop_seconds_sum{{{own}}}"] > 0, "sum")
+        stats = rig.weirctl_json("stats")
+        expect(sum(stats[k]["sum"] for k in stats if k.startswith("worker_loops_")) > 0, "weirctl has the buckets")
+
+
 def test_foreign_user_may_not_connect(make):
     """Another uid is turned away by the dataplane, and weir-ctrl of the right one still works."""
     script = r"""
