@@ -258,6 +258,15 @@ static unsigned wanted(const struct load *l)
 	return l->work.is_resumed && !l->session && l->work.connections ? 1 : l->work.connections;
 }
 
+/* Where all connections are busy at the time that one was due, that one is left out. */
+static void skip_time(struct load *l)
+{
+	double now = now_s();
+
+	if (l->work.rate > 0 && l->next_at < now)
+		l->next_at = now + 1 / l->work.rate;
+}
+
 void client_step(struct load *l)
 {
 	if (!l->is_running)
@@ -272,6 +281,7 @@ void client_step(struct load *l)
 		}
 		begin_one(&clients[i]);
 	}
+	skip_time(l);
 }
 
 void client_end(struct load *l)

@@ -105,15 +105,29 @@ int response_take(struct response *r, const char *data, size_t n, uint64_t *n_bo
 	return r->has_head && r->left == 0;
 }
 
+/* Until something is due by the clock, 10 ms at most; with a bridge nothing waits. */
+static struct timespec patience(const struct load *l, const struct bridge *b)
+{
+	double s = b ? 0 : 0.01;
+	double now = now_s();
+
+	if (l->is_running && l->work.rate > 0 && l->next_at - now < s)
+		s = l->next_at - now;
+	if (l->is_running && l->work.plain_rate > 0 && l->plain_next - now < s)
+		s = l->plain_next - now;
+	return (struct timespec){.tv_nsec = s > 0 ? (long)(s * 1e9) : 0};
+}
+
 static void iterate(struct load *l, struct bridge *b)
 {
 	struct epoll_event e[256];
-	bool is_waiting = !b && l->work.rate == 0 && l->work.plain_rate == 0;
+	struct timespec wait;
 	int n;
 
 	client_step(l);
 	plain_step(l);
-	n = epoll_wait(l->epoll, e, 256, is_waiting ? 10 : 0);
+	wait = patience(l, b);
+	n = epoll_pwait2(l->epoll, e, 256, &wait, NULL);
 	for (int i = 0; i < n; i++) {
 		struct watched *w = e[i].data.ptr;
 

@@ -21,7 +21,6 @@ struct plain {
 
 static struct plain plains[MAX_PLAIN];
 static struct load *load;
-static double next;
 
 static void give_up(struct plain *p, const char *what)
 {
@@ -65,7 +64,7 @@ void plain_begin(struct load *l)
 		if (plains[i].w.fd >= 0)
 			watch(l, &plains[i].w, EPOLLOUT);
 	}
-	next = now_s() + 0.2;
+	l->plain_next = now_s() + 0.2;
 }
 
 static void ask(struct plain *p)
@@ -74,7 +73,7 @@ static void ask(struct plain *p)
 	int n = snprintf(text, sizeof(text), "GET /128 HTTP/1.1\r\nHost: %s\r\n\r\n", load->host);
 
 	p->is_asking = true;
-	p->due = next;
+	p->due = load->plain_next;
 	if (write(p->w.fd, text, (size_t)n) != n)
 		give_up(p, "a request in the clear could not be written");
 }
@@ -83,7 +82,7 @@ void plain_step(struct load *l)
 {
 	double now = now_s();
 
-	while (l->is_running && l->work.plain_rate > 0 && now >= next) {
+	while (l->is_running && l->work.plain_rate > 0 && now >= l->plain_next) {
 		struct plain *p = NULL;
 
 		for (unsigned i = 0; i < MAX_PLAIN && !p; i++)
@@ -93,7 +92,7 @@ void plain_step(struct load *l)
 			ask(p);
 		else
 			l->plain_late++;
-		next += 1 / l->work.plain_rate;
+		l->plain_next += 1 / l->work.plain_rate;
 	}
 }
 

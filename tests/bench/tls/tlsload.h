@@ -60,6 +60,7 @@ struct load {
 	struct work work;
 	struct counts counts;
 	bool is_running; /* connections that end are made anew */
+	double plain_next; /* when the next request in the clear is due */
 	double next_at;	 /* of a phase with a rate: when the next connection may begin */
 	char error[256]; /* the first one */
 	SSL_CTX *tls[2]; /* of TLS 1.2, 1.3 */
