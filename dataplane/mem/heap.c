@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Free lists by size class, last in first out, over a range from which blocks are carved one after
- * another. A class is 16 bytes wide up to 1 KiB, then an eighth of a power of two. A block stays of its class for ever:
- * a worker's sessions ask for the same sizes again and again.
+ * another. A class is 16 bytes wide up to 1 KiB, 64 up to 8 KiB (an SSL object is about that), then an eighth of a power of two.
+ * A block stays of its class for ever: a worker's sessions ask for the same sizes again and again.
  *
  * What is free is linked through its first 8 bytes; its header stays. Blocks that other threads free are pushed to
  * heap.foreign, which the owner takes as a whole (so there is no ABA) and sorts into its lists a few at a time.
@@ -22,27 +22,29 @@
 
 #include <openssl/crypto.h>
 
-#define SMALL_MAX 1024u
-#define N_SMALL (SMALL_MAX / HEAP_ALIGN)
-#define N_CLASSES (N_SMALL + 8 * 8) /* eight for each doubling up to HEAP_BLOCK_MAX */
+#define N_SMALL (HEAP_SMALL_MAX / HEAP_ALIGN)
+#define N_MEDIUM ((HEAP_MEDIUM_MAX - HEAP_SMALL_MAX) / HEAP_MEDIUM_STEP)
+#define N_CLASSES (N_SMALL + N_MEDIUM + 5 * 8 + 1) /* eight for each doubling up to HEAP_BLOCK_MAX, and that with its header */
+#define N_HEAPS 1024u /* of a process */
 #define HUGE_BYTES ((size_t)2 << 20)
 #define TAKE_EACH 64u  /* allocations between two looks at what others have freed */
 #define TAKE_MAX 32u   /* of those blocks at once */
 #define LARGER_MAX 24u /* classes to look through for a larger block when the range is used up */
 
 enum {
-	LIVE = 0x4c56,
-	FREE = 0x4652,
+	LIVE = 0x4c,
+	FREE = 0x46,
 };
 
-/* Before each block. */
+/* Before each block, so it lies 8 bytes before a multiple of HEAP_ALIGN. */
 struct header {
-	struct heap *owner; /* NULL: libc */
-	uint32_t n_bytes;   /* as asked for */
-	uint16_t class;
-	uint16_t state;
+	uint32_t n_bytes; /* as asked for */
+	uint16_t owner;	  /* struct heap.id; 0: libc */
+	uint8_t class;
+	uint8_t state;
 };
-_Static_assert(sizeof(struct header) == HEAP_ALIGN, "a block behind its header is aligned");
+_Static_assert(sizeof(struct header) == HEAP_HEADER, "as heap_block_bytes() has it");
+_Static_assert(N_CLASSES <= UINT8_MAX + 1, "struct header.class");
 
 /* A block that is free. */
 struct block {
@@ -58,34 +60,49 @@ struct heap {
 	uint8_t *range;
 	size_t n_range;
 	struct heap *next_kept;
+	uint16_t id; /* its place in heaps[] */
 	struct block *foreign __attribute__((aligned(64))); /* any thread: push; owner: takes all */
 	uint8_t *ready __attribute__((aligned(64))); /* the kernel has given memory up to here; of heap_make_ready()'s thread */
 };
 
 static __thread struct heap *bound;
+static struct heap *heaps[N_HEAPS]; /* by id; who creates or destroys: w, any thread that has a block of it: r. 0 stays NULL */
 static struct heap *kept; /* heaps that were destroyed with blocks in use; of the thread that destroys */
 
-static unsigned class_of(size_t n)
+/* Of a block that has n bytes with its header. */
+static unsigned class_of_block(size_t n)
 {
 	unsigned log2;
 
-	if (n <= SMALL_MAX)
+	if (n <= HEAP_SMALL_MAX)
 		return (unsigned)((n - 1) / HEAP_ALIGN);
+	if (n <= HEAP_MEDIUM_MAX)
+		return N_SMALL + (unsigned)((n - 1 - HEAP_SMALL_MAX) / HEAP_MEDIUM_STEP);
 	log2 = 63 - (unsigned)__builtin_clzll(n - 1);
-	return N_SMALL + (log2 - 10) * 8 + (unsigned)((n - 1) >> (log2 - 3) & 7);
+	return N_SMALL + N_MEDIUM + (log2 - 13) * 8 + (unsigned)((n - 1) >> (log2 - 3) & 7);
+}
+
+static unsigned class_of(size_t n)
+{
+	return class_of_block(n + sizeof(struct header));
+}
+
+/* With the header. */
+static size_t block_bytes(unsigned class)
+{
+	unsigned i = class - N_SMALL - N_MEDIUM;
+
+	if (class < N_SMALL)
+		return (class + 1) * HEAP_ALIGN;
+	if (class < N_SMALL + N_MEDIUM)
+		return HEAP_SMALL_MAX + (class - N_SMALL + 1) * HEAP_MEDIUM_STEP;
+	return (size_t)(9 + i % 8) << (10 + i / 8);
 }
 
 /* Bytes that a block of this class has room for. */
 static size_t class_bytes(unsigned class)
 {
-	unsigned i = class - N_SMALL;
-
-	return class < N_SMALL ? (class + 1) * HEAP_ALIGN : (size_t)(9 + i % 8) << (7 + i / 8);
-}
-
-static size_t block_bytes(unsigned class)
-{
-	return sizeof(struct header) + class_bytes(class);
+	return block_bytes(class) - sizeof(struct header);
 }
 
 static void *payload(struct block *b)
@@ -122,7 +139,7 @@ static struct block *carve(struct heap *h, unsigned class)
 		return NULL;
 	__atomic_store_n(&h->next, h->next + n, __ATOMIC_RELAXED);
 	h->stats.carved_bytes += n;
-	b->header = (struct header){.owner = h, .class = (uint16_t)class, .state = FREE};
+	b->header = (struct header){.owner = h->id, .class = (uint8_t)class, .state = FREE};
 	return b;
 }
 
@@ -180,7 +197,7 @@ static void *alloc(struct heap *h, size_t n)
 		h->stats.n_failures++;
 		return NULL;
 	}
-	assert(b->header.owner == h && b->header.state == FREE);
+	assert(b->header.owner == h->id && b->header.state == FREE);
 	b->header.n_bytes = (uint32_t)n;
 	b->header.state = LIVE;
 	h->stats.used_bytes += block_bytes(b->header.class);
@@ -189,14 +206,15 @@ static void *alloc(struct heap *h, size_t n)
 	return payload(b);
 }
 
+/* The header is in the second half of what comes before the block, which so is aligned as libc's is. */
 static void *alloc_libc(size_t n)
 {
-	struct header *head = n <= UINT32_MAX ? malloc(sizeof(*head) + n) : NULL;
+	uint8_t *start = n <= UINT32_MAX ? malloc(HEAP_ALIGN + n) : NULL;
 
-	if (!head)
+	if (!start)
 		return NULL;
-	*head = (struct header){.n_bytes = (uint32_t)n, .state = LIVE};
-	return head + 1;
+	*(struct header *)(start + HEAP_ALIGN - sizeof(struct header)) = (struct header){.n_bytes = (uint32_t)n, .state = LIVE};
+	return start + HEAP_ALIGN;
 }
 
 void *heap_malloc(size_t n, const char *file, int line)
@@ -225,19 +243,21 @@ void heap_free(void *p, const char *file, int line)
 		return; /* freed twice: better to lose it than to hand it out twice */
 	b->header.state = FREE;
 	if (!b->header.owner) {
-		free(b);
-	} else if (b->header.owner == bound) {
+		free((uint8_t *)p - HEAP_ALIGN);
+	} else if (bound && b->header.owner == bound->id) {
 		bound->stats.used_bytes -= block_bytes(b->header.class);
 		push(bound, b);
 	} else {
-		push_foreign(b->header.owner, b);
+		push_foreign(__atomic_load_n(&heaps[b->header.owner], __ATOMIC_ACQUIRE), b);
 	}
 }
 
 /* Of what libc gave, all that is known is what it was asked for: that n_bytes does not become less. */
 static size_t room_of(const struct header *head)
 {
-	return head->owner ? class_bytes(head->class) : head->n_bytes;
+	size_t n = head->owner ? class_bytes(head->class) : head->n_bytes;
+
+	return head->owner && n > HEAP_BLOCK_MAX ? HEAP_BLOCK_MAX : n;
 }
 
 void *heap_realloc(void *p, size_t n, const char *file, int line)
@@ -294,6 +314,26 @@ static void prepare(struct heap *h, size_t n, int node)
 		h->stats.locked_bytes = n;
 }
 
+/* Before any block of it is given to anybody. */
+static bool register_heap(struct heap *h)
+{
+	for (uint16_t id = 1; id < N_HEAPS; id++) {
+		struct heap *none = NULL;
+
+		h->id = id;
+		if (__atomic_compare_exchange_n(&heaps[id], &none, h, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return true;
+	}
+	errno = ENFILE;
+	return false;
+}
+
+static void drop_heap(struct heap *h)
+{
+	__atomic_store_n(&heaps[h->id], NULL, __ATOMIC_RELEASE);
+	free(h);
+}
+
 struct heap *heap_create(size_t max_bytes, int node)
 {
 	size_t n = (max_bytes + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
@@ -302,10 +342,14 @@ struct heap *heap_create(size_t max_bytes, int node)
 	if (!h)
 		return NULL;
 	memset(h, 0, sizeof(*h));
+	if (!register_heap(h)) {
+		free(h);
+		return NULL;
+	}
 	h->n_range = n + HUGE_BYTES;
 	h->range = mmap(NULL, h->n_range, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (h->range == MAP_FAILED) {
-		free(h);
+		drop_heap(h);
 		return NULL;
 	}
 	h->next = huge_floor(h->range + HUGE_BYTES - 1);
@@ -313,6 +357,7 @@ struct heap *heap_create(size_t max_bytes, int node)
 	h->end = h->next + max_bytes;
 	h->stats.max_bytes = max_bytes;
 	prepare(h, n, node);
+	h->next += HEAP_ALIGN - sizeof(struct header);
 	return h;
 }
 
@@ -331,7 +376,7 @@ size_t heap_destroy(struct heap *h)
 		return h->stats.used_bytes;
 	}
 	munmap(h->range, h->n_range);
-	free(h);
+	drop_heap(h);
 	return 0;
 }
 

@@ -4,7 +4,7 @@
  * time, which takes blocks from it and gives them back without a lock and without a system call. Its range of
  * addresses is reserved when it is made and is its bound; memory in it that was used stays the heap's.
  *
- * Each block is preceded by 16 bytes that say whose it is. So any thread may free any block: one of
+ * Each block is preceded by 8 bytes that say whose it is. So any thread may free any block: one of
  * another thread's heap waits in a list until that thread takes it in, and a thread that is bound to no
  * heap uses libc's malloc().
  *
@@ -20,11 +20,17 @@
 struct heap;
 
 #define HEAP_ALIGN 16u
+#define HEAP_HEADER 8u /* so that sizes of 8 more than a multiple of 16, which OpenSSL's objects mostly have, are not rounded */
 #define HEAP_BLOCK_MAX (256u << 10) /* a larger block is refused */
+/* With its header a block is a multiple of HEAP_ALIGN up to the first, of a step up to the second, then of an eighth of a power of two. */
+#define HEAP_SMALL_MAX 1024u
+#define HEAP_MEDIUM_MAX 8192u
+#define HEAP_MEDIUM_STEP 64u
 
 /*
  * A heap of at most max_bytes, headers of blocks included. They are addresses, and take memory
- * only once they are used: that of this NUMA node where it has some, -1: of any. NULL: there are not as many (errno).
+ * only once they are used: that of this NUMA node where it has some, -1: of any. NULL: there are not as many, or
+ * too many heaps (errno).
  */
 struct heap *heap_create(size_t max_bytes, int node);
 /*
@@ -53,9 +59,14 @@ void heap_free(void *p, const char *file, int line);
 /* Of a heap's memory that a block of n bytes takes, 1 to HEAP_BLOCK_MAX, with its header. */
 static inline size_t heap_block_bytes(size_t n)
 {
-	size_t step = n <= 1024 ? HEAP_ALIGN : (size_t)1 << (63 - __builtin_clzll(n - 1) - 3);
+	size_t step = HEAP_ALIGN;
 
-	return HEAP_ALIGN + (n + step - 1) / step * step;
+	n += HEAP_HEADER;
+	if (n > HEAP_MEDIUM_MAX)
+		step = (size_t)1 << (63 - __builtin_clzll(n - 1) - 3);
+	else if (n > HEAP_SMALL_MAX)
+		step = HEAP_MEDIUM_STEP;
+	return (n + step - 1) / step * step;
 }
 
 /*

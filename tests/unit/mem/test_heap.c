@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -129,9 +130,9 @@ static void a_block_has_room_for_every_size(void **state)
 		uint64_t used = stats_of(h).used_bytes / 2;
 
 		assert_int_equal((uintptr_t)p % HEAP_ALIGN, 0);
-		assert_true(p + n <= q - HEAP_ALIGN || q + n <= p - HEAP_ALIGN);
+		assert_true(p + n <= q - HEAP_HEADER || q + n <= p - HEAP_HEADER);
 		/* no more lost than a header and an eighth, or what alignment takes */
-		assert_true(used >= n + 16 && used <= n + 16 + (n / 8 > 15 ? n / 8 : 15));
+		assert_true(used >= n + HEAP_HEADER && used <= n + HEAP_HEADER + (n / 8 > 15 ? n / 8 : 15));
 		memset(p, 1, n);
 		memset(q, 2, n);
 		assert_true(p[n - 1] == 1 && q[0] == 2);
@@ -151,7 +152,7 @@ static void freed_blocks_are_used_again(void **state)
 	give(take(100));
 	carved = stats_of(h).carved_bytes;
 	for (unsigned i = 0; i < 100000; i++)
-		give(take(97 + i % 16));
+		give(take(89 + i % 16));
 	assert_int_equal(stats_of(h).carved_bytes, carved);
 	heap_bind(NULL);
 	assert_int_equal(heap_destroy(h), 0);
@@ -167,7 +168,7 @@ static void nothing_is_given_beyond_the_bound(void **state)
 	heap_bind(h);
 	while ((p[n] = take(1000)) != NULL)
 		n++;
-	assert_int_equal(n, BOUND / (1008 + 16));
+	assert_int_equal(n, BOUND / (1000 + HEAP_HEADER));
 	assert_int_equal(stats_of(h).n_failures, 1);
 	assert_true(stats_of(h).carved_bytes <= BOUND);
 	assert_null(take(2000));
@@ -228,11 +229,11 @@ static void a_block_that_grows_in_its_class_stays(void **state)
 	char *p, *q;
 
 	heap_bind(h);
-	p = take(17000); /* of a class of 18432 */
+	p = take(17000); /* of a class of 18432, header included */
 	memset(p, 3, 17000);
-	assert_ptr_equal(heap_realloc(p, 18432, "", 0), p);
+	assert_ptr_equal(heap_realloc(p, 18432 - HEAP_HEADER, "", 0), p);
 	assert_ptr_equal(heap_realloc(p, 10000, "", 0), p);
-	q = heap_realloc(p, 18433, "", 0);
+	q = heap_realloc(p, 18433 - HEAP_HEADER, "", 0);
 	assert_ptr_not_equal(q, p);
 	assert_int_equal(q[9999], 3);
 	p = heap_realloc(q, 64, "", 0); /* far less: what is left is of use to others */
@@ -259,6 +260,43 @@ static void a_block_takes_what_is_told_of_it(void **state)
 	assert_int_equal(heap_destroy(h), 0);
 }
 
+/* The sizes of OpenSSL's objects: most are 8 more than a multiple of 16, and the largest of a session is not rounded by much. */
+static void what_sessions_ask_for_is_hardly_rounded(void **state)
+{
+	assert_int_equal(heap_block_bytes(56), 64);
+	assert_int_equal(heap_block_bytes(72), 80);
+	assert_int_equal(heap_block_bytes(960), 976);
+	assert_int_equal(heap_block_bytes(7608), 7616);
+}
+
+static void a_place_of_a_heap_is_given_back(void **state)
+{
+	for (unsigned i = 0; i < 5000; i++) { /* more than there may be at a time */
+		struct heap *h = heap_create(MIB, -1);
+
+		assert_non_null(h);
+		heap_bind(h);
+		give(take(100));
+		heap_bind(NULL);
+		assert_int_equal(heap_destroy(h), 0);
+	}
+}
+
+static void too_many_heaps_are_refused(void **state)
+{
+	enum { MANY = 2048 };
+	static struct heap *h[MANY];
+	unsigned n = 0;
+
+	errno = 0;
+	while (n < MANY && (h[n] = heap_create(MIB, -1)) != NULL)
+		n++;
+	assert_in_range(n, 512, MANY - 1);
+	assert_int_equal(errno, ENFILE);
+	while (n-- > 0)
+		assert_int_equal(heap_destroy(h[n]), 0);
+}
+
 static void a_block_of_libc_may_be_freed_by_a_bound_thread(void **state)
 {
 	struct heap *h = heap_create(MIB, -1);
@@ -268,7 +306,7 @@ static void a_block_of_libc_may_be_freed_by_a_bound_thread(void **state)
 	heap_bind(h);
 	p = heap_realloc(p, 300, "", 0); /* the heap's from now on */
 	assert_int_equal(p[99], 9);
-	assert_int_equal(stats_of(h).used_bytes, 304 + 16);
+	assert_int_equal(stats_of(h).used_bytes, 312 + HEAP_HEADER);
 	give(p);
 	give(q);
 	assert_int_equal(stats_of(h).used_bytes, 0);
@@ -291,7 +329,7 @@ static void what_an_unbound_thread_frees_comes_back(void **state)
 	heap_bind(h);
 	p[0] = take(5000);
 	assert_int_equal(stats_of(h).n_foreign, 10);
-	assert_int_equal(stats_of(h).carved_bytes, 10 * (5120 + 16));
+	assert_int_equal(stats_of(h).carved_bytes, 10 * (5048 + HEAP_HEADER));
 	give(p[0]);
 	heap_bind(NULL);
 	assert_int_equal(heap_destroy(h), 0);
@@ -305,7 +343,7 @@ static void a_heap_outlives_its_destruction_while_blocks_are_in_use(void **state
 	heap_bind(h);
 	p = take(1000);
 	heap_bind(NULL);
-	assert_int_equal(heap_destroy(h), 1008 + 16);
+	assert_int_equal(heap_destroy(h), 1000 + HEAP_HEADER);
 	memset(p, 1, 1000);
 	give(p);
 }
@@ -455,6 +493,9 @@ int main(void)
 		cmocka_unit_test(size_zero_is_no_block),
 		cmocka_unit_test(a_block_that_grows_in_its_class_stays),
 		cmocka_unit_test(a_block_takes_what_is_told_of_it),
+		cmocka_unit_test(what_sessions_ask_for_is_hardly_rounded),
+		cmocka_unit_test(a_place_of_a_heap_is_given_back),
+		cmocka_unit_test(too_many_heaps_are_refused),
 		cmocka_unit_test(a_block_of_libc_may_be_freed_by_a_bound_thread),
 		cmocka_unit_test(what_an_unbound_thread_frees_comes_back),
 		cmocka_unit_test(a_heap_outlives_its_destruction_while_blocks_are_in_use),

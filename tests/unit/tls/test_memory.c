@@ -15,7 +15,7 @@
  * Of an idle connection. OpenSSL 3.0's own objects that cannot be given back while it lives (SSL, CERT, SSL_SESSION, the
  * contexts of both ciphers and of two digests) are 13 KiB of it.
  */
-#define MAX_BYTES 14848u
+#define MAX_BYTES 14336u
 #define CONN_BYTES (512u + 192u + 64u) /* struct tcp_conn, tls_session and client at most: asserted where they are */
 #define N_FIRST 4u	/* what is made once has been made then */
 #define N_MORE 8u
