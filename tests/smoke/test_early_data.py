@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Early data of TLS 1.3 (0-RTT) through a whole Weir: openssl s_client sends it, and somebody sends what was sent once more."""
+import socket
+import threading
+
+import tls_peers as peers
+from rig import PEER4, WEIR4, expect, expect_eq, wait_until
+from test_tls import tls_rig
+from tls_peers import SHOP
+
+ON = "tls: {early_data: safe}\n"
+
+
+def request(method, path="/echo", body=""):
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    return f"{method} {path} HTTP/1.1\r\nHost: {SHOP}\r\n{length}Connection: close\r\n\r\n{body}".encode()
+
+
+def send(rig, front, text, session, at=None):
+    """Output of s_client that sends this as early data."""
+    early = rig.dir / "early"
+    early.write_bytes(text)
+    p = rig.run(["openssl", "s_client", "-connect", at or f"{front.address}:443", "-servername", SHOP, "-CAfile", front.ca, "-tls1_3",
+                 "-alpn", "http/1.1", "-ign_eof", "-sess_in", session, "-early_data", early], check=False, input=text)  # once more, where it was not accepted
+    return p.stdout.decode("latin1") + p.stderr.decode("latin1")
+
+
+def session_of(rig, front):
+    saved = rig.dir / "session"
+    expect_eq(front.s_client("-tls1_3", "-sess_out", saved)["answer"], "200", "a whole handshake")
+    return saved
+
+
+def accepted(rig, front):
+    """A worker takes none for a while, since it cannot know what came before its start."""
+    def try_it():
+        text = send(rig, front, request("GET"), session_of(rig, front))
+        expect("HTTP/1.1 200" in text or "Early data was rejected" in text, text)
+        return "Early data was accepted" in text
+    wait_until("early data are accepted", try_it)
+
+
+def test_safe_requests_are_served_and_others_wait(make):
+    with tls_rig(make, extra=ON) as (rig, front):
+        expect("early data      safe" in rig.weirctl("tls"), rig.weirctl("tls"))
+        accepted(rig, front)
+        served, held = rig.metric_sum("weir_http_early_data_requests_total"), rig.metric_sum("weir_http_early_data_held_total")
+        expect_eq((served + held, held), (1, 0), "served out of early data, or complete by then")
+        text = send(rig, front, request("POST", body="hello"), session_of(rig, front))
+        expect("Early data was accepted" in text and "HTTP/1.1 200" in text, text)
+        seen = rig.weirctl_json("tls")["early_data"]
+        expect_eq((seen["on"], seen["accepted"]), (True, 2), f"{seen}")
+
+
+def test_it_is_off_by_default(make):
+    with tls_rig(make) as (rig, front):
+        text = send(rig, front, request("GET"), session_of(rig, front))
+        expect("Early data was accepted" not in text, text)
+        expect("early data      off" in rig.weirctl("tls"), rig.weirctl("tls"))
+        expect_eq(rig.metric_sum("weir_tls_early_data_accepted_total"), 0, "accepted")
