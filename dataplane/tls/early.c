@@ -183,6 +183,9 @@ static void count_rejected(struct tls_session *s)
 	};
 	enum weir_counter why = by_why[s->early->why];
 
+	if (s->early->is_counted)
+		return;
+	s->early->is_counted = true;
 	if (s->early->why == WHY_NOT)
 		why = SSL_session_reused(s->ssl) ? WEIR_C_TLS_EARLY_DATA_STALE : WEIR_C_TLS_EARLY_DATA_NO_TICKET;
 	stat_inc(s->t->cfg.stats, WEIR_C_TLS_EARLY_DATA_REJECTED);
@@ -228,6 +231,8 @@ int tls_early_read(struct tls_session *s)
 			return what;
 		if (rc == SSL_READ_EARLY_DATA_FINISH) {
 			e->is_over = true;
+			if (!e->since_us)
+				count_rejected(s);
 		} else if (n) {
 			tls_take_in(s, e->m, n);
 			s->has_early_data = true;

@@ -343,6 +343,7 @@ struct early {
 	uint32_t n_unsent;
 	uint8_t why;	    /* enum early_why: what was against it before OpenSSL was asked */
 	bool is_over;	    /* all of it was read, or none will be */
+	bool is_counted;    /* as rejected */
 	bool is_sending;    /* OpenSSL is given content to send */
 	bool has_lost;	    /* and there was no memory for what came of it */
 };

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Early data of TLS 1.3 (0-RTT) through a whole Weir: openssl s_client sends it, and somebody sends what was sent once more."""
-import socket
-import threading
+import json
+import pathlib
 
-import tls_peers as peers
-from rig import PEER4, WEIR4, expect, expect_eq, wait_until
+from rig import expect, expect_eq, wait_until
 from test_tls import tls_rig
 from tls_peers import SHOP
 
+REPLAY = pathlib.Path(__file__).parent / "early_replay.py"
 ON = "tls: {early_data: safe}\n"
 
 
@@ -16,11 +16,11 @@ def request(method, path="/echo", body=""):
     return f"{method} {path} HTTP/1.1\r\nHost: {SHOP}\r\n{length}Connection: close\r\n\r\n{body}".encode()
 
 
-def send(rig, front, text, session, at=None):
+def send(rig, front, text, session):
     """Output of s_client that sends this as early data."""
     early = rig.dir / "early"
     early.write_bytes(text)
-    p = rig.run(["openssl", "s_client", "-connect", at or f"{front.address}:443", "-servername", SHOP, "-CAfile", front.ca, "-tls1_3",
+    p = rig.run(["openssl", "s_client", "-connect", f"{front.address}:443", "-servername", SHOP, "-CAfile", front.ca, "-tls1_3",
                  "-alpn", "http/1.1", "-ign_eof", "-sess_in", session, "-early_data", early], check=False, input=text)  # once more, where it was not accepted
     return p.stdout.decode("latin1") + p.stderr.decode("latin1")
 
@@ -50,6 +50,30 @@ def test_safe_requests_are_served_and_others_wait(make):
         expect("Early data was accepted" in text and "HTTP/1.1 200" in text, text)
         seen = rig.weirctl_json("tls")["early_data"]
         expect_eq((seen["on"], seen["accepted"]), (True, 2), f"{seen}")
+
+
+def replayed(rig, front, text):
+    """Records that came back without a Finished, of three times the same bytes."""
+    early = rig.dir / "early"
+    early.write_bytes(text)
+    options = {"address": front.address, "ca": str(front.ca), "name": SHOP, "session": str(session_of(rig, front)), "text": str(early)}
+    out = rig.run(["python3", REPLAY, json.dumps(options)]).stdout.decode()
+    return json.loads(out.splitlines()[-1])
+
+
+def test_the_same_bytes_are_served_once_and_a_post_never_before_the_handshake_is_complete(make):
+    with tls_rig(make, extra=ON) as (rig, front):
+        accepted(rig, front)
+        before = rig.metric_sum("weir_http_requests_total")
+        got = replayed(rig, front, request("GET"))
+        expect(got[0] > got[1] == got[2] > 0, f"records: {got}")
+        wait_until("both are told", lambda: rig.metric_sum("weir_tls_early_data_rejected_replayed_total") == 2)
+        before += 2  # the session's, and this one
+        expect_eq(rig.metric_sum("weir_http_requests_total"), before, "requests")
+        bare, got = got[1], replayed(rig, front, request("POST", body="hello"))
+        expect_eq(got, [bare] * 3, "records")
+        expect_eq(rig.metric_sum("weir_http_requests_total"), before + 1, "requests")
+        expect_eq(rig.metric_sum("weir_http_early_data_held_total"), 1, "held")
 
 
 def test_it_is_off_by_default(make):
