@@ -125,6 +125,7 @@ static void who_leaves_is_counted(void **state)
 	assert_int_equal(stats->reason[WEIR_R_TLS_CLIENT_GONE], 1);
 	run_ms(5000);
 	assert_int_equal(n_requests(), 0);
+	close_it(one_tls, true);
 	come_early(GET);
 	close_it(one_tls, true);
 	run_ms(500);
