@@ -97,6 +97,28 @@ static void goes_on_behind_early_data(void **state)
 	done();
 }
 
+/* More than TCP has room for, of which the client reads nothing until later. */
+static void long_answers_wait_for_room(void **state)
+{
+	struct client *p;
+
+	begin(84, true);
+	mode = MODE_SOURCE;
+	p = early_client(0, "a.example", 100);
+	p->keeps = false;
+	p->keeps_back = true;
+	connect_client(p);
+	sim_run(&sim, 1000000, NULL, NULL);
+	assert_true(last()->n_out > 50000);
+	assert_false(tls_is_ready(last()->s));
+	p->keeps_back = false;
+	client_pump(p);
+	sim_run(&sim, 60000000, is_client_closed, p);
+	assert_int_equal(p->n_got, N_DATA);
+	assert_true(p->is_eof);
+	done();
+}
+
 static void takes_no_replay(void **state)
 {
 	struct client *p, *q;
@@ -269,6 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_before_the_handshake_is_complete),
 		cmocka_unit_test(goes_on_behind_early_data),
+		cmocka_unit_test(long_answers_wait_for_room),
 		cmocka_unit_test(takes_no_replay),
 		cmocka_unit_test(takes_the_same_ticket_of_another_hello),
 		cmocka_unit_test(rejects_and_goes_on),
