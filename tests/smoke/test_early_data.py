@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import test_offload
 from rig import expect, expect_eq, wait_until
 from test_tls import tls_rig
 from tls_peers import SHOP
@@ -74,6 +75,13 @@ def test_the_same_bytes_are_served_once_and_a_post_never_before_the_handshake_is
         expect_eq(got, [bare] * 3, "records")
         expect_eq(rig.metric_sum("weir_http_requests_total"), before + 1, "requests")
         expect_eq(rig.metric_sum("weir_http_early_data_held_total"), 1, "held")
+
+
+def test_a_device_does_not_mind(make):
+    lines = test_offload.offload(make, ("DELAY_POLLS", 5)) + "  early_data: safe\n"
+    with tls_rig(make, extra=lines) as (rig, front):
+        accepted(rig, front)
+        expect(sum(w["completed"] for w in test_offload.workers_of(rig)) > 0, "operations")
 
 
 def test_it_is_off_by_default(make):
