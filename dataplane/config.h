@@ -108,6 +108,7 @@ struct config {
 	/* TLS */
 	bool tickets;		  /* session tickets are given */
 	uint32_t ticket_rotate_s; /* by a new key */
+	bool early_data;	  /* is accepted from clients */
 	uint32_t hello_bytes;	  /* of a ClientHello at most */
 	struct offload_config offload;
 

@@ -465,6 +465,16 @@ static const struct key timeouts_keys[] = {
 	{0},
 };
 
+static void set_early_data(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	const char *text = parse_scalar(n);
+
+	if (text && (strcmp(text, "safe") == 0 || strcmp(text, "off") == 0))
+		((struct config *)section)->early_data = strcmp(text, "safe") == 0;
+	else
+		parse_error(p, n, "%s: expected %s", k->name, k->expect);
+}
+
 static const struct key tls_keys[] = {
 	{.name = "tickets", .type = KEY_BOOL, .offset = OFF(tickets), .def = "true",
 	 .help = "Give session tickets (RFC 8446 4.6.1, RFC 5077), so that clients that come again need no full handshake. All workers "
@@ -475,6 +485,12 @@ static const struct key tls_keys[] = {
 	U32("hello_bytes", hello_bytes, 512, 65536, "16384",
 	    "Longest ClientHello, with the records around it; a larger one is refused. Not more than "
 	    "`limits.receive_buffer_bytes` can be used."),
+	{.name = "early_data", .type = KEY_CUSTOM, .set = set_early_data, .def = "off", .expect = "off or safe",
+	 .help = "Early data of TLS 1.3 (0-RTT, RFC 8446 2.3), at most 16 KiB of a connection: requests that a client that comes again sends "
+		 "along with its first message. Anybody who sees them can send them again. `safe`: they are accepted; requests by GET, HEAD and "
+		 "OPTIONS without a body are served at once, and backends are told by `Early-Data: 1` (RFC 8470); all others wait until the "
+		 "handshake is complete. Each worker accepts a message once; another worker, or node, may accept it once more. Server names that "
+		 "ask for client certificates, and streams, take none. `off`: nobody's. Needs `tickets`."},
 	{.name = "offload", .type = KEY_SECTION, .keys = config_offload_keys,
 	 .help = "A device for the private-key operations of handshakes (RSA and ECDSA). Records are never given to it."},
 	{0},

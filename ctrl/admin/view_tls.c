@@ -79,6 +79,10 @@ json_t *view_tls(const struct sync *s)
 			 sum(r, WEIR_C_TLS_HANDSHAKES_HYBRID), "tickets", view_tickets(r), "offload", "kind", info->offload_kind, "name", info->offload_name,
 			 "why", info->offload_why, "jobs", (json_int_t)info->offload_jobs, "timeout_ms",
 			 (json_int_t)info->offload_timeout_ms, "workers", workers);
+	if (o && r->n_workers)
+		json_object_set_new(o, "early_data", json_pack("{s:b, s:I, s:I, s:I, s:I}", "on",
+			(int)(gauge(publish_worker_stats(r, 0), WEIR_G_TLS_EARLY_DATA) != 0), "accepted", sum(r, WEIR_C_TLS_EARLY_DATA), "rejected",
+			sum(r, WEIR_C_TLS_EARLY_DATA_REJECTED), "served", sum(r, WEIR_C_EARLY_REQUESTS), "held", sum(r, WEIR_C_EARLY_HELD)));
 	if (o && s->tickets)
 		json_object_set_new(o, "ticket_secret", view_ticket_secret(s));
 	return o;

@@ -59,6 +59,15 @@ static void render_tickets(FILE *f, const json_t *t)
 			(long long)time(NULL) - since);
 }
 
+static void render_early_data(FILE *f, const json_t *e)
+{
+	if (json_is_true(json_object_get(e, "on")))
+		fprintf(f, "early data      safe: %lld handshakes accepted, %lld rejected; %lld requests served, %lld held\n", num(e, "accepted"),
+			num(e, "rejected"), num(e, "served"), num(e, "held"));
+	else
+		fputs("early data      off\n", f);
+}
+
 void render_tls(FILE *f, const json_t *o)
 {
 	const json_t *offload = json_object_get(o, "offload");
@@ -79,6 +88,8 @@ void render_tls(FILE *f, const json_t *o)
 		render_tickets(f, json_object_get(o, "tickets"));
 	if (json_object_get(o, "ticket_secret"))
 		render_ticket_secret(f, json_object_get(o, "ticket_secret"), "  from          ");
+	if (json_object_get(o, "early_data"))
+		render_early_data(f, json_object_get(o, "early_data"));
 	fprintf(f, "offload         %s%s%s\n", str(offload, "kind"), *str(offload, "name") ? " " : "", str(offload, "name"));
 	if (*str(offload, "why"))
 		fprintf(f, "  because       %s\n", str(offload, "why"));

@@ -50,6 +50,7 @@ static enum http_field_id candidate(struct slice name)
 	case 10:
 		return ascii_lower(name.p[0]) == 'c'   ? HTTP_FIELD_CONNECTION
 		       : ascii_lower(name.p[0]) == 'u' ? HTTP_FIELD_USER_AGENT
+		       : ascii_lower(name.p[0]) == 'e' ? HTTP_FIELD_EARLY_DATA
 						       : HTTP_FIELD_KEEP_ALIVE;
 	case 11:
 		return HTTP_FIELD_CLIENT_CERT;
@@ -151,6 +152,7 @@ const char *http_status_reason(unsigned status)
 	case 414: return "URI Too Long";
 	case 417: return "Expectation Failed";
 	case 421: return "Misdirected Request";
+	case 425: return "Too Early";
 	case 429: return "Too Many Requests";
 	case 431: return "Request Header Fields Too Large";
 	case 500: return "Internal Server Error";

@@ -51,6 +51,7 @@ enum http_method {
 	X(CLIENT_CERT, "client-cert") \
 	X(CLIENT_CERT_CHAIN, "client-cert-chain") \
 	X(X_REQUEST_ID, "x-request-id") \
+	X(EARLY_DATA, "early-data") \
 	X(PROXY_AUTHENTICATE, "proxy-authenticate") \
 	X(PROXY_AUTHORIZATION, "proxy-authorization") \
 	X(PROXY_AUTHENTICATION_INFO, "proxy-authentication-info") \

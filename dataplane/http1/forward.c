@@ -78,6 +78,7 @@ static bool is_dropped_from_request(const struct http_field *f)
 	case HTTP_FIELD_CLIENT_CERT_CHAIN:
 	case HTTP_FIELD_X_REQUEST_ID:
 	case HTTP_FIELD_VIA:
+	case HTTP_FIELD_EARLY_DATA:
 		return true;
 	default:
 		return f->hop_by_hop;
@@ -165,6 +166,9 @@ static void write_forwarded(struct buf *out, const struct http_head *h, const st
 	own_write_field(out, f->changes, SLICE("Client-Cert-Chain"), f->client_cert_chain);
 	own_write_field(out, f->changes, SLICE("X-Request-Id"), f->request_id);
 	write_list(out, h, f->changes, HTTP_FIELD_VIA, SLICE("Via"), true, f->via);
+	/* Connection may not name it, and more than one, or another value, means the same (RFC 8470 5.1). No route takes it away. */
+	if (f->early_data || h->seen & http_field_bit(HTTP_FIELD_EARLY_DATA))
+		buf_str(out, "Early-Data: 1\r\n");
 	if (h->has_max_forwards)
 		write_max_forwards(out, h, f->changes);
 	changes_write(out, f->changes);

@@ -201,6 +201,7 @@ struct http1_forward {
 	struct slice request_id; /* X-Request-Id: replaces (requests), or is added where absent (responses) */
 	struct slice date;	 /* final responses: Date, where absent and if not empty (RFC 9110 6.6.1) */
 	struct slice set_cookie; /* responses: the value of one more Set-Cookie, which changes do not touch; empty: none */
+	bool early_data;	 /* requests: Early-Data: 1 (RFC 8470 5.1); as received it stays in any case */
 	bool chunked;		 /* responses: the body will be sent chunked */
 	bool upgrade;		 /* Connection: upgrade, and Upgrade: what the head asks for, or answers, of what may be asked for */
 	bool close;		 /* Connection: close */

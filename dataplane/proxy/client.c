@@ -83,6 +83,7 @@ static void end_session(struct client *c)
 	if (!s)
 		return;
 	c->io = stream_of_tcp(tls_tcp(s));
+	c->is_early = false;
 	tls_free(s);
 }
 
@@ -152,6 +153,7 @@ bool client_leave(struct client *c, uint64_t now_us)
 
 void client_arm(struct client *c, uint64_t at_us)
 {
+	at_us = early_bound(c, at_us);
 	if (at_us == UINT64_MAX)
 		wheel_cancel(c->p->cfg.wheel, &c->timer);
 	else
@@ -259,6 +261,10 @@ static bool pump_handshake(struct client *c, uint64_t now_us)
 		c->is_late = c->p->is_draining;
 		arm_first(c, now_us);
 		return true;
+	case TLS_EARLY:
+		if (early_begin(c, now_us))
+			return true;
+		/* fall through */
 	case TLS_MORE:
 		if (!tcp_is_eof(tls_tcp(s)))
 			return false;
@@ -306,8 +312,12 @@ static void refuse_head(struct client *c, enum http1_outcome o, uint64_t now_us)
 static bool pump_head(struct client *c, uint64_t now_us)
 {
 	struct request *rq = c->rq;
-	enum http1_outcome o = request_parse(&rq->parser, c->io, &rq->held, c->p->cfg.stages, &rq->log.request_head_bytes);
+	enum http1_outcome o = HTTP1_DONE;
 
+	if (rq->is_held && c->is_early)
+		return false;
+	if (!rq->is_held)
+		o = request_parse(&rq->parser, c->io, &rq->held, c->p->cfg.stages, &rq->log.request_head_bytes);
 	if (o == HTTP1_MORE) {
 		if (!stream_is_eof(c->io))
 			return false;
@@ -319,6 +329,8 @@ static bool pump_head(struct client *c, uint64_t now_us)
 		refuse_head(c, o, now_us);
 		return true;
 	}
+	if (!rq->is_held && early_holds(rq))
+		return false;
 	stat_inc(c->p->stats, WEIR_C_REQUESTS);
 	c->state = CLIENT_BUSY;
 	request_route(rq, now_us);
@@ -435,8 +447,7 @@ static void flush(struct client *c)
 	(void)stream_send_room(c->io); /* who found it short may have done so for what was gathered: only now TCP can tell when there is more */
 }
 
-/* Nothing can be sent any more, and what is asked for may never come. */
-static void on_failure(struct client *c, uint64_t now_us)
+void client_failed(struct client *c, uint64_t now_us)
 {
 	if (c->state == CLIENT_TUNNEL)
 		tunnel_on_client_closed(c, now_us);
@@ -472,6 +483,8 @@ static bool flush_endpoint(struct client *c)
 
 void client_pump(struct client *c, uint64_t now_us)
 {
+	if (c->is_early)
+		early_go_on(c, now_us);
 	pump(c, now_us);
 	if (flush_endpoint(c))
 		pump(c, now_us); /* finds it at its end */
@@ -479,7 +492,7 @@ void client_pump(struct client *c, uint64_t now_us)
 		return;
 	flush(c);
 	if (has_failed(c))
-		on_failure(c, now_us);
+		client_failed(c, now_us);
 }
 
 /*
@@ -501,6 +514,8 @@ void client_on_timer(void *ctx, struct wheel_timer *t, uint64_t now_us)
 {
 	struct client *c = (struct client *)(void *)t; /* its first field */
 
+	if (early_on_timer(c, now_us))
+		return;
 	switch ((enum client_state)c->state) {
 	case CLIENT_HANDSHAKE:
 		tls_fail(stream_tls(c->io), WEIR_R_TLS_HANDSHAKE_TIMEOUT);

@@ -62,6 +62,7 @@ struct client {
 	uint32_t lingering_unacked; /* what the client had not acknowledged at the last look */
 	uint16_t listening;	    /* of the proxy: where it came in */
 	uint8_t state;
+	bool is_early; /* its requests came before its handshake was complete, and that is not yet (early.c) */
 	bool is_late; /* its handshakes were under way when a drain began: its first request is waited for */
 };
 
@@ -154,7 +155,7 @@ struct request {
 	uint64_t try_us;      /* beginning of the last try */
 	struct weir_timeouts limits; /* the worker's; from the route on, what counts for it */
 	struct weir_retry retry;     /* of its rule */
-	uint64_t retry_us;	     /* when it is sent again; 0: it does not wait for that */
+	uint64_t retry_us;	     /* when it is sent again; 0: it does not wait for that; UINT64_MAX: once the client's handshake is complete */
 	/*
 	 * The stretch over which rates are taken: its beginning (0: none), what the
 	 * endpoint was given in it of the body, and the client, and what that had
@@ -182,6 +183,8 @@ struct request {
 	bool to_chunked : 1;	 /* the client gets the body chunked */
 	bool is_trusted : 1;	 /* it came from a trusted hop */
 	bool is_up_blocked : 1;	 /* in the stretch of rate_us the endpoint did not take all that the client had sent */
+	bool is_early : 1;	 /* it came as early data, and its backends are told so */
+	bool is_held : 1;	 /* it waits in HEAD until its client's handshake is complete */
 	bool has_path : 1;	 /* path_head and path_tail take the place of the head's path */
 	char id[REQUEST_ID_LEN];
 	struct slice request_id;
@@ -311,6 +314,25 @@ void client_arm(struct client *c, uint64_t at_us);
 /* The request is answered and gone: the next one, within idle_ms, or the end. */
 void client_go_on(struct client *c, bool keep, uint32_t idle_ms, uint64_t now_us);
 
+/* The client's TLS session has failed: nothing can be sent any more, and what is asked for may never come. */
+void client_failed(struct client *c, uint64_t now_us);
+
+/* early.c: early data are accepted. False: there is none to be read yet. */
+bool early_begin(struct client *c, uint64_t now_us);
+/* An event of a client that is_early: its handshake goes on. */
+void early_go_on(struct client *c, uint64_t now_us);
+/* The earlier of at_us and the time at which that has to be complete. */
+uint64_t early_bound(const struct client *c, uint64_t at_us);
+/* True: it was not, in time, and the client was dealt with. */
+bool early_on_timer(struct client *c, uint64_t now_us);
+/* The request's head is complete. True: it is to wait until is_early is not set any more. */
+bool early_holds(struct request *rq);
+/*
+ * A response's head is complete: if it refuses the request because it came as early data, it is dropped, and the request is sent
+ * again once the handshake is complete. False: it is the answer.
+ */
+bool early_retry(struct request *rq, uint64_t now_us);
+
 struct filter_source;
 
 /* request.c */
@@ -340,6 +362,8 @@ void request_try_failed(struct request *rq, enum weir_reason why, unsigned statu
  * and retry_us set. False: it is the answer.
  */
 bool request_retry_later(struct request *rq, uint64_t now_us);
+/* The response is dropped with its connection, and any endpoint may be tried anew. */
+void request_drop_answer(struct request *rq, uint64_t now_us);
 /* That time has come. */
 void request_retry(struct request *rq, uint64_t now_us);
 void upstream_on_event(struct upstream_conn *uc, void *user, unsigned events, uint64_t now_us);

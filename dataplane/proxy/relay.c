@@ -146,6 +146,7 @@ void request_write_head(const struct request *rq, bool upgrade, struct buf *out)
 		.path_head = rq->path_head,
 		.path_tail = rq->path_tail,
 		.upgrade = upgrade,
+		.early_data = rq->is_early,
 	};
 
 	forwarded_fill(rq, &f, ip);
@@ -390,7 +391,7 @@ static bool read_head(struct request *rq, uint64_t now_us)
 	if (rq->response.status < 200)
 		return take_interim(rq, now_us);
 	upstream_result(rq->client->p->cfg.upstream, rq->uc, rq->response.status < 502 || rq->response.status > 504, now_us);
-	if (request_retry_later(rq, now_us))
+	if (early_retry(rq, now_us) || request_retry_later(rq, now_us))
 		return true;
 	rq->has_response = true;
 	http1_body_init(&rq->response_body, &rq->response, true);

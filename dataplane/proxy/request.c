@@ -141,6 +141,7 @@ struct request *request_create(struct client *c, uint64_t now_us)
 	rq->client_addr = tcp_flow(stream_tcp(c->io))->remote;
 	rq->limits = p->cfg.timeouts;
 	rq->keep = true;
+	rq->is_early = client_is_tls(c) && tls_is_early(stream_tls(c->io));
 	make_request_id(rq);
 	http1_request_init(&rq->parser, &rq->head, rq->buf, &p->cfg.limits);
 	p->n_requests++;
@@ -397,21 +398,26 @@ static bool wants_retry(const struct request *rq)
 	return false;
 }
 
-bool request_retry_later(struct request *rq, uint64_t now_us)
+void request_drop_answer(struct request *rq, uint64_t now_us)
 {
 	struct proxy *p = rq->client->p;
 
-	if (!wants_retry(rq))
-		return false;
 	request_let_go(rq, &rq->response_held);
 	upstream_discard(p->cfg.upstream, rq->uc, true, now_us); /* its body may be long */
 	rq->uc = NULL;
 	rq->is_connected = rq->head_sent = rq->response_begun = false;
-	rq->n_retries++;
 	rq->n_tries = 0;
 	rq->tried.n = 0; /* the same endpoint may be the only one */
-	rq->retry_us = limit_after(now_us, rq->retry.backoff_ms);
 	stat_inc(p->stats, WEIR_C_UPSTREAM_RETRIES);
+}
+
+bool request_retry_later(struct request *rq, uint64_t now_us)
+{
+	if (!wants_retry(rq))
+		return false;
+	request_drop_answer(rq, now_us);
+	rq->n_retries++;
+	rq->retry_us = limit_after(now_us, rq->retry.backoff_ms);
 	return true;
 }
 

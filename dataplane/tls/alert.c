@@ -42,6 +42,8 @@ static enum weir_reason handshake_reason(int reason)
 		return WEIR_R_TLS_CLIENT_CERT_BAD;
 	case SSL_R_BAD_SIGNATURE: /* of CertificateVerify */
 		return WEIR_R_TLS_CLIENT_CERT_SIGNATURE;
+	case SSL_R_TOO_MUCH_EARLY_DATA:
+		return WEIR_R_TLS_EARLY_DATA_TOO_LONG;
 	case ERR_R_MALLOC_FAILURE:
 		return WEIR_R_TLS_NO_MEMORY;
 	default:

@@ -49,6 +49,8 @@ static int bio_write(BIO *b, const char *data, int n)
 		return -1;
 	if (n <= 0)
 		return 0;
+	if (s->early && s->early->unsent && tls_early_keep(s, data, (size_t)n)) /* behind what is there already */
+		return n;
 	rc = tcp_send(s->tcp, data, (size_t)n);
 	if (rc == -EAGAIN) {
 		size_t room = tcp_send_room(s->tcp);
@@ -59,6 +61,8 @@ static int bio_write(BIO *b, const char *data, int n)
 		}
 	}
 	if (rc == 0)
+		return n;
+	if (rc == -EAGAIN && tls_early_keep(s, data, (size_t)n))
 		return n;
 	if (rc == -EPIPE)
 		s->is_broken = true;

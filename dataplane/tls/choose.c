@@ -73,7 +73,7 @@ static enum tls_outcome find_certificates(struct tls_session *s, const struct we
 }
 
 static bool make_ssl(struct tls_session *s, enum weir_tls_profile profile, struct tls_certificate *const *certs, unsigned n,
-		     const struct tls_certificate *trust)
+		     const struct tls_certificate *trust, bool has_early_data)
 {
 	SSL_CTX *const *ctx = s->t->ctx;
 	BIO *bio = BIO_new(s->t->bio);
@@ -94,7 +94,7 @@ static bool make_ssl(struct tls_session *s, enum weir_tls_profile profile, struc
 	for (unsigned i = 0; i < n; i++)
 		if (tls_certificate_use(certs[i], s->ssl, by_device) != 0)
 			return false;
-	return tls_client_auth_use(s, trust) == 0 && tls_ticket_allow(s, profile) == 0;
+	return tls_client_auth_use(s, trust) == 0 && tls_ticket_allow(s, profile) == 0 && tls_early_begin(s, has_early_data) == 0;
 }
 
 #define NAMES_LOOKED_AT 64u
@@ -154,7 +154,7 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 		ready_wait(s, missing);
 		return TLS_MORE;
 	}
-	if (!make_ssl(s, (enum weir_tls_profile)name->profile, certs, n, trust))
+	if (!make_ssl(s, (enum weir_tls_profile)name->profile, certs, n, trust, hello.has_early_data))
 		return tls_end(s, WEIR_R_TLS_NO_MEMORY, ALERT_INTERNAL_ERROR);
 	return TLS_DONE;
 }

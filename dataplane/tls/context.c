@@ -79,7 +79,7 @@ static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile, const char 
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
 	tls_certificate_staple(ctx);
 	tls_ticket_register(ctx);
-	if (tls_context_set(ctx, profile, GROUPS) && SSL_CTX_set_num_tickets(ctx, 1) && SSL_CTX_set_max_early_data(ctx, 0))
+	if (tls_context_set(ctx, profile, GROUPS) && SSL_CTX_set_num_tickets(ctx, 1) && tls_early_register(t, ctx))
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;

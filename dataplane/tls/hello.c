@@ -21,6 +21,7 @@
 enum {
 	EXT_SERVER_NAME = 0,
 	EXT_ALPN = 16,
+	EXT_EARLY_DATA = 42,
 	EXT_SUPPORTED_VERSIONS = 43,
 };
 
@@ -304,6 +305,9 @@ static bool read_extension(uint32_t type, struct reader *ext, struct hello *h)
 		return read_alpn(ext, h) && is_at_end(ext);
 	case EXT_SUPPORTED_VERSIONS:
 		return read_versions(ext, h) && is_at_end(ext);
+	case EXT_EARLY_DATA:
+		h->has_early_data = true;
+		return is_at_end(ext);
 	}
 	return true;
 }

@@ -26,6 +26,7 @@ struct hello {
 	char server_name[HELLO_NAME_MAX + 1]; /* lower case, without a dot at its end, NUL terminated; "": none is given */
 	uint8_t n_server_name;
 	bool has_tls13; /* among supported_versions */
+	bool has_early_data; /* announced (RFC 8446 4.2.10) */
 	bool has_http1, has_h2, has_alpn; /* in ALPN (RFC 7301); has_alpn: there is such an extension */
 	uint16_t legacy_version;
 };

@@ -20,6 +20,13 @@ static void push(struct tls_session *s, struct rte_mbuf *m)
 	tcp_note_held(s->t->cfg.tcp, 1);
 }
 
+void tls_take_in(struct tls_session *s, struct rte_mbuf *m, size_t n)
+{
+	m->data_len = (uint16_t)n;
+	m->pkt_len = (uint32_t)n;
+	push(s, m);
+}
+
 /* The head of the list, which does not count as held any more. */
 static struct rte_mbuf *pop(struct tls_session *s)
 {
@@ -105,9 +112,7 @@ static bool read_one(struct tls_session *s)
 	ERR_clear_error();
 	rc = SSL_read_ex(s->ssl, rte_pktmbuf_mtod(m, void *), rte_pktmbuf_tailroom(m), &n);
 	if (rc == 1 && n > 0) {
-		m->data_len = (uint16_t)n;
-		m->pkt_len = (uint32_t)n;
-		push(s, m);
+		tls_take_in(s, m, n);
 		note_received(s, n);
 		return true;
 	}
@@ -131,6 +136,7 @@ static void fill(struct tls_session *s)
 
 	if (s->n_bytes)
 		return;
+	s->has_early_data = false; /* all of it was taken, and what comes next is not; while the handshake goes on, early.c says so anew */
 	if (s->is_closed || s->state == TLS_ENDED) {
 		discard(s);
 		return;

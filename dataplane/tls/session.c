@@ -52,6 +52,7 @@ static void drop_ssl(struct tls_session *s)
 	former = enter(s->t);
 	SSL_free(s->ssl);
 	s->ssl = NULL;
+	tls_early_end(s);
 	ERR_clear_error();
 	leave(s->t, former);
 }
@@ -184,7 +185,7 @@ static enum tls_outcome wait_for_peer(struct tls_session *s)
 	return is_gone(s) ? tls_end(s, WEIR_R_TLS_CLIENT_GONE, ALERT_NONE) : TLS_MORE;
 }
 
-static void set_record_size(struct tls_session *s)
+void tls_set_record_size(struct tls_session *s)
 {
 	struct tcp_info info;
 	uint32_t n;
@@ -253,13 +254,16 @@ static enum tls_outcome complete(struct tls_session *s, uint64_t now_us)
 	leave_handshake(s, TLS_READY);
 	offload_complete(s);
 	s->n_key_updates = 0;
+	s->since_key_update = 0;
 	count_handshake(s);
 	if (s->peer)
 		resume_complete(s, now_us);
 	else
 		tls_client_auth_complete(s);
 	forget_handshake(s);
-	set_record_size(s);
+	if (!s->small_bytes)
+		tls_set_record_size(s);
+	tls_early_complete(s);
 	return TLS_DONE;
 }
 
@@ -276,11 +280,12 @@ static enum weir_reason failure(const struct tls_session *s)
 
 static enum tls_outcome go_on(struct tls_session *s, uint64_t now_us)
 {
-	int rc, what;
+	int what;
 
 	ERR_clear_error();
-	rc = SSL_do_handshake(s->ssl);
-	what = SSL_get_error(s->ssl, rc);
+	what = s->early ? tls_early_read(s) : SSL_ERROR_NONE;
+	if (what == SSL_ERROR_NONE)
+		what = SSL_get_error(s->ssl, SSL_do_handshake(s->ssl));
 	if (s->is_offloaded && offload_note(s, what))
 		return TLS_MORE;
 	switch (what) {
@@ -304,6 +309,8 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 		return s->state == TLS_READY ? TLS_DONE : TLS_FAILED;
 	if (s->waits)
 		return wait_for_peer(s);
+	if (s->early && !tls_early_flush(s)) /* what OpenSSL sends next has to come behind it */
+		return s->state == TLS_ENDED ? TLS_FAILED : TLS_EARLY;
 	s->t->offload.now_us = now_us;
 	former = enter(s->t);
 	if (s->state == TLS_HELLO) {
@@ -316,7 +323,7 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 	if (s->state == TLS_HANDSHAKING)
 		o = go_on(s, now_us);
 	leave(s->t, former);
-	return o;
+	return o == TLS_MORE && tls_early_is_open(s) ? TLS_EARLY : o;
 }
 
 /* -- questions */

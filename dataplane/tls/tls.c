@@ -19,7 +19,7 @@ static int init(struct tls *t)
 {
 	t->sessions = rte_zmalloc("tls sessions", (size_t)t->cfg.n_sessions * sizeof(*t->sessions), RTE_CACHE_LINE_SIZE);
 	t->hello = malloc(t->cfg.hello_bytes + 1);
-	if (!t->sessions || !t->hello || ready_init(t) != 0 || resume_init(t) != 0) {
+	if (!t->sessions || !t->hello || ready_init(t) != 0 || resume_init(t) != 0 || tls_early_init(t) != 0) {
 		log_error("TLS: no memory for %u sessions", t->cfg.n_sessions);
 		return -1;
 	}
@@ -54,6 +54,7 @@ void tls_destroy(struct tls *t)
 	assert(t->n_sessions == 0);
 	ready_fini(t);
 	resume_fini(t);
+	tls_early_fini(t);
 	if (!offload_fini(t))
 		return;
 	tls_contexts_destroy(t);

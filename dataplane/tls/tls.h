@@ -43,6 +43,7 @@ struct tls_config {
 	struct stage_clock *stages; /* NULL: not wanted */
 	uint32_t n_sessions;  /* at one time, handshakes included; more are refused */
 	uint32_t hello_bytes; /* of a ClientHello at most */
+	bool early_data;      /* is accepted from clients (early.c); false: never */
 	struct offload_device *offload; /* offload.h; NULL: handshakes are all software */
 	/* Asks main for a certificate that is not ready here. tls_take_certificate() answers, never from within the call. */
 	void (*want)(void *ctx, const struct weir_cert_id *id);
@@ -132,6 +133,7 @@ void tls_free(struct tls_session *s);
 enum tls_outcome {
 	TLS_DONE,
 	TLS_MORE,   /* it waits: for the peer, for room to send, or for something here */
+	TLS_EARLY,  /* as MORE, but the client's early data are accepted (RFC 8446 2.3). Of clients only, and only if config.early_data */
 	TLS_PASS,   /* the server name is to be passed through: the session is to be freed, and the connection has all its bytes still */
 	TLS_FAILED, /* tls_reason() says why, which was counted; an alert for the peer is queued where one can be */
 };
@@ -139,9 +141,23 @@ enum tls_outcome {
 /*
  * Goes on with the handshake. The certificate is chosen by the server name, from the snapshot, by the
  * address and port that the client connected to (route_find_name()).
+ *
+ * From the first EARLY on until DONE or FAILED the session carries content although its handshake is not complete:
+ *
+ *   - what has come of the early data can be read by the functions below, and nothing else. It may be a replay: whoever sent it
+ *     first need not be who sends it now, and may have sent it elsewhere, too;
+ *   - answers can be sent and are sealed at once ("0.5-RTT"), to a peer that has not proved yet that it has the keys;
+ *   - the end of what is sent (tls_shutdown()) waits until the handshake is complete;
+ *   - the caller goes on to call this with each event, and bounds the time for it, by tls_early_since() if it likes.
+ *
+ * What is left of the early data at DONE is read before all that came behind it. FAILED takes it away.
  */
 enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot *snapshot, uint64_t now_us);
 bool tls_is_ready(const struct tls_session *s); /* the handshake is complete */
+/* The next byte that can be read came as early data, whether the handshake is complete by now or not. */
+bool tls_is_early(const struct tls_session *s);
+/* When its early data were accepted; 0: they were not, or the handshake is complete. */
+uint64_t tls_early_since(const struct tls_session *s);
 /* What is within is no HTTP: its server name is of a listener of kind STREAM. Known once the ClientHello has come. */
 bool tls_is_stream(const struct tls_session *s);
 /* Why it failed, in the handshake or behind it; WEIR_N_REASONS: it has not. */

@@ -138,6 +138,7 @@ struct tls {
 	BIO_METHOD *bio;
 	SSL_CTX *ctx[TLS_N_PROFILES], *client_ctx[TLS_N_PROFILES]; /* of clients' sessions, and of those to backends */
 	struct resume_table *resume;
+	struct replays *replays; /* NULL: early data are not accepted */
 	uint32_t n_kept; /* in it */
 	OSSL_PROVIDER *providers[2]; /* that were loaded by name */
 	SSL_CTX *device_ctx[TLS_N_PROFILES]; /* of sessions that use a provider; NULL: the device is none */
@@ -169,7 +170,10 @@ struct tls_session {
 	struct tls_session *next, **prev_next; /* among the free, or in a list of those that wait */
 	struct rte_mbuf *head, *tail; /* decrypted and not taken */
 	uint32_t n_bytes;	      /* in these */
-	uint32_t hello_wants;	      /* bytes that have to be there before it is worth while to look again */
+	union {
+		uint32_t hello_wants;	   /* state HELLO: bytes that have to be there before it is worth while to look again */
+		uint32_t since_key_update; /* else: bytes received */
+	};
 	/*
 	 * What was taken to be sent and cannot be sealed for want of room or memory below, in a block of its own: rare, since
 	 * room is asked for before. Its beginning is with OpenSSL, which wants to be given the same bytes again.
@@ -178,8 +182,8 @@ struct tls_session {
 	struct peer *peer; /* it goes to a backend; NULL: a client began it */
 	uint32_t n_rest;
 	struct tls_client_cert *client_cert; /* NULL: nothing is told of one */
+	struct early *early; /* the client announced early data, and the handshake is not complete; NULL: nothing of that */
 	struct tls_client_auth auth;
-	uint32_t since_key_update; /* bytes received */
 	uint16_t n_key_updates;	   /* without enough bytes between */
 	uint16_t small_bytes;	   /* content of a record that fits into a segment */
 	uint16_t n_records;	   /* sent, up to TLS_SMALL_RECORDS */
@@ -187,19 +191,20 @@ struct tls_session {
 	uint16_t cert_error; /* what was first wrong with the client's certificate, X509_V_ERR_*; 0: nothing */
 	uint8_t state, waits, n_renegotiations, n_name;
 	uint8_t job;	       /* enum offload_job */
-	bool is_offloaded;     /* its handshake uses the device */
-	bool is_probe;	       /* to see whether that lives */
-	bool is_orphan;	       /* freed by its owner, but its job has not ended */
-	bool has_device_failed;
 	bool is_told_done;     /* by the device: in the list offload.done. Atomic */
-	bool is_closed;	  /* no data come any more */
-	bool is_stream;	   /* tls_is_stream() */
-	bool is_truncated; /* and the peer did not say so by close_notify */
-	bool is_shut;	  /* tls_shutdown() was called */
-	bool has_to_shut; /* but it waits for the rest */
-	bool is_broken;   /* TCP takes nothing more */
-	bool has_waited;
-	bool has_trust; /* there are CA certificates that clients' are judged by */
+	bool is_offloaded : 1;     /* its handshake uses the device */
+	bool is_probe : 1;	       /* to see whether that lives */
+	bool is_orphan : 1;	       /* freed by its owner, but its job has not ended */
+	bool has_device_failed : 1;
+	bool is_closed : 1;	  /* no data come any more */
+	bool is_stream : 1;	   /* tls_is_stream() */
+	bool is_truncated : 1; /* and the peer did not say so by close_notify */
+	bool is_shut : 1;	  /* tls_shutdown() was called */
+	bool has_to_shut : 1; /* but it waits for the rest */
+	bool is_broken : 1;   /* TCP takes nothing more */
+	bool has_early_data : 1; /* what lies there and was not taken came as early data */
+	bool has_waited : 1;
+	bool has_trust : 1; /* there are CA certificates that clients' are judged by */
 	uint64_t submitted_us;
 	TAILQ_ENTRY(tls_session) offload_link;
 	struct tls_session *next_done;
@@ -298,6 +303,8 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 /* Ends the session, counted. Its object of OpenSSL goes, and so does what is not sent or read. */
 enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_alert alert);
 void tls_wake(struct tls_session *s);
+/* From what TCP can send in one segment. */
+void tls_set_record_size(struct tls_session *s);
 void tls_stop_waiting(struct tls_session *s);
 /* Its job has ended after the session: frees what was kept for it. */
 void tls_let_go(struct tls_session *s);
@@ -327,7 +334,54 @@ int resume_on_session(SSL *ssl, SSL_SESSION *session);
 /* Its handshake is complete. */
 void resume_complete(struct tls_session *s, uint64_t now_us);
 
+/* early.c */
+/* Of a session while its early data may come, in a block of its own. */
+struct early {
+	struct rte_mbuf *m; /* into which OpenSSL reads, the same one until it says that it is done with it */
+	uint64_t since_us;  /* they were accepted; 0: not, or not yet */
+	uint8_t *unsent;    /* records that TCP did not take, in a block of their own */
+	uint32_t n_unsent;
+	uint8_t why;	    /* enum early_why: what was against it before OpenSSL was asked */
+	bool is_over;	    /* all of it was read, or none will be */
+	bool is_counted;    /* as rejected */
+	bool is_sending;    /* OpenSSL is given content to send */
+	bool has_lost;	    /* and there was no memory for what came of it */
+};
+int tls_early_init(struct tls *t);
+void tls_early_fini(struct tls *t);
+bool tls_early_register(struct tls *t, SSL_CTX *ctx);
+/* The client announced early data: they may be accepted, if the session is one for that. 0, or -1: no memory. */
+int tls_early_begin(struct tls_session *s, bool is_announced);
+/*
+ * In the place of SSL_do_handshake(), until the early data have been read: an SSL_ERROR_*. NONE: they have, and
+ * the handshake goes on as any.
+ */
+int tls_early_read(struct tls_session *s);
+/* As SSL_write_ex(), where the handshake is not complete. */
+int tls_early_write(struct tls_session *s, const uint8_t *p, size_t n, size_t *done);
+/* TCP takes no more of what OpenSSL writes, and nobody would offer it again: it is kept. False: it has to be offered again. */
+bool tls_early_keep(struct tls_session *s, const void *p, size_t n);
+/* True: TCP has all that was kept. */
+bool tls_early_flush(struct tls_session *s);
+/* The handshake is complete. */
+void tls_early_complete(struct tls_session *s);
+/* The object of OpenSSL is gone. */
+void tls_early_end(struct tls_session *s);
+
+static inline bool tls_early_is_open(const struct tls_session *s)
+{
+	return s->state == TLS_HANDSHAKING && s->early && s->early->since_us;
+}
+
+/* It can be sent to. */
+static inline bool tls_carries(const struct tls_session *s)
+{
+	return s->state == TLS_READY || tls_early_is_open(s);
+}
+
 /* read.c */
+/* n bytes of content that were read into m. */
+void tls_take_in(struct tls_session *s, struct rte_mbuf *m, size_t n);
 void tls_drop_received(struct tls_session *s);
 
 /* write.c */

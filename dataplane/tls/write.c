@@ -23,12 +23,14 @@ static enum sealed seal_record(struct tls_session *s, const uint8_t *p, size_t n
 	int rc;
 
 	ERR_clear_error();
-	rc = SSL_write_ex(s->ssl, p, n, done);
+	rc = s->state == TLS_READY ? SSL_write_ex(s->ssl, p, n, done) : tls_early_write(s, p, n, done);
 	if (rc == 1) {
 		if (s->n_records < TLS_SMALL_RECORDS && ++s->n_records == TLS_SMALL_RECORDS)
 			SSL_set_max_send_fragment(s->ssl, TLS_RECORD_BYTES);
 		return SEALED;
 	}
+	if (s->state == TLS_ENDED)
+		return SEAL_ENDED;
 	if (SSL_get_error(s->ssl, rc) == SSL_ERROR_WANT_WRITE)
 		return SEAL_WAITS;
 	if (!s->is_broken) /* else the connection tells why it ended */
@@ -54,7 +56,7 @@ static void seal(struct tls_session *s, const uint8_t *p, size_t n)
 	enum weir_stage former;
 	enum sealed o = SEALED;
 
-	if (s->state != TLS_READY || s->is_broken)
+	if (!tls_carries(s) || s->is_broken)
 		return;
 	if (s->rest) {
 		keep(s, p, n);
@@ -85,9 +87,12 @@ static void seal_gathered(struct tls *t)
 /* close_notify, and the end of the connection's side behind it. False: it has to wait for room. */
 static bool close_side(struct tls_session *s)
 {
-	enum weir_stage former = enter(s->t);
+	enum weir_stage former;
 	int rc = 0;
 
+	if (tls_early_is_open(s)) /* OpenSSL cannot do that before, and the client will see to it that it can soon */
+		return false;
+	former = enter(s->t);
 	if (s->state == TLS_READY && !s->is_broken) {
 		ERR_clear_error();
 		rc = SSL_shutdown(s->ssl);
@@ -108,6 +113,8 @@ static void drop_rest(struct tls_session *s)
 
 bool tls_go_on(struct tls_session *s)
 {
+	if (!tls_early_flush(s))
+		return false;
 	if (s->rest && !s->is_broken) {
 		enum weir_stage former = enter(s->t);
 		enum sealed o = SEALED;
@@ -150,14 +157,14 @@ static uint32_t n_gathered(const struct tls_session *s)
 
 size_t tls_unacked(const struct tls_session *s)
 {
-	return tcp_unacked(s->tcp) + s->n_rest + n_gathered(s);
+	return tcp_unacked(s->tcp) + s->n_rest + n_gathered(s) + (s->early ? s->early->n_unsent : 0);
 }
 
 /* -- what the user sees */
 
 static bool may_send(const struct tls_session *s)
 {
-	return s->state == TLS_READY && !s->is_shut && !s->is_broken;
+	return tls_carries(s) && !s->is_shut && !s->is_broken;
 }
 
 /* Bytes of content whose records fit into so many bytes. */
@@ -181,7 +188,7 @@ size_t tls_send_room(struct tls_session *s)
 		return 0;
 	tls_go_on(s);
 	room = tcp_send_room(s->tcp); /* in any case: what waits is told when there is some */
-	if (s->rest || !may_send(s))
+	if (s->rest || (s->early && s->early->unsent) || !may_send(s))
 		return 0;
 	room = content_room(s, room);
 	return room > n_gathered(s) ? room - n_gathered(s) : 0;
@@ -194,7 +201,7 @@ static int takes(struct tls_session *s, size_t n)
 		return s->state == TLS_HELLO || s->state == TLS_HANDSHAKING ? -EAGAIN : -EPIPE;
 	if (n <= tls_send_room(s))
 		return 0;
-	if (s->state != TLS_READY)
+	if (!tls_carries(s))
 		return -EPIPE;
 	if (tls_unacked(s) == 0 && n <= EMPTY_TAKES) /* what TCP does not take of it after all waits here */
 		return 0;
@@ -265,7 +272,7 @@ void tls_flush(struct tls_session *s)
 	if (s->t->gatherer == s) {
 		seal_gathered(s->t);
 		s->t->gatherer = NULL;
-	} else if (s->rest) {
+	} else if (s->rest || (s->early && s->early->unsent)) {
 		tls_go_on(s);
 	}
 }

@@ -56,6 +56,7 @@ static void go_on(struct upstream_conn *uc, uint64_t now_us)
 {
 	switch (tls_handshake(uc->tls, uc->u->snapshot, now_us)) {
 	case TLS_MORE:
+	case TLS_EARLY: /* of clients alone */
 		break;
 	case TLS_PASS: /* of those who come to us alone */
 		assert(false);

@@ -83,6 +83,7 @@ enum weir_log_text_max {
 	X(CUT, 0x080, "cut")		   /* the client did not get a whole answer */ \
 	X(TRUNCATED, 0x100, "truncated")   /* a text of this record is cut */ \
 	X(HEAD, 0x200, "head")		   /* the request's head was complete */ \
+	X(EARLY_DATA, 0x1000, "early_data") /* served as early data, before the client's TLS handshake was complete */ \
 	X(STREAM, 0x800, "stream")	   /* a connection of bytes, no request; bytes and end are the tunnel's, host is the server name */ \
 	X(LONG, 0x400, "long")		   /* of a tunnel that was open for more than an hour: its end is long_end_us */
 

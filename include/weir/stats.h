@@ -98,6 +98,14 @@
 	X(TLS_HANDSHAKES_12, "tls_handshakes_tls12", "TLS handshakes of clients completed in version 1.2; the others are of 1.3") \
 	X(TLS_HANDSHAKES_HYBRID, "tls_handshakes_post_quantum", "TLS handshakes of clients completed with keys agreed on by X25519MLKEM768; the others are by elliptic curves alone") \
 	X(TLS_TICKETS_UNKNOWN, "tls_tickets_unknown", "session tickets that no key of ours opens; the handshake went on in full") \
+	X(TLS_EARLY_DATA, "tls_early_data_accepted", "handshakes of clients whose early data (0-RTT, RFC 8446 2.3) were accepted") \
+	X(TLS_EARLY_DATA_REJECTED, "tls_early_data_rejected", "handshakes of clients that announced early data, which were not accepted, for whatever reason; they went on in full or by the ticket alone, and the client sends its data again") \
+	X(TLS_EARLY_DATA_REPLAYED, "tls_early_data_rejected_replayed", "of those: the worker had seen the same ClientHello before") \
+	X(TLS_EARLY_DATA_UNKNOWN, "tls_early_data_rejected_unknown", "of those: whether the ClientHello came before cannot be known, since the worker has run for too short a time, or has seen too many") \
+	X(TLS_EARLY_DATA_NO_TICKET, "tls_early_data_rejected_no_ticket", "of those: nothing is resumed, such as by a ticket whose key is not known any more, or of another server name") \
+	X(TLS_EARLY_DATA_STALE, "tls_early_data_rejected_stale", "of those: the ticket is good, but its age is not what the client says, the client was asked for another key share, or the ticket allows no early data") \
+	X(TLS_EARLY_DATA_NO_MEMORY, "tls_early_data_rejected_no_memory", "of those: memory is short") \
+	X(TLS_EARLY_DATA_OFF, "tls_early_data_rejected_off", "of those: early data are switched off, or the server name takes none (it asks for client certificates, or is no HTTP)") \
 	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients and endpoints sent (RFC 8446 4.6.3)") \
 	X(TLS_CERTIFICATE_WAITS, "tls_certificate_waits", "handshakes that waited until their certificate was made ready for the worker") \
 	X(TLS_TRUNCATED, "tls_truncated", "TLS connections that the client ended without close_notify") \
@@ -145,6 +153,9 @@
 #define WEIR_COUNTERS_UPSTREAM(X) \
 	X(UPSTREAM_CONNECTS, "upstream_connects", "connections begun to endpoints") \
 	X(UPSTREAM_REUSED, "upstream_reused", "requests that took an idle connection") \
+	X(EARLY_REQUESTS, "http_early_data_requests", "requests served as early data, before the client's TLS handshake was complete") \
+	X(EARLY_HELD, "http_early_data_held", "requests in early data that were held until the handshake was complete, since they may not be done twice") \
+	X(EARLY_REFUSED, "http_early_data_refused", "requests in early data that an endpoint answered by 425; they were sent again once the handshake was complete") \
 	X(UPSTREAM_RETRIES, "upstream_retries", "requests tried again on another connection") \
 	X(UPSTREAM_SETS_NO_ROOM, "upstream_sets_no_room", "endpoint sets not taken: more backends or endpoints than the pools hold") \
 	X(UPSTREAM_EVICTED, "upstream_evicted", "idle connections closed by limit, age or removal of the endpoint") \
@@ -255,6 +266,7 @@ enum weir_counter {
 	X(TCP_SHARE, "tcp_memory_share_bytes", "the fair share of packet buffers by which receive windows are bounded now; 0: they are not") \
 	X(TLS_SESSIONS, "tls_sessions", "TLS sessions of clients and to endpoints, handshakes included") \
 	X(TLS_HANDSHAKING, "tls_sessions_handshaking", "TLS sessions whose handshake is not complete") \
+	X(TLS_EARLY_DATA, "tls_early_data", "1: early data are accepted; 0: never") \
 	X(TLS_CERTIFICATES, "tls_certificates_ready", "certificates that are ready in the worker; others are made ready when they are first asked for") \
 	X(BACKEND_TLS_TICKETS, "backend_tls_tickets", "TLS sessions with endpoints that are kept to be resumed") \
 	X(TLS_OFFLOAD_UP, "tls_offload_up", "1: handshakes are given to a device; 0: there is none, or it is down") \
@@ -369,6 +381,7 @@ enum weir_reason_kind {
 	X(TLS_PEER_ALERT, "tls_peer_alert", "the client refused the handshake by an alert, such as an unknown certificate authority") \
 	X(TLS_PROTOCOL, "tls_protocol", "the client broke the protocol within the handshake") \
 	X(TLS_CLIENT_GONE, "tls_client_gone", "the client closed or reset the connection within the handshake") \
+	X(TLS_EARLY_DATA_TOO_LONG, "tls_early_data_too_long", "the client sent more early data than its ticket allows, or than are skipped where they are not accepted") \
 	X(TLS_HANDSHAKE_TIMEOUT, "tls_handshake_timeout", "the handshake was not complete in time") \
 	X(TLS_CLIENT_NO_TRUST, "tls_client_no_trust", "a client certificate came, and the CA certificates by which it were to be judged are missing or cannot be used") \
 	X(TLS_CLIENT_CERT_NONE, "tls_client_cert_none", "the client gave no certificate, and the server name requires one") \

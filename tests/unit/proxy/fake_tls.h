@@ -21,7 +21,7 @@
 #define FAKE_RECORD 16384u
 #define FAKE_KEY 0x5a
 
-enum fake_type { FAKE_HELLO = 1, FAKE_SERVER_HELLO, FAKE_FINISHED, FAKE_DATA, FAKE_CLOSE, FAKE_ALERT, FAKE_NOISE };
+enum fake_type { FAKE_HELLO = 1, FAKE_SERVER_HELLO, FAKE_FINISHED, FAKE_DATA, FAKE_CLOSE, FAKE_ALERT, FAKE_NOISE, FAKE_EARLY };
 
 struct tls {
 	struct tls_config cfg;
@@ -34,6 +34,9 @@ struct tls_session {
 	struct tcp_conn *c;
 	bool is_client;
 	bool has_hello, is_ready, is_eof, is_shut;
+	bool has_to_shut;
+	bool has_early; /* what lies there came as early data */
+	uint64_t since_us; /* of the first */
 	enum weir_reason why;
 	char name[256];
 	uint8_t raw[FAKE_HEAD + FAKE_RECORD], out[FAKE_RECORD];
@@ -183,6 +186,10 @@ static void fake_take_record(struct tls_session *s, size_t n)
 		for (size_t i = 0; i < n && s->raw[0] == FAKE_HELLO; i++)
 			s->name[i] = (char)(s->raw[FAKE_HEAD + i] ^ FAKE_KEY);
 		break;
+	case FAKE_EARLY:
+		s->has_early = true;
+		fake_take_content(s, n);
+		break;
 	case FAKE_FINISHED:
 		s->is_ready = true;
 		break;
@@ -236,6 +243,10 @@ static bool fake_read(struct tls_session *s)
 
 static void fake_pull(struct tls_session *s)
 {
+	if (s->since_us && !s->is_ready) /* the handshake reads */
+		return;
+	if (!s->in)
+		s->has_early = false;
 	while (!s->in && fake_read(s))
 		;
 }
@@ -270,7 +281,9 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 		if (s->t->waits && had_hello && !s->is_client)
 			return TLS_MORE;
 		if (!fake_read(s))
-			return TLS_MORE;
+			return s->since_us ? TLS_EARLY : TLS_MORE;
+		if (s->has_early && !s->since_us)
+			s->since_us = now_us;
 		if (s->why != WEIR_N_REASONS || had_hello || !s->has_hello)
 			continue;
 		if (s->is_client) {
@@ -293,6 +306,8 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 }
 
 bool tls_is_ready(const struct tls_session *s) { return s->is_ready; }
+bool tls_is_early(const struct tls_session *s) { return s->has_early && s->in; }
+uint64_t tls_early_since(const struct tls_session *s) { return s->is_ready || s->why != WEIR_N_REASONS ? 0 : s->since_us; }
 bool tls_is_stream(const struct tls_session *s) { return strncmp(s->name, "bytes", 5) == 0; }
 enum weir_reason tls_reason(const struct tls_session *s) { return s->why; }
 struct slice tls_server_name(const struct tls_session *s) { return slice_str(s->name); }
@@ -440,9 +455,22 @@ size_t tls_unacked(const struct tls_session *s)
 	return tcp_unacked(s->c) + s->n_out;
 }
 
+/* close_notify and FIN, which wait for the end of a handshake with early data. */
+static void fake_shut(struct tls_session *s)
+{
+	if (tls_early_since(s))
+		return;
+	if (s->why == WEIR_N_REASONS)
+		fake_put(s, FAKE_CLOSE, NULL, 0);
+	s->has_to_shut = false;
+	tcp_shutdown(s->c);
+}
+
 bool tls_is_flushed(struct tls_session *s)
 {
-	return true;
+	if (s->has_to_shut)
+		fake_shut(s);
+	return !s->has_to_shut;
 }
 
 void tls_shutdown(struct tls_session *s)
@@ -450,10 +478,8 @@ void tls_shutdown(struct tls_session *s)
 	if (s->is_shut)
 		return;
 	tls_flush(s);
-	if (s->why == WEIR_N_REASONS)
-		fake_put(s, FAKE_CLOSE, NULL, 0);
-	s->is_shut = true;
-	tcp_shutdown(s->c);
+	s->is_shut = s->has_to_shut = true;
+	fake_shut(s);
 }
 
 /* -- the client's end */

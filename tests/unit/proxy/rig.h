@@ -85,7 +85,7 @@ struct peer {
 	unsigned status;
 };
 
-enum origin_mode { ORIGIN_ECHO, ORIGIN_CLOSE_EACH, ORIGIN_CUT, ORIGIN_SILENT, ORIGIN_GARBAGE, ORIGIN_SINK, ORIGIN_DEAF };
+enum origin_mode { ORIGIN_ECHO, ORIGIN_CLOSE_EACH, ORIGIN_CUT, ORIGIN_SILENT, ORIGIN_GARBAGE, ORIGIN_SINK, ORIGIN_DEAF, ORIGIN_TOO_EARLY };
 static enum origin_mode mode;
 static unsigned n_origin_requests;
 static struct peer clients[8], origins[64];
@@ -258,6 +258,10 @@ static void origin_answer(struct peer *p)
 		break;
 	case ORIGIN_SINK:
 		put_str(p, "HTTP/1.1 204 No Content\r\n\r\n");
+		break;
+	case ORIGIN_TOO_EARLY: /* RFC 8470 5.2 */
+		put_str(p, http_head_get(&p->head, HTTP_FIELD_EARLY_DATA) ? "HTTP/1.1 425 Too Early\r\n" : "HTTP/1.1 200 OK\r\n");
+		put_str(p, "Content-Length: 0\r\n\r\n");
 		break;
 	case ORIGIN_SILENT:
 	case ORIGIN_DEAF:

@@ -385,6 +385,11 @@ struct client {
 	size_t cut_at; /* so many bytes are sent, and then it does cut_how; 0: no such end */
 	enum { CUT_CLOSES, CUT_RESETS, CUT_STALLS } cut_how;
 	size_t n_written;
+	const char *early; /* it sends this as early data; NULL: none */
+	size_t n_early;
+	bool is_early_sent, keeps_back; /* keeps_back: the client does not go on behind its first flight */
+	char first[40000]; /* all that it sent so far, as far as it fits */
+	size_t n_first;
 	bool is_slow; /* and one chunk a millisecond */
 	bool is_done, has_failed, is_closed, is_eof, closes, is_shut, cuts;
 	int alert; /* that the server sent; -1: none */
@@ -449,6 +454,10 @@ static void client_write_out(struct client *p)
 			n = p->cut_at - p->n_written;
 		if (n == 0 || tcp_send(p->c, p->pending + p->n_pending_sent, n) != 0)
 			return;
+		if (p->n_first + n <= sizeof(p->first)) {
+			memcpy(p->first + p->n_first, p->pending + p->n_pending_sent, n);
+			p->n_first += n;
+		}
 		p->n_pending_sent += n;
 		p->n_written += n;
 		if (p->n_written == p->cut_at) {
@@ -479,6 +488,12 @@ static void client_tls(struct client *p)
 	int rc;
 
 	ERR_clear_error();
+	if (p->early && !p->is_early_sent) {
+		assert_int_equal(SSL_write_early_data(p->ssl, p->early, p->n_early, &n), 1);
+		p->is_early_sent = true;
+	}
+	if (p->keeps_back)
+		return;
 	if (!p->is_done && !p->has_failed) {
 		rc = SSL_do_handshake(p->ssl);
 		p->is_done = rc == 1;
@@ -676,7 +691,7 @@ static void start_with(uint64_t seed, const struct tcp_config *outside, const st
 	assert_int_equal(tcp_listen(sim.host[1].tcp, &l, &out), 0);
 	tls_config = (struct tls_config){.tcp = sim.host[1].tcp, .pool = tls_pool ? tls_pool : sim.pool, .stats = stats,
 					 .n_sessions = tls_config.n_sessions ? tls_config.n_sessions : 16,
-					 .hello_bytes = HELLO_BYTES, .offload = tls_config.offload, .want = on_want, .release = on_release};
+					 .hello_bytes = HELLO_BYTES, .early_data = tls_config.early_data, .offload = tls_config.offload, .want = on_want, .release = on_release};
 	tls = tls_create(&tls_config);
 	assert_non_null(tls);
 	make_snapshot(all_names, N_NAMES);
