@@ -9,14 +9,16 @@ memif (where no driver needs system calls, as with a NIC) and at veth by af_xdp;
 
 What counts is the time of the proxy's core for each handshake, request or byte, as a client's handshake costs more
 than a server's. For Weir at a memif those are the cycles of loops that found work; at veth, for all alike, the core's time that was not idle, without polls that
-found nothing. libssl alone is the server's side over buffers in memory (bench_tls_memory), on the same core, in the same round.
+found nothing. libssl alone is the server's side over buffers in memory (bench_tls_memory), on the same core, by turns with Weir at
+a memif, whose process is stopped meanwhile.
 """
+import contextlib
 import json
 import os
 import pathlib
 import re
-import select
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -39,9 +41,10 @@ class Work:
 
 
 HANDSHAKES, REQUESTS, BYTES = "handshakes", "requests", "bytes"
+SAME = "tickets/1, sealed by a callback"
 FULL = "connections=48 requests=0"
 WORKS = (
-    Work("ec", "TLS 1.3, P-256, X25519", FULL, HANDSHAKES, ("kinds/TLS 1.3, P-256, X25519", "tickets/1")),
+    Work("ec", "TLS 1.3, P-256, X25519", FULL, HANDSHAKES, ("kinds/TLS 1.3, P-256, X25519", SAME)),
     Work("rsa", "TLS 1.3, RSA-2048, X25519", FULL + " port=8443", HANDSHAKES, ("kinds/TLS 1.3, RSA-2048, X25519",)),
     Work("ec12", "TLS 1.2, P-256, X25519", FULL + " version=12", HANDSHAKES, ("kinds/TLS 1.2, P-256, X25519",)),
     Work("resumed", "TLS 1.3, resumed", FULL + " resume=1", HANDSHAKES, ("kinds/TLS 1.3, resumed, X25519",)),
@@ -187,6 +190,16 @@ class TlsMemif(Tls, Contestant):
         ip("-n", self.space, "link", "set", "edge0", "txqueuelen", 10000, "up")
         ip("-n", self.space, "addr", "add", GATEWAY + "/24", "dev", "edge0")
 
+    @contextlib.contextmanager
+    def stopped(self):
+        """The core is free for others."""
+        p = self.procs["dataplane"]
+        p.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            p.send_signal(signal.SIGCONT)
+
     def _add_cost(self, r, use, load):
         """Exactly: of the same readings of Weir's counters."""
         super()._add_cost(r, use, load)
@@ -206,42 +219,51 @@ def count_of(work, r):
     return own[work.unit]
 
 
-def in_memory(args):
-    """{row of bench_tls_memory, or speed: us of the core for a handshake, or for a byte}"""
-    out = {}
-    for only in ("kinds", "tickets"):
-        text = subprocess.run(["taskset", "-c", str(PROXY_CORE), pathlib.Path(args.build) / "tests/bench/bench_tls_memory", "--only", only,
-                               "--rounds", "3" if args.small else "30"], check=True, capture_output=True, text=True, timeout=120).stdout
-        for line in text.splitlines():
-            cells = [c.strip() for c in line.strip("|").split(" | ")]
-            if len(cells) > 3 and cells[0] == only:
-                out[f"{only}/{cells[1]}"] = float(cells[4])
-    text = subprocess.run(["taskset", "-c", str(PROXY_CORE), "openssl", "speed", "-seconds", "1", "-bytes", "16384", "-evp", "aes-128-gcm"],
-                          check=True, capture_output=True, text=True, timeout=60).stdout
-    out["speed"] = 1e6 / (float(re.search(r"(?mi)^aes-128-gcm\s+([\d.]+)k", text)[1]) * 1000)
-    return out
+def alone_us(args, key):
+    """Of a row of bench_tls_memory, for a handshake; key "speed": of AES-128-GCM, for a byte. On the proxy's core."""
+    core = ["taskset", "-c", str(PROXY_CORE)]
+    if key == "speed":
+        text = subprocess.run([*core, "openssl", "speed", "-seconds", "1", "-bytes", "16384", "-evp", "aes-128-gcm"], check=True, capture_output=True,
+                              text=True, timeout=60).stdout
+        return 1e6 / (float(re.search(r"(?mi)^aes-128-gcm\s+([\d.]+)k", text)[1]) * 1000)
+    group, name = key.split("/")
+    text = subprocess.run([*core, pathlib.Path(args.build) / "tests/bench/bench_tls_memory", "--only", name, "--rounds", "3" if args.small else "60"],
+                          check=True, capture_output=True, text=True, timeout=120).stdout
+    return next(float(c[4]) for c in ([f.strip() for f in line.strip("|").split(" | ")] for line in text.splitlines()) if c[:2] == [group, name])
+
+
+def beside_alone(args, c, w):
+    """Weir and libssl by turns, since the machine's own speed moves by more than they differ: what Weir took, {row: what that took, by Weir's}."""
+    rows, alone = [], {k: [] for k in w.same}
+    for _ in range(1 if args.small else 3):
+        rows.append(row_of(c, w, c.cost(f"seconds={args.seconds / 2} warmup={args.warmup} {w.line}")))
+        with c.stopped():
+            for k in w.same:
+                us = alone_us(args, k)
+                alone[k].append((us, us / rows[-1]["us"]))
+    rows.sort(key=lambda r: r["us"])
+    return {**rows[len(rows) // 2], "alone": {k: sorted(v)[len(v) // 2][0] for k, v in alone.items()},
+            "ratios": {k: statistics.median(r for _, r in v) for k, v in alone.items()}}
+
+
+def row_of(c, w, r):
+    n = count_of(w, r)
+    expect(n > 0, f"{c.label}, {w.words}: none")
+    if "resume=1" in w.line:
+        expect(r["resumed"] >= r["handshakes"] - 1, f"{c.label}: {r['resumed']} of {r['handshakes']} resumed")
+    elif w.unit == HANDSHAKES:
+        expect(r["resumed"] == 0, "full handshakes")
+    return {"us": r["cost"]["used_seconds"] * 1e6 / n, "rate": {HANDSHAKES: r["handshakes"], REQUESTS: r["responses"], BYTES: r["body_bytes"]}[w.unit] / r["seconds"],
+            "share": r["cost"]["share"], "generator": r["busy_share"]}
 
 
 def a_round(args, works, results):
-    memory = in_memory(args)
-    for k, us in memory.items():
-        results.setdefault(("memory", k), []).append({"us": us})
     for label in ORDER:
         with contestant(args.build, label) as c:
             for w in works:
-                r = c.cost(f"seconds={args.seconds} warmup={args.warmup} {w.line}")
-                n = count_of(w, r)
-                expect(n > 0, f"{label}, {w.words}: none")
-                if "resume=1" in w.line:
-                    expect(r["resumed"] >= r["handshakes"] - 1, f"{label}: {r['resumed']} of {r['handshakes']} resumed")
-                elif w.unit == HANDSHAKES:
-                    expect(r["resumed"] == 0, "full handshakes")
-                us = r["cost"]["used_seconds"] * 1e6 / n
-                row = {"us": us, "rate": {HANDSHAKES: r["handshakes"], REQUESTS: r["responses"], BYTES: r["body_bytes"]}[w.unit] / r["seconds"],
-                       "share": r["cost"]["share"], "generator": r["busy_share"],
-                       "ratios": {k: memory[k] / us for k in w.same}}
+                row = beside_alone(args, c, w) if label == MEMIF else row_of(c, w, c.cost(f"seconds={args.seconds} warmup={args.warmup} {w.line}"))
                 results.setdefault((label, w.name), []).append(row)
-                print(f"  {label}, {w.words}: {us:.4g} us", file=sys.stderr, flush=True)
+                print(f"  {label}, {w.words}: {row['us']:.4g} us", file=sys.stderr, flush=True)
 
 
 def middle(rows, of):
@@ -268,8 +290,8 @@ def print_all(works, results):
     rows = []
     for w in works:
         for k in w.same:
-            alone = show(middle(results[("memory", k)], lambda r: r["us"] * (1000 if k == "speed" else 1)), "{:,.3f}" if k == "speed" else "{:,.1f}")
-            rows.append([w.words, {"speed": "openssl speed -evp aes-128-gcm, 16 KiB", "tickets/1": "the same, one ticket, Weir's heap"}.get(k, "libssl's defaults"), alone,
+            alone = show(middle(results[(MEMIF, w.name)], lambda r: r["alone"][k] * (1000 if k == "speed" else 1)), "{:,.3f}" if k == "speed" else "{:,.1f}")
+            rows.append([w.words, {"speed": "openssl speed -evp aes-128-gcm, 16 KiB", SAME: "one ticket, the heap of a worker"}.get(k, "libssl's defaults"), alone,
                          show(middle(results[(MEMIF, w.name)], lambda r: r["ratios"][k]), "{:.3f}")])
     print_table(["work", "in memory", "us (us/KB)", "that to Weir at a memif"], rows)
 
