@@ -135,51 +135,22 @@ static void add_part(char *bytes, size_t *at, const void *part, size_t n)
 	*at += aligned(n);
 }
 
-/* A table of slots moves to where *end is. */
-static void keep_slots(struct weir_snapshot *s, struct weir_range *r, uint32_t *end)
-{
-	struct weir_slot *slots = (struct weir_slot *)(void *)((char *)s + s->sect[WEIR_SECT_SLOTS].off);
-
-	memmove(slots + *end, slots + r->first, r->count * sizeof(*slots));
-	r->first = *end;
-	*end += r->count;
-}
-
 #define entry(s, section, type, i) ((type *)(uintptr_t)snapshot_at(s, section, type, i))
 
 /*
- * Private keys are not kept on disk, so a snapshot is kept without the names that are shown certificates: until these
- * come from the API server, handshakes are refused, and all else is served.
- */
-static void strip_names(struct weir_snapshot *s)
-{
-	uint32_t end = 0;
-
-	for (uint32_t i = 0; i < snapshot_count(s, BINDS); i++) {
-		struct weir_bind *b = entry(s, BINDS, struct weir_bind, i);
-
-		keep_slots(s, &b->slots, &end);
-		b->names = (struct weir_range){0, 0};
-		b->name_slots = (struct weir_range){end, 0};
-	}
-	for (uint32_t i = 0; i < snapshot_count(s, LISTENERS); i++)
-		keep_slots(s, &entry(s, LISTENERS, struct weir_listener, i)->slots, &end);
-	for (uint32_t i = 0; i < snapshot_count(s, VHOSTS); i++)
-		keep_slots(s, &entry(s, VHOSTS, struct weir_vhost, i)->slots, &end);
-	s->sect[WEIR_SECT_SLOTS].count = end;
-	s->sect[WEIR_SECT_NAMES].count = s->sect[WEIR_SECT_CLIENT_AUTHS].count = 0;
-}
-
-/*
- * Nor are CA certificates: nobody is trusted, so nothing is sent to a backend over TLS, and never in the clear. The checksum
- * is left to saved_seal().
+ * Neither private keys nor CA certificates are kept on disk, so a snapshot is kept without the ids of certificates. Its server
+ * names stay: those that are passed through need none, and the handshakes of the others are refused until certificates come from
+ * the API server; without their names their clients would be sent on to whom a wildcard's TLS is passed through. Nobody is
+ * trusted, so nothing is sent to a backend over TLS, and never in the clear. The checksum is left to saved_seal().
  */
 static void strip_certificates(struct weir_snapshot *s)
 {
-	if (snapshot_count(s, NAMES) == 0 && snapshot_count(s, BACKEND_TLS) == 0)
+	if (snapshot_count(s, CERTS) == 0)
 		return;
-	if (snapshot_count(s, NAMES) > 0)
-		strip_names(s);
+	for (uint32_t i = 0; i < snapshot_count(s, NAMES); i++)
+		entry(s, NAMES, struct weir_server_name, i)->certs = (struct weir_range){0, 0};
+	for (uint32_t i = 0; i < snapshot_count(s, CLIENT_AUTHS); i++)
+		entry(s, CLIENT_AUTHS, struct weir_client_auth, i)->trust = (struct weir_range){0, 0};
 	for (uint32_t i = 0; i < snapshot_count(s, BACKEND_TLS); i++)
 		entry(s, BACKEND_TLS, struct weir_backend_tls, i)->certs = (struct weir_range){0, 0};
 	s->sect[WEIR_SECT_CERTS].count = 0;

@@ -76,7 +76,7 @@ static struct slice find_header(const void *ctx, struct slice name)
 	return slice_of(NULL, 0);
 }
 
-static json_t *hosts_of(const struct weir_snapshot *s, const struct weir_listener *l)
+json_t *view_hosts(const struct weir_snapshot *s, const struct weir_listener *l)
 {
 	json_t *list = json_array();
 
@@ -120,13 +120,13 @@ static void tell_miss(json_t *o, const struct weir_snapshot *s, const struct rou
 		return;
 	}
 	if (r->listener != WEIR_NONE && r->miss == ROUTE_NO_HOST)
-		json_object_set_new(o, "hosts", hosts_of(s, snapshot_listener(s, r->listener)));
+		json_object_set_new(o, "hosts", view_hosts(s, snapshot_listener(s, r->listener)));
 	if (r->vhost != WEIR_NONE)
 		json_object_set_new(o, "paths", paths_of(s, snapshot_vhost(s, r->vhost)));
 	json_object_set_new(o, "status", json_integer(404));
 }
 
-static void tell_hit(json_t *o, const struct sync *sync, const struct route_result *r)
+void view_tell_hit(json_t *o, const struct sync *sync, const struct route_result *r)
 {
 	const struct weir_snapshot *s = sync->snapshot;
 	const struct weir_rule *rule = snapshot_rule(s, r->rule);
@@ -201,6 +201,8 @@ json_t *view_explain(const struct sync *sync, const struct view_request *rq)
 	struct url u;
 	json_t *o;
 
+	if (rq->url && explain_is_stream(rq->url))
+		return explain_stream(sync, rq);
 	if (!rq->method || !rq->url || !parse_url(rq->url, &u))
 		return json_pack("{s:s}", "error", "expected a method and a URL such as http://shop.example.com/path");
 	if (!sync->snapshot)
@@ -214,7 +216,7 @@ json_t *view_explain(const struct sync *sync, const struct view_request *rq)
 	o = json_pack("{s:b, s:s, s:s, s:i, s:o}", "matched", (int)(r.miss == ROUTE_HIT), "why", route_miss_name(r.miss), "host",
 		      u.host, "port", (int)u.port, "path", json_stringn(u.path.p, u.path.n));
 	if (o && r.miss == ROUTE_HIT)
-		tell_hit(o, sync, &r);
+		view_tell_hit(o, sync, &r);
 	else if (o)
 		tell_miss(o, sync->snapshot, &r);
 	return o;

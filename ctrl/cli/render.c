@@ -205,7 +205,7 @@ static void say_filters(struct text *t, const json_t *list)
 	}
 }
 
-static void add_filters(char *out, size_t cap, const json_t *list)
+void put_filters(char *out, size_t cap, const json_t *list)
 {
 	struct text t = {.p = out, .cap = cap};
 
@@ -214,7 +214,7 @@ static void add_filters(char *out, size_t cap, const json_t *list)
 }
 
 /* "connect 2000 ms, body-rate 100 B/s, idle none" */
-static void add_limits(char *out, size_t cap, json_t *limits)
+void put_limits(char *out, size_t cap, json_t *limits)
 {
 	struct text t = {.p = out, .cap = cap};
 	const char *name;
@@ -230,7 +230,7 @@ static void add_limits(char *out, size_t cap, json_t *limits)
 	}
 }
 
-static void add_targets(char *out, size_t cap, const json_t *rule)
+void put_targets(char *out, size_t cap, const json_t *rule)
 {
 	const json_t *list = json_object_get(rule, "backends");
 	const bool is_stream = strcmp(str(rule, "path_type"), "Stream") == 0;
@@ -252,10 +252,12 @@ static void add_targets(char *out, size_t cap, const json_t *rule)
 			n += (size_t)snprintf(out + n, cap - n, "%s%s", i ? ", " : "", what);
 		if (json_array_size(list) > 1 && n < cap)
 			n += (size_t)snprintf(out + n, cap - n, " (%lld)", num(b, "weight"));
+		if (json_object_get(b, "reason") && n < cap)
+			n += (size_t)snprintf(out + n, cap - n, " [%s]", str(b, "reason"));
 		if (json_array_size(json_object_get(b, "filters")) && n < cap) {
 			char filters[4096];
 
-			add_filters(filters, sizeof(filters), json_object_get(b, "filters"));
+			put_filters(filters, sizeof(filters), json_object_get(b, "filters"));
 			n += (size_t)snprintf(out + n, cap - n, " [%s]", filters);
 		}
 	}
@@ -263,7 +265,7 @@ static void add_targets(char *out, size_t cap, const json_t *rule)
 		snprintf(out, cap, "-");
 }
 
-static void add_conditions(char *out, size_t cap, const json_t *r)
+void put_conditions(char *out, size_t cap, const json_t *r)
 {
 	const json_t *c;
 	size_t n = (size_t)snprintf(out, cap, "%s", str(r, "method"));
@@ -298,8 +300,8 @@ void render_routes(FILE *f, const json_t *list)
 		char filters[4096];
 		char limits[400];
 
-		add_targets(targets, sizeof(targets), r);
-		add_conditions(when, sizeof(when), r);
+		put_targets(targets, sizeof(targets), r);
+		put_conditions(when, sizeof(when), r);
 		cell(&t, "%lld", num(r, "port"));
 		cell(&t, "%s", str(r, "host"));
 		cell(&t, "%s", str(r, "path_type"));
@@ -307,15 +309,15 @@ void render_routes(FILE *f, const json_t *list)
 		cell(&t, "%s", when);
 		cell(&t, "%s", targets);
 		cell(&t, "%s %s/%s rule %lld", str(r, "kind"), str(r, "namespace"), str(r, "name"), num(r, "rule"));
-		add_filters(filters, sizeof(filters), json_object_get(r, "filters"));
+		put_filters(filters, sizeof(filters), json_object_get(r, "filters"));
 		cell(&t, "%s", *filters ? filters : "-");
-		add_limits(limits, sizeof(limits), json_object_get(r, "limits"));
+		put_limits(limits, sizeof(limits), json_object_get(r, "limits"));
 		cell(&t, "%s", *limits ? limits : "-");
 	}
 	table_print(f, &t);
 }
 
-static const char *condition(const json_t *e)
+const char *endpoint_state(const json_t *e)
 {
 	if (flag(e, "terminating"))
 		return flag(e, "serving") ? "terminating, serving" : "terminating";
@@ -442,7 +444,7 @@ void render_certificates(FILE *f, const json_t *list)
 }
 
 /* As "TLS (strict) to web.test, who has to be a.test, b.test, with a client certificate"; in the clear: nothing. */
-static void put_tls(char *text, size_t n, const json_t *tls)
+void put_tls(char *text, size_t n, const json_t *tls)
 {
 	char names[320];
 	size_t at = strlen(text);
@@ -487,7 +489,7 @@ void render_backends(FILE *f, const json_t *list)
 
 			cell(&t, "%s", k ? "" : str(b, "name"));
 			cell(&t, "%s%s%s:%lld", is_v6 ? "[" : "", str(e, "address"), is_v6 ? "]" : "", num(e, "port"));
-			cell(&t, "%s", condition(e));
+			cell(&t, "%s", endpoint_state(e));
 			cell(&t, "%s", k ? "" : settings);
 		}
 	}
@@ -577,77 +579,4 @@ void render_drops(FILE *f, const json_t *list)
 		cell(&t, "%s", str(d, "help"));
 	}
 	table_print(f, &t);
-}
-
-/* -- explain */
-
-static void render_list(FILE *f, const char *label, const json_t *list)
-{
-	const json_t *v;
-	size_t i;
-
-	if (!list)
-		return;
-	fprintf(f, "%s", label);
-	json_array_foreach(list, i, v)
-		fprintf(f, "%s%s", i ? ", " : "", json_string_value(v));
-	fputc('\n', f);
-}
-
-static void render_hit(FILE *f, const json_t *o)
-{
-	const json_t *r = json_object_get(o, "rule");
-	json_t *endpoints = json_object_get(o, "endpoints");
-	const char *backend;
-	char when[1200];
-	char targets[4096];
-	char filters[4096];
-	char limits[400];
-	json_t *list;
-
-	add_conditions(when, sizeof(when), r);
-	add_targets(targets, sizeof(targets), r);
-	fprintf(f, "listener     %s port %lld, host %s (%s)\n", str(r, "address"), num(r, "port"), str(r, "listener_host"),
-		str(r, "listener"));
-	fprintf(f, "host         %s\n", str(r, "host"));
-	fprintf(f, "path         %s %s\n", str(r, "path_type"), str(r, "path"));
-	fprintf(f, "when         %s\n", when);
-	fprintf(f, "by           %s %s/%s rule %lld\n", str(r, "kind"), str(r, "namespace"), str(r, "name"), num(r, "rule"));
-	add_filters(filters, sizeof(filters), json_object_get(r, "filters"));
-	if (*filters)
-		fprintf(f, "filters      %s\n", filters);
-	add_limits(limits, sizeof(limits), json_object_get(r, "limits"));
-	if (*limits)
-		fprintf(f, "limits       %s\n", limits);
-	fprintf(f, "to           %s\n", targets);
-	json_object_foreach(endpoints, backend, list) {
-		const json_t *e;
-		char tls[800] = "";
-		size_t i;
-
-		put_tls(tls, sizeof(tls), json_object_get(json_object_get(o, "tls"), backend));
-		if (*tls)
-			fprintf(f, "over         %s: %s\n", backend, tls);
-		fprintf(f, "endpoints    %s:", backend);
-		json_array_foreach(list, i, e)
-			fprintf(f, "%s %s port %lld %s", i ? "," : "", str(e, "address"), num(e, "port"), condition(e));
-		fprintf(f, "%s\n", json_array_size(list) ? "" : " none: answered 503");
-	}
-}
-
-void render_explain(FILE *f, const json_t *o)
-{
-	if (json_object_get(o, "error")) {
-		fprintf(f, "%s\n", str(o, "error"));
-		return;
-	}
-	if (flag(o, "matched")) {
-		render_hit(f, o);
-		return;
-	}
-	fprintf(f, "no route: %s (host %s, port %lld, path %s)\n", str(o, "why"), str(o, "host"), num(o, "port"), str(o, "path"));
-	if (json_object_get(o, "stream"))
-		fprintf(f, "bytes there  %s: whatever they are, no request is answered\n", str(o, "stream"));
-	render_list(f, "hosts there  ", json_object_get(o, "hosts"));
-	render_list(f, "paths there  ", json_object_get(o, "paths"));
 }

@@ -20,6 +20,15 @@ void cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2
 /* Prints it and frees its cells. */
 void table_print(FILE *f, struct table *t);
 
+/* render.c: what a rule has, for one cell; "" or "-" for nothing. */
+void put_conditions(char *out, size_t cap, const json_t *rule);
+void put_targets(char *out, size_t cap, const json_t *rule);
+void put_filters(char *out, size_t cap, const json_t *filters);
+void put_limits(char *out, size_t cap, json_t *limits);
+/* The TLS that is spoken to a backend; "": none. */
+void put_tls(char *out, size_t cap, const json_t *tls);
+const char *endpoint_state(const json_t *endpoint);
+
 /* Of a member that is not there, or another type: "", 0, false. */
 static inline const char *str(const json_t *o, const char *key)
 {

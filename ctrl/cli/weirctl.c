@@ -71,6 +71,9 @@ static const char usage[] =
 	"                              of this worker only; ends after N packets or so long; N bytes of each\n"
 	"  explain METHOD URL [-H 'name: value']...\n"
 	"                              which rule would take this request, and why\n"
+	"  explain tls://[NAME][:PORT][@ADDRESS]\n"
+	"  explain tcp://[ADDRESS]:PORT\n"
+	"                              who would take this connection of TLS, by its server name, or of bytes; who ends its TLS\n"
 	"  check FILE|DIR...           validate manifests; needs no running program\n"
 	"\n"
 	"  -o json|text        how to print (text)\n"
@@ -184,21 +187,21 @@ static int parse(int argc, char **argv, struct options *o)
 	return o->command ? -1 : wrong("no command", "");
 }
 
-/* "/api/v1/explain?method=...&url=...&header=..." */
+/* "/api/v1/explain?url=...&method=...&header=..."; bytes have no method. */
 static char *explain_path(const struct options *o)
 {
 	char *text = NULL;
 	size_t n;
 	FILE *f = open_memstream(&text, &n);
-	const char *names[] = {"method", "url"};
+	const char *names[] = {"url", "method"};
 
 	if (!f)
 		abort();
 	fputs("/api/v1/explain", f);
-	for (int i = 0; i < 2 + o->n_headers; i++) {
-		char *v = fetch_escape(i < 2 ? o->args[i] : o->headers[i - 2]);
+	for (int i = 0; i < o->n_args + o->n_headers; i++) {
+		char *v = fetch_escape(i < o->n_args ? o->args[o->n_args - 1 - i] : o->headers[i - o->n_args]);
 
-		fprintf(f, "%c%s=%s", i ? '&' : '?', i < 2 ? names[i] : "header", v ? v : "");
+		fprintf(f, "%c%s=%s", i ? '&' : '?', i < o->n_args ? names[i] : "header", v ? v : "");
 		free(v);
 	}
 	fclose(f);
@@ -321,6 +324,12 @@ static int capture_packets(const struct options *o, const char *query)
 	return rc;
 }
 
+/* explain is asked of a connection, not of a request. */
+static bool is_stream_url(const struct options *o)
+{
+	return o->n_args == 1 && (strncmp(o->args[0], "tls://", 6) == 0 || strncmp(o->args[0], "tcp://", 6) == 0);
+}
+
 static int run(struct options *o)
 {
 	char *query = query_of(o);
@@ -348,8 +357,8 @@ static int run(struct options *o)
 		return wrong("unknown command ", o->command);
 	if (commands[i].path)
 		return o->n_args ? wrong("takes no arguments: ", o->command) : ask(o, commands[i].path, commands[i].render);
-	if (o->n_args != 2)
-		return wrong("explain takes METHOD and URL", "");
+	if (o->n_args != 2 && !is_stream_url(o))
+		return wrong("explain takes METHOD and URL, or a URL of tls or tcp", "");
 	path = explain_path(o);
 	rc = ask(o, path, commands[i].render);
 	free(path);

@@ -47,6 +47,9 @@ struct route_result {
 struct route_result route_match(const struct weir_snapshot *s, const struct route_request *rq);
 const char *route_miss_name(enum route_miss m);
 
+/* The bind of this address and port, else the one of any address and this port; WEIR_NONE: neither is there. */
+uint32_t route_find_bind(const struct weir_snapshot *s, const struct weir_ip *addr, uint16_t port);
+
 /* The listener that takes a request's host; NULL: none does. */
 const struct weir_listener *route_find_listener(const struct weir_snapshot *s, const struct weir_ip *local, uint16_t port,
 						struct slice host);

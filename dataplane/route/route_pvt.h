@@ -16,7 +16,5 @@ enum route_hosts {
 uint32_t route_find_host(const struct weir_snapshot *s, enum route_hosts what, struct weir_range entries, struct weir_range slots,
 			 struct slice host);
 
-/* The bind of this address and port, else the one of any address and this port; WEIR_NONE: neither is there. */
-uint32_t route_find_bind(const struct weir_snapshot *s, const struct weir_ip *addr, uint16_t port);
 
 #endif

@@ -36,7 +36,7 @@ with tempfile.TemporaryDirectory() as d:
            "alone, if it is started with --external-names (served all the same)" in p.stdout, p)
     p = run("check", pathlib.Path(d) / "missing.yaml")
     expect(p.returncode == 2 and "missing.yaml" in p.stderr, p)
-for args in ((), ("nonsense",), ("-o", "xml", "status"), ("explain", "GET"), ("check",), ("connections", "x"), ("connections", "--worker"),
+for args in ((), ("nonsense",), ("-o", "xml", "status"), ("explain", "GET"), ("explain", "http://a.test/"), ("explain", "udp://:53"), ("check",), ("connections", "x"), ("connections", "--worker"),
              ("status", "--worker", "1"), ("status", "-w", "x"), ("connections", "--count", "1"), ("capture", "--sort", "rtt"), ("capture", "-w"), ("capture", "--token"), ("status", "--token", "x"),
              ("capture", "-w", "/dev/null", "--bytes", "0"), ("capture", "-w", "/dev/null", "--bytes", "65536")):
     p = run(*args)

@@ -7,8 +7,12 @@ import stat
 import subprocess
 import time
 
+import yaml
+
 from rig import PEER4, WEB, expect, expect_eq, ip, wait_until
 from test_kube_source import BASE, Double, answers, gateway_objects, ingress, service, slice_, wait_answer, with_ctrl_stopped
+from test_streams import A, B, answers as stream_answers, drops, explain, manifests, peer, route, servers, tcp, tls, tls_route, who
+from tls_peers import listener, pair, secret
 
 NAME = "routes.saved"
 ADMIN = "http://127.0.0.1:9901"
@@ -87,6 +91,36 @@ def test_routes_on_disk_are_served_until_the_api_server_comes(make):
         expect(not saved(rig)["serving"], "not from disk any more")
         double.apply(ingress("shop", "shop.example.com", "api"))
         wait_answer(rig, "shop.example.com", "api")
+
+
+def test_streams_are_served_from_disk_but_where_a_key_is_needed(make):
+    """A name whose key is not kept is refused, and not sent on to the backend of the wildcard that covers it."""
+    theirs, ours, web = pair("*.example.com"), pair("tls.example.com"), pair("web.example.com")
+    texts = manifests(tcp(), tls("through", "*.example.com"), tls("ended", "tls.example.com", "ours"),
+                      listener("https", "web", hostname="web.example.com"), secrets=secret("ours", ours) + secret("web", web),
+                      peers=peer("a", A) + peer("b", B),
+                      routes=route("tcp", "tcp", ("a", 1)) + tls_route("b", "through", "b") + tls_route("a", "ended", "a"))
+    objects = [o for text in texts.values() for o in yaml.safe_load_all(text) if o]
+    with saving(make, BASE + objects) as (rig, double), servers(rig, a=A, b=(B, theirs)):
+        stream_answers(rig, "b", 443, "one.example.com")
+        stream_answers(rig, "a", 443, "tls.example.com")
+        double.kill()
+        restart(rig, sig=signal.SIGTERM)
+        stream_answers(rig, "b", 443, "one.example.com")
+        expect(saved(rig)["serving"], "served from disk")
+        expect_eq(who(rig, 443, "one.example.com"), {"who": "b", "certificate": theirs.digest}, "passed through")
+        stream_answers(rig, "a")
+        before = drops(rig).get("tls_no_certificate", 0)
+        for name in ("tls.example.com", "web.example.com"):
+            expect("error" in who(rig, 443, name), f"{name}: somebody answers without its key")
+            expect_eq(explain(rig, f"tls://{name}")["reason"]["name"], "tls_no_certificate", name)
+        wait_until("both are counted", lambda: drops(rig).get("tls_no_certificate", 0) == before + 2)
+        keys = [p.key.read_bytes() for p in (ours, web)]
+        text = (state(rig) / NAME).read_bytes()
+        expect(not any(line in text for key in keys for line in key.splitlines()[1:-1]), "a key is on disk")
+        double.start()
+        stream_answers(rig, "a", 443, "tls.example.com")
+        expect(not saved(rig)["serving"], "all is listed again")
 
 
 def test_what_changed_while_the_api_server_was_away_replaces_the_file_with_no_request_lost(make):

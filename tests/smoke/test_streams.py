@@ -84,6 +84,23 @@ def answers(rig, wanted, port=PORT, name=None):
     wait_until(f"{wanted} answers", lambda: who(rig, port, name).get("who") == wanted)
 
 
+def explain(rig, *args):
+    return json.loads(rig.weirctl("explain", *args, "-o", "json", check=False))  # status 1: no match
+
+
+def drops(rig):
+    return {d["reason"]: d["count"] for d in rig.weirctl_json("drops")}
+
+
+def is_refused_as_explained(rig, url, port, name=None):
+    """The reason that explain gives is the one that is counted for such a connection."""
+    reason = explain(rig, url)["reason"]["name"]
+    before = drops(rig).get(reason, 0)
+    expect("error" in who(rig, port, name), f"{url}: somebody answers")
+    wait_until(f"{url}: {reason} is counted", lambda: drops(rig).get(reason, 0) > before)
+    return reason
+
+
 @contextlib.contextmanager
 def held(rig, port=PORT, name=None):
     """An open stream; yields a function that has a word echoed."""
@@ -212,8 +229,11 @@ def test_one_port_has_requests_and_both_modes_of_tls(make):
         code = rig.run(["curl", "-s", "-m", "30", "--cacert", authority().root, "--resolve", f"web.example.com:443:{WEIR4}", "-o",
                         "/dev/null", "-w", "%{http_code}", "https://web.example.com/"], check=False).stdout.decode()
         expect(code in ("200", "404"), f"an answer over HTTP was expected: {code}")
-        explained = json.loads(rig.weirctl("explain", "GET", "https://tls.example.com/", "-o", "json", check=False))  # status 1: no match
+        explained = explain(rig, "GET", "https://tls.example.com/")
         expect_eq((explained["matched"], explained.get("stream")), (False, "Gateway demo/edge ended"), "what is said of a request there")
+        for name, mode, by in (("tls", "terminate", "a"), ("through", "passthrough", "b"), ("web", "http", None)):
+            e = explain(rig, f"tls://{name}.example.com")
+            expect_eq((e["matched"], e["mode"], e.get("rule", {}).get("name")), (True, mode, by), f"what is said of {name}")
         expect_eq({r["name"]: (r["kind"], r["path_type"]) for r in rig.weirctl_json("routes")},
                   {"a": ("TLSRoute", "Stream"), "b": ("TLSRoute", "Stream"), "c": ("HTTPRoute", "Prefix")}, "routes")
 
@@ -235,3 +255,38 @@ spec:
         answers(rig, "a")
         expect_eq(who(rig), {"who": "a"}, "in the clear, with TLS behind it")
         expect_eq(who(rig, 443, "api.test"), {"who": "a", "certificate": theirs.digest}, "no second TLS around what is TLS")
+
+
+def test_explain_says_who_takes_a_connection_and_why_nobody_does(make):
+    theirs, ours = pair("one.example.com"), pair("tls.example.com")
+    files = manifests(tcp(), tcp("gone", 9001), tcp("unused", 9002), tls("through", "*.example.com"), tls("ended", "tls.example.com", "ours"),
+                      "{name: web, port: 80, protocol: HTTP}", secret=secret("ours", ours),
+                      peers=peer("a", A) + peer("b", B) + service("empty"),
+                      routes=route("split", "tcp", ("a", 3), ("b", 1)) + route("gone", "gone", ("gone", 1)) +
+                      tls_route("one", "through", "a", "one.example.com") + tls_route("none", "through", "empty", "empty.example.com"))
+    with make(manifests=files) as rig, servers(rig, a=(A, theirs), b=B):
+        answers(rig, "a", 443, "one.example.com")
+        e = explain(rig, f"tcp://{WEIR4}:{PORT}")
+        expect_eq((e["matched"], e["mode"], e["listener"], e["rule"]["name"]), (True, "tcp", "Gateway demo/edge tcp", "split"), "TCP")
+        expect_eq([(b["backend"], b["weight"]) for b in e["rule"]["backends"]], [("demo/a:80", 3), ("demo/b:80", 1)], "its shares")
+        expect_eq([(x["address"], x["port"], x["ready"]) for x in e["endpoints"]["demo/b:80"]], [(PEER4, B, True)], "endpoints")
+        expect_eq(explain(rig, f"tcp://:{PORT}"), e, "at any address")
+        e = explain(rig, f"tls://One.example.com:443@{WEIR4}")
+        expect_eq((e["matched"], e["mode"], e["by_name"], e["rule"]["name"]), (True, "passthrough", "*.example.com", "one"), "TLS")
+        expect("reason" not in e, f"refused: {e}")
+        text = rig.weirctl("explain", "tls://one.example.com")
+        for part in ("passthrough (TLS is passed through", "TLSRoute demo/one rule 0", "to           demo/a:80", f"{PEER4} port {A} ready"):
+            expect(part in text, f"{part} in:\n{text}")
+        for url, port, name, reason in (("tcp://:9001", 9001, None, "stream_bad_backend_ref"), ("tcp://:9002", 9002, None, "stream_no_route"),
+                                        ("tcp://:9003", 9003, None, "tcp_no_listener"), ("tls://x.example.org", 443, "x.example.org", "tls_unrecognized_name"),
+                                        ("tls://", 443, "", "tls_unrecognized_name"), ("tls://two.example.com", 443, "two.example.com", "stream_no_route"),
+                                        ("tls://tls.example.com", 443, "tls.example.com", "stream_no_route"),
+                                        ("tls://empty.example.com", 443, "empty.example.com", "stream_no_endpoint")):
+            expect_eq(is_refused_as_explained(rig, url, port, name), reason, url)
+        expect_eq(explain(rig, "tls://two.example.com")["hosts"], ["empty.example.com", "one.example.com"], "what there is")
+        expect_eq(explain(rig, "tcp://:80")["why"], "requests of HTTP are expected there", "HTTP")
+        expect_eq(explain(rig, "tcp://:443")["why"], "TLS is expected there", "TLS")
+        expect("refused      stream_no_endpoint: " in rig.weirctl("explain", "tls://empty.example.com", check=False), "the reason in words")
+        for bad in ("tcp://x:1", "tcp://10.0.0.1", "tcp://:0", "tcp://:65536", "tls://x:1x", "tls://x@y", "tls://x/y"):
+            expect("error" in explain(rig, bad), bad)
+        expect("error" in explain(rig, "tcp://:9000", "-H", "a: b"), "headers")

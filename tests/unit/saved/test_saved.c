@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "objects.h"
 #include "pems.h"
+#include "route/route.h"
 #include "saved.h"
 #include "snapshot/snapshot.h"
 #include "translate/compile.h"
@@ -143,6 +144,51 @@ static void over_tls_nobody_is_trusted(void **state)
 	assert_int_equal(snapshot_count(s.snapshot, CERTS), 0);
 	assert_int_equal(snapshot_count(s.snapshot, BACKEND_TLS), 1);
 	assert_int_equal(snapshot_backend_tls(s.snapshot, 0)->certs.count, 0);
+	made_fini(&m);
+	(void)state;
+}
+
+/* TLS of all names is passed through but for one, whose key is not kept. */
+#define STREAMS \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: weir}\n" \
+	"spec: {controllerName: weir.dev/ingress-controller}\n---\n" \
+	"apiVersion: v1\nkind: Secret\nmetadata: {name: own, namespace: demo}\ntype: kubernetes.io/tls\n" \
+	"data: {tls.crt: " PEM_CRT ", tls.key: " PEM_KEY "}\n---\n" \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: demo}\nspec:\n" \
+	"  gatewayClassName: weir\n  listeners:\n" \
+	"  - {name: all, port: 443, protocol: TLS, hostname: '*.example.com', tls: {mode: Passthrough}}\n" \
+	"  - {name: own, port: 443, protocol: HTTPS, hostname: own.example.com, tls: {certificateRefs: [{name: own}]}}\n" \
+	"  - {name: tcp, port: 9000, protocol: TCP}\n---\n" ROUTE_OF("TLSRoute", "all") ROUTE_OF("TCPRoute", "tcp")
+#define ROUTE_OF(kind, listener) \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: " kind "\nmetadata: {name: " listener ", namespace: demo}\n" \
+	"spec: {parentRefs: [{name: edge, sectionName: " listener "}], rules: [{backendRefs: [{name: web, port: 80}]}]}\n---\n"
+
+static enum route_miss miss_of(const struct weir_snapshot *s, enum route_stream how, const char *name)
+{
+	static const struct weir_ip any;
+
+	return route_find_stream(s, &any, how == ROUTE_STREAM_TCP ? 9000 : 443, how, slice_str(name)).miss;
+}
+
+static void streams_are_kept_and_a_name_without_its_key_is_nobody_elses(void **state)
+{
+	struct made m = make_of(OBJECTS("shop.example.com") STREAMS, 2);
+	static const struct weir_ip any;
+	const struct weir_server_name *name;
+	const struct weir_bind *bind;
+	enum route_miss miss;
+	struct saved s;
+
+	assert_int_equal(snapshot_count(m.snapshot, CERTS), 1);
+	assert_int_equal(saved_check(m.head, m.n, SOURCE, false, &s), SAVED_OK);
+	assert_int_equal(snapshot_count(s.snapshot, CERTS), 0);
+	assert_int_equal(miss_of(s.snapshot, ROUTE_STREAM_TCP, ""), ROUTE_HIT);
+	assert_int_equal(miss_of(s.snapshot, ROUTE_STREAM_PASSED, "a.example.com"), ROUTE_HIT);
+	assert_int_equal(miss_of(s.snapshot, ROUTE_STREAM_PASSED, "own.example.com"), ROUTE_NO_LISTENER);
+	name = route_find_name(s.snapshot, &any, 443, SLICE("own.example.com"), &bind, &miss);
+	assert_non_null(name);
+	assert_int_equal(name->mode, WEIR_TLS_TERMINATE);
+	assert_int_equal(name->certs.count, 0);
 	made_fini(&m);
 	(void)state;
 }
@@ -280,6 +326,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_was_made_is_taken),
 	    cmocka_unit_test(over_tls_nobody_is_trusted),
+	    cmocka_unit_test(streams_are_kept_and_a_name_without_its_key_is_nobody_elses),
 	    cmocka_unit_test(every_length_but_its_own_is_refused),
 	    cmocka_unit_test(every_byte_that_is_changed_is_noticed),
 	    cmocka_unit_test(reasons_have_names),
