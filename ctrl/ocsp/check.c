@@ -3,15 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
-
-#define STATUS_REQUEST 5 /* TLS extension (RFC 6066 8), as a TLS feature */
 
 const char *ocsp_outcome_name(enum ocsp_outcome o)
 {
@@ -42,87 +39,6 @@ static X509 *read_certificate(const struct weir_certificate *b, unsigned i)
 	const unsigned char *at = (const unsigned char *)b + b->chain[i].off;
 
 	return d2i_X509(NULL, &at, (long)b->chain[i].size);
-}
-
-static unsigned find_issuer(const struct weir_certificate *b, X509 *leaf)
-{
-	for (unsigned i = 1; i < b->n_chain && i < WEIR_MAX_CHAIN; i++) {
-		X509 *x = read_certificate(b, i);
-		bool is_issuer = x && X509_check_issued(x, leaf) == X509_V_OK;
-
-		X509_free(x);
-		if (is_issuer)
-			return i;
-	}
-	return 0;
-}
-
-/* Printable ASCII alone: what else is in it was not meant to be a URL. */
-static bool is_url(const char *s)
-{
-	for (const char *p = s; *p; p++)
-		if (*p <= ' ' || *p > '~')
-			return false;
-	return strncasecmp(s, "http://", 7) == 0 || strncasecmp(s, "https://", 8) == 0;
-}
-
-static void find_url(X509 *leaf, char out[OCSP_URL_BYTES])
-{
-	STACK_OF(ACCESS_DESCRIPTION) *list = X509_get_ext_d2i(leaf, NID_info_access, NULL, NULL);
-
-	out[0] = 0;
-	for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(list) && !out[0]; i++) {
-		const ACCESS_DESCRIPTION *d = sk_ACCESS_DESCRIPTION_value(list, i);
-		const ASN1_STRING *s;
-
-		if (OBJ_obj2nid(d->method) != NID_ad_OCSP || d->location->type != GEN_URI)
-			continue;
-		s = d->location->d.uniformResourceIdentifier;
-		if (ASN1_STRING_length(s) <= 0 || (size_t)ASN1_STRING_length(s) >= OCSP_URL_BYTES)
-			continue;
-		memcpy(out, ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s));
-		out[ASN1_STRING_length(s)] = 0;
-		if (strlen(out) != (size_t)ASN1_STRING_length(s) || !is_url(out))
-			out[0] = 0;
-	}
-	AUTHORITY_INFO_ACCESS_free(list);
-}
-
-static bool has_feature(X509 *leaf, long feature)
-{
-	STACK_OF(ASN1_INTEGER) *list = X509_get_ext_d2i(leaf, NID_tlsfeature, NULL, NULL);
-	bool found = false;
-
-	for (int i = 0; i < sk_ASN1_INTEGER_num(list); i++)
-		found |= ASN1_INTEGER_get(sk_ASN1_INTEGER_value(list, i)) == feature;
-	sk_ASN1_INTEGER_pop_free(list, ASN1_INTEGER_free);
-	return found;
-}
-
-static void make_key(const struct weir_certificate *b, unsigned issuer, uint8_t out[OCSP_KEY_BYTES])
-{
-	uint8_t both[2][SHA256_DIGEST_LENGTH] = {{0}};
-
-	SHA256((const unsigned char *)b + b->chain[0].off, b->chain[0].size, both[0]);
-	if (issuer)
-		SHA256((const unsigned char *)b + b->chain[issuer].off, b->chain[issuer].size, both[1]);
-	SHA256(both[0], sizeof(both), out);
-}
-
-bool ocsp_facts_read(const struct weir_certificate *b, struct ocsp_facts *out)
-{
-	X509 *leaf = read_certificate(b, 0);
-
-	*out = (struct ocsp_facts){.issuer = 0};
-	if (leaf) {
-		out->must_staple = has_feature(leaf, STATUS_REQUEST);
-		out->issuer = find_issuer(b, leaf);
-		find_url(leaf, out->url);
-		make_key(b, out->issuer, out->key);
-	}
-	ERR_clear_error();
-	X509_free(leaf);
-	return leaf != NULL;
 }
 
 /* ---- the request */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What OCSP (RFC 6960, and its profile RFC 5019) has to do with bytes: what a
- * certificate says of its responder, the request, and whether a response can
- * be stapled. Pure functions: no socket, no clock. Responses are hostile input.
+ * What OCSP (RFC 6960, and its profile RFC 5019) has to do with bytes: the
+ * request, and whether a response can be stapled. What a certificate says of
+ * its responder is in translate/facts.h. Pure functions: no socket, no clock.
+ * Responses are hostile input.
  */
 #ifndef OCSP_CHECK_H
 #define OCSP_CHECK_H
@@ -12,24 +13,12 @@
 #include <stdint.h>
 
 #include "ocsp/outcome.h"
+#include "translate/facts.h"
 #include "weir/snapshot.h"
 
-#define OCSP_URL_BYTES 1024u	   /* with its NUL: a longer one is none */
 #define OCSP_RESPONSE_MAX 16384u   /* bytes: a larger one would be a burden in each handshake */
 #define OCSP_SKEW_S 300		   /* so far in the future a response may begin */
 #define OCSP_UNTIL_DEFAULT_S 3600  /* so long one is used that does not say when the next one comes */
-#define OCSP_KEY_BYTES 32u
-
-/* Of a leaf and its chain. */
-struct ocsp_facts {
-	bool must_staple;    /* clients are to refuse it without a response (RFC 7633 status_request) */
-	unsigned issuer;     /* where in the chain its issuer stands; 0: it does not */
-	char url[OCSP_URL_BYTES]; /* of its responder, the first one of http or https (RFC 5280 4.2.2.1); "": none */
-	uint8_t key[OCSP_KEY_BYTES]; /* SHA-256 of the leaf and its issuer: what is asked about is the same where this is */
-};
-
-/* b: an identity. False: its leaf cannot be read. */
-bool ocsp_facts_read(const struct weir_certificate *b, struct ocsp_facts *out);
 
 /*
  * The request about a leaf whose issuer is there, in DER: one CertID over SHA-1, as responders make them in advance

@@ -236,7 +236,7 @@ static struct user *user_add(struct stapler *s, const struct certificate *c, uin
 	struct ocsp_facts f;
 
 	u->c = certificate_get(c);
-	if (!ocsp_facts_read(c->blob, &f) || !f.url[0])
+	if (!certificate_facts(c, &f) || !f.url[0])
 		state = STAPLE_NO_RESPONDER;
 	else if (!f.issuer)
 		state = STAPLE_NO_ISSUER;

@@ -133,6 +133,14 @@ void certificate_add_name(struct certificate *c, const char *name, size_t n)
 	c->names[c->n_names++] = translate_must(strndup(name, n));
 }
 
+bool certificate_facts(const struct certificate *c, struct ocsp_facts *out)
+{
+	if (!c->facts)
+		return ocsp_facts_read(c->blob, out);
+	memcpy(out, c->facts, offsetof(struct ocsp_facts, url) + strlen(c->facts->url) + 1);
+	return true;
+}
+
 struct certificate *certificate_get(const struct certificate *c)
 {
 	struct certificate *own = (struct certificate *)(uintptr_t)c; /* the count is no part of what it is */
@@ -150,6 +158,7 @@ void certificate_put(struct certificate *c)
 	for (size_t i = 0; i < c->n_names; i++)
 		free(c->names[i]);
 	free(c->names);
+	free(c->facts);
 	free((char *)(uintptr_t)c->ns);
 	free((char *)(uintptr_t)c->name);
 	free(c);

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "translate/facts.h"
 #include "weir/snapshot.h"
 
 /* X(enumerator, name). Kinds of keys, of which a client may know one and not another. */
@@ -46,6 +47,7 @@ struct certificate {
 	 * that they are of, "ConfigMap ns/name".
 	 */
 	char **names;
+	struct ocsp_facts *facts; /* what it says of its responder; NULL: that was not looked at */
 };
 
 /* Bytes of DER. */
@@ -65,6 +67,8 @@ struct certificate *certificate_with_ocsp(const struct certificate *c, struct ce
 struct certificate *certificate_create_trust(struct certificate_part cas, struct certificate_part crls);
 /* The same of PEM; NULL: there are none, one cannot be read, or they are too large. */
 struct certificate *certificate_read_trust(const char *pem, size_t n);
+/* What an identity says of its responder, once it was read; false: it cannot be. */
+bool certificate_facts(const struct certificate *c, struct ocsp_facts *out);
 void certificate_add_name(struct certificate *c, const char *name, size_t n);
 struct certificate *certificate_get(const struct certificate *c);
 void certificate_put(struct certificate *c);

@@ -20,6 +20,7 @@
 
 #include "kube/names.h"
 #include "translate/translate_pvt.h"
+#include "translate/x509.h"
 
 #define MAX_CERTIFICATES 1000u /* of a chain: so many are counted */
 
@@ -28,20 +29,37 @@ static BIO *open_text(const char *text, size_t n)
 	return n > 0 && n <= INT_MAX ? BIO_new_mem_buf(text, (int)n) : NULL;
 }
 
+/* The next one; NULL: there is none, or it cannot be read, which *is_wrong says. */
+static X509 *read_certificate(BIO *in, bool is_leaf, bool *is_wrong)
+{
+	unsigned char *der = NULL;
+	long n = 0;
+	X509 *x;
+
+	if (PEM_bytes_read_bio(&der, &n, NULL, PEM_STRING_X509, in, NULL, NULL) != 1) {
+		*is_wrong = ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
+		return NULL;
+	}
+	x = is_leaf ? x509_read_leaf(der, (size_t)n) : x509_read_issuer(der, (size_t)n);
+	*is_wrong = x == NULL;
+	OPENSSL_free(der);
+	return x;
+}
+
 /* Reads to the end, and keeps the first few. How many there are; 0: none, or one of them cannot be read, which *is_wrong says. */
 static size_t read_certificates(BIO *in, X509 **kept, size_t n_kept, bool *is_wrong)
 {
 	size_t n = 0;
 	X509 *x;
 
-	while (n <= MAX_CERTIFICATES && (x = PEM_read_bio_X509(in, NULL, NULL, NULL))) {
+	while (n <= MAX_CERTIFICATES && (x = read_certificate(in, n == 0, is_wrong))) {
 		if (n < n_kept)
 			kept[n] = x;
 		else
 			X509_free(x);
 		n++;
 	}
-	*is_wrong = n > MAX_CERTIFICATES || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
+	*is_wrong |= n > MAX_CERTIFICATES;
 	ERR_clear_error();
 	for (size_t i = 0; *is_wrong && i < n && i < n_kept; i++)
 		X509_free(kept[i]);
@@ -223,9 +241,20 @@ static bool is_in_order(X509 *const *chain, size_t n)
 	return true;
 }
 
+static void keep_facts(struct certificate *c, X509 *const *chain)
+{
+	struct ocsp_facts f = {.issuer = 0};
+	size_t n;
+
+	facts_find(c->blob, chain, &f);
+	n = offsetof(struct ocsp_facts, url) + strlen(f.url) + 1;
+	c->facts = translate_must(malloc(n));
+	memcpy(c->facts, &f, n);
+}
+
 static struct certificate *make(X509 *const *chain, size_t n, const struct bytes *key)
 {
-	struct certificate_part parts[WEIR_MAX_CHAIN];
+	struct certificate_part parts[WEIR_MAX_CHAIN] = {{NULL, 0}};
 	struct certificate *c;
 
 	for (size_t i = 0; i < n; i++) {
@@ -244,6 +273,7 @@ static struct certificate *make(X509 *const *chain, size_t n, const struct bytes
 	c->not_after_s = seconds_of(X509_get0_notAfter(chain[0]));
 	c->is_out_of_order = !is_in_order(chain, n);
 	add_names(c, chain[0]);
+	keep_facts(c, chain);
 	return c;
 }
 
@@ -294,8 +324,8 @@ static const char *read_key(X509 *const *chain, size_t n, const char *text, size
 		return is_encrypted ? "tls.key needs a passphrase: a key without one was expected" : "tls.key has no private key in PEM";
 	}
 	der.n = (size_t)((const char *)at - der.p);
-	fault = X509_check_private_key(chain[0], k) == 1 ? judge_key(k, &kind, &algorithm)
-							 : "tls.key is not the key of the first certificate in tls.crt";
+	fault = x509_has_key(chain[0], k) ? judge_key(k, &kind, &algorithm)
+					  : "tls.key is not the key of the first certificate in tls.crt";
 	EVP_PKEY_free(k);
 	if (!fault) {
 		struct bytes wrapped = is_labelled(&b, PEM_STRING_PKCS8INF) ? (struct bytes){NULL, 0} : wrap_key(algorithm, &der);

@@ -316,6 +316,10 @@ const struct certificate *trust_of_refs(struct translation *t, const struct kube
  */
 const char *pem_read_pair(const char *crt, size_t n_crt, const char *key, size_t n_key, struct certificate **out);
 
+/* facts.c: what the leaf of b says, whose chain this is, each as x509.h reads it; *out begins as zeros. */
+struct x509_st;
+void facts_find(const struct weir_certificate *b, struct x509_st *const *chain, struct ocsp_facts *out);
+
 /* httproute.c: the backend that a reference names, or -1 after a problem. */
 int32_t route_backend(struct translation *t, const struct kube_object *o, const struct cursor *ref);
 /*
