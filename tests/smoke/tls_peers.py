@@ -244,6 +244,12 @@ def openssl_version():
 
 
 @functools.cache
+def go_version():
+    """(major, minor)"""
+    return tuple(map(int, re.search(r"go(\d+)\.(\d+)", subprocess.check_output(["go", "version"], text=True, timeout=60)).groups()))
+
+
+@functools.cache
 def go_client():
     """The program tls_go/, built; its cache is Go's own, so this costs only once."""
     if not shutil.which("go"):
