@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An OpenSSL engine that behaves as an accelerator with a queue: private-key operations of RSA and ECDSA pause the job they run
- * in, and POLL ends them some polls later, as the control commands say: late, out of order, in vain, or never. They are
- * computed in software when they end. Commands and counters are named as qatengine has them, so that what drives one can drive the
- * other. Operations belong to the thread that submitted them, as they do to a card's instance.
+ * An OpenSSL engine that behaves as an accelerator with a queue (device.h): private-key operations of RSA and ECDSA pass it, and
+ * are computed in software when they end. Commands and counters are named as qatengine has them, so that what drives one can
+ * drive the other. Operations belong to the thread that submitted them, as they do to a card's instance.
  */
 #include <string.h>
-#include <time.h>
 
 #define OPENSSL_SUPPRESS_DEPRECATED
-#include <openssl/async.h>
+#define DEVICE_LOCAL __thread
+#include "device.h"
+
 #include <openssl/ec.h>
 #include <openssl/engine.h>
 #include <openssl/err.h>
@@ -58,140 +58,12 @@ static const ENGINE_CMD_DEFN commands[] = {
 	{0, NULL, NULL, 0},
 };
 
-struct op {
-	struct op *next;
-	ASYNC_WAIT_CTX *wait;
-	unsigned long at; /* submitted as the so manieth */
-	unsigned long polls_left;
-	unsigned long long due_us;
-	int never, fails, is_done;
-};
-
-static struct {
-	unsigned long delay_polls, delay_us, fail_every, never_every, full_every, order;
-	int is_dead, is_in_software;
-} how;
-static struct {
-	unsigned long submitted, done, failed, held, full;
-} counts;
-static int in_flight; /* of all threads; a test's threads do not meet here */
-static __thread struct op *queue;
+static int is_in_software;
 static __thread int instance = -1;
 static RSA_METHOD *rsa_method;
 static EC_KEY_METHOD *ec_method;
 static int (*ec_sign)(int type, const unsigned char *dgst, int n, unsigned char *sig, unsigned *n_sig, const BIGNUM *kinv,
 		      const BIGNUM *r, EC_KEY *key);
-
-static unsigned long long clock_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (unsigned long long)t.tv_sec * 1000000 + (unsigned long long)t.tv_nsec / 1000;
-}
-
-static int is_nth(unsigned long n, unsigned long every)
-{
-	return every && n % every == 0;
-}
-
-/* The queue is full: the caller's job is told to come again. */
-static void bounce(ASYNC_WAIT_CTX *wait)
-{
-	counts.full++;
-	ASYNC_WAIT_CTX_set_status(wait, ASYNC_STATUS_EAGAIN);
-	ASYNC_pause_job();
-	ASYNC_WAIT_CTX_set_status(wait, ASYNC_STATUS_UNSUPPORTED);
-}
-
-/* Waits as a device would have it. 0: the operation failed. */
-static int pass_device(void)
-{
-	ASYNC_JOB *job = ASYNC_get_current_job();
-	struct op op = {.at = ++counts.submitted};
-	struct op **end = &queue;
-
-	op.fails = is_nth(op.at, how.fail_every);
-	if (!job) { /* the synchronous way */
-		unsigned long long until = clock_us() + how.delay_us;
-
-		while (clock_us() < until)
-			;
-		counts.done++;
-		counts.failed += (unsigned)op.fails;
-		return !op.fails;
-	}
-	op.wait = ASYNC_get_wait_ctx(job);
-	if (is_nth(op.at, how.full_every))
-		bounce(op.wait);
-	op.never = is_nth(op.at, how.never_every);
-	op.polls_left = how.delay_polls;
-	op.due_us = how.delay_us ? clock_us() + how.delay_us : 0;
-	while (*end)
-		end = &(*end)->next;
-	*end = &op;
-	__atomic_add_fetch(&in_flight, 1, __ATOMIC_RELAXED);
-	while (!op.is_done)
-		ASYNC_pause_job();
-	return !op.fails;
-}
-
-static void finish(struct op **at)
-{
-	struct op *op = *at;
-	int (*callback)(void *arg);
-	void *arg;
-
-	*at = op->next;
-	op->is_done = 1;
-	counts.done++;
-	counts.failed += (unsigned)op->fails;
-	__atomic_sub_fetch(&in_flight, 1, __ATOMIC_RELAXED);
-	if (ASYNC_WAIT_CTX_get_callback(op->wait, &callback, &arg))
-		callback(arg);
-}
-
-static int is_due(const struct op *op, unsigned long long now)
-{
-	if (op->never || op->polls_left > 0)
-		return 0;
-	return how.order != 2 || now % 3 != op->at % 3 ? now >= op->due_us : 0;
-}
-
-static int poll_queue(void)
-{
-	static unsigned long n_polls;
-	unsigned long long now = how.delay_us ? clock_us() : ++n_polls;
-	struct op **at = &queue;
-	struct op **last = NULL;
-
-	if (how.is_dead)
-		return 1;
-	for (struct op *op = queue; op; op = op->next)
-		op->polls_left -= op->polls_left > 0;
-	while (*at) {
-		if (!is_due(*at, now)) {
-			at = &(*at)->next;
-		} else if (how.order == 1) { /* one at a time, from the end */
-			last = at;
-			at = &(*at)->next;
-		} else {
-			finish(at);
-		}
-	}
-	if (last)
-		finish(last);
-	return 1;
-}
-
-static void release(void)
-{
-	for (struct op *op = queue; op; op = op->next) {
-		op->fails |= op->never;
-		op->never = 0;
-		op->polls_left = 0;
-	}
-}
 
 static int fail(void)
 {
@@ -220,20 +92,7 @@ static int get_in_flight(long which, void *p)
 
 	if (!p || which < 1 || which > 6)
 		return 0;
-	*(int **)p = which == (how.is_in_software ? 4 : 1) ? &in_flight : &none;
-	return 1;
-}
-
-static int get_counts(unsigned long *out)
-{
-	unsigned long held = 0;
-
-	for (const struct op *op = queue; op; op = op->next)
-		held++;
-	out[0] = counts.submitted;
-	out[1] = counts.done;
-	out[2] = counts.failed;
-	out[3] = held;
+	*(int **)p = which == (is_in_software ? 4 : 1) ? &in_flight : &none;
 	return 1;
 }
 
@@ -259,7 +118,7 @@ static int on_ctrl(ENGINE *e, int cmd, long i, void *p, void (*f)(void))
 		return poll_queue();
 	case CMD_SET_INSTANCE_FOR_THREAD:
 		instance = (int)i;
-		return !how.is_in_software;
+		return !is_in_software;
 	case CMD_GET_NUM_REQUESTS_IN_FLIGHT:
 		return get_in_flight(i, p);
 	case CMD_DELAY_POLLS:
@@ -288,14 +147,15 @@ static int on_ctrl(ENGINE *e, int cmd, long i, void *p, void (*f)(void))
 		release();
 		return 1;
 	case CMD_GET_COUNTS:
-		return get_counts(p);
+		get_counts(p);
+		return 1;
 	case CMD_GET_NUM_CRYPTO_INSTANCES:
-		if (how.is_in_software)
+		if (is_in_software)
 			return 0;
 		*(int *)p = 1;
 		return 1;
 	case CMD_IN_SOFTWARE:
-		how.is_in_software = 1;
+		is_in_software = 1;
 		return 1;
 	case CMD_NO_DEVICE:
 		return lose_device();

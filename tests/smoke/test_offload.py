@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handshakes of a whole Weir in a device: the engine of tests/engine, which has the manners of an accelerator and is none."""
+import contextlib
+import os
 import pathlib
 import re
 import subprocess
@@ -10,13 +12,13 @@ from test_tls import tls_rig
 ENGINES = re.search(r'"(.*)"', subprocess.check_output(["openssl", "version", "-e"], text=True))[1]
 
 
-def offload(make, *commands, kind="engine", required="true", path=None):
+def offload(make, *commands, kind="engine", required="true", path=None, provider="base", properties="?provider=base", timeout_ms=500):
     """Lines of weir.yaml."""
     given = ", ".join(f"[{name}, {value}]" for name, value in commands)
     path = path or pathlib.Path(make.args[0]).resolve() / "tests/engine/weir_async.so"
-    return (f"tls:\n  offload:\n    kind: {kind}\n    required: {required}\n    timeout_ms: 500\n    retry_ms: 1000\n"
+    return (f"tls:\n  offload:\n    kind: {kind}\n    required: {required}\n    timeout_ms: {timeout_ms}\n    retry_ms: 1000\n"
             f"    engine: {{id: weir_async, path: {path}, commands: [{given}]}}\n"
-            "    provider: {name: base, properties: '?provider=base'}\n")
+            f"    provider: {{name: {provider}, properties: '{properties}'}}\n")
 
 
 def workers_of(rig):
@@ -47,6 +49,31 @@ def test_a_provider_is_loaded_beside_the_default_one(make):
     with tls_rig(make, extra=offload(make, kind="provider")) as (rig, front):
         expect_eq(front.curl("/")[0], 200, "curl")
         expect("offload         provider base" in rig.weirctl("tls"), rig.weirctl("tls"))
+
+
+@contextlib.contextmanager
+def environment(**values):
+    """Of the programs that are started meanwhile."""
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            del os.environ[name]
+
+
+def test_a_provider_does_the_handshakes_and_ends_them_on_a_thread_of_its_own(make):
+    modules = str(pathlib.Path(make.args[0]).resolve() / "tests/engine")
+    extra = offload(make, kind="provider", provider="weir_provider", properties="?weir.async=yes", timeout_ms=60000)
+    with environment(OPENSSL_MODULES=modules, WEIR_ASYNC_THREAD="50", WEIR_ASYNC_POLLS="2"), \
+            tls_rig(make, workers=2, extra=extra) as (rig, front):
+        for args in ((), ("--tls-max", "1.2"), ("--tlsv1.3",)):
+            expect_eq(front.curl("/", *args)[0], 200, f"curl {args}")
+        got = front.h2load("-n", "600", "-c", "300")
+        expect_eq((got["succeeded"], got["failed"], got["errored"]), (600, 0, 0), "h2load")
+        expect("offload         provider weir_provider" in rig.weirctl("tls"), rig.weirctl("tls"))
+        workers = workers_of(rig)  # an operation that ended before its job paused is not counted
+        expect(all(w["up"] and w["failed"] == 0 and w["completed"] > 0 for w in workers), f"operations: {workers}")
 
 
 def test_goes_without_a_device_that_is_not_required(make):

@@ -75,14 +75,19 @@ def test_clients_of_all_libraries_are_served_and_resume(make):
         expect(set(after) <= set(wanted) | others, f"no reason and nothing else is counted: {after}")
 
 
+def wait_logged(log, target, n):
+    """The lines of the access log for this target, of which there are n at least."""
+    return wait_until(f"{target} is in the log {n} times", lambda: (lambda x: x if len(x) >= n else None)(
+        [line for line in log.lines() if line["target"] == target]))
+
+
 def test_keys_are_agreed_on_by_a_hybrid_group_where_openssl_has_it(make):
     """X25519MLKEM768 came with OpenSSL 3.5, and Weir and these clients have the same."""
-    version = tuple(map(int, re.match(r"OpenSSL (\d+)\.(\d+)", subprocess.check_output(["openssl", "version"], text=True)).groups()))
     with make(manifests=peers.manifests(), nginx=peers.ZIP_SERVER, workers=2, ctrl=False, yaml_memory=", access_log_kb: 1024") as rig:
         front, log = Front(rig), access_log.start(rig)
         wait_until("TLS is served", lambda: front.curl("/", check=False)[0] == 200)
         asked, text = rig.metric_sum("weir_tls_handshakes_post_quantum_total"), rig.weirctl("tls")
-        if version >= (3, 5):
+        if peers.openssl_version() >= (3, 5):
             wanted = {"X25519MLKEM768": "X25519MLKEM768", "*X25519:*X25519MLKEM768": "X25519MLKEM768",
                       "X25519:X25519MLKEM768": "X25519MLKEM768", "X25519": "x25519"}  # the third is asked for another share
             expect("groups          X25519MLKEM768:X25519:P-256:P-384\n" in text, text)
@@ -93,24 +98,36 @@ def test_keys_are_agreed_on_by_a_hybrid_group_where_openssl_has_it(make):
         for i, (offer, group) in enumerate(wanted.items()):
             got = front.s_client("-tls1_3", "-groups", offer, path=f"/group/{i}")
             expect_eq(got["answer"], "200", f"{offer}: {got['errors']}")
-            wait_until("it is in the log", lambda i=i: [x for x in log.lines() if x["target"] == f"/group/{i}"])
-            line = [x for x in log.lines() if x["target"] == f"/group/{i}"][0]
+            line = wait_logged(log, f"/group/{i}", 1)[0]
             expect_eq(line["tls"]["group"], group, f"{offer}: {line}")
             expect(got["group"] in ("", group), f"{offer}: {got}")  # 3.0 does not say it
-        n = list(wanted.values()).count("X25519MLKEM768")
+        expect_eq(front.curl("/group/curl", "--tlsv1.3")[0], 200, "curl, which offers what its OpenSSL does")
+        line = wait_logged(log, "/group/curl", 1)[0]
+        expect_eq(line["tls"]["group"], list(wanted.values())[0], f"curl: {line}")
+        n = [*wanted.values(), line["tls"]["group"]].count("X25519MLKEM768")
         wait_until("they are counted", lambda: rig.metric_sum("weir_tls_handshakes_post_quantum_total") == asked + n)
         seen = rig.weirctl_json("tls")
         expect_eq((seen["post_quantum"], seen["post_quantum"] <= seen["handshakes"] - 1), (asked + n, True), f"weirctl: {seen}")
 
 
 def test_a_client_of_go_is_served_and_resumes(make):
-    program = peers.go_client()
-    with tls_rig(make) as (rig, front):
-        for version, number in (("1.2", "303"), ("1.3", "304")):
-            lines = rig.run([program, f"{front.address}:443", front.ca, SHOP, version, "4"]).stdout.decode().splitlines()
+    """From 1.24 on it offers X25519MLKEM768 of itself, but not to modules of before, as ours is for the sake of older ones."""
+    program, hybrid = peers.go_client(), peers.openssl_version() >= (3, 5) and peers.go_version() >= (1, 24)
+    with make(manifests=peers.manifests(), nginx=peers.ZIP_SERVER, ctrl=False, yaml_memory=", access_log_kb: 1024") as rig:
+        front, log = Front(rig), access_log.start(rig)
+        wait_until("TLS is served", lambda: front.curl("/", check=False)[0] == 200)
+        for version, number, group in (("1.2", "303", "x25519"), ("1.3", "304", "X25519MLKEM768" if hybrid else "x25519")):
+            asked = rig.metric_sum("weir_tls_handshakes_post_quantum_total")
+            lines = rig.run(["env", "GODEBUG=tlsmlkem=1", program, f"{front.address}:443", front.ca, SHOP, version, f"/go/{version}",
+                             "4"]).stdout.decode().splitlines()
             wanted = {"line": "HTTP/1.1 200 OK", "version": number, "alpn": "http/1.1"}
             wanted = [{**wanted, "resumed": i > 0} for i in range(4)]
             expect_eq([json.loads(line) for line in lines], wanted, f"Go, TLS {version}")
+            seen = [x["tls"] for x in wait_logged(log, f"/go/{version}", 4)]
+            expect_eq([x["group"] for x in seen], [group] * 4, f"groups, of TLS 1.2 that of the first handshake: {seen}")
+            n = 4 if "ML" in group else 0
+            wait_until("they are counted", lambda n=n, asked=asked: rig.metric_sum("weir_tls_handshakes_post_quantum_total") == asked + n)
+        expect_idle(rig)
 
 
 def test_bodies_and_connections_of_all_kinds_pass_unchanged(make):

@@ -237,6 +237,19 @@ class Steady:
 
 
 @functools.cache
+def openssl_version():
+    """(major, minor) of the openssl of this machine, with which Weir was built."""
+    text = subprocess.check_output(["openssl", "version"], text=True, timeout=60)
+    return tuple(map(int, re.match(r"OpenSSL (\d+)\.(\d+)", text).groups()))
+
+
+@functools.cache
+def go_version():
+    """(major, minor)"""
+    return tuple(map(int, re.search(r"go(\d+)\.(\d+)", subprocess.check_output(["go", "version"], text=True, timeout=60)).groups()))
+
+
+@functools.cache
 def go_client():
     """The program tls_go/, built; its cache is Go's own, so this costs only once."""
     if not shutil.which("go"):
