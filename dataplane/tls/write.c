@@ -18,6 +18,17 @@
 
 enum sealed { SEALED, SEAL_WAITS, SEAL_ENDED };
 
+/*
+ * OpenSSL cuts by the smaller of both sizes, and lowered the second one with the first. Its buffer is gone: one that is there stays
+ * as large as it was made, too small for such a record.
+ */
+static void enlarge_records(struct tls_session *s)
+{
+	s->n_records = TLS_SMALL_RECORDS;
+	SSL_set_max_send_fragment(s->ssl, TLS_RECORD_BYTES);
+	SSL_set_split_send_fragment(s->ssl, TLS_RECORD_BYTES);
+}
+
 static enum sealed seal_record(struct tls_session *s, const uint8_t *p, size_t n, size_t *done)
 {
 	int rc;
@@ -25,8 +36,10 @@ static enum sealed seal_record(struct tls_session *s, const uint8_t *p, size_t n
 	ERR_clear_error();
 	rc = s->state == TLS_READY ? SSL_write_ex(s->ssl, p, n, done) : tls_early_write(s, p, n, done);
 	if (rc == 1) {
-		if (s->n_records < TLS_SMALL_RECORDS && ++s->n_records == TLS_SMALL_RECORDS)
-			SSL_set_max_send_fragment(s->ssl, TLS_RECORD_BYTES);
+		if (s->n_records < TLS_SMALL_RECORDS - 1)
+			s->n_records++;
+		else if (s->n_records < TLS_SMALL_RECORDS && *done == n) /* so OpenSSL has released its buffer (SSL_MODE_RELEASE_BUFFERS) */
+			enlarge_records(s);
 		return SEALED;
 	}
 	if (s->state == TLS_ENDED)

@@ -148,6 +148,7 @@ static void take(struct client *c)
 			fail(c, "an answer that nobody asked for");
 			return;
 		}
+		load->counts.reads++;
 		rc = response_take(&c->r, buf, n, &load->counts.body_bytes);
 		if (rc < 0) {
 			fail(c, "no answer that was wanted");

@@ -192,10 +192,10 @@ static void report(const struct load *l, double seconds, double cpu)
 		if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ')
 			*p = '?';
 	printf("{\"seconds\": %.6f, \"cpu_seconds\": %.6f, \"handshakes\": %llu, \"resumed\": %llu, \"responses\": %llu, \"body_bytes\": %llu, "
-	       "\"errors\": %llu, \"error\": \"%s\", \"plain\": %llu, \"plain_late\": %llu, \"plain_us\": {\"50\": %.1f, \"90\": %.1f, \"99\": %.1f, \"99.9\": "
+	       "\"reads\": %llu, \"errors\": %llu, \"error\": \"%s\", \"plain\": %llu, \"plain_late\": %llu, \"plain_us\": {\"50\": %.1f, \"90\": %.1f, \"99\": %.1f, \"99.9\": "
 	       "%.1f, \"max\": %.1f}}\n",
 	       seconds, cpu, (unsigned long long)c->handshakes, (unsigned long long)c->resumed, (unsigned long long)c->responses,
-	       (unsigned long long)c->body_bytes, (unsigned long long)c->errors, error, (unsigned long long)l->plain.n,
+	       (unsigned long long)c->body_bytes, (unsigned long long)c->reads, (unsigned long long)c->errors, error, (unsigned long long)l->plain.n,
 	       (unsigned long long)l->plain_late, (double)hist_at(&l->plain, 0.5) / 1e3, (double)hist_at(&l->plain, 0.9) / 1e3,
 	       (double)hist_at(&l->plain, 0.99) / 1e3, (double)hist_at(&l->plain, 0.999) / 1e3, (double)l->plain.max / 1e3);
 	fflush(stdout);

@@ -49,6 +49,7 @@ struct work {
 
 struct counts {
 	uint64_t handshakes, resumed, responses, body_bytes, errors;
+	uint64_t reads; /* records of answers, or parts of such that are larger than a buffer */
 };
 
 struct load {

@@ -395,6 +395,8 @@ struct client {
 	int alert; /* that the server sent; -1: none */
 	unsigned n_hellos; /* ClientHellos that went by, and the bytes of the last one */
 	size_t n_hello;
+	unsigned n_records; /* of content, protected, that came; and the largest of the first 20, and of all */
+	size_t largest_first, largest;
 	unsigned long error;
 	char raw[70000];
 	size_t n_raw, n_raw_sent;
@@ -578,6 +580,15 @@ static void on_client(struct tcp_conn *c, void *user, unsigned events, uint64_t 
 	}
 }
 
+static void note_record(struct client *p, size_t n)
+{
+	p->n_records++;
+	if (n > p->largest)
+		p->largest = n;
+	if (p->n_records <= 20 && n > p->largest_first)
+		p->largest_first = n;
+}
+
 static void on_client_message(int write_p, int version, int type, const void *data, size_t n, SSL *ssl, void *arg)
 {
 	const uint8_t *b = data;
@@ -585,6 +596,8 @@ static void on_client_message(int write_p, int version, int type, const void *da
 
 	if (type == SSL3_RT_ALERT && !write_p && n == 2)
 		p->alert = b[1];
+	if (type == SSL3_RT_HEADER && !write_p && n == 5 && b[0] == SSL3_RT_APPLICATION_DATA)
+		note_record(p, (size_t)b[3] << 8 | b[4]);
 	if (type != SSL3_RT_HANDSHAKE || b[0] != SSL3_MT_CLIENT_HELLO)
 		return;
 	p->n_hellos++;
