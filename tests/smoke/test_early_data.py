@@ -3,8 +3,8 @@
 import json
 import pathlib
 
-import test_offload
 from rig import expect, expect_eq, wait_until
+from test_offload import offload as offload_lines, workers_of
 from test_tls import tls_rig
 from tls_peers import SHOP
 
@@ -78,10 +78,10 @@ def test_the_same_bytes_are_served_once_and_a_post_never_before_the_handshake_is
 
 
 def test_a_device_does_not_mind(make):
-    lines = test_offload.offload(make, ("DELAY_POLLS", 5)) + "  early_data: safe\n"
+    lines = offload_lines(make, ("DELAY_POLLS", 5)) + "  early_data: safe\n"
     with tls_rig(make, extra=lines) as (rig, front):
         accepted(rig, front)
-        expect(sum(w["completed"] for w in test_offload.workers_of(rig)) > 0, "operations")
+        expect(sum(w["completed"] for w in workers_of(rig)) > 0, "operations")
 
 
 def test_it_is_off_by_default(make):
