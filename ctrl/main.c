@@ -229,12 +229,34 @@ static void tickets_take(struct program *p, uint64_t changed)
 	ticket_secret_take(p->tickets, secret ? secret->root : NULL, now_ms());
 }
 
+/* Nobody translates this Secret: what is wrong with it is told here. */
+static void tickets_note(const struct program *p)
+{
+	struct ticket_secret_status st;
+	char text[TICKET_KEYS_FAULT_BYTES + 64];
+	bool is_wrong;
+
+	ticket_secret_status(p->tickets, &st);
+	is_wrong = st.state == TICKET_SECRET_WRONG || (st.state == TICKET_SECRET_EMPTY && st.rotate_s == 0); /* else it will be filled */
+	snprintf(text, sizeof(text), "no ticket keys can be taken of it: %s%s", st.why[0] ? st.why : "it has no data",
+		 st.n_keys ? "; the last keys stay for a while" : "");
+	status_writer_note(p->writer, &(struct events_note){.kind = KUBE_SECRET, .ns = st.ns, .name = st.name, .uid = st.uid,
+							    .version = st.version, .reason = "InvalidTicketKeys", .field = "data",
+							    .text = is_wrong ? text : ""});
+}
+
 static int tickets_step(struct program *p)
 {
 	uint64_t now = now_ms();
 	bool may_write = p->writer && status_writer_is_writing(p->writer, now);
+	int timeout_ms;
 
-	return p->tickets ? wait_ms(ticket_secret_poll(p->tickets, may_write, now, (int64_t)time(NULL)), now) : -1;
+	if (!p->tickets)
+		return -1;
+	timeout_ms = wait_ms(ticket_secret_poll(p->tickets, may_write, now, (int64_t)time(NULL)), now);
+	if (p->writer)
+		tickets_note(p);
+	return timeout_ms;
 }
 
 static int staples_step(struct program *p)

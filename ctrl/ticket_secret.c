@@ -12,6 +12,7 @@
 
 #define TIMEOUT_MS 10000u
 #define VERSION_BYTES 128u
+#define UID_BYTES 64u
 
 /* A request, and what came of it; bytes are kept of a read alone. */
 struct request {
@@ -40,6 +41,7 @@ struct ticket_secret {
 	enum ticket_secret_state state;
 	char why[TICKET_KEYS_FAULT_BYTES];
 	char version[VERSION_BYTES]; /* as last read; "": it cannot be written */
+	char uid[UID_BYTES];	     /* likewise, for Events; "": not known */
 	struct weir_ticket_keys keys; /* the last good ones; n 0: none yet */
 	int64_t rotated_s;
 	uint64_t seen_ms; /* when these keys were seen first */
@@ -191,6 +193,9 @@ static void take_version(struct ticket_secret *t, const struct node *secret)
 {
 	const char *v = node_str(node_path(secret, "metadata.resourceVersion"));
 
+	const char *uid = node_str(node_path(secret, "metadata.uid"));
+
+	snprintf(t->uid, sizeof(t->uid), "%s", uid && strlen(uid) < sizeof(t->uid) ? uid : "");
 	t->version[0] = 0;
 	if (v && strlen(v) < sizeof(t->version) && !strpbrk(v, "\"\\\n\r\t"))
 		memcpy(t->version, v, strlen(v) + 1);
@@ -203,6 +208,7 @@ void ticket_secret_take(struct ticket_secret *t, const struct node *secret, uint
 
 	t->is_written = false;
 	if (!secret) {
+		t->uid[0] = 0;
 		set_state(t, TICKET_SECRET_ABSENT, "", now_ms);
 		return;
 	}
@@ -412,6 +418,7 @@ uint64_t ticket_secret_poll(struct ticket_secret *t, bool may_write, uint64_t no
 void ticket_secret_status(const struct ticket_secret *t, struct ticket_secret_status *out)
 {
 	*out = (struct ticket_secret_status){.ns = t->o.ns, .name = t->o.name, .state = t->state, .why = t->why,
+					     .uid = t->uid, .version = t->version,
 					     .n_keys = t->keys.n, .rotated_s = t->rotated_s, .rotate_s = t->o.rotate_s,
 					     .may_write = t->may_write, .is_given_up = t->is_given_up};
 }

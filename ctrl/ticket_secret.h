@@ -60,6 +60,7 @@ struct ticket_secret_status {
 	const char *ns, *name;
 	enum ticket_secret_state state;
 	const char *why;   /* of WRONG; else "" */
+	const char *uid, *version; /* as last read; "": there is none, or it is not known */
 	unsigned n_keys;   /* that were handed over last */
 	int64_t rotated_s; /* as the Secret says; 0: it does not */
 	uint32_t rotate_s;

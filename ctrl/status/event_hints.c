@@ -51,6 +51,7 @@ static const char *const hints[][2] = {
     {"InvalidParameters", "Remove the reference."},
     {"InvalidPath", "Correct the path: until then nothing is served for it."},
     {"InvalidRouteKinds", "Remove the kind from allowedRoutes."},
+    {"InvalidTicketKeys", "Put 80 random bytes under each of 0, 1 and 2, or delete the Secret: where Weir rotates the keys it makes it anew."},
     {"InvalidType", "Correct the type of the value."},
     {"InvalidValue", "Correct the value."},
     {"ListenerTaken", "Give it another port or hostname, or weir-ctrl an --address-pool, so that each Gateway has an address of its own."},

@@ -14,6 +14,7 @@
 #include "status/status_pvt.h"
 
 #define N_BUCKETS 4096u
+#define NOTE_BYTES 1024u
 
 enum record_state {
 	RECORD_DUE,    /* to be told in its turn */
@@ -65,6 +66,8 @@ struct events {
 	uint64_t made_ms, look_ms, pause_ms, random;
 	bool is_stale, was_sending, is_told; /* is_told: that they are refused */
 	struct events_counters counters;
+	char note[NOTE_BYTES]; /* its texts, one behind the other */
+	struct events_note noted;
 };
 
 struct events *events_create(const struct reflector_http *http, const char *instance, uint64_t seed)
@@ -280,6 +283,16 @@ static void see_backend(struct events *e, const struct model_backend *b, uint64_
 		see(e, &f, false, now_ms);
 }
 
+static void see_note(struct events *e, uint64_t now_ms)
+{
+	const struct events_note *v = &e->noted;
+	const struct kube_object o = {.kind = v->kind, .ns = v->ns, .name = v->name, .uid = v->uid, .resource_version = v->version};
+
+	if (v->text && v->text[0] && v->uid[0])
+		see(e, &(struct event_facts){.object = &o, .is_warning = true, .reason = v->reason, .field = v->field, .text = v->text}, false,
+		    now_ms);
+}
+
 static void make(struct events *e, uint64_t now_ms)
 {
 	e->is_stale = false;
@@ -301,6 +314,7 @@ static void make(struct events *e, uint64_t now_ms)
 			see_gateway(e, &e->model->statuses[i], now_ms);
 	for (size_t i = 0; i < e->model->n_backends; i++)
 		see_backend(e, &e->model->backends[i], now_ms);
+	see_note(e, now_ms);
 	let_go(e, now_ms);
 }
 
@@ -309,6 +323,33 @@ void events_update(struct events *e, const struct store *s, const struct model *
 	e->store = s;
 	e->model = m;
 	e->is_stale = true;
+}
+
+static const char *copy(struct events *e, size_t *at, const char *text)
+{
+	char *out = e->note + *at;
+
+	*at += (size_t)snprintf(out, NOTE_BYTES - *at, "%s", text) + 1;
+	return out;
+}
+
+void events_note(struct events *e, const struct events_note *note)
+{
+	const struct events_note *old = &e->noted;
+	size_t n = strlen(note->ns) + strlen(note->name) + strlen(note->uid) + strlen(note->version) + strlen(note->text) + 5, at = 0;
+
+	if (old->text && strcmp(old->text, note->text) == 0 && strcmp(old->uid, note->uid) == 0)
+		return;
+	e->is_stale = true;
+	e->noted = (struct events_note){0};
+	if (n > NOTE_BYTES) /* of names and texts of ours: none is so long */
+		return;
+	e->noted = *note;
+	e->noted.ns = copy(e, &at, note->ns);
+	e->noted.name = copy(e, &at, note->name);
+	e->noted.uid = copy(e, &at, note->uid);
+	e->noted.version = copy(e, &at, note->version);
+	e->noted.text = copy(e, &at, note->text);
 }
 
 /* ---- telling ---- */

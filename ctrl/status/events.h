@@ -55,6 +55,15 @@ struct events *events_create(const struct reflector_http *http, const char *inst
 void events_destroy(struct events *e);
 /* As status_writer_update(). */
 void events_update(struct events *e, const struct store *s, const struct model *m);
+/* What is wrong with an object that is in no model, the one that such is said of; text "": nothing is. */
+struct events_note {
+	enum kube_kind kind;
+	const char *ns, *name, *uid, *version; /* uid "": there is no such object */
+	const char *reason, *field, *text;     /* reason, field: constants */
+};
+
+/* Holds from then on, until the next one: it is told as a problem of a model is, and told again while it stays. Copies. */
+void events_note(struct events *e, const struct events_note *note);
 /*
  * Does what there is to do. may_send: it is for us to tell (among many Weirs one does).
  * Returns the time (of now_ms) at which it wants to be called at the latest.

@@ -624,6 +624,12 @@ const struct lease_counters *status_writer_lease(const struct status_writer *w)
 	return &w->lease.counters;
 }
 
+void status_writer_note(struct status_writer *w, const struct events_note *note)
+{
+	if (w->events)
+		events_note(w->events, note);
+}
+
 const struct events *status_writer_events(const struct status_writer *w)
 {
 	return w->events;

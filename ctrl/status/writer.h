@@ -74,6 +74,8 @@ void status_writer_destroy(struct status_writer *w);
  * marks: of a translator, as it has them since the last update: only these are made again. They are taken; NULL: all.
  */
 void status_writer_update(struct status_writer *w, const struct store *s, const struct model *m, struct marks *marks);
+/* What is wrong with an object that is in no store, for events_note(); nothing where no Events are told. */
+void status_writer_note(struct status_writer *w, const struct events_note *note);
 /* Does what there is to do. now_s: Unix seconds. Returns the time (of now_ms) at which it wants to be called at the latest. */
 uint64_t status_writer_poll(struct status_writer *w, uint64_t now_ms, int64_t now_s);
 /* Nothing new is sent; when what is under way has ended, the Lease is given back. True: it is done. */

@@ -45,6 +45,12 @@ def keys_of(double):
     return {k: base64.b64decode(v) for k, v in get(double, KEYS).get("data", {}).items()}
 
 
+def said_of(double):
+    """Events of the Secret with the keys."""
+    return [e for e in get(double, "/api/v1/namespaces/demo/events").get("items", [])
+            if e["involvedObject"]["kind"] == "Secret" and e["involvedObject"]["name"] == "tickets" and e["reason"] == "InvalidTicketKeys"]
+
+
 def test_a_session_outlives_the_dataplane_by_shared_keys_alone(make):
     with following(make, start=False) as (rig, double):
         double.apply(*served_by_tls(rig))
@@ -125,6 +131,9 @@ def test_nodes_resume_each_others_sessions_and_one_of_them_rotates(make):
             expect(b"key" in (n.rig.dir / "ctrl.log").read_bytes() and
                    b"0 is not 80 bytes in base64" in (n.rig.dir / "ctrl.log").read_bytes(), "in the log")
             expect(n.is_shared(), "the last ones stay")
+        wait_until("its owner is told", lambda: said_of(double))
+        expect("0 is not 80 bytes in base64" in said_of(double)[0]["message"], f"what is wrong with it, not {said_of(double)}")
+        expect_eq(len(said_of(double)), 1, "by the one that writes")
         take(a.rig, "session")
         moved.write_bytes((a.rig.dir / "session").read_bytes())
         expect_eq(session(b.rig, "-sess_in", moved), True, "resumed by the keys that stay")

@@ -113,6 +113,45 @@ static const char *text_at(const json_t *j, const char *a, const char *b)
 	return json_string_value(b ? json_object_get(v, b) : v);
 }
 
+static void note(struct rig *rig, const char *uid, const char *text)
+{
+	events_note(rig->e, &(struct events_note){.kind = KUBE_SECRET, .ns = "n", .name = "keys", .uid = uid, .version = "9",
+						  .reason = "InvalidTicketKeys", .field = "data", .text = text});
+}
+
+/* Of an object that is in no store. */
+static void note_is_told_until_it_is_no_more(void **state)
+{
+	struct rig *rig = rig_create();
+	json_t *j;
+
+	(void)state;
+	begin(rig);
+	note(rig, "u-9", "0 is too short");
+	note(rig, "u-9", "0 is too short");
+	pass(rig, EVENTS_SETTLE_MS + 300);
+	assert_int_equal(n_open(rig), 1);
+	assert_string_equal(expect(rig, "POST")->path, "/api/v1/namespaces/n/events");
+	j = json_loads(expect(rig, "POST")->body, 0, NULL);
+	assert_string_equal(text_at(j, "involvedObject", "uid"), "u-9");
+	assert_string_equal(text_at(j, "involvedObject", "resourceVersion"), "9");
+	assert_string_equal(text_at(j, "involvedObject", "kind"), "Secret");
+	assert_string_equal(text_at(j, "involvedObject", "apiVersion"), "v1");
+	assert_non_null(strstr(text_at(j, "message", NULL), "0 is too short. "));
+	json_decref(j);
+	answer(rig, expect(rig, "POST"), 201, COUNT("1"), 0);
+	begin(rig); /* another model */
+	pass(rig, EVENTS_REPEAT_MS + 1000);
+	answer(rig, expect(rig, "PATCH"), 200, COUNT("2"), 0);
+	note(rig, "u-9", "");
+	pass(rig, 3 * (uint64_t)EVENTS_REPEAT_MS);
+	assert_int_equal(n_open(rig), 0);
+	note(rig, "", "it is not known whose");
+	pass(rig, EVENTS_REPEAT_MS);
+	assert_int_equal(n_open(rig), 0);
+	rig_destroy(rig);
+}
+
 static void event_says_of_which_field_of_which_object(void **state)
 {
 	struct rig *rig = rig_create();
@@ -396,6 +435,7 @@ static void gateway_that_was_served_before_us_is_not_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(note_is_told_until_it_is_no_more),
 	    cmocka_unit_test(event_says_of_which_field_of_which_object),
 	    cmocka_unit_test(same_problem_is_told_again_by_a_patch),
 	    cmocka_unit_test(problem_that_is_gone_at_once_is_not_told),
