@@ -387,6 +387,7 @@ struct client {
 	size_t n_written;
 	const char *early; /* it sends this as early data; NULL: none */
 	size_t n_early;
+	size_t (*mangle)(struct client *p, char *bytes, size_t n, size_t max); /* changes what libssl gives, of n bytes; how many it is then */
 	bool is_early_sent, keeps_back; /* keeps_back: the client does not go on behind its first flight */
 	char first[40000]; /* all that it sent so far, as far as it fits */
 	size_t n_first;
@@ -445,7 +446,7 @@ static void client_write_out(struct client *p)
 			}
 			if (k <= 0)
 				break;
-			p->n_pending = (size_t)k;
+			p->n_pending = p->mangle ? p->mangle(p, p->pending, (size_t)k, sizeof(p->pending)) : (size_t)k;
 		}
 		n = p->n_pending - p->n_pending_sent;
 		if (p->chunk && n > p->chunk)
