@@ -161,23 +161,16 @@ void offload_complete(struct tls_session *s)
 		s->t->offload.retry_us = s->t->offload.now_us;
 }
 
-/* Whether it is our signature that OpenSSL was about when it failed. */
-static bool has_device_failed(const struct tls_session *s, int what)
-{
-	OSSL_HANDSHAKE_STATE at = SSL_get_state(s->ssl);
-
-	return what == SSL_ERROR_SSL && (at == TLS_ST_SW_CERT_VRFY || at == TLS_ST_SW_KEY_EXCH);
-}
-
-static void note_operation(struct tls_session *s, bool has_failed)
+static void note_operation(struct tls_session *s, enum offload_fault fault)
 {
 	struct tls *t = s->t;
 
 	stat_add(t->cfg.stats, WEIR_C_TLS_OFFLOAD_US, t->offload.now_us - s->submitted_us);
-	if (has_failed) {
+	if (fault == FAULT_DEVICE || fault == FAULT_UNKNOWN) {
 		stat_inc(t->cfg.stats, WEIR_C_TLS_OFFLOAD_FAILED);
 		s->has_device_failed = true;
-		note_failure(t);
+		if (fault == FAULT_DEVICE) /* clients cannot take the device from others */
+			note_failure(t);
 	} else {
 		stat_inc(t->cfg.stats, WEIR_C_TLS_OFFLOAD_COMPLETED);
 		note_success(t);
@@ -209,13 +202,14 @@ static void on_pause(struct tls_session *s)
 	}
 	stat_inc(stats, WEIR_C_TLS_OFFLOAD_SUBMITTED);
 	s->submitted_us = s->t->offload.now_us;
+	s->submitted_in = (uint8_t)SSL_get_state(s->ssl);
 	move(s, JOB_SUBMITTED);
 }
 
 bool offload_note(struct tls_session *s, int what)
 {
 	if (s->job == JOB_DONE)
-		note_operation(s, has_device_failed(s, what));
+		note_operation(s, offload_fault(s, what));
 	if (what == SSL_ERROR_WANT_ASYNC) {
 		on_pause(s);
 		return true;

@@ -63,6 +63,18 @@ struct offload {
 	struct tls_session *done; /* pushed from within the device's callback, of whatever thread */
 };
 
+/* What a handshake ended by, whose operation has come to its end. */
+enum offload_fault {
+	FAULT_NONE,    /* nothing failed, or something else than the operation */
+	FAULT_DEVICE,
+	FAULT_CLIENT,  /* it gave a key share of which nobody can make a secret: the device did well */
+	FAULT_UNKNOWN, /* it may have been either of them */
+};
+
+/* offload_fault.c */
+/* SSL_do_handshake() returned, and what is SSL_get_error(); OpenSSL's queue of errors may have more behind it. */
+enum offload_fault offload_fault(const struct tls_session *s, int what);
+
 /* offload.c */
 void offload_init(struct tls *t);
 /* False: jobs never ended; what they use has to stay. */

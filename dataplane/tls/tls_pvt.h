@@ -187,9 +187,10 @@ struct tls_session {
 	uint16_t cert_error; /* what was first wrong with the client's certificate, X509_V_ERR_*; 0: nothing */
 	uint8_t state, waits, n_renegotiations, n_name;
 	uint8_t job;	       /* enum offload_job */
+	uint8_t submitted_in;  /* OSSL_HANDSHAKE_STATE in which the job paused */
 	bool is_offloaded;     /* its handshake uses the device */
-	bool is_probe;	       /* to see whether that lives */
-	bool is_orphan;	       /* freed by its owner, but its job has not ended */
+	bool is_probe : 1;     /* to see whether that lives */
+	bool is_orphan : 1;    /* freed by its owner, but its job has not ended */
 	bool has_device_failed;
 	bool is_told_done;     /* by the device: in the list offload.done. Atomic */
 	bool is_closed;	  /* no data come any more */

@@ -146,12 +146,91 @@ static void finishes_by_the_thousand_with_keys_agreed_on_in_the_device(void **st
 	end_offload();
 }
 
+static struct client *client_of(int version)
+{
+	struct client *p = tls_client(0, "a.example", version, version);
+
+	assert_int_equal(SSL_set1_groups_list(p->ssl, "X25519"), 1);
+	return p;
+}
+
+static void takes_a_device_for_dead_that_fails_at_key_exchanges(void **state)
+{
+	start_device(16, 8);
+	tell("KEY_EXCHANGE", 1);
+	tell("FAIL_EVERY", 1);
+	for (unsigned i = 0; i < 8; i++) {
+		handshake(client_of(TLS1_3_VERSION));
+		assert_true(clients[0].has_failed || clients[0].is_closed);
+	}
+	assert_int_equal(stats->reason[WEIR_R_TLS_OFFLOAD_FAILED], 8);
+	assert_int_equal(count(WEIR_C_TLS_OFFLOAD_FAILED), 8);
+	assert_int_equal(stats->gauge[WEIR_G_TLS_OFFLOAD_UP], 0);
+	handshake(client_of(TLS1_3_VERSION));
+	assert_true(clients[0].is_done);
+	end_offload();
+}
+
+/* In TLS 1.2 the signature comes first, so the device is seen to live. */
+static void says_that_a_key_exchange_failed_in_version_1_2(void **state)
+{
+	start_device(17, 8);
+	tell("KEY_EXCHANGE", 1);
+	tell("FAIL_EVERY", 2);
+	handshake(client_of(TLS1_2_VERSION));
+	assert_true(clients[0].has_failed || clients[0].is_closed);
+	assert_int_equal(stats->reason[WEIR_R_TLS_OFFLOAD_FAILED], 1);
+	assert_int_equal(count(WEIR_C_TLS_OFFLOAD_COMPLETED), 1);
+	assert_int_equal(count(WEIR_C_TLS_OFFLOAD_FAILED), 1);
+	assert_int_equal(stats->gauge[WEIR_G_TLS_OFFLOAD_UP], 1);
+	end_offload();
+}
+
+/* A ClientHello whose X25519 share is the point of order 1: no key can be agreed on with it (RFC 7748 6.1). */
+static size_t make_bad_hello(uint8_t *hello, size_t max)
+{
+	static const uint8_t entry[] = {0x00, 0x1d, 0x00, 0x20}; /* RFC 8446 4.2.8: group, length */
+	struct client *p = client_of(TLS1_3_VERSION);
+	uint8_t *at;
+	int n;
+
+	SSL_do_handshake(p->ssl);
+	n = BIO_read(p->out, hello, (int)max);
+	assert_true(n > 0);
+	at = memmem(hello, (size_t)n, entry, sizeof(entry));
+	assert_non_null(at);
+	memset(at + sizeof(entry), 0, 32);
+	at[sizeof(entry)] = 1;
+	ERR_clear_error();
+	return (size_t)n;
+}
+
+static void a_share_that_yields_no_key_is_the_clients_fault(void **state)
+{
+	uint8_t hello[1000];
+	size_t n;
+
+	start_device(18, 8);
+	tell("KEY_EXCHANGE", 1);
+	n = make_bad_hello(hello, sizeof(hello));
+	for (unsigned i = 0; i < 10; i++)
+		handshake(raw_client(0, hello, n));
+	assert_int_equal(count(WEIR_C_TLS_OFFLOAD_COMPLETED), 10);
+	assert_int_equal(count(WEIR_C_TLS_OFFLOAD_FAILED), 0);
+	assert_int_equal(stats->reason[WEIR_R_TLS_PROTOCOL], 10);
+	assert_int_equal(stats->gauge[WEIR_G_TLS_OFFLOAD_UP], 1);
+	end_offload();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_are_handles_that_sign_and_are_not_given_away),
 		cmocka_unit_test(agrees_on_keys_in_the_device),
 		cmocka_unit_test(finishes_by_the_thousand_with_keys_agreed_on_in_the_device),
+		cmocka_unit_test(takes_a_device_for_dead_that_fails_at_key_exchanges),
+		cmocka_unit_test(says_that_a_key_exchange_failed_in_version_1_2),
+		cmocka_unit_test(a_share_that_yields_no_key_is_the_clients_fault),
 		SHARED_SCENARIOS
 		LAST_SCENARIO,
 	};
