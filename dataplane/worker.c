@@ -651,18 +651,19 @@ void worker_destroy(struct worker *w)
 	rte_free(w);
 }
 
-/* Nothing to do for a while: give the core away, where the configuration says that it is shared. */
+/* Nothing to do: spare the core's other thread and its heat, or give it away for a while, where the configuration says that it is shared. */
 static void rest(const struct worker *w, unsigned n_idle)
 {
-	if (n_idle < IDLE_LOOPS)
-		rte_pause();
-	else if (w->wc.config->idle_sleep_us) {
-		const struct timespec t = {.tv_nsec = (long)w->wc.config->idle_sleep_us * 1000};
-		uint64_t tsc = rte_rdtsc();
+	const struct timespec t = {.tv_nsec = (long)w->wc.config->idle_sleep_us * 1000};
+	uint64_t tsc;
 
-		nanosleep(&t, NULL);
-		stat_add(w->stats, WEIR_C_SLEEP_CYCLES, rte_rdtsc() - tsc);
+	if (n_idle < IDLE_LOOPS || !t.tv_nsec) {
+		rte_pause();
+		return;
 	}
+	tsc = rte_rdtsc();
+	nanosleep(&t, NULL);
+	stat_add(w->stats, WEIR_C_SLEEP_CYCLES, rte_rdtsc() - tsc);
 }
 
 /* All of an iteration: the number of things done. */
