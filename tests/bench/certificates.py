@@ -7,8 +7,8 @@
 Each host has a Secret and an Ingress of its own (bench_certificates makes them). The start is the time from weir-ctrl's until
 all of it is served. Then a client makes two handshakes with each of some hosts, one of them the first use of a certificate; what
 that adds is the difference. Meanwhile another client asks on one open connection in the clear, as it does alone before: both
-histograms are printed, since on a TAP port the kernel and the machine's other work are in them. The longest time that the worker
-spent on what main asked for is the worker's own figure; it counts no loop times.
+histograms are printed, since on a TAP port the kernel and the machine's other work are in them. How long the worker's iterations took, and
+the longest time that it spent in one on what main asked for, are its own figures.
 """
 import argparse
 import json
@@ -85,6 +85,15 @@ def histogram(took):
     return " | ".join(str(b - a) for a, b in zip([0, *counts], [*counts, len(took)]))
 
 
+LOOPS = ("10", "20", "50", "100", "200", "500", "1000", "2000", "5000", "10000")
+
+
+def loops(rig):
+    """Busy iterations of the worker so far, by how long they took."""
+    got = rig.weirctl_json("stats")
+    return [got[f"worker_loops_{us}_us"]["sum"] for us in LOOPS] + [got["worker_loops_longer"]["sum"]]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", required=True)
@@ -105,8 +114,11 @@ def main():
               f"{cpu_s(rig.procs['ctrl'].pid):.2f} s; memory: weir-dataplane {rig.rss_kb() >> 10} MiB, "
               f"weir-ctrl {rig.rss_kb('ctrl') >> 10} MiB", flush=True)
         hosts = list(range(0, args.certs, max(args.certs // args.uses, 1)))[:args.uses]
+        first = loops(rig)
         _, alone = while_asked(rig, lambda: time.sleep(3))
+        second = loops(rig)
         uses, beside = while_asked(rig, lambda: json.loads(rig.run([sys.executable, __file__, "use", json.dumps(hosts)], timeout=600).stdout))
+        third = loops(rig)
         expect(rig.metric_sum("weir_tls_certificates_ready") == len(hosts), "each was used first here")
         added = sorted(a - b for a, b in uses)
         print(f"first use of {len(uses)}: handshake {statistics.median(a for a, _ in uses):.0f} us, second one "
@@ -115,7 +127,11 @@ def main():
         print(f"longest slice for main: {rig.metric_sum('weir_worker_control_slice_max_us'):.0f} us")
         print("| requests on another connection, us | " + " | ".join(f"to {e}" for e in EDGES_US) + " | more |")
         print("| --- " * (len(EDGES_US) + 2) + "|")
-        print(f"| alone | {histogram(alone)} |\n| beside first uses | {histogram(beside)} |")
+        print(f"| alone | {histogram(alone)} |\n| beside first uses | {histogram(beside)} |\n")
+        print("| busy iterations of the worker, us | " + " | ".join(f"to {us}" for us in LOOPS) + " | more |")
+        print("| --- " * (len(LOOPS) + 2) + "|")
+        for name, before, after in (("alone", first, second), ("beside first uses", second, third)):
+            print(f"| {name} | " + " | ".join(str(b - a) for a, b in zip(before, after)) + " |")
 
 
 if __name__ == "__main__":
