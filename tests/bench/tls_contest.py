@@ -24,7 +24,7 @@ import subprocess
 import sys
 
 from bench import GATEWAY, HOST, ORIGIN_PORT, Failure, arguments, endpoint_slice, expect, gateway, main_of, print_table, service, wait_until, write_json
-from contest import AF_XDP, CLIENT_SIDE, HAPROXY, LOAD_CORE, MEMIF, NGINX, PROXY_CORE, VETH_ORIGIN, Contestant, CoreUse, VethPeer, VethWeir, in_namespace, ip, raise_limits
+from contest import AF_XDP, CLIENT_SIDE, HAPROXY, LOAD_CORE, MEMIF, NGINX, PROXY_CORE, SYSCTLS, VETH_ORIGIN, Contestant, CoreUse, VethPeer, VethWeir, in_namespace, ip, raise_limits
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "smoke"))
@@ -85,7 +85,6 @@ spec:
         super()._write_files()
         if (self.dir / "manifests").exists():
             (self.dir / "manifests/all.yaml").write_text(self._manifests())
-            os.system(f"chown -R nobody {self.dir}/manifests")
 
     def _bridge(self):
         return []
@@ -185,7 +184,6 @@ class TlsMemif(Tls, Contestant):
     def _start_blast(self):
         Tls._start_blast(self)
         wait_until("TAP device", lambda: self.has_ended("blast") or in_namespace(self.space, "ip", "link", "show", "edge0", check=False).returncode == 0)
-        from contest import SYSCTLS
         in_namespace(self.space, "sysctl", "-qw", *(f"{k}={v}" for k, v in SYSCTLS.items()))
         ip("-n", self.space, "link", "set", "edge0", "txqueuelen", 10000, "up")
         ip("-n", self.space, "addr", "add", GATEWAY + "/24", "dev", "edge0")

@@ -47,6 +47,18 @@ def test_changes_of_a_cluster_reach_the_workers_and_none_is_lost(make):
     run_small(make, "kube_scale.py")
 
 
+def test_handshakes_requests_and_bodies_of_every_proxy_that_ends_tls(make):
+    run_small(make, "tls_contest.py")
+
+
+def test_requests_in_the_clear_beside_handshakes_in_a_device(make):
+    run_small(make, "tls_beside.py")
+
+
+for fn in (test_handshakes_requests_and_bodies_of_every_proxy_that_ends_tls, test_requests_in_the_clear_beside_handshakes_in_a_device):
+    fn.not_sanitized = True  # the figures come from libssl and other proxies, whose clients wait for no slow worker
+
+
 def bench(make, **kw):
     from bench import Bench
     return Bench(make.args[0], idle_us=50, sanitizers=make.keywords["sanitizers"], **kw)
