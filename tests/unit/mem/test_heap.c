@@ -385,6 +385,7 @@ enum { N_THREADS = 4, N_BOX = 64, N_STEPS = 30000 };
 
 struct exchange {
 	struct slot *box[N_BOX]; /* any thread swaps one in */
+	struct slot *gift[N_THREADS]; /* from the thread before */
 	unsigned n_failed;
 	pthread_barrier_t done;
 };
@@ -414,6 +415,17 @@ static struct slot *swap(struct exchange *x, unsigned i, struct slot *s)
 	return __atomic_exchange_n(&x->box[i], s, __ATOMIC_ACQ_REL);
 }
 
+/* However the threads were scheduled: each gets back a block that another one freed. */
+static void give_the_next_ones(struct party *p, uint64_t *seed)
+{
+	p->x->gift[(p->id + 1) % N_THREADS] = make(seed);
+	pthread_barrier_wait(&p->x->done);
+	give(p->x->gift[p->id]);
+	pthread_barrier_wait(&p->x->done);
+	for (unsigned i = 0; i < 64; i++) /* at one of them it looks at what others freed */
+		give(make(seed));
+}
+
 static void *take_part(void *arg)
 {
 	struct party *p = arg;
@@ -433,6 +445,7 @@ static void *take_part(void *arg)
 	pthread_barrier_wait(&x->done);
 	for (unsigned i = p->id; i < N_BOX; i += N_THREADS)
 		give(swap(x, i, NULL));
+	give_the_next_ones(p, &seed);
 	pthread_barrier_wait(&x->done);
 	heap_bind(NULL);
 	if (h)
