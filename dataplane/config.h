@@ -109,6 +109,7 @@ struct config {
 	bool tickets;		  /* session tickets are given */
 	uint32_t ticket_rotate_s; /* by a new key */
 	bool early_data;	  /* is accepted from clients */
+	bool keeps_libssl;	  /* it carries records behind the handshake, too */
 	uint32_t hello_bytes;	  /* of a ClientHello at most */
 	struct offload_config offload;
 

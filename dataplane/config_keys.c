@@ -475,6 +475,16 @@ static void set_early_data(struct parse *p, const struct key *k, void *section, 
 		parse_error(p, n, "%s: expected %s", k->name, k->expect);
 }
 
+static void set_records(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	const char *text = parse_scalar(n);
+
+	if (text && (strcmp(text, "weir") == 0 || strcmp(text, "libssl") == 0))
+		((struct config *)section)->keeps_libssl = strcmp(text, "libssl") == 0;
+	else
+		parse_error(p, n, "%s: expected %s", k->name, k->expect);
+}
+
 static const struct key tls_keys[] = {
 	{.name = "tickets", .type = KEY_BOOL, .offset = OFF(tickets), .def = "true",
 	 .help = "Give session tickets (RFC 8446 4.6.1, RFC 5077), so that clients that come again need no full handshake. All workers "
@@ -491,6 +501,9 @@ static const struct key tls_keys[] = {
 		 "OPTIONS without a body are served at once, and backends are told by `Early-Data: 1` (RFC 8470); all others wait until the "
 		 "handshake is complete. Each worker accepts a message once; another worker, or node, may accept it once more. Server names that "
 		 "ask for client certificates, and streams, take none. `off`: nobody's. Needs `tickets`."},
+	{.name = "records", .type = KEY_CUSTOM, .set = set_records, .def = "weir", .expect = "weir or libssl",
+	 .help = "Who carries the records of a client's connection once its handshake is done, by OpenSSL's ciphers in any case. `weir`: Weir, and "
+		 "an idle connection takes about 1 KiB. `libssl`: OpenSSL's object of the connection, 13 KiB to 22 KiB, stays as long as that."},
 	{.name = "offload", .type = KEY_SECTION, .keys = config_offload_keys,
 	 .help = "A device for the private-key operations of handshakes (RSA and ECDSA). Records are never given to it."},
 	{0},

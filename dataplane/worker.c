@@ -463,6 +463,7 @@ static bool create_tls(struct worker *w)
 		/* What the window does not let in would be waited for in vain. */
 		.hello_bytes = c->hello_bytes < c->rx_buffer_bytes ? c->hello_bytes : c->rx_buffer_bytes,
 		.early_data = c->early_data && c->tickets,
+		.keeps_libssl = c->keeps_libssl,
 		.offload = w->wc.offload,
 		.want = want_certificate,
 		.release = release_certificate,

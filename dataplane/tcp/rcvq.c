@@ -591,6 +591,11 @@ struct rte_mbuf *tcp_recv(struct tcp_conn *c, size_t max_bytes)
 	return head;
 }
 
+bool tcp_peer_has_closed(const struct tcp_conn *c)
+{
+	return c->fin_received;
+}
+
 bool tcp_is_eof(const struct tcp_conn *c)
 {
 	return c->fin_received && c->rcv_bytes == 0;

@@ -47,6 +47,18 @@ void tcp_want_room(struct tcp_conn *c)
 	c->wants_room = true;
 }
 
+void tcp_want_mbufs(struct tcp_conn *c)
+{
+	stat_reason(c->stack->stats, WEIR_R_NO_MBUF);
+	c->wants_room = true;
+	conn_retry_soon(c);
+}
+
+bool tcp_may_send(const struct tcp_conn *c)
+{
+	return conn_may_send(c);
+}
+
 size_t tcp_send_room(struct tcp_conn *c)
 {
 	uint32_t room;
@@ -128,9 +140,7 @@ int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 		first = (uint16_t)n;
 	n_fresh = (n - first + room - 1) / room;
 	if (n_fresh > RTE_DIM(fresh) || (n_fresh && rte_pktmbuf_alloc_bulk(c->stack->env.pool, fresh, (unsigned)n_fresh) != 0)) {
-		stat_reason(c->stack->stats, WEIR_R_NO_MBUF);
-		c->wants_room = true;
-		conn_retry_soon(c);
+		tcp_want_mbufs(c);
 		return -ENOBUFS;
 	}
 	if (first)

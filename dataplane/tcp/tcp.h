@@ -255,6 +255,8 @@ size_t tcp_readable(const struct tcp_conn *c);
 uint32_t tcp_received(const struct tcp_conn *c);
 /* True once the peer has closed its side and all its data were taken. */
 bool tcp_is_eof(const struct tcp_conn *c);
+/* True once the peer has closed its side, whether its data were taken or not: nothing more will come. */
+bool tcp_peer_has_closed(const struct tcp_conn *c);
 /* The first contiguous bytes of what is readable; valid until the next call that takes data. Empty if none. */
 struct slice tcp_peek(const struct tcp_conn *c);
 /* Copies n bytes from off on (readable, all of them) to out; they stay where they are. */
@@ -287,6 +289,10 @@ struct rte_mbuf *tcp_recv(struct tcp_conn *c, size_t max_bytes);
 size_t tcp_send_room(struct tcp_conn *c);
 /* WRITABLE follows when there is more room, as if something had been refused: for a layer above whose own reckoning found it short. */
 void tcp_want_room(struct tcp_conn *c);
+/* Likewise where that found no mbuf (counted). */
+void tcp_want_mbufs(struct tcp_conn *c);
+/* False: tcp_send*() would say -EPIPE. */
+bool tcp_may_send(const struct tcp_conn *c);
 /*
  * Copies n bytes into the send queue: all (returns 0) or nothing (-EAGAIN: no room, -ENOBUFS: no mbuf, -EPIPE: closed).
  * A queue that is empty takes 64 KiB, whatever its room is under memory pressure.

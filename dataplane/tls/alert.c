@@ -8,6 +8,10 @@ void tls_alert(struct tls_session *s, enum tls_alert what)
 {
 	const uint8_t record[] = {21 /* alert */, 3, 3, 0, 2, 2 /* fatal */, (uint8_t)what};
 
+	if (tls_carries_itself(s)) {
+		(void)tls_carry_alert(s, SSL3_AL_FATAL, (uint8_t)what); /* where there is no room nobody reads */
+		return;
+	}
 	/* Nothing is in the queue before, so only memory can be short: then there is none. */
 	(void)tcp_send(s->tcp, record, sizeof(record));
 }

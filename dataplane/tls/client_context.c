@@ -10,7 +10,7 @@
 static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile)
 {
 	static const unsigned char alpn[] = "\x08http/1.1";
-	SSL_CTX *ctx = SSL_CTX_new_ex(t->lib, NULL, TLS_client_method());
+	SSL_CTX *ctx = SSL_CTX_new_ex(t->lib, KDF_PROPERTIES, TLS_client_method());
 
 	if (!ctx)
 		return NULL;

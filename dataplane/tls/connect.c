@@ -82,6 +82,7 @@ struct tls_session *tls_connect(struct tls *t, struct tcp_conn *c, const struct 
 		OPENSSL_free(p);
 		return NULL;
 	}
+	session->is_backend = true;
 	session->peer = p;
 	return session;
 }

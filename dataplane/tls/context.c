@@ -43,13 +43,15 @@ static void on_message(int write_p, int version, int type, const void *data, siz
 	const uint8_t *p = data;
 	struct tls_session *s;
 
-	if (type == SSL3_RT_HANDSHAKE && !write_p && n > 0 && p[0] == SSL3_MT_KEY_UPDATE) {
+	if (type == SSL3_RT_HEADER && write_p)
+		tls_carry_note_record(ssl);
+	else if (type == SSL3_RT_HANDSHAKE && !write_p && n > 0 && p[0] == SSL3_MT_KEY_UPDATE) {
 		s = tls_bio_session(ssl);
 		s->n_key_updates++;
 		stat_inc(s->t->cfg.stats, WEIR_C_TLS_KEY_UPDATES);
 	} else if (type == SSL3_RT_HANDSHAKE && !write_p && n > 0 && p[0] == SSL3_MT_NEWSESSION_TICKET) {
 		s = tls_bio_session(ssl);
-		if (s->peer && s->peer->n_messages < UINT16_MAX)
+		if (s->is_backend && s->peer->n_messages < UINT16_MAX)
 			s->peer->n_messages++;
 	} else if (type == SSL3_RT_ALERT && write_p && n == 2 && p[1] == SSL_AD_NO_RENEGOTIATION) {
 		s = tls_bio_session(ssl);
@@ -71,8 +73,11 @@ bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile, const char *gr
 
 static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile, const char *properties)
 {
-	SSL_CTX *ctx = SSL_CTX_new_ex(t->lib, properties, TLS_server_method());
+	char all[sizeof(t->cfg.offload->cfg.properties) + sizeof(KDF_PROPERTIES ",")];
+	SSL_CTX *ctx;
 
+	snprintf(all, sizeof(all), KDF_PROPERTIES "%s%s", properties ? "," : "", properties ? properties : "");
+	ctx = SSL_CTX_new_ex(t->lib, all, TLS_server_method());
 	if (!ctx)
 		return NULL;
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);

@@ -57,22 +57,28 @@ void tls_drop_received(struct tls_session *s)
 	s->n_bytes = 0;
 }
 
-static void note_received(struct tls_session *s, size_t n)
+void tls_note_received(struct tls_session *s, size_t n)
 {
 	s->since_key_update += (uint32_t)n;
 	if (s->since_key_update >= TLS_KEY_UPDATE_BYTES) {
 		s->since_key_update = 0;
 		s->n_key_updates = 0;
-		if (s->peer)
+		if (s->is_backend)
 			s->peer->n_messages = 0;
 	}
 }
 
-static enum weir_reason flood_reason(const struct tls_session *s)
+enum weir_reason tls_flood_reason(const struct tls_session *s)
 {
 	if (s->n_key_updates > TLS_KEY_UPDATES_MAX)
 		return WEIR_R_TLS_KEY_UPDATE_FLOOD;
 	return s->n_renegotiations > TLS_RENEGOTIATIONS_MAX ? WEIR_R_TLS_RENEGOTIATION : WEIR_R_BACKEND_TLS_TICKET_FLOOD;
+}
+
+void tls_note_truncated(struct tls_session *s)
+{
+	s->is_closed = s->is_truncated = true;
+	stat_inc(s->t->cfg.stats, s->is_backend ? WEIR_C_BACKEND_TLS_TRUNCATED : WEIR_C_TLS_TRUNCATED);
 }
 
 /* There is no content now: more may come, or not. */
@@ -81,12 +87,10 @@ static void on_nothing(struct tls_session *s, int rc)
 	int what = SSL_get_error(s->ssl, rc);
 
 	if (tls_floods(s)) {
-		tls_end(s, flood_reason(s), ALERT_NONE);
+		tls_end(s, tls_flood_reason(s), ALERT_NONE);
 	} else if (what == SSL_ERROR_WANT_READ) {
-		if (tcp_is_eof(s->tcp)) {
-			s->is_closed = s->is_truncated = true;
-			stat_inc(s->t->cfg.stats, s->peer ? WEIR_C_BACKEND_TLS_TRUNCATED : WEIR_C_TLS_TRUNCATED);
-		}
+		if (tcp_is_eof(s->tcp))
+			tls_note_truncated(s);
 	} else if (what == SSL_ERROR_ZERO_RETURN) {
 		s->is_closed = true;
 	} else if (what == SSL_ERROR_WANT_WRITE) {
@@ -113,7 +117,7 @@ static bool read_one(struct tls_session *s)
 	rc = SSL_read_ex(s->ssl, rte_pktmbuf_mtod(m, void *), rte_pktmbuf_tailroom(m), &n);
 	if (rc == 1 && n > 0) {
 		tls_take_in(s, m, n);
-		note_received(s, n);
+		tls_note_received(s, n);
 		return true;
 	}
 	rte_pktmbuf_free_seg(m);
@@ -130,9 +134,18 @@ static void discard(struct tls_session *s)
 		tcp_consume(s->tcp, n);
 }
 
+static void read_by_libssl(struct tls_session *s)
+{
+	if (tcp_readable(s->tcp) == 0 && !tcp_is_eof(s->tcp) && !SSL_has_pending(s->ssl) && !SSL_want_write(s->ssl))
+		return;
+	while (read_one(s) && SSL_pending(s->ssl) > 0)
+		;
+}
+
 static void fill(struct tls_session *s)
 {
 	enum weir_stage former;
+	bool has_sent;
 
 	if (s->n_bytes)
 		return;
@@ -141,14 +154,16 @@ static void fill(struct tls_session *s)
 		discard(s);
 		return;
 	}
-	/* What OpenSSL has begun to send has to be gone first: reading may make it send something else. */
-	if (s->state != TLS_READY || !tls_go_on(s))
+	if (s->state != TLS_READY)
 		return;
-	if (tcp_readable(s->tcp) == 0 && !tcp_is_eof(s->tcp) && !SSL_has_pending(s->ssl) && !SSL_want_write(s->ssl))
+	has_sent = tls_go_on(s);
+	if (s->state != TLS_READY)
 		return;
 	former = enter(s->t);
-	while (read_one(s) && SSL_pending(s->ssl) > 0)
-		;
+	if (tls_carries_itself(s))
+		tls_carry_read(s);
+	else if (has_sent) /* what libssl has begun to send has to be gone first: reading may make it send something else */
+		read_by_libssl(s);
 	leave(s->t, former);
 }
 

@@ -76,7 +76,10 @@ void tls_free(struct tls_session *s)
 	tls_drop_unsent(s);
 	tls_drop_received(s);
 	drop_ssl(s);
-	OPENSSL_free(s->peer);
+	if (s->is_backend)
+		OPENSSL_free(s->peer);
+	else
+		tls_carry_free(s);
 	s->peer = NULL;
 	OPENSSL_free(s->client_cert);
 	s->client_cert = NULL;
@@ -113,7 +116,7 @@ enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_a
 
 	if (s->state == TLS_ENDED)
 		return TLS_FAILED;
-	if (s->peer)
+	if (s->is_backend)
 		why = tls_reason_of_backend(why);
 	stat_reason(s->t->cfg.stats, why);
 	s->reason_plus1 = (uint16_t)(why + 1);
@@ -124,6 +127,8 @@ enum tls_outcome tls_end(struct tls_session *s, enum weir_reason why, enum tls_a
 	drop_ssl(s);
 	if (alert != ALERT_NONE)
 		tls_alert(s, alert);
+	if (!s->is_backend)
+		tls_carry_free(s);
 	/* What nobody will read is taken out, or TCP would answer it by a RST that overtakes the alert. */
 	n = tcp_readable(s->tcp);
 	if (n)
@@ -220,13 +225,13 @@ static void count_handshake(const struct tls_session *s)
 {
 	struct weir_worker_stats *stats = s->t->cfg.stats;
 
-	stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_HANDSHAKES : WEIR_C_TLS_HANDSHAKES);
+	stat_inc(stats, s->is_backend ? WEIR_C_BACKEND_TLS_HANDSHAKES : WEIR_C_TLS_HANDSHAKES);
 	if (SSL_session_reused(s->ssl))
-		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_RESUMED : WEIR_C_TLS_RESUMED);
+		stat_inc(stats, s->is_backend ? WEIR_C_BACKEND_TLS_RESUMED : WEIR_C_TLS_RESUMED);
 	if (SSL_version(s->ssl) == TLS1_2_VERSION)
-		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_HANDSHAKES_12 : WEIR_C_TLS_HANDSHAKES_12);
+		stat_inc(stats, s->is_backend ? WEIR_C_BACKEND_TLS_HANDSHAKES_12 : WEIR_C_TLS_HANDSHAKES_12);
 	if (group_of(s->ssl) == GROUP_HYBRID)
-		stat_inc(stats, s->peer ? WEIR_C_BACKEND_TLS_HANDSHAKES_HYBRID : WEIR_C_TLS_HANDSHAKES_HYBRID);
+		stat_inc(stats, s->is_backend ? WEIR_C_BACKEND_TLS_HANDSHAKES_HYBRID : WEIR_C_TLS_HANDSHAKES_HYBRID);
 }
 
 /* OpenSSL keeps a key until its session is freed, but not what is in it: that is wiped and given back. */
@@ -256,14 +261,17 @@ static enum tls_outcome complete(struct tls_session *s, uint64_t now_us)
 	s->n_key_updates = 0;
 	s->since_key_update = 0;
 	count_handshake(s);
-	if (s->peer)
+	if (s->is_backend)
 		resume_complete(s, now_us);
 	else
 		tls_client_auth_complete(s);
-	forget_handshake(s);
 	if (!s->small_bytes)
 		tls_set_record_size(s);
 	tls_early_complete(s);
+	if (tls_carry_begin(s))
+		drop_ssl(s);
+	else
+		forget_handshake(s);
 	return TLS_DONE;
 }
 
@@ -275,7 +283,7 @@ static enum weir_reason failure(const struct tls_session *s)
 		why = WEIR_R_TLS_CLIENT_GONE;
 	else if (s->has_device_failed)
 		why = WEIR_R_TLS_OFFLOAD_FAILED;
-	return s->peer ? tls_connect_reason(s, why) : tls_client_auth_reason(s, why);
+	return s->is_backend ? tls_connect_reason(s, why) : tls_client_auth_reason(s, why);
 }
 
 static enum tls_outcome go_on(struct tls_session *s, uint64_t now_us)
@@ -283,9 +291,11 @@ static enum tls_outcome go_on(struct tls_session *s, uint64_t now_us)
 	int what;
 
 	ERR_clear_error();
+	s->t->kdf.tell_ctx = s->is_backend || s->t->cfg.keeps_libssl ? NULL : s;
 	what = s->early ? tls_early_read(s) : SSL_ERROR_NONE;
 	if (what == SSL_ERROR_NONE)
 		what = SSL_get_error(s->ssl, SSL_do_handshake(s->ssl));
+	s->t->kdf.tell_ctx = NULL;
 	if (s->is_offloaded && offload_note(s, what))
 		return TLS_MORE;
 	switch (what) {
@@ -314,7 +324,7 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 	s->t->offload.now_us = now_us;
 	former = enter(s->t);
 	if (s->state == TLS_HELLO) {
-		o = s->peer ? tls_connect_prepare(s, now_us) : tls_choose(s, snapshot);
+		o = s->is_backend ? tls_connect_prepare(s, now_us) : tls_choose(s, snapshot);
 		if (o == TLS_MORE)
 			o = wait_for_peer(s);
 		if (o == TLS_DONE)
@@ -359,6 +369,8 @@ void tls_get_info(const struct tls_session *s, struct tls_info *out)
 	unsigned n_alpn = 0;
 
 	*out = (struct tls_info){.server_name = tls_server_name(s), .cipher = "", .alpn = ""};
+	if (tls_carries_itself(s))
+		tls_carry_get_info(s, out);
 	if (!s->ssl)
 		return;
 	out->version = (uint16_t)SSL_version(s->ssl);

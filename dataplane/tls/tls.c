@@ -24,9 +24,11 @@ static int init(struct tls *t)
 		return -1;
 	}
 	t->lib = OSSL_LIB_CTX_new();
+	t->kdf.tell = tls_carry_note;
 	offload_init(t);
 	t->bio = tls_bio_create();
-	if (t->lib && t->bio && load_provider(t) && tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0 && tls_client_contexts_create(t) == 0)
+	if (t->lib && t->bio && kdf_init(&t->kdf, t->lib) == 0 && record_ciphers_init(&t->ciphers, t->lib) == 0 && load_provider(t) &&
+	    tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0 && tls_client_contexts_create(t) == 0)
 		return 0;
 	log_error("TLS: OpenSSL cannot be set up: %s", ERR_reason_error_string(ERR_peek_last_error()));
 	return -1;
@@ -62,6 +64,8 @@ void tls_destroy(struct tls *t)
 	tls_ticket_fini(t);
 	tls_certificates_fini(t);
 	BIO_meth_free(t->bio);
+	record_ciphers_fini(&t->ciphers);
+	kdf_fini(&t->kdf);
 	offload_unload_provider(t->providers);
 	OSSL_LIB_CTX_free(t->lib);
 	OPENSSL_cleanse(t->gathered, sizeof(t->gathered));

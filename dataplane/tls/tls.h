@@ -44,6 +44,7 @@ struct tls_config {
 	uint32_t n_sessions;  /* at one time, handshakes included; more are refused */
 	uint32_t hello_bytes; /* of a ClientHello at most */
 	bool early_data;      /* is accepted from clients (early.c); false: never */
+	bool keeps_libssl;    /* it carries clients' records behind the handshake, too; false: carry.c does */
 	struct offload_device *offload; /* offload.h; NULL: handshakes are all software */
 	/* Asks main for a certificate that is not ready here. tls_take_certificate() answers, never from within the call. */
 	void (*want)(void *ctx, const struct weir_cert_id *id);

@@ -20,6 +20,7 @@
 #include "stats/stage.h"
 #include "stats/stats.h"
 #include "snapshot/snapshot.h"
+#include "tls/carry.h"
 #include "tls/hello.h"
 #include "tls/offload_pvt.h"
 #include "tls/tls.h"
@@ -40,8 +41,11 @@
 enum tls_alert {
 	ALERT_NONE = -1,
 	ALERT_UNEXPECTED_MESSAGE = 10,
+	ALERT_BAD_RECORD_MAC = 20,
 	ALERT_RECORD_OVERFLOW = 22,
+	ALERT_ILLEGAL_PARAMETER = 47,
 	ALERT_DECODE_ERROR = 50,
+	ALERT_PROTOCOL_VERSION = 70,
 	ALERT_INTERNAL_ERROR = 80,
 	ALERT_UNRECOGNIZED_NAME = 112,
 	ALERT_NO_APPLICATION_PROTOCOL = 120,
@@ -135,6 +139,8 @@ struct peer {
 struct tls {
 	struct tls_config cfg;
 	OSSL_LIB_CTX *lib;
+	struct kdf kdf;
+	struct record_ciphers ciphers;
 	BIO_METHOD *bio;
 	SSL_CTX *ctx[TLS_N_PROFILES], *client_ctx[TLS_N_PROFILES]; /* of clients' sessions, and of those to backends */
 	struct resume_table *resume;
@@ -167,6 +173,10 @@ struct tls_session {
 	struct tls *t;
 	struct tcp_conn *tcp; /* may be gone when the session is freed */
 	SSL *ssl;	      /* NULL: not yet, or not any more */
+	union {
+		struct peer *peer;   /* is_backend: whom it has to reach */
+		struct carry *carry; /* else what it needs to go on without libssl; NULL: that was not told */
+	};
 	struct tls_session *next, **prev_next; /* among the free, or in a list of those that wait */
 	struct rte_mbuf *head, *tail; /* decrypted and not taken */
 	uint32_t n_bytes;	      /* in these */
@@ -179,7 +189,6 @@ struct tls_session {
 	 * room is asked for before. Its beginning is with OpenSSL, which wants to be given the same bytes again.
 	 */
 	uint8_t *rest;
-	struct peer *peer; /* it goes to a backend; NULL: a client began it */
 	uint32_t n_rest;
 	struct tls_client_cert *client_cert; /* NULL: nothing is told of one */
 	struct early *early; /* the client announced early data, and the handshake is not complete; NULL: nothing of that */
@@ -194,6 +203,7 @@ struct tls_session {
 	uint8_t submitted_in;  /* OSSL_HANDSHAKE_STATE in which the job paused */
 	bool is_told_done;     /* by the device: in the list offload.done. Atomic */
 	bool is_offloaded : 1;     /* its handshake uses the device */
+	bool is_backend : 1;	   /* it goes to one; else a client began it */
 	bool is_probe : 1;	       /* to see whether that lives */
 	bool is_orphan : 1;	       /* freed by its owner, but its job has not ended */
 	bool has_device_failed : 1;
@@ -228,7 +238,7 @@ static inline void leave(struct tls *t, enum weir_stage former)
 static inline bool tls_floods(const struct tls_session *s)
 {
 	return s->n_key_updates > TLS_KEY_UPDATES_MAX || s->n_renegotiations > TLS_RENEGOTIATIONS_MAX ||
-	       (s->peer && s->peer->n_messages > TLS_TICKETS_MAX);
+	       (s->is_backend && s->peer->n_messages > TLS_TICKETS_MAX);
 }
 
 /* bio.c */
@@ -384,6 +394,12 @@ static inline bool tls_carries(const struct tls_session *s)
 /* n bytes of content that were read into m. */
 void tls_take_in(struct tls_session *s, struct rte_mbuf *m, size_t n);
 void tls_drop_received(struct tls_session *s);
+/* So many bytes of content came. */
+void tls_note_received(struct tls_session *s, size_t n);
+/* The peer has closed its side within its records. */
+void tls_note_truncated(struct tls_session *s);
+/* Of tls_floods(). */
+enum weir_reason tls_flood_reason(const struct tls_session *s);
 
 /* write.c */
 /* Goes on with what had to wait. True: nothing is left of it. */

@@ -16,8 +16,6 @@
 
 /* -- records */
 
-enum sealed { SEALED, SEAL_WAITS, SEAL_ENDED };
-
 /*
  * OpenSSL cuts by the smaller of both sizes, and lowered the second one with the first. Its buffer is gone: one that is there stays
  * as large as it was made, too small for such a record.
@@ -33,6 +31,12 @@ static enum sealed seal_record(struct tls_session *s, const uint8_t *p, size_t n
 {
 	int rc;
 
+	if (tls_carries_itself(s)) {
+		enum sealed o = tls_carry_seal(s, p, n, done);
+
+		s->n_records += o == SEALED && s->n_records < TLS_SMALL_RECORDS;
+		return o;
+	}
 	ERR_clear_error();
 	rc = s->state == TLS_READY ? SSL_write_ex(s->ssl, p, n, done) : tls_early_write(s, p, n, done);
 	if (rc == 1) {
@@ -97,20 +101,29 @@ static void seal_gathered(struct tls *t)
 		seal(t->gatherer, t->gathered, n);
 }
 
+/* False: it has to wait for room. */
+static bool send_close_notify(struct tls_session *s)
+{
+	int rc;
+
+	if (s->state != TLS_READY || s->is_broken)
+		return true;
+	if (tls_carries_itself(s))
+		return tls_carry_alert(s, SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY);
+	ERR_clear_error();
+	rc = SSL_shutdown(s->ssl);
+	return rc >= 0 || SSL_get_error(s->ssl, rc) != SSL_ERROR_WANT_WRITE;
+}
+
 /* close_notify, and the end of the connection's side behind it. False: it has to wait for room. */
 static bool close_side(struct tls_session *s)
 {
 	enum weir_stage former;
-	int rc = 0;
 
 	if (tls_early_is_open(s)) /* OpenSSL cannot do that before, and the client will see to it that it can soon */
 		return false;
 	former = enter(s->t);
-	if (s->state == TLS_READY && !s->is_broken) {
-		ERR_clear_error();
-		rc = SSL_shutdown(s->ssl);
-	}
-	s->has_to_shut = rc < 0 && SSL_get_error(s->ssl, rc) == SSL_ERROR_WANT_WRITE;
+	s->has_to_shut = !send_close_notify(s);
 	leave(s->t, former);
 	if (!s->has_to_shut)
 		tcp_shutdown(s->tcp);
