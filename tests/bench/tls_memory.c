@@ -500,6 +500,15 @@ static double quantile(double *us, unsigned n, double q)
 	return us[(unsigned)((n - 1) * q)];
 }
 
+static double mean(const double *us, unsigned n)
+{
+	double sum = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += us[i];
+	return n ? sum / n : 0;
+}
+
 static void learn_clock_cost(void)
 {
 	double us[1001];
@@ -535,8 +544,8 @@ static void print(struct rig *rigs, unsigned n)
 	const char *group = "";
 	double first = 0;
 
-	printf("| group | variant | us, best tenth | ratio | median | of it SSL_new, SSL_free | allocations | bytes when done |\n");
-	printf("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+	printf("| group | variant | us, best tenth | ratio | median | mean | of it SSL_new, SSL_free | allocations | bytes when done |\n");
+	printf("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
 	for (unsigned i = 0; i < n; i++) {
 		struct rig *r = &rigs[i];
 		double us_new = quantile(r->us_new, r->n, 0.5), us = quantile(r->us, r->n, 0.1);
@@ -547,8 +556,8 @@ static void print(struct rig *rigs, unsigned n)
 		group = r->v->group;
 		if (r->v->flags & F_HEAP)
 			snprintf(counts, sizeof(counts), "%llu | %llu", (unsigned long long)r->n_allocs, (unsigned long long)r->used);
-		printf("| %s | %s | %.1f | %.3f | %.1f | %.1f | %s |\n", group, r->v->name, us, us / first, quantile(r->us, r->n, 0.5),
-		       us_new, counts);
+		printf("| %s | %s | %.1f | %.3f | %.1f | %.1f | %.1f | %s |\n", group, r->v->name, us, us / first, quantile(r->us, r->n, 0.5),
+		       mean(r->us, r->n), us_new, counts);
 	}
 }
 
