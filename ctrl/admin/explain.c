@@ -76,16 +76,34 @@ static struct slice find_header(const void *ctx, struct slice name)
 	return slice_of(NULL, 0);
 }
 
+static void append_host(json_t *list, const struct weir_snapshot *s, uint8_t kind, struct weir_str host)
+{
+	char text[300];
+
+	view_host(text, sizeof(text), s, kind, host);
+	json_array_append_new(list, json_string(text));
+}
+
 json_t *view_hosts(const struct weir_snapshot *s, const struct weir_listener *l)
 {
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < l->vhosts.count && i < 20; i++) {
 		const struct weir_vhost *v = snapshot_vhost(s, l->vhosts.first + i);
-		char host[300];
 
-		view_host(host, sizeof(host), s, v->host_kind, v->host);
-		json_array_append_new(list, json_string(host));
+		append_host(list, s, v->host_kind, v->host);
+	}
+	return list;
+}
+
+json_t *view_names(const struct weir_snapshot *s, const struct weir_bind *b)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < b->names.count && i < 20; i++) {
+		const struct weir_server_name *n = snapshot_name(s, b->names.first + i);
+
+		append_host(list, s, n->host_kind, n->host);
 	}
 	return list;
 }

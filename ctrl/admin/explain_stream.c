@@ -220,21 +220,6 @@ static int tell_shares(json_t *o, const struct sync *sync, const struct weir_rul
 	return has_way ? NO_REASON : first;
 }
 
-/* Server names that are there (20 at most). */
-static json_t *names_of(const struct weir_snapshot *s, const struct weir_bind *b)
-{
-	json_t *list = json_array();
-
-	for (uint32_t i = 0; i < b->names.count && i < 20; i++) {
-		const struct weir_server_name *n = snapshot_name(s, b->names.first + i);
-		char host[300];
-
-		view_host(host, sizeof(host), s, n->host_kind, n->host);
-		json_array_append_new(list, json_string(host));
-	}
-	return list;
-}
-
 static void tell_place(json_t *o, const struct weir_snapshot *s, const struct answer *a)
 {
 	char text[300];
@@ -246,7 +231,7 @@ static void tell_place(json_t *o, const struct weir_snapshot *s, const struct an
 
 		json_object_set_new(o, "address", json_string(ip_is_any(&b->addr) ? "*" : ip_format(&b->addr, text)));
 		if (a->reason == WEIR_R_TLS_UNRECOGNIZED_NAME)
-			json_object_set_new(o, "names", names_of(s, b));
+			json_object_set_new(o, "names", view_names(s, b));
 	}
 	if (a->r.listener != WEIR_NONE) {
 		json_object_set_new(o, "listener", view_str(s, snapshot_listener(s, a->r.listener)->name));

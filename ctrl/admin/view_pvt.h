@@ -29,6 +29,8 @@ json_t *view_backend_tls(const struct weir_snapshot *s, const struct weir_backen
 
 /* The hosts of a listener's routes, 20 at most. */
 json_t *view_hosts(const struct weir_snapshot *s, const struct weir_listener *l);
+/* The server names that an address and port have, 20 at most. */
+json_t *view_names(const struct weir_snapshot *s, const struct weir_bind *b);
 /* Of a hit: its rule, and of each backend the endpoints and what TLS is spoken to them. */
 void view_tell_hit(json_t *o, const struct sync *sync, const struct route_result *r);
 

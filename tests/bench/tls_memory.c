@@ -17,7 +17,6 @@
 #include <string.h>
 #include <time.h>
 
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
@@ -25,6 +24,7 @@
 #include <openssl/x509.h>
 
 #include "mem/heap.h"
+#include "tls_ends.h"
 
 #define N_TURN 12u /* handshakes of a variant in a round; the first of them is not counted */
 #define N_BUF 32768u
@@ -120,20 +120,6 @@ static BIO_METHOD *method;
 static struct buf to_server, to_client;
 static double clock_cost_us; /* of two looks at the clock, as they see it */
 
-static void die(const char *what)
-{
-	fprintf(stderr, "bench_tls_memory: %s\n", what);
-	ERR_print_errors_fp(stderr);
-	exit(1);
-}
-
-static void *must(void *p, const char *what)
-{
-	if (!p)
-		die(what);
-	return p;
-}
-
 static void check(int is_ok, const char *what)
 {
 	if (is_ok != 1)
@@ -221,23 +207,6 @@ static EVP_PKEY *legacy_key(EVP_PKEY *key)
 	OPENSSL_free(der);
 	EVP_PKEY_free(key);
 	return legacy;
-}
-
-static X509 *make_certificate(OSSL_LIB_CTX *lib, EVP_PKEY *key)
-{
-	X509 *x = must(X509_new_ex(lib, NULL), "X509_new");
-	X509_NAME *name = X509_get_subject_name(x);
-
-	X509_set_version(x, X509_VERSION_3);
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-	X509_gmtime_adj(X509_getm_notBefore(x), 0);
-	X509_gmtime_adj(X509_getm_notAfter(x), 86400);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"bench.example.com", -1, -1, 0);
-	X509_set_issuer_name(x, name);
-	X509_set_pubkey(x, key);
-	if (X509_sign(x, key, EVP_sha256()) <= 0)
-		die("X509_sign");
-	return x;
 }
 
 static int seal(SSL *s, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *c, EVP_MAC_CTX *m, int is_new)
@@ -338,16 +307,6 @@ static SSL *make_session(struct rig *r)
 	if (r->v->flags & F_CLEAR)
 		r->kept = s;
 	return s;
-}
-
-/* Goes on as far as the bytes go. True: it is complete. */
-static bool go_on(SSL *s)
-{
-	int rc = SSL_do_handshake(s);
-
-	if (rc != 1 && SSL_get_error(s, rc) != SSL_ERROR_WANT_READ)
-		die("handshake");
-	return rc == 1;
 }
 
 static void clear_buf(struct buf *b)
@@ -483,13 +442,6 @@ static double time_exchange(const char *group)
 	EVP_PKEY_free(own);
 	EVP_PKEY_free(peer);
 	return us;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 static double quantile(double *us, unsigned n, double q)

@@ -21,13 +21,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include "mem/heap.h"
+#include "tls_ends.h"
 
 #define MAX_THREADS 64
 #define MAX_ROUNDS 100
@@ -56,20 +56,6 @@ struct thread {
 
 static struct ends shared;
 
-static void die(const char *what)
-{
-	fprintf(stderr, "bench_tls_threads: %s\n", what);
-	ERR_print_errors_fp(stderr);
-	exit(1);
-}
-
-static void *must(void *p, const char *what)
-{
-	if (!p)
-		die(what);
-	return p;
-}
-
 static double clock_us(clockid_t id)
 {
 	struct timespec t;
@@ -81,17 +67,9 @@ static double clock_us(clockid_t id)
 static void certify(SSL_CTX *c, OSSL_LIB_CTX *lib)
 {
 	EVP_PKEY *key = must(EVP_PKEY_Q_keygen(lib, NULL, "EC", "P-256"), "key");
-	X509 *x = must(X509_new_ex(lib, NULL), "X509_new");
-	X509_NAME *name = X509_get_subject_name(x);
+	X509 *x = make_certificate(lib, key);
 
-	X509_set_version(x, X509_VERSION_3);
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-	X509_gmtime_adj(X509_getm_notBefore(x), 0);
-	X509_gmtime_adj(X509_getm_notAfter(x), 86400);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"bench.example.com", -1, -1, 0);
-	X509_set_issuer_name(x, name);
-	X509_set_pubkey(x, key);
-	if (X509_sign(x, key, EVP_sha256()) <= 0 || SSL_CTX_use_certificate(c, x) != 1 || SSL_CTX_use_PrivateKey(c, key) != 1)
+	if (SSL_CTX_use_certificate(c, x) != 1 || SSL_CTX_use_PrivateKey(c, key) != 1)
 		die("certificate");
 	X509_free(x);
 	EVP_PKEY_free(key);
@@ -118,15 +96,6 @@ static void free_ends(struct ends *e)
 	SSL_CTX_free(e->server);
 	SSL_CTX_free(e->client);
 	OSSL_LIB_CTX_free(e->lib);
-}
-
-static bool go_on(SSL *s)
-{
-	int rc = SSL_do_handshake(s);
-
-	if (rc != 1 && SSL_get_error(s, rc) != SSL_ERROR_WANT_READ)
-		die("handshake");
-	return rc == 1;
 }
 
 static void handshake(const struct ends *e)
@@ -235,13 +204,6 @@ static struct result measure(enum kind kind, unsigned n, double seconds)
 	}
 	pthread_barrier_destroy(&start);
 	return r;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 static double median(double *v, unsigned n)

@@ -108,6 +108,8 @@ def test_mistakes_are_told_in_words_that_say_what_would_mend_them(make, rig):
     objects = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in namespaces]
     objects += [CLASS, *(o for found in all_cases.values() for o in found)]
     began = time.monotonic()
+    wait_until("no namespace of an earlier try is left", lambda: not rig.kubectl(
+        "get", "namespaces", *namespaces, "--ignore-not-found", "-o", "name").stdout.strip(), 180)
     try:
         rig.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         print(f"      {len(all_cases)} mistakes, {len(objects)} objects applied ({time.monotonic() - began:.1f} s)", flush=True)

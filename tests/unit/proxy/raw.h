@@ -106,6 +106,28 @@ static void run_ms(unsigned ms)
 	sim_run(&sim, (uint64_t)ms * 1000, NULL, NULL);
 }
 
+/* The one record that a test left: of this status, with this reason (WEIR_N_REASONS: none) and these flags and no other. */
+static const struct weir_log_record *one_record(unsigned status, enum weir_reason why, uint32_t flags)
+{
+	const struct weir_log_record *r = &access_log.records[0];
+
+	assert_int_equal(access_log.worker.head, 1);
+	assert_int_equal(r->status, status);
+	assert_int_equal(r->reason_plus1, why == WEIR_N_REASONS ? 0 : why + 1);
+	assert_int_equal(r->flags, flags);
+	return r;
+}
+
+/* Closes this client and the endpoint's connections, and no tunnel is left. */
+static void raw_finish(struct raw *client)
+{
+	raw_close(client);
+	for (unsigned i = 0; i < 64; i++)
+		raw_close(&raw_endpoints[i]);
+	run_ms(200000);
+	assert_int_equal(stats->gauge[WEIR_G_TUNNELS], 0);
+}
+
 static bool has_got(const struct raw *r, const char *text)
 {
 	return memmem(r->in, r->n_in, text, strlen(text)) != NULL;

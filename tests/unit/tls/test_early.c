@@ -246,27 +246,37 @@ static void bounds_what_is_accepted_and_what_is_skipped(void **state)
 	done();
 }
 
+static void leave(struct client *p)
+{
+	if (!p->is_closed && p->c)
+		client_reset(p, sim.now_us);
+	sim_run(&sim, 500000, NULL, NULL);
+}
+
 static void ends_cleanly_wherever_it_is_cut(void **state)
 {
-	size_t n;
+	struct client *p;
+	size_t whole, hello;
 
 	begin(82, true);
-	for (n = 1; n < 1500; n += n < 700 ? 13 : 7) {
-		struct client *p = early_client(0, "a.example", 300);
-
+	p = early_client(0, "a.example", 300);
+	handshake(p);
+	assert_true(p->is_done);
+	whole = p->n_written;
+	hello = p->n_hello; /* with a hybrid group it is three times as long as without */
+	assert_true(whole > hello + 300);
+	leave(p);
+	for (size_t n = 1; n < whole; n += n < hello ? 13 : 7) {
+		p = early_client(0, "a.example", 300);
 		p->cut_at = n;
 		p->cut_how = n % 2 ? CUT_RESETS : CUT_CLOSES;
 		connect_client(p);
 		sim_run(&sim, 3000000, is_client_closed, p);
 		sim_run(&sim, 500000, NULL, NULL);
-		if (!p->is_closed && p->c) {
-			tcp_abort(p->c, WEIR_R_CLOSE_ABORTED, sim.now_us);
-			p->c = NULL;
-		}
-		sim_run(&sim, 500000, NULL, NULL);
+		leave(p);
 		assert_int_equal(stats->gauge[WEIR_G_TLS_HANDSHAKING], 0);
 	}
-	assert_true(stats->counter[WEIR_C_TLS_EARLY_DATA] > 10);
+	assert_true(stats->counter[WEIR_C_TLS_EARLY_DATA] >= (whole - hello) / 7); /* wherever the hello was whole */
 	done();
 }
 
