@@ -463,6 +463,7 @@ static void ends_at_fatal_alerts(void **state)
 		{21, BYTES("\2"), SSL_AD_DECODE_ERROR},
 		{21, BYTES("\1\0\1"), SSL_AD_DECODE_ERROR},
 		{21, BYTES("\1\0\1\0"), SSL_AD_DECODE_ERROR},
+		{21, BYTES(""), SSL_AD_UNEXPECTED_MESSAGE}, /* RFC 8446 5.4 */
 	};
 	static const struct one alerts_12[] = {
 		{21, BYTES("\2\x28"), -1},
@@ -470,6 +471,7 @@ static void ends_at_fatal_alerts(void **state)
 		{21, BYTES("\x9\x28"), -1},
 		{21, BYTES("\2"), SSL_AD_DECODE_ERROR},
 		{21, BYTES("\1\0\1"), SSL_AD_DECODE_ERROR},
+		{21, BYTES(""), SSL_AD_UNEXPECTED_MESSAGE},
 	};
 
 	begin(114);
