@@ -876,6 +876,35 @@ static void changes_its_keys_in_time(void **state)
 	end();
 }
 
+/* As if OpenSSL had no memory: nothing more can be sealed for this session. */
+static void break_cipher(void)
+{
+	const struct record_key *k = &servers[o.server].s->carry->out;
+
+	EVP_CIPHER_CTX_reset(servers[o.server].s->t->ciphers.slots[k->cipher][k->slot].ctx);
+}
+
+static void ends_where_openssl_fails(void **state)
+{
+	begin(128);
+	for (unsigned i = 0; i < 5; i++) {
+		bool is_13 = i & 1;
+
+		open_one(is_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+		expect_echo("before");
+		break_cipher();
+		if (i < 2)
+			ask_for_an_answer(is_13);
+		else if (i < 4)
+			own_send(&o, RECORD_CONTENT, "x", 1);
+		else
+			own_send(&o, RECORD_ALERT, "\1\0", 2);
+		assert_int_equal(o.n_content, 6);
+		expect_end(WEIR_R_TLS_NO_MEMORY, -1);
+	}
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -906,6 +935,7 @@ int main(void)
 		cmocka_unit_test(ends_without_a_packet_buffer_for_its_alert),
 		cmocka_unit_test(is_read_on_by_libssl_after_a_key_update),
 		cmocka_unit_test(changes_its_keys_in_time),
+		cmocka_unit_test(ends_where_openssl_fails),
 	};
 
 	test_eal_init();
