@@ -249,12 +249,14 @@ bool tls_carry_alert(struct tls_session *s, uint8_t level, uint8_t what)
 static enum sealed send_owed(struct tls_session *s)
 {
 	static const uint8_t update[] = {24, 0, 0, 1, 0}; /* KeyUpdate, not requested (RFC 8446 4.6.3) */
-	struct carry *c = s->carry;
+	static const uint8_t refusal[] = {SSL3_AL_WARNING, SSL_AD_NO_RENEGOTIATION};
+	struct carry *c = s->carry; /* gone with the session's end */
 	enum sealed o;
 
 	if (c->owes_refusal) {
-		if (!tls_carry_alert(s, 1, SSL_AD_NO_RENEGOTIATION))
-			return SEAL_WAITS;
+		o = send_short(s, RECORD_ALERT, refusal, sizeof(refusal));
+		if (o != SEALED)
+			return o;
 		c->owes_refusal = false;
 	}
 	if (!c->owes_update && (c->out.seq < SEQ_MAX || !c->out.is_13))

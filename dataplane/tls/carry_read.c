@@ -286,8 +286,6 @@ static enum got take_messages(struct tls_session *s, const struct rte_mbuf *list
 {
 	enum got o = GOT_NOTHING;
 
-	if (!list) /* RFC 8446 5.1, RFC 5246 6.2.1 */
-		return refuse(s, ALERT_UNEXPECTED_MESSAGE);
 	for (const struct rte_mbuf *m = list; m && o == GOT_NOTHING; m = m->next)
 		for (uint16_t i = 0; i < m->data_len && o == GOT_NOTHING; i++)
 			o = take_message_byte(s, *rte_pktmbuf_mtod_offset(m, const uint8_t *, i), !m->next && i + 1 == m->data_len);
@@ -299,6 +297,8 @@ static enum got take_control(struct tls_session *s, uint8_t type, const struct r
 	uint8_t alert[2] = {0};
 	size_t n = 0;
 
+	if (!list) /* RFC 8446 5.4, RFC 5246 6.2.1 */
+		return refuse(s, ALERT_UNEXPECTED_MESSAGE);
 	if (type == RECORD_HANDSHAKE)
 		return take_messages(s, list);
 	if (type != RECORD_ALERT)
