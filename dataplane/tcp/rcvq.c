@@ -591,6 +591,11 @@ struct rte_mbuf *tcp_recv(struct tcp_conn *c, size_t max_bytes)
 	return head;
 }
 
+size_t tcp_receive_size(const struct tcp_conn *c)
+{
+	return conn_rx_size(c);
+}
+
 bool tcp_peer_has_closed(const struct tcp_conn *c)
 {
 	return c->fin_received;

@@ -159,6 +159,15 @@ int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 	return 0;
 }
 
+/* What fills a small part of its mbuf alone is copied to the last one, or memory would not be bounded as bytes are. */
+static bool coalesce(struct tcp_conn *c, const struct rte_mbuf *m)
+{
+	if (m->next || m->data_len > RTE_MBUF_DEFAULT_DATAROOM / 2 || m->data_len > tail_room(c))
+		return false;
+	copy_to_tail(c, rte_pktmbuf_mtod(m, const char *), m->data_len);
+	return true;
+}
+
 int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain)
 {
 	int rc = 0;
@@ -171,6 +180,10 @@ int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain)
 		c->wants_room = true;
 		rte_pktmbuf_free(chain);
 		return rc;
+	}
+	if (coalesce(c, chain)) {
+		rte_pktmbuf_free(chain);
+		chain = NULL;
 	}
 	while (chain) {
 		struct rte_mbuf *next = chain->next;

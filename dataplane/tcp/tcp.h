@@ -261,6 +261,8 @@ bool tcp_peer_has_closed(const struct tcp_conn *c);
 struct slice tcp_peek(const struct tcp_conn *c);
 /* Copies n bytes from off on (readable, all of them) to out; they stay where they are. */
 void tcp_copy(const struct tcp_conn *c, size_t off, void *out, size_t n);
+/* Bytes that may wait to be taken now: what the receive window is opened to. It becomes less under memory pressure. */
+size_t tcp_receive_size(const struct tcp_conn *c);
 /* Takes and frees the first n readable bytes. The window opens as data are taken. */
 void tcp_consume(struct tcp_conn *c, size_t n);
 /*

@@ -37,12 +37,19 @@ void tls_carry_note(void *session, enum kdf_secret what, const uint8_t *secret, 
 		c->out.seq = 0;
 }
 
-void tls_carry_note_record(const SSL *ssl)
+/* In TLS 1.2 keys change with ChangeCipherSpec; in 1.3 that means nothing, and what the client sent is not counted. */
+void tls_carry_note_record(const SSL *ssl, bool is_sent, uint8_t type)
 {
 	const struct tls_session *s = tls_bio_session(ssl);
+	struct record_key *k;
 
-	if (!s->is_backend && s->carry)
-		s->carry->out.seq++;
+	if (s->is_backend || !s->carry)
+		return;
+	k = is_sent ? &s->carry->out : &s->carry->in;
+	if (type == RECORD_CHANGE_CIPHER_SPEC)
+		k->seq = 0;
+	else
+		k->seq++;
 }
 
 static bool set_keys_13(struct tls_session *s, struct record_key *k, const uint8_t *secret)
@@ -66,11 +73,6 @@ static void set_keys_12(struct carry *c)
 	memcpy(c->in.iv, block + 2 * n, n_iv);
 	memcpy(c->out.iv, block + 2 * n + n_iv, n_iv);
 	OPENSSL_cleanse(c->secret, sizeof(c->secret));
-	/*
-	 * Each side has sent its Finished. libssl numbered the nonce of ours from a random number of 64 bits on: one of the next
-	 * 2^24 records has the same one as likely as a key is guessed at the first try, 2^-40 times as likely as a collision of tags.
-	 */
-	c->in.seq = c->out.seq = 1;
 }
 
 /* The cipher by its number of RFC 8446 B.4, RFC 5289, RFC 7905. False: it is none of those that we offer. */
@@ -110,10 +112,20 @@ static bool set_keys(struct tls_session *s)
 	c->in.is_13 = c->out.is_13 = is_13;
 	c->out.seals = true;
 	c->cipher = SSL_CIPHER_standard_name(cipher);
-	if (is_13)
+	if (is_13) {
+		c->in.seq = 0;
 		return set_keys_13(s, &c->in, c->secret[0]) && set_keys_13(s, &c->out, c->secret[1]);
+	}
 	set_keys_12(c);
-	return true;
+	return c->in.seq && c->out.seq; /* Finished was one of them, at least */
+}
+
+/* What the client asked for (RFC 6066 4), which libssl grants. */
+static uint16_t max_content(const SSL *ssl)
+{
+	unsigned v = SSL_SESSION_get_max_fragment_length(SSL_get0_session(ssl));
+
+	return v ? (uint16_t)(512u << (v - 1)) : RECORD_MAX_CONTENT;
 }
 
 bool tls_carry_begin(struct tls_session *s)
@@ -129,6 +141,7 @@ bool tls_carry_begin(struct tls_session *s)
 		tls_carry_free(s);
 		return false;
 	}
+	c->max_content = max_content(s->ssl);
 	c->group = info.group;
 	c->is_resumed = info.is_resumed;
 	c->has_alpn = info.alpn[0];
@@ -168,15 +181,17 @@ void tls_carry_free(struct tls_session *s)
 
 bool tls_carry_next_key(struct tls_session *s, struct record_key *k, uint8_t *secret)
 {
-	uint8_t next[KDF_HASH_MAX];
+	uint8_t next[KDF_HASH_MAX] = {0};
 	bool ok = kdf_expand_label(&s->t->kdf, (enum kdf_hash)s->carry->hash, secret, "traffic upd", next,
 				   kdf_hash_bytes((enum kdf_hash)s->carry->hash));
 
 	if (ok)
 		memcpy(secret, next, sizeof(next));
 	OPENSSL_cleanse(next, sizeof(next));
-	k->seq = 0;
-	return ok && set_keys_13(s, k, secret);
+	if (!ok || !set_keys_13(s, k, secret))
+		return false;
+	k->seq = 0; /* not before: a number is never used again under a key */
+	return true;
 }
 
 /* -- sending */
@@ -249,12 +264,14 @@ bool tls_carry_alert(struct tls_session *s, uint8_t level, uint8_t what)
 static enum sealed send_owed(struct tls_session *s)
 {
 	static const uint8_t update[] = {24, 0, 0, 1, 0}; /* KeyUpdate, not requested (RFC 8446 4.6.3) */
-	struct carry *c = s->carry;
+	static const uint8_t refusal[] = {SSL3_AL_WARNING, SSL_AD_NO_RENEGOTIATION};
+	struct carry *c = s->carry; /* gone with the session's end */
 	enum sealed o;
 
 	if (c->owes_refusal) {
-		if (!tls_carry_alert(s, 1, SSL_AD_NO_RENEGOTIATION))
-			return SEAL_WAITS;
+		o = send_short(s, RECORD_ALERT, refusal, sizeof(refusal));
+		if (o != SEALED)
+			return o;
 		c->owes_refusal = false;
 	}
 	if (!c->owes_update && (c->out.seq < SEQ_MAX || !c->out.is_13))
@@ -273,7 +290,7 @@ bool tls_carry_send_owed(struct tls_session *s)
 
 enum sealed tls_carry_seal(struct tls_session *s, const uint8_t *p, size_t n, size_t *done)
 {
-	size_t most = s->n_records < TLS_SMALL_RECORDS ? s->small_bytes : RECORD_MAX_CONTENT;
+	size_t most = tls_record_content(s);
 	enum sealed o = send_owed(s);
 
 	if (o != SEALED)

@@ -28,6 +28,7 @@ struct carry {
 	/* What libssl knew of the session. */
 	const char *cipher;
 	uint16_t group;
+	uint16_t max_content; /* of a record, of both sides (RFC 6066 4) */
 	uint8_t hash;	     /* enum kdf_hash */
 	uint8_t n_secrets;   /* that were told, as bits */
 	uint8_t n_idle;	     /* records and warnings in a row that brought nothing */
@@ -39,8 +40,8 @@ struct carry {
 
 /* As kdf_tell_fn, for the session whose handshake goes on. */
 void tls_carry_note(void *session, enum kdf_secret what, const uint8_t *secret, size_t n);
-/* libssl has sent a record. */
-void tls_carry_note_record(const SSL *ssl);
+/* libssl has sent a record, or read the head of one. */
+void tls_carry_note_record(const SSL *ssl, bool is_sent, uint8_t type);
 /* The handshake is complete. True: libssl is not needed any more, and its object can go. */
 bool tls_carry_begin(struct tls_session *s);
 void tls_carry_get_info(const struct tls_session *s, struct tls_info *out);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Receiving without libssl. A record's bytes are taken from TCP as packet buffers and opened where they lie: what is read has not
- * been copied. They are taken when the record has come as a whole, or, so that no window is too small for one, in pieces.
+ * been copied. They are taken when the record has come as a whole, so what waits for its rest counts in TCP's window; in pieces where
+ * that is too small for it.
  */
 #include <rte_mbuf.h>
 
 #include "tls/carry.h"
 #include "tls/tls_pvt.h"
 
-#define PIECE_BYTES 2048u  /* half of the smallest window */
+#define PIECE_PART 4u	   /* of the window: with so much unread it is still open for whoever waits for half of it */
 #define EXPANSION_12 1024u /* of a record's body beyond its content at most, with its nonce and tag (RFC 5246 6.2.3) */
 #define EXPANSION_13 256u  /* RFC 8446 5.2 */
 #define IDLE_MAX 32u	   /* records in a row that bring nothing */
@@ -34,7 +35,7 @@ static enum got check_head(struct tls_session *s, const uint8_t *p, size_t n)
 		return refuse(s, is_13 ? ALERT_DECODE_ERROR : ALERT_PROTOCOL_VERSION);
 	if (is_13 ? p[0] != RECORD_CONTENT : p[0] < RECORD_ALERT || p[0] > RECORD_CONTENT)
 		return refuse(s, ALERT_UNEXPECTED_MESSAGE);
-	if (n > RECORD_MAX_CONTENT + (is_13 ? EXPANSION_13 : EXPANSION_12))
+	if (n > s->carry->max_content + (is_13 ? EXPANSION_13 : EXPANSION_12))
 		return refuse(s, ALERT_RECORD_OVERFLOW);
 	if (n < record_nonce_bytes(&s->carry->in) + RECORD_TAG)
 		return refuse(s, ALERT_BAD_RECORD_MAC);
@@ -99,7 +100,7 @@ static enum got take_body(struct tls_session *s)
 	struct carry *c = s->carry;
 	size_t n = tcp_readable(s->tcp);
 
-	if (n < c->n_wanted - c->n_taken && n < PIECE_BYTES)
+	if (n < c->n_wanted - c->n_taken && n < tcp_receive_size(s->tcp) / PIECE_PART)
 		return GOT_NOTHING;
 	while (c->n_taken < c->n_wanted) {
 		struct rte_mbuf *m = tcp_recv(s->tcp, c->n_wanted - c->n_taken);
@@ -118,23 +119,24 @@ static bool make_writable(struct tls_session *s)
 {
 	struct rte_mbuf **at = &s->carry->list;
 
-	for (; *at; at = &(*at)->next) {
+	while (*at) {
 		struct rte_mbuf *m = *at, *copy;
 
-		s->carry->last = m;
-		if (RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1)
-			continue;
-		copy = rte_pktmbuf_alloc(s->t->cfg.pool);
-		if (!copy || rte_pktmbuf_tailroom(copy) < m->data_len) {
-			rte_pktmbuf_free(copy);
-			return false;
+		if (!RTE_MBUF_DIRECT(m) || rte_mbuf_refcnt_read(m) != 1) {
+			struct rte_mbuf *next = m->next;
+
+			m->next = NULL;
+			copy = rte_pktmbuf_copy(m, s->t->cfg.pool, 0, UINT32_MAX);
+			m->next = next;
+			if (!copy)
+				return false;
+			tcp_note_held(s->t->cfg.tcp, copy->nb_segs - 1);
+			*at = copy;
+			rte_pktmbuf_lastseg(copy)->next = next;
+			m->next = NULL;
+			rte_pktmbuf_free_seg(m);
 		}
-		memcpy(rte_pktmbuf_append(copy, m->data_len), rte_pktmbuf_mtod(m, const void *), m->data_len);
-		copy->next = m->next;
-		*at = copy;
-		s->carry->last = copy;
-		m->next = NULL;
-		rte_pktmbuf_free_seg(m);
+		at = &(*at)->next;
 	}
 	return true;
 }
@@ -286,8 +288,6 @@ static enum got take_messages(struct tls_session *s, const struct rte_mbuf *list
 {
 	enum got o = GOT_NOTHING;
 
-	if (!list) /* RFC 8446 5.1, RFC 5246 6.2.1 */
-		return refuse(s, ALERT_UNEXPECTED_MESSAGE);
 	for (const struct rte_mbuf *m = list; m && o == GOT_NOTHING; m = m->next)
 		for (uint16_t i = 0; i < m->data_len && o == GOT_NOTHING; i++)
 			o = take_message_byte(s, *rte_pktmbuf_mtod_offset(m, const uint8_t *, i), !m->next && i + 1 == m->data_len);
@@ -299,6 +299,8 @@ static enum got take_control(struct tls_session *s, uint8_t type, const struct r
 	uint8_t alert[2] = {0};
 	size_t n = 0;
 
+	if (!list) /* RFC 8446 5.4, RFC 5246 6.2.1 */
+		return refuse(s, ALERT_UNEXPECTED_MESSAGE);
 	if (type == RECORD_HANDSHAKE)
 		return take_messages(s, list);
 	if (type != RECORD_ALERT)
@@ -330,7 +332,7 @@ static enum got take(struct tls_session *s, uint8_t type, struct rte_mbuf *list)
 	bool is_within = s->carry->n_message || s->carry->n_skip; /* a message that has not come to its end */
 	enum got o;
 
-	if (list_bytes(list) > RECORD_MAX_CONTENT) {
+	if (list_bytes(list) > s->carry->max_content) {
 		o = refuse(s, ALERT_RECORD_OVERFLOW);
 	} else if (type != RECORD_HANDSHAKE && is_within) {
 		o = refuse(s, ALERT_UNEXPECTED_MESSAGE);

@@ -4,7 +4,9 @@
  * takes long.
  */
 #include <openssl/err.h>
+#include <openssl/kdf.h>
 
+#include "base/log.h"
 #include "tls/tls_pvt.h"
 
 /* "intermediate" without DHE: finite fields cost a server much, and nobody needs them who speaks TLS 1.2 today. */
@@ -43,8 +45,8 @@ static void on_message(int write_p, int version, int type, const void *data, siz
 	const uint8_t *p = data;
 	struct tls_session *s;
 
-	if (type == SSL3_RT_HEADER && write_p)
-		tls_carry_note_record(ssl);
+	if (type == SSL3_RT_HEADER && n > 0)
+		tls_carry_note_record(ssl, write_p, p[0]);
 	else if (type == SSL3_RT_HANDSHAKE && !write_p && n > 0 && p[0] == SSL3_MT_KEY_UPDATE) {
 		s = tls_bio_session(ssl);
 		s->n_key_updates++;
@@ -71,6 +73,17 @@ bool tls_context_set(SSL_CTX *ctx, enum weir_tls_profile profile, const char *gr
 	       (SSL_CTX_set1_groups_list(ctx, groups) || SSL_CTX_set1_groups_list(ctx, TLS_GROUPS));
 }
 
+/* With a device's properties it may be another provider's key schedule, which tells nothing (kdf.h). */
+static void tell_who_derives(struct tls *t, const char *properties)
+{
+	EVP_KDF *kdf = EVP_KDF_fetch(t->lib, "TLS13-KDF", properties);
+	const char *name = kdf ? OSSL_PROVIDER_get0_name(EVP_KDF_get0_provider(kdf)) : "nobody";
+
+	if (strcmp(name, "weir") != 0)
+		log_info("TLS: with the properties '%s' keys are derived by provider %s: libssl carries the records of sessions that use the device", properties, name);
+	EVP_KDF_free(kdf);
+}
+
 static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile, const char *properties)
 {
 	char all[sizeof(t->cfg.offload->cfg.properties) + sizeof(KDF_PROPERTIES ",")];
@@ -80,6 +93,8 @@ static SSL_CTX *create(struct tls *t, enum weir_tls_profile profile, const char 
 	ctx = SSL_CTX_new_ex(t->lib, all, TLS_server_method());
 	if (!ctx)
 		return NULL;
+	if (properties)
+		tell_who_derives(t, all);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
 	tls_certificate_staple(ctx);

@@ -216,7 +216,11 @@ static bool read_args(const struct kdf *k, const OSSL_PARAM *p, struct args *a)
 			a->data = b;
 		else if (strcmp(p->key, OSSL_KDF_PARAM_SECRET) == 0)
 			a->secret = b;
-		else if (strcmp(p->key, OSSL_KDF_PARAM_SEED) == 0 && b.n && a->n_seeds < SEEDS_MAX)
+		else if (strcmp(p->key, OSSL_KDF_PARAM_SEED) != 0 || b.n == 0)
+			continue;
+		else if (a->n_seeds == SEEDS_MAX)
+			return false;
+		else
 			a->seeds[a->n_seeds++] = b;
 	}
 	return ok;
@@ -245,19 +249,25 @@ static void on_free(void *vctx)
 {
 }
 
+/* A context keeps nothing. */
+static int on_set(void *vctx, const OSSL_PARAM params[])
+{
+	return params == NULL || params->key == NULL;
+}
+
 #define FN(id, fn) {id, (void (*)(void))fn}
 
 static const OSSL_DISPATCH kdf_13[] = {
 	FN(OSSL_FUNC_KDF_NEWCTX, on_new), FN(OSSL_FUNC_KDF_FREECTX, on_free), FN(OSSL_FUNC_KDF_RESET, on_free),
-	FN(OSSL_FUNC_KDF_DERIVE, on_derive_13), {0, NULL},
+	FN(OSSL_FUNC_KDF_SET_CTX_PARAMS, on_set), FN(OSSL_FUNC_KDF_DERIVE, on_derive_13), {0, NULL},
 };
 static const OSSL_DISPATCH kdf_12[] = {
 	FN(OSSL_FUNC_KDF_NEWCTX, on_new), FN(OSSL_FUNC_KDF_FREECTX, on_free), FN(OSSL_FUNC_KDF_RESET, on_free),
-	FN(OSSL_FUNC_KDF_DERIVE, on_derive_12), {0, NULL},
+	FN(OSSL_FUNC_KDF_SET_CTX_PARAMS, on_set), FN(OSSL_FUNC_KDF_DERIVE, on_derive_12), {0, NULL},
 };
 static const OSSL_ALGORITHM kdfs[] = {
-	{"TLS13-KDF", "provider=weir,weir.kdf=yes", kdf_13, "the key schedule of TLS 1.3"},
-	{"TLS1-PRF", "provider=weir,weir.kdf=yes", kdf_12, "the PRF of TLS 1.2"},
+	{"TLS13-KDF", "provider=weir,weir.kdf=yes,weir.schedule=yes", kdf_13, "the key schedule of TLS 1.3"},
+	{"TLS1-PRF", "provider=weir,weir.kdf=yes,weir.schedule=yes", kdf_12, "the PRF of TLS 1.2"},
 	{NULL, NULL, NULL, NULL},
 };
 

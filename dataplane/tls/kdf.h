@@ -14,7 +14,8 @@
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 
-#define KDF_PROPERTIES "?weir.kdf=yes" /* a wish: where there is no such algorithm, any other one will do */
+/* Wishes: where there is no such algorithm, any other one will do. They are two, to outweigh one for another provider. */
+#define KDF_PROPERTIES "?weir.kdf=yes,?weir.schedule=yes"
 #define KDF_BLOCK_MAX 128u	   /* of a digest, SHA-384's */
 #define KDF_HASH_MAX 48u
 

@@ -402,6 +402,8 @@ void tls_note_truncated(struct tls_session *s);
 enum weir_reason tls_flood_reason(const struct tls_session *s);
 
 /* write.c */
+/* Bytes of content of the next record, at most. */
+size_t tls_record_content(const struct tls_session *s);
 /* Goes on with what had to wait. True: nothing is left of it. */
 bool tls_go_on(struct tls_session *s);
 void tls_drop_unsent(struct tls_session *s);

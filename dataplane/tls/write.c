@@ -161,6 +161,8 @@ bool tls_go_on(struct tls_session *s)
 		}
 	}
 	drop_rest(s);
+	if (s->state == TLS_READY && tls_carries_itself(s) && s->carry->owes_refusal && !tls_carry_send_owed(s))
+		return false;
 	return !s->has_to_shut || close_side(s);
 }
 
@@ -193,10 +195,17 @@ static bool may_send(const struct tls_session *s)
 	return tls_carries(s) && !s->is_shut && !s->is_broken;
 }
 
+size_t tls_record_content(const struct tls_session *s)
+{
+	size_t n = s->n_records < TLS_SMALL_RECORDS ? s->small_bytes : TLS_RECORD_BYTES;
+
+	return tls_carries_itself(s) && s->carry->max_content < n ? s->carry->max_content : n;
+}
+
 /* Bytes of content whose records fit into so many bytes. */
 static size_t content_room(const struct tls_session *s, size_t room)
 {
-	size_t record = s->n_records < TLS_SMALL_RECORDS ? s->small_bytes : TLS_RECORD_BYTES;
+	size_t record = tls_record_content(s);
 	size_t whole = record + TLS_RECORD_OVERHEAD;
 	size_t cut = TLS_RECORD_OVERHEAD * (room / TLS_RECORD_BYTES + 1); /* records that end where the gathering buffer does */
 	size_t left;

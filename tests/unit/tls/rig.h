@@ -32,6 +32,9 @@
 #ifndef N_CLIENTS
 #define N_CLIENTS 4
 #endif
+#ifndef N_SERVERS
+#define N_SERVERS 64u /* connections of which the servers' part is remembered */
+#endif
 #define N_DATA 2000000u
 #define HELLO_BYTES 16384u
 
@@ -235,7 +238,7 @@ struct server {
 	size_t n_in, n_out;
 	struct rte_mbuf *held;
 };
-static struct server servers[64];
+static struct server servers[N_SERVERS];
 static unsigned n_servers;
 static char pattern[N_DATA];
 
@@ -360,7 +363,7 @@ static void on_server(struct tcp_conn *c, void *user, unsigned events, uint64_t 
 
 static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now)
 {
-	struct server *v = &servers[n_servers % 64];
+	struct server *v = &servers[n_servers % N_SERVERS];
 	struct tls_session *s = tls_accept(tls, c);
 
 	if (!s)
@@ -393,6 +396,7 @@ struct client {
 	size_t n_first;
 	bool is_slow; /* and one chunk a millisecond */
 	bool is_done, has_failed, is_closed, is_eof, closes, is_shut, cuts;
+	bool is_deaf; /* takes nothing: its window closes */
 	int alert; /* that the server sent; -1: none */
 	unsigned n_hellos; /* ClientHellos that went by, and the bytes of the last one */
 	size_t n_hello;
@@ -403,7 +407,7 @@ struct client {
 	size_t n_raw, n_raw_sent;
 	size_t n_send, n_sent, n_got; /* of the pattern */
 	bool keeps; /* what it gets is kept, not compared */
-	char got[4096];
+	char got[70000];
 	char pending[70000]; /* of out, and not taken by TCP yet */
 	size_t n_pending, n_pending_sent;
 };
@@ -534,7 +538,7 @@ static void client_tls(struct client *p)
 
 static void client_pump(struct client *p)
 {
-	while (tcp_readable(p->c)) {
+	while (!p->is_deaf && tcp_readable(p->c)) {
 		struct slice s = tcp_peek(p->c);
 
 		if (p->ssl) {
@@ -735,7 +739,7 @@ static inline void set_keys(unsigned first, unsigned n)
 
 static void end(void)
 {
-	for (unsigned i = 0; i < 64; i++)
+	for (unsigned i = 0; i < N_SERVERS; i++)
 		if (servers[i].s) {
 			tcp_abort(servers[i].c, WEIR_R_CLOSE_ABORTED, sim.now_us);
 			tls_free(servers[i].s);

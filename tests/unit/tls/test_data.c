@@ -310,6 +310,70 @@ static void waits_for_packet_buffers_without_holding_up_others(void **state)
 	end();
 }
 
+/* RFC 6066 4 */
+static void keeps_to_the_length_that_a_client_asks_for(void **state)
+{
+	start(34);
+	mode = MODE_ECHO;
+	for (unsigned i = 0; i < 2; i++) {
+		struct client *p = tls_client(0, "a.example", versions[i], versions[i]);
+
+		SSL_set_tlsext_max_fragment_length(p->ssl, TLSEXT_max_fragment_length_512);
+		p->n_send = 300000;
+		connect_client(p);
+		assert_true(sim_run(&sim, 600000000, has_got_all, p));
+		assert_int_equal(p->n_got, 300000);
+		assert_false(p->has_failed);
+		assert_in_range(p->largest, 512, 512 + 32);
+		p->closes = true;
+		client_pump(p);
+		sim_run(&sim, 20000000, is_client_closed, p);
+	}
+	end();
+}
+
+/* However small the records are, what waits for a client takes memory as its bytes do. */
+static void small_records_share_packet_buffers(void **state)
+{
+	unsigned before, n = 0;
+
+	start(35);
+	handshake(tls_client(0, "a.example", TLS1_3_VERSION, TLS1_3_VERSION));
+	before = rte_mempool_in_use_count(sim.pool);
+	while (tls_send_room(servers[0].s) > 0 && tls_send(servers[0].s, "x", 1) == 0) {
+		tls_flush(servers[0].s);
+		n++;
+	}
+	assert_true(n > 2000);
+	assert_in_range(rte_mempool_in_use_count(sim.pool) - before, 1, tls_unacked(servers[0].s) / 1000);
+	end();
+}
+
+/* A record whose last byte is missing waits where TCP's windows count it. */
+static void half_a_record_stays_in_the_window(void **state)
+{
+	struct client *p;
+	size_t n = 0;
+	char *b;
+
+	start(36);
+	mode = MODE_SINK;
+	p = tls_client(0, "a.example", TLS1_3_VERSION, TLS1_3_VERSION);
+	handshake(p);
+	assert_int_equal(SSL_write_ex(p->ssl, pattern, 16000, &n), 1);
+	n = (size_t)BIO_get_mem_data(p->out, &b) - 1;
+	for (size_t at = 0; at < n; at += 1100) {
+		assert_int_equal(tcp_send(p->c, b + at, n - at < 1100 ? n - at : 1100), 0);
+		sim_run(&sim, 200000, NULL, NULL);
+	}
+	assert_int_equal(tcp_readable(servers[0].c), getenv("WEIR_TEST_LIBSSL") ? 0 : n - 5);
+	tcp_send(p->c, b + n, 1);
+	sim_run(&sim, 200000, NULL, NULL);
+	assert_int_equal(servers[0].n_in, 16000);
+	BIO_reset(p->out);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +390,9 @@ int main(void)
 		cmocka_unit_test(loses_nothing_without_packet_buffers),
 		cmocka_unit_test(receives_with_a_small_pool),
 		cmocka_unit_test(waits_for_packet_buffers_without_holding_up_others),
+		cmocka_unit_test(keeps_to_the_length_that_a_client_asks_for),
+		cmocka_unit_test(small_records_share_packet_buffers),
+		cmocka_unit_test(half_a_record_stays_in_the_window),
 	};
 
 	test_eal_init();
