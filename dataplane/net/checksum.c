@@ -6,8 +6,8 @@
  * with the part of the buffer that it covers. References copy it, trimming
  * leaves it as it is. A packet that is sent takes it for each piece of such a
  * part: less the sum of the bytes that do not belong to the piece, where
- * these are the fewer ones. Bytes of a part never change: who writes to a
- * buffer appends behind its data.
+ * these are the fewer ones. Bytes of a part do not change: who writes to a
+ * buffer appends behind its data, or clears its flags (tls/record.c).
  */
 #include <errno.h>
 #include <immintrin.h>

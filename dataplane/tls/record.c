@@ -219,6 +219,7 @@ static bool decrypt(EVP_CIPHER_CTX *ctx, struct rte_mbuf *m, size_t n, uint8_t t
 
 		if (k && (EVP_CipherUpdate(ctx, p, &done, p, k) != 1 || done != k))
 			return false;
+		m->ol_flags = 0; /* what is known of its bytes, such as their checksum, is true no more */
 		n -= (size_t)k;
 		memcpy(tag + n_tag, p + k, m->data_len - (size_t)k);
 		n_tag += m->data_len - (size_t)k;

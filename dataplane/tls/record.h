@@ -85,7 +85,8 @@ struct record_head {
 };
 
 /*
- * Opens n bytes, ciphertext and tag, in a list of single mbufs (linked by next, nobody else has them), where they lie. True: *list is the
+ * Opens n bytes, ciphertext and tag, in a list of single mbufs (linked by next, direct, and nobody else has them), where they lie; their
+ * ol_flags are cleared, since they told of other bytes. True: *list is the
  * content (NULL: none), what is over was freed, and *type its type, 0 if there was none (RFC 8446 5.4). False: the tag does
  * not fit; the list is as long as before, and its bytes are worth nothing.
  */

@@ -130,6 +130,12 @@ def test_a_client_of_go_is_served_and_resumes(make):
         expect_idle(rig)
 
 
+def bad_checksums(rig):
+    """TCP segments that came to the peers with a wrong checksum."""
+    names, values = [line.split()[1:] for line in rig.run(["cat", "/proc/net/snmp"]).stdout.decode().splitlines() if line.startswith("Tcp:")]
+    return int(dict(zip(names, values))["InCsumErrors"])
+
+
 def test_bodies_and_connections_of_all_kinds_pass_unchanged(make):
     with tls_rig(make, workers=2) as (rig, front):
         sizes = [0, 1, 16383, 16384, 16385, 100000, 1 << 20, 10 << 20]
@@ -155,6 +161,7 @@ def test_bodies_and_connections_of_all_kinds_pass_unchanged(make):
         expect(set(after) <= {"tls_handshakes", "tls_truncated", "tls_client_gone"}, f"who leaves early: {after}")
         expect_eq(after["tls_handshakes"] + after.get("tls_client_gone", 0), left, "handshakes of those")
         expect_eq(front.curl("/")[0], 200, "who comes behind them")
+        expect_eq(bad_checksums(rig), 0, "segments that the kernel would not have")
 
 
 def test_websockets_pass_through_tls(make):

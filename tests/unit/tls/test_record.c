@@ -147,6 +147,7 @@ static struct rte_mbuf *list_of(const uint8_t *p, size_t n)
 		assert_non_null(m);
 		k = k < n ? k : n;
 		memcpy(rte_pktmbuf_append(m, (uint16_t)k), p, k);
+		m->ol_flags |= RTE_MBUF_F_FIRST_FREE; /* something is known of these bytes */
 		*at = m;
 		at = &m->next;
 		p += k;
@@ -196,7 +197,11 @@ static bool open_flat(struct record_key *k, const struct flat *r, struct rte_mbu
 	memcpy(head.nonce, r->b + RECORD_HEAD, at - RECORD_HEAD);
 	*list = list_of(r->b + at, r->n - at);
 	*type = 0xff;
-	return record_open(&ciphers, k, &head, list, r->n - at, type);
+	if (!record_open(&ciphers, k, &head, list, r->n - at, type))
+		return false;
+	for (const struct rte_mbuf *m = *list; m; m = m->next)
+		assert_int_equal(m->ol_flags, 0);
+	return true;
 }
 
 static void expect_opens(struct record_key *k, const struct flat *r, uint8_t type, const uint8_t *p, size_t n)
