@@ -284,6 +284,7 @@ def test_explain_says_who_takes_a_connection_and_why_nobody_does(make):
                                         ("tls://empty.example.com", 443, "empty.example.com", "stream_no_endpoint")):
             expect_eq(is_refused_as_explained(rig, url, port, name), reason, url)
         expect_eq(explain(rig, "tls://two.example.com")["hosts"], ["empty.example.com", "one.example.com"], "what there is")
+        expect_eq(sorted(explain(rig, "tls://x.example.org")["names"]), ["*.example.com", "tls.example.com"], "names that there are")
         expect_eq(explain(rig, "tcp://:80")["why"], "requests of HTTP are expected there", "HTTP")
         expect_eq(explain(rig, "tcp://:443")["why"], "TLS is expected there", "TLS")
         expect("refused      stream_no_endpoint: " in rig.weirctl("explain", "tls://empty.example.com", check=False), "the reason in words")
