@@ -13,8 +13,8 @@ enum ocsp_mode {
 
 struct ocsp;
 
-/* NULL after logging. */
-struct ocsp *ocsp_create(enum ocsp_mode mode, uint64_t seed);
+/* recall, with its ctx: of stapler_options; NULL: nothing was kept. NULL after logging. */
+struct ocsp *ocsp_create(enum ocsp_mode mode, uint64_t seed, stapler_recall_fn *recall, void *recall_ctx);
 void ocsp_destroy(struct ocsp *o);
 int ocsp_fd(const struct ocsp *o); /* -1: nobody is asked */
 struct staples *ocsp_staples(const struct ocsp *o);

@@ -20,10 +20,11 @@ struct subject {
 	struct user *users;    /* none: it is still to be answered, and nobody wants that any more */
 	struct certificate *of; /* the first one's, held: the leaf and the issuer */
 	unsigned issuer;
+	bool is_recalled;	       /* what was kept of it is taken, or there was nothing */
 	bool is_in_flight, has_failed; /* has_failed: the last time */
 	bool is_revoked;
 	struct ocsp_verdict verdict; /* of the response that counts; until_s 0: there is none */
-	unsigned char *der;	     /* likewise, if it is good */
+	unsigned char *der;	     /* likewise */
 	size_t n;
 	uint64_t due_ms;
 	uint32_t n_fails;
@@ -52,7 +53,9 @@ struct stapler {
 	const struct subject *in_flight[STAPLER_IN_FLIGHT_MAX];
 	size_t n_in_flight;
 	uint64_t turn, next_ms, looked_ms, random; /* looked_ms: when all were looked at last */
-	uint64_t n_asked, n_expired, outcomes[OCSP_N_OUTCOMES];
+	uint64_t version; /* of what stapler_each() gives */
+	size_t n_fresh;	  /* subjects that are not recalled */
+	uint64_t n_asked, n_expired, outcomes[OCSP_N_OUTCOMES], recalled[OCSP_N_OUTCOMES];
 };
 
 static void *must(void *p)
@@ -109,6 +112,11 @@ void stapler_destroy(struct stapler *s)
 
 /* ---- what is known */
 
+static bool has_good(const struct subject *x)
+{
+	return x->der && !x->is_revoked;
+}
+
 static void describe_subject(const struct subject *x, struct staple *out)
 {
 	out->why = x->has_failed ? ocsp_outcome_text(x->failure) : NULL;
@@ -133,7 +141,7 @@ static const struct certificate *staple(const struct stapler *s, const struct us
 	const struct certificate *c = known ? known->stapled : NULL;
 	const struct certificate *made;
 
-	if (!x || !x->der)
+	if (!x || !has_good(x))
 		return NULL;
 	if (c && c->blob->ocsp.size == x->n && memcmp((const char *)c->blob + c->blob->ocsp.off, x->der, x->n) == 0)
 		return c;
@@ -203,6 +211,7 @@ static struct subject *subject_get(struct stapler *s, const struct ocsp_facts *f
 	x->host = hash_host(f->url);
 	x->due_ms = now_ms;
 	s->next_ms = now_ms;
+	s->n_fresh++;
 	if (s->n_subjects == s->cap_subjects) {
 		s->cap_subjects = s->cap_subjects ? 2 * s->cap_subjects : 64;
 		s->subjects = must(realloc(s->subjects, s->cap_subjects * sizeof(*s->subjects)));
@@ -215,6 +224,8 @@ static void subject_drop(struct stapler *s, size_t i)
 {
 	struct subject *x = s->subjects[i];
 
+	s->version += x->der != NULL;
+	s->n_fresh -= !x->is_recalled;
 	*subject_slot(s, x->key) = x->chain;
 	s->subjects[i] = s->subjects[--s->n_subjects];
 	subject_free(x);
@@ -336,6 +347,7 @@ static void expire(struct stapler *s, struct subject *x, int64_t now_s)
 	free(x->der);
 	x->der = NULL;
 	x->verdict = (struct ocsp_verdict){.reason = ""};
+	s->version++;
 	s->n_expired++;
 	publish(s, x);
 }
@@ -349,14 +361,15 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t next_of(const struct subject *x, uint64_t now_ms, int64_t now_s)
 {
 	uint64_t next_ms = x->is_in_flight ? NEVER : x->due_ms;
-	int64_t left_s = x->der ? x->verdict.until_s - now_s : POLL_S;
+	int64_t left_s = has_good(x) ? x->verdict.until_s - now_s : POLL_S;
 
 	left_s = left_s < 0 ? 0 : left_s > POLL_S ? POLL_S : left_s;
-	return least(next_ms, x->der ? now_ms + (uint64_t)left_s * 1000 : NEVER);
+	return least(next_ms, has_good(x) ? now_ms + (uint64_t)left_s * 1000 : NEVER);
 }
 
 void stapler_poll(struct stapler *s, uint64_t now_ms, int64_t now_s)
 {
+	stapler_recall(s, now_ms, now_s);
 	if (now_ms < s->next_ms)
 		return;
 	s->next_ms = NEVER;
@@ -411,12 +424,10 @@ static void take_verdict(struct stapler *s, struct subject *x, enum ocsp_outcome
 	x->verdict = *v;
 	x->is_revoked = o == OCSP_REVOKED;
 	free(x->der);
-	x->der = NULL;
-	if (o == OCSP_GOOD) {
-		x->der = must(malloc(a->n));
-		x->n = a->n;
-		memcpy(x->der, a->der, a->n);
-	}
+	x->der = must(malloc(a->n));
+	x->n = a->n;
+	memcpy(x->der, a->der, a->n);
+	s->version++;
 	if (x->is_revoked && !was_revoked)
 		log_error("certificate of Secret %s/%s was REVOKED by its issuer%s%s: it is served, without its OCSP response", x->of->ns,
 			  x->of->name, *v->reason ? ": " : "", v->reason);
@@ -478,10 +489,62 @@ void stapler_answered(struct stapler *s, void *question, const struct stapler_an
 	publish(s, x);
 }
 
+/* ---- over a restart */
+
+static void recall(struct stapler *s, struct subject *x, uint64_t now_ms, int64_t now_s)
+{
+	struct stapler_answer a = {.outcome = OCSP_GOOD, .max_age_s = UINT32_MAX};
+	struct ocsp_verdict v = {.reason = ""};
+	enum ocsp_outcome o;
+
+	a.der = s->o.recall ? s->o.recall(s->o.recall_ctx, x->key, &a.n) : NULL;
+	if (!a.der)
+		return;
+	o = ocsp_response_judge(x->of->blob, x->issuer, a.der, a.n, now_s, &v);
+	s->recalled[o]++;
+	if (o != OCSP_GOOD && o != OCSP_REVOKED) {
+		log_warn("certificate of Secret %s/%s: the OCSP response that was kept on disk is not used: %s: %s", x->of->ns, x->of->name,
+			 ocsp_outcome_name(o), ocsp_outcome_text(o));
+		return;
+	}
+	take_verdict(s, x, o, &v, &a, now_ms, now_s);
+	x->due_ms = now_ms; /* meanwhile another may have been made, and it may have been revoked */
+	publish(s, x);
+}
+
+void stapler_recall(struct stapler *s, uint64_t now_ms, int64_t now_s)
+{
+	for (size_t i = 0; s->n_fresh && i < s->n_subjects; i++) {
+		struct subject *x = s->subjects[i];
+
+		if (x->is_recalled || !x->users)
+			continue;
+		x->is_recalled = true;
+		s->n_fresh--;
+		recall(s, x, now_ms, now_s);
+	}
+}
+
+uint64_t stapler_version(const struct stapler *s)
+{
+	return s->version;
+}
+
+void stapler_each(const struct stapler *s, stapler_each_fn *fn, void *ctx)
+{
+	for (size_t i = 0; i < s->n_subjects; i++) {
+		const struct subject *x = s->subjects[i];
+
+		if (x->der && x->users)
+			fn(ctx, x->key, x->users->must_staple, x->der, x->n);
+	}
+}
+
 void stapler_status(const struct stapler *s, struct stapler_status *out)
 {
 	*out = (struct stapler_status){.n_in_flight = s->n_in_flight, .n_asked = s->n_asked, .n_expired = s->n_expired};
 	memcpy(out->outcomes, s->outcomes, sizeof(out->outcomes));
+	memcpy(out->recalled, s->recalled, sizeof(out->recalled));
 	for (size_t i = 0; i < N_BUCKETS; i++)
 		for (const struct user *u = s->users[i]; u; u = u->chain) {
 			const struct staple *x = staples_get(s->o.staples, &u->c->blob->id);
