@@ -47,6 +47,10 @@ void metrics_staples(FILE *f, const struct stapling *x)
 		    "certificates that clients refuse, since they must have an OCSP response (RFC 7633) and there is none",
 		    st.n_must_staple_without);
 	write_value(f, "in_flight", "gauge", "requests to OCSP responders under way", st.n_in_flight);
+	fputs("# HELP weir_ctrl_ocsp_waiting requests to OCSP responders that are due and wait for their turn, by the bound that is reached\n"
+	      "# TYPE weir_ctrl_ocsp_waiting gauge\n", f);
+	for (unsigned i = STAPLER_WAIT_NONE + 1; i < N_STAPLER_WAITS; i++)
+		fprintf(f, "weir_ctrl_ocsp_waiting{bound=\"%s\"} %zu\n", stapler_wait_name((enum stapler_wait)i), st.n_waiting[i]);
 	write_value(f, "requests_total", "counter", "requests made to OCSP responders", st.n_asked);
 	write_value(f, "expired_total", "counter", "OCSP responses dropped at their end, since no other had come", st.n_expired);
 	write_outcomes(f, "answers_total", "requests to OCSP responders that ended so", st.outcomes);

@@ -406,7 +406,7 @@ static void put_ocsp(struct table *t, const json_t *o)
 	else if (strcmp(state, "off") == 0)
 		cell(t, "none: --ocsp off");
 	else if (strcmp(state, "pending") == 0)
-		cell(t, "asked for");
+		cell(t, "%s", *str(o, "waits") ? str(o, "waits") : "asked for");
 	else if (strcmp(state, "failed") == 0)
 		cell(t, "none: %s", why);
 	else

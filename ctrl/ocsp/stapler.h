@@ -11,10 +11,8 @@
 #define OCSP_STAPLER_H
 
 #include "ocsp/outcome.h"
+#include "ocsp/turns.h"
 #include "translate/staples.h"
-
-#define STAPLER_IN_FLIGHT_MAX 32u
-#define STAPLER_IN_FLIGHT_OF_HOST 8u /* of one responder */
 
 /* All are looked at, who is to be asked: not after each answer, or with thousands of certificates that would be all one does. */
 #define STAPLER_REST_MS 10u
@@ -87,6 +85,7 @@ struct stapler_status {
 	size_t n_must_staple_without;
 	size_t n_stapled; /* be they refreshed in time or not */
 	size_t n_in_flight;
+	size_t n_waiting[N_STAPLER_WAITS]; /* requests that are due and have not gone out, by why */
 	uint64_t n_asked, n_expired; /* responses that were dropped, since their time was over and no other had come */
 	uint64_t outcomes[OCSP_N_OUTCOMES];
 	uint64_t recalled[OCSP_N_OUTCOMES]; /* of responses that were kept over a restart */

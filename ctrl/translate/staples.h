@@ -32,6 +32,7 @@ struct staple {
 	enum staple_state state;
 	bool must_staple;      /* clients refuse the certificate without a response (RFC 7633) */
 	const char *why;       /* how the last request has failed, a text that lives on; NULL: it has not */
+	const char *waits;     /* why the request that is due has not gone out, likewise; NULL: none is due, or it has */
 	const char *reason;    /* REVOKED: as the issuer says, a constant; "": it does not say */
 	int64_t revoked_s;     /* REVOKED */
 	int64_t this_s, until_s; /* of the response that counts now, be it good or not; 0: there is none */
