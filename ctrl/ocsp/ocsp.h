@@ -6,7 +6,7 @@
 #include "ocsp/stapler.h"
 
 enum ocsp_mode {
-	OCSP_PUBLIC, /* responders of public addresses, on ports 80 and 443, are asked */
+	OCSP_PUBLIC, /* responders of public addresses, on port 80, are asked */
 	OCSP_ANY,    /* also others; see address.h */
 	OCSP_OFF,    /* nobody is asked */
 };

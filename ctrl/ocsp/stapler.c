@@ -262,12 +262,17 @@ static struct user *user_add(struct stapler *s, const struct certificate *c, uin
 		state = STAPLE_NO_RESPONDER;
 	else if (!f.issuer)
 		state = STAPLE_NO_ISSUER;
+	else if (ocsp_url_is_https(f.url))
+		state = STAPLE_HTTPS;
 	else if (!s->o.ask)
 		state = STAPLE_OFF;
 	u->must_staple = f.must_staple;
 	u->issuer = f.issuer;
 	if (state == STAPLE_NO_ISSUER)
 		log_warn("certificate of Secret %s/%s: no OCSP response can be stapled, since its issuer does not stand behind it in tls.crt",
+			 c->ns, c->name);
+	if (state == STAPLE_HTTPS)
+		log_warn("certificate of Secret %s/%s: no OCSP response can be stapled, since its responder has a URL of https, which is not asked (RFC 5280 8)",
 			 c->ns, c->name);
 	if (state == STAPLE_PENDING) {
 		u->subject = subject_get(s, &f, now_ms);

@@ -15,6 +15,7 @@
 #define STAPLE_STATES(X) \
 	X(NO_RESPONDER, "no-responder") /* the certificate names none */ \
 	X(NO_ISSUER, "no-issuer")	/* its issuer is not in the chain: nobody could be asked, or believed */ \
+	X(HTTPS, "https-responder")	/* its responder is named by a URL of https alone, which is not asked */ \
 	X(OFF, "off")			/* it would be asked for, but weir-ctrl is not to */ \
 	X(PENDING, "pending")		/* the first answer is awaited */ \
 	X(GOOD, "good")			/* and the response is stapled */ \

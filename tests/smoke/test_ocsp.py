@@ -159,12 +159,13 @@ def test_what_keeps_a_response_away_is_named_and_nothing_else_suffers(make):
     wanted = {"revoked": dict(state="R"), "unknown": dict(state=None), "bad_signature": dict(signer="alien"),
               "malformed": dict(mode="garbage"), "too_large": dict(mode="huge"), "try_later": dict(mode="later"),
               "http_error": dict(mode="error"), "timeout": dict(mode="slow"),
-              "bad_url": dict(mode="redirect", to="file:///etc/passwd")}
+              "bad_url": dict(mode="redirect", to="file:///etc/passwd"), "https": dict(mode="redirect", to=f"https://127.0.0.1:{PORT}/https/")}
     leaves = {n.replace("_", "-"): r.issue(n.replace("_", "-")) for n in wanted}
     for name, how in wanted.items():
         r.set(name.replace("_", "-"), **how)
     leaves["unreachable"] = r.issue("unreachable", url="http://127.0.0.1:1/")
     leaves["forbidden"] = r.issue("forbidden", url="http://169.254.169.254/latest")
+    leaves["tls"] = r.issue("tls", "tlsfeature=status_request", url=f"https://127.0.0.1:{PORT}/tls")
     must = leaves["must"] = r.issue("must", "tlsfeature=status_request")
     r.set("must", mode="error")
     with ocsp_rig(make, r, leaves) as (rig, front):
@@ -177,11 +178,16 @@ def test_what_keeps_a_response_away_is_named_and_nothing_else_suffers(make):
         expect("CertificateRevoked" in log_of(rig) and "keyCompromise" in log_of(rig), "the log tells of the revoked one")
         expect("CertificateRevoked" in rig.weirctl("status"), "weirctl status, too")
         expect(re.search(r"demo/revoked .*REVOKED: keyCompromise", rig.weirctl("certificates")), "weirctl certificates, too")
-        wait_until("of who must staple, weirctl status tells", lambda: "MustStaple" in rig.weirctl("status"))
-        expect_eq((stapled(front, "must"), rig.metric_sum("weir_ctrl_ocsp_must_staple_missing")), (None, 1), "it is served without")
+        status = lambda name: [line for line in rig.weirctl("status").splitlines() if "MustStaple" in line and f"demo/{name}:" in line]
+        wait_until("of who must staple, weirctl status tells", lambda: status("must"))
+        expect("http was expected" in status("tls")[0], status("tls"))
+        expect_eq((view(rig, "tls")["ocsp"]["state"], stapled(front, "tls"), r.asked("tls")), ("https-responder", None, []), "https is not asked")
+        expect(re.search(r"demo/tls .*none: its responder has a URL of https", rig.weirctl("certificates")), "weirctl certificates says so")
+        expect("demo/tls: no OCSP response can be stapled, since its responder has a URL of https" in log_of(rig), "the log, too")
+        expect_eq((stapled(front, "must"), rig.metric_sum("weir_ctrl_ocsp_must_staple_missing")), (None, 2), "they are served without")
         r.set("must")
         wait_until("it has a response in the end", lambda: stapled(front, "must"), 60)
-        wait_until("and no problem any more", lambda: "MustStaple" not in rig.weirctl("status"))
+        wait_until("and no problem any more", lambda: not status("must"))
         expect("root:" not in log_of(rig), "no file is read")
         expect(must, "")
 

@@ -580,6 +580,20 @@ static void who_cannot_be_asked_about_is_named(void **state)
 	holder_close(&none);
 }
 
+static void responder_of_https_is_not_asked(void **state)
+{
+	struct rig *r = *state;
+	struct certificate *alone = another(r, "demo", "HTTPS://a.test/");
+	struct certificate *with_http = another(r, "demo", "https://a.test/,OCSP;URI:http://b.test/,OCSP;URI:http://c.test/");
+
+	want(r, (struct certificate *const[]){alone, with_http}, 2);
+	assert_int_equal(staples_get(r->staples, &alone->blob->id)->state, STAPLE_HTTPS);
+	assert_int_equal(r->n_asked, 1);
+	assert_string_equal(r->urls[0], "http://b.test/");
+	certificate_put(alone);
+	certificate_put(with_http);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -600,6 +614,7 @@ int main(void)
 	    T(waiting_does_not_keep_a_response_beyond_its_end),
 	    T(answer_for_who_is_gone_is_dropped),
 	    T(who_cannot_be_asked_about_is_named),
+	    T(responder_of_https_is_not_asked),
 #undef T
 	};
 
