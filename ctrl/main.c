@@ -324,6 +324,7 @@ static void finish(struct program *p)
 		writer_end(p);
 	if (p->saver)
 		saver_finish(p->saver, p->sync);
+	stapling_finish(p->stapling);
 }
 
 static int run(struct program *p)
@@ -513,7 +514,7 @@ int main(int argc, char **argv)
 		s.known_names = p.names ? external_names_known(p.names) : NULL;
 		s.options.names = s.known_names;
 	}
-	p.stapling = stapling_create(o.ocsp, now_ms() ^ (uint64_t)getpid() << 32, &s);
+	p.stapling = stapling_create(o.ocsp, now_ms() ^ (uint64_t)getpid() << 32, o.state_dir, &s);
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else

@@ -43,8 +43,8 @@ static const char usage[] =
     "                       replaced (default: the machine's, as /etc/ssl/certs/ca-certificates.crt)\n"
     "  --ocsp public|any|off\n"
     "                       ask the OCSP responders that certificates name, to staple their answers: those of public\n"
-    "                       addresses on ports 80 and 443 (default), also others (who may write a Secret then chooses\n"
-    "                       where in the network weir-ctrl asks), or none\n"
+    "                       addresses on port 80 (default), also others (who may write a Secret then chooses where in\n"
+    "                       the network weir-ctrl asks), or none; by http alone\n"
     "  --node NAME          the Node that this runs on, whose zone Services may prefer (default: of NODE_NAME)\n"
     "  --address-pool RANGE addresses of which each Gateway gets its own, as 192.0.2.0/28, 192.0.2.1-192.0.2.9 or\n"
     "                       one address; they must be the dataplane's; may be given again (default: Gateways share\n"
@@ -52,8 +52,9 @@ static const char usage[] =
     "  --namespace-budget MIB\n"
     "                       what the Ingresses and routes of one namespace may take of the routes' memory (default\n"
     "                       32; 0: no bound); beyond that its youngest are not served\n"
-    "  --state-dir DIR      keep the last routes and endpoints in this folder, and serve them at start until the API\n"
-    "                       server has told all (default: not kept)\n"
+    "  --state-dir DIR      keep OCSP responses in this folder, for the next start; and, but with --manifests, the last\n"
+    "                       routes and endpoints, which are served at start until the API server has told all\n"
+    "                       (default: not kept)\n"
     "  --state-of-any       serve them even if they are of another API server, other namespaces or labels\n"
     "  --status-address ADDRESS\n"
     "                       tell Ingresses, and Gateways that share all addresses, that they are reached at this\n"
@@ -295,7 +296,7 @@ static const struct row {
     {"node", .read = read_node, .expected = "the name of a Node"},
     {"address-pool", .read = read_pool, .expected = "a prefix, a range or an address"},
     {"namespace-budget", .read = read_namespace_budget, .expected = "a number of MiB from 0 to 1024"},
-    {"state-dir", OF_KUBE, TEXT(state_dir)},
+    {"state-dir", TEXT(state_dir)},
     {"state-of-any", OF_KUBE, FLAG(state_of_any)},
     {"status-address", OF_KUBE, .read = read_status_address, .expected = "an IPv4 or IPv6 address, at most 16 of them"},
     {"write-status", OF_KUBE, .read = read_write_status, .expected = "lease, always or never"},

@@ -1,35 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See saver.h. The thread has the job alone from pthread_create() until it sets is_done. */
 #include "saver.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "state_file.h"
 
-#define NEW_FILE SAVER_FILE ".new"
 #define POLL_MS 50u /* while the thread is at work */
 
-struct job {
-	const char *folder;
-	void *bytes; /* NULL: the file is only to have a new time */
-	size_t n;
-	int err; /* 0 or -errno */
-	uint64_t took_ms;
-	atomic_bool is_done;
-};
-
 struct saver {
-	const char *folder;
 	char *path;
 	uint64_t source;
 
@@ -40,9 +22,7 @@ struct saver {
 	enum saved_refusal refused;
 	bool is_serving, is_waiting;
 
-	pthread_t thread;
-	bool is_working;
-	struct job job;
+	struct state_job job;
 	uint64_t wanted_generation, wanted_version;   /* of what the job writes */
 	uint64_t written_generation, written_version; /* of what the file has; 0: nothing of this process */
 	uint64_t changed_ms, ended_ms, wait_ms, touched_ms;
@@ -51,129 +31,13 @@ struct saver {
 	int err; /* of the last write */
 };
 
-static uint64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* ---- the file ---- */
-
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t done = write(fd, p, n < (1u << 20) ? n : (1u << 20));
-
-		if (done < 0 && errno != EINTR)
-			return -errno;
-		if (done == 0)
-			return -EIO;
-		if (done > 0) {
-			p += done;
-			n -= (size_t)done;
-		}
-	}
-	return fsync(fd) != 0 ? -errno : 0;
-}
-
-/* Until the rename nothing has happened to the file; the folder is synced, so that the rename outlives a crash. */
-static int replace(int dir_fd, const void *bytes, size_t n)
-{
-	int fd, err;
-
-	if (unlinkat(dir_fd, NEW_FILE, 0) != 0 && errno != ENOENT)
-		return -errno;
-	fd = openat(dir_fd, NEW_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	err = write_all(fd, bytes, n);
-	if (close(fd) != 0 && !err)
-		err = -errno;
-	if (!err && renameat(dir_fd, NEW_FILE, dir_fd, SAVER_FILE) != 0)
-		err = -errno;
-	if (err)
-		unlinkat(dir_fd, NEW_FILE, 0);
-	else if (fsync(dir_fd) != 0)
-		err = -errno;
-	return err;
-}
-
-static void *work(void *ctx)
-{
-	struct job *j = ctx;
-	uint64_t began_ms = clock_ms();
-	int dir_fd = open(j->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	j->err = dir_fd < 0 ? -errno : 0;
-	if (dir_fd >= 0) {
-		if (j->bytes) {
-			saved_seal(j->bytes, j->n);
-			j->err = replace(dir_fd, j->bytes, j->n);
-		} else if (utimensat(dir_fd, SAVER_FILE, NULL, AT_SYMLINK_NOFOLLOW) != 0) {
-			j->err = -errno;
-		}
-		close(dir_fd);
-	}
-	j->took_ms = clock_ms() - began_ms;
-	atomic_store(&j->is_done, true);
-	return NULL;
-}
-
-/* Nobody else wrote it. Its group may: a Pod's volume gets that of the Pod (fsGroup). */
-static bool is_ours(const struct stat *st)
-{
-	return (st->st_uid == geteuid() || st->st_uid == 0) && !(st->st_mode & S_IWOTH);
-}
-
-/* The whole file, malloc'd. 0 or -errno; -EPERM: it is not ours. */
-static int read_file(int fd, void **bytes, size_t *n, int64_t *time_s)
-{
-	struct stat st;
-	char *p;
-	size_t at = 0;
-	ssize_t k = 1;
-
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	if (!is_ours(&st))
-		return -EPERM;
-	if ((uint64_t)st.st_size > SAVED_MAX_BYTES)
-		return -EFBIG;
-	p = malloc((size_t)st.st_size + 1);
-	if (!p)
-		return -ENOMEM;
-	while (k > 0 && at < (size_t)st.st_size) {
-		k = read(fd, p + at, (size_t)st.st_size - at);
-		at += k > 0 ? (size_t)k : 0;
-		if (k < 0 && errno == EINTR)
-			k = 1;
-	}
-	if (k < 0) {
-		int err = -errno;
-
-		free(p);
-		return err;
-	}
-	*bytes = p;
-	*n = at;
-	*time_s = st.st_mtim.tv_sec;
-	return 0;
-}
 
 static void load(struct saver *v, bool takes_any)
 {
-	int fd = open(v->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	int err = fd < 0 ? -errno : 0;
 	size_t n = 0;
+	int err = state_file_read(v->path, SAVED_MAX_BYTES, &v->bytes, &n, &v->saved_s);
 
-	if (!err)
-		err = read_file(fd, &v->bytes, &n, &v->saved_s);
-	if (fd >= 0)
-		close(fd);
 	if (err && err != -EPERM) {
 		if (err != -ENOENT)
 			log_warn("%s cannot be read: %s", v->path, strerror(-err));
@@ -190,20 +54,16 @@ static void load(struct saver *v, bool takes_any)
 struct saver *saver_create(const char *folder, uint64_t source, bool takes_any)
 {
 	struct saver *v = calloc(1, sizeof(*v));
-	size_t n = strlen(folder) + sizeof("/" SAVER_FILE);
 
 	if (v)
-		v->path = malloc(n);
+		v->path = state_file_path(folder, SAVER_FILE);
 	if (!v || !v->path) {
 		free(v);
 		return NULL;
 	}
-	memcpy(v->path, folder, strlen(folder));
-	memcpy(v->path + strlen(folder), "/" SAVER_FILE, sizeof("/" SAVER_FILE));
-	v->folder = folder;
+	v->job = (struct state_job){.folder = folder, .name = SAVER_FILE, .seal = saved_seal};
 	v->source = source;
-	if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-		log_warn("%s cannot be made: %s; routes are not kept on disk", folder, strerror(errno));
+	state_folder_make(folder, "routes are");
 	load(v, takes_any);
 	return v;
 }
@@ -251,20 +111,9 @@ void saver_serve(struct saver *v, struct sync *s)
 
 static void begin(struct saver *v, void *bytes, size_t n)
 {
-	sigset_t all, old;
-	int err;
-
-	v->job = (struct job){.folder = v->folder, .bytes = bytes, .n = n};
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
-	err = pthread_create(&v->thread, NULL, work, &v->job);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	v->is_working = true;
-	if (err) {
-		v->job.err = -err;
-		v->job.folder = NULL; /* there is no thread to wait for */
-		atomic_store(&v->job.is_done, true);
-	}
+	v->job.bytes = bytes;
+	v->job.n = n;
+	state_job_begin(&v->job);
 }
 
 static void failed(struct saver *v, int err)
@@ -281,11 +130,9 @@ static void failed(struct saver *v, int err)
 
 static void end(struct saver *v, uint64_t now_ms)
 {
-	struct job *j = &v->job;
+	struct state_job *j = &v->job;
 
-	if (j->folder)
-		pthread_join(v->thread, NULL);
-	v->is_working = false;
+	state_job_end(j);
 	v->ended_ms = v->touched_ms = now_ms;
 	if (j->err) {
 		failed(v, j->err);
@@ -338,9 +185,9 @@ uint64_t saver_update(struct saver *v, const struct sync *s, bool is_current, ui
 
 	forget(v);
 	v->is_serving = false;
-	if (v->is_working && atomic_load(&v->job.is_done))
+	if (v->job.is_working && state_job_is_done(&v->job))
 		end(v, now_ms);
-	if (v->is_working)
+	if (v->job.is_working)
 		return now_ms + POLL_MS;
 	if (!is_changed(v, s)) {
 		v->is_due = false;
@@ -366,18 +213,18 @@ uint64_t saver_update(struct saver *v, const struct sync *s, bool is_current, ui
 
 void saver_hasten(struct saver *v, const struct sync *s)
 {
-	if (v->is_working && atomic_load(&v->job.is_done))
+	if (v->job.is_working && state_job_is_done(&v->job))
 		end(v, v->ended_ms);
-	if (!v->is_working && !v->bytes && !v->is_serving && is_changed(v, s))
+	if (!v->job.is_working && !v->bytes && !v->is_serving && is_changed(v, s))
 		begin_write(v, s, v->ended_ms);
 }
 
 void saver_finish(struct saver *v, const struct sync *s)
 {
-	if (v->is_working)
+	if (v->job.is_working)
 		end(v, v->ended_ms);
 	saver_hasten(v, s);
-	if (v->is_working)
+	if (v->job.is_working)
 		end(v, v->ended_ms);
 }
 
@@ -385,7 +232,7 @@ void saver_destroy(struct saver *v)
 {
 	if (!v)
 		return;
-	if (v->is_working)
+	if (v->job.is_working)
 		end(v, v->ended_ms);
 	free(v->bytes);
 	free(v->path);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "saved.h"
 #include "snapshot/snapshot.h"
+#include "stapling.h"
 #include "system_ca.h"
 #include "translate/compile.h"
 #include "translate/held.h"
@@ -572,9 +573,10 @@ void sync_run(struct sync *s, uint64_t changed)
 	if (is_whole)
 		s->has_failed = false;
 	send_endpoints(s, &c, is_whole);
+	if (c.routes && s->stapling)
+		stapling_look(s->stapling, s);
 	if (c.routes)
 		send_snapshot(s);
-	s->has_other_certificates |= c.routes;
 	if ((changed || s->has_other_problems || c.routes) && !are_problems_told(s, s->model->n_problems - s->n_own_problems))
 		log_problems(s);
 }

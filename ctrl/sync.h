@@ -27,8 +27,7 @@ struct sync {
 	struct system_ca *system_ca;	    /* the machine's CA certificates, looked at by each run; NULL: nobody asks for them */
 	struct known_names *known_names;    /* what is known of names, NULL: of none; its changes are taken by sync_run() */
 	struct staples *staples;	    /* OCSP responses, NULL: none; what is news in it is taken by sync_run() */
-	const struct stapling *stapling;    /* who asks for them, for who asks how it is; NULL: nobody does */
-	bool has_other_certificates; /* of the routes, than when who asks for their OCSP responses has cleared this */
+	struct stapling *stapling;	    /* who asks for them, told of other certificates, and for who asks how it is; NULL: nobody does */
 	struct translator *translator;
 	struct model *model; /* the translator's, as of the last run */
 	struct marks *marks; /* likewise, to be emptied by who writes statuses */

@@ -498,7 +498,7 @@ static const struct key tls_keys[] = {
 	{.name = "early_data", .type = KEY_CUSTOM, .set = set_early_data, .def = "off", .expect = "off or safe",
 	 .help = "Early data of TLS 1.3 (0-RTT, RFC 8446 2.3), at most 16 KiB of a connection: requests that a client that comes again sends "
 		 "along with its first message. Anybody who sees them can send them again. `safe`: they are accepted; requests by GET, HEAD and "
-		 "OPTIONS without a body are served at once, and backends are told by `Early-Data: 1` (RFC 8470); all others wait until the "
+		 "OPTIONS without a body are served at once, and backends are told by `Early-Data: 1` (RFC 8470); all others, and those of routes that mirror requests, wait until the "
 		 "handshake is complete. Each worker accepts a message once; another worker, or node, may accept it once more. Server names that "
 		 "ask for client certificates, and streams, take none. `off`: nobody's. Needs `tickets`."},
 	{.name = "records", .type = KEY_CUSTOM, .set = set_records, .def = "weir", .expect = "weir or libssl",

@@ -21,7 +21,7 @@ json_t *view_staple(const struct sync *s, const struct certificate *c)
 
 	if (!x)
 		return json_null();
-	return json_pack("{s:s, s:b, s:b, s:o, s:o, s:s, s:s, s:o}", "state", staple_state_name(x->state), "stapled", x->stapled != NULL,
+	return json_pack("{s:s, s:b, s:b, s:o, s:o, s:s, s:s, s:s, s:o}", "state", staple_state_name(x->state), "stapled", x->stapled != NULL,
 			 "must_staple", (int)x->must_staple, "since", time_json(x->this_s), "until", time_json(x->until_s), "why",
-			 x->why ? x->why : "", "reason", x->reason ? x->reason : "", "revoked", time_json(x->revoked_s));
+			 x->why ? x->why : "", "waits", x->waits ? x->waits : "", "reason", x->reason ? x->reason : "", "revoked", time_json(x->revoked_s));
 }

@@ -403,10 +403,12 @@ static void put_ocsp(struct table *t, const json_t *o)
 		cell(t, "REVOKED%s%s", *str(o, "reason") ? ": " : "", str(o, "reason"));
 	else if (strcmp(state, "no-issuer") == 0)
 		cell(t, "none: its issuer is not in tls.crt");
+	else if (strcmp(state, "https-responder") == 0)
+		cell(t, "none: its responder has a URL of https, which is not asked");
 	else if (strcmp(state, "off") == 0)
 		cell(t, "none: --ocsp off");
 	else if (strcmp(state, "pending") == 0)
-		cell(t, "asked for");
+		cell(t, "%s", *str(o, "waits") ? str(o, "waits") : "asked for");
 	else if (strcmp(state, "failed") == 0)
 		cell(t, "none: %s", why);
 	else

@@ -71,7 +71,7 @@ static bool is_allowed6(const uint8_t a[16], bool any)
 
 static bool is_port(uint16_t port)
 {
-	return port == htons(80) || port == htons(443);
+	return port == htons(80);
 }
 
 bool ocsp_address_is_allowed(const struct sockaddr *a, bool any)

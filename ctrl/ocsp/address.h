@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 /*
- * any false: global unicast addresses alone, ports 80 and 443. any true: private addresses, loopback and other ports, too, but
+ * any false: global unicast addresses alone, port 80. any true: private addresses, loopback and other ports, too, but
  * still neither link-local addresses, where clouds have their metadata, nor multicast and others that are nobody's.
  */
 bool ocsp_address_is_allowed(const struct sockaddr *a, bool any);

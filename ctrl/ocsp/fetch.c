@@ -30,6 +30,7 @@ struct call {
 	size_t n;
 	uint32_t max_age_s;
 	bool is_forbidden, is_too_large;
+	bool is_https; /* the last answer sends on to https */
 	enum ocsp_outcome refused; /* without a request; GOOD: it was made */
 	TAILQ_ENTRY(call) link;
 };
@@ -177,7 +178,7 @@ static uint32_t read_max_age(const char *at, const char *end)
 
 static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 {
-	static const char name[] = "Cache-Control:";
+	static const char name[] = "Cache-Control:", to[] = "Location:";
 	struct call *c = ctx;
 	char text[256];
 	size_t n_text;
@@ -186,9 +187,13 @@ static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 	n_text = n < sizeof(text) - 1 ? n : sizeof(text) - 1;
 	memcpy(text, line, n_text);
 	text[n_text] = 0;
-	if (strncmp(text, "HTTP/", 5) == 0) /* of another response, behind a redirect */
+	if (strncmp(text, "HTTP/", 5) == 0) { /* of another response, behind a redirect */
 		c->max_age_s = UINT32_MAX;
-	else if (strncasecmp(text, name, sizeof(name) - 1) == 0)
+		c->is_https = false;
+	} else if (strncasecmp(text, to, sizeof(to) - 1) == 0) {
+		c->is_https = ocsp_url_is_https(text + sizeof(to) - 1 + strspn(text + sizeof(to) - 1, " \t"));
+	}
+	if (strncasecmp(text, name, sizeof(name) - 1) == 0)
 		c->max_age_s = read_max_age(text + sizeof(name) - 1, text + n_text);
 	return n;
 }
@@ -202,7 +207,7 @@ static enum ocsp_outcome judge_url(const char *text, bool any)
 
 	if (u && curl_url_set(u, CURLUPART_URL, text, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_NO_USER &&
 	    curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
-		o = any || strcmp(port, "80") == 0 || strcmp(port, "443") == 0 ? OCSP_GOOD : OCSP_FORBIDDEN;
+		o = ocsp_url_is_https(text) ? OCSP_HTTPS : any || strcmp(port, "80") == 0 ? OCSP_GOOD : OCSP_FORBIDDEN;
 	curl_free(user);
 	curl_free(port);
 	curl_free(host);
@@ -246,10 +251,10 @@ static bool set_post(struct call *c, const unsigned char *der, size_t n)
 
 static bool set_limits(const struct call *c)
 {
-	CURLcode rc = curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	CURLcode rc = curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http");
 
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(c->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+		rc = curl_easy_setopt(c->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http");
 	if (rc == CURLE_OK)
 		rc = curl_easy_setopt(c->easy, CURLOPT_PROXY, ""); /* it would ask whom we may not */
 	if (rc == CURLE_OK)
@@ -329,7 +334,7 @@ static enum ocsp_outcome outcome_of(const struct call *c, CURLcode rc)
 	if (rc == CURLE_OPERATION_TIMEDOUT)
 		return OCSP_TIMEOUT;
 	if (rc == CURLE_UNSUPPORTED_PROTOCOL || rc == CURLE_URL_MALFORMAT)
-		return OCSP_BAD_URL;
+		return c->is_https ? OCSP_HTTPS : OCSP_BAD_URL;
 	if (rc == CURLE_TOO_MANY_REDIRECTS)
 		return OCSP_HTTP_ERROR;
 	return rc == CURLE_OUT_OF_MEMORY ? OCSP_FAILED : OCSP_UNREACHABLE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests to OCSP responders by libcurl, over an epoll descriptor of their
- * own, without waiting: GET where the URL stays short, so that caches answer,
+ * own, without waiting, over http alone (facts.c says why): GET where the URL stays short, so that caches answer,
  * else POST (RFC 5019 5). No credentials, cookies, proxies; a few redirects;
  * bounds of time, bytes and connections. See address.h for whom may be asked.
  */

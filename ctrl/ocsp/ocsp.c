@@ -23,7 +23,7 @@ static void on_answer(void *ctx, void *question, const struct stapler_answer *a)
 	stapler_answered(o->stapler, question, a, o->now_ms, o->now_s);
 }
 
-struct ocsp *ocsp_create(enum ocsp_mode mode, uint64_t seed)
+struct ocsp *ocsp_create(enum ocsp_mode mode, uint64_t seed, stapler_recall_fn *recall, void *recall_ctx)
 {
 	struct ocsp *o = calloc(1, sizeof(*o));
 
@@ -34,7 +34,12 @@ struct ocsp *ocsp_create(enum ocsp_mode mode, uint64_t seed)
 		o->staples = staples_create();
 	if (o && o->staples)
 		o->stapler = stapler_create(&(struct stapler_options){
-		    .staples = o->staples, .ask = o->fetch ? fetch_ask : NULL, .ctx = o->fetch, .seed = seed});
+		    .staples = o->staples,
+		    .ask = o->fetch ? fetch_ask : NULL,
+		    .ctx = o->fetch,
+		    .recall = recall,
+		    .recall_ctx = recall_ctx,
+		    .seed = seed});
 	if (o && o->stapler)
 		return o;
 	log_error("OCSP responders cannot be asked: %s", strerror(errno));

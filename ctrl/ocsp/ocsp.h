@@ -6,15 +6,15 @@
 #include "ocsp/stapler.h"
 
 enum ocsp_mode {
-	OCSP_PUBLIC, /* responders of public addresses, on ports 80 and 443, are asked */
+	OCSP_PUBLIC, /* responders of public addresses, on port 80, are asked */
 	OCSP_ANY,    /* also others; see address.h */
 	OCSP_OFF,    /* nobody is asked */
 };
 
 struct ocsp;
 
-/* NULL after logging. */
-struct ocsp *ocsp_create(enum ocsp_mode mode, uint64_t seed);
+/* recall, with its ctx: of stapler_options; NULL: nothing was kept. NULL after logging. */
+struct ocsp *ocsp_create(enum ocsp_mode mode, uint64_t seed, stapler_recall_fn *recall, void *recall_ctx);
 void ocsp_destroy(struct ocsp *o);
 int ocsp_fd(const struct ocsp *o); /* -1: nobody is asked */
 struct staples *ocsp_staples(const struct ocsp *o);

@@ -8,7 +8,8 @@
 	X(GOOD, "good", "the certificate is good") \
 	X(REVOKED, "revoked", "its issuer has revoked it") \
 	X(UNKNOWN, "unknown", "the responder does not know it") \
-	X(BAD_URL, "bad_url", "the responder's URL is none of http or https with a host that weir-ctrl may ask") \
+	X(BAD_URL, "bad_url", "the responder's URL is none of http with a host that weir-ctrl may ask") \
+	X(HTTPS, "https", "the responder sends on to a URL of https, which is not asked") \
 	X(FORBIDDEN, "forbidden", "the responder has an address or a port that weir-ctrl may not ask") \
 	X(UNREACHABLE, "unreachable", "the responder cannot be reached") \
 	X(TIMEOUT, "timeout", "the responder cannot be reached") \

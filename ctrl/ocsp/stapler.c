@@ -15,20 +15,22 @@
 
 /* What is asked about. */
 struct subject {
+	struct waiter waiter; /* the first member; its tenant is the namespace of the certificate in of */
 	uint8_t key[OCSP_KEY_BYTES];
 	struct subject *chain; /* of its bucket */
 	struct user *users;    /* none: it is still to be answered, and nobody wants that any more */
 	struct certificate *of; /* the first one's, held: the leaf and the issuer */
 	unsigned issuer;
+	bool is_recalled;	       /* what was kept of it is taken, or there was nothing */
 	bool is_in_flight, has_failed; /* has_failed: the last time */
 	bool is_revoked;
 	struct ocsp_verdict verdict; /* of the response that counts; until_s 0: there is none */
-	unsigned char *der;	     /* likewise, if it is good */
+	unsigned char *der;	     /* likewise */
 	size_t n;
 	uint64_t due_ms;
 	uint32_t n_fails;
 	enum ocsp_outcome failure;
-	uint64_t host; /* hash of what names the responder in the URL */
+	enum stapler_wait waits;
 	char url[];
 };
 
@@ -49,10 +51,12 @@ struct stapler {
 	struct subject *buckets[N_BUCKETS];
 	struct subject **subjects;
 	size_t n_subjects, cap_subjects, cursor;
-	const struct subject *in_flight[STAPLER_IN_FLIGHT_MAX];
-	size_t n_in_flight;
+	struct turns *turns;
+	size_t n_waiting[N_STAPLER_WAITS];
 	uint64_t turn, next_ms, looked_ms, random; /* looked_ms: when all were looked at last */
-	uint64_t n_asked, n_expired, outcomes[OCSP_N_OUTCOMES];
+	uint64_t version; /* of what stapler_each() gives */
+	size_t n_fresh;	  /* subjects that are not recalled */
+	uint64_t n_asked, n_expired, outcomes[OCSP_N_OUTCOMES], recalled[OCSP_N_OUTCOMES];
 };
 
 static void *must(void *p)
@@ -66,8 +70,10 @@ struct stapler *stapler_create(const struct stapler_options *options)
 {
 	struct stapler *s = calloc(1, sizeof(*s));
 
-	if (!s)
+	if (!s || !(s->turns = turns_create())) {
+		free(s);
 		return NULL;
+	}
 	s->o = *options;
 	s->next_ms = NEVER;
 	s->random = options->seed * 2 + 1;
@@ -82,8 +88,9 @@ static uint64_t chance(struct stapler *s, uint64_t below)
 	return below ? s->random % below : 0;
 }
 
-static void subject_free(struct subject *x)
+static void subject_free(struct stapler *s, struct subject *x)
 {
+	tenant_put(s->turns, x->waiter.tenant);
 	certificate_put(x->of);
 	free(x->der);
 	free(x);
@@ -102,15 +109,22 @@ void stapler_destroy(struct stapler *s)
 			free(u);
 		}
 	for (size_t i = 0; i < s->n_subjects; i++)
-		subject_free(s->subjects[i]);
+		subject_free(s, s->subjects[i]);
+	turns_destroy(s->turns);
 	free(s->subjects);
 	free(s);
 }
 
 /* ---- what is known */
 
+static bool has_good(const struct subject *x)
+{
+	return x->der && !x->is_revoked;
+}
+
 static void describe_subject(const struct subject *x, struct staple *out)
 {
+	out->waits = stapler_wait_text(x->waits);
 	out->why = x->has_failed ? ocsp_outcome_text(x->failure) : NULL;
 	out->this_s = x->verdict.this_s;
 	out->until_s = x->verdict.until_s;
@@ -133,7 +147,7 @@ static const struct certificate *staple(const struct stapler *s, const struct us
 	const struct certificate *c = known ? known->stapled : NULL;
 	const struct certificate *made;
 
-	if (!x || !x->der)
+	if (!x || !has_good(x))
 		return NULL;
 	if (c && c->blob->ocsp.size == x->n && memcmp((const char *)c->blob + c->blob->ocsp.off, x->der, x->n) == 0)
 		return c;
@@ -180,6 +194,7 @@ static struct subject **subject_slot(struct stapler *s, const uint8_t key[OCSP_K
 	return at;
 }
 
+/* Of what names the responder in the URL. */
 static uint64_t hash_host(const char *url)
 {
 	const char *at = strstr(url, "://");
@@ -200,9 +215,10 @@ static struct subject *subject_get(struct stapler *s, const struct ocsp_facts *f
 	*at = x = must(calloc(1, sizeof(*x) + strlen(f->url) + 1));
 	memcpy(x->key, f->key, OCSP_KEY_BYTES);
 	strcpy(x->url, f->url);
-	x->host = hash_host(f->url);
+	x->waiter.host = hash_host(f->url);
 	x->due_ms = now_ms;
 	s->next_ms = now_ms;
+	s->n_fresh++;
 	if (s->n_subjects == s->cap_subjects) {
 		s->cap_subjects = s->cap_subjects ? 2 * s->cap_subjects : 64;
 		s->subjects = must(realloc(s->subjects, s->cap_subjects * sizeof(*s->subjects)));
@@ -215,14 +231,20 @@ static void subject_drop(struct stapler *s, size_t i)
 {
 	struct subject *x = s->subjects[i];
 
+	s->version += x->der != NULL;
+	s->n_fresh -= !x->is_recalled;
 	*subject_slot(s, x->key) = x->chain;
 	s->subjects[i] = s->subjects[--s->n_subjects];
-	subject_free(x);
+	subject_free(s, x);
 }
 
-/* The last one that came is asked about: nobody's key is kept for the sake of others. */
-static void subject_lead(struct subject *x)
+/* The last one that came is asked about, in the turn of its namespace: nobody's key is kept for the sake of others. */
+static void subject_lead(struct stapler *s, struct subject *x)
 {
+	const char *ns = x->users ? x->users->c->ns : NULL;
+
+	tenant_put(s->turns, x->waiter.tenant);
+	x->waiter.tenant = x->users ? tenant_get(s->turns, ns ? ns : "") : NULL;
 	certificate_put(x->of);
 	x->of = x->users ? certificate_get(x->users->c) : NULL;
 	x->issuer = x->users ? x->users->issuer : 0;
@@ -240,6 +262,8 @@ static struct user *user_add(struct stapler *s, const struct certificate *c, uin
 		state = STAPLE_NO_RESPONDER;
 	else if (!f.issuer)
 		state = STAPLE_NO_ISSUER;
+	else if (ocsp_url_is_https(f.url))
+		state = STAPLE_HTTPS;
 	else if (!s->o.ask)
 		state = STAPLE_OFF;
 	u->must_staple = f.must_staple;
@@ -247,11 +271,14 @@ static struct user *user_add(struct stapler *s, const struct certificate *c, uin
 	if (state == STAPLE_NO_ISSUER)
 		log_warn("certificate of Secret %s/%s: no OCSP response can be stapled, since its issuer does not stand behind it in tls.crt",
 			 c->ns, c->name);
+	if (state == STAPLE_HTTPS)
+		log_warn("certificate of Secret %s/%s: no OCSP response can be stapled, since its responder has a URL of https, which is not asked (RFC 5280 8)",
+			 c->ns, c->name);
 	if (state == STAPLE_PENDING) {
 		u->subject = subject_get(s, &f, now_ms);
 		u->next = u->subject->users;
 		u->subject->users = u;
-		subject_lead(u->subject);
+		subject_lead(s, u->subject);
 	}
 	publish_user(s, u, state);
 	return u;
@@ -268,7 +295,7 @@ static void user_drop(struct stapler *s, struct user **at)
 		while (*of != u)
 			of = &(*of)->next;
 		*of = u->next;
-		subject_lead(u->subject);
+		subject_lead(s, u->subject);
 	}
 	staples_remove(s->o.staples, &u->c->blob->id);
 	certificate_put(u->c);
@@ -305,25 +332,35 @@ void stapler_want_end(struct stapler *s)
 
 /* ---- when */
 
-static bool has_room(const struct stapler *s, const struct subject *x)
+static void set_waits(struct stapler *s, struct subject *x, enum stapler_wait why)
 {
-	unsigned n = 0;
-
-	for (size_t i = 0; i < s->n_in_flight; i++)
-		n += s->in_flight[i]->host == x->host;
-	return s->n_in_flight < STAPLER_IN_FLIGHT_MAX && n < STAPLER_IN_FLIGHT_OF_HOST;
+	if (x->waits == why)
+		return;
+	x->waits = why;
+	publish(s, x);
 }
 
-static void ask(struct stapler *s, struct subject *x)
+static void ask(void *ctx, struct waiter *w)
 {
+	struct subject *x = (struct subject *)w;
+	struct stapler *s = ctx;
 	size_t n;
 	unsigned char *der = ocsp_request_make(x->of->blob, x->issuer, &n);
 
 	x->is_in_flight = true;
-	s->in_flight[s->n_in_flight++] = x;
+	set_waits(s, x, STAPLER_WAIT_NONE);
 	s->n_asked++;
 	s->o.ask(s->o.ctx, x->url, must(der), n, x);
 	free(der);
+}
+
+/* It is looked at again when one is answered. */
+static void wait_longer(void *ctx, struct waiter *w, enum stapler_wait why)
+{
+	struct stapler *s = ctx;
+
+	s->n_waiting[why]++;
+	set_waits(s, (struct subject *)w, why);
 }
 
 /* Its time is over: the certificate goes out again without it. */
@@ -336,6 +373,7 @@ static void expire(struct stapler *s, struct subject *x, int64_t now_s)
 	free(x->der);
 	x->der = NULL;
 	x->verdict = (struct ocsp_verdict){.reason = ""};
+	s->version++;
 	s->n_expired++;
 	publish(s, x);
 }
@@ -345,18 +383,19 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* When there is something to do for it. */
+/* When there is something to do for it, beside what is due. */
 static uint64_t next_of(const struct subject *x, uint64_t now_ms, int64_t now_s)
 {
-	uint64_t next_ms = x->is_in_flight ? NEVER : x->due_ms;
-	int64_t left_s = x->der ? x->verdict.until_s - now_s : POLL_S;
+	uint64_t next_ms = x->is_in_flight || x->due_ms <= now_ms ? NEVER : x->due_ms;
+	int64_t left_s = has_good(x) ? x->verdict.until_s - now_s : POLL_S;
 
 	left_s = left_s < 0 ? 0 : left_s > POLL_S ? POLL_S : left_s;
-	return least(next_ms, x->der ? now_ms + (uint64_t)left_s * 1000 : NEVER);
+	return least(next_ms, has_good(x) ? now_ms + (uint64_t)left_s * 1000 : NEVER);
 }
 
 void stapler_poll(struct stapler *s, uint64_t now_ms, int64_t now_s)
 {
+	stapler_recall(s, now_ms, now_s);
 	if (now_ms < s->next_ms)
 		return;
 	s->next_ms = NEVER;
@@ -365,13 +404,12 @@ void stapler_poll(struct stapler *s, uint64_t now_ms, int64_t now_s)
 		struct subject *x = s->subjects[(s->cursor + i) % s->n_subjects];
 
 		expire(s, x, now_s);
-		if (!x->is_in_flight && x->users && x->due_ms <= now_ms) {
-			if (!has_room(s, x)) /* it is looked at again when one is answered */
-				continue;
-			ask(s, x);
-		}
+		if (!x->is_in_flight && x->users && x->due_ms <= now_ms)
+			turns_wait(s->turns, &x->waiter);
 		s->next_ms = least(s->next_ms, next_of(x, now_ms, now_s));
 	}
+	memset(s->n_waiting, 0, sizeof(s->n_waiting));
+	turns_run(s->turns, ask, wait_longer, s);
 	s->cursor = s->n_subjects ? (s->cursor + STAPLER_IN_FLIGHT_MAX) % s->n_subjects : 0;
 }
 
@@ -411,12 +449,10 @@ static void take_verdict(struct stapler *s, struct subject *x, enum ocsp_outcome
 	x->verdict = *v;
 	x->is_revoked = o == OCSP_REVOKED;
 	free(x->der);
-	x->der = NULL;
-	if (o == OCSP_GOOD) {
-		x->der = must(malloc(a->n));
-		x->n = a->n;
-		memcpy(x->der, a->der, a->n);
-	}
+	x->der = must(malloc(a->n));
+	x->n = a->n;
+	memcpy(x->der, a->der, a->n);
+	s->version++;
 	if (x->is_revoked && !was_revoked)
 		log_error("certificate of Secret %s/%s was REVOKED by its issuer%s%s: it is served, without its OCSP response", x->of->ns,
 			  x->of->name, *v->reason ? ": " : "", v->reason);
@@ -440,23 +476,14 @@ static void take_failure(struct stapler *s, struct subject *x, enum ocsp_outcome
 	x->n_fails++;
 }
 
-static void land(struct stapler *s, struct subject *x)
-{
-	size_t i = 0;
-
-	while (s->in_flight[i] != x)
-		i++;
-	s->in_flight[i] = s->in_flight[--s->n_in_flight];
-	x->is_in_flight = false;
-}
-
 void stapler_answered(struct stapler *s, void *question, const struct stapler_answer *a, uint64_t now_ms, int64_t now_s)
 {
 	struct subject *x = question;
 	enum ocsp_outcome o = a->outcome;
 	struct ocsp_verdict v = {.reason = ""};
 
-	land(s, x);
+	turns_land(s->turns, &x->waiter);
+	x->is_in_flight = false;
 	s->next_ms = least(s->next_ms, s->looked_ms + STAPLER_REST_MS); /* others may have waited for room */
 	if (!x->users) {
 		for (size_t i = 0; i < s->n_subjects; i++)
@@ -478,10 +505,63 @@ void stapler_answered(struct stapler *s, void *question, const struct stapler_an
 	publish(s, x);
 }
 
+/* ---- over a restart */
+
+static void recall(struct stapler *s, struct subject *x, uint64_t now_ms, int64_t now_s)
+{
+	struct stapler_answer a = {.outcome = OCSP_GOOD, .max_age_s = UINT32_MAX};
+	struct ocsp_verdict v = {.reason = ""};
+	enum ocsp_outcome o;
+
+	a.der = s->o.recall ? s->o.recall(s->o.recall_ctx, x->key, &a.n) : NULL;
+	if (!a.der)
+		return;
+	o = ocsp_response_judge(x->of->blob, x->issuer, a.der, a.n, now_s, &v);
+	s->recalled[o]++;
+	if (o != OCSP_GOOD && o != OCSP_REVOKED) {
+		log_warn("certificate of Secret %s/%s: the OCSP response that was kept on disk is not used: %s: %s", x->of->ns, x->of->name,
+			 ocsp_outcome_name(o), ocsp_outcome_text(o));
+		return;
+	}
+	take_verdict(s, x, o, &v, &a, now_ms, now_s);
+	x->due_ms = now_ms; /* meanwhile another may have been made, and it may have been revoked */
+	publish(s, x);
+}
+
+void stapler_recall(struct stapler *s, uint64_t now_ms, int64_t now_s)
+{
+	for (size_t i = 0; s->n_fresh && i < s->n_subjects; i++) {
+		struct subject *x = s->subjects[i];
+
+		if (x->is_recalled || !x->users)
+			continue;
+		x->is_recalled = true;
+		s->n_fresh--;
+		recall(s, x, now_ms, now_s);
+	}
+}
+
+uint64_t stapler_version(const struct stapler *s)
+{
+	return s->version;
+}
+
+void stapler_each(const struct stapler *s, stapler_each_fn *fn, void *ctx)
+{
+	for (size_t i = 0; i < s->n_subjects; i++) {
+		const struct subject *x = s->subjects[i];
+
+		if (x->der && x->users)
+			fn(ctx, x->key, x->users->must_staple, x->der, x->n);
+	}
+}
+
 void stapler_status(const struct stapler *s, struct stapler_status *out)
 {
-	*out = (struct stapler_status){.n_in_flight = s->n_in_flight, .n_asked = s->n_asked, .n_expired = s->n_expired};
+	*out = (struct stapler_status){.n_in_flight = turns_in_flight(s->turns), .n_asked = s->n_asked, .n_expired = s->n_expired};
 	memcpy(out->outcomes, s->outcomes, sizeof(out->outcomes));
+	memcpy(out->recalled, s->recalled, sizeof(out->recalled));
+	memcpy(out->n_waiting, s->n_waiting, sizeof(out->n_waiting));
 	for (size_t i = 0; i < N_BUCKETS; i++)
 		for (const struct user *u = s->users[i]; u; u = u->chain) {
 			const struct staple *x = staples_get(s->o.staples, &u->c->blob->id);

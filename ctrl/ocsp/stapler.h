@@ -11,10 +11,8 @@
 #define OCSP_STAPLER_H
 
 #include "ocsp/outcome.h"
+#include "ocsp/turns.h"
 #include "translate/staples.h"
-
-#define STAPLER_IN_FLIGHT_MAX 32u
-#define STAPLER_IN_FLIGHT_OF_HOST 8u /* of one responder */
 
 /* All are looked at, who is to be asked: not after each answer, or with thousands of certificates that would be all one does. */
 #define STAPLER_REST_MS 10u
@@ -35,10 +33,15 @@ struct stapler;
 /* Asks a responder, with a request in DER; is told by stapler_answered(), never before it has returned. */
 typedef void stapler_ask_fn(void *ctx, const char *url, const unsigned char *der, size_t n, void *question);
 
+/* A response that was kept over a restart, by the key of facts.h; NULL: there is none. Valid until the stapler returns. */
+typedef const unsigned char *stapler_recall_fn(void *ctx, const uint8_t key[OCSP_KEY_BYTES], size_t *n);
+
 struct stapler_options {
 	struct staples *staples; /* where what is known goes */
 	stapler_ask_fn *ask;	 /* NULL: nobody is asked */
 	void *ctx;
+	stapler_recall_fn *recall; /* NULL: nothing was kept */
+	void *recall_ctx;
 	uint64_t seed; /* of jitter */
 };
 
@@ -60,19 +63,32 @@ void stapler_destroy(struct stapler *s);
 void stapler_want_begin(struct stapler *s);
 void stapler_want(struct stapler *s, const struct certificate *c, uint64_t now_ms);
 void stapler_want_end(struct stapler *s);
+/*
+ * Takes what was kept of responses for the certificates that are new: each is judged as one that has just come, and stapled if it is
+ * good. Responders are asked all the same. stapler_poll() does this, too; alone it asks nobody.
+ */
+void stapler_recall(struct stapler *s, uint64_t now_ms, int64_t now_s);
 /* Asks for what is due, and lets go of what has ended. now_s: Unix seconds. */
 void stapler_poll(struct stapler *s, uint64_t now_ms, int64_t now_s);
 /* When to poll it again; UINT64_MAX: not before something is answered or wanted. */
 uint64_t stapler_next_ms(const struct stapler *s);
 void stapler_answered(struct stapler *s, void *question, const struct stapler_answer *a, uint64_t now_ms, int64_t now_s);
 
+/* Changes with the responses that are to be kept; 0: there were none yet. */
+uint64_t stapler_version(const struct stapler *s);
+/* Those: good, and revoked, since that, too, is to be known after a restart. */
+typedef void stapler_each_fn(void *ctx, const uint8_t key[OCSP_KEY_BYTES], bool must_staple, const unsigned char *der, size_t n);
+void stapler_each(const struct stapler *s, stapler_each_fn *fn, void *ctx);
+
 struct stapler_status {
 	size_t n_of[N_STAPLE_STATES]; /* certificates */
 	size_t n_must_staple_without;
 	size_t n_stapled; /* be they refreshed in time or not */
 	size_t n_in_flight;
+	size_t n_waiting[N_STAPLER_WAITS]; /* requests that are due and have not gone out, by why */
 	uint64_t n_asked, n_expired; /* responses that were dropped, since their time was over and no other had come */
 	uint64_t outcomes[OCSP_N_OUTCOMES];
+	uint64_t recalled[OCSP_N_OUTCOMES]; /* of responses that were kept over a restart */
 };
 
 void stapler_status(const struct stapler *s, struct stapler_status *out);

@@ -96,6 +96,8 @@ static const char *lack_of(const struct staple *s)
 		return "the certificate names no responder";
 	case STAPLE_NO_ISSUER:
 		return "its issuer does not stand behind it in tls.crt";
+	case STAPLE_HTTPS:
+		return "its responder has a URL of https, which is not asked: http was expected (RFC 5280 8)";
 	case STAPLE_OFF:
 		return "weir-ctrl asks no responders (--ocsp off)";
 	default:

@@ -30,25 +30,39 @@ static bool is_url(const char *s)
 	return strncasecmp(s, "http://", 7) == 0 || strncasecmp(s, "https://", 8) == 0;
 }
 
+/*
+ * A responder behind TLS has a certificate itself, which would have to be found good by another responder, or by this one: "At
+ * worst, this situation can create unresolvable dependencies" (RFC 5280 8). Responses are signed: http takes nothing from them.
+ */
+bool ocsp_url_is_https(const char *url)
+{
+	return strncasecmp(url, "https://", 8) == 0;
+}
+
+/* False: it is none of a responder. */
+static bool read_url(const ACCESS_DESCRIPTION *d, char out[OCSP_URL_BYTES])
+{
+	const ASN1_STRING *s;
+
+	if (OBJ_obj2nid(d->method) != NID_ad_OCSP || d->location->type != GEN_URI)
+		return false;
+	s = d->location->d.uniformResourceIdentifier;
+	if (ASN1_STRING_length(s) <= 0 || (size_t)ASN1_STRING_length(s) >= OCSP_URL_BYTES)
+		return false;
+	memcpy(out, ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s));
+	out[ASN1_STRING_length(s)] = 0;
+	return strlen(out) == (size_t)ASN1_STRING_length(s) && is_url(out);
+}
+
 static void find_url(X509 *leaf, char out[OCSP_URL_BYTES])
 {
 	STACK_OF(ACCESS_DESCRIPTION) *list = X509_get_ext_d2i(leaf, NID_info_access, NULL, NULL);
+	char url[OCSP_URL_BYTES];
 
 	out[0] = 0;
-	for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(list) && !out[0]; i++) {
-		const ACCESS_DESCRIPTION *d = sk_ACCESS_DESCRIPTION_value(list, i);
-		const ASN1_STRING *s;
-
-		if (OBJ_obj2nid(d->method) != NID_ad_OCSP || d->location->type != GEN_URI)
-			continue;
-		s = d->location->d.uniformResourceIdentifier;
-		if (ASN1_STRING_length(s) <= 0 || (size_t)ASN1_STRING_length(s) >= OCSP_URL_BYTES)
-			continue;
-		memcpy(out, ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s));
-		out[ASN1_STRING_length(s)] = 0;
-		if (strlen(out) != (size_t)ASN1_STRING_length(s) || !is_url(out))
-			out[0] = 0;
-	}
+	for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(list) && (!out[0] || ocsp_url_is_https(out)); i++)
+		if (read_url(sk_ACCESS_DESCRIPTION_value(list, i), url) && (!out[0] || !ocsp_url_is_https(url)))
+			strcpy(out, url);
 	AUTHORITY_INFO_ACCESS_free(list);
 }
 

@@ -15,6 +15,7 @@
 #define STAPLE_STATES(X) \
 	X(NO_RESPONDER, "no-responder") /* the certificate names none */ \
 	X(NO_ISSUER, "no-issuer")	/* its issuer is not in the chain: nobody could be asked, or believed */ \
+	X(HTTPS, "https-responder")	/* its responder is named by a URL of https alone, which is not asked */ \
 	X(OFF, "off")			/* it would be asked for, but weir-ctrl is not to */ \
 	X(PENDING, "pending")		/* the first answer is awaited */ \
 	X(GOOD, "good")			/* and the response is stapled */ \
@@ -32,6 +33,7 @@ struct staple {
 	enum staple_state state;
 	bool must_staple;      /* clients refuse the certificate without a response (RFC 7633) */
 	const char *why;       /* how the last request has failed, a text that lives on; NULL: it has not */
+	const char *waits;     /* why the request that is due has not gone out, likewise; NULL: none is due, or it has */
 	const char *reason;    /* REVOKED: as the issuer says, a constant; "": it does not say */
 	int64_t revoked_s;     /* REVOKED */
 	int64_t this_s, until_s; /* of the response that counts now, be it good or not; 0: there is none */

@@ -2,7 +2,8 @@
 /*
  * Requests that came as early data of TLS (RFC 8470), before the handshake is complete: anybody may have sent them again. One that
  * is safe to be done twice is served at once, and its backend is told by "Early-Data: 1"; if that answers 425, it is sent again
- * when the handshake is complete. Any other one is held until then. Clients of this kind are at any state but HANDSHAKE, with is_early
+ * when the handshake is complete. Any other one is held until then, and so is one that is mirrored: nobody hears the mirror's 425,
+ * and what it counts or does with copies is to come of clients, once for each request. Clients of this kind are at any state but HANDSHAKE, with is_early
  * set, and their handshake goes on with each event, before anything else.
  */
 #include "proxy/proxy_pvt.h"
@@ -92,7 +93,7 @@ bool early_holds(struct request *rq)
 {
 	struct client *c = rq->client;
 
-	if (rq->is_early && !is_harmless(rq)) {
+	if (rq->is_early && (!is_harmless(rq) || (c->is_early && request_is_mirrored(rq, c->p->current)))) {
 		rq->is_early = false; /* nobody sends it on before the handshake is complete: so it need not be told (RFC 8470 6.2) */
 		rq->is_held = c->is_early;
 	}

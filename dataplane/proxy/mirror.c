@@ -424,6 +424,23 @@ static void start_list(struct request *rq, const struct weir_snapshot *s, struct
 	}
 }
 
+static bool has_any(const struct weir_snapshot *s, struct weir_range filters)
+{
+	for (uint32_t i = filters.first; i < filters.first + filters.count; i++)
+		if (snapshot_filter(s, i)->kind == WEIR_FILTER_MIRROR)
+			return true;
+	return false;
+}
+
+bool mirrors_are_wanted(const struct weir_snapshot *s, const struct weir_rule *rule)
+{
+	bool any = has_any(s, rule->filters);
+
+	for (uint32_t i = rule->splits.first; !any && i < rule->splits.first + rule->splits.count; i++)
+		any = has_any(s, snapshot_split(s, i)->filters);
+	return any;
+}
+
 void mirrors_start(struct request *rq, const struct filter_source *from, uint64_t now_us)
 {
 	start_list(rq, from->s, from->rule->filters, now_us);

@@ -353,6 +353,8 @@ void request_client_gone(struct request *rq);
 struct slice request_field(const void *head, struct slice name);
 /* Frees it, after its record was written; the upstream connection, if any, is aborted. */
 void request_free(struct request *rq, uint64_t now_us);
+/* The head is complete, and by s (NULL: no) it has a route that may mirror it. */
+bool request_is_mirrored(const struct request *rq, const struct weir_snapshot *s);
 /* The head is complete: finds the route and begins the first try, or answers. */
 void request_route(struct request *rq, uint64_t now_us);
 /* The try failed: another one, or the answer. why, status: for the client if it is the last. */
@@ -471,6 +473,8 @@ struct slice session_cookie(struct request *rq);
  * its head at once, of its body as mirrors_copy() and mirrors_share() are told
  * of the bytes that go to the backend. None of these can fail for the request.
  */
+/* A request by this rule may be mirrored: where the filters mean a share, or one of several backends, chance decides. */
+bool mirrors_are_wanted(const struct weir_snapshot *s, const struct weir_rule *rule);
 void mirrors_start(struct request *rq, const struct filter_source *from, uint64_t now_us);
 void mirrors_copy(struct request *rq, const void *data, size_t n, uint64_t now_us);
 /* References to the chain, which stays the caller's; its bytes are not changed any more by anybody. */

@@ -258,11 +258,7 @@ static bool is_misdirected(struct request *rq, const struct weir_snapshot *s, co
 	return l && l != snapshot_listener(s, bind->listeners.first + name->listener);
 }
 
-/*
- * A route is looked up once, with the snapshot of the moment, and all that is
- * needed of it copied: so a long request holds no old generation.
- */
-static void match(struct request *rq, const struct weir_snapshot *s, uint64_t now_us)
+static struct route_result find_route(const struct request *rq, const struct weir_snapshot *s)
 {
 	const struct ip_flow *flow = tcp_flow(stream_tcp(rq->client->io));
 	const struct route_request q = {
@@ -275,6 +271,27 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 		.header = request_field,
 		.header_ctx = &rq->head,
 	};
+
+	return route_match(s, &q);
+}
+
+bool request_is_mirrored(const struct request *rq, const struct weir_snapshot *s)
+{
+	struct route_result r;
+
+	if (!s || rq->head.path.p[0] == '*') /* it is no route's */
+		return false;
+	r = find_route(rq, s);
+	return r.miss == ROUTE_HIT && mirrors_are_wanted(s, snapshot_rule(s, r.rule));
+}
+
+/*
+ * A route is looked up once, with the snapshot of the moment, and all that is
+ * needed of it copied: so a long request holds no old generation.
+ */
+static void match(struct request *rq, const struct weir_snapshot *s, uint64_t now_us)
+{
+	const struct ip_flow *flow = tcp_flow(stream_tcp(rq->client->io));
 	struct filter_source from = {.s = s};
 	const struct weir_path *path;
 	struct route_result r;
@@ -283,7 +300,7 @@ static void match(struct request *rq, const struct weir_snapshot *s, uint64_t no
 		reply_error(rq, WEIR_R_REQ_MISDIRECTED, 421, SLICE("the host is not of the server name that the connection was opened for"), now_us);
 		return;
 	}
-	r = route_match(s, &q);
+	r = find_route(rq, s);
 	/* The port may have changed its protocol after the client came: what is meant for TLS alone goes nowhere in the clear. */
 	if (r.bind != WEIR_NONE && (snapshot_bind(s, r.bind)->proto == WEIR_PROTO_HTTPS) != client_is_tls(rq->client)) {
 		rq->keep = false;

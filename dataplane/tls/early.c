@@ -15,34 +15,19 @@
 #include <rte_mbuf.h>
 
 #include "base/hash.h"
+#include "tls/replay.h"
 #include "tls/tls_pvt.h"
 
 #define EARLY_BYTES 16384u /* of one connection: accepted, or skipped where they are not */
-/*
- * OpenSSL takes an age that is up to 9 s less or 1 s more than what it reckons, in whole seconds: a ClientHello is fresh
- * for 11 s.
- */
-#define FRESH_US 12000000ull
-#define N_BUCKETS 4096u
-#define N_WAYS 16u /* a cache line */
 
 enum early_why {
 	WHY_NOT,      /* nothing is against it but what OpenSSL finds */
 	WHY_OFF,      /* here, or for this server name */
 	WHY_REPLAYED,
-	WHY_UNKNOWN,
+	WHY_UNKNOWN,  /* the worker has run for too short a time */
+	WHY_FULL,
+	WHY_RETRY,    /* HelloRetryRequest */
 	WHY_NO_MEMORY,
-};
-
-/*
- * The hellos of one stretch of FRESH_US, and of the one before. 32 bits of a secret hash stand for each, 0: free. A full
- * bucket takes no more: then nothing is accepted that would belong there.
- */
-struct replays {
-	uint64_t begin_us; /* of the stretch in work; 0: nothing came yet */
-	uint64_t since_us; /* all that came from then on is here */
-	unsigned current;
-	uint32_t seen[2][N_BUCKETS][N_WAYS];
 };
 
 int tls_early_init(struct tls *t)
@@ -66,43 +51,19 @@ void tls_early_fini(struct tls *t)
 
 /* -- what came before */
 
-static void turn(struct replays *r, uint64_t now_us)
-{
-	uint64_t age_us = now_us - r->begin_us;
-
-	if (r->begin_us && age_us < FRESH_US)
-		return;
-	if (!r->begin_us)
-		r->since_us = now_us;
-	r->current ^= 1;
-	memset(r->seen[r->current], 0, sizeof(r->seen[0]));
-	if (age_us >= 2 * FRESH_US) /* the stretch before is over, too */
-		memset(r->seen[r->current ^ 1], 0, sizeof(r->seen[0]));
-	r->begin_us = now_us;
-}
-
-static bool has(const uint32_t *bucket, uint32_t of)
-{
-	for (unsigned i = 0; i < N_WAYS; i++)
-		if (bucket[i] == of)
-			return true;
-	return false;
-}
-
 static enum early_why note(struct replays *r, uint64_t hash, uint64_t now_us)
 {
-	uint32_t of = (uint32_t)(hash >> 32) | 1;
-	uint32_t at = (uint32_t)hash % N_BUCKETS;
-	uint32_t *bucket = r->seen[r->current][at];
-
-	if (has(bucket, of) || has(r->seen[r->current ^ 1][at], of))
+	switch (replays_note(r, hash, now_us)) {
+	case REPLAY_NEW:
+		return WHY_NOT;
+	case REPLAY_SEEN:
 		return WHY_REPLAYED;
-	for (unsigned i = 0; i < N_WAYS; i++)
-		if (!bucket[i]) {
-			bucket[i] = of;
-			return now_us - r->since_us < FRESH_US ? WHY_UNKNOWN : WHY_NOT;
-		}
-	return WHY_UNKNOWN;
+	case REPLAY_TOO_SOON:
+		return WHY_UNKNOWN;
+	case REPLAY_FULL:
+		break;
+	}
+	return WHY_FULL;
 }
 
 /*
@@ -129,7 +90,6 @@ static int on_allow(SSL *ssl, void *arg)
 
 	if (!s->early || s->early->is_over)
 		return 0;
-	turn(t->replays, t->offload.now_us);
 	s->early->why = (uint8_t)note(t->replays, hash_of(ssl), t->offload.now_us);
 	if (s->early->why == WHY_NOT && !tcp_has_memory(t->cfg.tcp))
 		s->early->why = WHY_NO_MEMORY;
@@ -152,8 +112,8 @@ int tls_early_begin(struct tls_session *s, bool is_announced)
 
 	if (!takes && !SSL_set_max_early_data(s->ssl, 0))
 		return -1;
-	if (s->t->replays && !s->t->replays->begin_us) /* nothing that came before this worker's first handshake is known */
-		turn(s->t->replays, s->t->offload.now_us);
+	if (s->t->replays) /* nothing that came before this worker's first handshake is known */
+		replays_begin(s->t->replays, s->t->offload.now_us);
 	if (!is_announced)
 		return 0;
 	s->early = OPENSSL_zalloc(sizeof(*s->early));
@@ -183,6 +143,8 @@ static void count_rejected(struct tls_session *s)
 		[WHY_OFF] = WEIR_C_TLS_EARLY_DATA_OFF,
 		[WHY_REPLAYED] = WEIR_C_TLS_EARLY_DATA_REPLAYED,
 		[WHY_UNKNOWN] = WEIR_C_TLS_EARLY_DATA_UNKNOWN,
+		[WHY_FULL] = WEIR_C_TLS_EARLY_DATA_FULL,
+		[WHY_RETRY] = WEIR_C_TLS_EARLY_DATA_RETRY,
 		[WHY_NO_MEMORY] = WEIR_C_TLS_EARLY_DATA_NO_MEMORY,
 	};
 	enum weir_counter why = by_why[s->early->why];
@@ -201,6 +163,17 @@ void tls_early_complete(struct tls_session *s)
 	if (s->early && SSL_get_early_data_status(s->ssl) != SSL_EARLY_DATA_ACCEPTED)
 		count_rejected(s);
 	tls_early_end(s);
+}
+
+/*
+ * OpenSSL accepts nothing. It says so also behind a HelloRetryRequest, before the second ClientHello, when nothing of the ticket is known
+ * to those who ask; it has no Finished of its own then.
+ */
+static void close_early(struct tls_session *s)
+{
+	if (s->early->why == WHY_NOT && SSL_get_finished(s->ssl, NULL, 0) == 0)
+		s->early->why = WHY_RETRY;
+	count_rejected(s);
 }
 
 /* OpenSSL has answered the ClientHello, and accepted what follows. */
@@ -236,7 +209,7 @@ int tls_early_read(struct tls_session *s)
 		if (rc == SSL_READ_EARLY_DATA_FINISH) {
 			e->is_over = true;
 			if (!e->since_us)
-				count_rejected(s);
+				close_early(s);
 		} else if (n) {
 			tls_take_in(s, e->m, n);
 			s->has_early_data = true;

@@ -101,9 +101,11 @@
 	X(TLS_EARLY_DATA, "tls_early_data_accepted", "handshakes of clients whose early data (0-RTT, RFC 8446 2.3) were accepted") \
 	X(TLS_EARLY_DATA_REJECTED, "tls_early_data_rejected", "handshakes of clients that announced early data, which were not accepted, for whatever reason; they went on in full or by the ticket alone, and the client sends its data again") \
 	X(TLS_EARLY_DATA_REPLAYED, "tls_early_data_rejected_replayed", "of those: the worker had seen the same ClientHello before") \
-	X(TLS_EARLY_DATA_UNKNOWN, "tls_early_data_rejected_unknown", "of those: whether the ClientHello came before cannot be known, since the worker has run for too short a time, or has seen too many") \
+	X(TLS_EARLY_DATA_UNKNOWN, "tls_early_data_rejected_unknown", "of those: whether the ClientHello came before cannot be known, since the worker has run for too short a time") \
+	X(TLS_EARLY_DATA_FULL, "tls_early_data_rejected_full", "of those: likewise, since the worker has seen more ClientHellos of the last seconds than its filter of replays has places for") \
 	X(TLS_EARLY_DATA_NO_TICKET, "tls_early_data_rejected_no_ticket", "of those: nothing is resumed, such as by a ticket whose key is not known any more, or of another server name") \
-	X(TLS_EARLY_DATA_STALE, "tls_early_data_rejected_stale", "of those: the ticket is good, but its age is not what the client says, the client was asked for another key share, or the ticket allows no early data") \
+	X(TLS_EARLY_DATA_STALE, "tls_early_data_rejected_stale", "of those: the ticket is good, but its age is not what the client says, or it allows no early data") \
+	X(TLS_EARLY_DATA_RETRY, "tls_early_data_rejected_retry", "of those: the client was asked for another key share (HelloRetryRequest, RFC 8446 4.1.4)") \
 	X(TLS_EARLY_DATA_NO_MEMORY, "tls_early_data_rejected_no_memory", "of those: memory is short") \
 	X(TLS_EARLY_DATA_OFF, "tls_early_data_rejected_off", "of those: early data are switched off, or the server name takes none (it asks for client certificates, or is no HTTP)") \
 	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients and endpoints sent (RFC 8446 4.6.3)") \

@@ -17,12 +17,12 @@ def request(method, path="/echo", body=""):
     return f"{method} {path} HTTP/1.1\r\nHost: {SHOP}\r\n{length}Connection: close\r\n\r\n{body}".encode()
 
 
-def send(rig, front, text, session):
+def send(rig, front, text, session, *args):
     """Output of s_client that sends this as early data."""
     early = rig.dir / "early"
     early.write_bytes(text)
     p = rig.run(["openssl", "s_client", "-connect", f"{front.address}:443", "-servername", SHOP, "-CAfile", front.ca, "-tls1_3",
-                 "-alpn", "http/1.1", "-ign_eof", "-sess_in", session, "-early_data", early], check=False, input=text)  # once more, where it was not accepted
+                 "-alpn", "http/1.1", "-ign_eof", "-sess_in", session, "-early_data", early, *args], check=False, input=text)  # once more, where it was not accepted
     return p.stdout.decode("latin1") + p.stderr.decode("latin1")
 
 
@@ -51,6 +51,19 @@ def test_safe_requests_are_served_and_others_wait(make):
         expect("Early data was accepted" in text and "HTTP/1.1 200" in text, text)
         seen = rig.weirctl_json("tls")["early_data"]
         expect_eq((seen["on"], seen["accepted"]), (True, 2), f"{seen}")
+
+
+def test_a_client_that_is_asked_for_another_key_share_is_answered_once(make):
+    with tls_rig(make, extra=ON) as (rig, front):
+        accepted(rig, front)
+        session, before = session_of(rig, front), rig.metric_sum("weir_http_requests_total")
+        taken = rig.metric_sum("weir_tls_early_data_accepted_total")
+        text = send(rig, front, request("POST", body="hello"), session, "-groups", "P-521:X25519")
+        expect("Early data was rejected" in text and "Reused, TLSv1.3" in text, text)
+        expect_eq(text.count("HTTP/1.1 200"), 1, text)
+        expect_eq(rig.metric_sum("weir_http_requests_total"), before + 1, "requests")
+        expect_eq((rig.metric_sum("weir_tls_early_data_rejected_retry_total"), rig.metric_sum("weir_tls_early_data_accepted_total")),
+                  (1, taken), "told by its reason")
 
 
 def replayed(rig, front, text):

@@ -2,8 +2,10 @@
 """OCSP responses from a responder to a client: they are fetched, stapled, renewed and dropped, and what is wrong is named."""
 import contextlib
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -84,15 +86,18 @@ class Responder:
 
 
 @contextlib.contextmanager
-def ocsp_rig(make, responder, leaves, *ctrl_args):
-    """(rig, front) with an Ingress for each of {name: Pair}; the responder runs from before weir-ctrl asks."""
+def ocsp_rig(make, responder, leaves, *ctrl_args, state=False):
+    """(rig, front) with an Ingress for each of {name: Pair}; the responder runs from before weir-ctrl asks. state: with a folder for it."""
     files = {f"{n}.yaml": secret(n, p) + tls_ingress(n, host_of(n), [("/", "Prefix", "web")], n) for n, p in leaves.items()}
     with make(manifests={"services.yaml": MANIFESTS["services.yaml"], **files}, ctrl=False) as rig:
         try:
             responder.start(rig)
             # To be asked, openssl ocsp would spin over the end of a connection without a request.
             wait_until("the responders listen", lambda: all(f":{p} " in rig.run(["ss", "-Hltn"]).stdout.decode() for p in (PORT, PEER_PORT)))
-            rig.start_ctrl(*(ctrl_args or ALLOWED))
+            if state:
+                (rig.dir / "state").mkdir()
+                os.chown(rig.dir / "state", 65534, 65534)
+            rig.start_ctrl(*(ctrl_args or ALLOWED), *(("--state-dir", rig.dir / "state") if state else ()))
             front = Front(rig)
             wait_until("TLS is served", lambda: all(front.curl("/", host=host_of(n), check=False)[0] == 200 for n in leaves))
             yield rig, front
@@ -154,12 +159,13 @@ def test_what_keeps_a_response_away_is_named_and_nothing_else_suffers(make):
     wanted = {"revoked": dict(state="R"), "unknown": dict(state=None), "bad_signature": dict(signer="alien"),
               "malformed": dict(mode="garbage"), "too_large": dict(mode="huge"), "try_later": dict(mode="later"),
               "http_error": dict(mode="error"), "timeout": dict(mode="slow"),
-              "bad_url": dict(mode="redirect", to="file:///etc/passwd")}
+              "bad_url": dict(mode="redirect", to="file:///etc/passwd"), "https": dict(mode="redirect", to=f"https://127.0.0.1:{PORT}/https/")}
     leaves = {n.replace("_", "-"): r.issue(n.replace("_", "-")) for n in wanted}
     for name, how in wanted.items():
         r.set(name.replace("_", "-"), **how)
     leaves["unreachable"] = r.issue("unreachable", url="http://127.0.0.1:1/")
     leaves["forbidden"] = r.issue("forbidden", url="http://169.254.169.254/latest")
+    leaves["tls"] = r.issue("tls", "tlsfeature=status_request", url=f"https://127.0.0.1:{PORT}/tls")
     must = leaves["must"] = r.issue("must", "tlsfeature=status_request")
     r.set("must", mode="error")
     with ocsp_rig(make, r, leaves) as (rig, front):
@@ -172,11 +178,16 @@ def test_what_keeps_a_response_away_is_named_and_nothing_else_suffers(make):
         expect("CertificateRevoked" in log_of(rig) and "keyCompromise" in log_of(rig), "the log tells of the revoked one")
         expect("CertificateRevoked" in rig.weirctl("status"), "weirctl status, too")
         expect(re.search(r"demo/revoked .*REVOKED: keyCompromise", rig.weirctl("certificates")), "weirctl certificates, too")
-        wait_until("of who must staple, weirctl status tells", lambda: "MustStaple" in rig.weirctl("status"))
-        expect_eq((stapled(front, "must"), rig.metric_sum("weir_ctrl_ocsp_must_staple_missing")), (None, 1), "it is served without")
+        status = lambda name: [line for line in rig.weirctl("status").splitlines() if "MustStaple" in line and f"demo/{name}:" in line]
+        wait_until("of who must staple, weirctl status tells", lambda: status("must"))
+        expect("http was expected" in status("tls")[0], status("tls"))
+        expect_eq((view(rig, "tls")["ocsp"]["state"], stapled(front, "tls"), r.asked("tls")), ("https-responder", None, []), "https is not asked")
+        expect(re.search(r"demo/tls .*none: its responder has a URL of https", rig.weirctl("certificates")), "weirctl certificates says so")
+        expect("demo/tls: no OCSP response can be stapled, since its responder has a URL of https" in log_of(rig), "the log, too")
+        expect_eq((stapled(front, "must"), rig.metric_sum("weir_ctrl_ocsp_must_staple_missing")), (None, 2), "they are served without")
         r.set("must")
         wait_until("it has a response in the end", lambda: stapled(front, "must"), 60)
-        wait_until("and no problem any more", lambda: "MustStaple" not in rig.weirctl("status"))
+        wait_until("and no problem any more", lambda: not status("must"))
         expect("root:" not in log_of(rig), "no file is read")
         expect(must, "")
 
@@ -196,6 +207,66 @@ def test_revoked_certificate_loses_its_good_response_and_an_old_one_ends(make):
         expect(stapled(front, "ends"), "the other one is, while its response lasts")
         wait_until("it is not at its end", lambda: stapled(front, "ends") is None, 90)
         expect_eq(rig.metric_sum("weir_ctrl_ocsp_expired_total"), 1, "counted")
+
+
+def test_responses_outlast_a_restart_while_the_responder_is_away(make):
+    r = Responder()
+    leaves = {"must": r.issue("must", "tlsfeature=status_request"), "plain": r.issue("plain"), "turned": r.issue("turned"), "gone": r.issue("gone")}
+    with ocsp_rig(make, r, leaves, *ALLOWED, state=True) as (rig, front):
+        state, file = ("--state-dir", rig.dir / "state"), rig.dir / "state/ocsp.saved"
+
+        def restart(sig=signal.SIGKILL, content=None, **more):
+            """Both programs: nothing but the file knows a response."""
+            rig.stop("ctrl", sig)
+            if content:
+                file.write_bytes(content)
+            rig.stop("dataplane")
+            (rig.dir / "dataplane.sock").unlink(missing_ok=True)
+            for name, text in more.items():
+                rig.write_manifest(name, text)
+            rig.start_dataplane()
+            rig.start_ctrl(*ALLOWED, *state)
+            wait_until("TLS is served", lambda: front.curl("/", host=host_of("must"), check=False)[0] == 200)
+
+        def restored(name):
+            return rig.metric_sum("weir_ctrl_ocsp_restored_total", f'outcome="{name}"')
+
+        for name in leaves:
+            wait_until(f"{name} is stapled", lambda: stapled(front, name))
+        wait_until("they are on disk", lambda: rig.metric_sum("weir_ctrl_ocsp_saved") == 4)
+        expect_eq(file.stat().st_mode & 0o777, 0o600, "its mode")
+        r.stop()
+        before = {name: stapled(front, name) for name in leaves}
+        restart()
+        expect_eq({name: stapled(front, name) for name in leaves}, before, "the first handshakes have the same responses")
+        expect_eq(restored("good"), 4, "counted")
+        wait_until("nobody answers", lambda: outcome(rig, "unreachable") >= 4)
+        expect_eq((view(rig, "must")["ocsp"]["state"], stapled(front, "must")), ("good", before["must"]), "they stay")
+        expect(not re.search("MustStaple", rig.weirctl("status")), "no owner is told to do something")
+
+        # Each kind of damage costs one, or what is behind it, and the rest is stapled.
+        whole = file.read_bytes()
+        at = whole.index(b"\x30", 24 + 36) + 4  # in the structure of the first one: that of "must" goes first
+        restart(content=whole[:at] + bytes(b ^ 0xff for b in whole[at:at + 8]) + whole[at + 8:])
+        expect_eq((stapled(front, "must"), [bool(stapled(front, n)) for n in ("plain", "turned", "gone")]), (None, [True] * 3), "one is damaged")
+        expect_eq((restored("malformed"), restored("good")), (1, 3), "counted")
+        expect("the OCSP response that was kept on disk is not used: malformed" in log_of(rig), "the log says so")
+        restart(content=whole[:-9])
+        expect(stapled(front, "must"), "what is whole is stapled")
+        expect_eq((restored("good"), rig.metric_sum("weir_ctrl_ocsp_saved_file", 'reason="truncated"')), (3, 1), "the last one is cut")
+        restart(content=b"nonsense" * 100)
+        expect_eq((stapled(front, "must"), rig.metric_sum("weir_ctrl_ocsp_saved_file", 'reason="no-saved-responses"')), (None, 1), "nonsense")
+        expect("no-saved-responses" in log_of(rig), "the log says so")
+
+        # What no certificate needs any more goes; what is revoked stays so.
+        r.set("turned", state="R")
+        r.start(rig)
+        restart(content=whole, **{"gone.yaml": ""})
+        wait_until("one is revoked", lambda: view(rig, "turned")["ocsp"]["state"] == "revoked")
+        wait_until("three are on disk", lambda: rig.metric_sum("weir_ctrl_ocsp_saved") == 3)
+        r.stop()
+        restart(signal.SIGTERM)
+        expect_eq((restored("good"), restored("revoked"), stapled(front, "turned")), (2, 1, None), "it is known")
 
 
 def test_only_public_responders_are_asked_unless_more_is_allowed(make):

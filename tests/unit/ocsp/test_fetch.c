@@ -59,8 +59,11 @@ static void note_header(char *out, size_t n, struct MHD_Connection *c, const cha
 static enum MHD_Result reply(struct rig *r, struct MHD_Connection *c, const char *url)
 {
 	struct MHD_Response *resp = response_of(url);
-	const char *location = strncmp(url, "/file", 5) == 0 ? "file:///etc/passwd" : strncmp(url, "/loop", 5) == 0 ? "/loop" : "/there";
-	unsigned status = strncmp(url, "/file", 5) == 0 || strncmp(url, "/loop", 5) == 0 || strncmp(url, "/moved", 6) == 0 ? 302 : 200;
+	const char *location = strncmp(url, "/file", 5) == 0   ? "file:///etc/passwd"
+			       : strncmp(url, "/tls", 4) == 0  ? "https://127.0.0.1:1/"
+			       : strncmp(url, "/loop", 5) == 0 ? "/loop"
+							       : "/there";
+	unsigned status = strncmp(url, "/file", 5) == 0 || strncmp(url, "/loop", 5) == 0 || strncmp(url, "/moved", 6) == 0 || strncmp(url, "/tls", 4) == 0 ? 302 : 200;
 	enum MHD_Result ok;
 
 	if (status == 302) {
@@ -270,6 +273,7 @@ static void redirects_are_few_and_stay_on_the_web(void **state)
 	expect(r, "/loop", OCSP_HTTP_ERROR);
 	assert_int_equal(r->n_requests, 1 + FETCH_REDIRECTS);
 	expect(r, "/file", OCSP_BAD_URL);
+	expect(r, "/tls", OCSP_HTTPS);
 }
 
 static void url_that_no_responder_has_is_not_asked(void **state)
@@ -282,6 +286,8 @@ static void url_that_no_responder_has_is_not_asked(void **state)
 		ask_url(r, urls[i], "request", 7);
 		assert_string_equal(ocsp_outcome_name(r->outcome), "bad_url");
 	}
+	ask_url(r, "HTTPS://127.0.0.1/", "request", 7);
+	assert_string_equal(ocsp_outcome_name(r->outcome), "https");
 	assert_int_equal(r->n_requests, 0);
 	ask_url(r, "http://127.0.0.1:1/", "request", 7);
 	assert_int_equal(r->outcome, OCSP_UNREACHABLE);
@@ -336,7 +342,7 @@ static void addresses_are_told_apart(void **state)
 	const struct sockaddr other = {.sa_family = AF_UNIX};
 
 	for (size_t i = 0; i < sizeof(global) / sizeof(*global); i++) {
-		if (!is_allowed(global[i], 80, false) || !is_allowed(global[i], 443, false) || !is_allowed(global[i], 8080, true) ||
+		if (!is_allowed(global[i], 80, false) || is_allowed(global[i], 443, false) || !is_allowed(global[i], 443, true) || !is_allowed(global[i], 8080, true) ||
 		    is_allowed(global[i], 8080, false))
 			fail_msg("%s", global[i]);
 	}

@@ -27,6 +27,7 @@ struct rig {
 	struct stapler *s;
 	uint64_t now_ms;
 	void *asked[MAX_ASKED];
+	const char *urls[MAX_ASKED];
 	size_t n_asked, n_answered;
 };
 
@@ -36,6 +37,7 @@ static void ask(void *ctx, const char *url, const unsigned char *der, size_t n, 
 
 	assert_true(r->n_asked < MAX_ASKED && n > 0 && der[0] == 0x30);
 	assert_true(strncmp(url, "http://", 7) == 0);
+	r->urls[r->n_asked] = url;
 	r->asked[r->n_asked++] = question;
 }
 
@@ -44,12 +46,27 @@ static int64_t now_s(const struct rig *r)
 	return TEST_NOW_S + (int64_t)(r->now_ms / 1000);
 }
 
-static struct certificate *certificate_of(const struct rig *r, const struct holder *leaf)
+static struct certificate *certificate_in(const struct rig *r, const char *ns, const struct holder *leaf)
 {
 	struct certificate *c = authority_certificate(leaf, (const struct holder *const[]){&r->a.ca}, 1);
 
-	c->ns = strdup("demo");
+	c->ns = strdup(ns);
 	c->name = strdup("secret");
+	return c;
+}
+
+static struct certificate *certificate_of(const struct rig *r, const struct holder *leaf)
+{
+	return certificate_in(r, "demo", leaf);
+}
+
+/* Issued for this alone. */
+static struct certificate *another(struct rig *r, const char *ns, const char *url)
+{
+	struct holder h = authority_issue(&r->a, &r->a.ca, &(struct wish){.name = "x", .purpose = OF_SERVER, .url = url});
+	struct certificate *c = certificate_in(r, ns, &h);
+
+	holder_close(&h);
 	return c;
 }
 
@@ -354,12 +371,9 @@ static void requests_at_a_time_are_bounded_and_all_come_to_pass(void **state)
 
 	for (unsigned i = 0; i < N; i++) {
 		char url[64];
-		struct holder h;
 
 		snprintf(url, sizeof(url), "http://%s.test/%u", i % 2 ? "one" : i % 4 ? "two" : "three", i);
-		h = authority_issue(&r->a, &r->a.ca, &(struct wish){.name = "x", .purpose = OF_SERVER, .url = url});
-		list[i] = certificate_of(r, &h);
-		holder_close(&h);
+		list[i] = another(r, i % 3 ? "demo" : i % 5 ? "shop" : "blog", url);
 	}
 	want(r, list, N);
 	assert_int_equal(r->n_asked, 3 * STAPLER_IN_FLIGHT_OF_HOST);
@@ -371,6 +385,158 @@ static void requests_at_a_time_are_bounded_and_all_come_to_pass(void **state)
 	assert_int_equal(r->n_asked, N);
 	assert_true(n_most <= 3 * STAPLER_IN_FLIGHT_OF_HOST);
 	for (unsigned i = 0; i < N; i++)
+		certificate_put(list[i]);
+}
+
+/* How many of those that are under way are of this host. */
+static unsigned n_under_way(const struct rig *r, const char *host)
+{
+	unsigned n = 0;
+
+	for (size_t i = r->n_answered; i < r->n_asked; i++)
+		n += strstr(r->urls[i], host) != NULL;
+	return n;
+}
+
+static size_t n_waiting(const struct rig *r, enum stapler_wait why)
+{
+	struct stapler_status st;
+
+	stapler_status(r->s, &st);
+	return st.n_waiting[why];
+}
+
+/* Four with more slow responders than there is room for, and one that comes last: it waits for one answer, not for theirs. */
+static void slow_responders_of_some_namespaces_are_not_in_the_way_of_others(void **state)
+{
+	enum { GREEDY = 4, EACH = 40, N = GREEDY * EACH };
+	struct rig *r = *state;
+	static struct certificate *list[N + 1];
+
+	for (unsigned i = 0; i < EACH; i++) {
+		char url[64];
+
+		snprintf(url, sizeof(url), "http://slow%u.test/", i);
+		list[i] = another(r, "greedy0", url);
+	}
+	want(r, list, EACH);
+	assert_int_equal(n_under_way(r, "slow"), STAPLER_IN_FLIGHT_OF_NAMESPACE);
+	assert_int_equal(n_waiting(r, STAPLER_WAIT_NAMESPACE), EACH - STAPLER_IN_FLIGHT_OF_NAMESPACE);
+	list[EACH] = another(r, "modest", "http://quick.test/");
+	want(r, list, EACH + 1);
+	assert_int_equal(n_under_way(r, "quick"), 1); /* there is room, whatever one namespace does */
+	while (r->n_answered < r->n_asked) {
+		fail_it(r, OCSP_TIMEOUT, 3600);
+		poll_at(r, r->now_ms + STAPLER_REST_MS);
+	}
+	certificate_put(list[EACH]);
+
+	for (unsigned i = EACH; i < N; i++) {
+		char url[64], ns[16];
+
+		snprintf(url, sizeof(url), "http://slow%u.test/", i);
+		snprintf(ns, sizeof(ns), "greedy%u", i / EACH);
+		list[i] = another(r, ns, url);
+	}
+	want(r, list + EACH, N - EACH); /* three: and there is a quarter of the room left */
+	assert_int_equal(r->n_asked - r->n_answered, 3 * STAPLER_IN_FLIGHT_OF_NAMESPACE);
+	for (unsigned i = 0; i < EACH; i++) {
+		certificate_put(list[i]);
+		list[i] = another(r, "greedy0", "http://slow.test/");
+	}
+	want(r, list, N);
+	assert_int_equal(r->n_asked - r->n_answered, STAPLER_IN_FLIGHT_MAX);
+	list[N] = another(r, "modest", "http://quick.test/");
+	want(r, list, N + 1);
+	assert_int_equal(n_under_way(r, "quick"), 0);
+	assert_int_equal(n_waiting(r, STAPLER_WAIT_TOTAL), 1);
+	assert_string_equal(staples_get(r->staples, &list[N]->blob->id)->waits, stapler_wait_text(STAPLER_WAIT_TOTAL));
+	fail_it(r, OCSP_TIMEOUT, 3600); /* the first answer of all */
+	poll_at(r, r->now_ms + STAPLER_REST_MS);
+	assert_int_equal(n_under_way(r, "quick"), 1);
+	assert_null(staples_get(r->staples, &list[N]->blob->id)->waits);
+	for (unsigned i = 0; i <= N; i++)
+		certificate_put(list[i]);
+}
+
+/* Who has the fewest under way is the next; of two, who was served the longest time ago. */
+static void rooms_are_given_in_rounds(void **state)
+{
+	enum { EACH = 20, N_NS = 6, N = EACH * N_NS };
+	struct rig *r = *state;
+	static struct certificate *list[N];
+
+	for (unsigned i = 0; i < N; i++) {
+		char url[64], ns[16];
+
+		snprintf(url, sizeof(url), "http://h%u.of-%u.test/", i, i / EACH); /* those of a namespace in a row */
+		snprintf(ns, sizeof(ns), "ns%u", i / EACH);
+		list[i] = another(r, ns, url);
+	}
+	want(r, list, N);
+	assert_int_equal(r->n_asked, STAPLER_IN_FLIGHT_MAX);
+	while (r->n_asked < N) {
+		for (unsigned i = 0; i < N_NS; i++) {
+			char host[16];
+
+			snprintf(host, sizeof(host), ".of-%u.", i);
+			assert_in_range(n_under_way(r, host), STAPLER_IN_FLIGHT_MAX / N_NS, STAPLER_IN_FLIGHT_MAX / N_NS + 1);
+		}
+		fail_it(r, OCSP_TIMEOUT, 3600);
+		poll_at(r, r->now_ms + STAPLER_REST_MS);
+	}
+	for (unsigned i = 0; i < N; i++)
+		certificate_put(list[i]);
+}
+
+static void who_waits_for_his_responder_is_told_so(void **state)
+{
+	enum { N = 20 };
+	struct rig *r = *state;
+	static struct certificate *list[N + 1];
+
+	for (unsigned i = 0; i < N; i++)
+		list[i] = another(r, i % 2 ? "odd" : "even", "http://one.test/");
+	list[N] = another(r, "odd", "http://two.test/");
+	want(r, list, N + 1);
+	assert_int_equal(n_under_way(r, "one"), STAPLER_IN_FLIGHT_OF_HOST);
+	assert_int_equal(n_under_way(r, "two"), 1); /* it does not stand behind those of its namespace */
+	assert_int_equal(n_waiting(r, STAPLER_WAIT_RESPONDER), N - STAPLER_IN_FLIGHT_OF_HOST);
+	while (r->n_answered < r->n_asked) {
+		fail_it(r, OCSP_TIMEOUT, 3600);
+		poll_at(r, r->now_ms + STAPLER_REST_MS);
+	}
+	assert_int_equal(r->n_asked, N + 1);
+	assert_int_equal(n_waiting(r, STAPLER_WAIT_RESPONDER), 0);
+	for (unsigned i = 0; i <= N; i++)
+		certificate_put(list[i]);
+}
+
+/* A response ends while its next request waits for its turn. */
+static void waiting_does_not_keep_a_response_beyond_its_end(void **state)
+{
+	enum { N = 3 * STAPLER_IN_FLIGHT_OF_NAMESPACE };
+	struct rig *r = *state;
+	static struct certificate *list[N + 1];
+	struct said said = good(r, -600, 600);
+
+	want(r, &r->c, 1);
+	answer(r, &said, UINT32_MAX);
+	list[0] = r->c;
+	for (unsigned i = 1; i <= N; i++) {
+		char url[64];
+
+		snprintf(url, sizeof(url), "http://slow%u.test/", i);
+		list[i] = another(r, "demo", url);
+	}
+	want(r, list, N + 1);
+	while (known(r)->stapled) {
+		assert_true(stapler_next_ms(r->s) <= 601000);
+		poll_at(r, stapler_next_ms(r->s));
+	}
+	assert_true(r->now_ms >= 600000);
+	assert_int_equal(n_under_way(r, "a.test"), 0);
+	for (unsigned i = 1; i <= N; i++)
 		certificate_put(list[i]);
 }
 
@@ -414,6 +580,20 @@ static void who_cannot_be_asked_about_is_named(void **state)
 	holder_close(&none);
 }
 
+static void responder_of_https_is_not_asked(void **state)
+{
+	struct rig *r = *state;
+	struct certificate *alone = another(r, "demo", "HTTPS://a.test/");
+	struct certificate *with_http = another(r, "demo", "https://a.test/,OCSP;URI:http://b.test/,OCSP;URI:http://c.test/");
+
+	want(r, (struct certificate *const[]){alone, with_http}, 2);
+	assert_int_equal(staples_get(r->staples, &alone->blob->id)->state, STAPLE_HTTPS);
+	assert_int_equal(r->n_asked, 1);
+	assert_string_equal(r->urls[0], "http://b.test/");
+	certificate_put(alone);
+	certificate_put(with_http);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,8 +608,13 @@ int main(void)
 	    T(revoked_certificate_loses_its_good_response),
 	    T(news_are_what_owners_have_to_do_something_about),
 	    T(requests_at_a_time_are_bounded_and_all_come_to_pass),
+	    T(slow_responders_of_some_namespaces_are_not_in_the_way_of_others),
+	    T(rooms_are_given_in_rounds),
+	    T(who_waits_for_his_responder_is_told_so),
+	    T(waiting_does_not_keep_a_response_beyond_its_end),
 	    T(answer_for_who_is_gone_is_dropped),
 	    T(who_cannot_be_asked_about_is_named),
+	    T(responder_of_https_is_not_asked),
 #undef T
 	};
 

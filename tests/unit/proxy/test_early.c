@@ -161,6 +161,54 @@ static void refused_requests_are_sent_again_behind_the_handshake(void **state)
 	finish();
 }
 
+/* A share of requests, so that chance would let this one go: it is held all the same, since that is not known beforehand. */
+static void mirrored_ones_are_held_and_mirrored_once(void **state)
+{
+	static const struct model_filter all[] = {{.kind = WEIR_FILTER_MIRROR, .backend = 1, .numerator = 1, .denominator = 1}};
+	static const struct model_filter none[] = {{.kind = WEIR_FILTER_MIRROR, .backend = 1, .denominator = 1}};
+
+	for (unsigned i = 0; i < 3; i++) {
+		route.rule = i == 1 ? (struct model_filters){0} : (struct model_filters){1, i ? none : all};
+		route.split = i == 1 ? (struct model_filters){1, all} : (struct model_filters){0};
+		n_mirror_backends = 1;
+		n_mirrored = 0;
+		begin(9 + i);
+		come_early(GET);
+		assert_int_equal(one_tls->n_in, 0);
+		assert_int_equal(n_mirrored, 0);
+		assert_int_equal(stats->counter[WEIR_C_EARLY_HELD], 1);
+		complete();
+		assert_int_equal(count(one_tls, "HTTP/1.1 200 OK\r\n"), 1);
+		assert_int_equal(n_mirrored, i < 2);
+		assert_null(strstr(seen, "Early-Data"));
+		assert_null(strstr(mirrored, "Early-Data"));
+		assert_int_equal(stats->counter[WEIR_C_EARLY_REQUESTS], 0);
+		ask(one_tls, GET); /* not early any more: it waits for nothing */
+		assert_int_equal(n_mirrored, i < 2 ? 2 : 0);
+		assert_int_equal(stats->counter[WEIR_C_EARLY_HELD], 1);
+		finish();
+	}
+}
+
+/* Anybody could have sent it again: who never finishes makes no copy. */
+static void replay_is_not_mirrored(void **state)
+{
+	static const struct model_filter all[] = {{.kind = WEIR_FILTER_MIRROR, .backend = 1, .numerator = 1, .denominator = 1}};
+
+	route.rule = (struct model_filters){1, all};
+	n_mirror_backends = 1;
+	n_mirrored = 0;
+	begin(12);
+	come_early(GET);
+	run_ms(13000);
+	assert_int_equal(stats->reason[WEIR_R_TLS_HANDSHAKE_TIMEOUT], 1);
+	assert_int_equal(n_mirrored, 0);
+	assert_int_equal(stats->counter[WEIR_C_MIRRORED], 0);
+	close_it(one_tls, true);
+	run_ms(3000);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +219,8 @@ int main(void)
 		cmocka_unit_test(a_client_that_never_finishes_has_its_answer_and_its_reason),
 		cmocka_unit_test(who_leaves_is_counted),
 		cmocka_unit_test(what_a_client_says_of_early_data_is_passed_on),
+		cmocka_unit_test(mirrored_ones_are_held_and_mirrored_once),
+		cmocka_unit_test(replay_is_not_mirrored),
 		cmocka_unit_test(refused_requests_are_sent_again_behind_the_handshake),
 	};
 

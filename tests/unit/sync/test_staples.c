@@ -164,6 +164,8 @@ static void owner_is_told_what_he_has_to_do(void **state)
 	assert_non_null(strstr(problem(r, "MustStaple"), "nobody answers"));
 	set(r, NULL, STAPLE_OFF, NULL);
 	assert_non_null(strstr(problem(r, "MustStaple"), "--ocsp off"));
+	set(r, NULL, STAPLE_HTTPS, NULL);
+	assert_non_null(strstr(problem(r, "MustStaple"), "http was expected"));
 	set(r, NULL, STAPLE_NO_ISSUER, NULL);
 	assert_non_null(strstr(problem(r, "MustStaple"), "tls.crt"));
 	set(r, "one", STAPLE_GOOD, "nobody answers"); /* the last one lasts */

@@ -2,6 +2,9 @@
 /* Early data: accepted, answered before the handshake is complete, rejected, and sent again by somebody else. */
 #include "rig.h"
 
+#include "tls/replay.h"
+#include "tls/tls_pvt.h"
+
 static SSL_SESSION *session;
 static char text[40000];
 
@@ -160,11 +163,10 @@ static void takes_the_same_ticket_of_another_hello(void **state)
 	done();
 }
 
-/* The handshake is complete, and the early data are skipped. */
-static void rejects(const char *name, enum weir_counter why)
+/* The handshake is complete, and the early data are skipped: what the client sends then is all that comes. */
+static void rejects_of(struct client *p, enum weir_counter why)
 {
 	uint64_t n = stats->counter[why], all = stats->counter[WEIR_C_TLS_EARLY_DATA_REJECTED];
-	struct client *p = early_client(0, name, 2000);
 
 	handshake(p);
 	assert_true(p->is_done);
@@ -179,6 +181,47 @@ static void rejects(const char *name, enum weir_counter why)
 	client_pump(p);
 	sim_run(&sim, 5000000, is_client_closed, p);
 	assert_int_equal(p->n_got, 5000);
+}
+
+static void rejects(const char *name, enum weir_counter why)
+{
+	rejects_of(early_client(0, name, 2000), why);
+}
+
+/* HelloRetryRequest: early data cannot be accepted (RFC 8446 4.2.10), and lie between the two ClientHellos. */
+static void rejects_where_it_asks_for_another_key_share(void **state)
+{
+	struct client *p;
+
+	begin(85, true);
+	for (unsigned i = 0; i < 2; i++) { /* in one piece, and byte by byte */
+		p = early_client(i, "a.example", 2000);
+		SSL_set1_groups_list(p->ssl, "P-521:X25519");
+		p->chunk = i;
+		rejects_of(p, WEIR_C_TLS_EARLY_DATA_RETRY);
+		assert_int_equal(p->n_hellos, 2);
+		assert_true(SSL_session_reused(p->ssl));
+	}
+	assert_int_equal(stats->counter[WEIR_C_TLS_EARLY_DATA], 0);
+	handshake(early_client(2, "a.example", 100)); /* the next one that needs no other */
+	assert_int_equal(stats->counter[WEIR_C_TLS_EARLY_DATA], 1);
+	done();
+}
+
+/* Its bucket in the filter of replays is full, whichever that is: it counts as if it had come before. */
+static void rejects_where_the_filter_is_full(void **state)
+{
+	begin(86, true);
+	for (uint32_t i = 0; i < REPLAY_BUCKETS * REPLAY_WAYS; i++)
+		assert_int_equal(replays_note(tls->replays, (uint64_t)(2 * i + 1) << 32 | i % REPLAY_BUCKETS, sim.now_us), REPLAY_NEW);
+	rejects("a.example", WEIR_C_TLS_EARLY_DATA_FULL);
+	sim_run(&sim, REPLAY_FRESH_US, NULL, NULL);
+	rejects("a.example", WEIR_C_TLS_EARLY_DATA_FULL);
+	sim_run(&sim, REPLAY_FRESH_US, NULL, NULL);
+	handshake(early_client(0, "a.example", 100));
+	assert_int_equal(stats->counter[WEIR_C_TLS_EARLY_DATA], 1);
+	assert_int_equal(stats->counter[WEIR_C_TLS_EARLY_DATA_REJECTED], 2);
+	done();
 }
 
 static void rejects_and_goes_on(void **state)
@@ -305,6 +348,8 @@ int main(void)
 		cmocka_unit_test(takes_no_replay),
 		cmocka_unit_test(takes_the_same_ticket_of_another_hello),
 		cmocka_unit_test(rejects_and_goes_on),
+		cmocka_unit_test(rejects_where_it_asks_for_another_key_share),
+		cmocka_unit_test(rejects_where_the_filter_is_full),
 		cmocka_unit_test(takes_none_just_after_the_start),
 		cmocka_unit_test(is_off_where_it_is_not_asked_for),
 		cmocka_unit_test(bounds_what_is_accepted_and_what_is_skipped),
