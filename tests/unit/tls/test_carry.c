@@ -71,6 +71,18 @@ static void expect_other_unharmed(void)
 	mode = m;
 }
 
+/* Contexts of ciphers that have somebody's key. */
+static unsigned n_lent(void)
+{
+	const struct record_ciphers *c = &servers[0].s->t->ciphers;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < RECORD_N_CIPHERS; i++)
+		for (unsigned k = 0; k < RECORD_SLOTS; k++)
+			n += c->slots[i][k].of != NULL;
+	return n;
+}
+
 static void close_one(void)
 {
 	client_reset(o.p, sim.now_us);
@@ -79,6 +91,7 @@ static void close_one(void)
 	assert_int_equal(o.n_bad, 0);
 	own_end(&o);
 	expect_other_unharmed();
+	assert_int_equal(n_lent(), 2); /* of the other one: whose memory comes next must not be taken for who has gone */
 }
 
 /* alert -1: none came. */
@@ -562,6 +575,25 @@ static void takes_records_byte_by_byte(void **state)
 	end();
 }
 
+static void takes_records_longer_than_its_window(void **state)
+{
+	struct tcp_config c = sim_config();
+
+	c.rx_buffer_bytes = 4096;
+	begin_with(130, &c);
+	mode = MODE_SINK;
+	for (int is_13 = 0; is_13 < 2; is_13++) {
+		open_one(is_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+		for (unsigned i = 1; i <= 3; i++) {
+			own_put(&o, RECORD_CONTENT, pattern + (i - 1) * 16384, 16384);
+			own_go(&o, 10000000);
+			assert_int_equal(servers[o.server].n_in, i * 16384);
+		}
+		expect_end(WEIR_N_REASONS, -1);
+	}
+	end();
+}
+
 /* FIN behind each byte of a record of content, and behind all of it. */
 static void counts_an_end_within_a_record(void **state)
 {
@@ -807,6 +839,31 @@ static void answers_once_there_are_packet_buffers(void **state)
 	assert_int_equal(rte_mempool_avail_count(few), N_FEW);
 }
 
+/* A record that would need more is made shorter. */
+static void sends_by_one_packet_buffer(void **state)
+{
+	begin_few(129);
+	for (int is_13 = 0; is_13 < 2; is_13++) {
+		struct tls_session *s;
+
+		mode = MODE_SINK;
+		open_one(is_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+		s = servers[o.server].s;
+		s->n_records = TLS_SMALL_RECORDS;
+		take_all();
+		rte_pktmbuf_free(taken[--n_taken]);
+		assert_int_equal(tls_send(s, pattern, 9000), 0);
+		tls_flush(s);
+		own_go(&o, 10000000);
+		assert_int_equal(o.n_content, 9000);
+		assert_memory_equal(o.content, pattern, 9000);
+		give_all();
+		expect_end(WEIR_N_REASONS, -1);
+	}
+	end();
+	assert_int_equal(rte_mempool_avail_count(few), N_FEW);
+}
+
 static void ends_without_a_packet_buffer_for_its_alert(void **state)
 {
 	begin_few(125);
@@ -925,6 +982,7 @@ int main(void)
 		cmocka_unit_test(bears_some_warnings),
 		cmocka_unit_test(ends_with_close_notify),
 		cmocka_unit_test(takes_records_byte_by_byte),
+		cmocka_unit_test(takes_records_longer_than_its_window),
 		cmocka_unit_test(counts_an_end_within_a_record),
 		cmocka_unit_test(counts_an_end_within_a_long_record),
 		cmocka_unit_test(forgets_a_record_at_a_reset),
@@ -932,6 +990,7 @@ int main(void)
 		cmocka_unit_test(ends_without_room_for_its_alert),
 		cmocka_unit_test(closes_once_there_is_room),
 		cmocka_unit_test(answers_once_there_are_packet_buffers),
+		cmocka_unit_test(sends_by_one_packet_buffer),
 		cmocka_unit_test(ends_without_a_packet_buffer_for_its_alert),
 		cmocka_unit_test(is_read_on_by_libssl_after_a_key_update),
 		cmocka_unit_test(changes_its_keys_in_time),
