@@ -289,7 +289,7 @@ static void bounds_what_is_accepted_and_what_is_skipped(void **state)
 	done();
 }
 
-static void leave(struct client *p)
+static void client_leaves(struct client *p)
 {
 	if (!p->is_closed && p->c)
 		client_reset(p, sim.now_us);
@@ -308,7 +308,7 @@ static void ends_cleanly_wherever_it_is_cut(void **state)
 	whole = p->n_written;
 	hello = p->n_hello; /* with a hybrid group it is three times as long as without */
 	assert_true(whole > hello + 300);
-	leave(p);
+	client_leaves(p);
 	for (size_t n = 1; n < whole; n += n < hello ? 13 : 7) {
 		p = early_client(0, "a.example", 300);
 		p->cut_at = n;
@@ -316,7 +316,7 @@ static void ends_cleanly_wherever_it_is_cut(void **state)
 		connect_client(p);
 		sim_run(&sim, 3000000, is_client_closed, p);
 		sim_run(&sim, 500000, NULL, NULL);
-		leave(p);
+		client_leaves(p);
 		assert_int_equal(stats->gauge[WEIR_G_TLS_HANDSHAKING], 0);
 	}
 	assert_true(stats->counter[WEIR_C_TLS_EARLY_DATA] >= (whole - hello) / 7); /* wherever the hello was whole */
