@@ -307,7 +307,7 @@ void tls_flush(struct tls_session *s)
 	if (s->t->gatherer == s) {
 		seal_gathered(s->t);
 		s->t->gatherer = NULL;
-	} else if (s->rest || (s->early && s->early->unsent)) {
+	} else if (s->rest || s->has_to_shut || (s->early && s->early->unsent)) {
 		tls_go_on(s);
 	}
 }

@@ -306,6 +306,22 @@ static void answers_once_there_are_packet_buffers(void **state)
 	assert_int_equal(rte_mempool_avail_count(few), N_FEW);
 }
 
+static void closes_once_there_are_packet_buffers(void **state)
+{
+	begin_few(133);
+	for (int is_13 = 0; is_13 < 2; is_13++) {
+		open_one(is_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+		take_all();
+		own_send(&o, RECORD_ALERT, BYTES("\1\0"));
+		assert_true(servers[o.server].is_shut);
+		assert_int_equal(o.n_alerts, 0);
+		give_all();
+		own_go(&o, 5000000);
+		expect_end(WEIR_N_REASONS, SSL_AD_CLOSE_NOTIFY);
+	}
+	end();
+}
+
 /* Whoever else looks at packets (a capture) goes on to see what came. */
 static struct {
 	struct rte_mbuf *m[64];
@@ -540,6 +556,7 @@ int main(void)
 		cmocka_unit_test(ends_without_room_for_its_alert),
 		cmocka_unit_test(closes_once_there_is_room),
 		cmocka_unit_test(answers_once_there_are_packet_buffers),
+		cmocka_unit_test(closes_once_there_are_packet_buffers),
 		cmocka_unit_test(leaves_as_it_is_what_others_hold),
 		cmocka_unit_test(sends_by_one_packet_buffer),
 		cmocka_unit_test(ends_without_a_packet_buffer_for_its_alert),
