@@ -299,7 +299,8 @@ static void bounds_keep_must_staple_first(void **state)
 	settle(r);
 	assert_true(status(r).n_saved == 1 && status(r).n_left_out == N - 1);
 	assert_int_equal(stat(r->path, &st), 0);
-	r->limits = (struct staple_file_limits){STAPLE_FILE_MAX, (size_t)st.st_size * 2 - HEAD_BYTES - 1};
+	/* Too little for two: signatures of ECDSA differ by a few bytes. */
+	r->limits = (struct staple_file_limits){STAPLE_FILE_MAX, (size_t)st.st_size * 2 - HEAD_BYTES - 32};
 	end_life(r);
 	begin_life(r);
 	want(r, N);
