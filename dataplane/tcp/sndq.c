@@ -159,15 +159,6 @@ int tcp_send(struct tcp_conn *c, const void *data, size_t n)
 	return 0;
 }
 
-/* What fills a small part of its mbuf alone is copied to the last one, or memory would not be bounded as bytes are. */
-static bool coalesce(struct tcp_conn *c, const struct rte_mbuf *m)
-{
-	if (m->next || m->data_len > RTE_MBUF_DEFAULT_DATAROOM / 2 || m->data_len > tail_room(c))
-		return false;
-	copy_to_tail(c, rte_pktmbuf_mtod(m, const char *), m->data_len);
-	return true;
-}
-
 int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain)
 {
 	int rc = 0;
@@ -181,10 +172,6 @@ int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain)
 		rte_pktmbuf_free(chain);
 		return rc;
 	}
-	if (coalesce(c, chain)) {
-		rte_pktmbuf_free(chain);
-		chain = NULL;
-	}
 	while (chain) {
 		struct rte_mbuf *next = chain->next;
 
@@ -197,6 +184,17 @@ int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain)
 		}
 		chain = next;
 	}
+	conn_mark_output(c);
+	return 0;
+}
+
+int tcp_send_record(struct tcp_conn *c, struct rte_mbuf *chain)
+{
+	if (chain->next || chain->data_len > RTE_MBUF_DEFAULT_DATAROOM / 2 || chain->data_len > tail_room(c) || !conn_may_send(c) ||
+	    chain->data_len > tcp_send_room(c))
+		return tcp_send_mbufs(c, chain);
+	copy_to_tail(c, rte_pktmbuf_mtod(chain, const char *), chain->data_len);
+	rte_pktmbuf_free(chain);
 	conn_mark_output(c);
 	return 0;
 }

@@ -302,6 +302,11 @@ bool tcp_may_send(const struct tcp_conn *c);
 int tcp_send(struct tcp_conn *c, const void *data, size_t n);
 /* Appends a chain, whose bytes are not changed any more by anybody. Takes it over in any case. Same errors. */
 int tcp_send_mbufs(struct tcp_conn *c, struct rte_mbuf *chain);
+/*
+ * The same, but a single mbuf of which half or more is empty is copied behind what the last one holds, if that has the room: many of
+ * them would take memory that no bound of bytes counts.
+ */
+int tcp_send_record(struct tcp_conn *c, struct rte_mbuf *chain);
 /* Bytes given and not yet acknowledged. */
 size_t tcp_unacked(const struct tcp_conn *c);
 

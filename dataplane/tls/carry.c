@@ -223,7 +223,7 @@ static enum sealed send_record(struct tls_session *s, enum record_type type, con
 		tcp_want_mbufs(s->tcp);
 		return SEAL_WAITS;
 	}
-	if (tcp_send_mbufs(s->tcp, m) == 0)
+	if (tcp_send_record(s->tcp, m) == 0)
 		return SEALED;
 	s->is_broken = true; /* it has room, so its end is the only reason */
 	return SEAL_ENDED;
