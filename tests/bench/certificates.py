@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What 10,000 certificates cost: the start, the first use of each, and what other connections feel of that.
 
-    tests/bench/certificates.py --build BUILD [--certs N] [--uses N]
+    tests/bench/certificates.py --build BUILD [--certs N] [--uses N] [--port tap|af_packet|af_xdp]
 
 Each host has a Secret and an Ingress of its own (bench_certificates makes them). The start is the time from weir-ctrl's until
 all of it is served. Then a client makes two handshakes with each of some hosts, one of them the first use of a certificate; what
@@ -99,13 +99,14 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--certs", type=int, default=10000)
     parser.add_argument("--uses", type=int, default=500)
+    parser.add_argument("--port", choices=("tap", "af_packet", "af_xdp"), default="tap")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="weir-certs-") as made:
         begin = time.monotonic()
         subprocess.run([pathlib.Path(args.build) / "tests/bench/bench_certificates", str(args.certs), made], check=True)
         print(f"{args.certs} certificates made in {time.monotonic() - begin:.1f} s", flush=True)
         manifests = {**MANIFESTS, **{p.name: p.read_text() for p in pathlib.Path(made).iterdir()}}
-    with Rig(args.build, manifests=manifests, ctrl=False, yaml_workers="", arena_mb=128, yaml_memory=", certificates_mb: 256") as rig:
+    with Rig(args.build, port=args.port, manifests=manifests, ctrl=False, yaml_workers="", arena_mb=128, yaml_memory=", certificates_mb: 256") as rig:
         begin = time.monotonic()
         rig.start_ctrl()
         rig.wait_healthy(300)
