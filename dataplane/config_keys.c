@@ -465,24 +465,25 @@ static const struct key timeouts_keys[] = {
 	{0},
 };
 
-static void set_early_data(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+/* Of two words. */
+static void set_word(struct parse *p, const struct key *k, const yaml_node_t *n, const char *no, const char *yes, bool *out)
 {
 	const char *text = parse_scalar(n);
 
-	if (text && (strcmp(text, "safe") == 0 || strcmp(text, "off") == 0))
-		((struct config *)section)->early_data = strcmp(text, "safe") == 0;
+	if (text && (strcmp(text, yes) == 0 || strcmp(text, no) == 0))
+		*out = strcmp(text, yes) == 0;
 	else
 		parse_error(p, n, "%s: expected %s", k->name, k->expect);
 }
 
+static void set_early_data(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	set_word(p, k, n, "off", "safe", &((struct config *)section)->early_data);
+}
+
 static void set_records(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
 {
-	const char *text = parse_scalar(n);
-
-	if (text && (strcmp(text, "weir") == 0 || strcmp(text, "libssl") == 0))
-		((struct config *)section)->keeps_libssl = strcmp(text, "libssl") == 0;
-	else
-		parse_error(p, n, "%s: expected %s", k->name, k->expect);
+	set_word(p, k, n, "weir", "libssl", &((struct config *)section)->keeps_libssl);
 }
 
 static const struct key tls_keys[] = {

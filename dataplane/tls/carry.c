@@ -2,9 +2,6 @@
 /* Sessions without libssl: how they begin, their keys, and what they send. */
 #include "tls/carry.h"
 
-#include <errno.h>
-
-#include <openssl/err.h>
 #include <rte_mbuf.h>
 
 #include "tls/tls_pvt.h"
@@ -37,7 +34,7 @@ void tls_carry_note(void *session, enum kdf_secret what, const uint8_t *secret, 
 		c->out.seq = 0;
 }
 
-/* In TLS 1.2 keys change with ChangeCipherSpec; in 1.3 that means nothing, and what the client sent is not counted. */
+/* In TLS 1.2 keys change with ChangeCipherSpec. In 1.3 that means nothing, and what is sent behind it is under the same key as before. */
 void tls_carry_note_record(const SSL *ssl, bool is_sent, uint8_t type)
 {
 	const struct tls_session *s = tls_bio_session(ssl);
@@ -46,10 +43,10 @@ void tls_carry_note_record(const SSL *ssl, bool is_sent, uint8_t type)
 	if (s->is_backend || !s->carry)
 		return;
 	k = is_sent ? &s->carry->out : &s->carry->in;
-	if (type == RECORD_CHANGE_CIPHER_SPEC)
-		k->seq = 0;
-	else
+	if (type != RECORD_CHANGE_CIPHER_SPEC)
 		k->seq++;
+	else if (!(s->carry->n_secrets & 1 << KDF_SERVER_TRAFFIC))
+		k->seq = 0;
 }
 
 static bool set_keys_13(struct tls_session *s, struct record_key *k, const uint8_t *secret)

@@ -59,6 +59,12 @@ bool tls_carry_send_owed(struct tls_session *s);
 /* The key that follows, by its secret, which becomes the next one, too. False: OpenSSL failed. */
 bool tls_carry_next_key(struct tls_session *s, struct record_key *k, uint8_t *secret);
 
+/* A record was taken as a whole, and not opened for want of an mbuf. */
+static inline bool tls_carry_record_waits(const struct carry *c)
+{
+	return c->n_wanted && c->n_taken == c->n_wanted;
+}
+
 /* These records are the session's own. */
 #define tls_carries_itself(s) (!(s)->is_backend && (s)->carry && (s)->carry->is_on)
 

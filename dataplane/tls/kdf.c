@@ -184,8 +184,15 @@ static bool derive_12(struct kdf *k, const struct args *a, uint8_t *out, size_t 
 
 static bool find_hash(const struct kdf *k, const OSSL_PARAM *p, struct args *a)
 {
-	for (unsigned i = 0; i < KDF_N_HASHES; i++)
-		if (p->data && (strcmp(p->data, i == KDF_SHA256 ? "SHA2-256" : "SHA2-384") == 0 || EVP_MD_is_a(k->md[i], p->data))) {
+	static const char *const names[KDF_N_HASHES] = {"SHA2-256", "SHA2-384"}; /* as libssl says it */
+
+	for (unsigned i = 0; p->data && i < KDF_N_HASHES; i++)
+		if (strcmp(p->data, names[i]) == 0) {
+			a->hash = (enum kdf_hash)i;
+			return true;
+		}
+	for (unsigned i = 0; p->data && i < KDF_N_HASHES; i++)
+		if (EVP_MD_is_a(k->md[i], p->data)) {
 			a->hash = (enum kdf_hash)i;
 			return true;
 		}

@@ -134,12 +134,11 @@ static void discard(struct tls_session *s)
 		tcp_consume(s->tcp, n);
 }
 
-static void read_by_libssl(struct tls_session *s)
+static bool has_nothing_new(const struct tls_session *s)
 {
-	if (tcp_readable(s->tcp) == 0 && !tcp_is_eof(s->tcp) && !SSL_has_pending(s->ssl) && !SSL_want_write(s->ssl))
-		return;
-	while (read_one(s) && SSL_pending(s->ssl) > 0)
-		;
+	if (tcp_readable(s->tcp) || tcp_peer_has_closed(s->tcp))
+		return false;
+	return tls_carries_itself(s) ? !tls_carry_record_waits(s->carry) : !SSL_has_pending(s->ssl) && !SSL_want_write(s->ssl);
 }
 
 static void fill(struct tls_session *s)
@@ -157,13 +156,14 @@ static void fill(struct tls_session *s)
 	if (s->state != TLS_READY)
 		return;
 	has_sent = tls_go_on(s);
-	if (s->state != TLS_READY)
+	if (s->state != TLS_READY || has_nothing_new(s))
 		return;
 	former = enter(s->t);
 	if (tls_carries_itself(s))
 		tls_carry_read(s);
 	else if (has_sent) /* what libssl has begun to send has to be gone first: reading may make it send something else */
-		read_by_libssl(s);
+		while (read_one(s) && SSL_pending(s->ssl) > 0)
+			;
 	leave(s->t, former);
 }
 
