@@ -47,6 +47,7 @@
 #define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
 #define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring, besides those that ask for certificates */
 #define RELEASE_SLICE 64     /* certificates looked at in a slice, each of which may be a message to main */
+#define FLIGHTS 1u /* of handshakes of TLS, each 100 us and more, that begin in one iteration */
 #define HEAP_CONN_BYTES 65536ull /* of addresses, for what libraries allocate: a TLS session takes less */
 #define HEAP_READY_BYTES (8u << 20) /* in memory beyond what is in use; main sees to that */
 
@@ -462,6 +463,7 @@ static bool create_tls(struct worker *w)
 		.n_sessions = config_n_tls_sessions(c),
 		/* What the window does not let in would be waited for in vain. */
 		.hello_bytes = c->hello_bytes < c->rx_buffer_bytes ? c->hello_bytes : c->rx_buffer_bytes,
+		.n_flights = w->wc.offload ? 0 : FLIGHTS, /* a device's do not keep the worker */
 		.early_data = c->early_data && c->tickets,
 		.keeps_libssl = c->keeps_libssl,
 		.offload = w->wc.offload,

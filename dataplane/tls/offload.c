@@ -343,7 +343,7 @@ static void end_late(struct tls *t)
 unsigned tls_poll(struct tls *t, uint64_t now_us)
 {
 	struct offload *o = &t->offload;
-	unsigned n = ready_wake(t);
+	unsigned n = ready_wake(t) + turn_give(t);
 
 	if (likely(o->n_paused == 0 && o->n_queued == 0))
 		return n;

@@ -153,11 +153,13 @@ enum weir_reason tls_reason(const struct tls_session *s)
 void tls_stop_waiting(struct tls_session *s)
 {
 	offload_leave_queue(s);
-	if (s->waits != WAITS_CERTIFICATE) /* what waits for a job's end does so whether the session ends or not */
+	if (s->waits == WAITS_NOT || s->waits == WAITS_OFFLOAD) /* what waits for a job's end does so whether the session ends or not */
 		return;
 	*s->prev_next = s->next;
 	if (s->next)
 		s->next->prev_next = s->prev_next;
+	else if (s->waits == WAITS_TURN)
+		s->t->turn_tail = s->prev_next;
 	s->next = NULL;
 	s->prev_next = NULL;
 	s->waits = WAITS_NOT;

@@ -43,6 +43,7 @@ struct tls_config {
 	struct stage_clock *stages; /* NULL: not wanted */
 	uint32_t n_sessions;  /* at one time, handshakes included; more are refused */
 	uint32_t hello_bytes; /* of a ClientHello at most */
+	uint32_t n_flights;   /* handshakes of clients that begin in one iteration, at most; 0: no bound */
 	bool early_data;      /* is accepted from clients (early.c); false: never */
 	bool keeps_libssl;    /* it carries clients' records behind the handshake, too; false: carry.c does */
 	struct offload_device *offload; /* offload.h; NULL: handshakes are all software */

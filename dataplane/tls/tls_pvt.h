@@ -63,6 +63,7 @@ enum tls_state {
 enum tls_waits {
 	WAITS_NOT,
 	WAITS_CERTIFICATE, /* s->wait_at: in the list of an entry of ready.c */
+	WAITS_TURN,	   /* in the list of turn.c */
 	WAITS_OFFLOAD,	   /* in a list of offload.c */
 };
 
@@ -115,6 +116,12 @@ void ready_wait(struct tls_session *s, struct ready *r);
 /* With each iteration: some of those go on who waited for what has come. Returns how many. */
 unsigned ready_wake(struct tls *t);
 
+/* turn.c */
+/* The session's handshake may begin. False: it waits for that. */
+bool turn_take(struct tls_session *s);
+/* With each iteration: some of those begin who wait. Returns how many. */
+unsigned turn_give(struct tls *t);
+
 /* -- sessions to backends */
 
 /* Whom a session has to reach, and how. In one block, with the strings. */
@@ -160,6 +167,8 @@ struct tls {
 	struct offload offload;
 	struct tls *next_abandoned;
 	struct ready_table ready;
+	struct tls_session *turn, **turn_tail; /* that wait to begin; the tail only if there are any */
+	uint32_t n_flights;		       /* begun in this iteration */
 	struct tls_ticket_keys keys;
 	uint8_t *hello; /* cfg.hello_bytes + 1: the message that is looked at */
 	char cert_text[3 * WEIR_MAX_CLIENT_CERT_FIELD]; /* client_cert.c writes here first */
@@ -215,6 +224,7 @@ struct tls_session {
 	bool is_broken : 1;   /* TCP takes nothing more */
 	bool has_early_data : 1; /* what lies there and was not taken came as early data */
 	bool has_waited : 1;
+	bool has_turn : 1; /* its handshake may begin */
 	bool has_trust : 1; /* there are CA certificates that clients' are judged by */
 	uint64_t submitted_us;
 	TAILQ_ENTRY(tls_session) offload_link;

@@ -264,13 +264,13 @@ def go_client():
 
 def tls_metrics(rig):
     """{name without weir_ and _total: sum over the workers} of what is said of TLS; reasons by their own names. Without
-    the group of key exchange: which one a client takes is a matter of its library."""
+    the group of key exchange, which is a matter of the client's library, and who waited for a turn, which is one of time."""
     out = {}
     for key, value in rig.metrics().items():
         name = key.split("{")[0].removeprefix("weir_").removesuffix("_total")
         if name == "drops":
             name = re.search(r'reason="([^"]*)"', key)[1]
-        if name.startswith("tls_") and name != "tls_handshakes_post_quantum":
+        if name.startswith("tls_") and name not in ("tls_handshakes_post_quantum", "tls_turn_waits"):
             out[name] = out.get(name, 0) + int(value)
     return out
 
