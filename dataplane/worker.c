@@ -21,6 +21,7 @@
 #include <rte_pause.h>
 #include <rte_ring_elem.h>
 
+#include "base/log.h"
 #include "base/wheel.h"
 #include "mem/heap.h"
 #include "net/capture.h"
@@ -47,7 +48,7 @@
 #define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
 #define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring, besides those that ask for certificates */
 #define RELEASE_SLICE 64     /* certificates looked at in a slice, each of which may be a message to main */
-#define FLIGHTS 1u /* of handshakes of TLS, each 100 us and more, that begin in one iteration */
+#define TURN_US 30u /* for handshakes of TLS in one iteration, where others wait; one step of them is 20 to 150 */
 #define HEAP_CONN_BYTES 65536ull /* of addresses, for what libraries allocate: a TLS session takes less */
 #define HEAP_READY_BYTES (8u << 20) /* in memory beyond what is in use; main sees to that */
 
@@ -463,7 +464,7 @@ static bool create_tls(struct worker *w)
 		.n_sessions = config_n_tls_sessions(c),
 		/* What the window does not let in would be waited for in vain. */
 		.hello_bytes = c->hello_bytes < c->rx_buffer_bytes ? c->hello_bytes : c->rx_buffer_bytes,
-		.n_flights = w->wc.offload ? 0 : FLIGHTS, /* a device's do not keep the worker */
+		.turn_cycles = TURN_US * rte_get_tsc_hz() / 1000000,
 		.early_data = c->early_data && c->tickets,
 		.keeps_libssl = c->keeps_libssl,
 		.offload = w->wc.offload,
@@ -736,6 +737,8 @@ int worker_run(void *arg)
 	init_loop_edges(w);
 	if (!tls_begin(w->tls, w->wc.id))
 		tls_set_software(w->tls);
+	if (!tls_warm(w->tls))
+		log_warn("worker %u: no TLS handshake with itself; the first client's takes longer than others", w->wc.id);
 	take_clock(w);
 	wheel_arm(&w->wheel, &w->housekeeping, KIND_HOUSEKEEPING, now_us(w, rte_rdtsc()) + HOUSEKEEPING_US);
 	while (!w->is_stopped) {

@@ -147,6 +147,18 @@ bool tls_trust_has_no_crl(X509_STORE_CTX *ctx)
 
 /* -- certificates with their keys */
 
+static bool make_decoder(struct tls *t, struct key_decoder *d, const char *properties)
+{
+	if (!d->ctx)
+		d->ctx = OSSL_DECODER_CTX_new_for_pkey(&d->key, "DER", "PrivateKeyInfo", NULL, EVP_PKEY_KEYPAIR, t->lib, properties);
+	return d->ctx;
+}
+
+int tls_certificates_init(struct tls *t)
+{
+	return make_decoder(t, &t->key_decoders[false], NULL) ? 0 : -1;
+}
+
 /*
  * By a decoder that is kept: EVP_PKCS82PKEY() makes one anew for each key, which takes OpenSSL 3.0 ten times as long as to use it.
  * of_device: by the device's properties.
@@ -158,8 +170,7 @@ static EVP_PKEY *parse_key(struct tls *t, const struct weir_certificate *blob, c
 	size_t n = blob->key.size;
 	EVP_PKEY *key;
 
-	if (!d->ctx)
-		d->ctx = OSSL_DECODER_CTX_new_for_pkey(&d->key, "DER", "PrivateKeyInfo", NULL, EVP_PKEY_KEYPAIR, t->lib, properties);
+	make_decoder(t, d, properties);
 	if (d->ctx && (OSSL_DECODER_from_data(d->ctx, &at, &n) != 1 || n > 0)) {
 		EVP_PKEY_free(d->key);
 		d->key = NULL;

@@ -154,8 +154,6 @@ enum tls_outcome tls_choose(struct tls_session *s, const struct weir_snapshot *s
 		ready_wait(s, missing);
 		return TLS_MORE;
 	}
-	if (!turn_take(s))
-		return TLS_MORE;
 	if (!make_ssl(s, (enum weir_tls_profile)name->profile, certs, n, trust, hello.has_early_data))
 		return tls_end(s, WEIR_R_TLS_NO_MEMORY, ALERT_INTERNAL_ERROR);
 	return TLS_DONE;

@@ -2,6 +2,8 @@
 /* Sessions: their objects, their handshakes, and how they end. */
 #include <openssl/err.h>
 
+#include <rte_cycles.h>
+
 #include "tls/tls_pvt.h"
 #include "weir/accesslog.h"
 
@@ -314,8 +316,10 @@ static enum tls_outcome go_on(struct tls_session *s, uint64_t now_us)
 
 enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot *snapshot, uint64_t now_us)
 {
+	struct tls *t = s->t;
 	enum weir_stage former;
 	enum tls_outcome o = TLS_DONE;
+	uint64_t begin;
 
 	if (s->state == TLS_READY || s->state == TLS_ENDED)
 		return s->state == TLS_READY ? TLS_DONE : TLS_FAILED;
@@ -323,8 +327,11 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 		return wait_for_peer(s);
 	if (s->early && !tls_early_flush(s)) /* what OpenSSL sends next has to come behind it */
 		return s->state == TLS_ENDED ? TLS_FAILED : TLS_EARLY;
-	s->t->offload.now_us = now_us;
-	former = enter(s->t);
+	if (!turn_take(s))
+		return tls_early_is_open(s) ? TLS_EARLY : wait_for_peer(s);
+	t->offload.now_us = now_us;
+	begin = rte_rdtsc();
+	former = enter(t);
 	if (s->state == TLS_HELLO) {
 		o = s->is_backend ? tls_connect_prepare(s, now_us) : tls_choose(s, snapshot);
 		if (o == TLS_MORE)
@@ -334,7 +341,8 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 	}
 	if (s->state == TLS_HANDSHAKING)
 		o = go_on(s, now_us);
-	leave(s->t, former);
+	leave(t, former);
+	turn_end(t, rte_rdtsc() - begin);
 	return o == TLS_MORE && tls_early_is_open(s) ? TLS_EARLY : o;
 }
 

@@ -28,7 +28,7 @@ static int init(struct tls *t)
 	offload_init(t);
 	t->bio = tls_bio_create();
 	if (t->lib && t->bio && kdf_init(&t->kdf, t->lib) == 0 && record_ciphers_init(&t->ciphers, t->lib) == 0 && load_provider(t) &&
-	    tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0 && tls_client_contexts_create(t) == 0)
+	    tls_ticket_init(t) == 0 && tls_contexts_create(t) == 0 && tls_client_contexts_create(t) == 0 && tls_certificates_init(t) == 0)
 		return 0;
 	log_error("TLS: OpenSSL cannot be set up: %s", ERR_reason_error_string(ERR_peek_last_error()));
 	return -1;

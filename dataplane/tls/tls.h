@@ -43,7 +43,7 @@ struct tls_config {
 	struct stage_clock *stages; /* NULL: not wanted */
 	uint32_t n_sessions;  /* at one time, handshakes included; more are refused */
 	uint32_t hello_bytes; /* of a ClientHello at most */
-	uint32_t n_flights;   /* handshakes of clients that begin in one iteration, at most; 0: no bound */
+	uint64_t turn_cycles; /* of the TSC: handshakes that have not had their turn when others took so long in one iteration wait for the next; 0: none does */
 	bool early_data;      /* is accepted from clients (early.c); false: never */
 	bool keeps_libssl;    /* it carries clients' records behind the handshake, too; false: carry.c does */
 	struct offload_device *offload; /* offload.h; NULL: handshakes are all software */
@@ -68,11 +68,16 @@ void tls_destroy(struct tls *t);
  * worker's instance of that. False: the device refuses, or no memory; then tls_set_software().
  */
 bool tls_begin(struct tls *t, unsigned worker);
+/*
+ * On the worker's thread, before its loop: a handshake with itself, a few milliseconds long, so that the first client's takes no longer than others.
+ * False: there was none, and the first client's does. Nothing is counted.
+ */
+bool tls_warm(struct tls *t);
 /* No session has begun: none will use the device. */
 void tls_set_software(struct tls *t);
 /*
- * With each iteration, before tcp_run(): goes on with what the device has done, and with who waited for a certificate that has
- * come. Returns the number of things done.
+ * With each iteration, before tcp_run(): goes on with what the device has done, with who waited for a certificate that has
+ * come, and with the first who waits for config.turn_cycles. Returns the number of things done.
  */
 unsigned tls_poll(struct tls *t, uint64_t now_us);
 /*

@@ -117,9 +117,11 @@ void ready_wait(struct tls_session *s, struct ready *r);
 unsigned ready_wake(struct tls *t);
 
 /* turn.c */
-/* The session's handshake may begin. False: it waits for that. */
+/* The session's handshake may go on. False: it waits for that. */
 bool turn_take(struct tls_session *s);
-/* With each iteration: some of those begin who wait. Returns how many. */
+/* One that had a turn has gone on, for so many cycles of the TSC. */
+void turn_end(struct tls *t, uint64_t cycles);
+/* With each iteration: the first of those who wait goes on. Returns how many. */
 unsigned turn_give(struct tls *t);
 
 /* -- sessions to backends */
@@ -167,8 +169,9 @@ struct tls {
 	struct offload offload;
 	struct tls *next_abandoned;
 	struct ready_table ready;
-	struct tls_session *turn, **turn_tail; /* that wait to begin; the tail only if there are any */
-	uint32_t n_flights;		       /* begun in this iteration */
+	struct tls_session *turn, **turn_tail; /* that wait for one; the tail only if there are any */
+	uint64_t turn_spent;		       /* of the TSC, in this iteration */
+	bool is_turn_given;		       /* to one that has not gone on yet */
 	struct tls_ticket_keys keys;
 	uint8_t *hello; /* cfg.hello_bytes + 1: the message that is looked at */
 	char cert_text[3 * WEIR_MAX_CLIENT_CERT_FIELD]; /* client_cert.c writes here first */
@@ -224,7 +227,7 @@ struct tls_session {
 	bool is_broken : 1;   /* TCP takes nothing more */
 	bool has_early_data : 1; /* what lies there and was not taken came as early data */
 	bool has_waited : 1;
-	bool has_turn : 1; /* its handshake may begin */
+	bool has_turn : 1;
 	bool has_trust : 1; /* there are CA certificates that clients' are judged by */
 	uint64_t submitted_us;
 	TAILQ_ENTRY(tls_session) offload_link;
@@ -287,6 +290,8 @@ void tls_alert(struct tls_session *s, enum tls_alert what);
 int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl, bool by_device);
 void tls_certificate_staple(SSL_CTX *ctx);
 /* What main has kept to read certificates with. */
+/* 0, or -1: what reads keys is made now, since it takes a millisecond. */
+int tls_certificates_init(struct tls *t);
 void tls_certificates_fini(struct tls *t);
 /* The peer is judged by these CA certificates, and by their CRLs if there are any. The store is shared. False: no memory. */
 bool tls_trust_use(const struct tls_certificate *trust, SSL *ssl);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Turns. The first flight of a server's handshake keeps a worker busy for 100 us and more, and all that came for others waits meanwhile.
- * So of the handshakes that could begin in one iteration of the loop only config.n_flights do; the others begin in the next ones, in the order in
- * which they came: however many clients come at once, what others feel of them is one.
+ * Turns. A step of a handshake, as the first flight of a server's, keeps a worker busy for 100 us and more, and all that came for others waits meanwhile.
+ * So when handshakes have taken config.turn_cycles of one iteration of the loop the others wait for the next ones, in the order in which they came:
+ * however many clients come at once, what others feel of them is one.
  */
 #include "tls/tls_pvt.h"
 
@@ -25,25 +25,40 @@ bool turn_take(struct tls_session *s)
 {
 	struct tls *t = s->t;
 
-	if (s->has_turn || t->cfg.n_flights == 0)
+	if (t->cfg.turn_cycles == 0)
 		return true;
-	if (t->turn || t->n_flights == t->cfg.n_flights) {
+	if (s->has_turn) {
+		s->has_turn = false;
+		t->is_turn_given = false;
+		return true;
+	}
+	if (t->turn || t->is_turn_given || t->turn_spent >= t->cfg.turn_cycles) {
 		join(s);
 		return false;
 	}
-	t->n_flights++;
-	s->has_turn = true;
 	return true;
+}
+
+static void give(struct tls *t)
+{
+	t->turn->has_turn = true;
+	t->is_turn_given = true;
+	tls_wake(t->turn);
+}
+
+void turn_end(struct tls *t, uint64_t cycles)
+{
+	t->turn_spent += cycles;
+	if (t->turn && !t->is_turn_given && t->turn_spent < t->cfg.turn_cycles)
+		give(t);
 }
 
 unsigned turn_give(struct tls *t)
 {
-	unsigned n = 0;
-
-	for (; t->turn && n < t->cfg.n_flights; n++) {
-		t->turn->has_turn = true;
-		tls_wake(t->turn);
-	}
-	t->n_flights = n;
-	return n;
+	t->turn_spent = 0;
+	t->is_turn_given = false; /* whoever had it has left */
+	if (!t->turn)
+		return 0;
+	give(t);
+	return 1;
 }
