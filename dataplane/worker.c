@@ -21,7 +21,6 @@
 #include <rte_pause.h>
 #include <rte_ring_elem.h>
 
-#include "base/log.h"
 #include "base/wheel.h"
 #include "mem/heap.h"
 #include "net/capture.h"
@@ -737,8 +736,6 @@ int worker_run(void *arg)
 	init_loop_edges(w);
 	if (!tls_begin(w->tls, w->wc.id))
 		tls_set_software(w->tls);
-	if (!tls_warm(w->tls))
-		log_warn("worker %u: no TLS handshake with itself; the first client's takes longer than others", w->wc.id);
 	take_clock(w);
 	wheel_arm(&w->wheel, &w->housekeeping, KIND_HOUSEKEEPING, now_us(w, rte_rdtsc()) + HOUSEKEEPING_US);
 	while (!w->is_stopped) {

@@ -68,11 +68,6 @@ void tls_destroy(struct tls *t);
  * worker's instance of that. False: the device refuses, or no memory; then tls_set_software().
  */
 bool tls_begin(struct tls *t, unsigned worker);
-/*
- * On the worker's thread, before its loop: a handshake with itself, a few milliseconds long, so that the first client's takes no longer than others.
- * False: there was none, and the first client's does. Nothing is counted.
- */
-bool tls_warm(struct tls *t);
 /* No session has begun: none will use the device. */
 void tls_set_software(struct tls *t);
 /*

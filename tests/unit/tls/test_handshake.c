@@ -284,16 +284,6 @@ static void who_waits_goes_on_a_few_at_a_time(void **state)
 	end();
 }
 
-static void shakes_hands_with_itself(void **state)
-{
-	start(26);
-	assert_true(tls_warm(tls));
-	connect_to("a.example", TLS1_3_VERSION);
-	assert_true(clients[0].is_done);
-	assert_int_equal(stats->counter[WEIR_C_TLS_HANDSHAKES], 1);
-	end();
-}
-
 /* Handshakes that come at the same time go on one after the other, a step in each iteration and in their order; who leaves meanwhile is in nobody's way. */
 static void goes_on_a_step_in_an_iteration(void **state)
 {
@@ -572,7 +562,6 @@ int main(void)
 		cmocka_unit_test(waits_for_a_certificate),
 		cmocka_unit_test(asks_again_for_what_could_not_be_used),
 		cmocka_unit_test(who_waits_goes_on_a_few_at_a_time),
-		cmocka_unit_test(shakes_hands_with_itself),
 		cmocka_unit_test(goes_on_a_step_in_an_iteration),
 		cmocka_unit_test(ends_while_it_waits),
 		cmocka_unit_test(serves_the_one_that_can_be_used),
