@@ -143,6 +143,14 @@ static void stop_pools(struct dataplane *d)
 	}
 }
 
+/* A pool that need not be contiguous to a device has no addresses for it (rte_mempool_populate_virt()); here they are those that the process has. */
+static void init_mbuf(struct rte_mempool *pool, void *arg, void *obj, unsigned i)
+{
+	if (rte_eal_iova_mode() == RTE_IOVA_VA)
+		rte_mempool_get_header(obj)->iova = (uintptr_t)obj;
+	rte_pktmbuf_init(pool, arg, obj, i);
+}
+
 /*
  * As rte_pktmbuf_pool_create(), but where any memory is contiguous to a device, no gap keeps mbufs from crossing
  * pages: without hugepages it would be near half of a page for each, and net_af_xdp of DPDK 22.11 does not count it when
@@ -162,7 +170,7 @@ static struct rte_mempool *create_pool(const char *name, unsigned n, uint16_t da
 		rte_mempool_free(pool);
 		return NULL;
 	}
-	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	rte_mempool_obj_iter(pool, init_mbuf, NULL);
 	return pool;
 }
 
