@@ -106,9 +106,19 @@ bool net_source_for(const struct net *n, const struct weir_ip *remote, struct we
 	return true;
 }
 
+/*
+ * NONE is the device's word, too: what is in the header need not be right, as between guests and their host where nobody computes it, but the
+ * segment is (rte_mbuf_core.h).
+ */
+static bool has_device_verified(const struct rte_mbuf *m)
+{
+	uint64_t hw = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+
+	return hw == RTE_MBUF_F_RX_L4_CKSUM_GOOD || hw == RTE_MBUF_F_RX_L4_CKSUM_NONE;
+}
+
 static void deliver_tcp(struct net *n, struct rx *r)
 {
-	uint64_t hw = r->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
 	struct tcp_packet packet = {.src = r->src, .dst = r->dst, .ecn = r->ecn, .n_segs = 1};
 	struct ip_flow flow = {.local = r->dst, .remote = r->src};
 	const uint8_t *h = rx_at(r, r->l4);
@@ -121,7 +131,7 @@ static void deliver_tcp(struct net *n, struct rx *r)
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
 	if (steer_redirect(n, r, &flow))
 		return;
-	if (hw != RTE_MBUF_F_RX_L4_CKSUM_GOOD && !checksum_verify_tcp(r->m, r->l4, &r->src, &r->dst)) {
+	if (!has_device_verified(r->m) && !checksum_verify_tcp(r->m, r->l4, &r->src, &r->dst)) {
 		net_drop(n, r->m, WEIR_R_TCP_BAD_CHECKSUM);
 		return;
 	}

@@ -27,7 +27,7 @@ static bool is_checksum_good(const struct rx *r, const uint8_t *ip, unsigned n_h
 {
 	uint64_t hw = r->m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
 
-	if (hw == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+	if (hw == RTE_MBUF_F_RX_IP_CKSUM_GOOD || hw == RTE_MBUF_F_RX_IP_CKSUM_NONE)
 		return true;
 	return rte_raw_cksum(ip, n_header) == 0xffff;
 }

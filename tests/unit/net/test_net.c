@@ -176,13 +176,20 @@ static void poll_all(void)
 		}
 }
 
-static void give(int worker, const uint8_t *frame, unsigned len)
+/* flags: what the device says of the checksums. */
+static void give_flagged(int worker, const uint8_t *frame, unsigned len, uint64_t flags)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
 
 	memcpy(rte_pktmbuf_append(m, (uint16_t)len), frame, len);
+	m->ol_flags |= flags;
 	net_input(net[worker], 0, &m, 1, now);
 	poll_all();
+}
+
+static void give(int worker, const uint8_t *frame, unsigned len)
+{
+	give_flagged(worker, frame, len, 0);
 }
 
 static unsigned put_eth(uint8_t *p, const uint8_t *dst, uint16_t type)
@@ -544,6 +551,33 @@ static void wrong_packets_are_dropped_under_their_reason(void **state)
 	}
 }
 
+static void what_the_device_verified_is_taken_whatever_the_headers_say(void **state)
+{
+	static const struct {
+		uint64_t ip, l4;
+		bool is_taken;
+	} cases[] = {
+		{RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_GOOD, true},
+		{RTE_MBUF_F_RX_IP_CKSUM_NONE, RTE_MBUF_F_RX_L4_CKSUM_NONE, true},
+		{RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_BAD, false},
+		{RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN, false},
+		{RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_L4_CKSUM_GOOD, false},
+		{RTE_MBUF_F_RX_IP_CKSUM_UNKNOWN, RTE_MBUF_F_RX_L4_CKSUM_GOOD, false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		uint8_t f[1600] = {0};
+		unsigned len = put_tcp4(f, "10.0.0.9", "10.0.0.2", 4000, 20001, 30);
+		unsigned before = n_tcp;
+
+		f[24] ^= 0xff; /* of the IP header, then of the TCP header */
+		f[50] ^= 0xff;
+		give_flagged(0, f, len, cases[i].ip | cases[i].l4);
+		if ((n_tcp > before) != cases[i].is_taken)
+			fail_msg("case %zu", i);
+	}
+}
+
 static void foreign_fragmented_and_spoofed_packets_are_dropped(void **state)
 {
 	uint8_t f[1600] = {0};
@@ -638,6 +672,7 @@ int main(void)
 		T(another_address_counts_only_with_override),
 		T(segment_reaches_its_owner_without_padding),
 		T(owner_of_a_client_does_not_depend_on_the_queue),
+		T(what_the_device_verified_is_taken_whatever_the_headers_say),
 		T(wrong_packets_are_dropped_under_their_reason),
 		T(foreign_fragmented_and_spoofed_packets_are_dropped),
 		T(icmp_error_reaches_tcp_only_for_packets_of_ours),
