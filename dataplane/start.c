@@ -154,12 +154,14 @@ static void init_mbuf(struct rte_mempool *pool, void *arg, void *obj, unsigned i
 /*
  * As rte_pktmbuf_pool_create(), but where any memory is contiguous to a device, no gap keeps mbufs from crossing
  * pages: without hugepages it would be near half of a page for each, and net_af_xdp of DPDK 22.11 does not count it when
- * it tells the kernel where frames lie: those behind the end are lost.
+ * it tells the kernel where frames lie: those behind the end are lost. For a NIC in hugepages there is one: QEMU's models
+ * drop what they are to send from two pages.
  */
-static struct rte_mempool *create_pool(const char *name, unsigned n, uint16_t data_bytes, int socket)
+static struct rte_mempool *create_pool(const char *name, unsigned n, uint16_t data_bytes, int socket, bool is_for_nic)
 {
 	struct rte_pktmbuf_pool_private priv = {.mbuf_data_room_size = data_bytes};
-	unsigned flags = rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
+	bool may_cross = rte_eal_iova_mode() == RTE_IOVA_VA && !(is_for_nic && rte_eal_has_hugepages());
+	unsigned flags = may_cross ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
 	struct rte_mempool *pool = rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + data_bytes, POOL_CACHE, sizeof(priv),
 							    socket, flags);
 
@@ -174,16 +176,26 @@ static struct rte_mempool *create_pool(const char *name, unsigned n, uint16_t da
 	return pool;
 }
 
+static bool has_nic(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_ports; i++)
+		if (c->ports[i].is_pci)
+			return true;
+	return false;
+}
+
 static int start_pools(struct dataplane *d)
 {
+	bool is_for_nic = has_nic(&d->config);
+
 	for (unsigned i = 0; i < d->config.n_workers; i++) {
 		char name[RTE_MEMPOOL_NAMESIZE];
 		unsigned n = d->config.n_mbufs;
 
 		snprintf(name, sizeof(name), "mbufs-%u", i);
-		d->pools[i] = create_pool(name, n, (uint16_t)(RTE_PKTMBUF_HEADROOM + config_mbuf_bytes(&d->config)), lcore_socket(i));
+		d->pools[i] = create_pool(name, n, (uint16_t)(RTE_PKTMBUF_HEADROOM + config_mbuf_bytes(&d->config)), lcore_socket(i), is_for_nic);
 		snprintf(name, sizeof(name), "clones-%u", i);
-		d->clones[i] = create_pool(name, n, 0, lcore_socket(i));
+		d->clones[i] = create_pool(name, n, 0, lcore_socket(i), is_for_nic);
 		if (!d->pools[i] || !d->clones[i]) {
 			log_error("no memory for %u packet buffers of worker %u (memory: needs about %u MiB): %s", n, i,
 				  eal_memory_mb(&d->config), rte_strerror(rte_errno));
