@@ -83,7 +83,7 @@ static bool is_of_another(struct world *w, struct conn_run *r, int side, const s
 		return true;
 	if ((s->flags & (WIRE_RST | WIRE_ACK)) == WIRE_RST)
 		return is_over;
-	if (is_over && r->n_forged[1])
+	if (is_over && (r->n_forged[1] || r->has_heir)) /* as half open as that is, it answers what it cannot use */
 		return s->seq - e->iss > e->snd_max - e->iss || s->ack - e->irs > wire_arrived_end(e) - e->irs;
 	return w->plan.is_scarce && !e->talks && e->n_others == 0 && s->seq != e->iss + 1;
 }
@@ -111,6 +111,7 @@ static uint32_t on_sent(struct sim *sim, int from, const struct rte_mbuf *m, con
 		return TAG_STALE;
 	if (is_of_another(w, r, side, &s)) {
 		trace(w, r, side, &s, "sends(old)");
+		r->has_heir |= (s.flags & WIRE_SYN) != 0;
 		return (s.flags & WIRE_RST) ? (uint32_t)(r - w->run) + 1 : TAG_STALE;
 	}
 	trace(w, r, side, &s, "sends");
@@ -130,11 +131,13 @@ static void on_arrives(struct sim *sim, int to, const struct rte_mbuf *m, const 
 	struct wire_seg s;
 	int side;
 
+	w->old_arrives = false;
 	if (!wire_parse(m, &s))
 		return;
 	r = world_find(w, !to, s.sport, s.dport, &side);
 	if (!r)
 		return;
+	w->old_arrives = tag && tag != (uint32_t)(r - w->run) + 1;
 	if (tag != (uint32_t)(r - w->run) + 1) {
 		trace(w, r, side, &s, tag ? "old comes" : "is forged");
 		wire_check_noise(&r->wire, !side, sim->now_us);
@@ -208,8 +211,11 @@ static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us
 	int side;
 	struct conn_run *r = world_find(w, host, flow->local_port, flow->remote_port, &side);
 
-	if (!r || side != 1 || r->app[1].connected) {
+	/* With a SYN cookie the server takes what is left under way of a connection that its client has forgotten: not r's bytes. */
+	if (!r || side != 1 || r->app[1].connected || w->old_arrives) {
 		w->n_strays++;
+		if (r && is_traced(w, r))
+			printf("%12s    ... by which the server %s\n", "", w->old_arrives ? "accepts an older one, by its cookie" : "accepts one more");
 		return -ECONNREFUSED;
 	}
 	if (flow->local_port == PORT_REFUSES)

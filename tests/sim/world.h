@@ -21,6 +21,7 @@ struct conn_run {
 	bool is_bound;	/* its SYN was seen, so that its port is known */
 	bool vanished;
 	bool was_reset; /* by somebody on its path */
+	bool has_heir;	/* the server has answered a SYN that is not of its life: another one of its ports may be half open there */
 	unsigned n_lost[2], n_twins[2], n_forged[2]; /* segments sent by, or forged towards, each end */
 };
 
@@ -30,6 +31,7 @@ struct world {
 	struct conn_run run[WORLD_MAX_CONNS];
 	struct conn_run *connecting; /* within tcp_connect() */
 	struct conn_run *current;    /* of the segment that is being sent */
+	bool old_arrives;	     /* what arrives is of an older connection, whose ports another one has by now */
 	struct sim_link hole;
 	unsigned n_started, n_strays, n_samples;
 	uint64_t prng; /* of attackers and famines */

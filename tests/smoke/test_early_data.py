@@ -2,33 +2,35 @@
 """Early data of TLS 1.3 (0-RTT) through a whole Weir: openssl s_client sends it, and somebody sends what was sent once more."""
 import json
 import pathlib
+import subprocess
 
-from rig import expect, expect_eq, wait_until
+import test_filters as filters
+from rig import PEER4, expect, expect_eq, service, slice_, wait_until
 from test_offload import offload as offload_lines, workers_of
 from test_tls import tls_rig
-from tls_peers import SHOP
+from tls_peers import EXACT, SHOP, manifests
 
 REPLAY = pathlib.Path(__file__).parent / "early_replay.py"
 ON = "tls: {early_data: safe}\n"
 
 
-def request(method, path="/echo", body=""):
+def request(method, path="/echo", body="", host=SHOP):
     length = f"Content-Length: {len(body)}\r\n" if body else ""
-    return f"{method} {path} HTTP/1.1\r\nHost: {SHOP}\r\n{length}Connection: close\r\n\r\n{body}".encode()
+    return f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{length}Connection: close\r\n\r\n{body}".encode()
 
 
-def send(rig, front, text, session, *args):
+def send(rig, front, text, session, *args, name=SHOP):
     """Output of s_client that sends this as early data."""
     early = rig.dir / "early"
     early.write_bytes(text)
-    p = rig.run(["openssl", "s_client", "-connect", f"{front.address}:443", "-servername", SHOP, "-CAfile", front.ca, "-tls1_3",
+    p = rig.run(["openssl", "s_client", "-connect", f"{front.address}:443", "-servername", name, "-CAfile", front.ca, "-tls1_3",
                  "-alpn", "http/1.1", "-ign_eof", "-sess_in", session, "-early_data", early, *args], check=False, input=text)  # once more, where it was not accepted
     return p.stdout.decode("latin1") + p.stderr.decode("latin1")
 
 
-def session_of(rig, front):
+def session_of(rig, front, name=SHOP):
     saved = rig.dir / "session"
-    expect_eq(front.s_client("-tls1_3", "-sess_out", saved)["answer"], "200", "a whole handshake")
+    expect_eq(front.s_client("-tls1_3", "-sess_out", saved, name=name)["answer"], "200", "a whole handshake")
     return saved
 
 
@@ -66,12 +68,17 @@ def test_a_client_that_is_asked_for_another_key_share_is_answered_once(make):
                   (1, taken), "told by its reason")
 
 
-def replayed(rig, front, text):
-    """Records that came back without a Finished, of three times the same bytes."""
+def replay(rig, front, text, name=SHOP, **more):
+    """Arguments of early_replay.py."""
     early = rig.dir / "early"
     early.write_bytes(text)
-    options = {"address": front.address, "ca": str(front.ca), "name": SHOP, "session": str(session_of(rig, front)), "text": str(early)}
-    out = rig.run(["python3", REPLAY, json.dumps(options)]).stdout.decode()
+    options = {"address": front.address, "ca": str(front.ca), "name": name, "session": str(session_of(rig, front, name)), "text": str(early)}
+    return ["python3", REPLAY, json.dumps({**options, **more})]
+
+
+def replayed(rig, front, text, **options):
+    """Records that came back without a Finished, of three times the same bytes."""
+    out = rig.run(replay(rig, front, text, **options)).stdout.decode()
     return json.loads(out.splitlines()[-1])
 
 
@@ -88,6 +95,48 @@ def test_the_same_bytes_are_served_once_and_a_post_never_before_the_handshake_is
         expect_eq(got, [bare] * 3, "records")
         expect_eq(rig.metric_sum("weir_http_requests_total"), before + 1, "requests")
         expect_eq(rig.metric_sum("weir_http_early_data_held_total"), 1, "held")
+
+
+MIRRORED = "".join(service(n) + slice_(n, PEER4, p) for n, p in (("first", filters.FIRST), ("second", filters.SECOND))) + f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: mirrored, namespace: demo}}
+spec:
+  parentRefs: [{{name: edge, sectionName: exact}}]
+  hostnames: [{EXACT}]
+  rules:
+  - matches: [{{path: {{value: /mirrored}}}}]
+    filters: [{filters.MIRROR % ''}]
+    backendRefs: [{{name: first, port: 80}}]
+"""
+
+
+def test_a_mirrored_request_waits_for_the_handshake_and_is_mirrored_once(make):
+    with tls_rig(make, manifests=manifests(mirrored=MIRRORED), extra=ON) as (rig, front), \
+            filters.recorders(rig, filters.FIRST, filters.SECOND) as (first, second):
+        accepted(rig, front)
+        paths = lambda: [[s["path"] for s in seen.seen()] for seen in (first, second)]
+        total = lambda what: rig.metric_sum(f"weir_{what}_total")
+        served, early = total("http_early_data_requests"), {k: total("tls_early_data_" + k) for k in ("accepted", "rejected", "rejected_replayed")}
+        told = lambda: [total("tls_early_data_" + k) - n for k, n in early.items()]
+        got = replayed(rig, front, request("GET", "/mirrored/never", host=EXACT), name=EXACT)
+        expect_eq(got, [got[0]] * 3, "records: none of an answer, without a Finished")
+        wait_until("all three are told", lambda: sum(told()[:2]) == 3)
+        expect_eq((told(), total("http_early_data_held")), ([1, 2, 2], 1), "accepted, rejected, of those as replays; held")
+        expect_eq(paths(), [[], []], "what reached the backend and the mirror")
+
+        with rig.spawn(replay(rig, front, request("GET", "/mirrored/once", host=EXACT), name=EXACT, finish=True),
+                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+            expect_eq(p.stdout.readline(), '"waits"\n', "all but the Finished was sent")
+            wait_until("it is held", lambda: total("http_early_data_held") == 2)
+            expect_eq(paths(), [[], []], "what reached the backend and the mirror by then")
+            out, _ = p.communicate("go on\n")
+        expect_eq(json.loads(out.splitlines()[-1]), got, "records: of the one that is held, and of its replays")
+        wait_until("all six are told", lambda: sum(told()[:2]) == 6)
+        expect_eq(told(), [2, 4, 4], "accepted, rejected, of those as replays")
+        wait_until("it is mirrored", lambda: paths() == [["/mirrored/once"]] * 2 and filters.mirrors_are_done(rig))
+        expect_eq([filters.values(seen.seen()[0], "early-data") for seen in (first, second)], [[], []], "Early-Data of what nobody may have sent on before")
+        expect_eq((total("http_mirrored"), total("http_early_data_requests"), total("http_early_data_held")), (1, served, 2), "counted")
 
 
 def test_a_device_does_not_mind(make):

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OCSP responses over a restart: what is written, what is found, and what of it is believed. Time is the test's; the disk is real. */
+/*
+ * OCSP responses over a restart: what is written, what is found, and what of it is believed. Time is the test's; the disk is real.
+ * With WEIR_SEEDS=DIR it also writes inputs of fuzz_staples there.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -483,6 +486,50 @@ static void folder_that_is_away_is_tried_again(void **state)
 	assert_int_equal(status(r).n_saved, N);
 }
 
+static void write_seed(const char *name, uint8_t mend, const uint8_t *p, size_t n)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", getenv("WEIR_SEEDS"), name);
+	f = fopen(path, "wb");
+	assert_non_null(f);
+	fputc(mend, f);
+	assert_int_equal(fwrite(p, 1, n, f), n);
+	fclose(f);
+}
+
+/* First bytes: see fuzz_staples.c. */
+static void seeds_are_written(void **state)
+{
+	struct rig *r = *state;
+	size_t first, n;
+	uint8_t *p;
+
+	live(r, NONE);
+	p = read_file(r, &n);
+	p[n] = 0;
+	first = HEAD_BYTES + KEY_BYTES;
+	write_seed("whole", 0, p, n);
+	write_seed("cut-everywhere", 4, p, n);
+	write_seed("oversized", 8, p, n);
+	write_seed("longer", 0, p, n + 1);
+	write_seed("cut", 0, p, n - 40);
+	write_seed("cut-mended", 3, p, n - 40);
+	write_seed("no-responses", 3, p, HEAD_BYTES);
+	memcpy(p + n, p + HEAD_BYTES, n - HEAD_BYTES); /* each key twice */
+	write_seed("twice", 3, p, 2 * n - HEAD_BYTES);
+	p[16] ^= 1;
+	write_seed("another-size", 0, p, n);
+	memset(p + first, 0xff, 4);
+	write_seed("response-too-large", 1, p, n);
+	memset(p + first, 0, 4);
+	write_seed("response-empty", 1, p, n);
+	memset(p + 12, 0xff, 4);
+	write_seed("number-too-large", 1, p, n);
+	free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,8 +545,11 @@ int main(void)
 	    T(response_about_another_certificate_is_refused),
 	    T(file_that_is_none_of_ours_is_refused_by_name),
 	    T(folder_that_is_away_is_tried_again),
-#undef T
 	};
+	const struct CMUnitTest seeds[] = {T(seeds_are_written)};
+#undef T
 
+	if (getenv("WEIR_SEEDS"))
+		return cmocka_run_group_tests(seeds, NULL, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
