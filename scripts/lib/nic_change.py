@@ -11,6 +11,9 @@ from nic_plan import FORCE, UIO, make_plan
 from nic_state import RULES
 from nic_tree import PROGRAM, Pci, Refused
 
+KEPT = ("local", "prefixlen", "broadcast", "label", "family", "scope", "valid_life_time", "preferred_life_time")  # of an address
+FOR_EVER = 0xFFFFFFFF
+SHOWN_ONLY = ("linkdown", "dead", "offload", "rt_offload", "trap", "rt_trap")  # what `ip route show` says, and no command takes
 INTERFACE_PATIENCE_S = 10.0  # until a driver has made its interface
 
 
@@ -19,19 +22,24 @@ def remember_device(machine, pci):
     interfaces = []
     for name in pci.interfaces():
         kept = machine.interface(name)
-        kept["addresses"] = [{k: a[k] for k in ("local", "prefixlen", "broadcast", "label", "family", "scope") if k in a}
-                             for a in machine.addresses.get(name, []) if a.get("scope") != "link"]
-        kept["routes"] = [f"{v} {line.strip()}" for v in ("-4", "-6") for line in routes_of(machine.root, v, name)]
+        kept["addresses"] = [{k: a[k] for k in KEPT if k in a} for a in machine.addresses.get(name, []) if is_kept(a)]
+        kept["routes"] = [f"{v} {line}" for v in ("-4", "-6") for line in routes_of(machine.root, v, name)]
         interfaces.append(kept)
     return {"driver": pci.driver, "override": pci.override, "interfaces": interfaces, "bound_to": None, "persistent": None,
             "no_iommu": False}
+
+
+def is_kept(address):
+    """The kernel makes link-local ones itself, and those of router advertisements come again."""
+    return address.get("scope") != "link" and not (address.get("family") == "inet6" and address.get("dynamic"))
 
 
 def routes_of(root, version, name):
     """Those that the kernel does not make of addresses and of router advertisements by itself."""
     done = root.run("ip", version, "route", "show", "dev", name)
     lines = done.stdout.splitlines() if done and done.returncode == 0 else []
-    return [line for line in lines if line.strip() and " proto kernel" not in line and " proto ra" not in line]
+    wanted = [line for line in lines if line.strip() and " proto kernel" not in line and " proto ra" not in line]
+    return [" ".join(word for word in line.split() if word not in SHOWN_ONLY) for line in wanted]
 
 
 def persist(hands, state, address):
@@ -223,6 +231,8 @@ def restore_interface(hands, pci, kept, is_only):
     for a in kept["addresses"]:
         more = ["broadcast", a["broadcast"]] if "broadcast" in a else []
         more += ["label", a["label"]] if "label" in a else []
+        if a.get("valid_life_time", FOR_EVER) != FOR_EVER:  # a DHCP client's, which goes on with it
+            more += ["valid_lft", str(a["valid_life_time"]), "preferred_lft", str(a.get("preferred_life_time", a["valid_life_time"]))]
         commands.append(["addr", "replace", f"{a['local']}/{a['prefixlen']}", *more, "scope", a.get("scope", "global"), "dev", name])
     for route in kept["routes"]:
         version, *rest = route.split()

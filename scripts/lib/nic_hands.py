@@ -29,11 +29,16 @@ def wait_until(fn, seconds):
     return True
 
 
+def because(said):
+    return f": {' '.join(said.split())}" if said else ""
+
+
 class Hands:
     """All that changes something, so that a dry run can say it instead."""
 
     def __init__(self, root, dry_run):
         self.root, self.dry_run = root, dry_run
+        self.said = ""  # by the last command, whatever its status: dpdk-devbind.py's is 0 when it fails
 
     def write(self, path, text):
         if self.dry_run:
@@ -54,8 +59,10 @@ class Hands:
             return None
         done = self.root.run(*argv)
         if done is None:
+            self.said = ""
             return None
-        return "" if done.returncode == 0 else (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
+        self.said = (done.stderr or done.stdout).strip()
+        return "" if done.returncode == 0 else self.said or f"exit status {done.returncode}"
 
     def wait(self, fn, seconds):
         return self.dry_run or wait_until(fn, seconds)
@@ -70,7 +77,7 @@ def unbind(hands, pci):
     if said is None or (pci.driver is not None and not hands.dry_run):
         hands.write(f"/sys/bus/pci/drivers/{driver}/unbind", pci.address)
     if not hands.wait(lambda: pci.driver is None, PATIENCE_S):
-        raise Refused("unbind_failed", f"{pci.address} keeps its driver {driver}. {said or ''}".strip(), "dmesg | tail")
+        raise Refused("unbind_failed", f"{pci.address} keeps its driver {driver}" + because(hands.said), "dmesg | tail")
 
 
 def bind_by_sysfs(hands, pci, driver):
@@ -90,7 +97,7 @@ def bind(hands, pci, driver, force):
     if said is None:
         bind_by_sysfs(hands, pci, driver)
     if not hands.wait(lambda: pci.driver == driver, PATIENCE_S):
-        raise Refused("bind_failed", f"{pci.address} did not get {driver}, but {pci.driver or 'none'}. {said or ''}".strip(), "dmesg | tail")
+        raise Refused("bind_failed", f"{pci.address} did not get {driver}, but {pci.driver or 'none'}" + because(hands.said), "dmesg | tail")
 
 
 def load_driver(hands, plan, state):

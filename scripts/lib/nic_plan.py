@@ -95,9 +95,6 @@ def choose(plan, root, asked):
 def refuse_driver(plan, root, options):
     """What speaks against the driver itself."""
     pci, driver = plan.pci, plan.driver
-    if driver not in USERSPACE:
-        plan.refuse("not_a_userspace_driver", f"DPDK uses no device by {driver}", f"--driver {'|'.join(USERSPACE)}")
-        return
     if not has_module(root, driver):
         mend = "apt-get install dpdk-kmods-dkms, or take vfio-pci" if driver == "igb_uio" else \
             f"apt-get install linux-image-amd64 (linux-image-cloud-amd64 has fewer modules): {driver} must be among its modules"

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -373,7 +374,7 @@ def busy_tree(**kw):
     tree.add(A, name="eth0")
     tree.add(C, name="eth1")
     tree.configure("eth0", "192.0.2.10/24", "2001:db8::10/64", mtu="9000",
-                   routes=["192.0.2.0/24 proto kernel scope link", "203.0.113.0/24 via 192.0.2.1 proto static"])
+                   routes=["192.0.2.0/24 proto kernel scope link", "203.0.113.0/24 via 192.0.2.1 proto static linkdown"])
     return tree
 
 
@@ -439,6 +440,13 @@ def test_restore_gives_the_interface_its_name_back(make):
 
 
 @plain
+def test_an_interface_of_the_real_kernel_comes_back_as_it_was(make):
+    child = pathlib.Path(__file__).with_name("nic_interface.py")
+    done = subprocess.run(["unshare", "--net", "--mount", sys.executable, str(child)], capture_output=True, text=True, timeout=60)
+    expect(done.returncode == 0 and not done.stderr, done.stdout + done.stderr)
+
+
+@plain
 def test_bind_goes_by_sysfs_as_devbind_does(make):
     with Tree(commands=["ip", "modprobe"]) as tree:
         tree.add(A, name="eth0")
@@ -488,7 +496,7 @@ def test_a_failure_half_way_puts_all_back(make):
             before = tree.snapshot()
             put(tree.root / f"fail/bind-vfio-pci-{C}", "")
             line = tree.refused("bind_failed", "bind", "--force", "--persistent", A, C)
-            expect(C in line, line)
+            expect(C in line and ("Cannot bind to driver vfio-pci" in line) == ("dpdk-devbind.py" in commands), f"what dpdk-devbind.py says: {line}")
             after = {k: v for k, v in tree.snapshot().items() if "/module/" not in k}
             expect_eq(after, before, "everything")
             expect_eq((tree.driver(A), tree.driver(C), tree.state()), ("ixgbe", "ixgbe", None), "drivers, state")
@@ -725,7 +733,15 @@ def test_vfs_of_a_bifurcated_driver_stay_with_the_kernel(make):
         expect_eq((tree.driver(A), tree.read(f"sys/bus/pci/devices/{A}/sriov_numvfs")), ("mlx5_core", "1"), "made")
 
 
-# ---- the tests themselves
+# ---- the docs, and the tests themselves
+
+@plain
+def test_docs_name_every_refusal(make):
+    said = "".join(p.read_text() for p in [SCRIPT, *(SCRIPT.parent / "lib").glob("nic_*.py")])
+    names = set(re.findall(r'(?:Refused\(|refuse\(|return \(|append\(\()"([a-z_]+)",', said))
+    docs = (SCRIPT.parents[1] / "docs/nics.md").read_text()
+    expect_eq(([n for n in sorted(names) if f"`{n}`" not in docs], len(names) > 35), ([], True), f"undocumented of {sorted(names)}")
+
 
 @plain
 def test_commands_outside_of_a_made_up_tree_are_never_run(make):
