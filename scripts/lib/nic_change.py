@@ -303,6 +303,8 @@ def restore_command(machine, state, hands, options, names):
         try:
             restore_one(machine, state, hands, address)
         except Refused as e:  # the others come back all the same
+            if e.name == "interrupted":
+                raise
             if failed:
                 say(f"weir-nic: failed ({failed.name}): {failed.text}. Mend: {failed.mend}", sys.stderr)
             failed = e

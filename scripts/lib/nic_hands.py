@@ -6,6 +6,7 @@ dpdk-devbind.py binds where it is there; what it did is looked at, not believed.
 import sys
 import time
 
+from nic_plan import iommu_line
 from nic_tree import Refused
 
 PATIENCE_S = 3.0  # until the kernel shows what it was told
@@ -106,6 +107,8 @@ def load_driver(hands, plan, state):
         raise Refused("no_modprobe", f"{plan.driver} is not loaded, and there is no modprobe", "apt-get install kmod")
     if said:
         raise Refused("modprobe_failed", f"{plan.driver} cannot be loaded: {said}", f"modprobe -v {plan.driver}")
+    if plan.no_iommu and not hands.dry_run and not hands.root.exists(NOIOMMU):
+        raise Refused("no_iommu", "this kernel's VFIO has no no-IOMMU mode", iommu_line(hands.root))
     if plan.no_iommu and hands.root.read(NOIOMMU) not in ("Y", "1"):
         if state.noiommu_before is None:
             state.noiommu_before = hands.root.read(NOIOMMU, "N")

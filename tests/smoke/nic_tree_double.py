@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ def put(path, text):
 class Tree:
     def __init__(self, iommu=True, modules=("vfio-pci",), commands=COMMANDS):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="weir-nic."))
-        self.iommu, self.native, self.kinds = iommu, {}, {}
+        self.iommu, self.native, self.kinds, self.attached = iommu, {}, {}, []
         for folder in ("sys/bus/pci/devices", "sys/bus/pci/drivers", "sys/class/net", "sys/kernel/iommu_groups", "proc", "bin", "fail"):
             (self.root / folder).mkdir(parents=True)
         put(self.root / "sys/bus/pci/drivers_probe", "")
@@ -72,6 +73,14 @@ class Tree:
         d.mkdir(exist_ok=True)
         for f in ("bind", "unbind"):
             put(d / f, "") if not (d / f).exists() else None
+
+    def deny(self, driver, address):
+        """The driver does not take the device."""
+        put(self.root / "fail" / f"bind-{driver}-{address}", "")
+
+    def allow(self, driver, address):
+        for what in ("bind", "denied"):
+            (self.root / "fail" / f"{what}-{driver}-{address}").unlink(missing_ok=True)
 
     def add(self, address, driver="ixgbe", name=None, ids="8086:10fb", group=None, kind="020000", vfs_max=0, bound=True, features=None):
         """A device. name: its interface, when its own driver has it."""
@@ -154,6 +163,10 @@ class Tree:
             return
         if driver != self.native[address] and (driver not in USERSPACE or override != driver):
             return  # the driver does not know the device
+        if driver == "vfio-pci" and not self.iommu:
+            group = f"{100 + len(self.attached)}"
+            put(self.root / f"sys/kernel/iommu_groups/{group}/name", "vfio-noiommu\n")
+            os.symlink(f"../../../../kernel/iommu_groups/{group}", d / "iommu_group")
         name, features = self.kinds[address]
         if driver == self.native[address]:
             inner = d / "virtio0" if features else d
@@ -162,9 +175,10 @@ class Tree:
             if name and name not in os.listdir(self.root / "sys/class/net"):
                 self.add_interface(name, inner / "net")
         os.symlink(f"../../../../bus/pci/drivers/{driver}", d / "driver")
+        self.attached.append((address, driver))
 
     def _denied(self, driver, address):
-        """Where a test has it fail; the commands need not wait for it then."""
+        """Leaves word, so that the commands need not wait for it."""
         denied = (self.root / "fail" / f"bind-{driver}-{address}").exists()
         if denied:
             put(self.root / "fail" / f"denied-{driver}-{address}", "")
@@ -179,6 +193,9 @@ class Tree:
             shutil.rmtree(net, ignore_errors=True)
         shutil.rmtree(d / "virtio0", ignore_errors=True)
         self._save_ip()
+        if not self.iommu and (d / "iommu_group").is_symlink():
+            shutil.rmtree(self.root / "sys/kernel/iommu_groups" / os.path.basename(os.readlink(d / "iommu_group")))
+            (d / "iommu_group").unlink()
         (d / "driver").unlink(missing_ok=True)
 
     def _be_the_kernel(self):
@@ -228,6 +245,22 @@ class Tree:
             f"weir-nic {' '.join(args)}: status {done.returncode}, not {status}\n{done.stdout}{done.stderr}"
         return done
 
+    def signalled(self, number, command, part, *args):
+        """weir-nic gets a signal while it runs the command whose arguments have part. (exit status, stderr)"""
+        put(self.root / "pause", json.dumps([command, part]))
+        environment = {"PATH": str(self.root / "bin"), "WEIR_NIC_ROOT": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        process = subprocess.Popen([sys.executable, str(SCRIPT), *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+        try:
+            assert settled((self.root / "paused").exists, 30), "the command is run"
+            process.send_signal(number)
+            if number == signal.SIGHUP:
+                (self.root / "pause").unlink()
+            return process.wait(60), process.stderr.read()
+        finally:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+
     def refused(self, name, *args, **kw):
         """The line in which it refuses by that name, and says what mends it."""
         done = self.run(*args, status=1, **kw)
@@ -268,6 +301,10 @@ def main(name, args):
     root = pathlib.Path(__file__).resolve().parent.parent
     with open(root / "log", "a") as f:
         f.write(json.dumps([name, *args]) + "\n")
+    pause = root / "pause"
+    if pause.exists() and json.loads(pause.read_text())[0] == name and json.loads(pause.read_text())[1] in " ".join(args):
+        put(root / "paused", "")
+        settled(lambda: not pause.exists(), 60)
     failing = root / "fail" / name
     if failing.exists():
         part, text = json.loads(failing.read_text())
@@ -277,8 +314,8 @@ def main(name, args):
     return {"dpdk-devbind.py": devbind, "modprobe": modprobe, "ip": ip, "driverctl": driverctl}.get(name, lambda *_: 0)(root, args) or 0
 
 
-def settled(condition):
-    end = time.monotonic() + 3
+def settled(condition, seconds=3):
+    end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.002)
     return condition()
@@ -322,7 +359,7 @@ def modprobe(root, args):
             d.mkdir(exist_ok=True)
             for f in ("bind", "unbind"):
                 (d / f).touch()
-        if "vfio-pci" in names:
+        if "vfio-pci" in names and not (root / "no_noiommu").exists():
             put(root / "sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "N\n")
         return 0
     print(f"modprobe: FATAL: Module {args[0]} not found", file=sys.stderr)

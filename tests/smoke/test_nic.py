@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import re
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -107,6 +109,12 @@ def test_no_iommu_is_refused_until_it_is_allowed(make):
         done = tree.run("bind", A, "--allow-no-iommu")
         expect("WARNING" in done.stderr and "NO IOMMU" in done.stderr, done.stderr)
         expect_eq((tree.driver(A), tree.read(NOIOMMU)), ("vfio-pci", "1"), "bound in no-IOMMU mode")
+        nic = json.loads(tree.run("list", "-o", "json").stdout)[0]
+        expect_eq((nic["iommu_group"], nic["no_iommu"]), (None, True), "VFIO's own group is no protection")
+        group = os.path.basename(os.readlink(tree.root / f"sys/bus/pci/devices/{A}/iommu_group"))
+        tree.hold(4711, f"/dev/vfio/noiommu-{group}", "weir-dataplane")
+        tree.refused("in_use_by_process", "restore", A)
+        shutil.rmtree(tree.root / "proc/4711")
         tree.run("restore", A)
         expect_eq((tree.driver(A), tree.read(NOIOMMU), tree.state()), ("ixgbe", "0", None), "all as it was")
 
@@ -130,6 +138,11 @@ def test_kernel_without_no_iommu_mode(make):
         put(tree.root / "boot/config-6.1.0-test", "# CONFIG_VFIO_NOIOMMU is not set\n")
         line = tree.refused("no_iommu", "bind", "--driver", "vfio-pci", "--allow-no-iommu", A)
         expect("no no-IOMMU mode" in line, line)
+        (tree.root / "boot/config-6.1.0-test").unlink()
+        put(tree.root / "no_noiommu", "")  # nobody knows before the module is loaded
+        line = tree.refused("no_iommu", "bind", "--allow-no-iommu", A)
+        expect("no no-IOMMU mode" in line, line)
+        expect_eq((tree.driver(A), tree.state()), ("ixgbe", None), "driver, state")
 
 
 @plain
@@ -482,9 +495,14 @@ def test_a_second_driver_and_back_to_the_first(make):
         tree.add(A, name="eth0", group=3)
         put(tree.root / "sys/kernel/iommu_groups/3/type", "identity\n")
         tree.run("bind", A)
-        put(tree.root / f"fail/bind-uio_pci_generic-{A}", "")
+        first = tree.state()["devices"][A]
+        tree.deny("uio_pci_generic", A)
         tree.refused("bind_failed", "bind", "--driver", "uio_pci_generic", A)
         expect_eq((tree.driver(A), tree.state()["devices"][A]["bound_to"]), ("vfio-pci", "vfio-pci"), "as the first bind left it")
+        tree.allow("uio_pci_generic", A)
+        tree.run("bind", "--driver", "uio_pci_generic", A)
+        expect_eq(tree.driver(A), "uio_pci_generic", "driver")
+        expect_eq(tree.state()["devices"][A], first | {"bound_to": "uio_pci_generic"}, "what was before the first bind is kept")
         tree.run("restore", A)
         expect_eq(tree.driver(A), "ixgbe", "driver")
 
@@ -494,12 +512,31 @@ def test_a_failure_half_way_puts_all_back(make):
     for commands in (COMMANDS, [c for c in COMMANDS if c != "dpdk-devbind.py"]):
         with busy_tree(commands=commands) as tree:
             before = tree.snapshot()
-            put(tree.root / f"fail/bind-vfio-pci-{C}", "")
+            tree.deny("vfio-pci", C)
             line = tree.refused("bind_failed", "bind", "--force", "--persistent", A, C)
             expect(C in line and ("Cannot bind to driver vfio-pci" in line) == ("dpdk-devbind.py" in commands), f"what dpdk-devbind.py says: {line}")
             after = {k: v for k, v in tree.snapshot().items() if "/module/" not in k}
             expect_eq(after, before, "everything")
             expect_eq((tree.driver(A), tree.driver(C), tree.state()), ("ixgbe", "ixgbe", None), "drivers, state")
+
+
+@plain
+def test_a_signal_half_way_puts_all_back(make):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with busy_tree() as tree:
+            before = tree.snapshot()
+            status, said = tree.signalled(number, "dpdk-devbind.py", C, "bind", "--force", A, C)
+            expect(status == 1 and "refused (interrupted)" in said and f"{A} is put back to ixgbe" in said, f"{status}: {said}")
+            after = {k: v for k, v in tree.snapshot().items() if "/module/" not in k}
+            expect_eq(after, before, "everything")
+
+
+@plain
+def test_a_session_that_breaks_does_not_end_it_half_way(make):
+    with busy_tree() as tree:
+        status, said = tree.signalled(signal.SIGHUP, "dpdk-devbind.py", A, "bind", "--force", A, C)
+        expect(status == 0, f"{status}: {said}")
+        expect_eq((tree.driver(A), tree.driver(C)), ("vfio-pci", "vfio-pci"), "drivers")
 
 
 @plain
@@ -515,12 +552,12 @@ def test_a_module_that_does_not_load_puts_all_back(make):
 @plain
 def test_what_cannot_be_put_back_stays_in_the_state_file(make):
     with busy_tree() as tree:
-        for name in (f"bind-vfio-pci-{C}", f"bind-ixgbe-{C}"):
-            put(tree.root / "fail" / name, "")
+        for driver in ("vfio-pci", "ixgbe"):
+            tree.deny(driver, C)
         done = tree.run("bind", "--force", A, C, status=1)
         expect(f"{C} is not as it was" in done.stderr and f"restore {C}" in done.stderr, done.stderr)
         expect_eq((tree.driver(A), list(tree.state()["devices"])), ("ixgbe", [C]), "the other one is back")
-        (tree.root / f"fail/bind-ixgbe-{C}").unlink()
+        tree.allow("ixgbe", C)
         tree.run("restore", "--all")
         expect_eq((tree.driver(C), tree.state()), ("ixgbe", None), "driver, state")
 
@@ -529,7 +566,7 @@ def test_what_cannot_be_put_back_stays_in_the_state_file(make):
 def test_restore_goes_on_behind_one_that_fails(make):
     with busy_tree() as tree:
         tree.run("bind", "--force", A, C)
-        put(tree.root / f"fail/bind-ixgbe-{A}", "")
+        tree.deny("ixgbe", A)
         tree.refused("restore_failed", "restore", "--all")
         expect_eq((tree.driver(C), list(tree.state()["devices"])), ("ixgbe", [A]), "the other one is back")
 
@@ -651,6 +688,17 @@ def test_persistent_by_driverctl_where_it_is(make):
 
 
 @plain
+def test_driverctl_and_a_device_that_had_no_driver(make):
+    """driverctl fails, and keeps its file, where nothing takes the device that it gives back."""
+    with Tree(commands=[*COMMANDS, "driverctl"]) as tree:
+        tree.add(A, driver=None)
+        tree.run("bind", "--persistent", A)
+        expect_eq((tree.driver(A), tree.read(f"etc/driverctl.d/pci-{A}")), ("vfio-pci", "vfio-pci\n"), "driver, driverctl's file")
+        tree.run("restore", A)
+        expect_eq((tree.driver(A), tree.read(f"etc/driverctl.d/pci-{A}"), tree.state()), (None, None, None), "driver, driverctl's file, state")
+
+
+@plain
 def test_driverctl_that_fails_puts_all_back(make):
     with Tree(commands=[*COMMANDS, "driverctl"]) as tree:
         tree.add(A, name="eth0")
@@ -675,6 +723,7 @@ def test_vfs_are_made_and_bound_and_removed(make):
             done = tree.run("bind", "--vfs", "2", "eth0")
             expect("spoof check" in done.stdout and "may reset the link" in done.stderr, done.stdout + done.stderr)
             expect_eq([tree.driver(a) for a in (A, *VFS)], [driver, "vfio-pci", "vfio-pci"], "drivers")
+            expect("iavf" not in [d for _, d in tree.attached], f"the kernel's driver never had the VFs: {tree.attached}")
             macs = [a[-1] for a in tree.log("ip") if a[:5] in (["link", "set", "eth0", "vf", "0"], ["link", "set", "eth0", "vf", "1"])]
             expect(len(set(macs)) == 2 and all(m.startswith("02:") for m in macs), f"MAC addresses {macs}")
             expect_eq(tree.read(f"sys/bus/pci/devices/{A}/sriov_drivers_autoprobe"), "1", "autoprobe as it was")
@@ -719,7 +768,7 @@ def test_vfs_that_cannot_be_made(make):
 def test_a_vf_that_does_not_bind_removes_all_of_them(make):
     with Tree() as tree:
         tree.add(A, name="eth0", vfs_max=8)
-        put(tree.root / f"fail/bind-vfio-pci-{VFS[1]}", "")
+        tree.deny("vfio-pci", VFS[1])
         tree.refused("bind_failed", "bind", "--vfs", "2", A)
         expect_eq((tree.read(f"sys/bus/pci/devices/{A}/sriov_numvfs"), tree.driver(VFS[0]), tree.state()), ("0", None, None), "VFs, state")
         expect_eq(tree.read(f"sys/bus/pci/devices/{A}/sriov_drivers_autoprobe"), "1", "autoprobe")
