@@ -181,7 +181,7 @@ class Machine:
         for link in ip_json(root, "addr", "show"):
             self.addresses[link.get("ifname", "")] = [a for a in link.get("addr_info", []) if a.get("local")]
         self.default = self._default_routes()
-        self.ssh = self._ssh_addresses()
+        self.ssh = self._ssh_sessions()
         self._names = None
 
     def find(self, name):
@@ -210,6 +210,11 @@ class Machine:
             f = line.split()
             if len(f) > 9 and f[0] == "0" * 32 and f[1] == "00" and not int(f[8], 16) & 0x200:  # 0x200: RTF_REJECT
                 found.setdefault(f[9], set()).add("IPv6")
+        for version in ("4", "6"):  # proc has the main table only, and the first of several next hops
+            for route in ip_json(self.root, f"-{version}", "route", "show", "table", "all", "default"):
+                for hop in [route, *route.get("nexthops", [])]:
+                    if hop.get("dev", "lo") != "lo":
+                        found.setdefault(hop["dev"], set()).add(f"IPv{version}")
         return found
 
     def _ssh_ports(self):
@@ -221,21 +226,28 @@ class Machine:
             ports |= {int(p) for p in re.findall(r"^\s*ListenAddress\s+\S+:(\d+)\s*$", self.root.read(path), re.M | re.I)}
         return ports or {22}
 
-    def _ssh_addresses(self):
-        """Local addresses of ssh sessions: established TCP at sshd's ports, and what this shell came by."""
+    def _ssh_sessions(self):
+        """{(local address, interface or None)} of ssh sessions: established TCP at sshd's ports, and what this shell came by. One to an address
+        of lo (a router's own) is given the interface by which its answers leave."""
         found, ports = set(), self._ssh_ports()
         came = os.environ.get("SSH_CONNECTION", "").split()
         if len(came) == 4:
             ports.add(int(came[3]) if came[3].isdigit() else 22)
-            found.add(plain_address(came[2].split("%")[0]))
+            found.add((plain_address(came[2].split("%")[0]), plain_address(came[0].split("%")[0])))
         for path in ("/proc/net/tcp", "/proc/net/tcp6"):
             for line in self.root.read(path).splitlines()[1:]:
                 f = line.split()
                 if len(f) > 3 and f[3] == "01":
                     address, port = f[1].split(":")
                     if int(port, 16) in ports:
-                        found.add(address_of_hex(address))
-        return found - {None}
+                        found.add((address_of_hex(address), address_of_hex(f[2].split(":")[0])))
+        loopback = [plain_address(a["local"]) for a in self.addresses.get("lo", [])]
+        return {(local, self._way_to(remote) if local in loopback else None) for local, remote in found if local}
+
+    def _way_to(self, remote):
+        """The interface by which packets to an address leave, or None."""
+        routes = ip_json(self.root, "route", "get", str(remote)) if remote and not remote.is_loopback else []
+        return routes[0].get("dev") if routes else None
 
     def stack(self, name):
         """The interface and all that stand on it: bridges, bonds, VLANs, whatever is above those."""
@@ -262,7 +274,7 @@ class Machine:
                 if one in self.default:
                     found.append(("default_route", f"{name} carries the default route ({', '.join(sorted(self.default[one]))}){by}"))
                 mine = [plain_address(a["local"]) for a in self.addresses.get(one, [])]
-                met = sorted(str(a) for a in self.ssh if a in mine)
+                met = sorted(str(a) for a, by_name in self.ssh if a in mine or by_name == one)
                 if met:
                     found.append(("ssh", f"{name} carries an ssh session (at {', '.join(met)}){by}"))
             found += self._memberships(name, stack[1:])

@@ -38,7 +38,7 @@ class Tree:
         put(self.root / "proc/sys/kernel/osrelease", "6.1.0-test\n")
         put(self.root / "lib/modules/6.1.0-test/modules.dep", "".join(f"kernel/x/{m}.ko.xz:\n" for m in modules))
         self.links = [{"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]}]
-        self.routes = {}
+        self.routes, self.defaults, self.way = {}, [], "lo"
         self._save_ip()
         for name in commands:
             self.add_command(name)
@@ -139,7 +139,7 @@ class Tree:
             (d / upper / kind).mkdir()
 
     def _save_ip(self):
-        put(self.root / "ip.json", json.dumps({"links": self.links, "routes": self.routes}))
+        put(self.root / "ip.json", json.dumps({"links": self.links, "routes": self.routes, "defaults": self.defaults, "way": self.way}))
 
     def default_route(self, name, version=4):
         if version == 4:
@@ -148,6 +148,17 @@ class Tree:
         else:
             put(self.root / "proc/net/ipv6_route", f"{'0' * 32} 00 {'0' * 32} 00 fd{'0' * 29}1 00000400 00000003 00000000 00000003 {name}\n"
                 f"{'0' * 32} 00 {'0' * 32} 00 {'0' * 32} ffffffff 00000001 00000000 00200200       lo\n")
+
+    def default_routes_of_ip(self, *routes):
+        """As `ip -j -4 route show table all default` has them, which is more than proc."""
+        self.defaults = list(routes)
+        self._save_ip()
+
+    def ssh_at_loopback(self, address, way):
+        """A session to an address of lo, whose answers leave by an interface."""
+        self.links[0]["addr_info"].append({"family": "inet", "local": address, "prefixlen": 32, "scope": "global"})
+        self.way = way
+        self._save_ip()
 
     def hold(self, pid, node, program):
         (self.root / f"proc/{pid}/fd").mkdir(parents=True)
@@ -384,6 +395,10 @@ def ip(root, args):
     net = root / "sys/class/net"
     if args == ["-j", "addr", "show"]:
         print(json.dumps(known["links"]))
+    elif args[0] == "-j" and "table" in args:
+        print(json.dumps(known["defaults"] if args[1] == "-4" else []))
+    elif args[:3] == ["-j", "route", "get"]:
+        print(json.dumps([{"dst": args[3], "dev": known["way"]}]))
     elif args[1:3] == ["route", "show"]:
         print("\n".join(known["routes"].get(args[-1], []) if args[0] == "-4" else []))
     elif args[:2] == ["link", "set"] and args[3] == "name":

@@ -246,6 +246,17 @@ def test_default_route_of_ipv6_is_refused(make):
 
 
 @plain
+def test_a_next_hop_of_the_default_route_is_refused(make):
+    """proc shows the first of them only."""
+    hops = [{"gateway": "198.51.100.1", "dev": "eth9"}, {"gateway": "192.0.2.1", "dev": "eth0"}]
+    refused_unless_forced("default_route", lambda t: t.default_routes_of_ip({"dst": "default", "nexthops": hops}), "default route (IPv4)")
+    with Tree() as tree:
+        tree.add(A, name="eth0")
+        tree.default_routes_of_ip({"type": "unreachable", "dst": "default"}, {"dst": "default", "dev": "eth9"})
+        expect_eq(planned(tree, A)[0]["refused"], [], "another's")
+
+
+@plain
 def test_default_route_by_a_bridge_on_a_vlan_is_refused(make):
     def prepare(tree):
         tree.stack("eth0", "eth0.7", "vlan")
@@ -302,6 +313,14 @@ def test_a_session_of_ssh_to_a_mapped_address_is_refused(make):
 def test_the_session_that_one_types_in_is_refused(make):
     refused_unless_forced("ssh", lambda t: t.configure("eth0", "192.0.2.10/24", up=False), "ssh session",
                           SSH_CONNECTION="192.0.2.1 50000 192.0.2.10 22")
+
+
+@plain
+def test_a_session_of_ssh_to_an_address_of_loopback_is_refused(make):
+    def prepare(tree):
+        tree.ssh_at_loopback("192.0.2.10", "eth0")
+        put(tree.root / "proc/net/tcp", TCP.format(port=22, state=1))
+    refused_unless_forced("ssh", prepare, "ssh session (at 192.0.2.10)")
 
 
 @plain
