@@ -143,6 +143,8 @@ def roll_back(state, hands, undo):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     for address, entry, driver in reversed(undo):
+        if address not in state.devices:
+            continue  # a signal came before anything was changed
         try:
             if entry is None:
                 give_back(hands, state, address)

@@ -141,7 +141,9 @@ def refuse_partners(plan, together):
         if other.driver is None or other.driver in HARMLESS or other.address in together:
             continue
         text = f"{other.address} ({other.driver}) is in the same IOMMU group {plan.pci.group}, and must not have a kernel driver either"
-        if other.is_nic:
+        if other.address == plan.pci.pf():
+            mend = f"its slot does not keep VFs apart (no ACS): another slot, or all of the NIC: {PROGRAM} bind {other.address}"
+        elif other.is_nic:
             mend = f"{PROGRAM} bind {plan.pci.address} {other.address}, or first: {PROGRAM} unbind {other.address}"
         else:
             mend = f"if nothing needs it: echo {other.address} >/sys/bus/pci/devices/{other.address}/driver/unbind; or put the NIC in another slot"

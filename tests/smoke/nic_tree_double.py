@@ -38,6 +38,7 @@ class Tree:
         put(self.root / "proc/sys/kernel/osrelease", "6.1.0-test\n")
         put(self.root / "lib/modules/6.1.0-test/modules.dep", "".join(f"kernel/x/{m}.ko.xz:\n" for m in modules))
         self.links = [{"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]}]
+        self.vf_group = None  # each VF has one of its own
         self.routes, self.defaults, self.way = {}, [], "lo"
         self._save_ip()
         for name in commands:
@@ -58,7 +59,7 @@ class Tree:
     # ---- making it
 
     def add_command(self, name):
-        put(self.root / "bin" / name, f"#!{sys.executable}\n" + pathlib.Path(__file__).read_text())
+        put(self.root / "bin" / name, f"#!{sys.executable} -IS\n" + pathlib.Path(__file__).read_text())
         (self.root / "bin" / name).chmod(0o755)
 
     def remove_command(self, name):
@@ -237,11 +238,15 @@ class Tree:
             return
         if wanted == "0":
             for link in have:
-                shutil.rmtree(self.root / "sys/bus/pci/devices" / os.path.basename(os.readlink(link)))
+                vf = os.path.basename(os.readlink(link))
+                shutil.rmtree(self.root / "sys/bus/pci/devices" / vf)
+                for group in (self.root / "sys/kernel/iommu_groups").glob(f"*/devices/{vf}"):
+                    group.unlink()
                 link.unlink()
         for i in range(int(wanted)):
             address = f"{pf.name[:5]}{int(pf.name[5:7], 16) + 1:02x}:10.{i}"
-            self.add(address, "iavf", None, "8086:1889", bound=(pf / "sriov_drivers_autoprobe").read_text().strip() == "1")
+            self.add(address, "iavf", None, "8086:1889", bound=(pf / "sriov_drivers_autoprobe").read_text().strip() == "1",
+                     group=self.vf_group)
             os.symlink(f"../{pf.name}", self.root / "sys/bus/pci/devices" / address / "physfn")
             os.symlink(f"../{address}", pf / f"virtfn{i}")
 

@@ -794,6 +794,24 @@ def test_a_vf_that_does_not_bind_removes_all_of_them(make):
 
 
 @plain
+def test_vfs_in_the_group_of_their_pf_are_removed_again(make):
+    with Tree() as tree:
+        tree.add(A, name="eth0", group=7, vfs_max=8)
+        tree.vf_group = 7
+        expect("no ACS" in tree.refused("iommu_group_shared", "bind", "--vfs", "2", A), "why")
+        expect_eq((tree.read(f"sys/bus/pci/devices/{A}/sriov_numvfs"), tree.driver(A), tree.state()), ("0", "ixgbe", None), "VFs, driver, state")
+
+
+@plain
+def test_a_signal_before_anything_is_changed(make):
+    with busy_tree() as tree:
+        before = tree.snapshot()
+        status, said = tree.signalled(signal.SIGTERM, "ip", "route show dev", "bind", "--force", A)
+        expect((status, "refused (interrupted)" in said, "Traceback" in said) == (1, True, False), f"{status}: {said}")
+        expect_eq(tree.snapshot(), before, "everything")
+
+
+@plain
 def test_vfs_of_a_bifurcated_driver_stay_with_the_kernel(make):
     with Tree() as tree:
         tree.add(A, driver="mlx5_core", name="eth0", ids="15b3:1017", vfs_max=8)
