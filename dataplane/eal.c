@@ -68,6 +68,30 @@ uint32_t eal_memory_mb(const struct config *c)
 	return (uint32_t)((per_worker * c->n_workers * 6 / 5) >> 20) + 2 * c->n_workers * c->arena_mb + 128;
 }
 
+void eal_write_needs(const struct config *c, FILE *f)
+{
+	const char *sep = "";
+
+	fprintf(f, "{\"pci\": [");
+	for (unsigned i = 0; i < c->n_ports; i++) {
+		if (!c->ports[i].is_pci)
+			continue;
+		fprintf(f, "%s\"%s\"", sep, c->ports[i].device);
+		sep = ", ";
+	}
+	fprintf(f, "], \"cores\": [");
+	for (unsigned i = 0; i < c->n_workers; i++)
+		fprintf(f, "%s%u", i ? ", " : "", c->worker_cores[i]);
+	fprintf(f, "], \"main_core\": ");
+	if (c->main_core >= 0)
+		fprintf(f, "%d", c->main_core);
+	else
+		fprintf(f, "null");
+	fprintf(f, ", \"idle_sleep_us\": %u, \"hugepages\": %s, \"memory_mb\": %u, \"offload\": %s}\n", c->idle_sleep_us,
+		c->hugepages ? "true" : "false", c->memory_mb ? c->memory_mb : eal_memory_mb(c),
+		c->offload.kind != OFFLOAD_SOFTWARE ? "true" : "false");
+}
+
 /* lcore 0 is main; lcore i + 1 is worker i on its core. */
 static void add_lcores(struct args *a, const struct config *c)
 {

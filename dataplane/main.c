@@ -35,6 +35,7 @@ static void usage(FILE *f)
 		   "\n"
 		   "  -c, --config FILE      configuration (see docs/weir.yaml.md)\n"
 		   "      --check            check the configuration and exit: 0 good, 2 not\n"
+		   "      --print-needs      check it, and print what it needs of the host, as JSON (for weir-host)\n"
 		   "      --print-reference  print the reference of all configuration keys\n"
 		   "  -l, --log-level LEVEL  error, warn, info (default) or debug\n"
 		   "  -V, --version\n"
@@ -56,6 +57,7 @@ static int parse_level(const char *text, enum log_level *out)
 struct options {
 	const char *config;
 	bool check;
+	bool print_needs;
 	enum log_level level;
 };
 
@@ -64,8 +66,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-		{"print-reference", no_argument, NULL, 'r'}, {"log-level", required_argument, NULL, 'l'},
-		{"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {0},
+		{"print-needs", no_argument, NULL, 'n'}, {"print-reference", no_argument, NULL, 'r'},
+		{"log-level", required_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'}, {0},
 	};
 	int c;
 
@@ -76,6 +79,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'k':
 			o->check = true;
+			break;
+		case 'n':
+			o->print_needs = true;
 			break;
 		case 'r':
 			config_write_reference(stdout);
@@ -148,7 +154,9 @@ int main(int argc, char **argv)
 		log_warn("OpenSSL has allocated already: TLS of the workers does without their heaps");
 	if (config_load(o.config, &d.config, stderr) != 0)
 		return 2;
-	if (o.check)
+	if (o.print_needs)
+		eal_write_needs(&d.config, stdout);
+	if (o.check || o.print_needs)
 		return 0;
 	catch_signals();
 	if (dataplane_start(&d) != 0)

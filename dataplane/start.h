@@ -6,6 +6,8 @@
 #ifndef WEIR_DATAPLANE_START_H
 #define WEIR_DATAPLANE_START_H
 
+#include <stdio.h>
+
 #include "config.h"
 #include "ctl.h"
 #include "net/net.h"
@@ -66,5 +68,8 @@ void dataplane_make_ready(struct dataplane *d);
 int eal_start(const struct config *c);
 /* Memory in MiB that the pools of this configuration need. */
 uint32_t eal_memory_mb(const struct config *c);
+/* What this configuration needs of the host, as one JSON object: "pci" (addresses), "cores", "main_core" (null: any), "idle_sleep_us",
+ * "hugepages", "memory_mb", "offload" (true: handshakes are given to a device). scripts/weir-host reads it. */
+void eal_write_needs(const struct config *c, FILE *f);
 
 #endif
