@@ -47,7 +47,6 @@
 #define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
 #define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring, besides those that ask for certificates */
 #define RELEASE_SLICE 64     /* certificates looked at in a slice, each of which may be a message to main */
-#define TURN_US 30u /* for handshakes of TLS in one iteration, where others wait; one step of them is 20 to 150 */
 #define HEAP_CONN_BYTES 65536ull /* of addresses, for what libraries allocate: a TLS session takes less */
 #define HEAP_READY_BYTES (8u << 20) /* in memory beyond what is in use; main sees to that */
 
@@ -463,7 +462,7 @@ static bool create_tls(struct worker *w)
 		.n_sessions = config_n_tls_sessions(c),
 		/* What the window does not let in would be waited for in vain. */
 		.hello_bytes = c->hello_bytes < c->rx_buffer_bytes ? c->hello_bytes : c->rx_buffer_bytes,
-		.turn_cycles = TURN_US * rte_get_tsc_hz() / 1000000,
+		.takes_turns = true,
 		.early_data = c->early_data && c->tickets,
 		.keeps_libssl = c->keeps_libssl,
 		.offload = w->wc.offload,

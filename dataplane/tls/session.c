@@ -2,8 +2,6 @@
 /* Sessions: their objects, their handshakes, and how they end. */
 #include <openssl/err.h>
 
-#include <rte_cycles.h>
-
 #include "tls/tls_pvt.h"
 #include "weir/accesslog.h"
 
@@ -316,10 +314,8 @@ static enum tls_outcome go_on(struct tls_session *s, uint64_t now_us)
 
 enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot *snapshot, uint64_t now_us)
 {
-	struct tls *t = s->t;
 	enum weir_stage former;
 	enum tls_outcome o = TLS_DONE;
-	uint64_t begin;
 
 	if (s->state == TLS_READY || s->state == TLS_ENDED)
 		return s->state == TLS_READY ? TLS_DONE : TLS_FAILED;
@@ -329,9 +325,8 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 		return s->state == TLS_ENDED ? TLS_FAILED : TLS_EARLY;
 	if (!turn_take(s))
 		return tls_early_is_open(s) ? TLS_EARLY : wait_for_peer(s);
-	t->offload.now_us = now_us;
-	begin = rte_rdtsc();
-	former = enter(t);
+	s->t->offload.now_us = now_us;
+	former = enter(s->t);
 	if (s->state == TLS_HELLO) {
 		o = s->is_backend ? tls_connect_prepare(s, now_us) : tls_choose(s, snapshot);
 		if (o == TLS_MORE)
@@ -341,8 +336,7 @@ enum tls_outcome tls_handshake(struct tls_session *s, const struct weir_snapshot
 	}
 	if (s->state == TLS_HANDSHAKING)
 		o = go_on(s, now_us);
-	leave(t, former);
-	turn_end(t, rte_rdtsc() - begin);
+	leave(s->t, former);
 	return o == TLS_MORE && tls_early_is_open(s) ? TLS_EARLY : o;
 }
 

@@ -43,7 +43,7 @@ struct tls_config {
 	struct stage_clock *stages; /* NULL: not wanted */
 	uint32_t n_sessions;  /* at one time, handshakes included; more are refused */
 	uint32_t hello_bytes; /* of a ClientHello at most */
-	uint64_t turn_cycles; /* of the TSC: handshakes that have not had their turn when others took so long in one iteration wait for the next; 0: none does */
+	bool takes_turns;     /* one step of one handshake in an iteration; the others wait */
 	bool early_data;      /* is accepted from clients (early.c); false: never */
 	bool keeps_libssl;    /* it carries clients' records behind the handshake, too; false: carry.c does */
 	struct offload_device *offload; /* offload.h; NULL: handshakes are all software */
@@ -72,7 +72,7 @@ bool tls_begin(struct tls *t, unsigned worker);
 void tls_set_software(struct tls *t);
 /*
  * With each iteration, before tcp_run(): goes on with what the device has done, with who waited for a certificate that has
- * come, and with the first who waits for config.turn_cycles. Returns the number of things done.
+ * come, and with the first who waits for a turn. Returns the number of things done.
  */
 unsigned tls_poll(struct tls *t, uint64_t now_us);
 /*

@@ -119,8 +119,6 @@ unsigned ready_wake(struct tls *t);
 /* turn.c */
 /* The session's handshake may go on. False: it waits for that. */
 bool turn_take(struct tls_session *s);
-/* One that had a turn has gone on, for so many cycles of the TSC. */
-void turn_end(struct tls *t, uint64_t cycles);
 /* With each iteration: the first of those who wait goes on. Returns how many. */
 unsigned turn_give(struct tls *t);
 
@@ -170,8 +168,7 @@ struct tls {
 	struct tls *next_abandoned;
 	struct ready_table ready;
 	struct tls_session *turn, **turn_tail; /* that wait for one; the tail only if there are any */
-	uint64_t turn_spent;		       /* of the TSC, in this iteration */
-	bool is_turn_given;		       /* to one that has not gone on yet */
+	bool is_turn_taken;		       /* that of this iteration, or it is given to one that has not gone on yet */
 	struct tls_ticket_keys keys;
 	uint8_t *hello; /* cfg.hello_bytes + 1: the message that is looked at */
 	char cert_text[3 * WEIR_MAX_CLIENT_CERT_FIELD]; /* client_cert.c writes here first */
@@ -289,8 +286,7 @@ void tls_alert(struct tls_session *s, enum tls_alert what);
 /* 0, or -1 with OpenSSL's reasons in its queue: this session may show it, and signs with the device's key if there is one. */
 int tls_certificate_use(const struct tls_certificate *cert, SSL *ssl, bool by_device);
 void tls_certificate_staple(SSL_CTX *ctx);
-/* What main has kept to read certificates with. */
-/* 0, or -1: what reads keys is made now, since it takes a millisecond. */
+/* What main keeps to read certificates with: made beforehand, since that takes a millisecond. 0 or -1. */
 int tls_certificates_init(struct tls *t);
 void tls_certificates_fini(struct tls *t);
 /* The peer is judged by these CA certificates, and by their CRLs if there are any. The store is shared. False: no memory. */

@@ -110,7 +110,7 @@
 	X(TLS_EARLY_DATA_OFF, "tls_early_data_rejected_off", "of those: early data are switched off, or the server name takes none (it asks for client certificates, or is no HTTP)") \
 	X(TLS_KEY_UPDATES, "tls_key_updates", "KeyUpdate messages that clients and endpoints sent (RFC 8446 4.6.3)") \
 	X(TLS_CERTIFICATE_WAITS, "tls_certificate_waits", "handshakes that waited until their certificate was made ready for the worker") \
-	X(TLS_TURN_WAITS, "tls_turn_waits", "steps of TLS handshakes that waited for a later iteration of the worker, since others had taken what handshakes may of that one") \
+	X(TLS_TURN_WAITS, "tls_turn_waits", "steps of TLS handshakes that waited for a later iteration of the worker, since that one had had a step of another") \
 	X(TLS_KEPT_IN_LIBSSL, "tls_kept_in_libssl", "TLS connections whose records stay libssl's after the handshake, since something was under way there") \
 	X(TLS_TRUNCATED, "tls_truncated", "TLS connections that the client ended without close_notify") \
 	X(TLS_CLIENT_CERTS, "tls_client_certs", "TLS handshakes with a valid certificate of the client") \

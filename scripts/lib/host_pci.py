@@ -36,7 +36,7 @@ def default_routes(host):
 
 
 @check("nic", "Each NIC of weir.yaml is there and bound to a driver that lets DPDK have it (vfio-pci; uio without protection), "
-       "or to one that shares it (mlx5, mlx4, mana).", "`dpdk-devbind.py --bind=vfio-pci ADDRESS`; not the NIC by which you are logged in.")
+       "or to one that shares it (mlx5, mlx4, mana).", "`weir-nic bind ADDRESS`; not the NIC by which you are logged in.")
 def nic(host, needs):
     if not needs.pci:
         yield ok("", "weir.yaml has no PCI ports")
@@ -49,14 +49,14 @@ def nic(host, needs):
         elif not kind.startswith(NETWORK):
             yield fail(a, f"class {kind}", "a network device", "the port does not start", mend="pci in weir.yaml")
         elif bound in UIO:
-            yield warn(a, bound, "vfio-pci", "without an IOMMU the NIC can write to all memory", mend=f"dpdk-devbind.py --bind=vfio-pci {a}")
+            yield warn(a, bound, "vfio-pci", "without an IOMMU the NIC can write to all memory", mend=f"weir-nic bind --driver vfio-pci {a}")
         elif bound == "vfio-pci" or bound in BIFURCATED:
             yield ok(a, bound)
         elif not bound:
-            yield fail(a, "bound to no driver", "vfio-pci", "DPDK cannot have it", mend=f"dpdk-devbind.py --bind=vfio-pci {a}")
+            yield fail(a, "bound to no driver", "vfio-pci", "DPDK cannot have it", mend=f"weir-nic bind {a}")
         else:
             names = host.list(f"{PCI}/{a}/net")
-            mend = f"dpdk-devbind.py --bind=vfio-pci {a}"
+            mend = f"weir-nic bind {a}"
             if set(names) & default_routes(host):
                 mend = f"not this NIC, unless the machine is reached by another: it carries the default route. Else {mend} --force"
             yield fail(a, f"bound to {bound}" + (f" ({', '.join(names)})" if names else ""), "vfio-pci", "DPDK cannot have it", mend=mend)
@@ -76,7 +76,7 @@ def bound_at_boot(host, address):
 
 
 @check("nic-boot", "NICs that are bound to vfio-pci will be so after the next start of the machine: by driverctl, a rule of udev, or `ids=` of vfio-pci in "
-       "`/etc/modprobe.d`.", "`driverctl set-override ADDRESS vfio-pci`.")
+       "`/etc/modprobe.d`.", "`weir-nic bind --persistent ADDRESS`.")
 def nic_boot(host, needs):
     bound = [a for a in needs.pci if driver(host, a) == "vfio-pci"]
     if not bound:
@@ -86,7 +86,7 @@ def nic_boot(host, needs):
         if path:
             yield ok(a, path)
         else:
-            yield warn(a, "bound until the next start", "bound by driverctl", "after a restart the kernel would have it", mend=f"driverctl set-override {a} vfio-pci")
+            yield warn(a, "bound until the next start", "bound persistently", "after a restart the kernel would have it", mend=f"weir-nic bind --persistent {a}")
 
 
 @check("vfio", "The driver vfio-pci is loaded.", "`modprobe vfio-pci`, and `vfio-pci` in `/etc/modules-load.d`.")
@@ -143,7 +143,7 @@ def iommu_group(host, needs):
         held = {d: driver(host, d) for d in others if driver(host, d) not in (None, "vfio-pci", "pcieport")}
         if held:
             yield fail(a, f"group {group} has {', '.join(f'{d} ({drv})' for d, drv in held.items())}, too", "of VFIO alone", "VFIO refuses such a group",
-                       mend=f"dpdk-devbind.py --bind=vfio-pci {' '.join(held)}, or another slot")
+                       mend=f"weir-nic plan {a} (it says what each of them needs), or another slot")
         else:
             yield ok(a, f"group {group}")
 

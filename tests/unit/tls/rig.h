@@ -709,7 +709,7 @@ static void start_with(uint64_t seed, const struct tcp_config *outside, const st
 	assert_int_equal(tcp_listen(sim.host[1].tcp, &l, &out), 0);
 	tls_config = (struct tls_config){.tcp = sim.host[1].tcp, .pool = tls_pool ? tls_pool : sim.pool, .stats = stats,
 					 .n_sessions = tls_config.n_sessions ? tls_config.n_sessions : 16,
-					 .hello_bytes = HELLO_BYTES, .early_data = tls_config.early_data, .turn_cycles = tls_config.turn_cycles,
+					 .hello_bytes = HELLO_BYTES, .early_data = tls_config.early_data, .takes_turns = tls_config.takes_turns,
 					 .keeps_libssl = getenv("WEIR_TEST_LIBSSL") != NULL, .offload = tls_config.offload, .want = on_want, .release = on_release};
 	tls = tls_create(&tls_config);
 	assert_non_null(tls);

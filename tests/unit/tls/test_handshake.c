@@ -291,7 +291,7 @@ static void goes_on_a_step_in_an_iteration(void **state)
 	unsigned n_iterations = 0;
 
 	tls_config.n_sessions = N_CLIENTS;
-	tls_config.turn_cycles = 1;
+	tls_config.takes_turns = true;
 	start(25);
 	n_done = &stats->counter[WEIR_C_TLS_HANDSHAKES];
 	connect_client(tls_client(0, "a.example", TLS1_3_VERSION, TLS1_3_VERSION));
