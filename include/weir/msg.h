@@ -31,6 +31,7 @@
  * forgotten: a later snapshot may name it only after it was sent again. A
  * snapshot that names one that is not there is refused (NO_CERTIFICATE).
  *
+ * Minor version 1 had no PATHS: weir-ctrl does not send it to such a dataplane.
  * Minor version 0 had no diagnostics: two descriptors, a hello that ends before
  * diag_size, no messages 4 to 7 and 104 to 106. Each side speaks to it as before.
  */
@@ -53,6 +54,7 @@
 	X(CAPTURE_STOP, 7, "capture-stop") /* id = of the capture; nothing if it is over */ \
 	X(CERTIFICATE, 8, "certificate") /* off, size, id and version = the certificate's id */ \
 	X(TICKET_KEYS, 9, "ticket-keys") /* off, size: of a weir_ticket_keys; id: of this set, to be answered */ \
+	X(PATHS, 10, "paths") /* off, size: of a weir_paths; id: of this set, to be answered */ \
 	X(BLOB_DONE, 100, "blob-done") /* off, size, id, version as sent; about: the type that it was sent as; status: enum weir_refusal */ \
 	X(LIVE, 101, "live")	       /* id = generation that every worker now serves; t_us: from receipt to the last worker's swap */ \
 	X(RETIRED, 102, "retired")     /* id = generation of which no worker holds anything any more */ \
