@@ -166,6 +166,8 @@ static void note_place(struct parse *p, const struct key *keys, const struct key
 		p->pools_at = name;
 	else if (strcmp(k->name, "limits") == 0)
 		p->limits_at = name;
+	else if (strcmp(k->name, "bgp") == 0)
+		p->bgp_at = name;
 }
 
 static void parse_section(struct parse *p, const struct key *keys, const char *where, void *section, const yaml_node_t *n)
@@ -293,6 +295,7 @@ static void check_whole(struct parse *p)
 	if (c->n_ports)
 		check_listen(p);
 	config_check_tcp(p);
+	config_check_kernel(p);
 	config_check_offload(p);
 	if (!c->n_workers)
 		c->worker_cores[c->n_workers++] = 0;

@@ -18,12 +18,42 @@
 #define CONFIG_MAX_LISTEN 64
 #define CONFIG_MAX_TRUSTED 64
 
+#define CONFIG_MAX_KERNEL_ADDRS 16
+#define CONFIG_MAX_NEIGHBORS 16
+
+/* The kernel beside a port: a TAP. */
+struct config_kernel {
+	char interface[16]; /* "": there is none */
+	unsigned n_addrs;
+	struct net_addr addrs[CONFIG_MAX_KERNEL_ADDRS];
+};
+
+/* A router to which FRR is configured. */
+struct config_neighbor {
+	struct weir_ip address;
+	uint32_t asn;
+	char password_file[256]; /* "": none */
+	bool bfd, multihop;
+};
+
+struct config_bgp {
+	uint32_t asn; /* 0: there is no section bgp */
+	struct weir_ip router_id;
+	unsigned n_announce;
+	struct weir_ip announce[CONFIG_MAX_LISTEN];
+	unsigned n_neighbors;
+	struct config_neighbor neighbors[CONFIG_MAX_NEIGHBORS];
+	uint32_t keepalive_s, hold_s;
+	uint32_t withdraw_ms;
+};
+
 struct config_port {
 	char device[256]; /* PCI address, or vdev with arguments */
 	bool is_pci;
 	uint16_t n_desc;
 	uint16_t mtu;
 	bool promiscuous;
+	struct config_kernel kernel;
 };
 
 /* One entry of interfaces: a port by index, and what net_iface needs but for the MAC. */
@@ -134,6 +164,9 @@ struct config {
 	uint32_t time_wait_ms, fin_timeout_ms, keepalive_ms, max_retransmit_ms;
 	uint32_t drain_ms; /* SIGTERM: at most this long until connections are cut */
 
+	uint32_t kernel_per_s[PUNT_N_CLASSES]; /* packets to the kernel, of a worker */
+	struct config_bgp bgp;
+
 	char control_socket[108];
 	bool has_control_uid; /* else: root and the user weir-dataplane runs as */
 	uint32_t control_uid; /* uid that may connect; user names are resolved by the parser */
@@ -151,6 +184,8 @@ uint32_t config_n_tls_sessions(const struct config *c);
 uint32_t config_n_certificates(const struct config *c);
 /* Data that a packet buffer holds: as configured, or what suits the ports. */
 uint32_t config_mbuf_bytes(const struct config *c);
+/* Index of the port that has this address, and the kernel beside it; -1: none. */
+int config_kernel_port(const struct config *c, const struct weir_ip *ip);
 /* Writes the reference page (Markdown) from the table. */
 void config_write_reference(FILE *out);
 

@@ -14,30 +14,39 @@
 
 #define OFF(field) offsetof(struct config, field)
 
-/* "10.0.0.1/24": an address of this host and the length of its prefix. */
-static void add_address(struct parse *p, const struct key *k, void *arg, const yaml_node_t *n)
+bool parse_host_address(struct parse *p, const struct key *k, const yaml_node_t *n, struct net_addr *out)
 {
-	struct net_iface *f = arg;
 	const char *text = parse_scalar(n);
 	const char *slash = text ? strchr(text, '/') : NULL;
-	struct net_addr a;
+	struct net_addr a = {0};
 	uint64_t len;
 
 	if (!slash || ip_parse(text, (size_t)(slash - text), &a.ip) != 0 ||
 	    !parse_number(slash + 1, 1, ip_is4(&a.ip) ? 32 : 128, &len)) {
 		parse_error(p, n, "%s: expected an address with its prefix length, such as 192.0.2.10/24 or 2001:db8::10/64",
 			    k->name);
-		return;
+		return false;
 	}
 	if (ip_is_any(&a.ip) || a.ip.b[0] == 0xff || (ip_is4(&a.ip) && (a.ip.b[12] >= 224 || a.ip.b[12] == 0))) {
 		parse_error(p, n, "%s: %s is not the address of a host", k->name, text);
-		return;
+		return false;
 	}
+	a.prefix_len = (uint8_t)len;
+	*out = a;
+	return true;
+}
+
+static void add_address(struct parse *p, const struct key *k, void *arg, const yaml_node_t *n)
+{
+	struct net_iface *f = arg;
+	struct net_addr a;
+
+	if (!parse_host_address(p, k, n, &a))
+		return;
 	if (f->n_addrs == NET_MAX_ADDRS) {
 		parse_error(p, n, "%s: more than %u addresses", k->name, NET_MAX_ADDRS);
 		return;
 	}
-	a.prefix_len = (uint8_t)len;
 	f->addrs[f->n_addrs++] = a;
 }
 
@@ -311,6 +320,8 @@ static const struct key port_keys[] = {
 	{.name = "promiscuous", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, promiscuous),
 	 .def = "false", .expect = "true or false", .help = "Receive frames for other link addresses too."},
 	ADDRESS_KEYS,
+	{.name = "kernel", .type = KEY_SECTION, .keys = config_port_kernel_keys,
+	 .help = "The exception path: a TAP beside the port, by which the kernel gets what is not Weir's, and sends. See docs/kernel.md."},
 	{.name = "vlans", .type = KEY_LIST, .keys = vlan_keys, .begin = begin_vlan, .help = "Tagged interfaces on this port."},
 	{0},
 };
@@ -532,6 +543,10 @@ const struct key config_keys[] = {
 	 .expect = "a list of addresses", .help = "Addresses on which Weir serves; each is one of a port's."},
 	{.name = "workers", .type = KEY_SECTION, .keys = workers_keys, .help = "Worker cores."},
 	{.name = "offloads", .type = KEY_SECTION, .keys = offloads_keys, .help = "Work on packets that can be saved."},
+	{.name = "kernel_path", .type = KEY_SECTION, .keys = config_kernel_path_keys,
+	 .help = "Packets in a second that a worker gives to the kernels beside its ports, for each class of them. A second's worth may come at once."},
+	{.name = "bgp", .type = KEY_SECTION, .keys = config_bgp_keys,
+	 .help = "Announcing Weir's addresses by routes in the kernel, which FRR takes up. See docs/bgp.md."},
 	{.name = "memory", .type = KEY_SECTION, .keys = memory_keys, .help = "Where memory comes from."},
 	{.name = "pools", .type = KEY_SECTION, .keys = pools_keys,
 	 .help = "Sizes fixed at start. What does not fit is refused and counted, never a reason to stop."},

@@ -38,6 +38,7 @@ struct key {
 extern const struct key config_keys[];
 extern const struct key config_tcp_keys[]; /* config_tcp.c */
 extern const struct key config_offload_keys[]; /* config_offload.c */
+extern const struct key config_port_kernel_keys[], config_kernel_path_keys[], config_bgp_keys[]; /* config_kernel.c */
 extern const struct key config_forwarding_keys[]; /* config_forwarding.c */
 
 struct parse {
@@ -50,7 +51,8 @@ struct parse {
 	const yaml_node_t *iface_at[NET_MAX_IFACES];
 	const yaml_node_t *listen_at[CONFIG_MAX_LISTEN];
 	const yaml_node_t *listener_cc_at[CONFIG_MAX_CC], *backend_cc_at[CONFIG_MAX_CC];
-	const yaml_node_t *ports_at, *pools_at, *limits_at, *offload_at;
+	const yaml_node_t *ports_at, *pools_at, *limits_at, *offload_at, *bgp_at;
+	const yaml_node_t *announce_at[CONFIG_MAX_LISTEN], *neighbor_at[CONFIG_MAX_NEIGHBORS];
 };
 
 /* Defaults of the section forwarding that the table does not set. */
@@ -59,6 +61,11 @@ void config_forwarding_init(struct config *c);
 void config_check_tcp(struct parse *p);
 /* Of the section tls.offload. */
 void config_check_offload(struct parse *p);
+
+/* Of the kernel's interfaces and the section bgp; fills in what follows from the rest. */
+void config_check_kernel(struct parse *p);
+/* "10.0.0.1/24": an address of this host and the length of its prefix. False: reported. */
+bool parse_host_address(struct parse *p, const struct key *k, const yaml_node_t *n, struct net_addr *out);
 
 /* "name:line:column: text", at the node's beginning. */
 void parse_error(struct parse *p, const yaml_node_t *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

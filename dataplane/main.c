@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "announce.h"
 #include "base/log.h"
 #include "mem/heap.h"
 #include "start.h"
@@ -36,6 +37,7 @@ static void usage(FILE *f)
 		   "  -c, --config FILE      configuration (see docs/weir.yaml.md)\n"
 		   "      --check            check the configuration and exit: 0 good, 2 not\n"
 		   "      --print-needs      check it, and print what it needs of the host, as JSON (for weir-host)\n"
+		   "      --print-frr        check it, and print the configuration of FRR for its section bgp\n"
 		   "      --print-reference  print the reference of all configuration keys\n"
 		   "  -l, --log-level LEVEL  error, warn, info (default) or debug\n"
 		   "  -V, --version\n"
@@ -58,6 +60,7 @@ struct options {
 	const char *config;
 	bool check;
 	bool print_needs;
+	bool print_frr;
 	enum log_level level;
 };
 
@@ -66,7 +69,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-		{"print-needs", no_argument, NULL, 'n'}, {"print-reference", no_argument, NULL, 'r'},
+		{"print-needs", no_argument, NULL, 'n'}, {"print-frr", no_argument, NULL, 'f'}, {"print-reference", no_argument, NULL, 'r'},
 		{"log-level", required_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'}, {0},
 	};
@@ -82,6 +85,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'n':
 			o->print_needs = true;
+			break;
+		case 'f':
+			o->print_frr = true;
 			break;
 		case 'r':
 			config_write_reference(stdout);
@@ -128,10 +134,24 @@ static uint64_t clock_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/* Nobody is sent here any more; who comes until all have heard of that is served. */
+static void withdraw(struct dataplane *d)
+{
+	uint64_t end = clock_ms() + d->config.bgp.withdraw_ms;
+
+	if (!announce_withdraw(d->announce))
+		return;
+	log_info("withdrawn: new connections are taken for %u ms more", d->config.bgp.withdraw_ms);
+	while (n_signals < 2 && clock_ms() < end)
+		ctl_poll(d->ctl, 10);
+}
+
 static void drain(struct dataplane *d)
 {
-	uint64_t end = clock_ms() + d->config.drain_ms;
+	uint64_t end;
 
+	withdraw(d);
+	end = clock_ms() + d->config.drain_ms;
 	log_info("draining, at most %u ms", d->config.drain_ms);
 	d->stats->draining = 1;
 	ctl_tell_workers(d->ctl, WORKER_DRAIN);
@@ -139,6 +159,14 @@ static void drain(struct dataplane *d)
 		ctl_poll(d->ctl, 10);
 	if (ctl_n_drained(d->ctl) < d->config.n_workers)
 		log_warn("not drained in time: what is left is cut");
+}
+
+static int print_frr(const struct config *c)
+{
+	if (c->bgp.asn)
+		return frr_write(c, stdout) == 0 ? 0 : 2;
+	log_error("--print-frr: the configuration has no section bgp");
+	return 2;
 }
 
 int main(int argc, char **argv)
@@ -156,6 +184,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (o.print_needs)
 		eal_write_needs(&d.config, stdout);
+	if (o.print_frr)
+		return print_frr(&d.config);
 	if (o.check || o.print_needs)
 		return 0;
 	catch_signals();
@@ -165,6 +195,7 @@ int main(int argc, char **argv)
 	while (n_signals == 0) {
 		ctl_poll(d.ctl, POLL_MS);
 		dataplane_update_ports(&d);
+		announce_update(d.announce);
 		dataplane_update_clocks(&d);
 		dataplane_make_ready(&d);
 		dataplane_update_offload(&d);

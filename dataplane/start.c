@@ -22,7 +22,9 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
+#include "announce.h"
 #include "base/log.h"
+#include "exception.h"
 #include "upstream/upstream.h"
 
 #define POOL_CACHE 256
@@ -323,6 +325,26 @@ static int start_ports(struct dataplane *d)
 	return 0;
 }
 
+static int start_exception(struct dataplane *d)
+{
+	return exception_create(&d->config, d->ports, d->stats, &d->exception);
+}
+
+static void stop_exception(struct dataplane *d)
+{
+	exception_destroy(d->exception);
+}
+
+static int start_announce(struct dataplane *d)
+{
+	return announce_create(&d->config, d->exception, d->stats, &d->announce);
+}
+
+static void stop_announce(struct dataplane *d)
+{
+	announce_destroy(d->announce);
+}
+
 static void stop_steering(struct dataplane *d)
 {
 	steer_stop(&d->steer, d->ports, d->n_ports);
@@ -353,6 +375,7 @@ void dataplane_update_ports(struct dataplane *d)
 		p->mtu = d->ports[i].mtu;
 		p->n_queues = d->ports[i].n_queues;
 		p->link_up = port_is_link_up(&d->ports[i]);
+		exception_set_link(d->exception, i, p->link_up);
 	}
 	s->n_ports = d->n_ports;
 }
@@ -439,6 +462,7 @@ static int start_workers(struct dataplane *d)
 				.redirect_out = &d->redirect_out[i * n],
 				.n_neighbours = d->config.n_neighbours,
 				.neighbour_queue = d->config.neighbour_queue,
+				.punt = exception_punt(d->exception, i),
 				.steer = &d->steer,
 				.gro = d->config.gro,
 			},
@@ -531,12 +555,14 @@ static const struct step {
 	{"packet buffers", start_pools, stop_pools},
 	{"rings", start_rings, stop_rings},
 	{"ports", start_ports, stop_ports},
+	{"exception path", start_exception, stop_exception},
 	{"steering", start_steering, stop_steering},
 	{"control socket", start_ctl, stop_ctl}, /* before the workers: at the end it frees what they give back */
 	{"affinity", start_affinity, stop_affinity},
 	{"TLS offload", start_offload, stop_offload},
 	{"workers", start_workers, stop_workers},
 	{"worker cores", start_lcores, stop_lcores},
+	{"announcements", start_announce, stop_announce},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(*steps))

@@ -14,6 +14,8 @@
 #include "net/steer.h"
 #include "worker.h"
 
+struct announce;
+struct exception;
 struct rte_mempool;
 struct rte_ring;
 
@@ -34,6 +36,8 @@ struct dataplane {
 	unsigned n_ports;
 	struct net_port ports[WEIR_MAX_PORTS];
 	struct net_iface ifaces[NET_MAX_IFACES];
+	struct exception *exception; /* NULL: no port has the kernel beside it */
+	struct announce *announce;   /* NULL: nothing is announced */
 	struct steer steer;
 	uint8_t affinity_key[32];
 	struct upstream_caps *caps;

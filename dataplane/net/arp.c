@@ -82,7 +82,9 @@ void arp_input(struct net *n, struct rx *r)
 		neigh_learn(n, r->iface, &sender, mac, is_ours && !r->is_redirected, p[7] == OP_REPLY, r->now_us);
 	if (is_ours && p[7] == OP_REQUEST && !r->is_redirected)
 		send_arp(n, r->iface, OP_REPLY, &target, mac, &sender, mac);
-	else if (!is_ours && !r->is_redirected)
-		stat_reason(n->stats, WEIR_R_ARP_NOT_OURS);
-	rte_pktmbuf_free(r->m);
+	/* Questions for others, and all answers: the kernel may have asked, too. */
+	if (!r->is_redirected && !r->is_kernels && (!is_ours || (p[7] == OP_REPLY && n->cfg.ports[r->port].has_kernel)))
+		punt(n, r, WEIR_R_ARP_NOT_OURS);
+	else
+		rte_pktmbuf_free(r->m);
 }

@@ -59,9 +59,10 @@ void eth_input(struct net *n, struct rx *r)
 		type = load_type(p + 16);
 		r->l3 = 18;
 	}
+	r->ethertype = type;
 	iface = find_iface(n, r->port, vlan);
 	if (iface < 0) {
-		net_drop(n, m, WEIR_R_RX_OTHER_VLAN);
+		punt(n, r, WEIR_R_RX_OTHER_VLAN);
 		return;
 	}
 	r->iface = (uint8_t)iface;
@@ -80,7 +81,7 @@ void eth_input(struct net *n, struct rx *r)
 		ip6_input(n, r);
 		break;
 	default:
-		net_drop(n, m, WEIR_R_RX_UNKNOWN_ETHERTYPE);
+		punt(n, r, WEIR_R_RX_UNKNOWN_ETHERTYPE);
 	}
 }
 
@@ -113,11 +114,33 @@ static bool is_too_long(const struct rte_mbuf *m, uint16_t mtu)
 	return (m->tso_segsz ? m->l3_len + m->l4_len + (uint32_t)m->tso_segsz : m->pkt_len) > mtu;
 }
 
+/*
+ * The kernel beside the port has the port's link address: what is for that is for it alone. Questions to a group may be
+ * answered by it, too. True: the frame has gone there.
+ */
+static bool is_kernels_too(struct net *n, const struct net_iface *f, struct rte_mbuf *m, const uint8_t dst[6])
+{
+	unsigned port = n->iface_port[f - n->cfg.ifaces];
+	struct rte_mbuf *copy;
+
+	if (memcmp(dst, f->mac, 6) == 0) {
+		punt_own(n, port, m);
+		return true;
+	}
+	if (!(dst[0] & 1) || n->is_announcing)
+		return false;
+	copy = rte_pktmbuf_copy(m, n->cfg.pool, 0, UINT32_MAX);
+	if (copy)
+		punt_own(n, port, copy);
+	else
+		stat_reason(n->stats, WEIR_R_NO_MBUF);
+	return false;
+}
+
 void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t dst[6], uint16_t ethertype)
 {
 	const struct net_iface *f = iface_of(n, iface);
 	const struct net_port *port = &n->cfg.ports[n->iface_port[iface]];
-	struct net_tx *tx = &n->tx[n->iface_port[iface]];
 	uint16_t n_header = f->vlan ? 18 : 14;
 	uint8_t *p;
 
@@ -145,6 +168,15 @@ void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t
 	*p++ = (uint8_t)(ethertype >> 8);
 	*p = (uint8_t)ethertype;
 	m->l2_len = n_header;
+	if (port->has_kernel && is_kernels_too(n, f, m, dst))
+		return;
+	eth_send(n, n->iface_port[iface], m);
+}
+
+void eth_send(struct net *n, unsigned port, struct rte_mbuf *m)
+{
+	struct net_tx *tx = &n->tx[port];
+
 	if (tx->n == NET_TX_BUFFER) {
 		enum weir_stage former = stage_enter(n->cfg.stages, WEIR_STAGE_TX);
 

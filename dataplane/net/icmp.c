@@ -13,31 +13,16 @@
 #define ERRORS_PER_SECOND 100
 #define ECHOES_PER_SECOND 2000
 #define ERRORS_SPREAD_PER_SECOND 1000 /* each costs every worker a packet */
-#define BURST_S 1 /* a second's worth may be sent at once */
 
 enum { T4_ECHO_REPLY = 0, T4_UNREACHABLE = 3, T4_ECHO = 8 };
 enum { T6_UNREACHABLE = 1, T6_TOO_BIG = 2, T6_PARAMETER = 4, T6_ECHO = 128, T6_ECHO_REPLY = 129, T6_NS = 135, T6_NA = 136 };
-
-static bool take_token(struct token_bucket *b, unsigned per_second, uint64_t now_us)
-{
-	uint64_t cost = 1000000 / per_second;
-
-	b->tokens_us += now_us - b->last_us;
-	b->last_us = now_us;
-	if (b->tokens_us > BURST_S * 1000000ull)
-		b->tokens_us = BURST_S * 1000000ull;
-	if (b->tokens_us < cost)
-		return false;
-	b->tokens_us -= cost;
-	return true;
-}
 
 static void reply_echo(struct net *n, struct rx *r, uint8_t type, uint8_t proto)
 {
 	uint8_t *p;
 	uint16_t sum;
 
-	if (!take_token(&n->echoes, ECHOES_PER_SECOND, r->now_us)) {
+	if (!token_take(&n->echoes, ECHOES_PER_SECOND, r->now_us)) {
 		net_drop(n, r->m, WEIR_R_ICMP_RATE);
 		return;
 	}
@@ -118,9 +103,18 @@ static uint16_t sane_mtu(const struct quote *q, bool is4, uint32_t mtu)
 	return (uint16_t)(is4 && mtu < IP4_MTU_MIN ? IP4_MTU_MIN : mtu);
 }
 
+/* Nothing that Weir understands: of an address that the kernel has, too, it may be the kernel's. */
+static void not_ours(struct net *n, struct rx *r, enum weir_reason why)
+{
+	if (punt_shares(n, r, &r->dst))
+		punt(n, r, why);
+	else
+		net_drop(n, r->m, why);
+}
+
 static void spread(struct net *n, const struct rx *r)
 {
-	if (take_token(&n->spreads, ERRORS_SPREAD_PER_SECOND, r->now_us))
+	if (token_take(&n->spreads, ERRORS_SPREAD_PER_SECOND, r->now_us))
 		steer_broadcast(n, r);
 	else
 		stat_reason(n->stats, WEIR_R_ICMP_SPREAD_RATE);
@@ -133,7 +127,7 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 	struct quote q;
 
 	if (r->m->data_len < r->l4 + 8 + IP4_HEADER || !parse_quote(n, bytes, r->m->data_len - r->l4 - 8u, is4, &q)) {
-		net_drop(n, r->m, WEIR_R_ICMP_BAD);
+		not_ours(n, r, WEIR_R_ICMP_BAD);
 		return;
 	}
 	if (what == TCP_ICMP_TOO_BIG)
@@ -148,6 +142,10 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 		spread(n, r);
 	else if (!is_anyones && steer_redirect(n, r, &q.flow))
 		return;
+	if (!is_anyones && punt_shares(n, r, &q.flow.local) && !tcp_has_flow(n->tcp, &q.flow)) {
+		punt(n, r, WEIR_R_ICMP_NOT_IN_FLIGHT);
+		return;
+	}
 	stat_inc(n->stats, WEIR_C_ICMP_ERRORS_RX);
 	if (!tcp_icmp_error(n->tcp, &q.flow, q.seq, what, (uint16_t)mtu, r->now_us)) {
 		if (!is_anyones)
@@ -173,7 +171,7 @@ void icmp4_input(struct net *n, struct rx *r)
 	else if (p[0] == T4_UNREACHABLE && p[1] <= 15)
 		input_error(n, r, true, TCP_ICMP_UNREACHABLE, 0);
 	else
-		net_drop(n, r->m, WEIR_R_ICMP_UNKNOWN);
+		not_ours(n, r, WEIR_R_ICMP_UNKNOWN);
 }
 
 void icmp6_input(struct net *n, struct rx *r)
@@ -186,7 +184,7 @@ void icmp6_input(struct net *n, struct rx *r)
 	else if (p[0] == T6_NS || p[0] == T6_NA)
 		ndp_input(n, r, p[0]);
 	else if (!is_ours)
-		net_drop(n, r->m, WEIR_R_IP_NOT_OURS);
+		punt(n, r, WEIR_R_IP_NOT_OURS);
 	else if (p[0] == T6_ECHO && p[1] == 0 && !ip_is_any(&r->src))
 		reply_echo(n, r, T6_ECHO_REPLY, PROTO_ICMP6);
 	else if (p[0] == T6_UNREACHABLE)
@@ -195,7 +193,7 @@ void icmp6_input(struct net *n, struct rx *r)
 		input_error(n, r, false, TCP_ICMP_TOO_BIG,
 			    (uint32_t)p[4] << 24 | (uint32_t)p[5] << 16 | (uint32_t)p[6] << 8 | p[7]);
 	else
-		net_drop(n, r->m, WEIR_R_ICMP_UNKNOWN);
+		not_ours(n, r, WEIR_R_ICMP_UNKNOWN);
 }
 
 /* The message: its 8 bytes, then as much of the packet as fits (RFC 1812 4.3.2.3, RFC 4443 2.4 (c)). */
@@ -252,7 +250,7 @@ void icmp_unreachable(struct net *n, struct rx *r, enum weir_reason why)
 		net_drop(n, r->m, why);
 		return;
 	}
-	if (!take_token(&n->errors, ERRORS_PER_SECOND, r->now_us)) {
+	if (!token_take(&n->errors, ERRORS_PER_SECOND, r->now_us)) {
 		stat_reason(n->stats, WEIR_R_ICMP_RATE);
 		net_drop(n, r->m, why);
 		return;

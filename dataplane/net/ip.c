@@ -131,6 +131,10 @@ static void deliver_tcp(struct net *n, struct rx *r)
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
 	if (steer_redirect(n, r, &flow))
 		return;
+	if (punt_shares(n, r, &r->dst) && !tcp_is_listening(n->tcp, &flow) && !tcp_has_flow(n->tcp, &flow)) {
+		punt(n, r, WEIR_R_TCP_NO_LISTENER);
+		return;
+	}
 	if (!has_device_verified(r->m) && !checksum_verify_tcp(r->m, r->l4, &r->src, &r->dst)) {
 		net_drop(n, r->m, WEIR_R_TCP_BAD_CHECKSUM);
 		return;
@@ -155,7 +159,7 @@ void ip_deliver(struct net *n, struct rx *r)
 		return;
 	}
 	if (is_group || !net_has_addr(n, &r->dst)) {
-		net_drop(n, r->m, WEIR_R_IP_NOT_OURS);
+		punt(n, r, WEIR_R_IP_NOT_OURS);
 		return;
 	}
 	if (ip_is_any(&r->src)) { /* only who looks for an address has none */
@@ -166,8 +170,19 @@ void ip_deliver(struct net *n, struct rx *r)
 		deliver_tcp(n, r);
 	else if (r->proto == PROTO_ICMP && ip_is4(&r->dst))
 		icmp4_input(n, r);
+	else if (punt_shares(n, r, &r->dst))
+		punt(n, r, WEIR_R_IP_UNKNOWN_PROTOCOL);
 	else
 		icmp_unreachable(n, r, WEIR_R_IP_UNKNOWN_PROTOCOL);
+}
+
+void ip_fragment(struct net *n, struct rx *r)
+{
+	r->proto = PROTO_NONE; /* only the first one says it truly */
+	if (!net_has_addr(n, &r->dst) || punt_shares(n, r, &r->dst))
+		punt(n, r, WEIR_R_IP_FRAGMENT);
+	else
+		net_drop(n, r->m, WEIR_R_IP_FRAGMENT);
 }
 
 static bool add_header4(struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto, uint8_t ecn)

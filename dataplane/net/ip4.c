@@ -72,10 +72,6 @@ void ip4_input(struct net *n, struct rx *r)
 		net_drop(n, r->m, WEIR_R_IP_SOURCE_ROUTE);
 		return;
 	}
-	if ((ip[6] & 0x3f) || ip[7]) { /* more fragments, or an offset */
-		net_drop(n, r->m, WEIR_R_IP_FRAGMENT);
-		return;
-	}
 	if (total < left && rte_pktmbuf_trim(r->m, (uint16_t)(left - total)) != 0) { /* Ethernet's padding */
 		net_drop(n, r->m, WEIR_R_IP_BAD_HEADER);
 		return;
@@ -87,6 +83,10 @@ void ip4_input(struct net *n, struct rx *r)
 	r->proto = ip[9];
 	r->ecn = ip[1] & 3;
 	r->l4 = (uint16_t)(r->l3 + n_header);
+	if ((ip[6] & 0x3f) || ip[7]) { /* more fragments, or an offset */
+		ip_fragment(n, r);
+		return;
+	}
 	if (is_bad_source(ip + 12)) {
 		net_drop(n, r->m, WEIR_R_IP_BAD_SOURCE);
 		return;

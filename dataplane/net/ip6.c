@@ -77,6 +77,10 @@ void ip6_input(struct net *n, struct rx *r)
 		return;
 	}
 	why = walk(r, ip[6]);
+	if (why == WEIR_R_IP_FRAGMENT) {
+		ip_fragment(n, r);
+		return;
+	}
 	if (why != WEIR_N_REASONS) {
 		net_drop(n, r->m, why);
 		return;

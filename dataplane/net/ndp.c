@@ -102,16 +102,12 @@ static bool find_lla(const uint8_t *p, unsigned n, uint8_t type, const uint8_t *
 	return n == 0;
 }
 
+/* The target is ours. */
 static void input_ns(struct net *n, struct rx *r, const struct weir_ip *target, const uint8_t *lla)
 {
 	uint8_t mac[6];
 	bool is_probe = ip_is_any(&r->src);
 
-	if (!iface_has_addr(iface_of(n, r->iface), target)) {
-		if (!r->is_redirected)
-			stat_reason(n->stats, WEIR_R_NDP_NOT_OURS);
-		return;
-	}
 	if (!is_probe && lla)
 		neigh_learn(n, r->iface, &r->src, lla, !r->is_redirected, false, r->now_us);
 	if (r->is_redirected)
@@ -144,6 +140,7 @@ void ndp_input(struct net *n, struct rx *r, uint8_t type)
 	unsigned len = (unsigned)(r->m->pkt_len - r->l4);
 	struct weir_ip target;
 	const uint8_t *lla;
+	bool is_ours;
 
 	stat_inc(n->stats, WEIR_C_NDP_RX);
 	/* RFC 4861 7.1: hop limit 255 proves that it comes from this link. */
@@ -156,9 +153,14 @@ void ndp_input(struct net *n, struct rx *r, uint8_t type)
 	memcpy(target.b, p + 8, 16);
 	if (!r->is_redirected)
 		steer_broadcast(n, r);
-	if (type == TYPE_NS)
+	is_ours = iface_has_addr(iface_of(n, r->iface), &target);
+	if (type == TYPE_NS && is_ours)
 		input_ns(n, r, &target, lla);
-	else if (!iface_has_addr(iface_of(n, r->iface), &target))
+	else if (type == TYPE_NA && !is_ours)
 		input_na(n, r, &target, lla, p[4]);
-	rte_pktmbuf_free(r->m);
+	/* Questions for others, and all answers: the kernel may have asked, too. */
+	if (!r->is_redirected && !r->is_kernels && (type == TYPE_NS ? !is_ours : n->cfg.ports[r->port].has_kernel))
+		punt(n, r, WEIR_R_NDP_NOT_OURS);
+	else
+		rte_pktmbuf_free(r->m);
 }

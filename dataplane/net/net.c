@@ -108,6 +108,7 @@ static void announce(struct net *n, uint64_t now_us)
 {
 	n->announce_us = now_us + ANNOUNCE_US;
 	n->n_announced++;
+	n->is_announcing = true;
 	for (unsigned i = 0; i < n->cfg.n_ifaces; i++)
 		for (unsigned k = 0; k < n->cfg.ifaces[i].n_addrs; k++) {
 			const struct weir_ip *ip = &n->cfg.ifaces[i].addrs[k].ip;
@@ -117,6 +118,7 @@ static void announce(struct net *n, uint64_t now_us)
 			else
 				ndp_announce(n, i, ip);
 		}
+	n->is_announcing = false;
 }
 
 unsigned net_poll(struct net *n, uint64_t now_us)
@@ -140,6 +142,8 @@ unsigned net_poll(struct net *n, uint64_t now_us)
 	}
 	if (n->cfg.n_workers > 1)
 		total += poll_redirects(n, now_us);
+	if (n->cfg.punt.down)
+		total += punt_poll(n, now_us);
 	return total;
 }
 
@@ -150,5 +154,7 @@ void net_flush(struct net *n)
 	port_flush(n);
 	if (n->cfg.n_workers > 1)
 		steer_flush(n);
+	if (n->has_punted)
+		punt_flush(n);
 	stage_leave(n->cfg.stages, former);
 }

@@ -31,6 +31,7 @@ struct net;
 struct net_addr {
 	struct weir_ip ip;
 	uint8_t prefix_len; /* in the address's own family */
+	bool is_shared;	    /* the kernel has it as well: what is not Weir's of it is the kernel's */
 };
 
 /* An interface: a port, or a VLAN on it. From weir.yaml; the same for all workers, read-only once started. */
@@ -85,6 +86,7 @@ struct net_port {
 	enum steer_way steer; /* set by steer_start() */
 	char name[32];
 	bool is_memif;
+	bool has_kernel; /* a TAP stands beside it: see struct net_punt_config */
 	bool is_shut; /* main: w, workers: r. Neither receive nor send: see port_look() */
 };
 
@@ -106,6 +108,24 @@ static inline bool port_is_shut(const struct net_port *p)
 	return __atomic_load_n(&p->is_shut, __ATOMIC_ACQUIRE);
 }
 
+/*
+ * The exception path: what is not Weir's goes to the kernel by a TAP beside
+ * the port, and what the kernel sends goes out by the port. A thread of main's
+ * does the system calls; the worker meets it at rings. Each class has a rate, so
+ * that a flood of one does not keep out another.
+ */
+enum punt_class { PUNT_ROUTING, PUNT_NEIGHBOUR, PUNT_MANAGEMENT, PUNT_ICMP, PUNT_OTHER, PUNT_N_CLASSES };
+
+#define PUNT_MAX_PER_S 1000000
+
+struct net_punt_config {
+	uint32_t per_s[PUNT_N_CLASSES]; /* packets, 1 to PUNT_MAX_PER_S; a second's worth may come at once */
+	struct rte_ring *up;   /* to the kernel: mbufs of whole frames, whose port is an index. NULL: no port has a TAP */
+	struct rte_ring *down; /* of the kernel, likewise; of worker 0, others: NULL */
+	const bool *is_asleep; /* the thread that empties up waits for bell_fd (thread: w, worker: r) */
+	int bell_fd;	       /* eventfd */
+};
+
 struct net_config {
 	uint16_t worker;    /* this worker's number = its queue on every port */
 	uint16_t n_workers;
@@ -124,6 +144,7 @@ struct net_config {
 	uint32_t n_neighbours;		/* next-hop table size */
 	uint32_t neighbour_queue;	/* packets that may wait for one next hop */
 	bool gro;			/* merge segments that were received together before TCP sees them */
+	struct net_punt_config punt;
 	const struct steer *steer;	/* whose connection is whose; outlives the net. NULL: there is one worker */
 };
 

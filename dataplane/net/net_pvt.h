@@ -27,6 +27,7 @@
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_ICMP6 58
+#define PROTO_NONE 59 /* RFC 8200 4.7 */
 
 #define NEIGH_REACHABLE_US 30000000 /* RFC 4861 10: REACHABLE_TIME */
 #define NEIGH_RETRANS_US 1000000    /* RETRANS_TIMER */
@@ -120,6 +121,9 @@ struct net {
 	uint64_t now_us; /* of the iteration */
 	struct pmtu *pmtu;
 	struct gro gro;
+	struct token_bucket punts[PUNT_N_CLASSES];
+	bool has_punted;    /* in this iteration */
+	bool is_announcing; /* what is sent to groups is no question */
 };
 
 /* Where a TCP segment goes. */
@@ -139,7 +143,9 @@ struct rx {
 	uint8_t iface;	  /* index in cfg.ifaces */
 	bool is_redirected; /* another worker received it: handle it here, whoever owns it */
 	bool is_group;	  /* sent to a group or to all on the link */
+	bool is_kernels;  /* the kernel sent it to an address of ours */
 	uint16_t next_header_at; /* IPv6: offset in the packet of the field that says proto */
+	uint16_t ethertype;
 	uint16_t l3;	  /* offset of the IP or ARP header */
 	uint16_t l4;	  /* offset behind the IP header */
 	uint8_t proto;
@@ -164,7 +170,36 @@ static inline const struct net_iface *iface_of(const struct net *n, unsigned i)
 	return &n->cfg.ifaces[i];
 }
 
+/* Filled since last_us, one is taken; false: it is empty. A second's worth may be taken at once. */
+static inline bool token_take(struct token_bucket *b, unsigned per_second, uint64_t now_us)
+{
+	uint64_t cost = 1000000 / per_second;
+
+	b->tokens_us += now_us - b->last_us;
+	b->last_us = now_us;
+	if (b->tokens_us > 1000000)
+		b->tokens_us = 1000000;
+	if (b->tokens_us < cost)
+		return false;
+	b->tokens_us -= cost;
+	return true;
+}
+
+/* punt.c */
+/* Not Weir's: to the kernel, if its class's rate lets it; where the port has no kernel beside it, dropped as why. */
+void punt(struct net *n, struct rx *r, enum weir_reason why);
+/* True if the kernel beside the port has this address of ours as well. */
+bool punt_shares(const struct net *n, const struct rx *r, const struct weir_ip *ip);
+/* A frame of our own, for the kernel beside the port. */
+void punt_own(struct net *n, unsigned port, struct rte_mbuf *m);
+/* What the kernel sent: out by its port, or in, if it is for us. Returns how many. */
+unsigned punt_poll(struct net *n, uint64_t now_us);
+/* Wakes who empties the ring to the kernel, if it sleeps. */
+void punt_flush(struct net *n);
+
 /* eth.c */
+/* A whole frame, as it is. */
+void eth_send(struct net *n, unsigned port, struct rte_mbuf *m);
 void eth_input(struct net *n, struct rx *r);
 /* m begins at the payload; adds the header (and tag) and gives it to the port's buffer. */
 void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t dst[6], uint16_t ethertype);
@@ -184,6 +219,8 @@ void ip4_input(struct net *n, struct rx *r);
 void ip6_input(struct net *n, struct rx *r);
 /* ip.c: what both families do */
 void ip_deliver(struct net *n, struct rx *r);
+/* A fragment, of which addresses are known: the kernel's, perhaps, but Weir reassembles none. */
+void ip_fragment(struct net *n, struct rx *r);
 /* m begins at the transport header. Routes, adds the IP header, resolves the next hop. */
 void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto,
 	       uint8_t ecn, uint64_t now_us);

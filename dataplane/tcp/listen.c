@@ -44,6 +44,11 @@ struct tcp_listener *listener_find(const struct tcp_stack *s, const struct weir_
 	return l ? l : find_exact(s, &any, port);
 }
 
+bool tcp_is_listening(const struct tcp_stack *s, const struct ip_flow *flow)
+{
+	return listener_find(s, &flow->local, flow->local_port) != NULL;
+}
+
 bool listen_create(struct tcp_stack *s)
 {
 	struct listen_side *ls = &s->listen;

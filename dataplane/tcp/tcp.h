@@ -199,6 +199,9 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us);
 /* True if the stack has this connection, whatever its state, SYN-RECEIVED and TIME-WAIT included. */
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow);
 
+/* True if a SYN of this flow finds a listener. */
+bool tcp_is_listening(const struct tcp_stack *s, const struct ip_flow *flow);
+
 struct tcp_listen {
 	struct weir_ip addr; /* zero: any */
 	uint16_t port;

@@ -51,7 +51,15 @@
 	X(RX_MERGED, "rx_merged_segments", "TCP segments merged into the one before them") \
 	X(PMTU_LEARNED, "pmtu_learned", "paths whose MTU was reduced by what a router said") \
 	X(CAPTURED, "captured_packets", "packets copied for a capture") \
-	X(CAPTURE_DROPS, "capture_drops", "packets that a capture wanted and its ring had no room for")
+	X(CAPTURE_DROPS, "capture_drops", "packets that a capture wanted and its ring had no room for") \
+	X(PUNTED_ROUTING, "kernel_routing_packets", "packets of routing protocols (BGP, BFD, OSPF, IS-IS, VRRP, IGMP) given to the kernel") \
+	X(PUNTED_NEIGHBOUR, "kernel_neighbour_packets", "ARP and neighbour discovery given to the kernel") \
+	X(PUNTED_MANAGEMENT, "kernel_management_packets", "packets of ssh and DHCP given to the kernel") \
+	X(PUNTED_ICMP, "kernel_icmp_packets", "ICMP messages given to the kernel") \
+	X(PUNTED_OTHER, "kernel_other_packets", "other packets given to the kernel") \
+	X(PUNTED_LOCAL, "kernel_local_packets", "packets of Weir's own for addresses of the kernel on the same port") \
+	X(KERNEL_TX, "kernel_sent_packets", "packets of the kernel sent by the port") \
+	X(KERNEL_RX_LOCAL, "kernel_received_packets", "packets of the kernel for addresses of Weir's")
 
 #define WEIR_COUNTERS_TCP(X) \
 	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \
@@ -316,6 +324,13 @@ enum weir_reason_kind {
 	X(ICMP_BAD, "icmp_bad", "malformed ICMP message or wrong checksum") \
 	X(ICMP_UNKNOWN, "icmp_unknown", "ICMP type that is not handled") \
 	X(ICMP_RATE, "icmp_rate", "ICMP reply withheld by its rate limit") \
+	X(PUNT_RATE_ROUTING, "kernel_rate_routing", "not given to the kernel: more packets of routing protocols than their rate") \
+	X(PUNT_RATE_NEIGHBOUR, "kernel_rate_neighbour", "not given to the kernel: more ARP and neighbour discovery than their rate") \
+	X(PUNT_RATE_MANAGEMENT, "kernel_rate_management", "not given to the kernel: more packets of ssh and DHCP than their rate") \
+	X(PUNT_RATE_ICMP, "kernel_rate_icmp", "not given to the kernel: more ICMP messages than their rate") \
+	X(PUNT_RATE_OTHER, "kernel_rate_other", "not given to the kernel: more of other packets than their rate") \
+	X(PUNT_RING_FULL, "kernel_ring_full", "not given to the kernel: it takes none fast enough") \
+	X(PUNT_LOOP, "kernel_loop", "packet of the kernel for an address of Weir's, which is not Weir's to handle") \
 	X(TCP_BAD_HEADER, "tcp_bad_header", "TCP header length or option length is wrong") \
 	X(TCP_BAD_CHECKSUM, "tcp_bad_checksum", "TCP checksum is wrong") \
 	X(TCP_NO_LISTENER, "tcp_no_listener", "no listener on this port; RST sent") \
@@ -543,6 +558,25 @@ struct weir_stats_region {
 	uint32_t n_ticket_keys;
 	uint64_t ticket_sealing_s; /* Unix time since which the one that seals does so here; 0: none */
 	uint64_t reserved[2];
+	uint64_t kernel_lost; /* frames that were to be given to the kernel, which did not take them */
+	uint32_t announce_state; /* enum weir_announce_state */
+	uint32_t n_announced;	 /* addresses */
+	uint64_t announce_changes; /* announcements and withdrawals */
+};
+
+/* X(enumerator, name, help): whether Weir's addresses are announced by routes in the kernel, or why not */
+#define WEIR_ANNOUNCE_STATES(X) \
+	X(OFF, "off", "nothing is to be announced") \
+	X(ANNOUNCED, "announced", "Weir serves, and its addresses are announced") \
+	X(STARTING, "starting", "no routes have come from weir-ctrl yet") \
+	X(LINK_DOWN, "link-down", "the port has no link") \
+	X(WORKER_STUCK, "worker-stuck", "a worker does not go on") \
+	X(DRAINING, "draining", "the dataplane is draining")
+
+enum weir_announce_state {
+#define X(name, str, help) WEIR_ANNOUNCE_##name,
+	WEIR_ANNOUNCE_STATES(X)
+#undef X
 };
 
 enum weir_ticket_source { WEIR_TICKETS_NONE, WEIR_TICKETS_OWN, WEIR_TICKETS_SHARED };

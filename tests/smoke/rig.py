@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import textwrap
 import time
 
 from procs import NoAnswer, end_process, sanitizer_env, sanitizer_reports, show_logs
@@ -80,19 +81,21 @@ class Rig:
     extra      lines added to weir.yaml
     arena_mb   size of the area for routes
     timeouts   keys of weir.yaml's timeouts; a connection to an endpoint, which by default has two seconds, has a minute unless they say so
+    yaml_port  more keys of the port in weir.yaml, as text of a mapping's lines without indentation
     yaml_workers, yaml_memory, yaml_pools   added to these sections of weir.yaml, such as ', key: value'
     ctrl_args  options of the weir-ctrl that is started with the rig
     nginx      more text for the http block of nginx
     """
 
     def __init__(self, build, workers=1, port="tap", manifests=None, extra="", nginx="", ctrl=True, sanitizers=False, arena_mb=16,
-                 timeouts="drain_ms: 3000", yaml_workers="", yaml_memory="", yaml_pools="", ctrl_args=()):
+                 timeouts="drain_ms: 3000", yaml_workers="", yaml_memory="", yaml_pools="", yaml_port="", ctrl_args=()):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.port, self.extra, self.nginx_extra = workers, port, extra, nginx
         self.manifest_texts = MANIFESTS if manifests is None else manifests
         self.with_ctrl = ctrl
         self.sanitizers = sanitizers
         self.arena_mb, self.timeouts = arena_mb, timeouts
+        self.yaml_port = yaml_port
         self.yaml_workers, self.yaml_memory, self.yaml_pools, self.ctrl_args = yaml_workers, yaml_memory, yaml_pools, ctrl_args
         self.name = f"weir-t{os.getpid()}-{next(counter)}"
         self.ns = self.name  # of the peers
@@ -147,6 +150,9 @@ class Rig:
                 subprocess.run(["ip", "netns", "exec", ns, "ethtool", "-K", dev, "tx", "off", "tso", "off", "gso", "off",
                                 "gro", "off"], check=True, capture_output=True, timeout=30)
                 ip("-n", ns, "link", "set", dev, "up")
+            # AF_PACKET gets copies: what the kernel there is to have it gets from Weir alone. A bridge that is down drops all of a port's.
+            ip("-n", self.ns_weir, "link", "add", "nowhere", "type", "bridge")
+            ip("-n", self.ns_weir, "link", "set", "port0", "master", "nowhere")
 
     def vdev(self):
         if self.port == "tap":
@@ -162,6 +168,7 @@ class Rig:
     promiscuous: true
     addresses: [{WEIR4}/24, "{WEIR6}/64"]
     gateways: [{PEER4}, "{PEER6}"]
+{textwrap.indent(self.yaml_port, '    ')}
 workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle_sleep_us: 50{self.yaml_workers}}}
 memory: {{hugepages: false, arena_mb: {self.arena_mb}{self.yaml_memory}}}
 pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192{self.yaml_pools}}}

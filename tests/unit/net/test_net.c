@@ -47,6 +47,16 @@ static uint32_t icmp_seq;
 static enum tcp_icmp icmp_what;
 static uint16_t icmp_mtu;
 
+bool tcp_is_listening(const struct tcp_stack *s, const struct ip_flow *flow)
+{
+	return false;
+}
+
+bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
+{
+	return false;
+}
+
 void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us)
 {
 	n_tcp++;
@@ -100,8 +110,8 @@ static void set_iface(struct net_iface *f, uint16_t vlan, const char *a4, const 
 {
 	*f = (struct net_iface){.port_id = port.port_id, .vlan = vlan, .mtu = 1500, .n_addrs = 2};
 	memcpy(f->mac, us, 6);
-	f->addrs[0] = (struct net_addr){ip(a4), 24};
-	f->addrs[1] = (struct net_addr){ip(a6), 64};
+	f->addrs[0] = (struct net_addr){.ip = ip(a4), .prefix_len = 24};
+	f->addrs[1] = (struct net_addr){.ip = ip(a6), .prefix_len = 64};
 	if (gw4) {
 		f->has_gw4 = true;
 		f->gw4 = ip(gw4);

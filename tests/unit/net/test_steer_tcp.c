@@ -167,8 +167,8 @@ static int start_all(void **state)
 		return -1;
 	iface = (struct net_iface){.port_id = port.port_id, .mtu = 1500, .n_addrs = 2};
 	memcpy(iface.mac, rig_us, 6);
-	iface.addrs[0] = (struct net_addr){rig_ip(RIG_US4), 24};
-	iface.addrs[1] = (struct net_addr){rig_ip(RIG_US6), 64};
+	iface.addrs[0] = (struct net_addr){.ip = rig_ip(RIG_US4), .prefix_len = 24};
+	iface.addrs[1] = (struct net_addr){.ip = rig_ip(RIG_US6), .prefix_len = 64};
 	for (int i = 0; i < N * N; i++) {
 		char name[16];
 
