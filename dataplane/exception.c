@@ -229,7 +229,9 @@ static int set_up_interface(const struct config_kernel *k, const struct net_port
 	r.ifr_mtu = port->mtu;
 	if (rc == 0 && ioctl(s, SIOCSIFMTU, &r) < 0)
 		rc = -errno;
-	r.ifr_flags = IFF_UP;
+	if (rc == 0 && ioctl(s, SIOCGIFFLAGS, &r) < 0)
+		rc = -errno;
+	r.ifr_flags = (short)(r.ifr_flags | IFF_UP);
 	if (rc == 0 && ioctl(s, SIOCSIFFLAGS, &r) < 0)
 		rc = -errno;
 	if (s >= 0)

@@ -149,6 +149,8 @@ class Rig:
             for ns, dev in ((self.ns, "weir0"), (self.ns_weir, "port0")):
                 subprocess.run(["ip", "netns", "exec", ns, "ethtool", "-K", dev, "tx", "off", "tso", "off", "gso", "off",
                                 "gro", "off"], check=True, capture_output=True, timeout=30)
+                if dev == "port0":  # Weir's, and no interface of IPv6: the kernel's beside it has the same link address
+                    ip("-n", ns, "link", "set", dev, "addrgenmode", "none")
                 ip("-n", ns, "link", "set", dev, "up")
             # AF_PACKET gets copies: what the kernel there is to have it gets from Weir alone. A bridge that is down drops all of a port's.
             ip("-n", self.ns_weir, "link", "add", "nowhere", "type", "bridge")
