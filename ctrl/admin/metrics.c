@@ -96,6 +96,11 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "live_generation", "gauge", "generation that every worker serves, as the dataplane says",
 		  load(&r->live_generation));
 	write_one(f, "draining", "gauge", "1 while the dataplane drains", load(&r->draining));
+	write_one(f, "announced_addresses", "gauge", "addresses that the dataplane announces by routes in the kernel (section bgp)",
+		  __atomic_load_n(&r->n_announced, __ATOMIC_RELAXED));
+	write_one(f, "announce_changes_total", "counter", "announcements and withdrawals of addresses", load(&r->announce_changes));
+	write_one(f, "kernel_lost_total", "counter", "frames for the kernel beside a port that it did not take, such as while its interface is down",
+		  load(&r->kernel_lost));
 	write_one(f, "start_time_seconds", "gauge", "Unix time at which the dataplane started", load(&r->start_time_s));
 	write_head(f, "port_up", "gauge", "1 while the port's link is up");
 	for (unsigned i = 0; i < r->n_ports && i < WEIR_MAX_PORTS; i++)

@@ -66,19 +66,35 @@ static json_t *ports(const struct weir_stats_region *r)
 	return list;
 }
 
+static json_t *announcing(const struct weir_stats_region *r)
+{
+	static const struct {
+		const char *name, *help;
+	} states[] = {
+#define X(name, str, help) {str, help},
+		WEIR_ANNOUNCE_STATES(X)
+#undef X
+	};
+	uint32_t state = __atomic_load_n(&r->announce_state, __ATOMIC_RELAXED);
+	bool is_known = state < sizeof(states) / sizeof(*states);
+
+	return json_pack("{s:s, s:s, s:I}", "state", is_known ? states[state].name : "unknown", "text", is_known ? states[state].help : "",
+			 "addresses", (json_int_t)__atomic_load_n(&r->n_announced, __ATOMIC_RELAXED));
+}
+
 static json_t *dataplane(const struct weir_stats_region *r)
 {
 	char version[sizeof(r->version)];
 	int64_t uptime = (int64_t)time(NULL) - (int64_t)r->start_time_s;
 
 	snprintf(version, sizeof(version), "%.*s", (int)sizeof(r->version) - 1, r->version);
-	return json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "version", version, "uptime_s", (json_int_t)uptime,
+	return json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", version, "uptime_s", (json_int_t)uptime,
 			 "draining", (int)(r->draining != 0), "snapshots_taken", (json_int_t)r->snapshots_taken,
 			 "snapshots_refused", (json_int_t)r->snapshots_refused, "endpoint_sets_taken",
 			 (json_int_t)r->endpoint_sets_taken, "endpoint_sets_refused", (json_int_t)r->endpoint_sets_refused,
 			 "certificates_taken", (json_int_t)r->certificates_taken, "certificates_refused",
 			 (json_int_t)r->certificates_refused, "certificates", (json_int_t)r->certificates,
-			 "protocol_errors", (json_int_t)r->ctrl_protocol_errors, "ports", ports(r));
+			 "protocol_errors", (json_int_t)r->ctrl_protocol_errors, "ports", ports(r), "announcing", announcing(r));
 }
 
 static json_t *kubernetes(const struct source_kube *k)

@@ -23,6 +23,12 @@ static void render_problems(FILE *f, const json_t *list)
 	}
 }
 
+static void render_announcing(FILE *f, const json_t *a)
+{
+	if (strcmp(str(a, "state"), "off") != 0)
+		fprintf(f, "bgp          %lld addresses announced: %s\n", num(a, "addresses"), str(a, "text"));
+}
+
 static void render_dataplane(FILE *f, const json_t *d)
 {
 	const json_t *p;
@@ -33,6 +39,7 @@ static void render_dataplane(FILE *f, const json_t *d)
 	json_array_foreach(json_object_get(d, "ports"), i, p)
 		fprintf(f, "port         %s %s MTU %lld, %lld queues, link %s\n", str(p, "name"), str(p, "mac"), num(p, "mtu"),
 			num(p, "queues"), flag(p, "link") ? "up" : "down");
+	render_announcing(f, json_object_get(d, "announcing"));
 	fprintf(f, "taken        %lld snapshots, %lld endpoint sets, %lld certificates; refused %lld, %lld and %lld\n",
 		num(d, "snapshots_taken"), num(d, "endpoint_sets_taken"), num(d, "certificates_taken"), num(d, "snapshots_refused"),
 		num(d, "endpoint_sets_refused"), num(d, "certificates_refused"));

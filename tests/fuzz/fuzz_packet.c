@@ -4,8 +4,8 @@
  * redirect rings: the input is a list of frames, each with a length, a worker
  * and a step of time. Checksums are made right where a flag says so, so that
  * the layers behind them are reached; another flag says that the frame is
- * received together with the next one. Nothing may crash, and every mbuf must
- * come back.
+ * received together with the next one; a third one that the kernel sent it. The kernel stands beside the port, and shares
+ * one address. Nothing may crash, and every mbuf must come back.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -40,6 +40,8 @@ static struct rte_mempool *pool, *clones;
 static struct rte_ring *rings[N_WORKERS * N_WORKERS], *out[N_WORKERS * N_WORKERS];
 static struct net_iface iface = {.mtu = 1500, .mac = {2, 0, 0, 0, 0, 1}, .has_gw4 = true, .has_gw6 = true};
 static struct net_port port = {.n_queues = N_WORKERS, .mtu = 1500};
+static struct rte_ring *up[N_WORKERS], *down;
+static bool is_asleep;
 static struct steer steer;
 static struct worker workers[N_WORKERS];
 
@@ -60,7 +62,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	iface.addrs[0].prefix_len = 24;
 	ip_parse("fd00::2", 7, &iface.addrs[1].ip);
 	iface.addrs[1].prefix_len = 64;
+	iface.addrs[1].is_shared = true;
 	iface.n_addrs = 2;
+	port.has_kernel = true;
+	for (int i = 0; i < N_WORKERS; i++)
+		up[i] = rte_ring_create(i ? "up1" : "up0", 256, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	down = rte_ring_create("down", 256, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	ip_parse("10.0.0.1", 8, &iface.gw4);
 	ip_parse("fd00::1", 7, &iface.gw6);
 	for (int i = 0; i < N_WORKERS; i++)
@@ -100,7 +107,8 @@ static void start(struct worker *w, uint16_t id, uint64_t now)
 	struct net_config nc = {.worker = id, .n_workers = N_WORKERS, .n_ifaces = 1, .ifaces = &iface, .n_ports = 1, .ports = &port,
 				.pool = pool, .wheel = &w->wheel, .wheel_kind = 0, .stats = &w->stats,
 				.redirect_in = &rings[id * N_WORKERS], .redirect_out = &out[id * N_WORKERS], .n_neighbours = 16,
-				.neighbour_queue = 4, .steer = &steer, .gro = true};
+				.neighbour_queue = 4, .steer = &steer, .gro = true,
+				.punt = {.per_s = {10, 10, 10, 10, 10}, .up = up[id], .down = id == 0 ? down : NULL, .is_asleep = &is_asleep}};
 	struct tcp_config tc = {.n_connections = 32, .n_syn = 2, .n_time_wait = 2, .listener_connections = 30,
 				.prefix_connections = 20, .prefix_accepts_per_s = 50, .n_prefixes = 256, .rst_per_s = 20,
 				.ecn = true, .rx_buffer_bytes = 8192, .tx_buffer_bytes = 8192, .mtu = 1500,
@@ -126,6 +134,12 @@ static void drain_rings(void)
 		void *m;
 
 		while (rte_ring_sc_dequeue(rings[i], &m) == 0)
+			rte_pktmbuf_free(m);
+	}
+	for (int i = 0; i <= N_WORKERS; i++) {
+		void *m;
+
+		while (rte_ring_sc_dequeue(i < N_WORKERS ? up[i] : down, &m) == 0)
 			rte_pktmbuf_free(m);
 	}
 }
@@ -224,6 +238,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			continue;
 		}
 		memcpy(rte_pktmbuf_append(m, (uint16_t)len), frame, len);
+		if (flags & 8) {
+			m->port = 0;
+			if (rte_ring_sp_enqueue(down, m) != 0)
+				rte_pktmbuf_free(m);
+			continue;
+		}
 		burst[n_burst++] = m;
 		if ((flags & 4) && n_burst < NET_BURST)
 			continue;

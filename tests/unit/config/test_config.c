@@ -29,6 +29,55 @@ static int parse(const char *text, struct config *c)
 	return rc;
 }
 
+#define KERNEL_PORT "ports:\n  - vdev: net_tap0,iface=weir0\n    addresses: [10.0.0.2/24, 192.0.2.1/32]\n    kernel: {interface: k0, addresses: [10.0.0.3/24, 192.0.2.1/32]}\n"
+
+static void the_kernel_beside_a_port_and_bgp(void **state)
+{
+	static struct config c;
+
+	assert_int_equal(parse(KERNEL_PORT "kernel_path: {other_per_s: 7}\n"
+			       "bgp: {asn: 64512, neighbors: [{address: 10.0.0.1, asn: 64500, bfd: true}]}\n", &c), 0);
+	assert_string_equal(c.ports[0].kernel.interface, "k0");
+	assert_int_equal(c.ports[0].kernel.n_addrs, 2);
+	assert_false(c.ifaces[0].net.addrs[0].is_shared);
+	assert_true(c.ifaces[0].net.addrs[1].is_shared);
+	assert_int_equal(c.kernel_per_s[PUNT_OTHER], 7);
+	assert_int_equal(c.kernel_per_s[PUNT_ROUTING], 20000);
+	assert_int_equal(c.bgp.n_announce, 2); /* all that is served */
+	assert_int_equal(ip_to4(&c.bgp.router_id), ip_to4(&c.ports[0].kernel.addrs[0].ip));
+	assert_int_equal(c.bgp.neighbors[0].asn, 64500);
+	assert_true(c.bgp.neighbors[0].bfd);
+	assert_int_equal(c.bgp.hold_s, 9);
+}
+
+static void mistakes_about_the_kernel_are_named(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{PORT "    kernel: {interface: a-name-of-16-chars}\n", "weir.yaml:4:25: interface: expected the name of a network interface"},
+		{PORT "    kernel: {interface: 'a b'}\n", "interface: expected"},
+		{PORT "    kernel: {addresses: [10.0.0.3/24]}\n", "no interface"},
+		{PORT "    kernel: {interface: k0, addresses: [10.0.0.3]}\n", "expected an address with its prefix length"},
+		{PORT "kernel_path: {icmp_per_s: 0}\n", "icmp_per_s: expected"},
+		{PORT "bgp: {asn: 64512}\n", "nothing to announce"},
+		{KERNEL_PORT "bgp: {}\n", "asn is missing"},
+		{KERNEL_PORT "bgp: {asn: 0}\n", "asn: expected a number from 1"},
+		{KERNEL_PORT "bgp: {asn: 1, announce: [10.0.0.9]}\n", "announce: 10.0.0.9 is no address of a port that has `kernel`"},
+		{KERNEL_PORT "bgp: {asn: 1, neighbors: [{asn: 2}]}\n", "expected address and asn"},
+		{KERNEL_PORT "bgp: {asn: 1, hold_s: 5}\n", "less than three times keepalive_s"},
+		{KERNEL_PORT "bgp: {asn: 1, router_id: 'fd00::1'}\n", "router_id: expected an IPv4 address"},
+		{KERNEL_PORT "  - vdev: net_tap1,iface=weir1\n    kernel: {interface: k0}\n", "two ports with the kernel's interface k0"},
+	};
+	static struct config c;
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_not_equal(parse(cases[i].text, &c), 0);
+		if (!strstr(errors, cases[i].error))
+			fail_msg("case %u: %s", i, errors);
+	}
+}
+
 static void full_file_fills_the_structure(void **state)
 {
 	static struct config c;
@@ -293,6 +342,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(full_file_fills_the_structure),
+		cmocka_unit_test(the_kernel_beside_a_port_and_bgp),
+		cmocka_unit_test(mistakes_about_the_kernel_are_named),
 		cmocka_unit_test(what_is_left_out_has_its_default),
 		cmocka_unit_test(every_way_of_steering_has_a_name),
 		cmocka_unit_test(wrong_file_is_refused_with_place_and_expectation),

@@ -11,12 +11,12 @@ struct rig rig;
 
 bool tcp_is_listening(const struct tcp_stack *s, const struct ip_flow *flow)
 {
-	return false;
+	return rig.listens;
 }
 
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
 {
-	return false;
+	return rig.has_flow;
 }
 
 void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us)
@@ -120,7 +120,7 @@ int rig_setup(void **state)
 					.ports = &rig.port, .pool = rig.pool, .clones = rig.clones, .wheel = &rig.wheels[i],
 					.stats = &rig.stats[i], .redirect_in = &rig.rings[i * RIG_N],
 					.redirect_out = &rig.out[i * RIG_N], .n_neighbours = 8, .neighbour_queue = 3,
-					.steer = &rig.steer, .gro = !rig.no_gro};
+					.steer = &rig.steer, .gro = !rig.no_gro, .punt = rig.punt[i]};
 
 		rig.now += 10000000;
 		wheel_init(&rig.wheels[i], 1000, rig.now);

@@ -75,6 +75,8 @@ struct rig {
 	uint32_t next_seq;	  /* what tcp_is_next() knows; moves with what is delivered in order */
 	bool has_next;
 	bool no_gro;		  /* before rig_setup() */
+	struct net_punt_config punt[RIG_N]; /* likewise */
+	bool listens, has_flow;	  /* what tcp_is_listening() and tcp_has_flow() answer */
 	unsigned n_asked;	  /* calls of tcp_is_next() */
 };
 
