@@ -14,6 +14,7 @@
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 9, 9}, far_mac[6] = {2, 0, 0, 0, 7, 7};
 static struct fib *fib;
 static struct weir_vtep vteps[2];
+static bool any_vni;
 
 /* Tunnels to both prefixes by this far end, and a route to a third by the far end's address of IPv4. */
 static void use(const char *via)
@@ -28,8 +29,10 @@ static void use(const char *via)
 		hops[i] = (struct fib_hop){.via = rig_ip(via), .kind = WEIR_PATH_VXLAN, .iface = FIB_ANY_IFACE, .vtep = (uint8_t)(i & 1)};
 		memcpy(hops[i].mac, far_mac, 6);
 		routes[i] = (struct fib_route){.prefix = rig_ip(prefixes[i]), .len = i == 1 ? 64 : i ? 16 : 24, .n_hops = 1, .hops = &hops[i]};
-		if (i < 2)
+		if (i < 2) {
 			memcpy(vteps[i].mac, our_mac, 6);
+			vteps[i].flags = any_vni ? WEIR_VTEP_ANY_VNI : 0;
+		}
 	}
 	hops[2].kind = WEIR_PATH_ROUTE;
 	hops[2].via = rig_ip(RIG_HIM4);
@@ -313,6 +316,19 @@ static void wrong_packets_are_refused_by_name(void **state)
 	give_spoiled(six, 16 + 60, 1, WEIR_R_VXLAN_BAD_CHECKSUM);
 }
 
+static void any_vni_is_taken_where_it_tells_who_sends(void **state)
+{
+	const struct from w = {.outer4 = true, .inner4 = true, .local_port = 20001};
+
+	any_vni = true;
+	use(RIG_HIM4);
+	give_spoiled(w, 12, 0x77, WEIR_N_REASONS);
+	give_spoiled(w, 16 + 5, 1, WEIR_R_VXLAN_OTHER_MAC);
+	any_vni = false;
+	use(RIG_HIM4);
+	give_spoiled(w, 12, 0x77, WEIR_R_VXLAN_OTHER_VNI);
+}
+
 static void checksum_may_be_missing_over_ipv4_alone(void **state)
 {
 	uint8_t frame[2100];
@@ -559,6 +575,7 @@ int main(void)
 		TEST(long_segment_is_cut_before_it_is_wrapped),
 		TEST(segment_in_a_tunnel_reaches_its_worker),
 		TEST(wrong_packets_are_refused_by_name),
+		TEST(any_vni_is_taken_where_it_tells_who_sends),
 		TEST(checksum_may_be_missing_over_ipv4_alone),
 		TEST(word_of_a_device_is_not_taken_for_the_inner_segment),
 		TEST(only_far_ends_and_our_own_address_count),
