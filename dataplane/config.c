@@ -294,6 +294,7 @@ static void check_whole(struct parse *p)
 		check_iface(p, i);
 	if (c->n_ports)
 		check_listen(p);
+	config_check_paths(p);
 	config_check_tcp(p);
 	config_check_kernel(p);
 	config_check_offload(p);

@@ -14,9 +14,11 @@
 #include "net/steer.h"
 #include "tcp/tcp.h"
 #include "tls/offload.h"
+#include "weir/paths.h"
 
 #define CONFIG_MAX_LISTEN 64
 #define CONFIG_MAX_TRUSTED 64
+#define CONFIG_MAX_PATHS 256
 
 #define CONFIG_MAX_KERNEL_ADDRS 16
 #define CONFIG_MAX_NEIGHBORS 16
@@ -79,6 +81,10 @@ struct config {
 	struct config_iface ifaces[NET_MAX_IFACES];
 	unsigned n_listen; /* 0: every address of the interfaces */
 	struct weir_ip listen[CONFIG_MAX_LISTEN];
+
+	unsigned n_paths; /* routes */
+	struct weir_pod_path paths[CONFIG_MAX_PATHS];
+	struct weir_vtep vtep[2]; /* as in struct weir_paths */
 
 	int main_core;	    /* -1: any */
 	unsigned n_workers; /* number of worker_cores */

@@ -541,6 +541,11 @@ const struct key config_keys[] = {
 	{.name = "ports", .type = KEY_LIST, .keys = port_keys, .begin = begin_port, .help = "The ports that Weir owns. Required."},
 	{.name = "listen", .type = KEY_CUSTOM, .set = set_listen, .def = "all addresses of the ports",
 	 .expect = "a list of addresses", .help = "Addresses on which Weir serves; each is one of a port's."},
+	{.name = "routes", .type = KEY_LIST, .keys = config_route_keys, .begin = config_begin_route,
+	 .help = "Ways to what no port has on its link, such as pods on other nodes; they come before the gateways, the longest prefix first, and before weir-ctrl's "
+		 "for the same prefix. At most 256."},
+	{.name = "vxlan", .type = KEY_LIST, .keys = config_vxlan_keys, .begin = config_begin_vxlan,
+	 .help = "Our end of the VXLAN tunnels (RFC 7348) in `routes`: one for pods with IPv4 addresses, one for IPv6."},
 	{.name = "workers", .type = KEY_SECTION, .keys = workers_keys, .help = "Worker cores."},
 	{.name = "offloads", .type = KEY_SECTION, .keys = offloads_keys, .help = "Work on packets that can be saved."},
 	{.name = "kernel_path", .type = KEY_SECTION, .keys = config_kernel_path_keys,

@@ -40,6 +40,7 @@ extern const struct key config_tcp_keys[]; /* config_tcp.c */
 extern const struct key config_offload_keys[]; /* config_offload.c */
 extern const struct key config_port_kernel_keys[], config_kernel_path_keys[], config_bgp_keys[]; /* config_kernel.c */
 extern const struct key config_forwarding_keys[]; /* config_forwarding.c */
+extern const struct key config_route_keys[], config_vxlan_keys[]; /* config_paths.c */
 
 struct parse {
 	const char *name;
@@ -51,6 +52,9 @@ struct parse {
 	const yaml_node_t *iface_at[NET_MAX_IFACES];
 	const yaml_node_t *listen_at[CONFIG_MAX_LISTEN];
 	const yaml_node_t *listener_cc_at[CONFIG_MAX_CC], *backend_cc_at[CONFIG_MAX_CC];
+	const yaml_node_t *path_at[CONFIG_MAX_PATHS], *vtep_at[2];
+	struct weir_vtep vteps[2]; /* as they stand there */
+	unsigned n_vteps;
 	const yaml_node_t *ports_at, *pools_at, *limits_at, *offload_at, *bgp_at;
 	const yaml_node_t *announce_at[CONFIG_MAX_LISTEN], *neighbor_at[CONFIG_MAX_NEIGHBORS];
 };
@@ -59,6 +63,10 @@ struct parse {
 void config_forwarding_init(struct config *c);
 /* What spans the keys of the section tcp. */
 void config_check_tcp(struct parse *p);
+/* config_paths.c: room for an element of routes, of vxlan, and what spans their keys. */
+void *config_begin_route(struct parse *p, void *section, const yaml_node_t *n);
+void *config_begin_vxlan(struct parse *p, void *section, const yaml_node_t *n);
+void config_check_paths(struct parse *p);
 /* Of the section tls.offload. */
 void config_check_offload(struct parse *p);
 

@@ -133,6 +133,9 @@ static void conn_message(struct ctl *c, const struct weir_msg *m)
 	case WEIR_MSG_TICKET_KEYS:
 		ctl_tickets_take(c, m);
 		break;
+	case WEIR_MSG_PATHS:
+		ctl_paths_take(c, m);
+		break;
 	case WEIR_MSG_DRAIN:
 		if (!c->is_draining)
 			ctl_tell_workers(c, WORKER_DRAIN);
@@ -412,6 +415,8 @@ struct ctl *ctl_create(const struct ctl_config *config, struct weir_stats_region
 		err = ctl_tickets_init(c, config);
 	for (unsigned i = 0; !err && i < c->n_workers; i++)
 		c->workers[i].link = config->links[i];
+	if (!err)
+		err = ctl_paths_init(c, config);
 	if (!err) {
 		strcpy(c->path, config->socket_path);
 		err = listen_at(c);
@@ -438,6 +443,7 @@ void ctl_destroy(struct ctl *c)
 	if (c->bell_fd >= 0)
 		close(c->bell_fd);
 	ctl_blobs_destroy(c);
+	ctl_paths_fini(c);
 	ctl_tickets_fini(c);
 	ctl_certs_fini(c);
 	ctl_diag_fini(c);

@@ -12,9 +12,11 @@
 #include "config.h"
 #include "weir/accesslog.h"
 #include "weir/diag.h"
+#include "weir/paths.h"
 #include "worker.h"
 
 struct ctl;
+struct fib_route;
 struct tls;
 
 struct ctl_config {
@@ -31,6 +33,9 @@ struct ctl_config {
 	uint32_t certificates_mb; /* what certificates may take; more are refused */
 	bool tickets;		  /* session tickets are given */
 	uint32_t ticket_rotate_s; /* by a new key */
+	const struct weir_pod_path *paths; /* of weir.yaml: they come before weir-ctrl's. Outlive the ctl */
+	unsigned n_paths;
+	struct weir_vtep vtep[2]; /* as in struct weir_paths */
 };
 
 /*
@@ -80,6 +85,12 @@ void ctl_detach_tls(struct ctl *c, unsigned worker);
 
 /* Waits at most timeout_ms for work from weir-ctrl or the workers, and does it. Signals end the wait. */
 void ctl_poll(struct ctl *c, int timeout_ms);
+
+/*
+ * Ways that the host's kernel knows, in place of those that it knew before; they come after weir.yaml's and weir-ctrl's, where
+ * these have the same prefix. Copied; kinds are ROUTE. 0 or -ENOMEM, and then nothing changes.
+ */
+int ctl_set_kernel_routes(struct ctl *c, const struct fib_route *routes, size_t n);
 
 /* Sends every worker a message of this type (WORKER_DRAIN, WORKER_STOP). */
 void ctl_tell_workers(struct ctl *c, enum worker_msg_type type);

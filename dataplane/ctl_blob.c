@@ -299,6 +299,9 @@ static void worker_answer(struct ctl *c, struct ctl_worker *w, const struct work
 	case WORKER_TICKET_KEYS_TAKEN:
 		ctl_tickets_taken(c);
 		break;
+	case WORKER_FIB_TAKEN:
+		ctl_paths_taken(c, m->ptr);
+		break;
 	default:
 		log_error("control: unknown message %u from a worker", m->type);
 	}
@@ -326,6 +329,7 @@ bool ctl_workers_poll(struct ctl *c)
 	}
 	owed = ctl_certs_poll(c) || owed;
 	owed = ctl_tickets_poll(c) || owed;
+	owed = ctl_paths_poll(c) || owed;
 	snapshots_settle(c);
 	owed = ctl_diag_poll(c) || owed;
 	/* The one that is served stays with the workers; an older one comes back when its last request has ended. */

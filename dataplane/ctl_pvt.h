@@ -4,7 +4,7 @@
  * ctl_region.c: the memory that is shared; ctl_blob.c: what came in, on its
  * way to the workers and back; ctl_diag.c: lists of connections and captures;
  * ctl_cert.c: certificates with their private keys; ctl_ticket.c: the keys of
- * session tickets; ctl_secret.c: the memory for both.
+ * session tickets; ctl_secret.c: the memory for both; ctl_paths.c: ways to pods.
  */
 #ifndef DATAPLANE_CTL_PVT_H
 #define DATAPLANE_CTL_PVT_H
@@ -14,6 +14,7 @@
 #include "base/spsc.h"
 #include "ctl.h"
 #include "net/capture.h"
+#include "net/fib.h"
 #include "tls/tls.h"
 #include "walk.h"
 #include "weir/msg.h"
@@ -141,6 +142,21 @@ struct ctl_tickets {
 	bool are_shared;    /* the keys are weir-ctrl's: none is made here */
 };
 
+/* Ways, and the tables that workers make of them. */
+struct ctl_paths {
+	const struct weir_pod_path *fixed; /* weir.yaml's */
+	unsigned n_fixed;
+	struct weir_vtep fixed_vtep[2];
+	struct weir_paths *sent;	/* weir-ctrl's, checked; NULL: none */
+	struct fib_route *kernels;	/* and their hops behind them; NULL: none */
+	size_t n_kernels;
+	struct fib *due;     /* the newest, while workers still take the one before it; NULL: there is none newer */
+	struct fib *current; /* that workers have, or are given */
+	struct fib *former;  /* that some of them may still use; NULL: none */
+	bool is_due;	     /* due is to be given out */
+	unsigned n_untaken;  /* workers that have not taken the current one yet */
+};
+
 struct ctl {
 	char path[108];
 	bool has_uid;
@@ -162,6 +178,7 @@ struct ctl {
 	struct ctl_diag diag;
 	struct ctl_certs certs;
 	struct ctl_tickets tickets;
+	struct ctl_paths paths;
 };
 
 struct snapshot_error;
@@ -230,5 +247,14 @@ void ctl_tickets_taken(struct ctl *c);
 void ctl_tickets_take(struct ctl *c, const struct weir_msg *m);
 /* Gives out what came, and makes a new key of our own when it is time. True while workers owe an answer. */
 bool ctl_tickets_poll(struct ctl *c);
+
+int ctl_paths_init(struct ctl *c, const struct ctl_config *config);
+void ctl_paths_fini(struct ctl *c);
+/* A worker has another table, and not this one any more. */
+void ctl_paths_taken(struct ctl *c, const struct fib *former);
+/* Takes a PATHS message, and answers it. */
+void ctl_paths_take(struct ctl *c, const struct weir_msg *m);
+/* Gives out what came. True while workers owe an answer. */
+bool ctl_paths_poll(struct ctl *c);
 
 #endif

@@ -509,6 +509,9 @@ static int start_ctl(struct dataplane *d)
 		.certificates_mb = d->config.certificates_mb,
 		.tickets = d->config.tickets,
 		.ticket_rotate_s = d->config.ticket_rotate_s,
+		.paths = d->config.paths,
+		.n_paths = d->config.n_paths,
+		.vtep = {d->config.vtep[0], d->config.vtep[1]},
 	};
 
 	d->ctl = ctl_create(&cc, d->stats, d->stats_fd);

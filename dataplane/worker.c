@@ -224,6 +224,8 @@ static void task_begin(struct worker *w, const struct worker_msg *m, uint64_t no
 	case WORKER_TICKET_KEYS:
 		tls_set_ticket_keys(w->tls, m->ptr);
 		break;
+	case WORKER_FIB: /* task_done() */
+		break;
 	default:
 		assert(!"message that main does not send");
 	}
@@ -264,6 +266,9 @@ static void task_done(struct worker *w, const struct worker_msg *m)
 		break;
 	case WORKER_TICKET_KEYS:
 		tell_main(w, WORKER_TICKET_KEYS_TAKEN, m->ptr, 0, 0);
+		break;
+	case WORKER_FIB:
+		tell_main(w, WORKER_FIB_TAKEN, (void *)(uintptr_t)net_set_fib(w->net, m->ptr), 0, 0);
 		break;
 	default:
 		break;

@@ -30,6 +30,7 @@ enum worker_msg_type {
 	WORKER_CAPTURE_STOP, /* give it back */
 	WORKER_CERTIFICATE,  /* answers WANTS_CERTIFICATE; ptr: a struct tls_certificate, the worker's from now on, NULL: none can be used; id, version: as asked */
 	WORKER_TICKET_KEYS,  /* ptr: a struct tls_ticket_keys that stays until TICKET_KEYS_TAKEN */
+	WORKER_FIB,	     /* ptr: a struct fib that stays until the worker has another one; NULL: none */
 	/* worker > main */
 	WORKER_SWAPPED = 100,	/* id: main's number of the snapshot that the worker now serves */
 	WORKER_RELEASED,	/* ptr: a snapshot copy that the worker does not use any more; main frees it */
@@ -41,6 +42,7 @@ enum worker_msg_type {
 	WORKER_WANTS_CERTIFICATE, /* id, version: the two halves of a struct weir_cert_id; WORKER_CERTIFICATE follows */
 	WORKER_CERTIFICATE_RELEASED, /* ptr: a struct tls_certificate that the worker does not use any more; main destroys it */
 	WORKER_TICKET_KEYS_TAKEN, /* ptr: as it came */
+	WORKER_FIB_TAKEN, /* ptr: the former struct fib, which the worker does not use any more; NULL: it had none */
 };
 
 struct worker_msg {

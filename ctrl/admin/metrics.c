@@ -84,6 +84,12 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "ticket_keys", "gauge", "keys that open session tickets", __atomic_load_n(&r->n_ticket_keys, __ATOMIC_RELAXED));
 	write_one(f, "ticket_key_sealing_timestamp_seconds", "gauge", "Unix time since which the newest key seals session tickets; 0: none",
 		  load(&r->ticket_sealing_s));
+	write_one(f, "path_sets_taken_total", "counter", "sets of ways to pods that the dataplane took",
+		  __atomic_load_n(&r->paths_taken, __ATOMIC_RELAXED));
+	write_one(f, "path_sets_refused_total", "counter", "sets of ways to pods that the dataplane refused",
+		  __atomic_load_n(&r->paths_refused, __ATOMIC_RELAXED));
+	write_one(f, "forwarding_prefixes", "gauge", "prefixes in the dataplane's forwarding table",
+		  __atomic_load_n(&r->n_paths, __ATOMIC_RELAXED));
 	write_one(f, "control_connects_total", "counter", "connections of a weir-ctrl that the dataplane took",
 		  load(&r->ctrl_connects));
 	write_one(f, "control_refused_total", "counter", "connections refused on the control socket", load(&r->ctrl_refused));

@@ -9,7 +9,6 @@
 #include "net/net_pvt.h"
 #include "net/steer.h"
 
-#define PROTO_UDP 17
 #define ERRORS_PER_SECOND 100
 #define ECHOES_PER_SECOND 2000
 #define ERRORS_SPREAD_PER_SECOND 1000 /* each costs every worker a packet */
@@ -46,11 +45,13 @@ static void reply_echo(struct net *n, struct rx *r, uint8_t type, uint8_t proto)
 struct quote {
 	struct ip_flow flow;
 	uint32_t seq;
-	uint32_t len; /* of the packet, by its IP header */
+	uint32_t len; /* of the packet, by its IP header; of the outer one, if it was in a tunnel */
+	bool is_tunnel;
+	struct weir_ip via; /* its far end */
 };
 
 /* The quoted packet must be one that we sent: a whole TCP segment from an address of ours. False: not so. */
-static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, bool is4, struct quote *out)
+static bool parse_segment(const struct net *n, const uint8_t *q, unsigned len, bool is4, struct quote *out)
 {
 	unsigned n_header = is4 ? (q[0] & 15) * 4u : IP6_HEADER;
 	const uint8_t *t = q + n_header;
@@ -75,7 +76,27 @@ static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, boo
 	out->flow.local_port = (uint16_t)(t[0] << 8 | t[1]);
 	out->flow.remote_port = (uint16_t)(t[2] << 8 | t[3]);
 	out->seq = (uint32_t)t[4] << 24 | (uint32_t)t[5] << 16 | (uint32_t)t[6] << 8 | t[7];
-	return out->len >= n_header + TCP_HEADER_MIN && net_has_addr(n, &out->flow.local);
+	return out->len >= n_header + TCP_HEADER_MIN &&
+	       (net_has_addr(n, &out->flow.local) || (n->fib && fib_is_source(n->fib, &out->flow.local)));
+}
+
+/*
+ * The same, or a packet of a tunnel with such a segment in it: routers quote as much of a packet as 576 or 1280 bytes hold
+ * (RFC 1812 4.3.2.3, RFC 4443 2.4). What quotes less than the segment's numbers can be told from a lie by nobody.
+ */
+static bool parse_quote(const struct net *n, const uint8_t *q, unsigned len, bool is4, struct quote *out)
+{
+	const uint8_t *inner;
+	struct weir_ip via;
+
+	if (!n->fib || !(inner = vxlan_quoted(n, q, len, is4, &via)))
+		return parse_segment(n, q, len, is4, out);
+	if (!parse_segment(n, inner, len - (unsigned)(inner - q), inner[0] >> 4 == 4, out))
+		return false;
+	out->is_tunnel = true;
+	out->via = via;
+	out->len += way_overhead(&via);
+	return true;
 }
 
 /* An old router does not say its MTU: the next common one below what it refused (RFC 1191 7). 0: there is none. */
@@ -125,6 +146,7 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 	const uint8_t *bytes = rx_at(r, (uint16_t)(r->l4 + 8));
 	bool is_anyones;
 	struct quote q;
+	uint16_t outer;
 
 	if (r->m->data_len < r->l4 + 8 + IP4_HEADER || !parse_quote(n, bytes, r->m->data_len - r->l4 - 8u, is4, &q)) {
 		not_ours(n, r, WEIR_R_ICMP_BAD);
@@ -147,11 +169,16 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 		return;
 	}
 	stat_inc(n->stats, WEIR_C_ICMP_ERRORS_RX);
+	outer = (uint16_t)mtu;
+	if (q.is_tunnel && mtu)
+		mtu -= way_overhead(&q.via);
 	if (!tcp_icmp_error(n->tcp, &q.flow, q.seq, what, (uint16_t)mtu, r->now_us)) {
 		if (!is_anyones)
 			stat_reason(n->stats, WEIR_R_ICMP_NOT_IN_FLIGHT);
 	} else if (what == TCP_ICMP_TOO_BIG) {
 		pmtu_learn(n, &q.flow.remote, (uint16_t)mtu);
+		if (q.is_tunnel) /* and so for all that is behind it */
+			pmtu_learn(n, &q.via, outer);
 	}
 	rte_pktmbuf_free(r->m);
 }
@@ -177,11 +204,11 @@ void icmp4_input(struct net *n, struct rx *r)
 void icmp6_input(struct net *n, struct rx *r)
 {
 	const uint8_t *p = rx_at(r, r->l4);
-	bool is_ours = net_has_addr(n, &r->dst);
+	bool is_ours = rx_is_ours(n, r, &r->dst);
 
 	if (r->m->data_len < r->l4 + 8 || l4_checksum(r->m, r->l4, &r->src, &r->dst, PROTO_ICMP6) != 0)
 		net_drop(n, r->m, WEIR_R_ICMP_BAD);
-	else if (p[0] == T6_NS || p[0] == T6_NA)
+	else if ((p[0] == T6_NS || p[0] == T6_NA) && !r->vtep) /* in tunnels the link addresses come with the paths */
 		ndp_input(n, r, p[0]);
 	else if (!is_ours)
 		punt(n, r, WEIR_R_IP_NOT_OURS);

@@ -5,6 +5,7 @@
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 
+#include "base/hash.h"
 #include "net/net_pvt.h"
 
 #define TTL 64
@@ -41,6 +42,14 @@ static bool is_on_link(const struct net_iface *f, const struct weir_ip *ip)
 		return true;
 	for (unsigned i = 0; i < f->n_addrs; i++)
 		if (ip_in_prefix(ip, &f->addrs[i].ip, f->addrs[i].prefix_len))
+			return true;
+	return false;
+}
+
+bool ip_is_on_link(const struct net *n, const struct weir_ip *dst)
+{
+	for (unsigned i = 0; i < n->cfg.n_ifaces; i++)
+		if (is_on_link(iface_of(n, i), dst))
 			return true;
 	return false;
 }
@@ -91,21 +100,6 @@ const struct weir_ip *iface_source(const struct net *n, unsigned iface, const st
 	return first;
 }
 
-bool net_source_for(const struct net *n, const struct weir_ip *remote, struct weir_ip *local)
-{
-	const struct weir_ip *source;
-	struct weir_ip hop;
-	unsigned iface;
-
-	if (!ip_route(n, NULL, remote, &iface, &hop))
-		return false;
-	source = iface_source(n, iface, remote);
-	if (!source)
-		return false;
-	*local = *source;
-	return true;
-}
-
 /*
  * NONE is the device's word, too: what is in the header need not be right, as between guests and their host where nobody computes it, but the
  * segment is (rte_mbuf_core.h).
@@ -150,7 +144,7 @@ void ip_deliver(struct net *n, struct rx *r)
 {
 	bool is_group = ip_is4(&r->dst) ? r->dst.b[12] >= 224 : r->dst.b[0] == 0xff;
 
-	if (net_has_addr(n, &r->src)) {
+	if (net_has_addr(n, &r->src) || rx_is_ours(n, r, &r->src)) {
 		net_drop(n, r->m, WEIR_R_IP_BAD_SOURCE);
 		return;
 	}
@@ -158,7 +152,7 @@ void ip_deliver(struct net *n, struct rx *r)
 		icmp6_input(n, r);
 		return;
 	}
-	if (is_group || !net_has_addr(n, &r->dst)) {
+	if (is_group || !rx_is_ours(n, r, &r->dst)) {
 		punt(n, r, WEIR_R_IP_NOT_OURS);
 		return;
 	}
@@ -170,6 +164,8 @@ void ip_deliver(struct net *n, struct rx *r)
 		deliver_tcp(n, r);
 	else if (r->proto == PROTO_ICMP && ip_is4(&r->dst))
 		icmp4_input(n, r);
+	else if (r->proto == PROTO_UDP && n->fib && vxlan_input(n, r))
+		return;
 	else if (punt_shares(n, r, &r->dst))
 		punt(n, r, WEIR_R_IP_UNKNOWN_PROTOCOL);
 	else
@@ -231,26 +227,38 @@ static bool add_header6(struct rte_mbuf *m, const struct weir_ip *src, const str
 	return true;
 }
 
-static void send_routed(struct net *n, struct rte_mbuf *m, unsigned iface, const struct weir_ip *hop, const struct weir_ip *src,
-			const struct weir_ip *dst, uint8_t proto, uint8_t ecn, uint64_t now_us)
+static bool add_header(struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto, uint8_t ecn)
 {
-	bool is4 = ip_is4(dst);
+	return ip_is4(dst) ? add_header4(m, src, dst, proto, ecn) : add_header6(m, src, dst, proto, ecn);
+}
 
-	if (!(is4 ? add_header4(m, src, dst, proto, ecn) : add_header6(m, src, dst, proto, ecn))) {
+void ip_output_hop(struct net *n, struct rte_mbuf *m, const struct ip_way *w, const struct weir_ip *src, const struct weir_ip *dst,
+		   uint8_t proto, uint8_t ecn, uint64_t now_us)
+{
+	if (add_header(m, src, dst, proto, ecn))
+		neigh_output(n, w->iface, &w->hop, m, ip_is4(dst) ? ETHERTYPE_IP4 : ETHERTYPE_IP6, now_us);
+	else
 		net_drop(n, m, WEIR_R_TX_TOO_LONG);
-		return;
-	}
-	neigh_output(n, iface, hop, m, is4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6, now_us);
+}
+
+static void send_routed(struct net *n, struct rte_mbuf *m, const struct ip_way *w, const struct weir_ip *src, const struct weir_ip *dst,
+			uint8_t proto, uint8_t ecn, uint64_t now_us)
+{
+	if (likely(!w->tunnel))
+		ip_output_hop(n, m, w, src, dst, proto, ecn, now_us);
+	else if (add_header(m, src, dst, proto, ecn))
+		vxlan_output(n, m, w, ip_is4(dst), ecn, now_us);
+	else
+		net_drop(n, m, WEIR_R_TX_TOO_LONG);
 }
 
 void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, const struct weir_ip *dst, uint8_t proto,
 	       uint8_t ecn, uint64_t now_us)
 {
-	struct weir_ip hop;
-	unsigned iface;
+	struct ip_way w;
 
-	if (ip_route(n, src, dst, &iface, &hop))
-		send_routed(n, m, iface, &hop, src, dst, proto, ecn, now_us);
+	if (way_find(n, src, dst, n->fib ? hash64(dst->b, sizeof(dst->b), proto) : 0, &w))
+		send_routed(n, m, &w, src, dst, proto, ecn, now_us);
 	else
 		net_drop(n, m, WEIR_R_NO_ROUTE);
 }
@@ -279,18 +287,18 @@ static void ask_device(struct rte_mbuf *m, const struct net_port_caps *caps, boo
 
 void ip_output_tcp(struct net *n, struct rte_mbuf *m, const struct tcp_way *w)
 {
-	const struct net_port_caps *caps = &n->cfg.ports[n->iface_port[w->iface]].caps;
+	const struct net_port_caps *caps = &n->cfg.ports[n->iface_port[w->way.iface]].caps;
 	uint8_t *h = rte_pktmbuf_mtod(m, uint8_t *);
 	uint16_t sum;
 
-	if (caps->tx_csum_l4) {
+	if (caps->tx_csum_l4 && !w->way.tunnel) { /* devices are not asked for what is inside of tunnels */
 		sum = phdr_sum(m, w->flow);
 		ask_device(m, caps, ip_is4(&w->flow->local), (h[12] >> 4) * 4u);
 	} else {
 		sum = l4_checksum(m, 0, &w->flow->local, &w->flow->remote, PROTO_TCP);
 	}
 	memcpy(h + 16, &sum, 2);
-	send_routed(n, m, w->iface, &w->hop, &w->flow->local, &w->flow->remote, PROTO_TCP, w->ecn, w->now_us);
+	send_routed(n, m, &w->way, &w->flow->local, &w->flow->remote, PROTO_TCP, w->ecn, w->now_us);
 }
 
 /* No piece of a long segment lies in more mbufs than the device takes, its header's included. */
@@ -332,14 +340,16 @@ void net_output_tcp(void *ctx, struct rte_mbuf *m, const struct ip_flow *flow, u
 	const struct net_port_caps *caps;
 	struct net *n = ctx;
 
-	if (!ip_route(n, &flow->local, &flow->remote, &w.iface, &w.hop)) {
+	if (!way_find(n, &flow->local, &flow->remote, n->fib ? hash64(flow, sizeof(*flow), 0) : 0, &w.way)) {
 		net_drop(n, m, WEIR_R_NO_ROUTE);
 		return;
 	}
-	caps = &n->cfg.ports[n->iface_port[w.iface]].caps;
+	caps = &n->cfg.ports[n->iface_port[w.way.iface]].caps;
 	if (m->tso_segsz && m->pkt_len - m->l4_len <= m->tso_segsz)
 		m->tso_segsz = 0;
-	if (m->tso_segsz && !can_port_cut(caps, m)) {
+	if (unlikely(n->fib) && !way_fits(n, m, &w))
+		return;
+	if (m->tso_segsz && (w.way.tunnel || !can_port_cut(caps, m))) {
 		gso_output(n, m, &w, !caps->tx_multi_seg || caps->max_tx_segs == 1);
 		return;
 	}

@@ -53,11 +53,22 @@ void net_set_tcp(struct net *n, struct tcp_stack *tcp)
 	n->tcp = tcp;
 }
 
+const struct fib *net_set_fib(struct net *n, const struct fib *fib)
+{
+	const struct fib *former = n->fib;
+
+	n->fib = fib;
+	return former;
+}
+
 static void handle(struct net *n, uint16_t port, struct rte_mbuf *m, bool is_redirected, uint64_t now_us)
 {
-	struct rx r = {.m = m, .now_us = now_us, .port = port, .is_redirected = is_redirected};
+	struct rx r = {.m = m, .now_us = now_us, .port = port & (uint16_t)~STEER_INNER, .is_redirected = is_redirected};
 
-	eth_input(n, &r);
+	if (port & STEER_INNER)
+		vxlan_inner_input(n, &r);
+	else
+		eth_input(n, &r);
 }
 
 void net_input(struct net *n, uint16_t port_index, struct rte_mbuf **pkts, unsigned n_pkts, uint64_t now_us)
@@ -127,6 +138,8 @@ unsigned net_poll(struct net *n, uint64_t now_us)
 	unsigned total = 0;
 
 	n->now_us = now_us;
+	if (unlikely(n->n_too_big))
+		way_tell(n, now_us);
 	if (n->cfg.worker == 0 && n->n_announced < N_ANNOUNCEMENTS && now_us >= n->announce_us)
 		announce(n, now_us);
 	for (uint16_t i = 0; i < n->cfg.n_ports; i++) {

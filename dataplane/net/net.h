@@ -18,6 +18,7 @@
 struct rte_mbuf;
 struct rte_mempool;
 struct rte_ring;
+struct fib;
 struct steer;
 struct wheel;
 struct net;
@@ -153,6 +154,9 @@ void net_destroy(struct net *n);
 /* Where segments go. Set before the first net_poll(). */
 void net_set_tcp(struct net *n, struct tcp_stack *tcp);
 
+/* From now on the ways that this table says; NULL: none but links and gateways. Returns the former one, which is not used any more. */
+const struct fib *net_set_fib(struct net *n, const struct fib *fib);
+
 /* Receives one burst from each port and each redirect ring and handles it. Returns the number of packets. */
 unsigned net_poll(struct net *n, uint64_t now_us);
 
@@ -172,7 +176,7 @@ void net_steer_port(void *ctx, struct ip_flow *flow);
 unsigned net_steer_fit(void *ctx, const struct ip_flow *flow);
 
 /*
- * A tcp_mtu_fn: what the interface's MTU and MSS clamp allow; is_path: and
+ * A tcp_mtu_fn: what the interface's MTU and MSS clamp allow, and a tunnel leaves; is_path: and
  * what routers said of the path within the last ten minutes.
  */
 uint16_t net_mtu_for(void *ctx, const struct weir_ip *remote, bool is_path);
@@ -180,7 +184,7 @@ uint16_t net_mtu_for(void *ctx, const struct weir_ip *remote, bool is_path);
 /* Gives everything collected to the ports and to the redirect rings. Once per iteration, at its end. */
 void net_flush(struct net *n);
 
-/* The local address from which remote is reached. False: no interface or gateway leads there. */
+/* The local address from which remote is reached; through a tunnel, ours within it. False: nothing leads there. */
 bool net_source_for(const struct net *n, const struct weir_ip *remote, struct weir_ip *local);
 
 /* True if a is one of our addresses. */

@@ -14,6 +14,7 @@
 
 #include "base/wheel.h"
 #include "net/capture.h"
+#include "net/fib.h"
 #include "net/net.h"
 #include "stats/stats.h"
 
@@ -26,6 +27,7 @@
 
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
+#define PROTO_UDP 17
 #define PROTO_ICMP6 58
 #define PROTO_NONE 59 /* RFC 8200 4.7 */
 
@@ -105,6 +107,15 @@ struct gro {
 	struct gro_run runs[GRO_RUNS];
 };
 
+#define NET_TOO_BIG 32
+
+/* A segment that a change of paths made too long for its way: TCP is told so when it has sent what it has. */
+struct net_too_big {
+	struct ip_flow flow;
+	uint32_t seq;
+	uint16_t mtu;
+};
+
 struct net {
 	struct net_config cfg;
 	struct weir_worker_stats *stats;
@@ -124,13 +135,24 @@ struct net {
 	struct token_bucket punts[PUNT_N_CLASSES];
 	bool has_punted;    /* in this iteration */
 	bool is_announcing; /* what is sent to groups is no question */
+	const struct fib *fib; /* NULL: none */
+	unsigned n_too_big;
+	struct net_too_big too_big[NET_TOO_BIG];
+};
+
+/* Where a packet goes. */
+struct ip_way {
+	struct weir_ip hop;
+	unsigned iface;
+	const struct fib_hop *tunnel; /* in which it goes; NULL: none. hop and iface are those of the outer packet */
+	const struct weir_ip *local;  /* source of the outer packet */
+	uint64_t hash;		      /* of its flow, where the table says the way */
 };
 
 /* Where a TCP segment goes. */
 struct tcp_way {
 	const struct ip_flow *flow;
-	struct weir_ip hop;
-	unsigned iface;
+	struct ip_way way;
 	uint8_t ecn;
 	uint64_t now_us;
 };
@@ -152,6 +174,7 @@ struct rx {
 	uint8_t ecn;
 	uint8_t src_mac[6];
 	struct weir_ip src, dst;
+	const struct weir_vtep *vtep; /* it came in a tunnel, of which this is our end; NULL: it did not */
 };
 
 static inline void *rx_at(const struct rx *r, uint16_t off)
@@ -226,13 +249,49 @@ void ip_output(struct net *n, struct rte_mbuf *m, const struct weir_ip *src, con
 	       uint8_t ecn, uint64_t now_us);
 /* One segment, or a long one that the port cuts (tso_segsz): checksums, IP header, next hop. */
 void ip_output_tcp(struct net *n, struct rte_mbuf *m, const struct tcp_way *w);
-/* The interface and next hop towards dst, from src's interface if it has one. False: none. */
+/* m begins at the transport header. Adds the IP header and sends it by this next hop, in no tunnel. */
+void ip_output_hop(struct net *n, struct rte_mbuf *m, const struct ip_way *w, const struct weir_ip *src, const struct weir_ip *dst,
+		   uint8_t proto, uint8_t ecn, uint64_t now_us);
+/* The interface and next hop towards dst by links and gateways alone, from src's interface if it has one. False: none. */
 bool ip_route(const struct net *n, const struct weir_ip *src, const struct weir_ip *dst, unsigned *iface, struct weir_ip *hop);
 bool iface_has_addr(const struct net_iface *f, const struct weir_ip *ip);
 /* Index of the interface that has this address, or -1. */
 int iface_with_addr(const struct net *n, const struct weir_ip *ip);
 /* An address of the interface in ip's prefix, or the first of its family; NULL: none. */
 const struct weir_ip *iface_source(const struct net *n, unsigned iface, const struct weir_ip *ip);
+
+/* True if dst is on the link of any interface. */
+bool ip_is_on_link(const struct net *n, const struct weir_ip *dst);
+
+/* way.c */
+/*
+ * The way to dst, from src if that is not NULL: what is on a link, then what the table says, then gateways. hash: of the flow.
+ * False: none.
+ */
+bool way_find(const struct net *n, const struct weir_ip *src, const struct weir_ip *dst, uint64_t hash, struct ip_way *w);
+/* The largest packet, its IP header included, that the first link of the way takes. */
+uint16_t way_mtu(const struct net *n, const struct ip_way *w);
+/* Bytes of headers that a tunnel to via adds to a packet. */
+uint16_t way_overhead(const struct weir_ip *via);
+/* True if the segment fits its way. Else it was dropped, and TCP will be told. */
+bool way_fits(struct net *n, struct rte_mbuf *m, const struct tcp_way *w);
+/* Tells TCP of those that did not fit. */
+void way_tell(struct net *n, uint64_t now_us);
+
+/* vxlan.c */
+/* m is a whole packet of this family. */
+void vxlan_output(struct net *n, struct rte_mbuf *m, const struct ip_way *w, bool is4, uint8_t ecn, uint64_t now_us);
+/* A packet of UDP to an address of ours: takes it, if it came by a tunnel's port. False: it did not. */
+bool vxlan_input(struct net *n, struct rx *r);
+/* m begins at the inner frame, which was checked, by another worker perhaps. */
+void vxlan_inner_input(struct net *n, struct rx *r);
+/* Of len bytes of an outer packet that we sent: where the inner one begins, and whom it went to. NULL: it is none of a tunnel's. */
+const uint8_t *vxlan_quoted(const struct net *n, const uint8_t *q, unsigned len, bool is4, struct weir_ip *via);
+/* True if ip is ours for a packet that came as this one. */
+static inline bool rx_is_ours(const struct net *n, const struct rx *r, const struct weir_ip *ip)
+{
+	return r->vtep ? ip_eq(&r->vtep->source, ip) : net_has_addr(n, ip);
+}
 
 /*
  * checksum.c. What was summed to verify a TCP packet is remembered with each
@@ -271,6 +330,7 @@ void icmp6_input(struct net *n, struct rx *r);
 void icmp_unreachable(struct net *n, struct rx *r, enum weir_reason why);
 
 /* steer.c */
+#define STEER_INNER 0x8000 /* beside a redirected packet's port: it was taken out of a tunnel, and begins at the inner frame */
 /* Another worker owns the flow: takes the packet. False: handle it here. */
 bool steer_redirect(struct net *n, struct rx *r, const struct ip_flow *flow);
 /* A copy for every other worker, which only learns from it. */

@@ -73,17 +73,22 @@ uint16_t net_mtu_for(void *ctx, const struct weir_ip *remote, bool is_path)
 	const struct net *n = ctx;
 	unsigned n_headers = ip_mss_overhead(remote);
 	const struct net_iface *f;
-	struct weir_ip hop;
-	unsigned iface;
-	uint16_t known;
+	struct ip_way w;
+	uint16_t known, outer = 0;
 	uint32_t mtu;
 
-	if (!ip_route(n, NULL, remote, &iface, &hop))
+	if (!way_find(n, NULL, remote, 0, &w))
 		return UINT16_MAX;
-	f = iface_of(n, iface);
-	mtu = f->mtu;
+	f = iface_of(n, w.iface);
+	mtu = way_mtu(n, &w);
 	if (f->mss_clamp && f->mss_clamp + n_headers < mtu)
 		mtu = f->mss_clamp + n_headers;
 	known = is_path ? pmtu_find(n, remote) : 0;
-	return known && known < mtu ? known : (uint16_t)mtu;
+	if (known && known < mtu)
+		mtu = known;
+	if (w.tunnel && is_path)
+		outer = pmtu_find(n, &w.tunnel->via);
+	if (outer && outer - way_overhead(&w.tunnel->via) < (int)mtu)
+		mtu = (uint32_t)outer - way_overhead(&w.tunnel->via);
+	return (uint16_t)mtu;
 }

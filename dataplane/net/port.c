@@ -94,7 +94,7 @@ static int configure(const struct net_port_config *config, uint16_t id, struct n
 {
 	struct rte_eth_dev_info info;
 	struct rte_eth_conf conf = {0};
-	uint64_t rss = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP;
+	uint64_t rss = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP; /* UDP: tunnels, by the inner flow */
 	int rc = rte_eth_dev_info_get(id, &info);
 
 	if (rc)

@@ -13,7 +13,7 @@
 
 #define ETHERTYPE_LEN_MAX 0x5ff /* up to here it is a length: LLC, which IS-IS uses (IEEE 802.3 3.2.6) */
 
-enum { PROTO_IGMP = 2, PROTO_UDP = 17, PROTO_OSPF = 89, PROTO_PIM = 103, PROTO_VRRP = 112 };
+enum { PROTO_IGMP = 2, PROTO_OSPF = 89, PROTO_PIM = 103, PROTO_VRRP = 112 };
 enum {
 	PORT_SSH = 22,
 	PORT_DHCP_SERVER = 67,
@@ -114,7 +114,8 @@ void punt(struct net *n, struct rx *r, enum weir_reason why)
 {
 	enum punt_class class;
 
-	if (!n->cfg.ports[r->port].has_kernel || r->is_kernels) {
+	/* What came in a tunnel is no frame of the link any more. */
+	if (!n->cfg.ports[r->port].has_kernel || r->is_kernels || r->vtep) {
 		net_drop(n, r->m, r->is_kernels ? WEIR_R_PUNT_LOOP : why);
 		return;
 	}
@@ -131,7 +132,7 @@ bool punt_shares(const struct net *n, const struct rx *r, const struct weir_ip *
 {
 	const struct net_iface *f = iface_of(n, r->iface);
 
-	if (likely(!n->cfg.ports[r->port].has_kernel) || r->is_kernels)
+	if (likely(!n->cfg.ports[r->port].has_kernel) || r->is_kernels || r->vtep)
 		return false;
 	for (unsigned i = 0; i < f->n_addrs; i++)
 		if (f->addrs[i].is_shared && ip_eq(&f->addrs[i].ip, ip))

@@ -213,7 +213,7 @@ static void give(struct net *n, unsigned worker, struct rte_mbuf *m, uint16_t po
 {
 	struct net_redirect *q = &n->redirect[worker];
 
-	m->port = port; /* index of the port that received it */
+	m->port = port; /* index of the port that received it, and STEER_INNER */
 	if (q->n == NET_BURST)
 		flush_one(n, worker);
 	q->pkts[q->n++] = m;
@@ -228,7 +228,7 @@ bool steer_redirect(struct net *n, struct rx *r, const struct ip_flow *flow)
 	owner = steer_owner(n, &n->cfg.ports[r->port], flow);
 	if (owner == n->cfg.worker)
 		return false;
-	give(n, owner, r->m, r->port);
+	give(n, owner, r->m, r->vtep ? r->port | STEER_INNER : r->port);
 	return true;
 }
 
@@ -244,7 +244,7 @@ void steer_broadcast(struct net *n, const struct rx *r)
 			stat_reason(n->stats, WEIR_R_NO_MBUF);
 			return;
 		}
-		give(n, i, copy, r->port);
+		give(n, i, copy, r->vtep ? r->port | STEER_INNER : r->port);
 	}
 }
 

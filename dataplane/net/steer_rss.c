@@ -170,7 +170,7 @@ static bool set_key(const struct steer *s, const struct net_port *p, const struc
 {
 	uint8_t key[STEER_KEY_BYTES];
 	struct rte_eth_rss_conf conf = {.rss_key = key, .rss_key_len = info->hash_key_size ? info->hash_key_size : KEY_BYTES_MIN,
-					.rss_hf = (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP) & info->flow_type_rss_offloads};
+					.rss_hf = (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP) & info->flow_type_rss_offloads};
 	int rc;
 
 	memcpy(key, s->key, sizeof(key));

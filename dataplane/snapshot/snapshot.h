@@ -14,6 +14,7 @@
 
 #include "base/slice.h"
 #include "weir/msg.h"
+#include "weir/paths.h"
 #include "weir/snapshot.h"
 
 /* Where and why a check failed, for the log. */
@@ -34,6 +35,13 @@ enum weir_refusal endpoint_set_check(const void *blob, size_t n, struct snapshot
 enum weir_refusal certificate_check(const void *blob, size_t n, struct snapshot_error *err);
 /* Keys of session tickets. What is said of wrong ones tells nothing of their bytes. */
 enum weir_refusal ticket_keys_check(const void *blob, size_t n, struct snapshot_error *err);
+/* Ways to pods. */
+enum weir_refusal paths_check(const void *blob, size_t n, struct snapshot_error *err);
+/* The same for one end, or one path, of which the family has an end (vtep), or none (NULL). NULL, or what is wrong; weir.yaml asks, too. */
+const char *paths_vtep_fault(const struct weir_vtep *v, bool is4);
+const char *paths_fault(const struct weir_pod_path *p, const struct weir_vtep *vtep);
+/* An end of zeros is none. */
+bool paths_has_vtep(const struct weir_vtep *v);
 
 /*
  * What filters may hold. weir-ctrl asks the same before it compiles them.

@@ -59,7 +59,9 @@
 	X(PUNTED_OTHER, "kernel_other_packets", "other packets given to the kernel") \
 	X(PUNTED_LOCAL, "kernel_local_packets", "packets of Weir's own for addresses of the kernel on the same port") \
 	X(KERNEL_TX, "kernel_sent_packets", "packets of the kernel sent by the port") \
-	X(KERNEL_RX_LOCAL, "kernel_received_packets", "packets of the kernel for addresses of Weir's")
+	X(KERNEL_RX_LOCAL, "kernel_received_packets", "packets of the kernel for addresses of Weir's") \
+	X(VXLAN_RX, "vxlan_rx_packets", "packets taken out of VXLAN tunnels") \
+	X(VXLAN_TX, "vxlan_tx_packets", "packets put into VXLAN tunnels")
 
 #define WEIR_COUNTERS_TCP(X) \
 	X(TCP_RX_SEGMENTS, "tcp_rx_segments", "TCP segments received") \
@@ -366,7 +368,16 @@ enum weir_reason_kind {
 	X(TCP_MEMORY, "tcp_memory", "data for a connection with unread data, while queues hold all the packet buffers they may") \
 	X(TCP_DATA_AFTER_FIN, "tcp_data_after_fin", "data behind the FIN of their own sender") \
 	X(ICMP_NOT_IN_FLIGHT, "icmp_not_in_flight", "ICMP error about a segment that no connection has in flight") \
-	X(ICMP_SPREAD_RATE, "icmp_spread_rate", "ICMP error not shown to the other workers, by its rate limit")
+	X(ICMP_SPREAD_RATE, "icmp_spread_rate", "ICMP error not shown to the other workers, by its rate limit") \
+	X(VXLAN_BAD_LENGTH, "vxlan_bad_length", "packet of a tunnel whose lengths do not fit one another") \
+	X(VXLAN_BAD_CHECKSUM, "vxlan_bad_checksum", "UDP checksum of a tunnel's packet is wrong, or missing over IPv6") \
+	X(VXLAN_UNKNOWN_PEER, "vxlan_unknown_peer", "packet of a tunnel from an address that is no far end of one") \
+	X(VXLAN_NO_VNI, "vxlan_no_vni", "packet of a tunnel without the flag that it has a VNI") \
+	X(VXLAN_OTHER_VNI, "vxlan_other_vni", "packet of a tunnel with another VNI than ours") \
+	X(VXLAN_OTHER_MAC, "vxlan_other_mac", "frame in a tunnel for the link address of another host") \
+	X(VXLAN_UNKNOWN_ETHERTYPE, "vxlan_unknown_ethertype", "frame in a tunnel that is neither IPv4 nor IPv6") \
+	X(VXLAN_NOT_OURS, "vxlan_not_ours", "packet in a tunnel for another address than that of our end") \
+	X(VXLAN_BAD_ECN, "vxlan_bad_ecn", "congestion was marked on the outside of a packet that has no mark for it (RFC 6040)")
 
 /* Why a TCP connection ended. */
 #define WEIR_REASONS_CONNECTION(X) \
@@ -557,7 +568,10 @@ struct weir_stats_region {
 	uint32_t ticket_source; /* enum weir_ticket_source: of the keys that are in use */
 	uint32_t n_ticket_keys;
 	uint64_t ticket_sealing_s; /* Unix time since which the one that seals does so here; 0: none */
-	uint64_t reserved[2];
+	uint32_t paths_taken; /* sets of ways to pods */
+	uint32_t paths_refused;
+	uint32_t n_paths; /* prefixes that have one, of all sources */
+	uint32_t reserved;
 	uint64_t kernel_lost; /* frames that were to be given to the kernel, which did not take them */
 	uint32_t announce_state; /* enum weir_announce_state */
 	uint32_t n_announced;	 /* addresses */

@@ -3,7 +3,7 @@
  * Any frames to two workers' network layers with TCP above, joined by their
  * redirect rings: the input is a list of frames, each with a length, a worker
  * and a step of time. Checksums are made right where a flag says so, so that
- * the layers behind them are reached; another flag says that the frame is
+ * the layers behind them are reached (in a tunnel of VXLAN, too, if it ends at ours); another flag says that the frame is
  * received together with the next one; a third one that the kernel sent it. The kernel stands beside the port, and shares
  * one address. Nothing may crash, and every mbuf must come back.
  */
@@ -44,6 +44,27 @@ static struct rte_ring *up[N_WORKERS], *down;
 static bool is_asleep;
 static struct steer steer;
 static struct worker workers[N_WORKERS];
+static struct fib *fib;
+
+/* Tunnels to 10.244.1.0/24 by 10.0.0.9 and to fd44:1::/64 by fd00::9, a route to 10.245.0.0/16. Ours: 10.244.9.0, fd44:9::, VNI 1, port 8472. */
+static void make_fib(void)
+{
+	struct weir_vtep vteps[2] = {{.mac = {2, 0, 0, 0, 9, 9}, .port = 8472, .vni = 1}, {.mac = {2, 0, 0, 0, 9, 9}, .port = 8472, .vni = 1}};
+	struct fib_hop hops[3] = {{.kind = WEIR_PATH_VXLAN, .mac = {2, 7}}, {.kind = WEIR_PATH_VXLAN, .mac = {2, 7}, .vtep = 1},
+				  {.kind = WEIR_PATH_ROUTE, .iface = FIB_ANY_IFACE}};
+	struct fib_route routes[3] = {{.len = 24, .n_hops = 1, .hops = &hops[0]}, {.len = 64, .n_hops = 1, .hops = &hops[1]},
+				      {.len = 16, .n_hops = 1, .hops = &hops[2]}};
+
+	ip_parse("10.244.9.0", 10, &vteps[0].source);
+	ip_parse("fd44:9::", 8, &vteps[1].source);
+	ip_parse("10.0.0.9", 8, &hops[0].via);
+	ip_parse("fd00::9", 7, &hops[1].via);
+	ip_parse("10.0.0.9", 8, &hops[2].via);
+	ip_parse("10.244.1.0", 10, &routes[0].prefix);
+	ip_parse("fd44:1::", 8, &routes[1].prefix);
+	ip_parse("10.245.0.0", 10, &routes[2].prefix);
+	fib = fib_create(routes, 3, vteps, 2);
+}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -70,6 +91,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	down = rte_ring_create("down", 256, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	ip_parse("10.0.0.1", 8, &iface.gw4);
 	ip_parse("fd00::1", 7, &iface.gw6);
+	make_fib();
 	for (int i = 0; i < N_WORKERS; i++)
 		for (int k = 0; k < N_WORKERS; k++) {
 			char name[32];
@@ -125,6 +147,7 @@ static void start(struct worker *w, uint16_t id, uint64_t now)
 	if (!w->net || !w->tcp || tcp_listen(w->tcp, &listen_args, &l) != 0)
 		abort();
 	net_set_tcp(w->net, w->tcp);
+	net_set_fib(w->net, fib);
 }
 
 /* Rings hold what was redirected and never polled. */
@@ -191,6 +214,11 @@ static void mend(uint8_t *p, unsigned n)
 		return;
 	}
 	at = l4 + (proto == PROTO_TCP ? 16 : 2);
+	if (proto == PROTO_UDP) {
+		at = l4 + 6;
+		if (at + 10 + 14 < end && p[l4 + 2] == 8472 >> 8 && p[l4 + 3] == (8472 & 0xff))
+			mend(p + l4 + 16, end - l4 - 16);
+	}
 	if (at + 2 > end)
 		return;
 	memset(p + at, 0, 2);

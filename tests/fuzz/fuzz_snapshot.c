@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a snapshot, an endpoint set, a certificate or ticket keys: refused, or safe
+ * Any bytes as a snapshot, an endpoint set, a certificate, ticket keys or ways to pods: refused, or safe
  * to read. The first byte says whether the frame (magic, sizes, checksum) is
  * made right first, so that what lies behind it is reached.
  */
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/ip.h"
 #include "route/route.h"
 #include "translate/compile.h"
 
@@ -125,6 +126,39 @@ static void try_tickets(uint8_t *blob, size_t n, bool mends)
 		abort();
 }
 
+/* Each path has what a table is made of. */
+static void use_paths(const struct weir_paths *s)
+{
+	const struct weir_pod_path *path = (const struct weir_pod_path *)(s + 1);
+
+	for (uint32_t i = 0; i < s->n_paths; i++) {
+		const struct weir_vtep *v = &s->vtep[ip_is4(&path[i].prefix) ? 0 : 1];
+
+		if (!ip_in_prefix(&path[i].prefix, &path[i].prefix, path[i].prefix_len) || ip_is_any(&path[i].via))
+			abort();
+		if (path[i].kind == WEIR_PATH_VXLAN && (!v->port || v->vni >> 24 || ip_is4(&v->source) != ip_is4(&path[i].prefix)))
+			abort();
+	}
+}
+
+static void try_paths(uint8_t *blob, size_t n, bool mends)
+{
+	struct weir_paths *s = (struct weir_paths *)(void *)blob;
+	struct snapshot_error err;
+
+	if (mends && n >= sizeof(*s)) {
+		s->magic = WEIR_PATHS_MAGIC;
+		s->abi_major = WEIR_ABI_MAJOR;
+		s->n_paths = (uint32_t)((n - sizeof(*s)) / sizeof(struct weir_pod_path));
+		n = sizeof(*s) + s->n_paths * sizeof(struct weir_pod_path);
+		s->checksum = hash64_zeroed(s, n, offsetof(struct weir_paths, checksum), 8, 0);
+	}
+	if (paths_check(s, n, &err) == WEIR_REFUSED_OK)
+		use_paths(s);
+	else if (!err.text[0])
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct snapshot_error err;
@@ -153,6 +187,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	else if (!err.text[0])
 		abort();
 	try_tickets(blob, n, data[0] & 1);
+	memcpy(blob, data + 1, n);
+	try_paths(blob, n, data[0] & 1);
 	free(blob);
 	return 0;
 }

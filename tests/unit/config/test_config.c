@@ -94,6 +94,8 @@ static void full_file_fills_the_structure(void **state)
 			       "      - id: 7\n"
 			       "        addresses: [10.7.0.1/16]\n"
 			       "listen: [192.0.2.10]\n"
+			       "routes: [{prefix: 10.244.1.0/24, via: 192.0.2.21}, {prefix: 'fd44:1::/64', via: 192.0.2.22, mac: 0a:00:00:00:00:Ff}]\n"
+			       "vxlan: [{source: 'fd44:9::', mac: 02:00:00:00:00:01, vni: 77}]\n"
 			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50, stage_timers: true}\n"
 			       "memory: {hugepages: true, mb: 512, arena_mb: 8, access_log_kb: 64, certificates_mb: 16}\n"
 			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512, balance_kb: 64, tls_sessions: 300}\n"
@@ -127,6 +129,14 @@ static void full_file_fills_the_structure(void **state)
 	ip_parse("192.0.2.10", 10, &ip);
 	assert_int_equal(c.n_listen, 1);
 	assert_true(ip_eq(&c.listen[0], &ip));
+	assert_int_equal(c.n_paths, 2);
+	assert_int_equal(c.paths[0].kind, WEIR_PATH_ROUTE);
+	assert_int_equal(c.paths[0].prefix_len, 24);
+	assert_int_equal(c.paths[1].kind, WEIR_PATH_VXLAN);
+	assert_memory_equal(c.paths[1].mac, "\x0a\0\0\0\0\xff", 6);
+	assert_int_equal(c.vtep[0].port, 0);
+	assert_int_equal(c.vtep[1].port, 8472);
+	assert_int_equal(c.vtep[1].vni, 77);
 	assert_int_equal(c.n_workers, 2);
 	assert_int_equal(c.worker_cores[1], 3);
 	assert_int_equal(c.main_core, 1);
@@ -282,6 +292,20 @@ static const struct {
 	{PORT "forwarding: {trusted_prefixes: 10.0.0.0/8}\n", "trusted_prefixes: expected a list of prefixes"},
 	{PORT "forwarding: {via: a b}\n", "weir.yaml:4:19: via: expected a word"},
 	{PORT "forwarding: {via: 'a:0'}\n", "weir.yaml:4:19: via: expected a word"},
+	{PORT "routes: [{prefix: 10.244.1.0, via: 10.0.0.9}]\n", "weir.yaml:4:19: prefix: expected a prefix"},
+	{PORT "routes: [{prefix: 10.244.1.0/33, via: 10.0.0.9}]\n", "weir.yaml:4:19: prefix: expected a prefix"},
+	{PORT "routes: [{prefix: 10.244.1.1/24, via: 10.0.0.9}]\n", "weir.yaml:4:10: routes: its prefix has bits beyond its length"},
+	{PORT "routes: [{prefix: 10.244.1.0/24}]\n", "weir.yaml:4:10: routes: what it goes by is not the address of a host"},
+	{PORT "routes: [{prefix: 10.244.1.0/24, via: here}]\n", "weir.yaml:4:39: via: expected an IPv4 or IPv6 address"},
+	{PORT "routes: [{prefix: 10.244.1.0/24, via: 'fd00::9'}]\n", "routes: its next hop is of the other family"},
+	{PORT "routes: [{prefix: 10.244.1.0/24, via: 10.0.0.9, mac: 02:00:00:00:00:1}]\n", "mac: expected a link address"},
+	{PORT "routes: [{prefix: 10.244.1.0/24, via: 10.0.0.9, mac: 02:00:00:00:00:01}]\n", "routes: its family has no near end of a tunnel"},
+	{PORT "routes: [{prefix: 10.244.1.0/24, via: 10.0.0.9}, {prefix: 10.244.1.0/24, via: 10.0.0.8}]\n", "routes: a second way to one prefix"},
+	{PORT "vxlan: [{source: 10.244.9.0}]\n", "weir.yaml:4:9: vxlan: its link address is not that of a host"},
+	{PORT "vxlan: [{source: 10.0.0.2, mac: 02:00:00:00:00:01}]\n", "weir.yaml:4:9: vxlan: its source is an address of a port"},
+	{PORT "vxlan: [{source: 10.244.9.0, mac: 02:00:00:00:00:01, vni: 16777216}]\n", "vni: expected a number from 0 to 16777215"},
+	{PORT "vxlan: [{source: 10.244.9.0, mac: 02:00:00:00:00:01, any_vni: yes}]\n", "any_vni: expected true or false"},
+	{PORT "vxlan: [{source: 10.244.9.0, mac: 02:00:00:00:00:01}, {source: 10.244.9.1, mac: 02:00:00:00:00:01}]\n", "a second end for IPv4"},
 	{PORT "---\na: b\n", "weir.yaml:5:1: a second document"},
 	{"ports: []\n", "ports: missing"},
 	{"ports: [{mtu: 1500}]\n", "port 0 has no device"},

@@ -47,6 +47,8 @@ struct rig_worker {
 	unsigned n_certs;
 	struct tls_ticket_keys keys;
 	unsigned n_keys; /* times that they came */
+	const struct fib *fib;
+	unsigned n_fibs; /* times that one came */
 	struct net_capture *capture; /* as it was handed over, until it is given back */
 	unsigned n_captures;
 };
@@ -58,6 +60,8 @@ static struct weir_diag_region *diag;
 static int diag_fd;
 static struct ctl *ctl;
 static bool has_tickets;
+static const struct weir_pod_path *fixed_paths; /* weir.yaml's */
+static unsigned n_fixed_paths;
 static char path[64];
 
 static inline void worker_answer_main(struct rig_worker *w, uint32_t type, const void *ptr, uint64_t id)
@@ -121,6 +125,11 @@ static inline void worker_look(struct rig_worker *w, const struct worker_msg *m)
 		w->keys = *(struct tls_ticket_keys *)m->ptr;
 		w->n_keys++;
 		worker_answer_main(w, WORKER_TICKET_KEYS_TAKEN, m->ptr, 0);
+		break;
+	case WORKER_FIB:
+		worker_answer_main(w, WORKER_FIB_TAKEN, w->fib, 0);
+		w->fib = m->ptr;
+		w->n_fibs++;
 	}
 }
 
@@ -181,7 +190,8 @@ static inline void ctl_start_for(bool has_uid, uint32_t uid)
 	const struct worker_link links[N_WORKERS] = {workers[0].link, workers[1].link};
 	const struct ctl_config cc = {
 	    .socket_path = path, .has_uid = has_uid, .uid = uid, .arena_mb = 1, .n_workers = N_WORKERS, .links = links,
-	    .diag = diag, .diag_fd = diag_fd, .certificates_mb = 1, .tickets = has_tickets, .ticket_rotate_s = 3600};
+	    .diag = diag, .diag_fd = diag_fd, .certificates_mb = 1, .tickets = has_tickets, .ticket_rotate_s = 3600,
+	    .paths = fixed_paths, .n_paths = n_fixed_paths};
 
 	for (unsigned i = 0; i < N_WORKERS; i++)
 		workers[i] = (struct rig_worker){.link = links[i]};

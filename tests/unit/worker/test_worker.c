@@ -20,6 +20,7 @@
 #include <rte_ring_elem.h>
 
 #include "eal.h"
+#include "net/fib.h"
 #include "net/steer.h"
 #include "snapshot/snapshot.h"
 #include "stats/stats.h"
@@ -357,6 +358,28 @@ static void *late_main(void *arg)
 	return NULL;
 }
 
+static void former_forwarding_table_comes_back_when_there_is_another(void **state)
+{
+	struct fib *a = fib_create(NULL, 0, NULL, 0), *b = fib_create(NULL, 0, NULL, 0);
+	struct worker_msg m;
+
+	start();
+	say(WORKER_FIB, a, 0);
+	say(WORKER_FIB, b, 0);
+	say(WORKER_FIB, NULL, 0);
+	say(WORKER_STOP, NULL, 0);
+	assert_int_equal(worker_run(worker), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(hear(&m));
+		assert_int_equal(m.type, WORKER_FIB_TAKEN);
+		assert_ptr_equal(m.ptr, i == 0 ? NULL : i == 1 ? a : b);
+	}
+	expect(WORKER_STOPPED, NULL);
+	worker_destroy(worker);
+	fib_destroy(a);
+	fib_destroy(b);
+}
+
 static void released_certificates_wait_for_room(void **state)
 {
 	const unsigned n = 3 * WORKER_RING_SIZE;
@@ -400,6 +423,7 @@ int main(void)
 		cmocka_unit_test(changes_queue_up_and_are_done_in_their_order),
 		cmocka_unit_test(stop_waits_for_the_change_before_it_and_for_none_behind),
 		cmocka_unit_test(certificates_and_keys_come_and_go_by_messages),
+		cmocka_unit_test(former_forwarding_table_comes_back_when_there_is_another),
 		cmocka_unit_test(released_certificates_wait_for_room),
 		cmocka_unit_test(certificates_that_main_will_not_read_of_are_destroyed),
 	};
