@@ -9,14 +9,14 @@
 #include "base/ip.h"
 #include "paths/prefix.h"
 
-const struct weir_path *paths_blob_list(const struct weir_paths *p)
+const struct weir_pod_path *paths_blob_list(const struct weir_paths *p)
 {
-	return (const struct weir_path *)(const void *)(p + 1);
+	return (const struct weir_pod_path *)(const void *)(p + 1);
 }
 
 static int compare(const void *pa, const void *pb)
 {
-	const struct weir_path *a = pa, *b = pb;
+	const struct weir_pod_path *a = pa, *b = pb;
 	const struct ip_prefix x = {a->prefix, a->prefix_len}, y = {b->prefix, b->prefix_len};
 
 	return prefix_compare(&x, &y);
@@ -27,7 +27,7 @@ static uint64_t checksum(const struct weir_paths *p, size_t size)
 	return hash64_zeroed(p, size, offsetof(struct weir_paths, checksum), sizeof(p->checksum), 0);
 }
 
-struct weir_paths *paths_blob_make(const struct weir_path *list, size_t n, const struct weir_vtep *vtep, size_t *size)
+struct weir_paths *paths_blob_make(const struct weir_pod_path *list, size_t n, const struct weir_vtep *vtep, size_t *size)
 {
 	struct weir_paths *p;
 
@@ -50,7 +50,7 @@ struct weir_paths *paths_blob_make(const struct weir_path *list, size_t n, const
 
 /* ---- checking */
 
-static bool is_clear(const struct weir_path *p)
+static bool is_clear(const struct weir_pod_path *p)
 {
 	for (unsigned i = p->prefix_len + (ip_is4(&p->prefix) ? 96u : 0); i < 128; i++)
 		if (p->prefix.b[i / 8] & 0x80u >> i % 8)
@@ -58,7 +58,7 @@ static bool is_clear(const struct weir_path *p)
 	return true;
 }
 
-static bool is_sound(const struct weir_path *p, const struct weir_paths *head)
+static bool is_sound(const struct weir_pod_path *p, const struct weir_paths *head)
 {
 	bool is4 = ip_is4(&p->prefix);
 
@@ -75,13 +75,13 @@ static bool is_sound_end(const struct weir_vtep *v, bool is4)
 
 	if (memcmp(v, &none, sizeof(*v)) == 0)
 		return true;
-	return !ip_is_any(&v->source) && ip_is4(&v->source) == is4 && v->port > 0 && v->vni < 1u << 24 && v->reserved == 0;
+	return !ip_is_any(&v->source) && ip_is4(&v->source) == is4 && v->port > 0 && v->vni < 1u << 24 && !(v->flags & ~(uint32_t)WEIR_VTEP_ANY_VNI);
 }
 
 enum weir_refusal paths_blob_check(const void *bytes, size_t n)
 {
 	const struct weir_paths *p = bytes;
-	const struct weir_path *list;
+	const struct weir_pod_path *list;
 
 	if (n < sizeof(*p))
 		return WEIR_REFUSED_TRUNCATED;

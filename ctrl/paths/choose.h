@@ -49,7 +49,7 @@ bool near_end_is_known(const struct near_end *n, unsigned family);
 
 struct paths_choice {
 	enum paths_way way;
-	struct weir_path path; /* of NATIVE and VXLAN; NODE_PORT: via alone */
+	struct weir_pod_path path; /* of NATIVE and VXLAN; NODE_PORT: via alone */
 	bool is_wrong;	       /* what the Node says is at fault */
 	char why[NODE_FAULT_BYTES];
 };

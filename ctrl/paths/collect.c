@@ -17,7 +17,7 @@ struct collector {
 	const struct paths_options *o;
 	struct paths *out;
 	size_t cap;
-	struct weir_path *list; /* that are served, sorted; none overlaps another one */
+	struct weir_pod_path *list; /* that are served, sorted; none overlaps another one */
 	size_t n, cap_list;
 	char **owners; /* of each, names of rows */
 	bool has_failed; /* no memory */
@@ -55,7 +55,7 @@ static struct paths_row *add_row(struct collector *c, const char *node, bool has
 	return r;
 }
 
-static struct ip_prefix prefix_of(const struct weir_path *p)
+static struct ip_prefix prefix_of(const struct weir_pod_path *p)
 {
 	return (struct ip_prefix){p->prefix, p->prefix_len};
 }
@@ -92,7 +92,7 @@ static long overlapping(const struct collector *c, const struct ip_prefix *prefi
 static bool grow(struct collector *c)
 {
 	size_t cap = c->cap_list ? 2 * c->cap_list : 64;
-	struct weir_path *list = realloc(c->list, cap * sizeof(*list));
+	struct weir_pod_path *list = realloc(c->list, cap * sizeof(*list));
 	char **owners;
 
 	if (list)
@@ -156,6 +156,8 @@ static void add_prefix(struct collector *c, const struct node_facts *f, const st
 		return;
 	}
 	paths_choose(c->o, &c->out->near, f, prefix, &r->choice);
+	if (r->choice.way == PATHS_WAY_VXLAN && f->cni == NODE_CNI_CILIUM) /* what comes says by its VNI which pod has sent it */
+		c->out->near.vtep[!ip_is4(&prefix->ip)].flags |= WEIR_VTEP_ANY_VNI;
 	if (r->choice.path.kind)
 		serve(c, r);
 }

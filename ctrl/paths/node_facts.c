@@ -160,6 +160,13 @@ static void read_flannel(struct node_facts *f, const struct kube_object *o)
 	}
 }
 
+void node_facts_clean(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
 void node_facts_read(const struct kube_object *o, struct node_facts *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -173,4 +180,7 @@ void node_facts_read(const struct kube_object *o, struct node_facts *out)
 	if (out->cni == NODE_CNI_UNKNOWN && (annotation(o, "projectcalico.org/IPv4Address") || annotation(o, "projectcalico.org/IPv6Address")))
 		out->cni = NODE_CNI_CALICO;
 	read_pod_cidrs(out, o);
+	node_facts_clean(out->fault[0]);
+	node_facts_clean(out->fault[1]);
+	node_facts_clean(out->prefix_fault);
 }

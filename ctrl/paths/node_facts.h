@@ -35,6 +35,8 @@ struct node_facts {
 };
 
 void node_facts_read(const struct kube_object *o, struct node_facts *out);
+/* Texts of Nodes go into logs and JSON: what is no printable ASCII becomes "?". */
+void node_facts_clean(char *text);
 /* The first InternalIP of the family (0: IPv4, 1: IPv6) that can be reached; false: it has none. */
 bool node_facts_internal(const struct kube_object *o, unsigned family, struct weir_ip *out);
 

@@ -45,8 +45,8 @@ static const char *dump(const struct paths *p)
 
 	for (unsigned f = 0; f < 2; f++)
 		if (near_end_is_known(&p->near, f))
-			put(&at, "near %s %s %u %u\n", ip_format(&p->near.vtep[f].source, ip), overlay_format_mac(p->near.vtep[f].mac, mac),
-			    p->near.vtep[f].vni, p->near.vtep[f].port);
+			put(&at, "near %s %s %u %u%s\n", ip_format(&p->near.vtep[f].source, ip), overlay_format_mac(p->near.vtep[f].mac, mac),
+			    p->near.vtep[f].vni, p->near.vtep[f].port, p->near.vtep[f].flags ? " any" : "");
 	if (p->near.fault[0])
 		put(&at, "!near: %s\n", p->near.fault);
 	for (size_t i = 0; i < p->n_rows; i++) {
@@ -189,7 +189,7 @@ static void cilium_has_prefixes_of_its_own_and_tunnels_where_an_end_is_given(voi
 	      "pods\n");
 	assert_true(overlay_read_given("source=10.1.1.7,mac=02:00:00:00:00:07,vni=2", &o.given[o.n_given++]));
 	check(CILIUM, &o,
-	      "near 10.1.1.7 02:00:00:00:00:07 2 8472\n"
+	      "near 10.1.1.7 02:00:00:00:00:07 2 8472 any\n"
 	      "n1 10.0.1.0/24 vxlan 192.0.2.1 02:00:c0:00:02:01: the near end of tunnels is given by --vtep: as Cilium's VTEP integration\n"
 	      "n2 10.0.2.0/24 vxlan 192.0.2.2 02:00:c0:00:02:02: the near end of tunnels is given by --vtep: as Cilium's VTEP integration\n");
 	(void)state;
@@ -323,11 +323,11 @@ static void seal(struct weir_paths *p, size_t n)
 static void refuses(unsigned which, enum weir_refusal why)
 {
 	struct weir_vtep vtep[2] = {{.source = {{[10] = 0xff, 0xff, 10, 0, 0, 7}}, .mac = {2}, .port = 8472, .vni = 1}};
-	struct weir_path list[2] = {{.prefix = {{[10] = 0xff, 0xff, 10, 0, 1, 0}}, .via = {{[10] = 0xff, 0xff, 192, 0, 2, 1}}, .prefix_len = 24, .kind = WEIR_PATH_ROUTE},
+	struct weir_pod_path list[2] = {{.prefix = {{[10] = 0xff, 0xff, 10, 0, 1, 0}}, .via = {{[10] = 0xff, 0xff, 192, 0, 2, 1}}, .prefix_len = 24, .kind = WEIR_PATH_ROUTE},
 				    {.prefix = {{[10] = 0xff, 0xff, 10, 0, 2, 0}}, .via = {{[10] = 0xff, 0xff, 192, 0, 2, 2}}, .prefix_len = 24, .kind = WEIR_PATH_VXLAN}};
 	size_t n;
 	struct weir_paths *p = paths_blob_make(list, 2, vtep, &n);
-	struct weir_path *at = (struct weir_path *)(void *)(p + 1);
+	struct weir_pod_path *at = (struct weir_pod_path *)(void *)(p + 1);
 
 	assert_int_equal(paths_blob_check(p, n), WEIR_REFUSED_OK);
 	switch (which) {
@@ -347,9 +347,10 @@ static void refuses(unsigned which, enum weir_refusal why)
 	case 13: p->vtep[0].port = 0; break;
 	case 14: p->vtep[0].vni = 1 << 24; break;
 	case 15: p->vtep[1] = p->vtep[0]; break;
+	case 16: p->vtep[0].flags = 2; break;
 	default: p->checksum++;
 	}
-	if (which >= 4 && which <= 15)
+	if (which >= 4 && which <= 16)
 		seal(p, n);
 	assert_int_equal(paths_blob_check(p, n), why);
 	free(p);
@@ -360,7 +361,8 @@ static void bytes_that_are_wrong_are_refused(void **state)
 	static const enum weir_refusal why[] = {
 	    WEIR_REFUSED_TRUNCATED, WEIR_REFUSED_TRUNCATED, WEIR_REFUSED_BAD_MAGIC, WEIR_REFUSED_BAD_ABI,   WEIR_REFUSED_TRUNCATED, WEIR_REFUSED_TOO_BIG,
 	    WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_ORDER,
-	    WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_CHECKSUM};
+	    WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE, WEIR_REFUSED_BAD_VALUE,
+	    WEIR_REFUSED_BAD_CHECKSUM};
 
 	for (unsigned i = 0; i < sizeof(why) / sizeof(*why); i++)
 		refuses(i, why[i]);
