@@ -507,6 +507,7 @@ int main(int argc, char **argv)
 		s.options.pool = &o.pool;
 	s.options.needs_class = !o.manifests && !o.ingress_without_class;
 	s.options.node = o.node;
+	s.options.node_ports = o.paths.mode == PATHS_NODE_PORT;
 	s.options.default_ns = o.default_ns;
 	s.options.default_name = *o.default_name ? o.default_name : NULL;
 	s.system_ca = system_ca_create(o.ca_bundle);
