@@ -23,13 +23,19 @@ struct collector {
 	bool has_failed; /* no memory */
 };
 
+/* One that does not say when it was made counts as the youngest. */
+static int64_t made_s(const struct kube_object *o)
+{
+	return o->created_s ? o->created_s : INT64_MAX;
+}
+
 static int by_age(const void *pa, const void *pb)
 {
 	const struct kube_object *a = *(const struct kube_object *const *)pa;
 	const struct kube_object *b = *(const struct kube_object *const *)pb;
 
-	if (a->created_s != b->created_s)
-		return a->created_s < b->created_s ? -1 : 1;
+	if (made_s(a) != made_s(b))
+		return made_s(a) < made_s(b) ? -1 : 1;
 	return strcmp(a->name, b->name);
 }
 
