@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "log_sink.h"
 #include "options.h"
+#include "pathing.h"
 #include "resolve/external_names.h"
 #include "saver.h"
 #include "source_dir.h"
@@ -103,6 +104,7 @@ struct program {
 	struct external_names *names; /* NULL: none is looked up */
 	struct ticket_secret *tickets; /* NULL: dataplanes make their own keys */
 	struct stapling *stapling;
+	struct pathing *paths;
 	int signals_fd, epoll_fd;
 	uint64_t changed;  /* of Kubernetes, while it is not all there */
 	bool is_prepared;  /* it is known to what Secrets and ConfigMaps the objects refer */
@@ -184,6 +186,7 @@ static int kube_step(struct program *p)
 			saver_serve(p->saver, p->sync);
 		return timeout_ms;
 	}
+	pathing_run(p->paths, p->is_published ? p->changed : UINT64_MAX);
 	sync_run(p->sync, p->is_published ? p->changed : UINT64_MAX);
 	if (p->sync->has_news)
 		status_writer_update(p->writer, p->sync->store, p->sync->model, p->sync->marks);
@@ -286,6 +289,7 @@ static void dir_step(struct program *p)
 {
 	uint64_t changed = source_dir_poll(p->dir);
 
+	pathing_run(p->paths, changed);
 	sync_run(p->sync, changed);
 	tickets_take(p, changed);
 }
@@ -386,6 +390,8 @@ static struct source_kube *kube_open(const struct options *o, struct store *stor
 	kube = source_kube_create(&config, o->namespaces, o->n_namespaces, o->selector, o->node, store);
 	if (kube && o->allow_unread_policies)
 		source_kube_allow_unread_policies(kube);
+	if (kube && o->paths.mode != PATHS_OFF)
+		source_kube_follow_nodes(kube, store);
 	return kube;
 }
 
@@ -501,6 +507,7 @@ int main(int argc, char **argv)
 		s.options.pool = &o.pool;
 	s.options.needs_class = !o.manifests && !o.ingress_without_class;
 	s.options.node = o.node;
+	s.options.node_ports = o.paths.mode == PATHS_NODE_PORT;
 	s.options.default_ns = o.default_ns;
 	s.options.default_name = *o.default_name ? o.default_name : NULL;
 	s.system_ca = system_ca_create(o.ca_bundle);
@@ -514,6 +521,7 @@ int main(int argc, char **argv)
 		s.known_names = p.names ? external_names_known(p.names) : NULL;
 		s.options.names = s.known_names;
 	}
+	p.paths = pathing_create(&o.paths, &s);
 	p.stapling = stapling_create(o.ocsp, now_ms() ^ (uint64_t)getpid() << 32, o.state_dir, &s);
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
@@ -526,11 +534,13 @@ int main(int argc, char **argv)
 		p.log = access_log_create(p.publish, strcmp(o.access_log, "-") == 0 ? NULL : o.access_log, out,
 					  o.access_log_sample);
 	p.options = &o;
-	if ((p.dir || p.writer) && tickets_open(&p, &o) && (p.log || !o.access_log) && (p.names || !o.external_names) && p.stapling)
+	if ((p.dir || p.writer) && tickets_open(&p, &o) && (p.log || !o.access_log) && (p.names || !o.external_names) && p.stapling && p.paths)
 		p.admin = admin_create(o.admin, &token, o.remote_capture, &s, p.log);
 	if (p.admin) {
-		if (p.dir)
+		if (p.dir) {
+			pathing_run(p.paths, UINT64_MAX);
 			sync_run(&s, UINT64_MAX);
+		}
 		tickets_take(&p, UINT64_MAX);
 		err = run(&p);
 	}
@@ -543,6 +553,7 @@ int main(int argc, char **argv)
 	source_kube_destroy(p.kube);
 	sync_fini(&s);
 	stapling_destroy(p.stapling);
+	pathing_destroy(p.paths);
 	system_ca_destroy(s.system_ca);
 	external_names_destroy(p.names);
 	publish_destroy(p.publish);

@@ -70,6 +70,13 @@ static const char usage[] =
     "                       Weir connects to)\n"
     "  --dns-servers LIST   look their names up here, as 192.0.2.53,[2001:db8::53]:5353 (default: those of\n"
     "                       /etc/resolv.conf)\n"
+    "  --paths auto|native|vxlan|node-port|none\n"
+    "                       how pods are reached that are on no link of the dataplane: as the Nodes show (default),\n"
+    "                       routed by their node, through VXLAN, or Services by their nodePort; none: by gateways\n"
+    "  --vtep-node NAME     the Node object that stands for our end of VXLAN tunnels, with flannel\n"
+    "  --vtep source=ADDRESS,mac=MAC,vni=N,port=N\n"
+    "                       our end of VXLAN tunnels, over what that Node says (default vni=1,port=8472); may be given\n"
+    "                       again for the other family\n"
     "  --socket PATH        control socket of weir-dataplane (default /run/weir/dataplane.sock)\n"
     "  --admin ADDR:PORT    metrics, health and the API of weirctl (default 127.0.0.1:9901)\n"
     "  --capture-token FILE write the secret here that a capture needs, for who starts weir-ctrl\n"
@@ -263,6 +270,24 @@ static bool read_ocsp(struct options *o, const char *text)
 	return i >= 0;
 }
 
+static bool read_paths(struct options *o, const char *text)
+{
+	return paths_mode_read(text, &o->paths.mode);
+}
+
+static bool read_vtep_node(struct options *o, const char *text)
+{
+	o->paths.vtep_node = text;
+	return names_is_subdomain(text);
+}
+
+static bool read_vtep(struct options *o, const char *text)
+{
+	const unsigned max = sizeof(o->paths.given) / sizeof(*o->paths.given);
+
+	return o->paths.n_given < max && overlay_read_given(text, &o->paths.given[o->paths.n_given++]);
+}
+
 static bool read_access_log(struct options *o, const char *text)
 {
 	o->access_log = strcmp(text, "off") == 0 ? NULL : text;
@@ -305,6 +330,9 @@ static const struct row {
     {"external-names", .read = read_external_names, .expected = "off, any, ipv4 or ipv6"},
     {"dns-servers", .read = read_dns_servers, .expected = "a list of addresses, each with a port or without"},
     {"ocsp", .read = read_ocsp, .expected = "public, any or off"},
+    {"paths", .read = read_paths, .expected = "auto, native, vxlan, node-port or none"},
+    {"vtep-node", .read = read_vtep_node, .expected = "the name of a Node"},
+    {"vtep", .read = read_vtep, .expected = "source=ADDRESS, mac=MAC, vni=N or port=N, parted by commas, at most twice"},
     {"socket", TEXT(socket)},
     {"admin", TEXT(admin)},
     {"capture-token", TEXT(capture_token)},
@@ -358,6 +386,8 @@ static void check(const struct options *o, uint64_t given)
 		refuse("--state-of-any is for --state-dir");
 	if (o->ticket_rotate_s != TICKET_SECRET_ROTATE_S && !*o->tickets_name)
 		refuse("--ticket-rotate is for --ticket-keys");
+	if ((o->paths.vtep_node || o->paths.n_given) && o->paths.mode != PATHS_AUTO && o->paths.mode != PATHS_VXLAN)
+		refuse("--vtep-node and --vtep are for --paths auto and --paths vxlan");
 	if (o->dns_servers && !o->external_names)
 		refuse("--dns-servers is for --external-names");
 	for (size_t i = 0; i < N_ROWS; i++) {

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "ocsp/ocsp.h"
+#include "paths/choose.h"
 #include "status/writer.h"
 #include "translate/translate.h"
 
@@ -43,6 +44,7 @@ struct options {
 	unsigned external_names; /* families of addresses (RESOLVE_IP4, ...) of ExternalName Services; 0: they are refused */
 	const char *dns_servers; /* NULL: those of /etc/resolv.conf */
 	enum ocsp_mode ocsp;
+	struct paths_options paths;
 	enum log_level level;
 };
 

@@ -106,6 +106,7 @@ void publish_disconnect(struct publish *p, const char *why)
 	p->resent_generation = 0;
 	cert_set_reset(&p->certs, true);
 	publish_tickets_reset(p);
+	publish_paths_reset(p);
 	p->st.is_connected = false;
 	p->st.sent_generation = p->st.copied_generation = p->st.live_generation = p->st.retired_generation = 0;
 	for (size_t i = 0; i < p->n_sets; i++) {
@@ -385,6 +386,9 @@ static void blob_done(struct publish *p, const struct weir_msg *m)
 	case WEIR_MSG_TICKET_KEYS:
 		publish_tickets_done(p, m);
 		break;
+	case WEIR_MSG_PATHS:
+		publish_paths_done(p, m);
+		break;
 	default:
 		publish_disconnect(p, "it answers for a blob of another kind");
 	}
@@ -544,6 +548,7 @@ void publish_destroy(struct publish *p)
 	cert_set_fini(&p->certs);
 	explicit_bzero(&p->tickets, sizeof(p->tickets));
 	free(p->sets);
+	free(p->paths);
 	free(p->snapshot);
 	free(p);
 }

@@ -15,11 +15,26 @@
 #include "weir/accesslog.h"
 #include "weir/diag.h"
 #include "weir/msg.h"
+#include "weir/paths.h"
 #include "weir/snapshot.h"
 #include "weir/stats.h"
 
 #define PUBLISH_BUCKETS 10
 extern const double publish_bucket_s[PUBLISH_BUCKETS];
+
+/* Of the ways to pods, with the dataplane. X(enumerator, name) */
+#define PUBLISH_PATHS_STATES(X) \
+	X(NOT_SENT, "not-sent") /* none were handed in, or there is no dataplane */ \
+	X(SENT, "sent") \
+	X(TAKEN, "taken") \
+	X(REFUSED, "refused") \
+	X(TOO_OLD, "dataplane-too-old")
+
+enum publish_paths_state {
+#define X(name, str) PUBLISH_PATHS_##name,
+	PUBLISH_PATHS_STATES(X)
+#undef X
+};
 
 struct publish_status {
 	bool is_connected;
@@ -39,6 +54,9 @@ struct publish_status {
 	uint64_t snapshots_sent, sets_sent, certificates_sent;
 	uint64_t tickets_sent, n_tickets_refused; /* sets of ticket keys */
 	enum weir_refusal tickets_refused;	  /* the last set, OK: taken, or none was answered */
+	uint64_t paths_sent, n_paths_refused; /* sets of ways to pods */
+	enum publish_paths_state paths_state;
+	enum weir_refusal paths_refused; /* the last set, OK: taken, or none was answered */
 	uint64_t n_certificates_refused; /* each once, for which there was no room only after some tries */
 	uint64_t n_refused;
 	uint64_t refused_id;
@@ -80,6 +98,13 @@ const struct certificate *publish_refused_certificate(const struct publish *p, s
  * of an earlier weir-ctrl. Before the first call it is told nothing. Copied.
  */
 void publish_ticket_keys(struct publish *p, const struct weir_ticket_keys *keys);
+/*
+ * The ways to pods that the dataplane is to use; takes over blob (malloc'd, checked, n bytes). They are sent on each connection
+ * before the first snapshot, and when they are others than before. That there are none is told if some were handed in before, or
+ * if is_told_empty: a dataplane may have those of an earlier weir-ctrl. False: the dataplane is told nothing new.
+ */
+bool publish_paths(struct publish *p, struct weir_paths *blob, size_t n, bool is_told_empty);
+const char *publish_paths_state_name(enum publish_paths_state s);
 /* The endpoint set of a backend; takes over blob (malloc'd, checked). 0 or -ENOMEM, and then blob is freed. */
 int publish_endpoints(struct publish *p, void *blob);
 /* The set of a backend as last handed in, or NULL. */

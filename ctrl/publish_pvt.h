@@ -57,6 +57,11 @@ struct publish {
 	bool are_tickets_due, are_tickets_away;
 	bool were_tickets_sent; /* some, on this connection: the statistics may not tell of them yet */
 
+	struct weir_paths *paths; /* NULL: none were handed in */
+	size_t paths_size;
+	uint64_t paths_id; /* of this set */
+	bool are_paths_due, are_paths_away;
+
 	size_t n_sets, cap_sets;
 	struct set **sets; /* by id */
 	TAILQ_HEAD(, set) due;
@@ -70,6 +75,8 @@ void publish_set_timer(struct publish *p, unsigned ms);
 /* publish_send.c: lays a blob in the arena and its message in the ring. False: no room, or no connection any more. */
 bool publish_send_blob(struct publish *p, struct weir_msg m, const void *bytes);
 bool publish_send_message(struct publish *p, struct weir_msg *m);
+/* A blob that no arena of this dataplane will ever hold: refused here, once, and not in the way of what is behind it. */
+bool publish_is_too_big(struct publish *p, uint64_t size, uint64_t id, const char *what);
 /* Sends all that is due and can go now. */
 void publish_pump(struct publish *p);
 
@@ -78,5 +85,11 @@ void publish_tickets_send(struct publish *p);
 void publish_tickets_done(struct publish *p, const struct weir_msg *m);
 /* The connection has ended. */
 void publish_tickets_reset(struct publish *p);
+
+/* publish_paths.c. False: they are due, and cannot be sent now. */
+bool publish_paths_send(struct publish *p);
+void publish_paths_done(struct publish *p, const struct weir_msg *m);
+/* The connection has ended. */
+void publish_paths_reset(struct publish *p);
 
 #endif

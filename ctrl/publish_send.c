@@ -44,8 +44,7 @@ bool publish_send_blob(struct publish *p, struct weir_msg m, const void *bytes)
 	return false;
 }
 
-/* A blob that no arena of this dataplane will ever hold: refused here, once, and not in the way of what is behind it. */
-static bool is_too_big(struct publish *p, uint64_t size, uint64_t id, const char *what)
+bool publish_is_too_big(struct publish *p, uint64_t size, uint64_t id, const char *what)
 {
 	if (size <= p->arena.size)
 		return false;
@@ -71,7 +70,7 @@ static bool send_sets(struct publish *p)
 			is_done = false;
 			continue;
 		}
-		if (!is_too_big(p, m.size, m.id, "an endpoint set")) {
+		if (!publish_is_too_big(p, m.size, m.id, "an endpoint set")) {
 			if (!publish_send_blob(p, m, s->blob))
 				return false;
 			s->is_away = true;
@@ -96,7 +95,7 @@ static bool send_certificates(struct publish *p)
 		const struct weir_certificate *blob = c->c->blob;
 		const struct weir_msg m = {.type = WEIR_MSG_CERTIFICATE, .size = blob->size, .id = blob->id.v[0], .version = blob->id.v[1]};
 
-		if (is_too_big(p, m.size, m.id, "a certificate")) {
+		if (publish_is_too_big(p, m.size, m.id, "a certificate")) {
 			cert_set_state(&p->certs, c, CERT_REFUSED);
 			p->st.n_certificates_refused++;
 			continue;
@@ -113,7 +112,7 @@ static void send_snapshot(struct publish *p)
 {
 	const struct weir_msg m = {.type = WEIR_MSG_SNAPSHOT, .size = p->snapshot_size, .id = p->st.generation};
 
-	if (is_too_big(p, m.size, m.id, "a snapshot")) {
+	if (publish_is_too_big(p, m.size, m.id, "a snapshot")) {
 		p->is_due = false;
 	} else if (publish_send_blob(p, m, p->snapshot)) {
 		p->is_due = false;
@@ -129,13 +128,14 @@ static void send_snapshot(struct publish *p)
  */
 void publish_pump(struct publish *p)
 {
-	bool are_sets_there, are_certs_there;
+	bool are_sets_there, are_certs_there, are_paths_there;
 
 	publish_tickets_send(p); /* before there are handshakes */
+	are_paths_there = publish_paths_send(p) || p->st.sent_generation > 0; /* before there are requests to pods */
 	are_sets_there = send_sets(p);
 	are_certs_there = send_certificates(p);
 
-	if (p->has_hello && p->is_due && !p->is_away && are_sets_there && are_certs_there)
+	if (p->has_hello && p->is_due && !p->is_away && are_sets_there && are_certs_there && are_paths_there)
 		send_snapshot(p);
 	if (p->has_hello && p->ring_bell)
 		(void)!send(p->fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "paths/blob.h"
 #include "snapshot/snapshot.h"
 
 /* Numbers go on from those of the file: so far from their end that they never get there. */
@@ -61,7 +62,7 @@ static enum saved_refusal check_head(const struct saved_head *h, size_t n, uint6
 		return SAVED_TRUNCATED;
 	if (h->checksum != checksum(h, n))
 		return SAVED_CHECKSUM;
-	if (h->reserved0 || h->reserved1[0] || h->reserved1[1])
+	if (h->reserved0 || h->reserved1)
 		return SAVED_OTHER_VERSION;
 	return h->source == source || takes_any ? SAVED_OK : SAVED_SOURCE;
 }
@@ -90,19 +91,35 @@ static bool has_backend(const struct weir_snapshot *s, uint64_t id, uint32_t *i)
 	return *i < snapshot_count(s, BACKENDS) && snapshot_backend(s, (*i)++)->id == id;
 }
 
-static enum saved_refusal check_sets(const char *bytes, size_t n, size_t at, uint32_t n_sets, const struct weir_snapshot *s)
+static enum saved_refusal check_sets(const char *bytes, size_t n, size_t *at, uint32_t n_sets, const struct weir_snapshot *s)
 {
 	uint32_t backend = 0;
 	size_t size;
 
 	for (uint32_t i = 0; i < n_sets; i++) {
-		const struct weir_endpoint_set *e = take_part(bytes, n, &at, sizeof(*e), offsetof(struct weir_endpoint_set, size), &size);
+		const struct weir_endpoint_set *e = take_part(bytes, n, at, sizeof(*e), offsetof(struct weir_endpoint_set, size), &size);
 
 		if (!e || endpoint_set_check(e, size, NULL) != WEIR_REFUSED_OK || !is_number(e->version) ||
 		    !has_backend(s, e->backend_id, &backend))
 			return SAVED_SET;
 	}
-	return at == n ? SAVED_OK : SAVED_TRUNCATED;
+	return SAVED_OK;
+}
+
+/* The rest of the bytes, from at on. */
+static enum saved_refusal check_paths(const char *bytes, size_t n, size_t at, struct saved *out)
+{
+	const uint64_t size = ((const struct saved_head *)(const void *)bytes)->paths_bytes;
+
+	if (at > n || size > n || n - at != aligned(size))
+		return SAVED_TRUNCATED;
+	if (size == 0)
+		return SAVED_OK;
+	if (paths_blob_check(bytes + at, size) != WEIR_REFUSED_OK)
+		return SAVED_PATHS;
+	out->paths = (const struct weir_paths *)(const void *)(bytes + at);
+	out->paths_bytes = size;
+	return SAVED_OK;
 }
 
 enum saved_refusal saved_check(const void *bytes, size_t n, uint64_t source, bool takes_any, struct saved *out)
@@ -118,7 +135,8 @@ enum saved_refusal saved_check(const void *bytes, size_t n, uint64_t source, boo
 	if (!s || snapshot_check(s, size, NULL) != WEIR_REFUSED_OK || !is_number(s->generation))
 		return SAVED_SNAPSHOT;
 	*out = (struct saved){.snapshot = s, .n_sets = h->n_sets, .sets = (const char *)bytes + at};
-	return check_sets(bytes, n, at, h->n_sets, s);
+	r = check_sets(bytes, n, &at, h->n_sets, s);
+	return r == SAVED_OK ? check_paths(bytes, n, at, out) : r;
 }
 
 const struct weir_endpoint_set *saved_next(const struct saved *s, const struct weir_endpoint_set *set)
@@ -157,19 +175,21 @@ static void strip_certificates(struct weir_snapshot *s)
 	s->checksum = 0;
 }
 
-int saved_make(const struct weir_snapshot *s, saved_find_fn *find, const void *ctx, uint64_t source, void **bytes, size_t *n)
+int saved_make(const struct saved_parts *parts, uint64_t source, void **bytes, size_t *n)
 {
+	const struct weir_snapshot *s = parts->snapshot;
 	struct saved_head h = {.magic = SAVED_MAGIC,
 			       .version = SAVED_VERSION,
 			       .abi_major = WEIR_ABI_MAJOR,
 			       .abi_minor = WEIR_ABI_MINOR,
-			       .size = sizeof(h) + aligned(s->size),
-			       .source = source};
+			       .size = sizeof(h) + aligned(s->size) + aligned(parts->paths_bytes),
+			       .source = source,
+			       .paths_bytes = parts->paths_bytes};
 	size_t at = sizeof(h);
 	char *out;
 
 	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
-		const struct weir_endpoint_set *e = find(ctx, snapshot_backend(s, i)->id);
+		const struct weir_endpoint_set *e = parts->find(parts->ctx, snapshot_backend(s, i)->id);
 
 		h.n_sets += e != NULL;
 		h.size += e ? aligned(e->size) : 0;
@@ -183,11 +203,13 @@ int saved_make(const struct weir_snapshot *s, saved_find_fn *find, const void *c
 	add_part(out, &at, s, s->size);
 	strip_certificates((struct weir_snapshot *)(void *)(out + sizeof(h)));
 	for (uint32_t i = 0; i < snapshot_count(s, BACKENDS); i++) {
-		const struct weir_endpoint_set *e = find(ctx, snapshot_backend(s, i)->id);
+		const struct weir_endpoint_set *e = parts->find(parts->ctx, snapshot_backend(s, i)->id);
 
 		if (e)
 			add_part(out, &at, e, e->size);
 	}
+	if (parts->paths_bytes)
+		add_part(out, &at, parts->paths, parts->paths_bytes);
 	*bytes = out;
 	*n = at;
 	return 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Compiled routes and all their endpoint sets as one run of bytes: what
- * weir-ctrl keeps on disk, to be served when it starts while the API server is
- * away. saver.h reads and writes the file.
+ * Compiled routes, all their endpoint sets and the ways to pods as one run of
+ * bytes: what weir-ctrl keeps on disk, to be served when it starts while the
+ * API server is away. saver.h reads and writes the file.
  *
- *   struct saved_head | snapshot | endpoint set | endpoint set | ...
+ *   struct saved_head | snapshot | endpoint set | endpoint set | ... | ways
  *
  * Each part begins at a multiple of 8, zeros between. There is a set for each
  * backend of the snapshot that has one, in the order of their ids. The checksum
@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/paths.h"
 #include "weir/snapshot.h"
 
 #define SAVED_MAGIC 0x4556415352494557ull /* "WEIRSAVE" */
@@ -32,7 +33,8 @@ struct saved_head {
 	uint64_t source;   /* of where the objects came from */
 	uint32_t n_sets;
 	uint32_t reserved0;
-	uint64_t reserved1[2]; /* zero */
+	uint64_t paths_bytes; /* 0: there are no ways, as in a file of before them */
+	uint64_t reserved1; /* zero */
 };
 
 /* X(enumerator, name, help) */
@@ -46,6 +48,7 @@ struct saved_head {
 	X(SOURCE, "other-source", "it was saved from another API server, or from other namespaces or labels") \
 	X(SNAPSHOT, "wrong-routes", "its routes are malformed") \
 	X(SET, "wrong-endpoints", "one of its endpoint sets is malformed, or is nobody's") \
+	X(PATHS, "wrong-paths", "its ways to pods are malformed") \
 	X(OWNER, "other-owner", "it is another user's, or everybody may write it: its routes could be anybody's")
 
 enum saved_refusal {
@@ -64,6 +67,8 @@ struct saved {
 	const struct weir_snapshot *snapshot;
 	uint32_t n_sets;
 	const char *sets; /* the first one */
+	const struct weir_paths *paths; /* NULL: there are none */
+	size_t paths_bytes;
 };
 
 /*
@@ -78,12 +83,20 @@ const struct weir_endpoint_set *saved_next(const struct saved *s, const struct w
 /* The set of a backend, or NULL. */
 typedef const struct weir_endpoint_set *saved_find_fn(const void *ctx, uint64_t backend_id);
 
+struct saved_parts {
+	const struct weir_snapshot *snapshot; /* checked */
+	saved_find_fn *find;
+	const void *ctx; /* of find */
+	const struct weir_paths *paths; /* NULL: none */
+	size_t paths_bytes;
+};
+
 /*
- * A checked snapshot, without its server names (private keys are not kept), and its sets as bytes, malloc'd, for the caller to free;
+ * The snapshot, without its server names (private keys are not kept), and its sets and the ways as bytes, malloc'd, for the caller to free;
  * without a checksum, since that takes its time: saved_seal() adds it. 0,
  * -ENOMEM, or -EFBIG.
  */
-int saved_make(const struct weir_snapshot *s, saved_find_fn *find, const void *ctx, uint64_t source, void **bytes, size_t *n);
+int saved_make(const struct saved_parts *parts, uint64_t source, void **bytes, size_t *n);
 void saved_seal(void *bytes, size_t n);
 
 #endif

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "pathing.h"
 #include "state_file.h"
 
 #define POLL_MS 50u /* while the thread is at work */
@@ -23,8 +24,8 @@ struct saver {
 	bool is_serving, is_waiting;
 
 	struct state_job job;
-	uint64_t wanted_generation, wanted_version;   /* of what the job writes */
-	uint64_t written_generation, written_version; /* of what the file has; 0: nothing of this process */
+	uint64_t wanted_generation, wanted_version, wanted_paths; /* of what the job writes */
+	uint64_t written_generation, written_version, written_paths; /* of what the file has; 0: nothing of this process */
 	uint64_t changed_ms, ended_ms, wait_ms, touched_ms;
 	bool is_due; /* there is a change, since changed_ms */
 	uint64_t n_writes, n_failures, file_bytes, write_ms;
@@ -146,6 +147,7 @@ static void end(struct saver *v, uint64_t now_ms)
 		v->wait_ms = SAVER_MIN_MS > j->n / SAVER_BYTES_PER_MS ? SAVER_MIN_MS : j->n / SAVER_BYTES_PER_MS;
 		v->written_generation = v->wanted_generation;
 		v->written_version = v->wanted_version;
+		v->written_paths = v->wanted_paths;
 		log_debug("%s: %zu bytes in %llu ms", v->path, j->n, (unsigned long long)j->took_ms);
 	}
 	free(j->bytes);
@@ -157,15 +159,28 @@ static const struct weir_endpoint_set *find_set(const void *ctx, uint64_t backen
 	return publish_find(ctx, backend_id);
 }
 
+static uint64_t paths_version(const struct sync *s)
+{
+	return s->paths ? pathing_version(s->paths) : 0;
+}
+
 static void begin_write(struct saver *v, const struct sync *s, uint64_t now_ms)
 {
+	const struct paths *paths = s->paths ? pathing_now(s->paths) : NULL;
+	const bool has_paths = paths && paths->blob && paths->blob->n_paths > 0;
+	const struct saved_parts parts = {.snapshot = s->snapshot,
+					  .find = find_set,
+					  .ctx = s->publish,
+					  .paths = has_paths ? paths->blob : NULL,
+					  .paths_bytes = has_paths ? paths->blob_bytes : 0};
 	void *bytes;
 	size_t n;
-	int err = saved_make(s->snapshot, find_set, s->publish, v->source, &bytes, &n);
+	int err = saved_make(&parts, v->source, &bytes, &n);
 
 	v->is_due = false;
 	v->wanted_generation = s->generation;
 	v->wanted_version = s->version;
+	v->wanted_paths = paths_version(s);
 	if (err) {
 		v->ended_ms = now_ms;
 		failed(v, err);
@@ -176,7 +191,8 @@ static void begin_write(struct saver *v, const struct sync *s, uint64_t now_ms)
 
 static bool is_changed(const struct saver *v, const struct sync *s)
 {
-	return s->snapshot && (s->generation != v->written_generation || s->version != v->written_version);
+	return s->snapshot && (s->generation != v->written_generation || s->version != v->written_version ||
+			       paths_version(s) != v->written_paths);
 }
 
 uint64_t saver_update(struct saver *v, const struct sync *s, bool is_current, uint64_t now_ms)

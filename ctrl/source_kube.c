@@ -116,6 +116,18 @@ void source_kube_allow_unread_policies(struct source_kube *k)
 		k->reflectors[i].is_required = false;
 }
 
+void source_kube_follow_nodes(struct source_kube *k, struct store *s)
+{
+	const struct reflector_http table = {.ctx = k->http, .request = request, .cancel = cancel};
+
+	for (unsigned i = 0; i < k->n; i++)
+		if (k->reflectors[i].kind == KUBE_NODE) {
+			k->reflectors[i].fields = NULL;
+			return;
+		}
+	reflector_init(&k->reflectors[k->n++], KUBE_NODE, NULL, NULL, s, &table, (uint64_t)(uintptr_t)k + KUBE_NODE);
+}
+
 void source_kube_destroy(struct source_kube *k)
 {
 	if (!k)

@@ -42,6 +42,8 @@ struct source_kube *source_kube_create(struct kube_config *c, const char *const 
  * is published before they can be read. Before the first poll.
  */
 void source_kube_allow_unread_policies(struct source_kube *k);
+/* All Nodes are followed, for the ways to their pods; those that we may not read (403) are done without. Before the first poll. */
+void source_kube_follow_nodes(struct source_kube *k, struct store *s);
 void source_kube_destroy(struct source_kube *k);
 /* For epoll. */
 int source_kube_fd(const struct source_kube *k);

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "pathing.h"
 #include "saved.h"
 #include "snapshot/snapshot.h"
 #include "stapling.h"
@@ -341,6 +342,9 @@ int sync_restore(struct sync *s, const struct saved *saved)
 	const struct weir_endpoint_set *e = NULL;
 	void *own = copy_of(saved->snapshot, n), *copy = copy_of(saved->snapshot, n);
 	int err = own && copy ? 0 : -ENOMEM;
+
+	if (!err && saved->paths && s->paths)
+		err = pathing_restore(s->paths, saved->paths, saved->paths_bytes);
 
 	for (uint32_t i = 0; !err && i < saved->n_sets; i++) {
 		void *blob;

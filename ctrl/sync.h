@@ -8,6 +8,7 @@
 #include "translate/translator.h"
 
 struct external_names;
+struct pathing;
 struct saved;
 struct saver;
 struct source_kube;
@@ -24,6 +25,7 @@ struct sync {
 	const struct saver *saver; /* NULL: nothing is kept on disk; likewise */
 	const struct external_names *names; /* NULL: no name is looked up; likewise */
 	const struct ticket_secret *tickets; /* NULL: none is followed; likewise */
+	struct pathing *paths; /* ways to pods, NULL: none are looked for; for who asks how it is, and who saves them */
 	struct system_ca *system_ca;	    /* the machine's CA certificates, looked at by each run; NULL: nobody asks for them */
 	struct known_names *known_names;    /* what is known of names, NULL: of none; its changes are taken by sync_run() */
 	struct staples *staples;	    /* OCSP responses, NULL: none; what is news in it is taken by sync_run() */

@@ -176,6 +176,7 @@ static const struct {
 } views[] = {
 	{"/api/v1/status", view_status}, {"/api/v1/routes", view_routes}, {"/api/v1/backends", view_backends},
 	{"/api/v1/certificates", view_certificates}, {"/api/v1/tls", view_tls},
+	{"/api/v1/paths", view_paths},
 	{"/api/v1/stats", view_stats},	 {"/api/v1/drops", view_drops},	  {"/api/v1/stages", view_stages},
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/admin_pvt.h"
+#include "admin/metrics_paths.h"
 #include "admin/metrics_staples.h"
 #include "admin/view_certificates.h"
 #include "resolve/external_names.h"
@@ -369,6 +370,8 @@ char *admin_metrics(const struct sync *sync, const struct permit *permit, const 
 		write_status_writer(f, sync->writer);
 	if (sync->tickets)
 		write_ticket_secret(f, sync->tickets);
+	if (sync->paths)
+		metrics_paths(f, sync->paths, &st);
 	if (sync->names)
 		write_names(f, sync->names);
 	if (sync->stapling)

@@ -19,6 +19,8 @@ json_t *view_stages(const struct sync *s);
 json_t *view_ticket_secret(const struct sync *s);
 json_t *view_tls(const struct sync *s);
 json_t *view_drops(const struct sync *s);
+/* The ways to pods, of each prefix of each Node. */
+json_t *view_paths(const struct sync *s);
 
 /* A request as weirctl explain describes it. */
 struct view_request {

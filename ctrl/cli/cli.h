@@ -31,6 +31,8 @@ void render_backends(FILE *f, const json_t *list);
 void render_certificates(FILE *f, const json_t *list);
 void render_stats(FILE *f, const json_t *o);
 void render_stages(FILE *f, const json_t *list);
+/* The ways to pods. */
+void render_paths(FILE *f, const json_t *o);
 void render_drops(FILE *f, const json_t *list);
 /* What is known of the Secret with ticket keys, each line behind indent. */
 void render_ticket_secret(FILE *f, const json_t *secret, const char *indent);

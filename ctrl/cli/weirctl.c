@@ -54,6 +54,7 @@ static const char usage[] =
 	"  routes                      every rule, in the order in which it is looked for\n"
 	"  backends                    backends and their endpoints\n"
 	"  certificates                certificates of TLS: for which names, how long they are valid, and their OCSP responses\n"
+	"  paths                       how the pods of each node are reached, and why so\n"
 	"  tls                         what TLS uses: OpenSSL, groups, and the device that handshakes are given to\n"
 	"  stats                       counters of the workers\n"
 	"  stages                      where the workers' time goes (weir.yaml: workers: stage_timers)\n"
@@ -262,6 +263,7 @@ static const struct {
 	{"status", "/api/v1/status", render_status},	   {"routes", "/api/v1/routes", render_routes},
 	{"backends", "/api/v1/backends", render_backends}, {"stats", "/api/v1/stats", render_stats},
 	{"certificates", "/api/v1/certificates", render_certificates}, {"tls", "/api/v1/tls", render_tls},
+	{"paths", "/api/v1/paths", render_paths},
 	{"stages", "/api/v1/stages", render_stages},	   {"drops", "/api/v1/drops", render_drops},
 	{"explain", NULL, render_explain},
 };

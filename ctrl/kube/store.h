@@ -84,7 +84,8 @@ uint64_t store_forget_file(struct store *s, const char *file);
  * problem, and what was known of the object before stays. Returns the mask of
  * the kind if something changed that matters (also: which problems there are);
  * 0 if only status, resourceVersion, generation or managedFields did, which
- * are kept all the same, of managedFields only has_our_status.
+ * are kept all the same, of managedFields only has_our_status. Of a Node few
+ * fields are kept (keep.c), and the addresses in its status matter.
  */
 uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *object);
 /* The same for its JSON. */

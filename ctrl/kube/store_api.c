@@ -143,11 +143,12 @@ static bool is_same_field(const char *key, const struct node *a, const struct no
 	return node_equal(a, b);
 }
 
-static bool is_same_object(const struct node *a, const struct node *b)
+/* Of a Node's status the addresses alone were kept, and they matter. */
+static bool is_same_object(enum kube_kind kind, const struct node *a, const struct node *b)
 {
 	static const char *const ignored[] = {"status", NULL};
 
-	return maps_are_equal(a, b, ignored, is_same_field);
+	return maps_are_equal(a, b, kind == KUBE_NODE ? ignored + 1 : ignored, is_same_field);
 }
 
 /* ---- objects ---- */
@@ -303,7 +304,7 @@ static uint64_t put_object(struct store *s, const struct kube_object *o, struct 
 
 	if (is_there) {
 		to = k->objects[at];
-		is_same = is_same_object(to->o.root, o->root);
+		is_same = is_same_object(o->kind, to->o.root, o->root);
 		is_current = is_same && to->o.generation == o->generation;
 		s->index->are_problems_stale |= s->n_files > 0; /* one may show the names of the old tree */
 		tree_free(o->kind, to->tree);
@@ -327,11 +328,13 @@ void store_set_version(struct store *s, enum kube_kind kind, const char *version
 
 uint64_t store_put(struct store *s, enum kube_kind kind, const struct node *object)
 {
-	struct node *tree = copy_object(s, kind, object);
+	struct arena kept = {0};
+	struct node *tree = copy_object(s, kind, keep_needed(&kept, kind, object));
 	struct content c = {0};
 	struct subject subject = {.c = &c, .file = "", .prefix = "", .root = tree};
 	uint64_t mask = 0;
 
+	arena_fini(&kept);
 	store_identify(&subject);
 	store_add_object(&subject);
 	if (c.n_objects == 1 && c.objects[0].kind != kind) {

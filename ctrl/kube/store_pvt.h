@@ -130,6 +130,8 @@ bool store_has_our_status(const struct node *root);
 
 void store_api_fini(struct store *s);
 void absences_fini(struct absences *list);
+/* keep.c: the object with what is needed of its kind alone; parts of it are the object's, the rest is in the arena. */
+const struct node *keep_needed(struct arena *a, enum kube_kind kind, const struct node *object);
 /* journal.c */
 void journal_add(struct store *s, const struct kube_object *o, bool matters);
 

@@ -65,6 +65,7 @@ static const char *const hints[][2] = {
     {"NoMatchingListenerHostname", "Give the route a hostname that a listener has, or a listener one that the route has."},
     {"NoMatchingParent", "Correct the reference: kubectl get gateways -A lists the Gateways that there are."},
     {"NoValidCACertificate", "Install the package ca-certificates, or give weir-ctrl another --ca-bundle."},
+    {"NodePortNotFound", "Make it a Service of type NodePort or LoadBalancer, or start weir-ctrl with another --paths."},
     {"NotAllowed", "Let the Gateway take it (spec.allowedListeners)."},
     {"NotAllowedByListeners", "Let a listener take it (allowedRoutes.namespaces), or move the route to a namespace that it takes."},
     {"ParentNotAccepted", "Correct what the Events of the parent name."},

@@ -120,6 +120,8 @@ int32_t translate_backend(struct translation *t, const struct kube_object *o, co
 	}
 	if (is_external && !external_check_port(t, o, at, s, found))
 		return -1;
+	if (!is_external && !node_ports_check(t, o, at, s, found))
+		return -1;
 	policy = policy_find(t, t->is_passthrough ? NULL : o, ns, service, text_of(found, "name", ""));
 	if (policy && !t->is_passthrough && !check_policy(t, o, at, ns, service, policy))
 		return -1;
@@ -329,9 +331,13 @@ struct weir_endpoint *endpoints_collect(struct translation *t, const struct kube
 	struct endpoint_list list = {0};
 	struct weir_endpoint *out;
 
-	for (size_t i = 0; found && i < n_slices; i++)
-		collect_slice(t, &list, slices[i], text_of(found, "name", ""));
-	list.n = zones_filter(t, list.ep, list.hints, list.n);
+	if (t->options->node_ports) {
+		list.ep = node_ports_collect(t, service, found, slices, n_slices, &list.n);
+	} else {
+		for (size_t i = 0; found && i < n_slices; i++)
+			collect_slice(t, &list, slices[i], text_of(found, "name", ""));
+		list.n = zones_filter(t, list.ep, list.hints, list.n);
+	}
 	sort_unique(&list);
 	*n = list.n < WEIR_ENDPOINTS_MAX ? list.n : WEIR_ENDPOINTS_MAX;
 	out = *n ? model_alloc(t->m, *n * sizeof(*out)) : NULL;

@@ -23,6 +23,7 @@ struct translate_options {
 	size_t n_listen;
 	const char *api_version; /* bundle-version of the Gateway API's CRDs; NULL: that of the CRD among the objects, if any */
 	const char *node;	 /* the Node that we run on, for its zone; NULL: not known */
+	bool node_ports; /* pods are reached by the nodePort of their Service at nodes, and by nothing else */
 	bool takes_external_names;	 /* Services of type ExternalName are backends of Ingresses */
 	const struct known_names *names; /* what is known of their names; NULL: nobody looks them up */
 	const char *default_ns, *default_name; /* the Secret whose certificate is shown where no other one is for a name; NULL: none */

@@ -173,6 +173,15 @@ struct weir_endpoint *endpoints_collect(struct translation *t, const struct kube
 					const struct kube_object *const *slices, size_t n_slices, size_t *n);
 
 /*
+ * node_ports.c. False after a problem at `at`: pods are reached by nodePorts alone, and this port of the Service has none. The
+ * endpoints that it has then, unsorted, for free().
+ */
+bool node_ports_check(struct translation *t, const struct kube_object *o, const struct cursor *at, const struct kube_object *s,
+		      const struct node *port);
+struct weir_endpoint *node_ports_collect(const struct translation *t, const struct kube_object *service, const struct node *port,
+					 const struct kube_object *const *slices, size_t n_slices, size_t *n);
+
+/*
  * external.c: Services of type ExternalName. external_check(): o may refer to one,
  * and its name is right; else, after a problem, false. external_check_port(): the
  * same of a port that it declares (NULL: it has none at all).

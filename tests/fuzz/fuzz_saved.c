@@ -32,7 +32,13 @@ static void seal(char *part, size_t n, size_t checksum_off)
 static void seal_parts(char *bytes, size_t n)
 {
 	size_t at = sizeof(struct saved_head);
+	uint64_t paths = n >= at ? ((const struct saved_head *)(const void *)bytes)->paths_bytes : 0;
 	bool is_first = true;
+
+	if (paths >= sizeof(struct weir_paths) && paths <= n - at && paths % 8 == 0) {
+		n -= paths;
+		seal(bytes + n, paths, offsetof(struct weir_paths, checksum));
+	}
 
 	while (at + sizeof(struct weir_endpoint_set) <= n) {
 		uint32_t size;
@@ -68,7 +74,8 @@ static void check_taken(const struct saved *s, size_t n)
 	void *bytes;
 	size_t n_again;
 
-	must(saved_make(s->snapshot, find, s, 1, &bytes, &n_again) == 0);
+	must(saved_make(&(struct saved_parts){.snapshot = s->snapshot, .find = find, .ctx = s, .paths = s->paths, .paths_bytes = s->paths_bytes}, 1,
+			&bytes, &n_again) == 0);
 	must(n_again == n);
 	saved_seal(bytes, n_again);
 	must(saved_check(bytes, n_again, 1, false, &again) == SAVED_OK);
@@ -98,7 +105,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 					    .abi_minor = WEIR_ABI_MINOR,
 					    .size = n - 1,
 					    .source = head->source,
-					    .n_sets = head->n_sets};
+					    .n_sets = head->n_sets,
+					    .paths_bytes = head->paths_bytes};
 		saved_seal(bytes, n - 1);
 	}
 	if (saved_check(bytes, n - 1, 0, true, &s) == SAVED_OK)

@@ -41,7 +41,7 @@ void load(struct store *s, const char *path, const char *as)
 
 void translate_all(const struct store *s, struct model *m)
 {
-	translate_with(s, NULL, m);
+	translate_with(s, "", NULL, m);
 }
 
 /* "example.net answered 192.0.2.1 2001:db8::1": what is known of a name. Ends the program if it is wrong. */
@@ -81,10 +81,11 @@ struct known_names *read_names(const char *text)
 	return names;
 }
 
-void translate_with(const struct store *s, const struct known_names *names, struct model *m)
+void translate_with(const struct store *s, const char *text, const struct known_names *names, struct model *m)
 {
 	const struct translate_options options = {
-	    .controller_name = TRANSLATE_CONTROLLER, .node = "here", .takes_external_names = names != NULL, .names = names};
+	    .controller_name = TRANSLATE_CONTROLLER, .node = "here", .takes_external_names = names != NULL, .names = names,
+	    .node_ports = strstr(text, "# node-ports\n") != NULL};
 
 	model_init(m);
 	translate(s, &options, m);

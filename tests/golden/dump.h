@@ -13,8 +13,8 @@ void load(struct store *s, const char *path, const char *as);
 void translate_all(const struct store *s, struct model *m);
 /* What the lines "# name: ..." of a text say is known of names; NULL: there are none, and no ExternalName is taken. */
 struct known_names *read_names(const char *text);
-/* As translate_all(), with ExternalNames if names is not NULL. */
-void translate_with(const struct store *s, const struct known_names *names, struct model *m);
+/* As translate_all(), with ExternalNames if names is not NULL, and by nodePorts if the text has the line "# node-ports". */
+void translate_with(const struct store *s, const char *text, const struct known_names *names, struct model *m);
 /* Server names of TLS, and for each certificate its Secret and its kind of key. */
 void dump_names(FILE *out, const struct model *m);
 /* Matches of objects in one namespace (NULL: all), with all that they lead to, one line each. */

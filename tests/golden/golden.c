@@ -4,7 +4,8 @@
  *
  *   golden cases [--update] FILE.yaml...      model, problems and compiled routes against FILE.expect; with
  *                                             "# name: NAME STATE [ADDRESS...] [more] [!]" ExternalNames are taken,
- *                                             and this is known of the name (!: the name servers fail)
+ *                                             and this is known of the name (!: the name servers fail); with
+ *                                             "# node-ports" pods are reached by nodePorts
  *   golden malformed GOOD FILE...             each "# expect: KIND NS/NAME FIELD REASON" of FILE is
  *                                             reported, nothing else is, and GOOD serves as it does alone
  *   golden mutate SEED COUNT GOOD FILE...     changed copies of FILE beside GOOD: the same
@@ -54,8 +55,8 @@ static char *text_of_case(const char *path, const char *as)
 	data = read_all(path, &n);
 	names = read_names(data);
 	store_load_yaml(s, as, data, n);
+	translate_with(s, data, names, &m);
 	free(data);
-	translate_with(s, names, &m);
 	for (size_t i = 0; i < m.n_listeners; i++)
 		fprintf(out, "listener %s\n", m.listeners[i].name);
 	dump_names(out, &m);

@@ -461,14 +461,15 @@ static void selector_is_part_of_every_request(void **state)
 	rig_destroy(rig);
 }
 
-static void only_the_node_that_is_asked_for_and_only_its_labels_are_kept(void **state)
+static void only_the_node_that_is_asked_for_and_only_what_is_needed_of_it_is_kept(void **state)
 {
 	static const char list[] =
 	    "{\"kind\":\"NodeList\",\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[{\"metadata\":{\"name\":\"n1\","
-	    "\"resourceVersion\":\"5\",\"labels\":{\"topology.kubernetes.io/zone\":\"z1\"},\"annotations\":{\"a\":\"b\"}},"
-	    "\"spec\":{\"podCIDR\":\"10.0.0.0/24\"}}]}";
+	    "\"resourceVersion\":\"5\",\"labels\":{\"topology.kubernetes.io/zone\":\"z1\",\"b\":\"c\"},\"annotations\":{\"a\":\"b\"}},"
+	    "\"spec\":{\"podCIDR\":\"10.0.0.0/24\",\"unschedulable\":true},\"status\":{\"addresses\":[],\"conditions\":[1]}}]}";
 	static const char beat[] = "{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"n1\",\"resourceVersion\":\"11\","
-				   "\"labels\":{\"topology.kubernetes.io/zone\":\"z1\"},\"annotations\":{\"a\":\"c\"}}}";
+				   "\"labels\":{\"topology.kubernetes.io/zone\":\"z1\",\"b\":\"d\"},\"annotations\":{\"a\":\"c\"}},"
+				   "\"spec\":{\"podCIDR\":\"10.0.0.0/24\"},\"status\":{\"addresses\":[],\"conditions\":[2]}}";
 	struct rig *rig = rig_create(KUBE_NODE);
 	const struct kube_object *o;
 
@@ -482,8 +483,11 @@ static void only_the_node_that_is_asked_for_and_only_its_labels_are_kept(void **
 	assert_int_equal(reflector_take(&rig->r), BIT(NODE));
 	o = store_get(rig->store, KUBE_NODE, "", "n1");
 	assert_string_equal(node_str(node_get(node_path(o->root, "metadata.labels"), "topology.kubernetes.io/zone")), "z1");
-	assert_null(node_path(o->root, "metadata.annotations"));
-	assert_null(node_get(o->root, "spec"));
+	assert_int_equal(node_path(o->root, "metadata.labels")->n, 1);
+	assert_int_equal(node_path(o->root, "metadata.annotations")->n, 0);
+	assert_string_equal(node_str(node_path(o->root, "spec.podCIDR")), "10.0.0.0/24");
+	assert_null(node_path(o->root, "spec.unschedulable"));
+	assert_null(node_path(o->root, "status.conditions"));
 	rig->call.on_headers(rig->call.ctx, 200);
 	give(rig, "{\"type\":\"MODIFIED\",\"object\":");
 	give(rig, beat);
@@ -551,7 +555,7 @@ int main(void)
 	    cmocka_unit_test(kind_that_vanishes_is_given_up_only_after_several_looks),
 	    cmocka_unit_test(namespace_is_part_of_the_path_and_of_the_sweep),
 	    cmocka_unit_test(selector_is_part_of_every_request),
-	    cmocka_unit_test(only_the_node_that_is_asked_for_and_only_its_labels_are_kept),
+	    cmocka_unit_test(only_the_node_that_is_asked_for_and_only_what_is_needed_of_it_is_kept),
 	    cmocka_unit_test(random_answers_never_stop_it),
 	};
 

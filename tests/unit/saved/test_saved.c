@@ -16,6 +16,7 @@
 
 #include "base/hash.h"
 #include "objects.h"
+#include "paths/blob.h"
 #include "pems.h"
 #include "route/route.h"
 #include "saved.h"
@@ -29,6 +30,8 @@ struct made {
 	struct weir_snapshot *snapshot;
 	struct weir_endpoint_set *sets[4];
 	size_t n_sets;
+	struct weir_paths *paths; /* NULL: none */
+	size_t paths_bytes;
 	struct saved_head *head; /* and what follows it */
 	size_t n;
 };
@@ -43,7 +46,17 @@ static const struct weir_endpoint_set *find(const void *ctx, uint64_t id)
 	return NULL;
 }
 
-/* n_sets: so many of the two sets are known. */
+static void make_paths(struct made *m)
+{
+	const struct weir_pod_path path = {
+	    .prefix = {{[10] = 0xff, 0xff, 10, 244, 1, 0}}, .via = {{[10] = 0xff, 0xff, 192, 0, 2, 1}}, .prefix_len = 24, .kind = WEIR_PATH_ROUTE};
+	const struct weir_vtep none[2] = {0};
+
+	m->paths = paths_blob_make(&path, 1, none, &m->paths_bytes);
+	assert_non_null(m->paths);
+}
+
+/* n_sets: so many of the two sets are known; of two the ways are, too. */
 static struct made make_of(const char *text, size_t n_sets)
 {
 	const struct translate_options options = {.controller_name = TRANSLATE_CONTROLLER};
@@ -61,7 +74,10 @@ static struct made make_of(const char *text, size_t n_sets)
 		assert_int_equal(compile_endpoints(&model.backends[m.n_sets], 9 + m.n_sets, (void **)&m.sets[m.n_sets], &n), 0);
 	model_fini(&model);
 	store_destroy(store);
-	assert_int_equal(saved_make(m.snapshot, find, &m, SOURCE, (void **)&m.head, &m.n), 0);
+	if (n_sets == 2)
+		make_paths(&m);
+	assert_int_equal(saved_make(&(struct saved_parts){.snapshot = m.snapshot, .find = find, .ctx = &m, .paths = m.paths, .paths_bytes = m.paths_bytes},
+				    SOURCE, (void **)&m.head, &m.n), 0);
 	saved_seal(m.head, m.n);
 	return m;
 }
@@ -75,6 +91,7 @@ static void made_fini(struct made *m)
 {
 	for (size_t i = 0; i < m->n_sets; i++)
 		free(m->sets[i]);
+	free(m->paths);
 	free(m->snapshot);
 	free(m->head);
 }
@@ -234,9 +251,9 @@ static void reasons_have_names(void **state)
 	m.head->version++;
 	assert_int_equal(check_sealed(&m), SAVED_OTHER_VERSION);
 	m.head->version--;
-	m.head->reserved1[1] = 1;
+	m.head->reserved1 = 1;
 	assert_int_equal(check_sealed(&m), SAVED_OTHER_VERSION);
-	m.head->reserved1[1] = 0;
+	m.head->reserved1 = 0;
 	m.head->abi_major++;
 	assert_int_equal(check_sealed(&m), SAVED_ABI);
 	m.head->abi_major--;
@@ -294,6 +311,32 @@ static void sets_are_checked(void **state)
 	made_fini(&m);
 }
 
+static void ways_are_checked(void **state)
+{
+	struct made m = make(2);
+	struct weir_paths *paths;
+	struct saved s;
+
+	assert_int_equal(saved_check(m.head, m.n, SOURCE, false, &s), SAVED_OK);
+	assert_int_equal(s.paths_bytes, m.paths_bytes);
+	assert_memory_equal(s.paths, m.paths, m.paths_bytes);
+	paths = (struct weir_paths *)(uintptr_t)s.paths;
+	paths->n_paths++;
+	assert_int_equal(check_sealed(&m), SAVED_PATHS);
+	paths->n_paths--;
+	m.head->paths_bytes -= 8;
+	assert_int_equal(check_sealed(&m), SAVED_TRUNCATED);
+	m.head->paths_bytes = UINT64_MAX - 4;
+	assert_int_equal(check_sealed(&m), SAVED_TRUNCATED);
+	m.head->paths_bytes = m.paths_bytes;
+	assert_int_equal(check_sealed(&m), SAVED_OK);
+	made_fini(&m);
+	m = make(1);
+	assert_int_equal(saved_check(m.head, m.n, SOURCE, false, &s), SAVED_OK);
+	assert_null(s.paths);
+	made_fini(&m);
+}
+
 static void write_seed(const char *dir, const char *name, uint8_t mend, const void *bytes, size_t n)
 {
 	char path[256];
@@ -314,6 +357,7 @@ static void write_seeds(const char *dir)
 	struct made none = make(0);
 
 	write_seed(dir, "whole", 0, m.head, m.n);
+	write_seed(dir, "ways", 3, m.head, m.n);
 	write_seed(dir, "resealed", 3, m.head, m.n);
 	write_seed(dir, "cut", 3, m.head, m.n - 40);
 	write_seed(dir, "no-sets", 3, none.head, none.n);
@@ -327,6 +371,7 @@ int main(void)
 	    cmocka_unit_test(what_was_made_is_taken),
 	    cmocka_unit_test(over_tls_nobody_is_trusted),
 	    cmocka_unit_test(streams_are_kept_and_a_name_without_its_key_is_nobody_elses),
+	    cmocka_unit_test(ways_are_checked),
 	    cmocka_unit_test(every_length_but_its_own_is_refused),
 	    cmocka_unit_test(every_byte_that_is_changed_is_noticed),
 	    cmocka_unit_test(reasons_have_names),

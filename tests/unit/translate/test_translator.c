@@ -478,7 +478,7 @@ static bool run_sequence(uint64_t seed, const struct address_pool *pool)
 	struct known_names *names = known_names_create();
 	struct translate_options o = {.controller_name = TRANSLATE_CONTROLLER, .listen = &listen, .n_listen = seed % 3 ? 1 : 0,
 				      .pool = seed % 4 ? NULL : pool, .node = seed % 5 ? "node1" : NULL,
-				      .takes_external_names = seed % 7 != 0, .names = seed % 11 ? names : NULL,
+				      .node_ports = seed % 13 == 0, .takes_external_names = seed % 7 != 0, .names = seed % 11 ? names : NULL,
 				      .held = seed % 3 != 2 ? held_create() : NULL};
 	struct store *s = store_create();
 	struct translator *tr = translator_create(s, &o);

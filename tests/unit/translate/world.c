@@ -364,7 +364,8 @@ static void say_service(struct text *t)
 			   ",\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":\"web\"}]"));
 		return;
 	}
-	say(t, ",\"spec\":{\"ports\":[{\"name\":\"http\",\"port\":80%s}%s]}",
+	say(t, ",\"spec\":{%s\"ports\":[{\"name\":\"http\",\"port\":80%s%s}%s]}", ONE_OF("", "", "\"externalTrafficPolicy\":\"Local\","),
+	    ONE_OF(",\"nodePort\":30080", ",\"nodePort\":30081", ""),
 	    ONE_OF("", "", "", "", "", "", ",\"appProtocol\":\"kubernetes.io/h2c\"", ",\"appProtocol\":\"https\"", ",\"appProtocol\":\"http\""), ONE_OF("", ",{\"name\":\"more\",\"port\":81}"));
 }
 
@@ -375,9 +376,9 @@ static void say_slice(struct text *t)
 	say(t, ",\"addressType\":\"%s\",\"ports\":[{\"name\":\"%s\",\"port\":%u}],\"endpoints\":[",
 	    ONE_OF("IPv4", "IPv4", "IPv4", "IPv4", "FQDN"), ONE_OF("http", "http", "more"), 8080 + world_pick(2));
 	for (unsigned i = 0; i < n; i++)
-		say(t, "%s{\"addresses\":[\"%s%u\"],\"conditions\":{\"ready\":%s}%s}", i ? "," : "",
+		say(t, "%s{\"addresses\":[\"%s%u\"],\"conditions\":{\"ready\":%s}%s%s}", i ? "," : "",
 		    world_chance(95) ? "10.0.0." : "127.0.0.", 1 + world_pick(4), world_chance(80) ? "true" : "false",
-		    ONE_OF("", ",\"hints\":{\"forZones\":[{\"name\":\"z1\"}]}", ",\"hints\":{\"forZones\":[{\"name\":\"z2\"}]}",
+		    ONE_OF("", ",\"nodeName\":\"node1\"", ",\"nodeName\":\"node2\""), ONE_OF("", ",\"hints\":{\"forZones\":[{\"name\":\"z1\"}]}", ",\"hints\":{\"forZones\":[{\"name\":\"z2\"}]}",
 			   ",\"hints\":{\"forNodes\":[{\"name\":\"node1\"}],\"forZones\":[{\"name\":\"z2\"}]}"));
 	say(t, "]");
 }
@@ -466,6 +467,8 @@ static void say_body(struct text *t, enum kube_kind kind)
 		say_service(t);
 	else if (kind == KUBE_ENDPOINT_SLICE)
 		say_slice(t);
+	else if (kind == KUBE_NODE && world_chance(80))
+		say(t, ",\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"%s\"}]}", ONE_OF("10.9.0.1", "10.9.0.2", "fd09::1", "127.0.0.1"));
 	if (kind == KUBE_GATEWAY)
 		say_gateway_status(t);
 	say(t, "}");
