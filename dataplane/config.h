@@ -26,6 +26,7 @@
 /* The kernel beside a port: a TAP. */
 struct config_kernel {
 	char interface[16]; /* "": there is none */
+	bool learns;	    /* its routes are ours, too */
 	unsigned n_addrs;
 	struct net_addr addrs[CONFIG_MAX_KERNEL_ADDRS];
 };

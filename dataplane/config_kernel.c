@@ -57,6 +57,16 @@ static void set_kernel_addresses(struct parse *p, const struct key *k, void *sec
 	parse_each(p, k, n, kernel_of(p, section), add_kernel_address);
 }
 
+static void set_learns(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	const char *text = parse_scalar(n);
+
+	if (text && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
+		kernel_of(p, section)->learns = text[0] == 't';
+	else
+		parse_error(p, n, "%s: expected true or false", k->name);
+}
+
 const struct key config_port_kernel_keys[] = {
 	{.name = "interface", .type = KEY_CUSTOM, .set = set_interface, .expect = "the name of a network interface, up to 15 characters",
 	 .help = "Name of the TAP that the dataplane makes beside the port, with the port's link address and MTU. Required."},
@@ -64,6 +74,9 @@ const struct key config_port_kernel_keys[] = {
 	 .expect = "a list of addresses with prefix length",
 	 .help = "Addresses that the interface is given at start. One that the port has as well is shared: Weir takes what its "
 		 "listeners and connections want of it, the kernel all else."},
+	{.name = "learn_routes", .type = KEY_CUSTOM, .set = set_learns, .def = "false", .expect = "true or false",
+	 .help = "Routes of the kernel's main table that lead over this interface by a gateway are Weir's, too, such as those that BGP taught it. A default "
+		 "route comes before `gateways`."},
 	{0},
 };
 
@@ -214,8 +227,8 @@ static void check_port(struct parse *p, unsigned port)
 {
 	const struct config_kernel *k = &p->out->ports[port].kernel;
 
-	if (!k->interface[0] && k->n_addrs)
-		parse_error(p, p->ports_at, "ports: kernel of port %u has addresses and no interface; expected its name", port);
+	if (!k->interface[0] && (k->n_addrs || k->learns))
+		parse_error(p, p->ports_at, "ports: kernel of port %u has no interface; expected its name", port);
 	for (unsigned i = 0; i < port; i++)
 		if (k->interface[0] && strcmp(k->interface, p->out->ports[i].kernel.interface) == 0)
 			parse_error(p, p->ports_at, "ports: two ports with the kernel's interface %s; expected a name of its own for each",

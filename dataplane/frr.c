@@ -88,6 +88,14 @@ static int write_neighbor(const struct config_bgp *b, const struct config_neighb
 	return rc;
 }
 
+static bool learns(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_ports; i++)
+		if (c->ports[i].kernel.learns)
+			return true;
+	return false;
+}
+
 static void write_family(const struct config_bgp *b, bool is4, FILE *f)
 {
 	const char *family = is4 ? "ip" : "ipv6";
@@ -98,7 +106,7 @@ static void write_family(const struct config_bgp *b, bool is4, FILE *f)
 		if (!is_of(&b->neighbors[i].address, is4))
 			continue;
 		ip_format(&b->neighbors[i].address, text);
-		fprintf(f, "  neighbor %s activate\n  neighbor %s route-map weir-%s out\n  neighbor %s route-map weir-none in\n", text, text,
+		fprintf(f, "  neighbor %s activate\n  neighbor %s route-map weir-%s out\n  neighbor %s route-map weir-in in\n", text, text,
 			family, text);
 	}
 	fprintf(f, " exit-address-family\n");
@@ -120,8 +128,8 @@ int frr_write(const struct config *config, FILE *f)
 			fprintf(f, "! No neighbor has an %s address, so nothing of that family is announced.\n", is4 ? "IPv4" : "IPv6");
 		write_filter(b, is4, f);
 	}
-	fprintf(f, "route-map weir-none deny 10\nexit\n!\nrouter bgp %" PRIu32 "\n bgp router-id %s\n no bgp default ipv4-unicast\n", b->asn,
-		ip_format(&b->router_id, text));
+	fprintf(f, "route-map weir-in %s 10\nexit\n!\nrouter bgp %" PRIu32 "\n bgp router-id %s\n no bgp default ipv4-unicast\n"
+		" bgp bestpath as-path multipath-relax\n", learns(config) ? "permit" : "deny", b->asn, ip_format(&b->router_id, text));
 	for (unsigned i = 0; i < b->n_neighbors && rc == 0; i++)
 		rc = write_neighbor(b, &b->neighbors[i], f);
 	for (int is4 = 1; is4 >= 0; is4--)

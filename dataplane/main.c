@@ -17,6 +17,7 @@
 
 #include "announce.h"
 #include "base/log.h"
+#include "kernel_routes.h"
 #include "mem/heap.h"
 #include "start.h"
 
@@ -195,6 +196,7 @@ int main(int argc, char **argv)
 	while (n_signals == 0) {
 		ctl_poll(d.ctl, POLL_MS);
 		dataplane_update_ports(&d);
+		kernel_routes_update(d.kernel_routes);
 		announce_update(d.announce);
 		dataplane_update_clocks(&d);
 		dataplane_make_ready(&d);

@@ -25,6 +25,7 @@
 #include "announce.h"
 #include "base/log.h"
 #include "exception.h"
+#include "kernel_routes.h"
 #include "upstream/upstream.h"
 
 #define POOL_CACHE 256
@@ -335,6 +336,16 @@ static void stop_exception(struct dataplane *d)
 	exception_destroy(d->exception);
 }
 
+static int start_kernel_routes(struct dataplane *d)
+{
+	return kernel_routes_create(&d->config, d->exception, d->ctl, &d->kernel_routes);
+}
+
+static void stop_kernel_routes(struct dataplane *d)
+{
+	kernel_routes_destroy(d->kernel_routes);
+}
+
 static int start_announce(struct dataplane *d)
 {
 	return announce_create(&d->config, d->exception, d->stats, &d->announce);
@@ -565,6 +576,7 @@ static const struct step {
 	{"TLS offload", start_offload, stop_offload},
 	{"workers", start_workers, stop_workers},
 	{"worker cores", start_lcores, stop_lcores},
+	{"routes of the kernel", start_kernel_routes, stop_kernel_routes},
 	{"announcements", start_announce, stop_announce},
 };
 

@@ -16,6 +16,7 @@
 
 struct announce;
 struct exception;
+struct kernel_routes;
 struct rte_mempool;
 struct rte_ring;
 
@@ -37,6 +38,7 @@ struct dataplane {
 	struct net_port ports[WEIR_MAX_PORTS];
 	struct net_iface ifaces[NET_MAX_IFACES];
 	struct exception *exception; /* NULL: no port has the kernel beside it */
+	struct kernel_routes *kernel_routes; /* NULL: none are learned */
 	struct announce *announce;   /* NULL: nothing is announced */
 	struct steer steer;
 	uint8_t affinity_key[32];

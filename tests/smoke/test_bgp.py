@@ -77,7 +77,7 @@ def in_ns(ns, *argv, check=True, timeout=120):
 class Node:
     """A namespace with Weir on one end of a veth pair, whose other end is the router's; FRR beside it."""
 
-    def __init__(self, net, number, build, extra=""):
+    def __init__(self, net, number, build, extra="", learns=False):
         self.net, self.number, self.build = net, number, pathlib.Path(build).resolve()
         self.ns = f"{net.name}n{number}"
         self.dir = net.dir / f"node{number}"
@@ -87,6 +87,7 @@ class Node:
         self.procs = {}
         self.frr = None
         self.extra = extra
+        self.learns = learns  # its gateways by BGP, and none from weir.yaml
 
     def make(self):
         self.dir.mkdir()
@@ -108,8 +109,8 @@ class Node:
   - vdev: net_af_packet0,iface=port0
     promiscuous: true
     addresses: [10.98.{n}.2/24, "fd98:{n}::2/64", {VIP4}/32, "{VIP6}/128"]
-    gateways: [{self.router4}, "{self.router6}"]
-    kernel: {{interface: k0, addresses: [{self.kernel4}/24, "{self.kernel6}/64"]}}
+    {"" if self.learns else f'gateways: [{self.router4}, "{self.router6}"]'}
+    kernel: {{interface: k0, addresses: [{self.kernel4}/24, "{self.kernel6}/64"], learn_routes: {str(self.learns).lower()}}}
 listen: [{VIP4}, "{VIP6}"]
 workers: {{cores: [{n % os.cpu_count()}], idle_sleep_us: 50}}
 memory: {{hugepages: false, arena_mb: 16}}
@@ -162,12 +163,13 @@ bgp:
 
 
 class Net:
-    def __init__(self, rig, n_nodes, extra=""):
+    def __init__(self, rig, n_nodes, extra="", learns=False):
         self.build = rig.args[0]  # of the partial
         self.name = f"weir-b{os.getpid()}-{next(counter)}"
         self.router, self.client = self.name + "r", self.name + "c"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=self.name + "-"))
-        self.nodes = [Node(self, i + 1, self.build, extra) for i in range(n_nodes)]
+        self.nodes = [Node(self, i + 1, self.build, extra, learns) for i in range(n_nodes)]
+        self.learns = learns
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -236,6 +238,7 @@ class Net:
                 lines += [f" neighbor {p} remote-as 64512", f" neighbor {p} timers connect 1"]
         for family, k in (("ipv4", 0), ("ipv6", 1)):
             lines += [f" address-family {family} unicast", "  maximum-paths 8", *(f"  neighbor {pair[k]} activate" for pair in peers),
+                      *(f"  neighbor {pair[k]} default-originate" for pair in peers if self.learns),
                       " exit-address-family"]
         return "\n".join(lines) + "\n"
 
@@ -332,3 +335,15 @@ def test_bgp_session_outlives_a_flood_of_what_nobody_wants(rig):
         expect_eq(net.get().stdout, b"200 3", "answer behind the flood")
         for reason in ("other", "icmp", "neighbour"):
             expect(node.metric("weir_drops_total", f'"kernel_rate_{reason}"') > 0, f"some of class {reason} were dropped")
+
+
+def test_bgp_teaches_weir_its_way_out(rig):
+    with Net(rig, 1, learns=True) as net:
+        net.serve()
+        wait_until("the way out", lambda: net.get(args=("-m", "3"), check=False).stdout == b"200 3")
+        for vip in (VIP4, VIP6):
+            expect_eq(net.get(vip, "/big", ("-m", "60")).stdout, f"200 {BIG}".encode(), f"a download from {vip}")
+        net.frr.vtysh("configure terminal", "router bgp 64500", "address-family ipv4 unicast", "no neighbor 10.98.1.3 default-originate")
+        wait_until("the way is taken back", lambda: net.get(args=("-m", "2"), check=False).returncode != 0)
+        drops = lambda: net.nodes[0].metric("weir_drops_total", '"no_route"')
+        wait_until("and is missed by its name", lambda: drops() > 0)

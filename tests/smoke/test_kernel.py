@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from nodes import NODE4, NODE6, POD4, POD4_NET, POD6, POD6_NET, POD_PORT, Node
 from rig import MANIFESTS, PEER4, PEER6, WEIR4, WEIR6, Failure, expect, expect_eq, ingress, ip, service, slice_, wait_until
 
 KERNEL4, KERNEL6 = "10.99.0.3", "fd99::3"
@@ -188,3 +189,25 @@ def test_kernels_interface_goes_with_the_dataplane(rig):
         r.start_dataplane()
         wait_until("Weir serves", lambda: r.curl("/", check=False)[0] == 200)
         try_kernel(r, KERNEL4, KERNEL6)
+
+
+def test_routes_of_the_kernel_are_weirs_too(rig):
+    manifests = {"pods.yaml": service("four") + slice_("four", POD4, POD_PORT) + service("six") + slice_("six", POD6, POD_PORT) +
+                 ingress("four", "four.example.com", [("/", "Prefix", "four")]) + ingress("six", "six.example.com", [("/", "Prefix", "six")])}
+    pods = ((POD4, POD4_NET, NODE4, "four.example.com"), (POD6, POD6_NET, NODE6, "six.example.com"))
+
+    def status(r, host):
+        return r.curl("/", host=host, args=("-m", "2"), check=False)[0]
+
+    with rig(port="af_packet", workers=2, yaml_port=OWN.replace("}", ", learn_routes: true}"), timeouts="drain_ms: 3000, connect_ms: 500",
+             manifests=manifests) as r, Node(r):
+        for _, net, node, host in pods:
+            expect(status(r, host) != 200, f"{host} is not reached without a route")
+            in_kernel(r, "ip", "route", "add", net, "via", node, "dev", "k0", "proto", "bird")  # as a daemon of BGP does
+            wait_until("the pod is reached", lambda h=host: status(r, h) == 200)
+            in_kernel(r, "ip", "route", "replace", net, "proto", "bird", "nexthop", "via", node, "dev", "k0", "nexthop", "via",
+                      node.replace("21", "22"), "dev", "k0")
+        for _, net, node, host in pods:  # of two hops one is nobody: some connections end there, and others do not
+            wait_until("both hops are used", lambda h=host: {status(r, h) for _ in range(12)} > {200})
+            in_kernel(r, "ip", "route", "del", net)
+            wait_until("the route is gone", lambda h=host: status(r, h) != 200 and status(r, h) != 200 and status(r, h) != 200)

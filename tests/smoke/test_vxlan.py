@@ -132,3 +132,29 @@ def test_change_of_paths_loses_no_request(make):
         rig.start_ctrl()
         rig.wait_healthy()
         wait_until("routes again", lambda: rig.curl("/", host="six.example.com")[0] == 200)
+
+
+FLANNEL = "flannel.alpha.coreos.com"
+
+
+def flannel_node(name, number, mac, ip4):
+    return f"""apiVersion: v1
+kind: Node
+metadata:
+  name: {name}
+  annotations: {{{FLANNEL}/backend-type: vxlan, {FLANNEL}/backend-data: '{{"VNI":{VNI},"VtepMAC":"{mac}"}}', {FLANNEL}/public-ip: {ip4}}}
+spec: {{podCIDR: 10.244.{number}.0/24, podCIDRs: [10.244.{number}.0/24]}}
+status: {{addresses: [{{type: InternalIP, address: {ip4}}}]}}
+---
+"""
+
+
+def test_nodes_of_flannel_show_the_tunnel(make):
+    manifests = dict(MANIFESTS, **{"nodes.yaml": flannel_node("n1", 1, NODE_MAC, NODE4) + flannel_node("weir-vtep", 9, OUR_MAC, WEIR4)})
+    with make(manifests=manifests, workers=2, ctrl_args=("--vtep-node", "weir-vtep")) as rig, Node(rig) as node:
+        node.tunnel(4)
+        expect_eq(rig.curl("/", host="four.example.com")[2], f"pod {OURS4} {POD4}\n", "whom the pod sees")
+        check_bodies(rig, "four.example.com")
+        paths = rig.weirctl_json("paths")
+        expect_eq(paths["state"], "taken", "what the dataplane says of the ways")
+        expect_eq([(p["node"], p["way"]) for p in paths["paths"]], [("n1", "vxlan"), ("weir-vtep", "ours")], "the ways")

@@ -57,7 +57,7 @@ static void mistakes_about_the_kernel_are_named(void **state)
 	} cases[] = {
 		{PORT "    kernel: {interface: a-name-of-16-chars}\n", "weir.yaml:4:25: interface: expected the name of a network interface"},
 		{PORT "    kernel: {interface: 'a b'}\n", "interface: expected"},
-		{PORT "    kernel: {addresses: [10.0.0.3/24]}\n", "no interface"},
+		{PORT "    kernel: {addresses: [10.0.0.3/24]}\n", "has no interface"},
 		{PORT "    kernel: {interface: k0, addresses: [10.0.0.3]}\n", "expected an address with its prefix length"},
 		{PORT "kernel_path: {icmp_per_s: 0}\n", "icmp_per_s: expected"},
 		{PORT "bgp: {asn: 64512}\n", "nothing to announce"},
