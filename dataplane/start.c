@@ -229,6 +229,7 @@ static void stop_rings(struct dataplane *d)
 	for (unsigned i = 0; i < n; i++) {
 		rte_ring_free(d->links[i].to_worker);
 		rte_ring_free(d->links[i].to_main);
+		wake_fini(&d->wakes[i]);
 	}
 }
 
@@ -258,13 +259,26 @@ static bool make_link(struct dataplane *d, unsigned i)
 	return l->to_worker && l->to_main;
 }
 
+/* Of a worker that may sleep until it is called. */
+static bool make_wake(struct dataplane *d, unsigned i)
+{
+	int rc;
+
+	if (d->config.idle != IDLE_MODE_INTERRUPT)
+		return true;
+	rc = wake_init(&d->wakes[i]);
+	rte_errno = -rc;
+	d->links[i].wake = &d->wakes[i];
+	return rc == 0;
+}
+
 static int start_rings(struct dataplane *d)
 {
 	unsigned n = d->config.n_workers;
 	bool ok = true;
 
 	for (unsigned i = 0; i < n && ok; i++) {
-		ok = make_link(d, i);
+		ok = make_link(d, i) && make_wake(d, i);
 		for (unsigned j = 0; j < n && ok; j++)
 			ok = i == j || make_redirect(d, i, j);
 	}
@@ -302,6 +316,7 @@ static int start_ports(struct dataplane *d)
 			.has_vlans = has_vlans(&d->config, i),
 			.wants_rss = d->config.steering == STEER_WANT_RSS,
 			.no_offloads = !d->config.device_offloads,
+			.wants_rx_intr = d->config.idle == IDLE_MODE_INTERRUPT,
 			.pools = d->pools,
 		};
 		int rc = port_start(&pc, &d->ports[i]);
@@ -460,6 +475,7 @@ static int start_workers(struct dataplane *d)
 				.clones = d->clones[i],
 				.redirect_in = &d->redirect[i * n],
 				.redirect_out = &d->redirect_out[i * n],
+				.wakes = d->config.idle == IDLE_MODE_INTERRUPT ? d->wakes : NULL,
 				.n_neighbours = d->config.n_neighbours,
 				.neighbour_queue = d->config.neighbour_queue,
 				.punt = exception_punt(d->exception, i),

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "base/wake.h"
 #include "config.h"
 #include "ctl.h"
 #include "net/net.h"
@@ -33,6 +34,7 @@ struct dataplane {
 	struct rte_ring *redirect[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* [to * n_workers + from] */
 	struct rte_ring *redirect_out[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* the same rings as [from * n_workers + to] */
 	struct worker_link links[WEIR_MAX_WORKERS];
+	struct wake wakes[WEIR_MAX_WORKERS]; /* wake_up(): whoever has something for a worker that may sleep */
 	unsigned n_ports;
 	struct net_port ports[WEIR_MAX_PORTS];
 	struct net_iface ifaces[NET_MAX_IFACES];
@@ -72,7 +74,7 @@ void dataplane_make_ready(struct dataplane *d);
 int eal_start(const struct config *c);
 /* Memory in MiB that the pools of this configuration need. */
 uint32_t eal_memory_mb(const struct config *c);
-/* What this configuration needs of the host, as one JSON object: "pci" (addresses), "cores", "main_core" (null: any), "idle_sleep_us",
+/* What this configuration needs of the host, as one JSON object: "pci" (addresses), "cores", "main_core" (null: any), "idle",
  * "hugepages", "memory_mb", "offload" (true: handshakes are given to a device). scripts/weir-host reads it. */
 void eal_write_needs(const struct config *c, FILE *f);
 
