@@ -395,6 +395,28 @@ void dataplane_update_ports(struct dataplane *d)
 	s->n_ports = d->n_ports;
 }
 
+static int start_energy(struct dataplane *d)
+{
+	energy_open(&d->energy, ENERGY_ROOT, (unsigned)sysconf(_SC_NPROCESSORS_ONLN));
+	return 0;
+}
+
+static void stop_energy(struct dataplane *d)
+{
+	energy_close(&d->energy);
+}
+
+void dataplane_update_energy(struct dataplane *d)
+{
+	uint64_t busy = 0;
+
+	for (unsigned i = 0; i < d->config.n_workers; i++)
+		busy += __atomic_load_n(&ctl_stats_worker(d->stats, i)->counter[WEIR_C_BUSY_CYCLES], __ATOMIC_RELAXED);
+	energy_update(&d->energy, busy, rte_rdtsc());
+	__atomic_store_n(&d->stats->energy_packages_uj, d->energy.packages_uj, __ATOMIC_RELAXED);
+	__atomic_store_n(&d->stats->energy_workers_uj, d->energy.workers_uj, __ATOMIC_RELAXED);
+}
+
 /* 32 bytes as hex digits, and perhaps the end of a line. */
 static bool read_key(const char *path, uint8_t key[32])
 {
@@ -577,6 +599,7 @@ static const struct step {
 	{"exception path", start_exception, stop_exception},
 	{"steering", start_steering, stop_steering},
 	{"control socket", start_ctl, stop_ctl}, /* before the workers: at the end it frees what they give back */
+	{"energy", start_energy, stop_energy},
 	{"affinity", start_affinity, stop_affinity},
 	{"TLS offload", start_offload, stop_offload},
 	{"workers", start_workers, stop_workers},

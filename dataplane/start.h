@@ -11,6 +11,7 @@
 #include "base/wake.h"
 #include "config.h"
 #include "ctl.h"
+#include "energy.h"
 #include "net/net.h"
 #include "net/steer.h"
 #include "worker.h"
@@ -47,6 +48,7 @@ struct dataplane {
 	bool is_offload_down[WEIR_MAX_WORKERS]; /* as was logged */
 	struct worker *workers[WEIR_MAX_WORKERS];
 	unsigned n_launched;
+	struct energy energy;
 	struct ctl *ctl;
 };
 
@@ -60,6 +62,9 @@ void dataplane_update_ports(struct dataplane *d);
 
 /* Tells the workers and the access log what time it is: the workers' clocks drift against the wall clock, and that may be set. */
 void dataplane_update_clocks(struct dataplane *d);
+
+/* Estimates what energy was used, for the statistics. */
+void dataplane_update_energy(struct dataplane *d);
 
 /* start_offload.c: a step of the start. */
 int start_offload(struct dataplane *d);

@@ -583,6 +583,8 @@ struct weir_stats_region {
 	uint32_t announce_state; /* enum weir_announce_state */
 	uint32_t n_announced;	 /* addresses */
 	uint64_t announce_changes; /* announcements and withdrawals */
+	uint64_t energy_packages_uj; /* of the CPU packages since the start; 0: the machine does not tell */
+	uint64_t energy_workers_uj;  /* of that, by estimate: for what workers did, their waiting left out */
 };
 
 /* X(enumerator, name, help): whether Weir's addresses are announced by routes in the kernel, or why not */
