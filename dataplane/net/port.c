@@ -120,7 +120,7 @@ static int configure(const struct net_port_config *config, uint16_t id, bool rx_
 		out->caps.has_rss = true;
 		out->caps.stable_rss = !is_virtual(config->device);
 	}
-	conf.intr_conf.rxq = rx_intr;
+	conf.intr_conf.rxq = rx_intr && !out->is_memif; /* its descriptors come and go with its peer */
 	return rte_eth_dev_configure(id, config->n_queues, config->n_queues, &conf);
 }
 
@@ -165,7 +165,7 @@ static int bring_up(const struct net_port_config *config, uint16_t id, bool rx_i
 static int bring_up_either(const struct net_port_config *config, uint16_t id, struct net_port *out)
 {
 	if (config->wants_rx_intr && bring_up(config, id, true, out) == 0) {
-		out->has_rx_intr = !out->is_memif; /* its descriptors change with its peer */
+		out->has_rx_intr = !out->is_memif;
 		return 0;
 	}
 	return bring_up(config, id, false, out);
