@@ -132,7 +132,7 @@ static void parse_value(struct parse *p, const struct key *k, void *section, con
 	}
 }
 
-/* "cores, main_core, idle_sleep_us" */
+/* "cores, main_core, idle" */
 static void list_names(const struct key *keys, char *out, size_t cap)
 {
 	size_t n = 0;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "idle_ladder.h"
 #include "net/net.h"
 #include "net/steer.h"
 #include "tcp/tcp.h"
@@ -94,7 +95,8 @@ struct config {
 	bool hugepages;
 	uint32_t memory_mb; /* DPDK's memory; 0: as much as the pools need */
 	bool stage_timers;
-	uint32_t idle_sleep_us; /* how long a worker without work sleeps at a time; 0: it spins */
+	enum idle_mode idle;
+	uint32_t idle_latency_us;
 	char file_prefix[64];
 
 	/* pools and limits, per worker */
@@ -195,5 +197,7 @@ uint32_t config_mbuf_bytes(const struct config *c);
 int config_kernel_port(const struct config *c, const struct weir_ip *ip);
 /* Writes the reference page (Markdown) from the table. */
 void config_write_reference(FILE *out);
+/* Of enum idle_mode, as weir.yaml has them. */
+extern const char *const config_idle_names[];
 
 #endif

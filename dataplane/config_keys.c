@@ -248,6 +248,26 @@ static void set_steering(struct parse *p, const struct key *k, void *section, co
 	parse_error(p, n, "%s: expected %s", k->name, k->expect);
 }
 
+const char *const config_idle_names[] = {
+	[IDLE_MODE_SPIN] = "spin",
+	[IDLE_MODE_PAUSE] = "pause",
+	[IDLE_MODE_SLEEP] = "sleep",
+	[IDLE_MODE_INTERRUPT] = "interrupt",
+};
+
+static void set_idle(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
+{
+	struct config *c = section;
+	const char *text = parse_scalar(n);
+
+	for (unsigned i = 0; text && i <= IDLE_MODE_INTERRUPT; i++)
+		if (strcmp(text, config_idle_names[i]) == 0) {
+			c->idle = (enum idle_mode)i;
+			return;
+		}
+	parse_error(p, n, "%s: expected %s", k->name, k->expect);
+}
+
 static void set_user(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
 {
 	struct config *c = section;
@@ -334,8 +354,12 @@ static const struct key workers_keys[] = {
 	 .help = "One worker runs on each of these cores, with a queue pair of its own on every port."},
 	{.name = "main_core", .type = KEY_INT, .offset = OFF(main_core), .min = 0, .max = 1023, .def = "any",
 	 .help = "Core of the main thread, which sleeps most of the time."},
-	U32("idle_sleep_us", idle_sleep_us, 0, 10000, "0",
-	    "How long a worker without work sleeps at a time. 0: it polls without rest, which is right for a core of its own."),
+	{.name = "idle", .type = KEY_CUSTOM, .set = set_idle, .def = "spin", .expect = "spin, pause, sleep or interrupt",
+	 .help = "How far a worker without work rests, each way after the one before it. `spin`: it polls without rest, which is right for "
+		 "a core of its own. `pause`: light sleeps of the core itself, where the CPU has them (WAITPKG). `sleep`: short sleeps "
+		 "in the kernel. `interrupt`: after a millisecond without work it sleeps until a packet comes, if all ports have receive interrupts."},
+	U32("idle_latency_us", idle_latency_us, 5, 10000, "50",
+	    "What `pause` and `sleep` may add to the time until the first packet is seen: so long is a sleep at most, with what the kernel needs to end it."),
 	{.name = "stage_timers", .type = KEY_BOOL, .offset = OFF(stage_timers), .def = "false",
 	 .help = "Count the time stamp counter cycles that each stage of the work takes (`weirctl stages`). On, it costs some "
 		 "dozens of cycles at each change of stage."},

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "base/wake.h"
 #include "ctl_pvt.h"
 #include "snapshot/snapshot.h"
 
@@ -63,8 +64,10 @@ static void copy_destroy(struct ctl_copy *copy)
 
 void ctl_worker_send(struct ctl_worker *w, const struct worker_msg *m)
 {
-	if (w->n_pending == 0 && rte_ring_enqueue_elem(w->link.to_worker, (void *)(uintptr_t)m, sizeof(*m)) == 0)
+	if (w->n_pending == 0 && rte_ring_enqueue_elem(w->link.to_worker, (void *)(uintptr_t)m, sizeof(*m)) == 0) {
+		wake_up(w->link.wake);
 		return;
+	}
 	if (w->n_pending == CTL_MAX_PENDING) {
 		log_error("control: a worker takes no messages; one of type %u is lost", m->type);
 		return;
@@ -77,6 +80,7 @@ static void worker_flush(struct ctl_worker *w)
 	while (w->n_pending > 0) {
 		if (rte_ring_enqueue_elem(w->link.to_worker, &w->pending[w->first], sizeof(struct worker_msg)) != 0)
 			return;
+		wake_up(w->link.wake);
 		w->first = (w->first + 1) % CTL_MAX_PENDING;
 		w->n_pending--;
 	}

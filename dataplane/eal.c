@@ -87,7 +87,7 @@ void eal_write_needs(const struct config *c, FILE *f)
 		fprintf(f, "%d", c->main_core);
 	else
 		fprintf(f, "null");
-	fprintf(f, ", \"idle_sleep_us\": %u, \"hugepages\": %s, \"memory_mb\": %u, \"offload\": %s}\n", c->idle_sleep_us,
+	fprintf(f, ", \"idle\": \"%s\", \"hugepages\": %s, \"memory_mb\": %u, \"offload\": %s}\n", config_idle_names[c->idle],
 		c->hugepages ? "true" : "false", c->memory_mb ? c->memory_mb : eal_memory_mb(c),
 		c->offload.kind != OFFLOAD_SOFTWARE ? "true" : "false");
 }

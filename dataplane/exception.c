@@ -4,10 +4,8 @@
  * struct virtio_net_hdr (IFF_VNET_HDR), by which the kernel finishes
  * checksums and long segments of Weir's own as a device would.
  *
- * The thread sleeps in epoll_wait(). Before that it sets is_asleep and looks at
- * the rings once more; a worker puts frames into a ring and then looks at
- * is_asleep (punt_flush()). With a full fence between the two steps on both sides one of
- * them sees what the other did, so no frame waits unseen.
+ * The thread sleeps in epoll_wait() until a TAP has a frame, or a worker calls it
+ * (base/wake.h); the first worker, which may sleep too, is called for what the kernel sends.
  */
 #include "exception.h"
 
@@ -18,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -33,6 +30,7 @@
 #include <rte_ring.h>
 
 #include "base/log.h"
+#include "base/wake.h"
 #include "rtnl.h"
 
 #define RING_SIZE 1024u
@@ -54,10 +52,11 @@ struct exception {
 	struct rte_ring *up[WEIR_MAX_WORKERS];
 	struct rte_ring *down;
 	struct rte_mempool *pool;
-	int epoll_fd, bell_fd;
+	int epoll_fd;
+	struct wake wake;	    /* the thread's */
+	struct wake *first_worker;  /* NULL: it never sleeps so */
 	pthread_t thread;
 	bool has_thread;
-	bool is_asleep; /* thread: w, workers: r */
 	bool is_stopping; /* main: w, thread: r */
 };
 
@@ -165,6 +164,8 @@ static unsigned read_taps(struct exception *x, bool *is_blocked)
 		}
 		*is_blocked |= rc < 0;
 	}
+	if (total)
+		wake_up(x->first_worker);
 	return total;
 }
 
@@ -181,14 +182,12 @@ static bool has_frames(const struct exception *x)
 static void sleep_until_work(struct exception *x)
 {
 	struct epoll_event events[4];
-	uint64_t count;
 
-	__atomic_store_n(&x->is_asleep, true, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	wake_arm(&x->wake);
 	if (!has_frames(x) && !__atomic_load_n(&x->is_stopping, __ATOMIC_RELAXED))
 		epoll_wait(x->epoll_fd, events, 4, -1);
-	__atomic_store_n(&x->is_asleep, false, __ATOMIC_RELAXED);
-	(void)!read(x->bell_fd, &count, sizeof(count));
+	wake_disarm(&x->wake);
+	wake_take(&x->wake);
 }
 
 static void *run(void *arg)
@@ -324,9 +323,12 @@ static bool make_rings(struct exception *x)
 
 static int make_descriptors(struct exception *x)
 {
+	int rc = wake_init(&x->wake);
+
 	x->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	x->bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	return x->epoll_fd < 0 || x->bell_fd < 0 ? -errno : watch(x, x->bell_fd);
+	if (rc == 0 && x->epoll_fd < 0)
+		rc = -errno;
+	return rc ? rc : watch(x, x->wake.fd);
 }
 
 static bool is_wanted(const struct config *c)
@@ -337,7 +339,8 @@ static bool is_wanted(const struct config *c)
 	return false;
 }
 
-int exception_create(const struct config *config, struct net_port *ports, struct weir_stats_region *stats, struct exception **out)
+int exception_create(const struct config *config, struct net_port *ports, struct wake *first_worker, struct weir_stats_region *stats,
+		     struct exception **out)
 {
 	struct exception *x;
 	int rc;
@@ -345,12 +348,14 @@ int exception_create(const struct config *config, struct net_port *ports, struct
 	*out = NULL;
 	if (!is_wanted(config))
 		return 0;
-	x = calloc(1, sizeof(*x));
+	x = aligned_alloc(128, sizeof(*x)); /* as struct wake asks for */
 	if (!x)
 		return -ENOMEM;
+	memset(x, 0, sizeof(*x));
 	x->config = config;
 	x->stats = stats;
-	x->epoll_fd = x->bell_fd = -1;
+	x->first_worker = first_worker;
+	x->epoll_fd = -1;
 	for (unsigned i = 0; i < WEIR_MAX_PORTS; i++)
 		x->taps[i].fd = -1;
 	rc = make_rings(x) ? make_descriptors(x) : -ENOMEM;
@@ -383,13 +388,11 @@ static void free_ring(struct rte_ring *r)
 
 void exception_destroy(struct exception *x)
 {
-	const uint64_t one = 1;
-
 	if (!x)
 		return;
 	if (x->has_thread) {
 		__atomic_store_n(&x->is_stopping, true, __ATOMIC_SEQ_CST);
-		(void)!write(x->bell_fd, &one, sizeof(one));
+		wake_up(&x->wake);
 		pthread_join(x->thread, NULL);
 	}
 	for (unsigned i = 0; i < WEIR_MAX_PORTS; i++)
@@ -401,22 +404,20 @@ void exception_destroy(struct exception *x)
 	rte_mempool_free(x->pool);
 	if (x->epoll_fd >= 0)
 		close(x->epoll_fd);
-	if (x->bell_fd >= 0)
-		close(x->bell_fd);
+	wake_fini(&x->wake);
 	free(x);
 }
 
-struct net_punt_config exception_punt(const struct exception *x, unsigned worker)
+struct net_punt_config exception_punt(struct exception *x, unsigned worker)
 {
-	struct net_punt_config pc = {.bell_fd = -1};
+	struct net_punt_config pc = {0};
 
 	if (!x)
 		return pc;
 	memcpy(pc.per_s, x->config->kernel_per_s, sizeof(pc.per_s));
 	pc.up = x->up[worker];
 	pc.down = worker == 0 ? x->down : NULL;
-	pc.is_asleep = &x->is_asleep;
-	pc.bell_fd = x->bell_fd;
+	pc.wake = &x->wake;
 	return pc;
 }
 

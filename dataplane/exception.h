@@ -14,15 +14,17 @@
 #include "weir/stats.h"
 
 struct exception;
+struct wake;
 
 /* Makes the TAPs, gives them their addresses, and starts the thread; sets has_kernel of the ports. 0 or -errno; the log says what failed.
- * *out is NULL where the configuration wants none. Config and ports outlive it. */
-int exception_create(const struct config *config, struct net_port *ports, struct weir_stats_region *stats, struct exception **out);
+ * *out is NULL where the configuration wants none. first_worker: wakes it, or NULL. All that is given outlives it. */
+int exception_create(const struct config *config, struct net_port *ports, struct wake *first_worker, struct weir_stats_region *stats,
+		     struct exception **out);
 /* After the workers. NULL is fine. */
 void exception_destroy(struct exception *x);
 
 /* A worker's side: its rings and rates. e NULL: all zero. */
-struct net_punt_config exception_punt(const struct exception *x, unsigned worker);
+struct net_punt_config exception_punt(struct exception *x, unsigned worker);
 /* Of the TAP beside a port; 0: there is none. */
 unsigned exception_ifindex(const struct exception *x, unsigned port);
 /* Tells the kernel whether the port has a link. Of main, as often as it likes. */

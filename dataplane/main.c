@@ -201,6 +201,7 @@ int main(int argc, char **argv)
 		dataplane_update_clocks(&d);
 		dataplane_make_ready(&d);
 		dataplane_update_offload(&d);
+		dataplane_update_energy(&d);
 	}
 	drain(&d);
 	dataplane_stop(&d);

@@ -230,6 +230,7 @@ static void stop_rings(struct dataplane *d)
 	for (unsigned i = 0; i < n; i++) {
 		rte_ring_free(d->links[i].to_worker);
 		rte_ring_free(d->links[i].to_main);
+		wake_fini(&d->wakes[i]);
 	}
 }
 
@@ -259,13 +260,26 @@ static bool make_link(struct dataplane *d, unsigned i)
 	return l->to_worker && l->to_main;
 }
 
+/* Of a worker that may sleep until it is called. */
+static bool make_wake(struct dataplane *d, unsigned i)
+{
+	int rc;
+
+	if (d->config.idle != IDLE_MODE_INTERRUPT)
+		return true;
+	rc = wake_init(&d->wakes[i]);
+	rte_errno = -rc;
+	d->links[i].wake = &d->wakes[i];
+	return rc == 0;
+}
+
 static int start_rings(struct dataplane *d)
 {
 	unsigned n = d->config.n_workers;
 	bool ok = true;
 
 	for (unsigned i = 0; i < n && ok; i++) {
-		ok = make_link(d, i);
+		ok = make_link(d, i) && make_wake(d, i);
 		for (unsigned j = 0; j < n && ok; j++)
 			ok = i == j || make_redirect(d, i, j);
 	}
@@ -303,6 +317,7 @@ static int start_ports(struct dataplane *d)
 			.has_vlans = has_vlans(&d->config, i),
 			.wants_rss = d->config.steering == STEER_WANT_RSS,
 			.no_offloads = !d->config.device_offloads,
+			.wants_rx_intr = d->config.idle == IDLE_MODE_INTERRUPT,
 			.pools = d->pools,
 		};
 		int rc = port_start(&pc, &d->ports[i]);
@@ -328,7 +343,7 @@ static int start_ports(struct dataplane *d)
 
 static int start_exception(struct dataplane *d)
 {
-	return exception_create(&d->config, d->ports, d->stats, &d->exception);
+	return exception_create(&d->config, d->ports, d->links[0].wake, d->stats, &d->exception);
 }
 
 static void stop_exception(struct dataplane *d)
@@ -389,6 +404,28 @@ void dataplane_update_ports(struct dataplane *d)
 		exception_set_link(d->exception, i, p->link_up);
 	}
 	s->n_ports = d->n_ports;
+}
+
+static int start_energy(struct dataplane *d)
+{
+	energy_open(&d->energy, ENERGY_ROOT, (unsigned)sysconf(_SC_NPROCESSORS_ONLN));
+	return 0;
+}
+
+static void stop_energy(struct dataplane *d)
+{
+	energy_close(&d->energy);
+}
+
+void dataplane_update_energy(struct dataplane *d)
+{
+	uint64_t busy = 0;
+
+	for (unsigned i = 0; i < d->config.n_workers; i++)
+		busy += __atomic_load_n(&ctl_stats_worker(d->stats, i)->counter[WEIR_C_BUSY_CYCLES], __ATOMIC_RELAXED);
+	energy_update(&d->energy, busy, rte_rdtsc());
+	__atomic_store_n(&d->stats->energy_packages_uj, d->energy.packages_uj, __ATOMIC_RELAXED);
+	__atomic_store_n(&d->stats->energy_workers_uj, d->energy.workers_uj, __ATOMIC_RELAXED);
 }
 
 /* 32 bytes as hex digits, and perhaps the end of a line. */
@@ -471,6 +508,7 @@ static int start_workers(struct dataplane *d)
 				.clones = d->clones[i],
 				.redirect_in = &d->redirect[i * n],
 				.redirect_out = &d->redirect_out[i * n],
+				.wakes = d->config.idle == IDLE_MODE_INTERRUPT ? d->wakes : NULL,
 				.n_neighbours = d->config.n_neighbours,
 				.neighbour_queue = d->config.neighbour_queue,
 				.punt = exception_punt(d->exception, i),
@@ -572,6 +610,7 @@ static const struct step {
 	{"exception path", start_exception, stop_exception},
 	{"steering", start_steering, stop_steering},
 	{"control socket", start_ctl, stop_ctl}, /* before the workers: at the end it frees what they give back */
+	{"energy", start_energy, stop_energy},
 	{"affinity", start_affinity, stop_affinity},
 	{"TLS offload", start_offload, stop_offload},
 	{"workers", start_workers, stop_workers},

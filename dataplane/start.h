@@ -8,8 +8,10 @@
 
 #include <stdio.h>
 
+#include "base/wake.h"
 #include "config.h"
 #include "ctl.h"
+#include "energy.h"
 #include "net/net.h"
 #include "net/steer.h"
 #include "worker.h"
@@ -34,6 +36,7 @@ struct dataplane {
 	struct rte_ring *redirect[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* [to * n_workers + from] */
 	struct rte_ring *redirect_out[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* the same rings as [from * n_workers + to] */
 	struct worker_link links[WEIR_MAX_WORKERS];
+	struct wake wakes[WEIR_MAX_WORKERS]; /* wake_up(): whoever has something for a worker that may sleep */
 	unsigned n_ports;
 	struct net_port ports[WEIR_MAX_PORTS];
 	struct net_iface ifaces[NET_MAX_IFACES];
@@ -47,6 +50,7 @@ struct dataplane {
 	bool is_offload_down[WEIR_MAX_WORKERS]; /* as was logged */
 	struct worker *workers[WEIR_MAX_WORKERS];
 	unsigned n_launched;
+	struct energy energy;
 	struct ctl *ctl;
 };
 
@@ -61,6 +65,9 @@ void dataplane_update_ports(struct dataplane *d);
 /* Tells the workers and the access log what time it is: the workers' clocks drift against the wall clock, and that may be set. */
 void dataplane_update_clocks(struct dataplane *d);
 
+/* Estimates what energy was used, for the statistics. */
+void dataplane_update_energy(struct dataplane *d);
+
 /* start_offload.c: a step of the start. */
 int start_offload(struct dataplane *d);
 void stop_offload(struct dataplane *d);
@@ -74,7 +81,7 @@ void dataplane_make_ready(struct dataplane *d);
 int eal_start(const struct config *c);
 /* Memory in MiB that the pools of this configuration need. */
 uint32_t eal_memory_mb(const struct config *c);
-/* What this configuration needs of the host, as one JSON object: "pci" (addresses), "cores", "main_core" (null: any), "idle_sleep_us",
+/* What this configuration needs of the host, as one JSON object: "pci" (addresses), "cores", "main_core" (null: any), "idle",
  * "hugepages", "memory_mb", "offload" (true: handshakes are given to a device). scripts/weir-host reads it. */
 void eal_write_needs(const struct config *c, FILE *f);
 

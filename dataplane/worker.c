@@ -11,17 +11,16 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_lcore.h>
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
-#include <rte_pause.h>
 #include <rte_ring_elem.h>
 
 #include "base/wheel.h"
+#include "idle.h"
 #include "mem/heap.h"
 #include "net/capture.h"
 #include "net/steer.h"
@@ -44,7 +43,6 @@
 #define MSG_BUDGET 8	     /* messages per iteration */
 #define MSG_COST 16	     /* of a message, beside what is done in slices */
 #define HOUSEKEEPING_US 100000
-#define IDLE_LOOPS 512	     /* empty iterations before the worker may sleep */
 #define OUTBOX_MAX 256	     /* messages to main that wait for room in its ring, besides those that ask for certificates */
 #define RELEASE_SLICE 64     /* certificates looked at in a slice, each of which may be a message to main */
 #define HEAP_CONN_BYTES 65536ull /* of addresses, for what libraries allocate: a TLS session takes less */
@@ -72,6 +70,7 @@ struct worker {
 	struct weir_worker_stats *stats;
 	struct stage_clock *stages; /* NULL: not wanted */
 	struct stage_clock stage_clock;
+	struct idle idle;
 	struct walk_job *walk; /* a list of connections that is being made, or NULL */
 	struct worker_msg task; /* the message that is being done, in slices; the next one waits */
 	bool has_task;
@@ -601,6 +600,10 @@ struct worker *worker_create(const struct worker_config *wc)
 	}
 	wheel_init(&w->wheel, TICK_US, now_us(w, w->tsc_start));
 	wheel_handle(&w->wheel, KIND_HOUSEKEEPING, on_housekeeping, w);
+	idle_init(&w->idle, &(struct idle_config){
+		.mode = wc->config->idle, .latency_us = wc->config->idle_latency_us, .queue = wc->id, .n_ports = wc->net.n_ports,
+		.ports = wc->net.ports, .wake = wc->link.wake, .stats = w->stats, .tsc_hz = rte_get_tsc_hz(),
+	});
 	w->wc.net.wheel = &w->wheel;
 	w->wc.net.wheel_kind = KIND_NET;
 	w->wc.net.stats = w->stats;
@@ -658,19 +661,23 @@ void worker_destroy(struct worker *w)
 	rte_free(w);
 }
 
-/* Nothing to do: spare the core's other thread and its heat, or give it away for a while, where the configuration says that it is shared. */
-static void rest(const struct worker *w, unsigned n_idle)
+/* Something is under way of which neither a packet, nor a timer, nor a call of another thread tells. */
+static bool must_look(const struct worker *w)
 {
-	const struct timespec t = {.tv_nsec = (long)w->wc.config->idle_sleep_us * 1000};
-	uint64_t tsc;
+	return w->n_outbox || w->owes_bell || w->has_task || w->walk || tls_needs_poll(w->tls) || net_has_unsent(w->net);
+}
 
-	if (n_idle < IDLE_LOOPS || !t.tv_nsec) {
-		rte_pause();
-		return;
+/* Nothing to do: spare the core's other thread and its heat, or give it away for a while, as far as the configuration says. */
+static void rest(struct worker *w, uint64_t now)
+{
+	uint64_t next = 0, work;
+
+	if (idle_wants_hints(&w->idle, now)) {
+		next = wheel_next_us(&w->wheel);
+		work = upstream_work_at_us(w->upstream);
+		next = work < next ? work : next;
 	}
-	tsc = rte_rdtsc();
-	nanosleep(&t, NULL);
-	stat_add(w->stats, WEIR_C_SLEEP_CYCLES, rte_rdtsc() - tsc);
+	idle_rest(&w->idle, now, next, next > now && !must_look(w));
 }
 
 /* All of an iteration: the number of things done. */
@@ -734,27 +741,28 @@ static void note_busy(struct worker *w, uint64_t cycles)
 int worker_run(void *arg)
 {
 	struct worker *w = arg;
-	unsigned n_idle = 0;
 
 	heap_bind(w->heap);
 	init_loop_edges(w);
 	if (!tls_begin(w->tls, w->wc.id))
 		tls_set_software(w->tls);
 	take_clock(w);
+	idle_begin(&w->idle);
 	wheel_arm(&w->wheel, &w->housekeeping, KIND_HOUSEKEEPING, now_us(w, rte_rdtsc()) + HOUSEKEEPING_US);
 	while (!w->is_stopped) {
 		uint64_t tsc = rte_rdtsc();
+		uint64_t now = now_us(w, tsc);
 		unsigned n;
 
 		if (unlikely(w->stages))
 			stage_begin(w->stages, WEIR_STAGE_OTHER, tsc);
-		n = iterate(w, now_us(w, tsc));
+		n = iterate(w, now);
 		stat_inc(w->stats, WEIR_C_LOOPS);
 		if (n) {
-			n_idle = 0;
+			idle_busy(&w->idle);
 			note_busy(w, rte_rdtsc() - tsc);
 		} else {
-			rest(w, ++n_idle);
+			rest(w, now);
 		}
 		if (unlikely(w->stages))
 			stage_end(w->stages, w->stats, n > 0, rte_rdtsc());

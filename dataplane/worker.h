@@ -17,6 +17,7 @@ struct rte_ring;
 struct tls;
 struct offload_device;
 struct upstream_caps;
+struct wake;
 struct worker;
 
 enum worker_msg_type {
@@ -59,6 +60,7 @@ struct worker_msg {
 struct worker_link {
 	struct rte_ring *to_worker; /* main: producer */
 	struct rte_ring *to_main;   /* worker: producer */
+	struct wake *wake; /* of the worker, for who has put something into to_worker; NULL: it looks all the time */
 };
 
 /* Everything that a worker is made of; worker_create() allocates it on the worker's socket. */

@@ -65,6 +65,19 @@ static void write_loops(FILE *f, const struct weir_stats_region *r)
 	}
 }
 
+/* Divided by requests it is what one of them costs. Nothing is written where the machine does not tell. */
+static void write_energy(FILE *f, const struct weir_stats_region *r)
+{
+	uint64_t packages = load(&r->energy_packages_uj);
+
+	if (packages == 0)
+		return;
+	write_head(f, "energy_joules_total", "counter",
+		   "energy of the CPU packages (RAPL) since the dataplane started, and what of it workers used, by their share of all CPUs' time with work: an estimate");
+	fprintf(f, "weir_energy_joules_total{of=\"packages\"} %.6f\n", (double)packages / 1e6);
+	fprintf(f, "weir_energy_joules_total{of=\"workers\"} %.6f\n", (double)load(&r->energy_workers_uj) / 1e6);
+}
+
 static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 {
 	char name[96];
@@ -129,6 +142,7 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 		}
 	}
 	write_loops(f, r);
+	write_energy(f, r);
 	write_head(f, "drops_total", "counter", "packets, connections and requests that ended for this reason");
 	for (unsigned i = 0; i < WEIR_N_REASONS; i++) {
 		for (unsigned w = 0; w <= r->n_workers; w++) {

@@ -82,19 +82,33 @@ static json_t *announcing(const struct weir_stats_region *r)
 			 "addresses", (json_int_t)__atomic_load_n(&r->n_announced, __ATOMIC_RELAXED));
 }
 
+/* In joules, of all requests since the dataplane started; null: the machine does not tell. */
+static json_t *energy(const struct weir_stats_region *r)
+{
+	double used = (double)__atomic_load_n(&r->energy_workers_uj, __ATOMIC_RELAXED) / 1e6;
+	uint64_t n = 0;
+
+	if (__atomic_load_n(&r->energy_packages_uj, __ATOMIC_RELAXED) == 0)
+		return json_null();
+	for (unsigned w = 0; w < r->n_workers; w++)
+		n += __atomic_load_n(&publish_worker_stats(r, w)->counter[WEIR_C_REQUESTS], __ATOMIC_RELAXED);
+	return json_pack("{s:f, s:f, s:f}", "packages", (double)__atomic_load_n(&r->energy_packages_uj, __ATOMIC_RELAXED) / 1e6, "workers",
+			 used, "request", n ? used / (double)n : 0.0);
+}
+
 static json_t *dataplane(const struct weir_stats_region *r)
 {
 	char version[sizeof(r->version)];
 	int64_t uptime = (int64_t)time(NULL) - (int64_t)r->start_time_s;
 
 	snprintf(version, sizeof(version), "%.*s", (int)sizeof(r->version) - 1, r->version);
-	return json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", version, "uptime_s", (json_int_t)uptime,
+	return json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version", version, "uptime_s", (json_int_t)uptime,
 			 "draining", (int)(r->draining != 0), "snapshots_taken", (json_int_t)r->snapshots_taken,
 			 "snapshots_refused", (json_int_t)r->snapshots_refused, "endpoint_sets_taken",
 			 (json_int_t)r->endpoint_sets_taken, "endpoint_sets_refused", (json_int_t)r->endpoint_sets_refused,
 			 "certificates_taken", (json_int_t)r->certificates_taken, "certificates_refused",
 			 (json_int_t)r->certificates_refused, "certificates", (json_int_t)r->certificates,
-			 "protocol_errors", (json_int_t)r->ctrl_protocol_errors, "ports", ports(r), "announcing", announcing(r));
+			 "protocol_errors", (json_int_t)r->ctrl_protocol_errors, "ports", ports(r), "announcing", announcing(r), "energy_joules", energy(r));
 }
 
 static json_t *kubernetes(const struct source_kube *k)

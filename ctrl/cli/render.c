@@ -29,6 +29,14 @@ static void render_announcing(FILE *f, const json_t *a)
 		fprintf(f, "bgp          %lld addresses announced: %s\n", num(a, "addresses"), str(a, "text"));
 }
 
+static void render_energy(FILE *f, const json_t *e)
+{
+	if (json_is_object(e))
+		fprintf(f, "energy       %.0f J of the CPU packages, of which about %.0f J for the workers' work: %.3f mJ a request\n",
+			json_real_value(json_object_get(e, "packages")), json_real_value(json_object_get(e, "workers")),
+			1e3 * json_real_value(json_object_get(e, "request")));
+}
+
 static void render_dataplane(FILE *f, const json_t *d)
 {
 	const json_t *p;
@@ -44,6 +52,7 @@ static void render_dataplane(FILE *f, const json_t *d)
 		num(d, "snapshots_taken"), num(d, "endpoint_sets_taken"), num(d, "certificates_taken"), num(d, "snapshots_refused"),
 		num(d, "endpoint_sets_refused"), num(d, "certificates_refused"));
 	fprintf(f, "certificates %lld held\n", num(d, "certificates"));
+	render_energy(f, json_object_get(d, "energy_joules"));
 }
 
 /* Secrets and ConfigMaps, if any are referred to. */

@@ -171,3 +171,11 @@ void net_flush(struct net *n)
 		punt_flush(n);
 	stage_leave(n->cfg.stages, former);
 }
+
+bool net_has_unsent(const struct net *n)
+{
+	for (unsigned i = 0; i < n->cfg.n_ports; i++)
+		if (n->tx[i].n)
+			return true;
+	return false;
+}

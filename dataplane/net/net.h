@@ -20,6 +20,7 @@ struct rte_mempool;
 struct rte_ring;
 struct fib;
 struct steer;
+struct wake;
 struct wheel;
 struct net;
 
@@ -73,6 +74,7 @@ struct net_port_config {
 	bool has_vlans;	  /* some of its frames are tagged */
 	bool wants_rss;	  /* even of a virtual device */
 	bool no_offloads; /* checksums and cutting in software, whatever the device can do */
+	bool wants_rx_intr; /* receive interrupts, if the device can */
 	struct rte_mempool **pools; /* one per queue */
 };
 
@@ -88,6 +90,7 @@ struct net_port {
 	char name[32];
 	bool is_memif;
 	bool has_kernel; /* a TAP stands beside it: see struct net_punt_config */
+	bool has_rx_intr; /* started with receive interrupts; rte_eth_dev_rx_intr_ctl_q_get_fd() tells whether it has them */
 	bool is_shut; /* main: w, workers: r. Neither receive nor send: see port_look() */
 };
 
@@ -123,8 +126,7 @@ struct net_punt_config {
 	uint32_t per_s[PUNT_N_CLASSES]; /* packets, 1 to PUNT_MAX_PER_S; a second's worth may come at once */
 	struct rte_ring *up;   /* to the kernel: mbufs of whole frames, whose port is an index. NULL: no port has a TAP */
 	struct rte_ring *down; /* of the kernel, likewise; of worker 0, others: NULL */
-	const bool *is_asleep; /* the thread that empties up waits for bell_fd (thread: w, worker: r) */
-	int bell_fd;	       /* eventfd */
+	struct wake *wake;     /* of the thread that empties up */
 };
 
 struct net_config {
@@ -142,6 +144,7 @@ struct net_config {
 	struct stage_clock *stages; /* NULL: not wanted */
 	struct rte_ring **redirect_in;	/* [n_workers]: ring from worker i to this one (own entry NULL) */
 	struct rte_ring **redirect_out; /* [n_workers]: ring from this worker to worker i */
+	struct wake *wakes;		/* [n_workers]: wake them when there is something in redirect_out; NULL: they never sleep so */
 	uint32_t n_neighbours;		/* next-hop table size */
 	uint32_t neighbour_queue;	/* packets that may wait for one next hop */
 	bool gro;			/* merge segments that were received together before TCP sees them */
@@ -183,6 +186,9 @@ uint16_t net_mtu_for(void *ctx, const struct weir_ip *remote, bool is_path);
 
 /* Gives everything collected to the ports and to the redirect rings. Once per iteration, at its end. */
 void net_flush(struct net *n);
+
+/* True: packets wait for room in a port's queue, which nothing but the next net_flush() will find. */
+bool net_has_unsent(const struct net *n);
 
 /* The local address from which remote is reached; through a tunnel, ours within it. False: nothing leads there. */
 bool net_source_for(const struct net *n, const struct weir_ip *remote, struct weir_ip *local);

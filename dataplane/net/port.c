@@ -90,7 +90,7 @@ static void choose_offloads(const struct net_port_config *config, const struct r
 		conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
 }
 
-static int configure(const struct net_port_config *config, uint16_t id, struct net_port *out)
+static int configure(const struct net_port_config *config, uint16_t id, bool rx_intr, struct net_port *out)
 {
 	struct rte_eth_dev_info info;
 	struct rte_eth_conf conf = {0};
@@ -120,6 +120,7 @@ static int configure(const struct net_port_config *config, uint16_t id, struct n
 		out->caps.has_rss = true;
 		out->caps.stable_rss = !is_virtual(config->device);
 	}
+	conf.intr_conf.rxq = rx_intr && !out->is_memif; /* its descriptors come and go with its peer */
 	return rte_eth_dev_configure(id, config->n_queues, config->n_queues, &conf);
 }
 
@@ -149,6 +150,27 @@ static void set_modes(const struct net_port_config *config, uint16_t id)
 	rte_eth_dev_set_link_up(id);
 }
 
+static int bring_up(const struct net_port_config *config, uint16_t id, bool rx_intr, struct net_port *out)
+{
+	int rc = configure(config, id, rx_intr, out);
+
+	if (rc == 0)
+		rc = setup_queues(config, id, out);
+	if (rc == 0)
+		rc = rte_eth_dev_start(id);
+	return rc;
+}
+
+/* No capability says whether a device has receive interrupts: one that does not start with them is started without. */
+static int bring_up_either(const struct net_port_config *config, uint16_t id, struct net_port *out)
+{
+	if (config->wants_rx_intr && bring_up(config, id, true, out) == 0) {
+		out->has_rx_intr = !out->is_memif;
+		return 0;
+	}
+	return bring_up(config, id, false, out);
+}
+
 int port_start(const struct net_port_config *config, struct net_port *out)
 {
 	struct rte_ether_addr mac;
@@ -159,13 +181,9 @@ int port_start(const struct net_port_config *config, struct net_port *out)
 		return rc;
 	*out = (struct net_port){.port_id = id, .n_queues = config->n_queues, .has_vlans = config->has_vlans};
 	device_name(config->device, out->name, sizeof(out->name));
-	rc = configure(config, id, out);
-	if (rc == 0)
-		rc = setup_queues(config, id, out);
+	rc = bring_up_either(config, id, out);
 	if (rc == 0)
 		rc = rte_eth_macaddr_get(id, &mac);
-	if (rc == 0)
-		rc = rte_eth_dev_start(id);
 	if (rc) {
 		log_error("port %s does not start: %s", config->device, rte_strerror(-rc));
 		rte_eth_dev_close(id);

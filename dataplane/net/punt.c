@@ -5,10 +5,10 @@
  * what nobody wants leaves room for BGP. What the kernel sends comes down to worker 0.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include <rte_ring.h>
 
+#include "base/wake.h"
 #include "net/net_pvt.h"
 
 #define ETHERTYPE_LEN_MAX 0x5ff /* up to here it is a length: LLC, which IS-IS uses (IEEE 802.3 3.2.6) */
@@ -215,13 +215,8 @@ unsigned punt_poll(struct net *n, uint64_t now_us)
 	return k;
 }
 
-/* The thread sets is_asleep before it looks at the ring for the last time (punt_thread in exception.c), and this was put there before. */
 void punt_flush(struct net *n)
 {
-	const uint64_t one = 1;
-
 	n->has_punted = false;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (__atomic_load_n(n->cfg.punt.is_asleep, __ATOMIC_RELAXED))
-		(void)!write(n->cfg.punt.bell_fd, &one, sizeof(one));
+	wake_up(n->cfg.punt.wake);
 }

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/wake.h"
 #include "net/net_pvt.h"
 #include "net/steer_pvt.h"
 
@@ -203,6 +204,8 @@ static void flush_one(struct net *n, unsigned worker)
 	struct net_redirect *q = &n->redirect[worker];
 	unsigned sent = rte_ring_sp_enqueue_burst(n->cfg.redirect_out[worker], (void **)q->pkts, q->n, NULL);
 
+	if (n->cfg.wakes)
+		wake_up(&n->cfg.wakes[worker]);
 	stat_add(n->stats, WEIR_C_STEERED_OUT, sent);
 	for (unsigned i = sent; i < q->n; i++)
 		net_drop(n, q->pkts[i], WEIR_R_STEER_RING_FULL);

@@ -357,6 +357,11 @@ unsigned tls_poll(struct tls *t, uint64_t now_us)
 	return n;
 }
 
+bool tls_needs_poll(const struct tls *t)
+{
+	return t->offload.n_paused || t->offload.n_queued || t->turn || t->ready.waking;
+}
+
 bool tls_begin(struct tls *t, unsigned worker)
 {
 	struct offload *o = &t->offload;

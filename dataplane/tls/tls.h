@@ -75,6 +75,8 @@ void tls_set_software(struct tls *t);
  * come, and with the first who waits for a turn. Returns the number of things done.
  */
 unsigned tls_poll(struct tls *t, uint64_t now_us);
+/* True: something is under way that only tls_poll() finds out about, such as an operation of the device. */
+bool tls_needs_poll(const struct tls *t);
 /*
  * On the worker's thread, behind its loop: as tls_poll(), but sessions do not go on. True: no operation is under way any more.
  * The caller bounds how often it asks. Then tls_finish(), in any case.

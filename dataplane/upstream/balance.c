@@ -221,6 +221,11 @@ bool upstream_is_work_due(const struct upstream *u, uint64_t now_us)
 	return u->work_at_us <= now_us;
 }
 
+uint64_t upstream_work_at_us(const struct upstream *u)
+{
+	return u->work_at_us;
+}
+
 void upstream_work(struct upstream *u, int *budget, uint64_t now_us)
 {
 	struct backend *b;

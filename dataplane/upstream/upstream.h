@@ -83,6 +83,8 @@ bool upstream_step(struct upstream *u, int *budget, uint64_t now_us);
 
 /* True if upstream_work(), the work on balancers' tables, has something to do at this time. */
 bool upstream_is_work_due(const struct upstream *u, uint64_t now_us);
+/* When it will have; UINT64_MAX: unless something changes, never. */
+uint64_t upstream_work_at_us(const struct upstream *u);
 void upstream_work(struct upstream *u, int *budget, uint64_t now_us);
 
 /* Endpoints already tried for a request, so that a retry takes another one. */

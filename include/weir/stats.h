@@ -29,7 +29,14 @@
 	X(SNAPSHOT_SWAPS, "snapshot_swaps", "snapshots that the worker switched to") \
 	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to") \
 	X(WALKED, "connections_walked", "connections looked at for a list of connections") \
-	X(SLEEP_CYCLES, "worker_sleep_cycles", "time stamp counter cycles given away while there was nothing to do")
+	X(SLEEP_CYCLES, "worker_sleep_cycles", "time stamp counter cycles given away while there was nothing to do") \
+	X(SLEEP_DEEP_CYCLES, "worker_sleep_deep_cycles", "of those: in sleeps that an interrupt, another thread or the next timer ends") \
+	X(PAUSE_CYCLES, "worker_pause_cycles", "time stamp counter cycles in light sleeps of the core itself (TPAUSE, UMWAIT), which keep it") \
+	X(SLEEPS, "worker_sleeps", "short sleeps, each of which the bound of added latency ends (workers.idle_latency_us)") \
+	X(WAKES_PORT, "worker_wakes_port", "deep sleeps that a packet of a port ended") \
+	X(WAKES_CALL, "worker_wakes_call", "deep sleeps that main or another worker ended, having something for the worker") \
+	X(WAKES_TIMER, "worker_wakes_timer", "deep sleeps that the next timer ended") \
+	X(WAKES_SIGNAL, "worker_wakes_signal", "deep sleeps that a signal ended, as the driver of a TAP sends them for its packets")
 
 #define WEIR_COUNTERS_NET(X) \
 	X(RX_PACKETS, "rx_packets", "packets received from the port") \
@@ -576,6 +583,8 @@ struct weir_stats_region {
 	uint32_t announce_state; /* enum weir_announce_state */
 	uint32_t n_announced;	 /* addresses */
 	uint64_t announce_changes; /* announcements and withdrawals */
+	uint64_t energy_packages_uj; /* of the CPU packages since the start; 0: the machine does not tell */
+	uint64_t energy_workers_uj;  /* of that, by estimate: for what workers did, their waiting left out */
 };
 
 /* X(enumerator, name, help): whether Weir's addresses are announced by routes in the kernel, or why not */

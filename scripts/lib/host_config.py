@@ -18,13 +18,13 @@ class ConfigError(Exception):
 
 
 class Needs:
-    """pci: addresses; cores; main_core: None if any; memory_mb, a guess if is_estimate; hugepages; idle_sleep_us; offload."""
+    """pci: addresses; cores; main_core: None if any; memory_mb, a guess if is_estimate; hugepages; idle: how far workers rest; offload."""
 
     def __init__(self, said, is_estimate=False):
         self.pci = [a.lower() for a in said["pci"]]
         self.cores = said["cores"]
         self.main_core = said["main_core"]
-        self.idle_sleep_us = said["idle_sleep_us"]
+        self.idle = said["idle"]
         self.hugepages = said["hugepages"]
         self.memory_mb = said["memory_mb"]
         self.offload = said["offload"]
@@ -193,6 +193,12 @@ def boolean(path, where, value):
     return value == "true"
 
 
+def one_of(path, where, value, names):
+    if value not in names:
+        raise ConfigError(f"{path}: {where}: expected {', '.join(names[:-1])} or {names[-1]}, not {value!r}")
+    return value
+
+
 def read_ports(path, top):
     ports = top.get("ports")
     if not isinstance(ports, list) or not ports or not all(isinstance(p, dict) for p in ports):
@@ -224,7 +230,7 @@ def read_needs(text, path):
         "pci": read_ports(path, top),
         "cores": [number(path, "workers.cores", c, 0, 1023) for c in cores],
         "main_core": None if main is None else number(path, "workers.main_core", main, 0, 1023),
-        "idle_sleep_us": number(path, "workers.idle_sleep_us", workers.get("idle_sleep_us", "0"), 0, 10000),
+        "idle": one_of(path, "workers.idle", workers.get("idle", "spin"), ("spin", "pause", "sleep", "interrupt")),
         "hugepages": boolean(path, "memory.hugepages", memory.get("hugepages", "true")),
         "memory_mb": mb or MAIN_MB + WORKER_MB * len(cores),
         "offload": offload.get("kind", "software") != "software",

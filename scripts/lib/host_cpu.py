@@ -242,9 +242,9 @@ def governor(host, needs):
         yield ok(format_cpus(known), "performance", keep=keep)
 
 
-@check("cstates", "Where workers sleep (`workers.idle_sleep_us`), their cores have no state of sleep that takes longer to leave than 50 us. "
+@check("cstates", "Where workers sleep (`workers.idle`), their cores have no state of sleep that takes longer to leave than 50 us. "
        "Turbo is a note: with it clocks depend on what other cores do.",
-       "`disable` of the deep states; or `workers.idle_sleep_us: 0`, with which a worker's core never sleeps.")
+       "`disable` of the deep states; or `workers.idle: spin`, with which a worker's core never sleeps.")
 def cstates(host, needs):
     deep = {}
     for c in needs.cores:
@@ -253,7 +253,7 @@ def cstates(host, needs):
                 deep.setdefault(host.read(f"{state}/name") or "?", []).append(f"{state}/disable")
     if not any(host.exists(f"{CPU}/cpu{c}/cpuidle") for c in needs.cores):
         yield skip(f"states of sleep are not shown {host.place}")
-    elif needs.idle_sleep_us == 0:
+    elif needs.idle in ("spin", "pause"):
         yield ok("", "workers never sleep")
     elif deep:
         yield warn(", ".join(sorted(deep)), "allowed", "disabled", "the first packet waits longer than 50 us",

@@ -57,6 +57,11 @@ class BlastEnded(Failure):
     """weir-blast is not there any more."""
 
 
+def idle_keys(us):
+    """Of weir.yaml's section workers."""
+    return f"idle: sleep, idle_latency_us: {us}" if us else "idle: spin"
+
+
 class Bench:
     """Keyword arguments of the constructor:
 
@@ -70,6 +75,7 @@ class Bench:
     zero_copy    Weir is the memif's client and shows its packet buffers to weir-blast, which then makes all copies
     blast        more arguments for weir-blast
     idle_us      what all of them sleep at a time without work; 0: they poll, as for figures they must
+    idle         workers.idle of weir.yaml, whatever the others do
     sanitizers   the build has them: everything is slower
     arena_mb     of weir.yaml
     hugepages    of both programs
@@ -79,11 +85,12 @@ class Bench:
     proxy = "dataplane" # the program between the two ends
 
     def __init__(self, build, workers=(0,), origins=1, connections=16384, pools=None, limits=None, timeouts=None,
-                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False, arena_mb=8, zero_copy=False, hugepages=False):
+                 slots=65536, core=1, mtu=1500, blast=(), idle_us=0, sanitizers=False, arena_mb=8, zero_copy=False, hugepages=False,
+                 idle=None):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.origins, self.connections = list(workers), origins, connections
         self.pools, self.limits, self.timeouts = dict(pools or {}), dict(limits or {}), dict(timeouts or {})
-        self.hugepages = hugepages
+        self.hugepages, self.idle = hugepages, f"idle: {idle}" if idle else idle_keys(idle_us)
         self.slots, self.core, self.blast_args, self.sanitizers = slots, core, list(blast), sanitizers
         self.idle_us, self.mtu, self.arena_mb, self.zero_copy = idle_us, mtu, arena_mb, zero_copy
         self.dir = None
@@ -142,7 +149,7 @@ class Bench:
     gateways: [{GATEWAY}]
     descriptors: 2048
     mtu: {self.mtu}
-workers: {{cores: {self.workers}, idle_sleep_us: {self.idle_us}}}
+workers: {{cores: {self.workers}, {self.idle}}}
 """
 
     def _blast_ports(self):

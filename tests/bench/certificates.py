@@ -151,7 +151,7 @@ class CertificatesRig(Rig):
     def _write_files(self):
         super()._write_files()
         path = self.dir / "weir.yaml"
-        path.write_text(path.read_text().replace("cores: [0]", f"cores: [{WORKER_CORE}]").replace("idle_sleep_us: 50", "idle_sleep_us: 0"))
+        path.write_text(path.read_text().replace("cores: [0]", f"cores: [{WORKER_CORE}]").replace("idle: sleep", "idle: spin"))
 
     def start_dataplane(self):
         if self.is_memif:

@@ -22,7 +22,7 @@ import signal
 import subprocess
 import time
 
-from bench import HOST, Bench, Failure, counter, end_process, expect, wait_until
+from bench import HOST, Bench, Failure, counter, end_process, expect, idle_keys, wait_until
 from procs import debian_has_h2o
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -116,7 +116,7 @@ class Contestant(Bench):
 
     def _workers(self):
         more = ", stage_timers: true" if self.stage_timers else ""
-        return f"workers: {{cores: {self.workers}, main_core: {LOAD_CORE}, idle_sleep_us: {self.idle_us}{more}}}\n"
+        return f"workers: {{cores: {self.workers}, main_core: {LOAD_CORE}, {idle_keys(self.idle_us)}{more}}}\n"
 
     def _ports(self):
         return re.sub(r"^workers: .*\n", self._workers(), super()._ports(), flags=re.M)

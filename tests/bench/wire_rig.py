@@ -153,7 +153,7 @@ http {{ access_log off; keepalive_requests 1000000; send_timeout 300s; {temp}
     promiscuous: true
     addresses: [{WEIR_UP}/24]
 listen: [{WEIR}]
-workers: {{cores: [0], idle_sleep_us: 50}}
+workers: {{cores: [0], idle: sleep}}
 memory: {{hugepages: false, arena_mb: 16}}
 pools: {{mbufs: {MBUFS}, connections: 4096, requests: 512, backends: 64, endpoints: 64}}
 limits: {{send_buffer_bytes: {SEND_BUFFER}, receive_buffer_bytes: {RECEIVE_BUFFER}}}

@@ -41,7 +41,6 @@ static struct rte_ring *rings[N_WORKERS * N_WORKERS], *out[N_WORKERS * N_WORKERS
 static struct net_iface iface = {.mtu = 1500, .mac = {2, 0, 0, 0, 0, 1}, .has_gw4 = true, .has_gw6 = true};
 static struct net_port port = {.n_queues = N_WORKERS, .mtu = 1500};
 static struct rte_ring *up[N_WORKERS], *down;
-static bool is_asleep;
 static struct steer steer;
 static struct worker workers[N_WORKERS];
 static struct fib *fib;
@@ -130,7 +129,7 @@ static void start(struct worker *w, uint16_t id, uint64_t now)
 				.pool = pool, .wheel = &w->wheel, .wheel_kind = 0, .stats = &w->stats,
 				.redirect_in = &rings[id * N_WORKERS], .redirect_out = &out[id * N_WORKERS], .n_neighbours = 16,
 				.neighbour_queue = 4, .steer = &steer, .gro = true,
-				.punt = {.per_s = {10, 10, 10, 10, 10}, .up = up[id], .down = id == 0 ? down : NULL, .is_asleep = &is_asleep}};
+				.punt = {.per_s = {10, 10, 10, 10, 10}, .up = up[id], .down = id == 0 ? down : NULL}};
 	struct tcp_config tc = {.n_connections = 32, .n_syn = 2, .n_time_wait = 2, .listener_connections = 30,
 				.prefix_connections = 20, .prefix_accepts_per_s = 50, .n_prefixes = 256, .rst_per_s = 20,
 				.ecn = true, .rx_buffer_bytes = 8192, .tx_buffer_bytes = 8192, .mtu = 1500,

@@ -83,12 +83,13 @@ class Rig:
     timeouts   keys of weir.yaml's timeouts; a connection to an endpoint, which by default has two seconds, has a minute unless they say so
     yaml_port  more keys of the port in weir.yaml, as text of a mapping's lines without indentation
     yaml_workers, yaml_memory, yaml_pools   added to these sections of weir.yaml, such as ', key: value'
+    idle       workers.idle of weir.yaml
     ctrl_args  options of the weir-ctrl that is started with the rig
     nginx      more text for the http block of nginx
     """
 
     def __init__(self, build, workers=1, port="tap", manifests=None, extra="", nginx="", ctrl=True, sanitizers=False, arena_mb=16,
-                 timeouts="drain_ms: 3000", yaml_workers="", yaml_memory="", yaml_pools="", yaml_port="", ctrl_args=()):
+                 timeouts="drain_ms: 3000", yaml_workers="", yaml_memory="", yaml_pools="", yaml_port="", ctrl_args=(), idle="sleep"):
         self.build = pathlib.Path(build).resolve()
         self.workers, self.port, self.extra, self.nginx_extra = workers, port, extra, nginx
         self.manifest_texts = MANIFESTS if manifests is None else manifests
@@ -97,6 +98,7 @@ class Rig:
         self.arena_mb, self.timeouts = arena_mb, timeouts
         self.yaml_port = yaml_port
         self.yaml_workers, self.yaml_memory, self.yaml_pools, self.ctrl_args = yaml_workers, yaml_memory, yaml_pools, ctrl_args
+        self.idle = idle
         self.name = f"weir-t{os.getpid()}-{next(counter)}"
         self.ns = self.name  # of the peers
         self.ns_weir = self.name if port == "tap" else self.name + "w"
@@ -171,7 +173,7 @@ class Rig:
     addresses: [{WEIR4}/24, "{WEIR6}/64"]
     gateways: [{PEER4}, "{PEER6}"]
 {textwrap.indent(self.yaml_port, '    ')}
-workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle_sleep_us: 50{self.yaml_workers}}}
+workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle: {self.idle}{self.yaml_workers}}}
 memory: {{hugepages: false, arena_mb: {self.arena_mb}{self.yaml_memory}}}
 pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192{self.yaml_pools}}}
 control: {{socket: {self.dir}/dataplane.sock, user: {NOBODY}}}

@@ -112,7 +112,7 @@ class Node:
     {"" if self.learns else f'gateways: [{self.router4}, "{self.router6}"]'}
     kernel: {{interface: k0, addresses: [{self.kernel4}/24, "{self.kernel6}/64"], learn_routes: {str(self.learns).lower()}}}
 listen: [{VIP4}, "{VIP6}"]
-workers: {{cores: [{n % os.cpu_count()}], idle_sleep_us: 50}}
+workers: {{cores: [{n % os.cpu_count()}], idle: sleep}}
 memory: {{hugepages: false, arena_mb: 16}}
 pools: {{mbufs: 16384, connections: 4096, requests: 512, backends: 256, endpoints: 256}}
 control: {{socket: {self.dir}/dataplane.sock, user: {NOBODY}}}

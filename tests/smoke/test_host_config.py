@@ -22,7 +22,7 @@ memory: {mb: 1024}
 FORMS = [
     CONFIG,
     "ports:\n- pci: '0000:81:00.0'\n  addresses:\n  - 192.0.2.10/24\n  - \"2001:db8::10/64\" # two\n  vlans:\n  - id: 3\n    addresses: [10.0.0.1/8]\n"
-    "- {vdev: \"net_tap0,iface=weir0\", addresses: [198.51.100.1/24]}\nworkers:\n  cores:\n  - 3\n  - 4\n  idle_sleep_us: 20\nmemory:\n    hugepages: true\n    mb: 300\n",
+    "- {vdev: \"net_tap0,iface=weir0\", addresses: [198.51.100.1/24]}\nworkers:\n  cores:\n  - 3\n  - 4\n  idle: sleep\nmemory:\n    hugepages: true\n    mb: 300\n",
     "---\nports: [{vdev: 'net_tap0,iface=it#1', addresses: [198.51.100.1/24]}]\nmemory: {hugepages: false, mb: 99}\n",
     "ports:\n  - {pci: 0000:0A:00.1, addresses: [192.0.2.10/24,\n      \"2001:db8::10/64\"]}\n\nworkers: {cores: [7], main_core: 0}\nmemory: {mb: 512}\n"
     "tls: {offload: {kind: engine, engine: {id: dynamic}}}\n",
@@ -34,6 +34,7 @@ WRONG = [  # weir.yaml, a part of what is said
     ("ports:\n  - pci: 81:00.0\n    addresses: [192.0.2.10/24]\n", "expected a PCI address"),
     ("ports: [{vdev: net_tap0}]\nworkers: {cores: [x]}\n", "workers.cores: expected a number"),
     ("ports: [{vdev: net_tap0}]\nworkers: {cores: 3}\n", "workers.cores: expected a list"),
+    ("ports: [{vdev: net_tap0}]\nworkers: {idle: doze}\n", "workers.idle: expected spin, pause, sleep or interrupt"),
     ("ports: [{vdev: net_tap0}]\nmemory: {hugepages: maybe}\n", "memory.hugepages: expected true or false"),
     ("ports: [{vdev: net_tap0}]\nmemory: {mb: -1}\n", "memory.mb: expected a number"),
     ("ports: [{vdev: net_tap0}]\nmemory: 3\n", "memory: expected a mapping"),
@@ -78,7 +79,7 @@ def test_the_small_reader_says_what_weir_dataplane_says(make):
 
 @plain
 def test_needs_are_printed_of_a_good_weir_yaml_only(make):
-    expect_eq(said_by_dataplane(make, CONFIG), {"pci": ["0000:81:00.0"], "cores": [5, 6], "main_core": 1, "idle_sleep_us": 0, "hugepages": True,
+    expect_eq(said_by_dataplane(make, CONFIG), {"pci": ["0000:81:00.0"], "cores": [5, 6], "main_core": 1, "idle": "spin", "hugepages": True,
                                                 "memory_mb": 1024, "offload": False}, "needs")
     status, out, err = print_needs(make, CONFIG + "nonsense: 1\n")
     expect_eq((status, out), (2, ""), "of an unknown key")

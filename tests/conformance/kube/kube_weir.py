@@ -56,7 +56,7 @@ class Weir:
     promiscuous: true
     addresses: [{WEIR4}/24, "{WEIR6}/64", {', '.join(a + '/24' for a in POOL)}]
     gateways: [{TEST4}, "{TEST6}"]
-workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle_sleep_us: 50}}
+workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle: sleep}}
 memory: {{hugepages: false, arena_mb: 32}}
 pools: {{mbufs: 16384, connections: 8192, requests: 1024}}
 control: {{socket: {self.dir}/dataplane.sock, user: nobody}}

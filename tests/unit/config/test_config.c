@@ -96,7 +96,7 @@ static void full_file_fills_the_structure(void **state)
 			       "listen: [192.0.2.10]\n"
 			       "routes: [{prefix: 10.244.1.0/24, via: 192.0.2.21}, {prefix: 'fd44:1::/64', via: 192.0.2.22, mac: 0a:00:00:00:00:Ff}]\n"
 			       "vxlan: [{source: 'fd44:9::', mac: 02:00:00:00:00:01, vni: 77}]\n"
-			       "workers: {cores: [2, 3], main_core: 1, idle_sleep_us: 50, stage_timers: true}\n"
+			       "workers: {cores: [2, 3], main_core: 1, idle: interrupt, idle_latency_us: 50, stage_timers: true}\n"
 			       "memory: {hugepages: true, mb: 512, arena_mb: 8, access_log_kb: 64, certificates_mb: 16}\n"
 			       "pools: {connections: 1000, time_wait: 500, source_prefixes: 512, balance_kb: 64, tls_sessions: 300}\n"
 			       "affinity: {key_file: /etc/weir/affinity.key}\n"
@@ -140,6 +140,8 @@ static void full_file_fills_the_structure(void **state)
 	assert_int_equal(c.n_workers, 2);
 	assert_int_equal(c.worker_cores[1], 3);
 	assert_int_equal(c.main_core, 1);
+	assert_int_equal(c.idle, IDLE_MODE_INTERRUPT);
+	assert_int_equal(c.idle_latency_us, 50);
 	assert_int_equal(c.memory_mb, 512);
 	assert_int_equal(c.access_log_kb, 64);
 	assert_int_equal(c.certificates_mb, 16);
@@ -195,6 +197,7 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(parse(PORT, &c), 0);
 	assert_int_equal(c.n_workers, 1);
 	assert_int_equal(c.main_core, -1);
+	assert_int_equal(c.idle, IDLE_MODE_SPIN);
 	assert_true(c.hugepages);
 	assert_int_equal(c.ports[0].mtu, 1500);
 	assert_int_equal(c.headers_bytes, 16384);
@@ -260,6 +263,9 @@ static const struct {
 	{PORT "workers: {cores: [-1]}\n", "weir.yaml:4:19: cores: expected a core number"},
 	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/24], mss_clamp: 535}]\n", "mss_clamp: expected a number from 536 to 8960"},
 	{PORT "workers: {steering: [rss]}\n", "weir.yaml:4:21: steering: expected auto, flow, rss or redirect"},
+	{PORT "workers: {idle: doze}\n", "weir.yaml:4:17: idle: expected spin, pause, sleep or interrupt"},
+	{PORT "workers: {idle: [spin]}\n", "weir.yaml:4:17: idle: expected spin, pause, sleep or interrupt"},
+	{PORT "workers: {idle_latency_us: 4}\n", "weir.yaml:4:28: idle_latency_us: expected a number from 5 to 10000"},
 	{PORT "workers: {steering: magic}\n", "weir.yaml:4:21: steering: expected auto, flow, rss or redirect"},
 	{PORT "offloads: {tso_bytes: 65456}\n", "weir.yaml:4:23: tso_bytes: expected a number from 0 to 65455"},
 	{PORT "offloads: {gro: maybe}\n", "weir.yaml:4:17: gro: expected true or false"},

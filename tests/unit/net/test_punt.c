@@ -4,6 +4,7 @@
 
 #include <rte_ring.h>
 
+#include "base/wake.h"
 #include "rig.h"
 
 #include "../../eal.h"
@@ -15,12 +16,11 @@
 enum { UDP = 17 };
 
 static struct rte_ring *up[RIG_N], *down;
-static bool is_asleep;
-static int bell[2];
+static struct wake wake;
 
 static int start(void **state)
 {
-	if (rig_start(state) != 0 || pipe(bell) != 0)
+	if (rig_start(state) != 0 || wake_init(&wake) != 0)
 		return -1;
 	for (uint16_t i = 0; i < RIG_N; i++) {
 		char name[16];
@@ -35,14 +35,14 @@ static int start(void **state)
 static int setup(void **state)
 {
 	for (uint16_t i = 0; i < RIG_N; i++) {
-		rig.punt[i] = (struct net_punt_config){.up = up[i], .down = i == 0 ? down : NULL, .is_asleep = &is_asleep, .bell_fd = bell[1]};
+		rig.punt[i] = (struct net_punt_config){.up = up[i], .down = i == 0 ? down : NULL, .wake = &wake};
 		for (unsigned c = 0; c < PUNT_N_CLASSES; c++)
 			rig.punt[i].per_s[c] = RATE;
 	}
 	rig.port.has_kernel = true;
 	rig.iface.addrs[0].is_shared = false;
 	rig.listens = rig.has_flow = false;
-	is_asleep = false;
+	wake_disarm(&wake);
 	rig_setup(state);
 	rig_know_neighbours();
 	return 0;
@@ -290,11 +290,14 @@ static void a_kernel_that_sleeps_is_woken_once_an_iteration(void **state)
 	uint8_t f[256];
 	uint64_t count;
 
+	assert_int_equal(read(wake.fd, &count, sizeof(count)), -1);
 	rig_give_one(0, f, build_tcp(f, KERNEL4, 40000, 179));
-	is_asleep = true;
+	wake_arm(&wake);
 	rig_give_one(0, f, build_tcp(f, KERNEL4, 40000, 179));
-	assert_int_equal(read(bell[0], &count, sizeof(count)), sizeof(count));
+	assert_int_equal(read(wake.fd, &count, sizeof(count)), sizeof(count));
 	assert_int_equal(count, 1);
+	rig_give_one(0, f, build_tcp(f, KERNEL4, 40000, 179));
+	assert_int_equal(read(wake.fd, &count, sizeof(count)), -1);
 }
 
 int main(void)
