@@ -4,6 +4,7 @@
 #define CTRL_OPTIONS_H
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "ocsp/ocsp.h"
 #include "status/writer.h"
 #include "translate/translate.h"
@@ -43,6 +44,7 @@ struct options {
 	unsigned external_names; /* families of addresses (RESOLVE_IP4, ...) of ExternalName Services; 0: they are refused */
 	const char *dns_servers; /* NULL: those of /etc/resolv.conf */
 	enum ocsp_mode ocsp;
+	enum sandbox_mode seccomp;
 	enum log_level level;
 };
 
