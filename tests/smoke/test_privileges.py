@@ -2,13 +2,16 @@
 """Both programs run with the capabilities that docs/privileges.md names, give them up once started, and end at a system call that is not theirs."""
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 
-from rig import NOBODY, expect, expect_eq, wait_until
+from rig import NOBODY, Skipped, expect, expect_eq, wait_until
 
-INJECT = pathlib.Path(__file__).resolve().parent / "inject.py"
+HERE = pathlib.Path(__file__).resolve().parent
+INJECT = HERE / "inject.py"
+UNITS = HERE.parent.parent / "scripts/deploy/systemd"
 EXECVE, GETPRIORITY, PTRACE, GETUID = 59, 140, 101, 102
 IPC_LOCK = 1 << 14
 # What each kind of port needs to be opened.
@@ -27,12 +30,13 @@ def only(capabilities, uid=None):
     return argv if uid is None else [*argv, "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--ambient-caps", caps]
 
 
-def with_prefix(rig, prefix=(), options=(), owner=None):
+def with_prefix(rig, prefix=(), options=(), owner=None, ctrl_prefix=()):
     """The rig, whose dataplane will be started so."""
     spawn, write = rig._spawn, rig._write_files
 
     def spawn_so(name, argv, ns):
-        return spawn(name, [*prefix, *argv, *options] if name == "dataplane" else argv, ns)
+        argv = {"dataplane": [*prefix, *argv, *options], "ctrl": [*ctrl_prefix, *argv]}.get(name, argv)
+        return spawn(name, argv, ns)
 
     def write_so():
         write()
@@ -208,3 +212,15 @@ def test_a_credential_plugin_is_started_and_has_the_filter_too(make):
         expect_eq(ran.read_text().split()[1], "2", "the plugin's filter")
         expect_locked_up(rig.procs["ctrl"].pid, 0)
         expect_killed(rig, "ctrl", itself, PTRACE, 0, 0, 0)
+
+
+@not_sanitized
+def test_units_of_systemd_let_both_programs_start_and_serve(make):
+    if not shutil.which("systemd-analyze"):
+        raise Skipped("there is no systemd-analyze")
+    under = {name: [sys.executable, HERE / "under_unit.py", UNITS / f"weir-{name}.service"] for name in ("dataplane", "ctrl")}
+    for port in ("tap", "af_packet"):
+        with with_prefix(make(port=port), under["dataplane"], ctrl_prefix=under["ctrl"]) as rig:
+            expect(is_served(rig), f"{port}: not served")
+            expect_locked_up(rig.procs["dataplane"].pid, lasting())
+            expect_locked_up(rig.procs["ctrl"].pid, 0)
