@@ -10,6 +10,7 @@ static const struct sandbox_rule rules[] = {
 	SANDBOX_CALL("access"), SANDBOX_CALL("faccessat2"), SANDBOX_CALL("lstat"), SANDBOX_CALL("rename"), SANDBOX_CALL("renameat"),
 	SANDBOX_CALL("renameat2"), SANDBOX_CALL("unlinkat"), SANDBOX_CALL("mkdir"), SANDBOX_CALL("mkdirat"), SANDBOX_CALL("fchmod"),
 	SANDBOX_CALL("fsync"), SANDBOX_CALL("fdatasync"), SANDBOX_CALL("umask"), SANDBOX_CALL("getcwd"), SANDBOX_CALL("flock"),
+	SANDBOX_CALL("statfs"), SANDBOX_CALL("fstatfs"), SANDBOX_CALL("fadvise64"),
 	SANDBOX_CALL("inotify_init1"), SANDBOX_CALL("inotify_add_watch"), SANDBOX_CALL("inotify_rm_watch"), SANDBOX_CALL("sendfile"),
 	SANDBOX_CALL("signalfd4"), SANDBOX_CALL("timerfd_create"), SANDBOX_CALL("timerfd_settime"), SANDBOX_CALL("splice"),
 	/* Connections, and names, which libcurl looks up in a thread. */
@@ -22,7 +23,7 @@ static const struct sandbox_rule rules[] = {
 
 int ctrl_sandbox(enum sandbox_mode mode, bool starts_programs)
 {
-	const struct sandbox_rule *const lists[] = {rules, NULL};
+	const struct sandbox_rule *const lists[] = {rules, sandbox_any_memory, NULL}; /* glibc loads what looks up names */
 
 	sandbox_drop_capabilities(0);
 	return sandbox_enter(mode, starts_programs ? NULL : lists);

@@ -3,6 +3,7 @@
  * What weir-dataplane may do once all is started: docs/privileges.md has the tables for operators. The last thing
  * before it serves; what needs more later says so here.
  */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include <rte_ethdev.h>
 
+#include "base/log.h"
 #include "base/sandbox.h"
 #include "start.h"
 
@@ -74,9 +76,9 @@ static uint64_t base_capabilities(void)
 
 int dataplane_sandbox(const struct dataplane *d, enum sandbox_mode mode)
 {
-	const struct sandbox_rule *lists[N_DRIVERS + 2] = {rules};
+	const struct sandbox_rule *lists[N_DRIVERS + 3] = {rules, sandbox_data_memory};
 	uint64_t keep = base_capabilities();
-	size_t n_lists = 1;
+	size_t n_lists = 2;
 
 	for (size_t i = 0; i < N_DRIVERS; i++) {
 		if (!has_driver(d, drivers[i].driver))
@@ -85,6 +87,9 @@ int dataplane_sandbox(const struct dataplane *d, enum sandbox_mode mode)
 		if (drivers[i].rules)
 			lists[n_lists++] = drivers[i].rules;
 	}
+	/* glibc loads it when a thread is cancelled, or for a backtrace: no code can be loaded then. */
+	if (!dlopen("libgcc_s.so.1", RTLD_NOW))
+		log_debug("%s", dlerror());
 	sandbox_drop_capabilities(keep);
 	return sandbox_enter(mode, lists);
 }

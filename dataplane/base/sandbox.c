@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@
 #define VALUE SANDBOX_CALL_WITH
 
 const struct sandbox_rule sandbox_common[] = {
-	ANY("brk"), ANY("mmap"), ANY("mprotect"), ANY("mremap"), ANY("munmap"), ANY("madvise"), ANY("mlock"), ANY("mlock2"), ANY("munlock"),
+	ANY("brk"), ANY("mremap"), ANY("munmap"), ANY("madvise"), ANY("mlock"), ANY("mlock2"), ANY("munlock"),
 	ANY("clock_gettime"), ANY("clock_getres"), ANY("gettimeofday"), ANY("time"), ANY("clock_nanosleep"), ANY("nanosleep"),
 	ANY("getrandom"), ANY("futex"), ANY("futex_waitv"), ANY("sched_yield"), ANY("sched_getaffinity"), ANY("getcpu"), ANY("membarrier"),
 	ANY("epoll_create1"), ANY("epoll_ctl"), ANY("epoll_wait"), ANY("epoll_pwait"), ANY("poll"), ANY("ppoll"), ANY("eventfd2"), ANY("pipe2"),
@@ -38,6 +39,13 @@ const struct sandbox_rule sandbox_common[] = {
 	{"tgkill", SANDBOX_SELF, 0, 0, 0}, ANY("restart_syscall"), ANY("set_robust_list"), ANY("rseq"), ANY("exit"), ANY("exit_group"),
 	{0},
 };
+
+const struct sandbox_rule sandbox_data_memory[] = {
+	{"mmap", SANDBOX_BITS, 2, PROT_EXEC, 0}, {"mprotect", SANDBOX_BITS, 2, PROT_EXEC, 0},
+	{0},
+};
+
+const struct sandbox_rule sandbox_any_memory[] = {ANY("mmap"), ANY("mprotect"), {0}};
 
 /* Nothing of ours, nor of a library once it is started: who calls them is an intruder. */
 static const char *const hostile[] = {

@@ -44,6 +44,10 @@ struct sandbox_rule {
 /* Lists end with a rule without a name. That of both programs: memory, clocks, waiting, descriptors, signals, the end. */
 extern const struct sandbox_rule sandbox_common[];
 
+/* Memory, of which none may become code: no library is loaded any more. Or any, for who loads some. One of the two is to be among the lists. */
+extern const struct sandbox_rule sandbox_data_memory[];
+extern const struct sandbox_rule sandbox_any_memory[];
+
 /* "on", "log" or "off". False: none of them. */
 bool sandbox_read_mode(const char *text, enum sandbox_mode *mode);
 

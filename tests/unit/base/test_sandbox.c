@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -23,7 +24,7 @@ static const struct sandbox_rule no_getsid[] = {{"getsid", SANDBOX_FAILS, 0, 0, 
 static const struct sandbox_rule nobodys[] = {SANDBOX_CALL("a_call_of_the_future"), {0}};
 static const struct sandbox_rule threads[] = {SANDBOX_CALL("clone"), {0}};
 static const struct sandbox_rule *const with_getsid[] = {getsid_only, NULL}, *const failing[] = {no_getsid, NULL},
-				 *const future[] = {nobodys, NULL}, *const with_threads[] = {threads, NULL};
+				 *const future[] = {nobodys, NULL}, *const with_threads[] = {threads, sandbox_data_memory, NULL};
 
 #define KILLED_BY(sig) (0x100 | (sig))
 
@@ -92,6 +93,18 @@ static int catches_others(void)
 	return 0;
 }
 
+static int makes_code(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ? 7 : 8;
+}
+
+static int makes_code_of_data(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p != MAP_FAILED && mprotect(p, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) == 0 ? 7 : 8;
+}
+
 static void *thread_body(void *arg)
 {
 	*(int *)arg = 7;
@@ -157,6 +170,8 @@ static void what_is_on_no_list_ends_the_program(void **state)
 	assert_int_equal(child(SANDBOX_ON, with_getsid, catches_sigsys), KILLED_BY(SIGSYS));
 	assert_int_equal(child(SANDBOX_ON, with_getsid, catches_sigsys_by_a_wide_number), KILLED_BY(SIGSYS));
 	assert_int_equal(child(SANDBOX_ON, with_threads, forks), KILLED_BY(SIGSYS));
+	assert_int_equal(child(SANDBOX_ON, with_threads, makes_code), KILLED_BY(SIGSYS));
+	assert_int_equal(child(SANDBOX_ON, with_threads, makes_code_of_data), KILLED_BY(SIGSYS));
 	assert_int_equal(child(SANDBOX_ON, with_getsid, calls_execve), KILLED_BY(SIGSYS));
 }
 
