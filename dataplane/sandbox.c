@@ -90,6 +90,8 @@ int dataplane_sandbox(const struct dataplane *d, enum sandbox_mode mode)
 	/* glibc loads it when a thread is cancelled, or for a backtrace: no code can be loaded then. */
 	if (!dlopen("libgcc_s.so.1", RTLD_NOW))
 		log_debug("%s", dlerror());
+	if (d->announce) /* its routes come and go */
+		keep |= CAP(NET_ADMIN);
 	sandbox_drop_capabilities(keep);
 	return sandbox_enter(mode, lists);
 }
