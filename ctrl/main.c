@@ -22,6 +22,7 @@
 #include "options.h"
 #include "pathing.h"
 #include "resolve/external_names.h"
+#include "sandbox.h"
 #include "saver.h"
 #include "source_dir.h"
 #include "source_kube.h"
@@ -107,6 +108,7 @@ struct program {
 	struct pathing *paths;
 	int signals_fd, epoll_fd;
 	uint64_t changed;  /* of Kubernetes, while it is not all there */
+	bool has_plugin;   /* programs are started for credentials */
 	bool is_prepared;  /* it is known to what Secrets and ConfigMaps the objects refer */
 	bool is_published; /* once */
 	uint64_t tried_ms; /* when what had failed was tried again last */
@@ -370,7 +372,7 @@ static int run(struct program *p)
 }
 
 /* Begins to follow Kubernetes; NULL after logging. *saver: what keeps its routes on disk, if that is wanted. */
-static struct source_kube *kube_open(const struct options *o, struct store *store, struct saver **saver)
+static struct source_kube *kube_open(const struct options *o, struct store *store, struct saver **saver, bool *has_plugin)
 {
 	struct kube_config_error why = {""};
 	struct source_kube *kube;
@@ -382,6 +384,7 @@ static struct source_kube *kube_open(const struct options *o, struct store *stor
 		log_error("%s", why.text[0] ? why.text : strerror(-err));
 		return NULL;
 	}
+	*has_plugin = config.exec != NULL;
 	if (o->state_dir) {
 		uint64_t source = source_kube_identity(&config, o->namespaces, o->n_namespaces, o->selector);
 
@@ -526,7 +529,7 @@ int main(int argc, char **argv)
 	if (o.manifests)
 		p.dir = source_dir_create(o.manifests, store);
 	else
-		s.kube = p.kube = kube_open(&o, store, &p.saver);
+		s.kube = p.kube = kube_open(&o, store, &p.saver, &p.has_plugin);
 	s.saver = p.saver;
 	if (p.kube)
 		s.writer = p.writer = writer_open(&o, p.kube, &s);
@@ -536,7 +539,7 @@ int main(int argc, char **argv)
 	p.options = &o;
 	if ((p.dir || p.writer) && tickets_open(&p, &o) && (p.log || !o.access_log) && (p.names || !o.external_names) && p.stapling && p.paths)
 		p.admin = admin_create(o.admin, &token, o.remote_capture, &s, p.log);
-	if (p.admin) {
+	if (p.admin && ctrl_sandbox(o.seccomp, p.has_plugin) == 0) {
 		if (p.dir) {
 			pathing_run(p.paths, UINT64_MAX);
 			sync_run(&s, UINT64_MAX);

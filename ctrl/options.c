@@ -88,6 +88,7 @@ static const char usage[] =
     "  --access-log-sample N\n"
     "                       for one of N requests only (default 1: for each)\n"
     "  --user NAME          run as this user\n"
+    "  --seccomp on|log|off on (default): a system call that Weir does not make ends it; log: it is logged\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
     "  --version, --help\n";
 
@@ -294,6 +295,11 @@ static bool read_access_log(struct options *o, const char *text)
 	return true;
 }
 
+static bool read_seccomp(struct options *o, const char *text)
+{
+	return sandbox_read_mode(text, &o->seccomp);
+}
+
 /* For which source it is. */
 enum of { OF_ALL, OF_KUBE, OF_KUBECONFIG };
 
@@ -340,6 +346,7 @@ static const struct row {
     {"access-log", .read = read_access_log},
     {"access-log-sample", .read = read_sample, .expected = "a number from 1 to 1000000"},
     {"user", TEXT(user)},
+    {"seccomp", .read = read_seccomp, .expected = "on, log or off"},
     {"log-level", .read = read_level, .expected = "error, warn, info or debug"},
     {.name = "version"},
     {.name = "help"},
@@ -420,6 +427,7 @@ void options_read(int argc, char **argv, struct options *o)
 			      .lease_name = "weir-ctrl",
 			      .ticket_rotate_s = TICKET_SECRET_ROTATE_S,
 			      .events = true,
+			      .seccomp = sandbox_default(),
 			      .level = LOG_LEVEL_INFO};
 	if (getenv("NODE_NAME") && !read_node(o, getenv("NODE_NAME")))
 		refuse("NODE_NAME %s: the name of a Node was expected", getenv("NODE_NAME"));

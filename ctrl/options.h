@@ -4,6 +4,7 @@
 #define CTRL_OPTIONS_H
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "ocsp/ocsp.h"
 #include "paths/choose.h"
 #include "status/writer.h"
@@ -45,6 +46,7 @@ struct options {
 	const char *dns_servers; /* NULL: those of /etc/resolv.conf */
 	enum ocsp_mode ocsp;
 	struct paths_options paths;
+	enum sandbox_mode seccomp;
 	enum log_level level;
 };
 

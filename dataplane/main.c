@@ -17,6 +17,7 @@
 
 #include "announce.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "kernel_routes.h"
 #include "mem/heap.h"
 #include "start.h"
@@ -41,6 +42,7 @@ static void usage(FILE *f)
 		   "      --print-frr        check it, and print the configuration of FRR for its section bgp\n"
 		   "      --print-reference  print the reference of all configuration keys\n"
 		   "  -l, --log-level LEVEL  error, warn, info (default) or debug\n"
+		   "      --seccomp MODE     on (default): a system call that Weir does not make ends it; log: it is logged; off\n"
 		   "  -V, --version\n"
 		   "  -h, --help\n");
 }
@@ -63,6 +65,7 @@ struct options {
 	bool print_needs;
 	bool print_frr;
 	enum log_level level;
+	enum sandbox_mode seccomp;
 };
 
 /* -1: go on; else the exit status. */
@@ -71,7 +74,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
 		{"print-needs", no_argument, NULL, 'n'}, {"print-frr", no_argument, NULL, 'f'}, {"print-reference", no_argument, NULL, 'r'},
-		{"log-level", required_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
+		{"log-level", required_argument, NULL, 'l'}, {"seccomp", required_argument, NULL, 's'}, {"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'}, {0},
 	};
 	int c;
@@ -97,6 +100,11 @@ static int parse_options(int argc, char **argv, struct options *o)
 			if (parse_level(optarg, &o->level) == 0)
 				break;
 			fprintf(stderr, "weir-dataplane: unknown log level '%s'\n", optarg);
+			return 2;
+		case 's':
+			if (sandbox_read_mode(optarg, &o->seccomp))
+				break;
+			fprintf(stderr, "weir-dataplane: --seccomp %s: on, log or off was expected\n", optarg);
 			return 2;
 		case 'V':
 			printf("weir-dataplane %s\n", WEIR_VERSION);
@@ -173,7 +181,7 @@ static int print_frr(const struct config *c)
 int main(int argc, char **argv)
 {
 	static struct dataplane d;
-	struct options o = {.level = LOG_LEVEL_INFO};
+	struct options o = {.level = LOG_LEVEL_INFO, .seccomp = sandbox_default()};
 	int rc = parse_options(argc, argv, &o);
 
 	if (rc >= 0)
@@ -192,6 +200,10 @@ int main(int argc, char **argv)
 	catch_signals();
 	if (dataplane_start(&d) != 0)
 		return 1;
+	if (dataplane_sandbox(&d, o.seccomp) != 0) {
+		dataplane_stop(&d);
+		return 1;
+	}
 	log_info("%u workers on %u ports serve; control socket %s", d.config.n_workers, d.n_ports, d.config.control_socket);
 	while (n_signals == 0) {
 		ctl_poll(d.ctl, POLL_MS);

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "base/sandbox.h"
 #include "base/wake.h"
 #include "config.h"
 #include "ctl.h"
@@ -58,6 +59,12 @@ struct dataplane {
 int dataplane_start(struct dataplane *d);
 /* Stops the workers and undoes all. */
 void dataplane_stop(struct dataplane *d);
+
+/*
+ * sandbox.c: gives up, for good and in all threads, the capabilities and system calls that nothing needs from here on. Once
+ * all is started. 0, or -errno after logging.
+ */
+int dataplane_sandbox(const struct dataplane *d, enum sandbox_mode mode);
 
 /* Writes what the ports are and whether their links are up into the statistics. */
 void dataplane_update_ports(struct dataplane *d);

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Debian packages that Weir needs, and how they are installed: sourced by quickstart, check and bench.
 
-PACKAGES_BUILD="gcc meson ninja-build pkg-config libdpdk-dev dpdk libssl-dev libyaml-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libmicrohttpd-dev libmnl-dev libpcap-dev libcmocka-dev"
+PACKAGES_BUILD="gcc meson ninja-build pkg-config libdpdk-dev dpdk libssl-dev libyaml-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libmicrohttpd-dev libmnl-dev libpcap-dev libseccomp-dev libcmocka-dev"
 PACKAGES_RUN="iproute2 curl ca-certificates nginx-light"
-PACKAGES_TEST="git qemu-user clang-14 libclang-rt-14-dev ethtool wrk nghttp2-client python3 python3-yaml procps iputils-ping openssl gnutls-bin testssl.sh sslscan tcpdump haproxy h2o varnish apache2 slowhttptest chromium libnss3-tools frr"
+PACKAGES_TEST="git qemu-user clang-14 libclang-rt-14-dev ethtool wrk nghttp2-client python3 python3-yaml procps mandoc iputils-ping openssl gnutls-bin testssl.sh sslscan tcpdump haproxy h2o varnish apache2 slowhttptest chromium libnss3-tools frr"
 PACKAGES_VM="qemu-system-x86 debootstrap iproute2 ethtool curl python3 e2fsprogs"
 PACKAGES_BENCH="git haproxy h2o wrk dpdk-dev ethtool python3 procps"
 
