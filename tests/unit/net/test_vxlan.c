@@ -276,7 +276,7 @@ static void give_spoiled(struct from w, unsigned at, uint8_t with, enum weir_rea
 	uint8_t frame[2100];
 	unsigned n = wrap(frame, &w);
 	unsigned udp = 14 + (w.outer4 ? 20 : 40);
-	uint64_t before = rig_reason(why);
+	uint64_t before = why < WEIR_N_REASONS ? rig_reason(why) : 0;
 
 	frame[udp + at] = with;
 	if (w.outer4)
