@@ -92,32 +92,6 @@ def test_pods_by_native_routes(make):
         expect_eq(rig.weirctl_json("stats")["vxlan_tx_packets"]["sum"], 0, "packets in tunnels")
 
 
-def flannel_node(name, cidr, public_ip, mac, internal=None):
-    """As flannel and the kubelet write it."""
-    prefix = "flannel.alpha.coreos.com/"
-    o = {"apiVersion": "v1", "kind": "Node", "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
-         "metadata": {"name": name, "annotations": {f"{prefix}kube-subnet-manager": "true", f"{prefix}backend-type": "vxlan",
-                                                    f"{prefix}public-ip": public_ip,
-                                                    f"{prefix}backend-data": json.dumps({"VNI": VNI, "VtepMAC": mac})}}}
-    if internal:
-        o["status"] = {"addresses": [{"type": "InternalIP", "address": internal}]}
-    return json.dumps(o) + "\n---\n"
-
-
-def test_pods_of_flannels_nodes_as_weir_ctrl_finds_them(make):
-    host = "four.example.com"
-    nodes = flannel_node("n1", POD4_NET, NODE4, NODE_MAC, NODE4) + flannel_node("weir", OURS4 + "/24", WEIR4, OUR_MAC)
-    with make(manifests={**MANIFESTS, "nodes.yaml": nodes}, workers=2, ctrl_args=("--vtep-node", "weir")) as rig, Node(rig) as node:
-        node.tunnel(4)
-        wait_until("the tunnel", lambda: rig.metrics().get("weir_forwarding_prefixes") == 1)
-        expect_eq(rig.curl("/", host=host)[2], f"pod {OURS4} {POD4}\n", "whom the pod sees")
-        check_bodies(rig, host)
-        expect_eq(node.mss(4), {1500 - 50 - 40 - 12}, "segments to IPv4 pods' peers")
-        rig.write_manifest("nodes.yaml", flannel_node("n1", POD4_NET, NODE4, NODE_MAC, NODE4))  # no end of Weir's any more: native
-        wait_until("no tunnel any more", lambda: "native" in rig.weirctl("paths"))
-        check_bodies(rig, host)
-
-
 def test_router_says_that_the_outer_packet_is_too_long(make):
     for outer, vias in ((4, (FAR4, FAR4)), (6, (FAR6, FAR6))):
         with make(manifests=MANIFESTS, workers=2, extra=weir_yaml(*vias, True)) as rig, Node(rig, far=True, mtu=1400) as node:
@@ -184,3 +158,15 @@ def test_nodes_of_flannel_show_the_tunnel(make):
         paths = rig.weirctl_json("paths")
         expect_eq(paths["state"], "taken", "what the dataplane says of the ways")
         expect_eq([(p["node"], p["way"]) for p in paths["paths"]], [("n1", "vxlan"), ("weir-vtep", "ours")], "the ways")
+
+
+def test_near_end_that_is_withdrawn_costs_no_connection(make):
+    host, n1 = "four.example.com", flannel_node("n1", 1, NODE_MAC, NODE4)
+    manifests = {**MANIFESTS, "nodes.yaml": n1 + flannel_node("weir-vtep", 9, OUR_MAC, WEIR4)}
+    with make(manifests=manifests, workers=2, ctrl_args=("--vtep-node", "weir-vtep")) as rig, Node(rig) as node:
+        node.tunnel(4)
+        wait_until("the tunnel", lambda: rig.curl("/", host=host)[2] == f"pod {OURS4} {POD4}\n")
+        check_bodies(rig, host)
+        rig.write_manifest("nodes.yaml", n1)  # no end of Weir's any more: native
+        wait_until("no tunnel any more", lambda: "native" in rig.weirctl("paths"))
+        check_bodies(rig, host)  # idle connections came from within the tunnel, and their answers still do
