@@ -25,15 +25,20 @@ struct parts {
 	struct weir_vtep vteps[FIB_MAX_VTEPS];
 };
 
-static void add_paths(struct parts *p, const struct weir_pod_path *paths, size_t n, const struct weir_vtep vtep[2])
+static void add_vteps(struct parts *p, const struct weir_vtep vtep[2], uint8_t index[2])
 {
-	uint8_t index[2] = {0, 0};
-
 	for (unsigned f = 0; f < 2; f++)
 		if (paths_has_vtep(&vtep[f])) {
 			index[f] = (uint8_t)p->n_vteps;
 			p->vteps[p->n_vteps++] = vtep[f];
 		}
+}
+
+static void add_paths(struct parts *p, const struct weir_pod_path *paths, size_t n, const struct weir_vtep vtep[2])
+{
+	uint8_t index[2] = {0, 0};
+
+	add_vteps(p, vtep, index);
 	for (size_t i = 0; i < n; i++, p->n++) {
 		struct fib_hop *h = &p->hops[p->n];
 
@@ -44,19 +49,24 @@ static void add_paths(struct parts *p, const struct weir_pod_path *paths, size_t
 	}
 }
 
-/* Of all sources, but with these of weir-ctrl. NULL: there is no memory. */
-static struct fib *make_fib(const struct ctl *c, const struct weir_paths *sent)
+/*
+ * Of all sources, but with these of weir-ctrl. Nothing goes by former ends, but what comes to them is taken: connections
+ * that began there go on by other ways, and their answers come as before. NULL: there is no memory.
+ */
+static struct fib *make_fib(const struct ctl *c, const struct weir_paths *sent, const struct weir_vtep former[2])
 {
 	const struct ctl_paths *all = &c->paths;
 	size_t n_paths = all->n_fixed + (sent ? sent->n_paths : 0);
 	size_t n = n_paths + all->n_kernels;
 	struct parts p = {.routes = calloc(n + 1, sizeof(*p.routes)), .hops = calloc(n_paths + 1, sizeof(*p.hops))};
+	uint8_t unused[2];
 	struct fib *f = NULL;
 
 	if (p.routes && p.hops) {
 		add_paths(&p, all->fixed, all->n_fixed, all->fixed_vtep);
 		if (sent)
 			add_paths(&p, (const struct weir_pod_path *)(sent + 1), sent->n_paths, sent->vtep);
+		add_vteps(&p, former, unused);
 		for (size_t i = 0; i < all->n_kernels; i++)
 			p.routes[p.n++] = all->kernels[i];
 		f = fib_create(p.routes, p.n, p.vteps, p.n_vteps);
@@ -83,7 +93,7 @@ int ctl_paths_init(struct ctl *c, const struct ctl_config *config)
 	memcpy(c->paths.fixed_vtep, config->vtep, sizeof(config->vtep));
 	if (!config->n_paths)
 		return 0;
-	f = make_fib(c, NULL);
+	f = make_fib(c, NULL, c->paths.former_vtep);
 	if (!f)
 		return -ENOMEM;
 	set_due(c, f); /* the workers have it before their first packet: it waits in their rings */
@@ -157,7 +167,7 @@ int ctl_set_kernel_routes(struct ctl *c, const struct fib_route *routes, size_t 
 		c->paths.kernels[i].hops = hops;
 		hops += routes[i].n_hops;
 	}
-	f = make_fib(c, c->paths.sent);
+	f = make_fib(c, c->paths.sent, c->paths.former_vtep);
 	if (!f) {
 		free(c->paths.kernels);
 		c->paths = before;
@@ -170,6 +180,18 @@ int ctl_set_kernel_routes(struct ctl *c, const struct fib_route *routes, size_t 
 
 /* -- from weir-ctrl */
 
+/* Those that the new set has not any more, or the former ones still. */
+static void find_former(const struct ctl *c, const struct weir_paths *in, struct weir_vtep former[2])
+{
+	const struct weir_paths *sent = c->paths.sent;
+
+	for (unsigned f = 0; f < 2; f++) {
+		bool is_other = sent && paths_has_vtep(&sent->vtep[f]) && memcmp(&sent->vtep[f], &in->vtep[f], sizeof(in->vtep[f])) != 0;
+
+		former[f] = is_other ? sent->vtep[f] : c->paths.former_vtep[f];
+	}
+}
+
 static void say(const struct weir_paths *s)
 {
 	log_info("control: %u ways to pods, tunnels for IPv4: %s, IPv6: %s", s->n_paths, paths_has_vtep(&s->vtep[0]) ? "yes" : "no",
@@ -178,6 +200,7 @@ static void say(const struct weir_paths *s)
 
 static enum weir_refusal read_blob(struct ctl *c, const struct weir_msg *m, struct snapshot_error *err)
 {
+	struct weir_vtep former[2];
 	struct weir_paths *in;
 	enum weir_refusal r;
 	struct fib *f = NULL;
@@ -193,14 +216,18 @@ static enum weir_refusal read_blob(struct ctl *c, const struct weir_msg *m, stru
 		return WEIR_REFUSED_NO_MEMORY;
 	memcpy(in, c->conn.arena + m->off, m->size);
 	r = paths_check(in, m->size, err);
-	if (r == WEIR_REFUSED_OK && !(f = make_fib(c, in)))
-		r = WEIR_REFUSED_NO_MEMORY;
+	if (r == WEIR_REFUSED_OK) {
+		find_former(c, in, former);
+		f = make_fib(c, in, former);
+		r = f ? r : WEIR_REFUSED_NO_MEMORY;
+	}
 	if (r != WEIR_REFUSED_OK) {
 		free(in);
 		return r;
 	}
 	free(c->paths.sent);
 	c->paths.sent = in;
+	memcpy(c->paths.former_vtep, former, sizeof(former));
 	say(in);
 	set_due(c, f);
 	return WEIR_REFUSED_OK;

@@ -148,6 +148,7 @@ struct ctl_paths {
 	unsigned n_fixed;
 	struct weir_vtep fixed_vtep[2];
 	struct weir_paths *sent;	/* weir-ctrl's, checked; NULL: none */
+	struct weir_vtep former_vtep[2]; /* that weir-ctrl gave before the present ones: connections have come from there */
 	struct fib_route *kernels;	/* and their hops behind them; NULL: none */
 	size_t n_kernels;
 	struct fib *due;     /* the newest, while workers still take the one before it; NULL: there is none newer */

@@ -15,7 +15,7 @@
 #include "base/ip.h"
 #include "weir/paths.h"
 
-#define FIB_MAX_VTEPS 4	  /* near ends of tunnels: of both families, from both who may say them */
+#define FIB_MAX_VTEPS 6	  /* near ends of tunnels: of both families, from both who may say them, and former ones */
 #define FIB_ANY_IFACE 255 /* the interface follows from the next hop's address */
 
 struct fib;

@@ -163,6 +163,15 @@ static enum weir_reason check(const struct net *n, const struct rx *r)
 	return find_end(n, load16(udp + 2), load24(udp + 12), eth, type == ETHERTYPE_IP4);
 }
 
+/* Of an address that the kernel beside the port has, too, what is whole and not ours may be for tunnels of its own. */
+static void refuse(struct net *n, struct rx *r, enum weir_reason why)
+{
+	if (why != WEIR_R_VXLAN_BAD_LENGTH && why != WEIR_R_VXLAN_BAD_CHECKSUM && punt_shares(n, r, &r->dst))
+		punt(n, r, why);
+	else
+		net_drop(n, r->m, why);
+}
+
 bool vxlan_input(struct net *n, struct rx *r)
 {
 	const uint8_t *udp = rx_at(r, r->l4);
@@ -173,7 +182,7 @@ bool vxlan_input(struct net *n, struct rx *r)
 		return false;
 	why = check(n, r);
 	if (why != WEIR_N_REASONS) {
-		net_drop(n, r->m, why);
+		refuse(n, r, why);
 		return true;
 	}
 	eth = (uint8_t *)rte_pktmbuf_adj(r->m, (uint16_t)(r->l4 + UDP_HEADER + VXLAN_HEADER));

@@ -158,3 +158,15 @@ def test_nodes_of_flannel_show_the_tunnel(make):
         paths = rig.weirctl_json("paths")
         expect_eq(paths["state"], "taken", "what the dataplane says of the ways")
         expect_eq([(p["node"], p["way"]) for p in paths["paths"]], [("n1", "vxlan"), ("weir-vtep", "ours")], "the ways")
+
+
+def test_near_end_that_is_withdrawn_costs_no_connection(make):
+    host, n1 = "four.example.com", flannel_node("n1", 1, NODE_MAC, NODE4)
+    manifests = {**MANIFESTS, "nodes.yaml": n1 + flannel_node("weir-vtep", 9, OUR_MAC, WEIR4)}
+    with make(manifests=manifests, workers=2, ctrl_args=("--vtep-node", "weir-vtep")) as rig, Node(rig) as node:
+        node.tunnel(4)
+        wait_until("the tunnel", lambda: rig.curl("/", host=host)[2] == f"pod {OURS4} {POD4}\n")
+        check_bodies(rig, host)
+        rig.write_manifest("nodes.yaml", n1)  # no end of Weir's any more: native
+        wait_until("no tunnel any more", lambda: "native" in rig.weirctl("paths"))
+        check_bodies(rig, host)  # idle connections came from within the tunnel, and their answers still do

@@ -173,6 +173,30 @@ static void ways_of_the_kernel_come_last_and_may_have_several_hops(void **state)
 	assert_int_equal(by_of("10.244.0.5"), 8);
 }
 
+/* What connections have as their source is heard at until there is yet another one. */
+static void former_end_is_still_heard_at(void **state)
+{
+	const struct weir_ip a = ip("10.244.9.0"), b = ip("10.244.8.0"), c = ip("10.244.7.0");
+	struct set s = make(1, 7);
+
+	give(s);
+	s.path[0].kind = WEIR_PATH_ROUTE;
+	memset(s.path[0].mac, 0, 6);
+	memset(s.head.vtep, 0, sizeof(s.head.vtep));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(give(s), WEIR_REFUSED_OK);
+		assert_true(fib_is_source(workers[0].fib, &a));
+	}
+	s = make(1, 7);
+	s.head.vtep[0].source = b;
+	give(s);
+	assert_true(fib_is_source(workers[0].fib, &a) && fib_is_source(workers[0].fib, &b));
+	s.head.vtep[0].source = c;
+	give(s);
+	assert_false(fib_is_source(workers[0].fib, &a));
+	assert_true(fib_is_source(workers[0].fib, &b) && fib_is_source(workers[0].fib, &c));
+}
+
 static void they_outlive_the_connection(void **state)
 {
 	give(make(2, 7));
@@ -263,6 +287,7 @@ int main(void)
 		TEST(workers_have_what_came_last),
 		cmocka_unit_test_setup_teardown(ways_of_weir_yaml_are_there_first_and_come_first, setup_fixed, teardown),
 		TEST(ways_of_the_kernel_come_last_and_may_have_several_hops),
+		TEST(former_end_is_still_heard_at),
 		TEST(they_outlive_the_connection),
 		TEST(table_stays_while_a_worker_may_read_it),
 		TEST(arena_is_looked_at_once),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ways through tunnels and by routes: each byte of what is sent, what is taken and what is refused, and how long packets may be. */
+#include <rte_ring.h>
+
 #include "rig.h"
 
 #include "../../eal.h"
@@ -276,7 +278,7 @@ static void give_spoiled(struct from w, unsigned at, uint8_t with, enum weir_rea
 	uint8_t frame[2100];
 	unsigned n = wrap(frame, &w);
 	unsigned udp = 14 + (w.outer4 ? 20 : 40);
-	uint64_t before = rig_reason(why);
+	uint64_t before = why < WEIR_N_REASONS ? rig_reason(why) : 0;
 
 	frame[udp + at] = with;
 	if (w.outer4)
@@ -327,6 +329,69 @@ static void any_vni_is_taken_where_it_tells_who_sends(void **state)
 	any_vni = false;
 	use(RIG_HIM4);
 	give_spoiled(w, 12, 0x77, WEIR_R_VXLAN_OTHER_VNI);
+}
+
+static struct rte_ring *to_kernel;
+
+static int setup_kernel(void **state)
+{
+	static bool is_asleep;
+
+	to_kernel = rte_ring_create("to-kernel", 16, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	for (unsigned i = 0; i < RIG_N; i++) {
+		rig.punt[i] = (struct net_punt_config){.up = to_kernel, .is_asleep = &is_asleep, .bell_fd = -1};
+		for (unsigned c = 0; c < PUNT_N_CLASSES; c++)
+			rig.punt[i].per_s[c] = 100;
+	}
+	rig.port.has_kernel = true;
+	rig.iface.addrs[0].is_shared = true;
+	return setup(state);
+}
+
+static int teardown_kernel(void **state)
+{
+	teardown(state);
+	rte_ring_free(to_kernel);
+	memset(rig.punt, 0, sizeof(rig.punt));
+	rig.port.has_kernel = false;
+	rig.iface.addrs[0].is_shared = false;
+	return 0;
+}
+
+/* Gives a frame in a tunnel of which a byte was set; what went to the kernel is the frame, as it came. */
+static bool goes_to_kernel(unsigned at, uint8_t with)
+{
+	const struct from w = {.outer4 = true, .inner4 = true, .local_port = 20001};
+	uint8_t frame[2100];
+	unsigned n = wrap(frame, &w);
+	struct rte_mbuf *m;
+	void *v;
+
+	frame[34 + 6] = frame[34 + 7] = 0;
+	frame[34 + at] = with;
+	rig.n_inputs = 0;
+	rig_give_one(0, frame, n);
+	if (rte_ring_dequeue(to_kernel, &v) != 0)
+		return false;
+	m = v;
+	assert_int_equal(m->pkt_len, n);
+	assert_memory_equal(rte_pktmbuf_mtod(m, void *), frame, n);
+	rte_pktmbuf_free(m);
+	assert_int_equal(rig.n_inputs, 0);
+	return true;
+}
+
+static void kernel_that_shares_the_address_gets_what_is_for_its_own_tunnels(void **state)
+{
+	assert_true(goes_to_kernel(14, 4)); /* another VNI */
+	assert_true(goes_to_kernel(16 + 5, 1)); /* another link address */
+	assert_true(goes_to_kernel(16 + 13, 6)); /* ARP */
+	assert_false(goes_to_kernel(8, 8)); /* ours */
+	assert_int_equal(rig.n_inputs, 1);
+	assert_false(goes_to_kernel(5, 0)); /* wrong for everybody */
+	assert_int_equal(rig_reason(WEIR_R_VXLAN_BAD_LENGTH), 1);
+	assert_false(goes_to_kernel(16 + 14 + 19, 9)); /* our link address, but no address of ours: not even here the kernel's */
+	assert_int_equal(rig_reason(WEIR_R_VXLAN_NOT_OURS), 1);
 }
 
 static void checksum_may_be_missing_over_ipv4_alone(void **state)
@@ -576,6 +641,7 @@ int main(void)
 		TEST(segment_in_a_tunnel_reaches_its_worker),
 		TEST(wrong_packets_are_refused_by_name),
 		TEST(any_vni_is_taken_where_it_tells_who_sends),
+		cmocka_unit_test_setup_teardown(kernel_that_shares_the_address_gets_what_is_for_its_own_tunnels, setup_kernel, teardown_kernel),
 		TEST(checksum_may_be_missing_over_ipv4_alone),
 		TEST(word_of_a_device_is_not_taken_for_the_inner_segment),
 		TEST(only_far_ends_and_our_own_address_count),
