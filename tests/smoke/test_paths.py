@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to pods as weir-ctrl finds them in Node objects: weirctl paths and its metrics, with no dataplane to tell them to."""
+"""Ways to pods as weir-ctrl finds them in Node objects: weirctl paths and its metrics, and that a dataplane takes them."""
 import copy
 import json
 
-from rig import expect, expect_eq, wait_until
-from test_kube_source import BASE, following, ingress, obj
+from rig import PEER4, WEB, expect, expect_eq, wait_until
+from test_kube_source import BASE, following, ingress, obj, wait_answer
 from test_kube_status import write_status
 
 FLANNEL = "flannel.alpha.coreos.com"
@@ -107,6 +107,41 @@ def test_services_are_reached_by_their_node_ports(make):
                 ["curl", "-sSk", f"{double.url}/double/objects"]).stdout)))
         double.delete("Node", "n2", ns=None)
         wait_until("one is gone", lambda: endpoints() == {"demo/web:80": ["192.0.2.1:30080"]})
+
+
+def state(rig):
+    return json.loads(rig.weirctl("paths", "-o", "json", check=False) or "{}").get("state")
+
+
+def test_the_dataplane_takes_the_ways_and_gets_them_again(make):
+    near = node(9, near=True)
+    with following(make, [*BASE, near], ctrl_args=("--write-status", "never", "--vtep-node", "n9")) as (rig, double):
+        double.apply(node(1), node(2, internal=PEER4, **{f"{FLANNEL}/backend-type": "host-gw"}))
+        wait_until("ways are taken", lambda: state(rig) == "taken" and [w[2] for w in ways(rig)] == ["vxlan", "native", "ours"])
+        wait_answer(rig, "shop.example.com", "web")
+        expect_eq(rig.metrics()["weir_ctrl_paths_refused_total"], 0, "refused sets")
+        rig.stop("dataplane")
+        rig.start_dataplane()
+        wait_until("a new dataplane has them", lambda: rig.metrics().get("weir_path_sets_taken_total") == 1)
+        wait_answer(rig, "shop.example.com", "web")
+        double.delete("Node", "n1", ns=None)
+        wait_until("it has others", lambda: rig.metrics().get("weir_path_sets_taken_total") == 2)
+
+
+def test_a_node_port_is_answered(make):
+    by_port = copy.deepcopy(BASE)
+    for o in by_port:
+        if o["kind"] == "Service" and o["metadata"]["name"] == "web":
+            o["spec"].update(type="NodePort", ports=[{**o["spec"]["ports"][0], "nodePort": WEB}])
+        if o["kind"] == "EndpointSlice":
+            o["endpoints"][0]["addresses"] = ["10.244.1.5"] if o["addressType"] == "IPv4" else ["fd44::5"]  # which nothing leads to
+    with following(make, by_port) as (rig, double):
+        rig.stop("ctrl")
+        double.apply(node(1, internal=PEER4))
+        rig.start_ctrl("--write-status", "never", "--paths", "node-port")
+        rig.wait_healthy()  # a request before would wait for what is not there
+        wait_answer(rig, "shop.example.com", "web")
+        expect_eq(state(rig), "taken", "that there are no ways")
 
 
 def test_nodes_in_manifests_count_as_well(make):
