@@ -179,17 +179,9 @@ static struct rte_mempool *create_pool(const char *name, unsigned n, uint16_t da
 	return pool;
 }
 
-static bool has_nic(const struct config *c)
-{
-	for (unsigned i = 0; i < c->n_ports; i++)
-		if (c->ports[i].is_pci)
-			return true;
-	return false;
-}
-
 static int start_pools(struct dataplane *d)
 {
-	bool is_for_nic = has_nic(&d->config);
+	bool is_for_nic = config_pci(&d->config, 0) != NULL;
 
 	for (unsigned i = 0; i < d->config.n_workers; i++) {
 		char name[RTE_MEMPOOL_NAMESIZE];
@@ -276,14 +268,6 @@ static int start_rings(struct dataplane *d)
 	return -ENOMEM;
 }
 
-static bool has_vlans(const struct config *c, unsigned port)
-{
-	for (unsigned i = 0; i < c->n_ifaces; i++)
-		if (c->ifaces[i].port == port && c->ifaces[i].net.vlan)
-			return true;
-	return false;
-}
-
 static void stop_ports(struct dataplane *d)
 {
 	while (d->n_ports > 0)
@@ -293,18 +277,7 @@ static void stop_ports(struct dataplane *d)
 static int start_ports(struct dataplane *d)
 {
 	for (unsigned i = 0; i < d->config.n_ports; i++) {
-		const struct config_port *cp = &d->config.ports[i];
-		const struct net_port_config pc = {
-			.device = cp->device,
-			.n_queues = (uint16_t)d->config.n_workers,
-			.n_desc = cp->n_desc,
-			.mtu = cp->mtu,
-			.promiscuous = cp->promiscuous,
-			.has_vlans = has_vlans(&d->config, i),
-			.wants_rss = d->config.steering == STEER_WANT_RSS,
-			.no_offloads = !d->config.device_offloads,
-			.pools = d->pools,
-		};
+		const struct net_port_config pc = dataplane_port_config(d, i);
 		int rc = port_start(&pc, &d->ports[i]);
 
 		if (rc) {
@@ -322,7 +295,6 @@ static int start_ports(struct dataplane *d)
 		if (!d->ifaces[i].mtu || d->ifaces[i].mtu > d->ports[ci->port].mtu)
 			d->ifaces[i].mtu = d->ports[ci->port].mtu;
 	}
-	dataplane_update_ports(d);
 	return 0;
 }
 
@@ -370,25 +342,8 @@ static int start_steering(struct dataplane *d)
 		return -EIO;
 	steer_init(&d->steer, (uint16_t)c->n_workers, c->port_lo, c->port_hi);
 	steer_start(&d->steer, c->steering, random, d->ports, d->n_ports);
+	dataplane_report_ports(d);
 	return 0;
-}
-
-void dataplane_update_ports(struct dataplane *d)
-{
-	struct weir_stats_region *s = d->stats;
-
-	for (unsigned i = 0; i < d->n_ports; i++) {
-		struct weir_port_info *p = &s->port[i];
-
-		port_look(&d->ports[i]);
-		snprintf(p->name, sizeof(p->name), "%s", d->ports[i].name);
-		memcpy(p->mac, d->ports[i].mac, sizeof(p->mac));
-		p->mtu = d->ports[i].mtu;
-		p->n_queues = d->ports[i].n_queues;
-		p->link_up = port_is_link_up(&d->ports[i]);
-		exception_set_link(d->exception, i, p->link_up);
-	}
-	s->n_ports = d->n_ports;
 }
 
 /* 32 bytes as hex digits, and perhaps the end of a line. */
