@@ -400,6 +400,38 @@ static void stop_workers(struct dataplane *d)
 	}
 }
 
+struct creation {
+	const struct worker_config *wc;
+	struct worker *worker;
+	int error; /* rte_errno, which is each thread's own */
+};
+
+static int create_here(void *arg)
+{
+	struct creation *c = arg;
+
+	c->worker = worker_create(c->wc);
+	c->error = rte_errno;
+	return 0;
+}
+
+/*
+ * Its libraries and layers take memory of the node on which they are called: so with several nodes the worker is made on its own core,
+ * where main waits for it.
+ */
+static struct worker *create_near(const struct worker_config *wc)
+{
+	struct creation c = {.wc = wc};
+	unsigned lcore = wc->id + 1u;
+
+	if (rte_socket_count() > 1 && rte_eal_remote_launch(create_here, &c, lcore) == 0)
+		rte_eal_wait_lcore(lcore);
+	else
+		create_here(&c);
+	rte_errno = c.error;
+	return c.worker;
+}
+
 static int start_workers(struct dataplane *d)
 {
 	unsigned n = d->config.n_workers;
@@ -445,7 +477,7 @@ static int start_workers(struct dataplane *d)
 		memcpy(wc.secret, random.secret, sizeof(wc.secret));
 		memcpy(wc.affinity_key, d->affinity_key, sizeof(wc.affinity_key));
 		wc.seed = random.seed[i];
-		d->workers[i] = worker_create(&wc);
+		d->workers[i] = create_near(&wc);
 		if (!d->workers[i]) {
 			log_error("worker %u cannot be made: %s (memory: needs about %u MiB)", i, rte_strerror(rte_errno),
 				  eal_memory_mb(&d->config));
