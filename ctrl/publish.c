@@ -147,6 +147,8 @@ static bool stats_are_sound(const struct weir_stats_region *r, uint64_t size)
 	       r->workers_off <= size && r->workers_off % 64 == 0 &&
 	       (size - r->workers_off) / sizeof(struct weir_worker_stats) > r->n_workers &&
 	       r->tls_off <= size && r->tls_off % 8 == 0 && (!r->tls_off || size - r->tls_off >= sizeof(struct weir_tls_info)) &&
+	       r->ports_off <= size && r->ports_off % 64 == 0 &&
+	       (!r->ports_off || (size - r->ports_off) / sizeof(struct weir_port_details) >= WEIR_MAX_PORTS) &&
 	       r->n_counters == WEIR_N_COUNTERS && r->n_gauges == WEIR_N_GAUGES && r->n_reasons == WEIR_N_REASONS;
 }
 
@@ -658,6 +660,11 @@ const struct weir_stats_region *publish_stats(const struct publish *p)
 const struct weir_tls_info *publish_tls_info(const struct weir_stats_region *r)
 {
 	return r->tls_off ? (const struct weir_tls_info *)(const void *)((const char *)r + r->tls_off) : NULL;
+}
+
+const struct weir_port_details *publish_port_details(const struct weir_stats_region *r, unsigned port)
+{
+	return r->ports_off ? (const struct weir_port_details *)(const void *)((const char *)r + r->ports_off) + port : NULL;
 }
 
 const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker)

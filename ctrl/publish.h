@@ -137,6 +137,8 @@ void publish_status(const struct publish *p, struct publish_status *out);
 const struct weir_stats_region *publish_stats(const struct publish *p);
 /* NULL: the dataplane does not tell. */
 const struct weir_tls_info *publish_tls_info(const struct weir_stats_region *r);
+/* Of port, less than WEIR_MAX_PORTS. NULL: the dataplane does not tell. */
+const struct weir_port_details *publish_port_details(const struct weir_stats_region *r, unsigned port);
 const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker);
 
 #endif

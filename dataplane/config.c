@@ -284,12 +284,10 @@ static void check_whole(struct parse *p)
 
 	if (!c->n_ports)
 		parse_error(p, p->ports_at, "ports: missing; expected at least one port");
-	for (unsigned i = 0; i < c->n_ports; i++) {
+	for (unsigned i = 0; i < c->n_ports; i++)
 		if (!c->ports[i].device[0])
-			parse_error(p, p->ports_at, "ports: port %u has no device; expected pci or vdev", i);
-		if (c->ports[i].is_pci && !c->hugepages)
-			parse_error(p, p->ports_at, "memory: PCI port %s needs hugepages: true", c->ports[i].device);
-	}
+			parse_error(p, p->ports_at, "ports: port %u has no device; expected pci, vdev or bond", i);
+	config_check_bonds(p);
 	for (unsigned i = 0; i < c->n_ifaces; i++)
 		check_iface(p, i);
 	if (c->n_ports)

@@ -52,8 +52,10 @@ struct config_bgp {
 };
 
 struct config_port {
-	char device[256]; /* PCI address, or vdev with arguments */
+	char device[256]; /* PCI address, or vdev with arguments, or the name of the bond */
 	bool is_pci;
+	struct net_bond bond; /* no members: none */
+	bool has_bond, has_bond_mode;
 	uint16_t n_desc;
 	uint16_t mtu;
 	bool promiscuous;
@@ -191,6 +193,8 @@ uint32_t config_n_bbr(const struct config *c);
 uint32_t config_n_tls_sessions(const struct config *c);
 /* Certificates that main can hold at most: each takes a page at least. */
 uint32_t config_n_certificates(const struct config *c);
+/* The PCI devices of all ports, members of bonds included: number i of them, or NULL. */
+const char *config_pci(const struct config *c, unsigned i);
 /* Data that a packet buffer holds: as configured, or what suits the ports. */
 uint32_t config_mbuf_bytes(const struct config *c);
 /* Index of the port that has this address, and the kernel beside it; -1: none. */

@@ -3,7 +3,6 @@
  * Every key of weir.yaml: its type, bounds, default and meaning. The parser
  * and docs/weir.yaml.md both come from here.
  */
-#include <ctype.h>
 #include <pwd.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -134,20 +133,6 @@ static void set_cores(struct parse *p, const struct key *k, void *section, const
 	parse_each(p, k, n, section, add_core);
 }
 
-static bool is_pci_address(const char *s)
-{
-	static const char form[] = "xxxx:xx:xx.d";
-
-	if (strlen(s) != sizeof(form) - 1)
-		return false;
-	for (size_t i = 0; form[i]; i++) {
-		if (form[i] == 'x' ? !isxdigit((unsigned char)s[i])
-				   : form[i] == 'd' ? s[i] < '0' || s[i] > '7' : s[i] != form[i])
-			return false;
-	}
-	return true;
-}
-
 static void set_device(struct parse *p, const struct key *k, void *section, const yaml_node_t *n)
 {
 	struct config_iface *f = section;
@@ -155,12 +140,12 @@ static void set_device(struct parse *p, const struct key *k, void *section, cons
 	const char *text = parse_scalar(n);
 	bool is_pci = strcmp(k->name, "pci") == 0;
 
-	if (!text || (is_pci ? !is_pci_address(text) : strncmp(text, "net_", 4) != 0)) {
+	if (!text || (is_pci ? !config_is_pci_address(text) : strncmp(text, "net_", 4) != 0)) {
 		parse_error(p, n, "%s: expected %s", k->name, k->expect);
 		return;
 	}
 	if (port->device[0]) {
-		parse_error(p, n, "%s: the port has a device already; expected one of pci and vdev", k->name);
+		parse_error(p, n, "%s: the port has a device already; expected one of pci, vdev and bond", k->name);
 		return;
 	}
 	if (strlen(text) >= sizeof(port->device)) {
@@ -326,12 +311,13 @@ static const struct key vlan_keys[] = {
 
 static const struct key port_keys[] = {
 	{.name = "pci", .type = KEY_CUSTOM, .set = set_device, .expect = "a PCI address such as 0000:01:00.0",
-	 .help = "PCI address of a NIC that is bound for DPDK. A port has either `pci` or `vdev`."},
+	 .help = "PCI address of a NIC that is bound for DPDK. A port has one of `pci`, `vdev` and `bond`."},
 	{.name = "vdev", .type = KEY_CUSTOM, .set = set_device,
 	 .expect = "a DPDK virtual device such as net_tap0,iface=weir0",
 	 .help = "Virtual device with its arguments: `net_tap0,iface=weir0`, `net_af_packet0,iface=eth1,qpairs=2`, "
 		 "`net_af_xdp0,iface=eth1`, `net_memif0,role=client,socket=/run/memif.sock`; the latter with `zero-copy=yes` shows the "
 		 "dataplane's packet buffers to the peer, who makes all copies then: only to whom you trust with them."},
+	{.name = "bond", .type = KEY_SECTION, .keys = config_bond_keys, .help = "Several devices as one port, by DPDK's net_bonding."},
 	{.name = "mtu", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, mtu), .min = 1280,
 	 .max = 9000, .def = "1500", .expect = "a number from 1280 to 9000", .help = "IP bytes of a packet."},
 	{.name = "descriptors", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, n_desc),

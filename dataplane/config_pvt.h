@@ -41,6 +41,7 @@ extern const struct key config_offload_keys[]; /* config_offload.c */
 extern const struct key config_port_kernel_keys[], config_kernel_path_keys[], config_bgp_keys[]; /* config_kernel.c */
 extern const struct key config_forwarding_keys[]; /* config_forwarding.c */
 extern const struct key config_route_keys[], config_vxlan_keys[]; /* config_paths.c */
+extern const struct key config_bond_keys[]; /* config_bond.c; its section is the port's */
 
 struct parse {
 	const char *name;
@@ -67,6 +68,9 @@ void config_check_tcp(struct parse *p);
 void *config_begin_route(struct parse *p, void *section, const yaml_node_t *n);
 void *config_begin_vxlan(struct parse *p, void *section, const yaml_node_t *n);
 void config_check_paths(struct parse *p);
+/* Of bonds, and of PCI devices. */
+void config_check_bonds(struct parse *p);
+bool config_is_pci_address(const char *s);
 /* Of the section tls.offload. */
 void config_check_offload(struct parse *p);
 

@@ -47,6 +47,8 @@ void ctl_stats_destroy(struct weir_stats_region *r, int fd_ro);
 /* The block of worker i (i == n_workers: main's). */
 struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i);
 struct weir_tls_info *ctl_stats_tls(struct weir_stats_region *r);
+/* Of port i, less than WEIR_MAX_PORTS. */
+struct weir_port_details *ctl_stats_port(struct weir_stats_region *r, unsigned i);
 
 /*
  * Makes the diagnostics region (a memfd; nothing found yet) for n_workers with

@@ -49,7 +49,8 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
 {
 	uint64_t workers_off = round_up(sizeof(struct weir_stats_region));
 	uint64_t tls_off = workers_off + (n_workers + 1ull) * sizeof(struct weir_worker_stats);
-	uint64_t size = round_up(tls_off + sizeof(struct weir_tls_info));
+	uint64_t ports_off = round_up(tls_off + sizeof(struct weir_tls_info));
+	uint64_t size = round_up(ports_off + WEIR_MAX_PORTS * sizeof(struct weir_port_details));
 	/* Our mapping stays writable, every later one is read-only, however the descriptor is opened again. */
 	struct weir_stats_region *r = memfd_map("weir-stats", size, F_SEAL_FUTURE_WRITE, fd_ro);
 
@@ -62,6 +63,7 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
 	r->size = size;
 	r->workers_off = workers_off;
 	r->tls_off = tls_off;
+	r->ports_off = ports_off;
 	r->n_counters = WEIR_N_COUNTERS;
 	r->n_gauges = WEIR_N_GAUGES;
 	r->n_reasons = WEIR_N_REASONS;
@@ -82,6 +84,11 @@ void ctl_stats_destroy(struct weir_stats_region *r, int fd_ro)
 struct weir_tls_info *ctl_stats_tls(struct weir_stats_region *r)
 {
 	return (struct weir_tls_info *)(void *)((char *)r + r->tls_off);
+}
+
+struct weir_port_details *ctl_stats_port(struct weir_stats_region *r, unsigned i)
+{
+	return (struct weir_port_details *)(void *)((char *)r + r->ports_off) + i;
 }
 
 struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i)

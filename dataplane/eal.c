@@ -18,7 +18,7 @@
 #include "start.h"
 #include "weir/snapshot.h"
 
-#define MAX_ARGS (32 + WEIR_MAX_PORTS * 2)
+#define MAX_ARGS (32 + WEIR_MAX_PORTS * NET_BOND_MEMBERS * 2)
 #define MBUF_COST 448	/* a packet buffer's headers in the pool, without its data */
 #define CLONE_COST 256
 #define FLIGHT_COST 576	/* records of what is in flight, for each packet buffer */
@@ -70,15 +70,9 @@ uint32_t eal_memory_mb(const struct config *c)
 
 void eal_write_needs(const struct config *c, FILE *f)
 {
-	const char *sep = "";
-
 	fprintf(f, "{\"pci\": [");
-	for (unsigned i = 0; i < c->n_ports; i++) {
-		if (!c->ports[i].is_pci)
-			continue;
-		fprintf(f, "%s\"%s\"", sep, c->ports[i].device);
-		sep = ", ";
-	}
+	for (unsigned i = 0; config_pci(c, i); i++)
+		fprintf(f, "%s\"%s\"", i ? ", " : "", config_pci(c, i));
 	fprintf(f, "], \"cores\": [");
 	for (unsigned i = 0; i < c->n_workers; i++)
 		fprintf(f, "%s%u", i ? ", " : "", c->worker_cores[i]);
@@ -125,9 +119,13 @@ static void add_lcores(struct args *a, const struct config *c)
 /* A memif without copies hands its peer the packet buffers themselves: they must lie in one file. */
 static bool wants_one_file(const struct config *c)
 {
-	for (unsigned i = 0; i < c->n_ports; i++)
+	for (unsigned i = 0; i < c->n_ports; i++) {
 		if (!c->ports[i].is_pci && strstr(c->ports[i].device, "zero-copy=yes"))
 			return true;
+		for (unsigned m = 0; m < c->ports[i].bond.n_members; m++)
+			if (strstr(c->ports[i].bond.members[m], "zero-copy=yes"))
+				return true;
+	}
 	return false;
 }
 
@@ -153,16 +151,11 @@ static void add_memory(struct args *a, const struct config *c)
 
 static void add_devices(struct args *a, const struct config *c)
 {
-	bool has_pci = false;
-
-	for (unsigned i = 0; i < c->n_ports; i++) {
-		if (!c->ports[i].is_pci)
-			continue;
-		has_pci = true;
+	for (unsigned i = 0; config_pci(c, i); i++) {
 		add(a, "--allow");
-		add(a, "%s", c->ports[i].device);
+		add(a, "%s", config_pci(c, i));
 	}
-	if (!has_pci)
+	if (!config_pci(c, 0))
 		add(a, "--no-pci");
 }
 

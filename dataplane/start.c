@@ -179,17 +179,9 @@ static struct rte_mempool *create_pool(const char *name, unsigned n, uint16_t da
 	return pool;
 }
 
-static bool has_nic(const struct config *c)
-{
-	for (unsigned i = 0; i < c->n_ports; i++)
-		if (c->ports[i].is_pci)
-			return true;
-	return false;
-}
-
 static int start_pools(struct dataplane *d)
 {
-	bool is_for_nic = has_nic(&d->config);
+	bool is_for_nic = config_pci(&d->config, 0) != NULL;
 
 	for (unsigned i = 0; i < d->config.n_workers; i++) {
 		char name[RTE_MEMPOOL_NAMESIZE];
@@ -290,14 +282,6 @@ static int start_rings(struct dataplane *d)
 	return -ENOMEM;
 }
 
-static bool has_vlans(const struct config *c, unsigned port)
-{
-	for (unsigned i = 0; i < c->n_ifaces; i++)
-		if (c->ifaces[i].port == port && c->ifaces[i].net.vlan)
-			return true;
-	return false;
-}
-
 static void stop_ports(struct dataplane *d)
 {
 	while (d->n_ports > 0)
@@ -307,19 +291,7 @@ static void stop_ports(struct dataplane *d)
 static int start_ports(struct dataplane *d)
 {
 	for (unsigned i = 0; i < d->config.n_ports; i++) {
-		const struct config_port *cp = &d->config.ports[i];
-		const struct net_port_config pc = {
-			.device = cp->device,
-			.n_queues = (uint16_t)d->config.n_workers,
-			.n_desc = cp->n_desc,
-			.mtu = cp->mtu,
-			.promiscuous = cp->promiscuous,
-			.has_vlans = has_vlans(&d->config, i),
-			.wants_rss = d->config.steering == STEER_WANT_RSS,
-			.no_offloads = !d->config.device_offloads,
-			.wants_rx_intr = d->config.idle == IDLE_MODE_INTERRUPT,
-			.pools = d->pools,
-		};
+		const struct net_port_config pc = dataplane_port_config(d, i);
 		int rc = port_start(&pc, &d->ports[i]);
 
 		if (rc) {
@@ -337,7 +309,6 @@ static int start_ports(struct dataplane *d)
 		if (!d->ifaces[i].mtu || d->ifaces[i].mtu > d->ports[ci->port].mtu)
 			d->ifaces[i].mtu = d->ports[ci->port].mtu;
 	}
-	dataplane_update_ports(d);
 	return 0;
 }
 
@@ -385,25 +356,8 @@ static int start_steering(struct dataplane *d)
 		return -EIO;
 	steer_init(&d->steer, (uint16_t)c->n_workers, c->port_lo, c->port_hi);
 	steer_start(&d->steer, c->steering, random, d->ports, d->n_ports);
+	dataplane_report_ports(d);
 	return 0;
-}
-
-void dataplane_update_ports(struct dataplane *d)
-{
-	struct weir_stats_region *s = d->stats;
-
-	for (unsigned i = 0; i < d->n_ports; i++) {
-		struct weir_port_info *p = &s->port[i];
-
-		port_look(&d->ports[i]);
-		snprintf(p->name, sizeof(p->name), "%s", d->ports[i].name);
-		memcpy(p->mac, d->ports[i].mac, sizeof(p->mac));
-		p->mtu = d->ports[i].mtu;
-		p->n_queues = d->ports[i].n_queues;
-		p->link_up = port_is_link_up(&d->ports[i]);
-		exception_set_link(d->exception, i, p->link_up);
-	}
-	s->n_ports = d->n_ports;
 }
 
 static int start_energy(struct dataplane *d)
@@ -482,6 +436,38 @@ static void stop_workers(struct dataplane *d)
 	}
 }
 
+struct creation {
+	const struct worker_config *wc;
+	struct worker *worker;
+	int error; /* rte_errno, which is each thread's own */
+};
+
+static int create_here(void *arg)
+{
+	struct creation *c = arg;
+
+	c->worker = worker_create(c->wc);
+	c->error = rte_errno;
+	return 0;
+}
+
+/*
+ * Its libraries and layers take memory of the node on which they are called: so with several nodes the worker is made on its own core,
+ * where main waits for it.
+ */
+static struct worker *create_near(const struct worker_config *wc)
+{
+	struct creation c = {.wc = wc};
+	unsigned lcore = wc->id + 1u;
+
+	if (rte_socket_count() > 1 && rte_eal_remote_launch(create_here, &c, lcore) == 0)
+		rte_eal_wait_lcore(lcore);
+	else
+		create_here(&c);
+	rte_errno = c.error;
+	return c.worker;
+}
+
 static int start_workers(struct dataplane *d)
 {
 	unsigned n = d->config.n_workers;
@@ -528,7 +514,7 @@ static int start_workers(struct dataplane *d)
 		memcpy(wc.secret, random.secret, sizeof(wc.secret));
 		memcpy(wc.affinity_key, d->affinity_key, sizeof(wc.affinity_key));
 		wc.seed = random.seed[i];
-		d->workers[i] = worker_create(&wc);
+		d->workers[i] = create_near(&wc);
 		if (!d->workers[i]) {
 			log_error("worker %u cannot be made: %s (memory: needs about %u MiB)", i, rte_strerror(rte_errno),
 				  eal_memory_mb(&d->config));

@@ -23,6 +23,14 @@ struct kernel_routes;
 struct rte_mempool;
 struct rte_ring;
 
+/* What main does about a port whose device is gone: ports.c. */
+struct port_watch {
+	enum { PORT_SERVES, PORT_IS_LEFT, PORT_IS_CLOSED } phase;
+	uint64_t n_loops[WEIR_MAX_WORKERS]; /* of each worker when it was told to leave the port */
+	uint64_t retry_ms, wait_ms; /* PORT_IS_CLOSED: when it is looked for next; 0: never */
+	uint64_t n_missed, told_ms; /* of what the device lost, as was logged last, and when */
+};
+
 /* Everything that main owns. Zeroed at first; each start_ step fills in its part. */
 struct dataplane {
 	struct config config;
@@ -40,6 +48,7 @@ struct dataplane {
 	struct wake wakes[WEIR_MAX_WORKERS]; /* wake_up(): whoever has something for a worker that may sleep */
 	unsigned n_ports;
 	struct net_port ports[WEIR_MAX_PORTS];
+	struct port_watch watches[WEIR_MAX_PORTS];
 	struct net_iface ifaces[NET_MAX_IFACES];
 	struct exception *exception; /* NULL: no port has the kernel beside it */
 	struct kernel_routes *kernel_routes; /* NULL: none are learned */
@@ -66,7 +75,11 @@ void dataplane_stop(struct dataplane *d);
  */
 int dataplane_sandbox(const struct dataplane *d, enum sandbox_mode mode);
 
-/* Writes what the ports are and whether their links are up into the statistics. */
+/* ports.c: what port i is to be. */
+struct net_port_config dataplane_port_config(struct dataplane *d, unsigned i);
+/* What the ports are and who does what, into the statistics, when all is known of them. */
+void dataplane_report_ports(struct dataplane *d);
+/* Looks at links and devices: the statistics, the log, and what has to be done when a device goes or comes back. */
 void dataplane_update_ports(struct dataplane *d);
 
 /* Tells the workers and the access log what time it is: the workers' clocks drift against the wall clock, and that may be set. */

@@ -395,6 +395,16 @@ static uint32_t held_max(const struct worker *w)
 	return (n > least ? n : least) / 4 * 3;
 }
 
+static uint16_t max_mtu(const struct worker *w)
+{
+	uint16_t max = 0;
+
+	for (unsigned i = 0; i < w->wc.net.n_ifaces; i++)
+		if (w->wc.net.ifaces[i].mtu > max)
+			max = w->wc.net.ifaces[i].mtu;
+	return max ? max : UINT16_MAX;
+}
+
 static bool create_tcp(struct worker *w)
 {
 	const struct config *c = w->wc.config;
@@ -413,7 +423,7 @@ static bool create_tcp(struct worker *w)
 		.rst_per_s = c->rst_per_s,
 		.rx_buffer_bytes = c->rx_buffer_bytes,
 		.tx_buffer_bytes = c->tx_buffer_bytes,
-		.mtu = UINT16_MAX,
+		.mtu = max_mtu(w), /* and path_mtu says what each interface takes */
 		.time_wait_ms = c->time_wait_ms,
 		.fin_timeout_ms = c->fin_timeout_ms,
 		.keepalive_ms = c->keepalive_ms,
@@ -440,9 +450,6 @@ static bool create_tcp(struct worker *w)
 		.stages = w->stages,
 	};
 
-	for (unsigned i = 0; i < w->wc.net.n_ifaces; i++)
-		if (w->wc.net.ifaces[i].mtu < tc.mtu)
-			tc.mtu = w->wc.net.ifaces[i].mtu;
 	memcpy(tc.secret, w->wc.secret, sizeof(tc.secret));
 	steer_ports(steer, w->wc.id, &tc.port_lo, &tc.port_hi);
 	if (steer->by_hash) {

@@ -16,6 +16,7 @@
 
 #include "admin/admin_pvt.h"
 #include "admin/view.h"
+#include "admin/view_ports.h"
 #include "base/log.h"
 #include "saver.h"
 #include "source_kube.h"
@@ -176,7 +177,7 @@ static const struct {
 } views[] = {
 	{"/api/v1/status", view_status}, {"/api/v1/routes", view_routes}, {"/api/v1/backends", view_backends},
 	{"/api/v1/certificates", view_certificates}, {"/api/v1/tls", view_tls},
-	{"/api/v1/paths", view_paths},
+	{"/api/v1/paths", view_paths}, {"/api/v1/ports", view_ports},
 	{"/api/v1/stats", view_stats},	 {"/api/v1/drops", view_drops},	  {"/api/v1/stages", view_stages},
 };
 

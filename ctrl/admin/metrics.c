@@ -9,6 +9,7 @@
 #include "admin/metrics_paths.h"
 #include "admin/metrics_staples.h"
 #include "admin/view_certificates.h"
+#include "admin/view_ports.h"
 #include "resolve/external_names.h"
 #include "saver.h"
 #include "source_kube.h"
@@ -122,10 +123,7 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "kernel_lost_total", "counter", "frames for the kernel beside a port that it did not take, such as while its interface is down",
 		  load(&r->kernel_lost));
 	write_one(f, "start_time_seconds", "gauge", "Unix time at which the dataplane started", load(&r->start_time_s));
-	write_head(f, "port_up", "gauge", "1 while the port's link is up");
-	for (unsigned i = 0; i < r->n_ports && i < WEIR_MAX_PORTS; i++)
-		fprintf(f, "weir_port_up{port=\"%.*s\"} %u\n", (int)sizeof(r->port[i].name) - 1, r->port[i].name,
-			r->port[i].link_up != 0);
+	metrics_ports(f, r);
 	for (unsigned i = 0; i < WEIR_C_LOOPS_10_US; i++) { /* those behind are a histogram */
 		snprintf(name, sizeof(name), "%s_total", stat_counter_names[i]);
 		write_head(f, name, "counter", stat_counter_help[i]);

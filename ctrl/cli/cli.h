@@ -37,6 +37,7 @@ void render_drops(FILE *f, const json_t *list);
 /* What is known of the Secret with ticket keys, each line behind indent. */
 void render_ticket_secret(FILE *f, const json_t *secret, const char *indent);
 void render_tls(FILE *f, const json_t *o);
+void render_ports(FILE *f, const json_t *o);
 void render_explain(FILE *f, const json_t *o);
 void render_connections(FILE *f, const json_t *o);
 

@@ -56,6 +56,7 @@ static const char usage[] =
 	"  certificates                certificates of TLS: for which names, how long they are valid, and their OCSP responses\n"
 	"  paths                       how the pods of each node are reached, and why so\n"
 	"  tls                         what TLS uses: OpenSSL, groups, and the device that handshakes are given to\n"
+	"  ports                       what each port is, its link, its counts, and who does what: the device or software\n"
 	"  stats                       counters of the workers\n"
 	"  stages                      where the workers' time goes (weir.yaml: workers: stage_timers)\n"
 	"  drops                       why packets, connections and requests ended\n"
@@ -264,6 +265,7 @@ static const struct {
 	{"backends", "/api/v1/backends", render_backends}, {"stats", "/api/v1/stats", render_stats},
 	{"certificates", "/api/v1/certificates", render_certificates}, {"tls", "/api/v1/tls", render_tls},
 	{"paths", "/api/v1/paths", render_paths},
+	{"ports", "/api/v1/ports", render_ports},
 	{"stages", "/api/v1/stages", render_stages},	   {"drops", "/api/v1/drops", render_drops},
 	{"explain", NULL, render_explain},
 };

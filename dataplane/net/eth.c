@@ -148,6 +148,10 @@ void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t
 		net_drop(n, m, WEIR_R_TX_TOO_LONG);
 		return;
 	}
+	if (unlikely(port_is_shut(port))) {
+		net_drop(n, m, WEIR_R_TX_PORT_DOWN);
+		return;
+	}
 	if (!rte_pktmbuf_prepend(m, n_header)) {
 		net_drop(n, m, WEIR_R_TX_TOO_LONG);
 		return;

@@ -14,6 +14,16 @@
 #define N_ANNOUNCEMENTS 3
 #define ANNOUNCE_US 1000000
 
+/* Times that links of ours came up. */
+static uint32_t count_ups(const struct net *n)
+{
+	uint32_t n_ups = 0;
+
+	for (unsigned i = 0; i < n->cfg.n_ports; i++)
+		n_ups += __atomic_load_n(&n->cfg.ports[i].n_ups, __ATOMIC_RELAXED);
+	return n_ups;
+}
+
 struct net *net_create(const struct net_config *config)
 {
 	struct net *n = rte_zmalloc("net", sizeof(*n), RTE_CACHE_LINE_SIZE);
@@ -22,6 +32,7 @@ struct net *net_create(const struct net_config *config)
 		return NULL;
 	n->cfg = *config;
 	n->stats = config->stats;
+	n->n_ups = count_ups(n);
 	n->tx = rte_calloc("net-tx", config->n_ports, sizeof(*n->tx), RTE_CACHE_LINE_SIZE);
 	n->redirect = rte_calloc("net-redirect", config->n_workers, sizeof(*n->redirect), RTE_CACHE_LINE_SIZE);
 	if (!n->tx || !n->redirect || checksum_init() != 0 || !neigh_create(n) || !pmtu_create(n)) {
@@ -114,22 +125,40 @@ static unsigned poll_redirects(struct net *n, uint64_t now_us)
 	return total;
 }
 
-/* The first worker tells the neighbours where our addresses are, a few times at start. */
+static void announce_iface(struct net *n, unsigned i)
+{
+	for (unsigned k = 0; k < n->cfg.ifaces[i].n_addrs; k++) {
+		const struct weir_ip *ip = &n->cfg.ifaces[i].addrs[k].ip;
+
+		if (ip_is4(ip))
+			arp_announce(n, i, ip);
+		else
+			ndp_announce(n, i, ip);
+	}
+}
+
+/* The first worker tells the neighbours where our addresses are, a few times at start and when a link has come up. */
 static void announce(struct net *n, uint64_t now_us)
 {
 	n->announce_us = now_us + ANNOUNCE_US;
 	n->n_announced++;
 	n->is_announcing = true;
 	for (unsigned i = 0; i < n->cfg.n_ifaces; i++)
-		for (unsigned k = 0; k < n->cfg.ifaces[i].n_addrs; k++) {
-			const struct weir_ip *ip = &n->cfg.ifaces[i].addrs[k].ip;
-
-			if (ip_is4(ip))
-				arp_announce(n, i, ip);
-			else
-				ndp_announce(n, i, ip);
-		}
+		if (!port_is_shut(&n->cfg.ports[n->iface_port[i]]))
+			announce_iface(n, i);
 	n->is_announcing = false;
+}
+
+/* Switches may have forgotten where we are, and another port of theirs may be ours now. */
+static void look_for_links(struct net *n)
+{
+	uint32_t n_ups = count_ups(n);
+
+	if (likely(n_ups == n->n_ups))
+		return;
+	n->n_ups = n_ups;
+	n->n_announced = 0;
+	n->announce_us = 0;
 }
 
 unsigned net_poll(struct net *n, uint64_t now_us)
@@ -140,8 +169,11 @@ unsigned net_poll(struct net *n, uint64_t now_us)
 	n->now_us = now_us;
 	if (unlikely(n->n_too_big))
 		way_tell(n, now_us);
-	if (n->cfg.worker == 0 && n->n_announced < N_ANNOUNCEMENTS && now_us >= n->announce_us)
-		announce(n, now_us);
+	if (n->cfg.worker == 0) {
+		look_for_links(n);
+		if (unlikely(n->n_announced < N_ANNOUNCEMENTS && now_us >= n->announce_us))
+			announce(n, now_us);
+	}
 	for (uint16_t i = 0; i < n->cfg.n_ports; i++) {
 		const struct net_port *port = &n->cfg.ports[i];
 		uint16_t k;

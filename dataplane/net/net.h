@@ -53,7 +53,7 @@ struct net_iface {
 struct net_port_caps {
 	bool rx_csum_ip, rx_csum_l4; /* receive checksums are verified by the device */
 	bool tx_csum_ip, tx_csum_l4;
-	bool tx_tso;	    /* cuts long TCP segments, with IP and TCP checksums */
+	bool tx_tso;	    /* cuts long TCP segments, and writes the pieces' checksums */
 	bool tx_multi_seg;  /* a packet may be several mbufs */
 	bool has_rss;	    /* RSS is switched on */
 	bool stable_rss;    /* the device hashes a flow to the same queue always */
@@ -75,7 +75,27 @@ struct net_port_config {
 	bool wants_rss;	  /* even of a virtual device */
 	bool no_offloads; /* checksums and cutting in software, whatever the device can do */
 	bool wants_rx_intr; /* receive interrupts, if the device can */
+	bool merges; /* what it receives is merged (gro.c): for the report */
+	const struct net_bond *bond; /* NULL: the device itself; else its name is that of the bond to be made */
 	struct rte_mempool **pools; /* one per queue */
+};
+
+#define NET_BOND_MEMBERS 8
+
+/* A bond of devices, by DPDK's net_bonding. */
+struct net_bond {
+	uint8_t mode; /* BONDING_MODE_* of rte_eth_bond.h; see port_bond_mode() */
+	unsigned n_members;
+	char members[NET_BOND_MEMBERS][128]; /* PCI addresses, or vdevs with their arguments */
+};
+
+/* The mode by its name in weir.yaml (802.3ad, active-backup, balance-xor), or -1; the name of a mode. */
+int port_bond_mode(const char *name);
+const char *port_bond_mode_name(uint8_t mode);
+
+/* Counts of a device (rte_eth_stats) that was closed since. */
+struct net_port_counts {
+	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_missed, rx_errors, rx_no_mbuf, tx_errors;
 };
 
 struct net_port {
@@ -91,21 +111,66 @@ struct net_port {
 	bool is_memif;
 	bool has_kernel; /* a TAP stands beside it: see struct net_punt_config */
 	bool has_rx_intr; /* started with receive interrupts; rte_eth_dev_rx_intr_ctl_q_get_fd() tells whether it has them */
+	bool is_bond; /* net_bonding speaks LACP within calls to receive and to send, of which it wants one each 100 ms */
 	bool is_shut; /* main: w, workers: r. Neither receive nor send: see port_look() */
+	uint32_t n_ups; /* main: w, workers: r. Times that its link came up: then the neighbours are told of our addresses */
+	/* main alone */
+	const char *device;   /* as it was configured */
+	const char *bond_mode; /* "": no bond */
+	char driver[32];
+	int numa_node; /* -1: any */
+	uint16_t n_tx_desc;
+	uint16_t max_mtu;
+	bool wants_promiscuous, no_offloads, merges;
+	bool in_software; /* the driver itself computes checksums so, or cannot be trusted with them */
+	bool scatters, is_cut_short; /* frames lie in several buffers; they would have to, and the device cannot */
+	char kernel_name[16];	/* of the kernel's interface under a virtual device; "": none */
+	unsigned kernel_index;
+	bool is_up, is_removed;
+	bool is_unplugged; /* any thread: w */
+	struct net_port_counts before;
 };
 
-/* Probes, configures and starts a port. 0 or -errno; the log says what failed. */
+/* Probes, configures and starts a port. config->device and config->bond outlive it. 0 or -errno; the log says what failed. */
 int port_start(const struct net_port_config *config, struct net_port *out);
-/* Stops and closes it. */
+/* Stops and closes it, unless that was done. */
 void port_stop(struct net_port *p);
 bool port_is_link_up(const struct net_port *p);
+
+/* What port_look() saw. */
+enum port_event { PORT_AS_BEFORE, PORT_WENT_DOWN, PORT_CAME_UP, PORT_GONE };
+
 /*
- * Sees whether the workers may use the port: main calls it at the start and
- * then regularly. DPDK's memif takes the address of a ring before it looks
- * whether its peer is connected; a worker that polls it just then reads where
- * nothing is. So it is left alone until its link is up.
+ * Sees how the port's link is, whether its device is there, and so whether the
+ * workers may use it: main calls it at the start and then regularly. DPDK's
+ * memif takes the address of a ring before it looks whether its peer is
+ * connected; a worker that polls it just then reads where nothing is. What
+ * net_af_packet is given while its interface is down it keeps, and may wait
+ * for. So both are left alone until their link is up.
  */
-void port_look(struct net_port *p);
+enum port_event port_look(struct net_port *p);
+/* After PORT_GONE, when no worker is in a call to it any more: what is left of the device is closed. */
+void port_close_removed(struct net_port *p);
+/* Is there hope that port_return() brings it back? */
+bool port_may_return(const struct net_port *p);
+/*
+ * Opens the device of a closed port again, if it is there: 0, -ENODEV if not,
+ * or another -errno, which is logged. Its link address may be another one.
+ * Workers use it from the next port_look() on.
+ */
+int port_return(const struct net_port_config *config, struct net_port *p);
+
+/* Is a device of this NUMA node far from a core of that one? -1: of any. */
+static inline bool port_is_far(int device_node, int core_node)
+{
+	return device_node >= 0 && core_node >= 0 && device_node != core_node;
+}
+
+/* What the port is and who does what (statistics, ports.h). After steer_start(). */
+void port_report(const struct net_port *p, struct weir_port_details *d);
+/* Link, modes and the device's counts, which go on over port_return() if port_keep_counts() was called before. */
+void port_sample(struct net_port *p, struct weir_port_details *d);
+void port_keep_counts(struct net_port *p, const struct weir_port_details *d);
 
 static inline bool port_is_shut(const struct net_port *p)
 {

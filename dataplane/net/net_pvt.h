@@ -125,6 +125,8 @@ struct net {
 	struct token_bucket spreads; /* of ICMP errors to all workers */
 	uint64_t announce_us; /* when our addresses are announced next */
 	unsigned n_announced;
+	uint64_t bond_us; /* when bonds are given the chance to speak next */
+	uint32_t n_ups; /* of all ports, when they were announced last */
 	struct net_capture *capture; /* NULL: none is on */
 	struct net_tx *tx;		/* [n_ports] */
 	struct net_redirect *redirect;	/* [n_workers] */

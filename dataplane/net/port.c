@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <rte_dev.h>
@@ -13,11 +14,13 @@
 
 #include "base/log.h"
 #include "net/net_pvt.h"
+#include "net/port_pvt.h"
 
 #define DEFAULT_DESC 512
+#define BOND_US 20000
+#define VMXNET3_TSO_SEGS 24
 
-/* "net_tap0,iface=x" > "net_tap0" */
-static void device_name(const char *device, char *out, size_t cap)
+void port_device_name(const char *device, char *out, size_t cap)
 {
 	size_t n = strcspn(device, ",");
 
@@ -29,12 +32,12 @@ static bool is_virtual(const char *device)
 	return strncmp(device, "net_", 4) == 0;
 }
 
-static int probe(const char *device, uint16_t *id)
+int port_probe(const char *device, uint16_t *id)
 {
 	char name[64];
 	int rc;
 
-	device_name(device, name, sizeof(name));
+	port_device_name(device, name, sizeof(name));
 	if (rte_eth_dev_get_port_by_name(name, id) == 0)
 		return 0; /* PCI devices were probed at DPDK's start */
 	rc = rte_dev_probe(device);
@@ -50,22 +53,31 @@ static int probe(const char *device, uint16_t *id)
 }
 
 /* net_tap computes checksums in software, from a copy: we do that better. */
-static bool has_real_offloads(const struct rte_eth_dev_info *info)
+static bool has_real_offloads(const struct net_port_config *config, uint16_t id, const struct rte_eth_dev_info *info)
 {
+	if (config->bond)
+		return !port_bond_needs_software(id);
 	return strcmp(info->driver_name, "net_tap") != 0;
 }
 
-/* Checksums, and cutting of long segments, which needs all of them. */
+/*
+ * Checksums, and cutting of long segments, which needs those of TCP. A device that knows nothing of IPv4's (virtio, vmxnet3)
+ * writes the pieces' all the same; ours is that of the long packet, which a host may well see uncut.
+ */
 static void choose_transmit(const struct rte_eth_dev_info *info, struct net_port_caps *caps)
 {
 	uint64_t tx = info->tx_offload_capa;
 
 	caps->tx_csum_l4 = tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 	caps->tx_csum_ip = caps->tx_csum_l4 && (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM);
-	caps->tx_tso = caps->tx_csum_ip && caps->tx_multi_seg && (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO);
+	caps->tx_tso = caps->tx_csum_l4 && caps->tx_multi_seg && (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO);
+	/* It says 255, and refuses packets of more than so many (VMXNET3_MAX_TSO_TXD_PER_PKT). */
+	if (strcmp(info->driver_name, "net_vmxnet3") == 0 && caps->max_tso_segs > VMXNET3_TSO_SEGS)
+		caps->max_tso_segs = VMXNET3_TSO_SEGS;
 }
 
-static void choose_offloads(const struct net_port_config *config, const struct rte_eth_dev_info *info,
+/* True: frames are larger than a buffer. */
+static bool choose_offloads(const struct net_port_config *config, bool is_real, uint16_t mtu, const struct rte_eth_dev_info *info,
 			    struct rte_eth_conf *conf, struct net_port_caps *caps)
 {
 	uint32_t room = rte_pktmbuf_data_room_size(config->pools[0]) - RTE_PKTMBUF_HEADROOM;
@@ -74,7 +86,7 @@ static void choose_offloads(const struct net_port_config *config, const struct r
 	caps->tx_multi_seg = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	caps->max_tx_segs = info->tx_desc_lim.nb_mtu_seg_max ? info->tx_desc_lim.nb_mtu_seg_max : 16;
 	caps->max_tso_segs = info->tx_desc_lim.nb_seg_max ? info->tx_desc_lim.nb_seg_max : 16;
-	if (has_real_offloads(info) && !config->no_offloads) {
+	if (is_real && !config->no_offloads) {
 		caps->rx_csum_ip = rx & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 		caps->rx_csum_l4 = rx & RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 		choose_transmit(info, caps);
@@ -86,8 +98,53 @@ static void choose_offloads(const struct net_port_config *config, const struct r
 				(caps->tx_tso ? RTE_ETH_TX_OFFLOAD_TCP_TSO : 0) |
 				(caps->tx_multi_seg ? RTE_ETH_TX_OFFLOAD_MULTI_SEGS : 0);
 	/* Larger frames than an mbuf need scattered receive. */
-	if (conf->rxmode.mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN > room && (rx & RTE_ETH_RX_OFFLOAD_SCATTER))
-		conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
+	return (uint32_t)mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN > room;
+}
+
+#define PACKET_FRAME 2048     /* net_af_packet's framesz, if it is not given */
+#define PACKET_OVERHEAD 128   /* of it, the kernel's and the Ethernet header, generously */
+
+static uint32_t packet_frame_bytes(const char *device)
+{
+	const char *arg = strstr(device, "framesz=");
+
+	return arg ? (uint32_t)strtoul(arg + 8, NULL, 10) : PACKET_FRAME;
+}
+
+/*
+ * A memif says that it takes no larger frames than usual, but puts any into a chain of buffers, as its peer does; net_af_packet says it,
+ * too, and takes what its frames hold.
+ */
+static uint32_t max_mtu(const char *device, const struct rte_eth_dev_info *info)
+{
+	uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+	uint32_t max = info->max_mtu ? info->max_mtu : UINT16_MAX;
+
+	if (strncmp(device, "net_memif", 9) == 0)
+		return UINT16_MAX;
+	if (strncmp(device, "net_tap", 7) == 0) /* it says 1504, and makes its interface with an MTU of 1500 */
+		return RTE_ETHER_MTU;
+	if (strncmp(device, "net_af_packet", 13) == 0)
+		return packet_frame_bytes(device) > PACKET_OVERHEAD ? packet_frame_bytes(device) - PACKET_OVERHEAD : 0;
+	if (max != UINT16_MAX && info->max_rx_pktlen > max)
+		overhead = info->max_rx_pktlen - max;
+	return info->max_rx_pktlen > overhead && info->max_rx_pktlen - overhead < max ? info->max_rx_pktlen - overhead : max;
+}
+
+static bool is_larger_than_said(const struct net_port_config *config, uint16_t mtu)
+{
+	return mtu > RTE_ETHER_MTU && (strncmp(config->device, "net_memif", 9) == 0 || strncmp(config->device, "net_af_packet", 13) == 0);
+}
+
+static uint16_t choose_mtu(const struct net_port_config *config, const struct rte_eth_dev_info *info)
+{
+	uint32_t max = max_mtu(config->device, info);
+
+	if (config->mtu <= max)
+		return config->mtu;
+	log_warn("port %s takes no larger MTU than %u%s: that is used, not %u", config->device, max,
+		 strncmp(config->device, "net_af_packet", 13) == 0 ? " (framesz)" : "", config->mtu);
+	return (uint16_t)max;
 }
 
 static int configure(const struct net_port_config *config, uint16_t id, bool rx_intr, struct net_port *out)
@@ -104,15 +161,18 @@ static int configure(const struct net_port_config *config, uint16_t id, bool rx_
 			  info.max_rx_queues, info.max_tx_queues, config->n_queues);
 		return -EINVAL;
 	}
+	snprintf(out->driver, sizeof(out->driver), "%s", info.driver_name);
 	out->is_memif = strcmp(info.driver_name, "net_memif") == 0;
-	conf.rxmode.mtu = config->mtu;
-	if (info.max_mtu && conf.rxmode.mtu > info.max_mtu)
-		conf.rxmode.mtu = info.max_mtu;
-	out->mtu = (uint16_t)conf.rxmode.mtu;
-	/* A memif says that it takes no larger frames, but puts any into a chain of buffers, as its peer does. */
-	if (out->is_memif && conf.rxmode.mtu > RTE_ETHER_MTU)
-		conf.rxmode.mtu = RTE_ETHER_MTU;
-	choose_offloads(config, &info, &conf, &out->caps);
+	conf.intr_conf.rmv = (*info.dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
+	out->mtu = choose_mtu(config, &info);
+	out->max_mtu = (uint16_t)max_mtu(config->device, &info);
+	conf.rxmode.mtu = is_larger_than_said(config, out->mtu) ? RTE_ETHER_MTU : out->mtu;
+	out->in_software = !has_real_offloads(config, id, &info);
+	if (choose_offloads(config, !out->in_software, out->mtu, &info, &conf, &out->caps)) {
+		out->scatters = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
+		out->is_cut_short = !out->scatters;
+		conf.rxmode.offloads |= out->scatters ? RTE_ETH_RX_OFFLOAD_SCATTER : 0;
+	}
 	rss &= info.flow_type_rss_offloads;
 	if (config->n_queues > 1 && rss && (config->wants_rss || !is_virtual(config->device))) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
@@ -137,6 +197,7 @@ static int setup_queues(const struct net_port_config *config, uint16_t id, struc
 			rc = rte_eth_tx_queue_setup(id, q, n_tx, (unsigned)socket, NULL);
 	}
 	out->n_rx_desc = n_rx;
+	out->n_tx_desc = n_tx;
 	return rc;
 }
 
@@ -171,17 +232,12 @@ static int bring_up_either(const struct net_port_config *config, uint16_t id, st
 	return bring_up(config, id, false, out);
 }
 
-int port_start(const struct net_port_config *config, struct net_port *out)
+/* As far as the device itself: what is not known of it yet is filled in. */
+static int open_device(const struct net_port_config *config, uint16_t id, struct net_port *out)
 {
 	struct rte_ether_addr mac;
-	uint16_t id;
-	int rc = probe(config->device, &id);
+	int rc = bring_up_either(config, id, out);
 
-	if (rc)
-		return rc;
-	*out = (struct net_port){.port_id = id, .n_queues = config->n_queues, .has_vlans = config->has_vlans};
-	device_name(config->device, out->name, sizeof(out->name));
-	rc = bring_up_either(config, id, out);
 	if (rc == 0)
 		rc = rte_eth_macaddr_get(id, &mac);
 	if (rc) {
@@ -190,35 +246,82 @@ int port_start(const struct net_port_config *config, struct net_port *out)
 		return rc;
 	}
 	memcpy(out->mac, mac.addr_bytes, 6);
+	out->numa_node = rte_eth_dev_socket_id(id);
 	set_modes(config, id);
+	port_watch_begin(out);
+	return 0;
+}
+
+int port_start(const struct net_port_config *config, struct net_port *out)
+{
+	uint16_t id;
+	int rc = config->bond ? port_bond_probe(config, &id) : port_probe(config->device, &id);
+
+	if (rc)
+		return rc;
+	*out = (struct net_port){
+		.port_id = id,
+		.n_queues = config->n_queues,
+		.has_vlans = config->has_vlans,
+		.device = config->device,
+		.is_bond = config->bond != NULL,
+		.bond_mode = config->bond ? port_bond_mode_name(config->bond->mode) : "",
+		.wants_promiscuous = config->promiscuous,
+		.no_offloads = config->no_offloads,
+		.merges = config->merges,
+	};
+	port_device_name(config->device, out->name, sizeof(out->name));
+	rc = open_device(config, id, out);
+	if (rc)
+		return rc;
 	port_look(out);
 	log_info("port %s: MTU %u, %u queues, checksums rx %s tx %s, long segments %s, mbufs of a packet %s", out->name, out->mtu,
 		 out->n_queues, out->caps.rx_csum_l4 ? "device" : "software", out->caps.tx_csum_l4 ? "device" : "software",
 		 out->caps.tx_tso ? "device" : "software", out->caps.tx_multi_seg ? "several" : "one");
+	if (out->is_cut_short)
+		log_warn("port %s: frames of MTU %u fit no packet buffer (pools: mbuf_bytes), and the device cannot use several", out->name,
+			 out->mtu);
+	return 0;
+}
+
+int port_return(const struct net_port_config *config, struct net_port *p)
+{
+	struct net_port again = *p;
+	uint16_t id;
+	int rc;
+
+	if (!port_is_there(p))
+		return -ENODEV;
+	rc = port_probe(config->device, &id);
+	if (rc)
+		return rc;
+	again.port_id = id;
+	again.is_removed = again.is_unplugged = false;
+	again.caps = (struct net_port_caps){0};
+	rc = open_device(config, id, &again);
+	if (rc)
+		return rc;
+	if (memcmp(&again.caps, &p->caps, sizeof(again.caps)) != 0 || again.mtu != p->mtu) { /* the workers have made themselves fit for what it was */
+		log_error("port %s is not as it was, and is left alone until the dataplane starts anew", p->name);
+		port_stop(&again);
+		return -EINVAL;
+	}
+	*p = again;
 	return 0;
 }
 
 void port_stop(struct net_port *p)
 {
-	int rc = rte_eth_dev_stop(p->port_id);
+	int rc;
 
+	if (p->is_removed)
+		return;
+	port_watch_end(p);
+	rc = rte_eth_dev_stop(p->port_id);
 	if (rc == 0)
 		rc = rte_eth_dev_close(p->port_id);
 	if (rc)
 		log_warn("port %s does not stop: %s", p->name, rte_strerror(-rc));
-}
-
-bool port_is_link_up(const struct net_port *p)
-{
-	struct rte_eth_link link;
-
-	return rte_eth_link_get_nowait(p->port_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
-}
-
-void port_look(struct net_port *p)
-{
-	if (p->is_memif)
-		__atomic_store_n(&p->is_shut, !port_is_link_up(p), __ATOMIC_RELEASE);
 }
 
 /* Lets the driver finish the headers for its device (RTE_MBUF_F_TX_TCP_SEG, checksums). What it refuses is dropped. */
@@ -260,15 +363,30 @@ static uint16_t transmit(const struct net_port *p, uint16_t queue, struct rte_mb
 	return done;
 }
 
+/* Of the first worker: what LACP has to say goes out although we have nothing to send. */
+static void serve_bonds(struct net *n)
+{
+	struct rte_mbuf *none[1] = {NULL};
+
+	if (likely(n->now_us < n->bond_us))
+		return;
+	n->bond_us = n->now_us + BOND_US;
+	for (unsigned i = 0; i < n->cfg.n_ports; i++)
+		if (n->cfg.ports[i].is_bond && !port_is_shut(&n->cfg.ports[i]))
+			rte_eth_tx_burst(n->cfg.ports[i].port_id, n->cfg.worker, none, 0);
+}
+
 void port_flush(struct net *n)
 {
+	if (n->cfg.worker == 0)
+		serve_bonds(n);
 	for (unsigned i = 0; i < n->cfg.n_ports; i++) {
 		const struct net_port *port = &n->cfg.ports[i];
 		struct net_tx *tx = &n->tx[i];
 		uint64_t bytes = 0;
 		uint16_t sent;
 
-		if (!tx->n || unlikely(port_is_shut(port))) /* what finds no room any more is dropped as TX_FULL */
+		if (!tx->n || unlikely(port_is_shut(port))) /* eth_output() drops what comes now */
 			continue;
 		if (port->caps.tx_csum_l4)
 			prepare(n, port, tx);

@@ -14,11 +14,11 @@
 #ifndef WEIR_STATS_H
 #define WEIR_STATS_H
 
+#include "weir/ports.h"
 #include "weir/types.h"
 
 #define WEIR_STATS_MAGIC 0x5441545352494557ull /* "WEIRSTAT" */
 #define WEIR_MAX_WORKERS 128u
-#define WEIR_MAX_PORTS 16u
 
 /* X(enumerator, prometheus name without weir_ and _total, help) */
 #define WEIR_COUNTERS_WORKER(X) \
@@ -360,6 +360,7 @@ enum weir_reason_kind {
 	X(NO_ROUTE, "no_route", "no interface or gateway leads to the destination") \
 	X(NO_MBUF, "no_mbuf", "packet buffer pool is empty") \
 	X(TX_FULL, "tx_full", "transmit queue of the port is full") \
+	X(TX_PORT_DOWN, "tx_port_down", "link of the port is down, or its device is gone") \
 	X(TX_TOO_LONG, "tx_too_long", "packet longer than the MTU") \
 	X(TCP_NO_TIME_STAMP, "tcp_no_time_stamp", "segment without the time stamp that was agreed on") \
 	X(RX_DROPPED_BY_DRAIN, "rx_dropped_by_drain", "new connection while draining; RST sent") \
@@ -585,6 +586,7 @@ struct weir_stats_region {
 	uint64_t announce_changes; /* announcements and withdrawals */
 	uint64_t energy_packages_uj; /* of the CPU packages since the start; 0: the machine does not tell */
 	uint64_t energy_workers_uj;  /* of that, by estimate: for what workers did, their waiting left out */
+	uint64_t ports_off; /* of struct weir_port_details[WEIR_MAX_PORTS] (ports.h); 0: none */
 };
 
 /* X(enumerator, name, help): whether Weir's addresses are announced by routes in the kernel, or why not */

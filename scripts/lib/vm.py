@@ -21,10 +21,11 @@ def ip(*args):
 
 
 class Nic:
-    """One of the guest's. model: QEMU's; queues: pairs, for those that have several; options: more of QEMU's; offloads: the other end leaves checksums to it."""
+    """One of the guest's. model: QEMU's; queues: pairs, for those that have several; options: more of QEMU's; offloads: the other end leaves
+    checksums to it; tso: it cuts long segments."""
 
-    def __init__(self, model, queues=1, options="", offloads=False):
-        self.model, self.queues, self.options, self.offloads = model, queues, options, offloads
+    def __init__(self, model, queues=1, options="", offloads=False, tso=False):
+        self.model, self.queues, self.options, self.offloads, self.tso = model, queues, options, offloads, tso
 
 
 class Vm:

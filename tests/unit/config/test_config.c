@@ -318,8 +318,16 @@ static const struct {
 	{"ports: [{vdev: net_tap0}]\n", "no port has an address"},
 	{"ports: [{vdev: eth0}]\n", "weir.yaml:1:16: vdev: expected a DPDK virtual device"},
 	{"ports: [{pci: 01:00.0}]\n", "weir.yaml:1:15: pci: expected a PCI address"},
-	{"ports: [{pci: '0000:01:00.0', vdev: net_tap0}]\n", "expected one of pci and vdev"},
+	{"ports: [{pci: '0000:01:00.0', vdev: net_tap0}]\n", "expected one of pci, vdev and bond"},
 	{"ports: [{pci: '0000:01:00.0', addresses: [10.0.0.1/8]}]\nmemory: {hugepages: false}\n", "needs hugepages: true"},
+	{"ports: [{bond: {mode: lacp, members: [net_tap0]}}]\n", "mode: expected 802.3ad, active-backup or balance-xor"},
+	{"ports: [{bond: {mode: 802.3ad}}]\n", "no device"},
+	{"ports: [{bond: {members: []}}]\n", "members: expected at least one"},
+	{"ports: [{bond: {members: [eth0]}}]\n", "members: expected PCI addresses and virtual devices"},
+	{"ports: [{bond: {members: [net_tap0, net_tap0]}}]\n", "members: net_tap0 twice"},
+	{"ports: [{vdev: net_tap0, bond: {members: [net_tap1]}}]\n", "expected one of pci, vdev and bond"},
+	{"ports: [{bond: {members: [net_tap1]}, vdev: net_tap0}]\n", "expected one of pci, vdev and bond"},
+	{"ports: [{bond: {members: ['0000:01:00.0']}, addresses: [10.0.0.1/8]}]\nmemory: {hugepages: false}\n", "needs hugepages: true"},
 	{"ports: [{vdev: net_tap0, mtu: 100}]\n", "weir.yaml:1:31: mtu: expected a number from 1280"},
 	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1]}]\n", "addresses: expected an address with its prefix length"},
 	{"ports: [{vdev: net_tap0, addresses: [10.0.0.1/33]}]\n", "addresses: expected an address with its prefix length"},
@@ -333,6 +341,22 @@ static const struct {
 	{"ports: [7]\n", "weir.yaml:1:9: ports: expected a list of mappings"},
 	{"ports: {a: b}\n", "weir.yaml:1:8: ports: expected a list"},
 };
+
+static void members_of_a_bond_are_devices_like_others(void **state)
+{
+	static struct config c;
+
+	assert_int_equal(parse("ports:\n- bond: {members: ['0000:01:00.0', 'net_tap3,iface=a']}\n  addresses: [10.0.0.1/24]\n"
+			       "- pci: '0000:02:00.1'\nmemory: {hugepages: true}\n", &c), 0);
+	assert_int_equal(c.ports[0].bond.n_members, 2);
+	assert_string_equal(c.ports[0].bond.members[1], "net_tap3,iface=a");
+	assert_string_equal(port_bond_mode_name(c.ports[0].bond.mode), "802.3ad");
+	assert_string_equal(c.ports[0].device, "net_bonding0");
+	assert_string_equal(config_pci(&c, 0), "0000:01:00.0");
+	assert_string_equal(config_pci(&c, 1), "0000:02:00.1");
+	assert_null(config_pci(&c, 2));
+	assert_int_equal(c.ports[1].bond.n_members, 0);
+}
 
 static void wrong_file_is_refused_with_place_and_expectation(void **state)
 {
@@ -376,6 +400,7 @@ int main(void)
 		cmocka_unit_test(mistakes_about_the_kernel_are_named),
 		cmocka_unit_test(what_is_left_out_has_its_default),
 		cmocka_unit_test(every_way_of_steering_has_a_name),
+		cmocka_unit_test(members_of_a_bond_are_devices_like_others),
 		cmocka_unit_test(wrong_file_is_refused_with_place_and_expectation),
 		cmocka_unit_test(every_error_is_reported_not_only_the_first),
 		cmocka_unit_test(missing_file_is_named),

@@ -666,6 +666,45 @@ static void addresses_are_announced_at_the_start(void **state)
 	assert_int_equal(sent[1][54], 136);
 }
 
+static void addresses_are_announced_again_when_a_link_comes_up(void **state)
+{
+	poll_all();
+	assert_int_equal(n_sent, 0);
+	port.n_ups++;
+	poll_all();
+	assert_int_equal(n_sent, 4);
+	assert_memory_equal(sent[0] + 28, ip("10.0.0.2").b + 12, 4);
+	now += 1000000;
+	poll_all();
+	now += 1000000;
+	poll_all();
+	now += 1000000;
+	poll_all();
+	assert_int_equal(n_sent, 12); /* three times, and then no more */
+}
+
+static void what_goes_to_a_port_that_is_down_is_dropped_by_name(void **state)
+{
+	port.is_shut = true;
+	give_arp(0, 1, "10.0.0.9", "10.0.0.2"); /* an answer is owed */
+	net[0]->n_announced = 0;
+	net[0]->announce_us = 0;
+	poll_all(); /* and addresses would be announced */
+	port.is_shut = false;
+	assert_int_equal(n_sent, 0);
+	assert_int_equal(reason(WEIR_R_TX_PORT_DOWN), 1);
+	assert_int_equal(reason(WEIR_R_TX_FULL), 0);
+}
+
+static void a_port_on_another_node_is_far(void **state)
+{
+	assert_true(port_is_far(1, 0));
+	assert_true(port_is_far(0, 3));
+	assert_false(port_is_far(1, 1));
+	assert_false(port_is_far(-1, 0)); /* a virtual one, of no node */
+	assert_false(port_is_far(1, -1));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -688,6 +727,9 @@ int main(void)
 		T(icmp_error_reaches_tcp_only_for_packets_of_ours),
 		T(vlan_tag_is_read_and_written),
 		T(addresses_are_announced_at_the_start),
+		T(addresses_are_announced_again_when_a_link_comes_up),
+		T(what_goes_to_a_port_that_is_down_is_dropped_by_name),
+		T(a_port_on_another_node_is_far),
 	};
 
 	test_eal_init();
