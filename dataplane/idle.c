@@ -136,12 +136,31 @@ static enum weir_counter note_wakes(struct idle *i, int n)
 	return why;
 }
 
+static uint64_t n_received(const struct idle *i)
+{
+	return i->cfg.stats->counter[WEIR_C_RX_PACKETS];
+}
+
+void idle_judge(struct idle *i)
+{
+	i->was_timer = false;
+	if (n_received(i) == i->n_rx)
+		return;
+	stat_inc(i->cfg.stats, WEIR_C_WAKES_MISSED);
+	idle_ladder_woken(&i->ladder, false);
+}
+
 static void sleep_deep(struct idle *i, uint64_t ns)
 {
 	const struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
 	uint64_t tsc = rte_rdtsc();
+	enum weir_counter why = note_wakes(i, ppoll(i->fds, i->n_fds, &t, NULL));
 
-	if (note_wakes(i, ppoll(i->fds, i->n_fds, &t, NULL)) != WEIR_C_WAKES_TIMER)
+	i->was_timer = why == WEIR_C_WAKES_TIMER;
+	i->n_rx = n_received(i);
+	if (why == WEIR_C_WAKES_PORT)
+		idle_ladder_woken(&i->ladder, true);
+	if (!i->was_timer)
 		idle_ladder_reset(&i->ladder); /* even if nothing is found at once: the driver of a TAP receives only after a signal, which may be later than we are */
 	idle_disarm(i);
 	tsc = rte_rdtsc() - tsc;
@@ -179,6 +198,7 @@ void idle_rest(struct idle *i, uint64_t now_us, uint64_t next_us, bool may_deep)
 	enum idle_rung rung = idle_ladder_climb(&i->ladder, now_us, may_deep && i->can_deep);
 	uint64_t ns = rung == IDLE_SPINS ? 0 : idle_ladder_span(&i->ladder, &rung, now_us, next_us);
 
+	i->was_timer = false;
 	if (unlikely(i->is_armed && rung != IDLE_DEEP))
 		idle_disarm(i);
 	switch (rung) {

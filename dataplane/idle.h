@@ -34,6 +34,8 @@ struct idle {
 	struct idle_config cfg;
 	struct idle_ladder ladder;
 	bool can_deep; /* every port has an interrupt, and there is a wake */
+	bool was_timer; /* the sleep before this iteration ended by a timer */
+	uint64_t n_rx;	/* packets received when it did */
 	bool is_armed; /* flag raised, interrupts on */
 	bool has_monitor; /* one port, on whose next descriptor the CPU can wait */
 	bool may_enable; /* the ports' interrupts have to be enabled each time */
@@ -48,12 +50,16 @@ void idle_init(struct idle *i, const struct idle_config *config);
 void idle_begin(struct idle *i);
 
 void idle_disarm(struct idle *i);
+/* The first iteration after a sleep that a timer ended had work: packets are such of which no interrupt told. */
+void idle_judge(struct idle *i);
 
 /* An iteration had work. */
 static inline void idle_busy(struct idle *i)
 {
 	if (__builtin_expect(i->is_armed, 0))
 		idle_disarm(i);
+	if (__builtin_expect(i->was_timer, 0))
+		idle_judge(i);
 	idle_ladder_reset(&i->ladder);
 }
 

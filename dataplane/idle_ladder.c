@@ -18,7 +18,7 @@ enum idle_rung idle_ladder_climb(struct idle_ladder *l, uint64_t now_us, bool ma
 		l->since_us = now_us;
 	}
 	idle_us = idle_for(l, now_us);
-	if (l->mode == IDLE_MODE_INTERRUPT && may_deep && idle_us >= IDLE_DEEP_AFTER_US)
+	if (l->mode == IDLE_MODE_INTERRUPT && may_deep && l->n_missed < IDLE_MISSES && idle_us >= IDLE_DEEP_AFTER_US)
 		return IDLE_DEEP;
 	if (l->mode >= IDLE_MODE_SLEEP && idle_us >= IDLE_SLEEP_AFTER_US)
 		return IDLE_SLEEPS;
@@ -66,4 +66,9 @@ void idle_ladder_slept(struct idle_ladder *l, uint64_t asked_ns, uint64_t took_n
 	/* A thread that was kept off its core for milliseconds says nothing of timers. */
 	over = least(over, 2000ull * l->latency_us);
 	l->late_us = (uint32_t)(l->late_us - l->late_us / 16 + over / 1000);
+}
+
+void idle_ladder_woken(struct idle_ladder *l, bool by_interrupt)
+{
+	l->n_missed = by_interrupt ? 0 : l->n_missed + 1;
 }

@@ -25,6 +25,7 @@ enum idle_rung { IDLE_SPINS, IDLE_PAUSES, IDLE_SLEEPS, IDLE_DEEP };
 #define IDLE_DEEP_AFTER_US 1000 /* what follows a request mostly does so sooner, and finds a worker that sleeps but shortly */
 #define IDLE_DEEP_MIN_US 200	/* a timer that is nearer is waited for by short sleeps */
 #define IDLE_DEEP_MAX_US 100000
+#define IDLE_MISSES 3 /* one can be a packet that came just as the timer did */
 
 struct idle_ladder {
 	enum idle_mode mode;
@@ -32,6 +33,7 @@ struct idle_ladder {
 	bool has_pause;	     /* the CPU has it */
 	bool is_idle;
 	uint64_t since_us; /* while is_idle */
+	uint32_t n_missed; /* packets in a row that no interrupt told of */
 	uint32_t late_us;  /* by so much short sleeps end late, smoothed, in 1/16 us */
 };
 
@@ -46,6 +48,9 @@ enum idle_rung idle_ladder_climb(struct idle_ladder *l, uint64_t now_us, bool ma
 
 /* How long to rest there, in ns; next_us: the next timer. Where that is too near for the rung, *rung becomes a higher one. */
 uint64_t idle_ladder_span(const struct idle_ladder *l, enum idle_rung *rung, uint64_t now_us, uint64_t next_us);
+
+/* A deep sleep ended, by an interrupt or with a packet there of which none told. From IDLE_MISSES of the latter in a row on there is no deep sleep. */
+void idle_ladder_woken(struct idle_ladder *l, bool by_interrupt);
 
 /* A short sleep of asked_ns took took_ns: later ones are shorter by what the kernel needs. */
 void idle_ladder_slept(struct idle_ladder *l, uint64_t asked_ns, uint64_t took_ns);

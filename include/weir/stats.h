@@ -36,6 +36,7 @@
 	X(WAKES_PORT, "worker_wakes_port", "deep sleeps that a packet of a port ended") \
 	X(WAKES_CALL, "worker_wakes_call", "deep sleeps that main or another worker ended, having something for the worker") \
 	X(WAKES_TIMER, "worker_wakes_timer", "deep sleeps that the next timer ended") \
+	X(WAKES_MISSED, "worker_wakes_missed", "of those: a packet was there, whose interrupt had not come; after three the worker trusts its ports' interrupts no more and sleeps shortly") \
 	X(WAKES_SIGNAL, "worker_wakes_signal", "deep sleeps that a signal ended, as the driver of a TAP sends them for its packets")
 
 #define WEIR_COUNTERS_NET(X) \

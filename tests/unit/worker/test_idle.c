@@ -83,6 +83,23 @@ static void does_not_sleep_deeply_while_something_is_under_way(void **state)
 	assert_int_equal(idle_ladder_climb(&l, FAR, true), IDLE_DEEP);
 }
 
+static void trusts_no_interrupts_that_do_not_come(void **state)
+{
+	struct idle_ladder l = {.mode = IDLE_MODE_INTERRUPT, .latency_us = LATENCY_US};
+
+	climb(&l, 5);
+	for (int i = 0; i < 10; i++) { /* one by chance, now and then */
+		idle_ladder_woken(&l, false);
+		assert_int_equal(climb(&l, FAR), IDLE_DEEP);
+		idle_ladder_woken(&l, true);
+	}
+	for (int i = 0; i < IDLE_MISSES; i++) {
+		assert_int_equal(climb(&l, FAR), IDLE_DEEP);
+		idle_ladder_woken(&l, false);
+	}
+	assert_int_equal(climb(&l, FAR), IDLE_SLEEPS);
+}
+
 static uint64_t span(const struct idle_ladder *l, enum idle_rung rung, uint64_t now_us, uint64_t next_us, enum idle_rung becomes)
 {
 	uint64_t ns = idle_ladder_span(l, &rung, now_us, next_us);
@@ -315,6 +332,7 @@ int main(void)
 		cmocka_unit_test(goes_no_further_than_the_mode_says),
 		cmocka_unit_test(a_cpu_without_a_pause_spins_instead),
 		cmocka_unit_test(does_not_sleep_deeply_while_something_is_under_way),
+		cmocka_unit_test(trusts_no_interrupts_that_do_not_come),
 		cmocka_unit_test(a_short_sleep_ends_within_the_bound),
 		cmocka_unit_test(the_kernel_being_late_is_part_of_the_bound),
 		cmocka_unit_test(no_sleep_goes_beyond_the_next_timer),
