@@ -88,6 +88,25 @@ def test_workers_that_sleep_wake_for_what_others_redirect(make):
         expect_eq(rig.metric_sum("weir_drops_total", 'reason="steer_ring_full"'), 0, "nothing was lost on the way")
 
 
+def test_what_the_kernel_sends_by_the_exception_path_wakes_a_worker(make):
+    frames = """
+import socket, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('k0', 0))
+for i in range(20):
+    s.send(b'\\xff' * 6 + b'\\x02\\0\\0\\0\\0\\1' + b'\\x88\\xb5' + bytes(46))
+    time.sleep(0.05)
+"""
+    with make(idle="interrupt", yaml_port="kernel: {interface: k0}") as rig:
+        def count():
+            return rig.metric_sum("weir_kernel_sent_packets_total"), wakes(rig)["call"]
+        wait_asleep(rig)
+        before = count()
+        rig.run(["python3", "-c", frames])
+        wait_until("all frames went out", lambda: count()[0] >= before[0] + 20)
+        expect(count()[1] >= before[1] + 5, f"frames and calls: {before} > {count()}")  # others find it awake
+
+
 def test_a_dataplane_drains_and_stops_while_its_workers_sleep(make):
     with make(idle="interrupt", workers=2, timeouts="drain_ms: 60000") as rig:
         serves(rig)
