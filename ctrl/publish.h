@@ -137,6 +137,8 @@ void publish_status(const struct publish *p, struct publish_status *out);
 const struct weir_stats_region *publish_stats(const struct publish *p);
 /* NULL: the dataplane does not tell. */
 const struct weir_tls_info *publish_tls_info(const struct weir_stats_region *r);
+/* Likewise. */
+const struct weir_life_info *publish_life_info(const struct weir_stats_region *r);
 const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker);
 
 #endif

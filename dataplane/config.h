@@ -95,6 +95,7 @@ struct config {
 	uint32_t memory_mb; /* DPDK's memory; 0: as much as the pools need */
 	bool stage_timers;
 	uint32_t idle_sleep_us; /* how long a worker without work sleeps at a time; 0: it spins */
+	uint32_t watchdog_ms; /* a worker that does not go on for so long is stuck; 0: nobody looks */
 	char file_prefix[64];
 
 	/* pools and limits, per worker */

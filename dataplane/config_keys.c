@@ -336,6 +336,9 @@ static const struct key workers_keys[] = {
 	 .help = "Core of the main thread, which sleeps most of the time."},
 	U32("idle_sleep_us", idle_sleep_us, 0, 10000, "0",
 	    "How long a worker without work sleeps at a time. 0: it polls without rest, which is right for a core of its own."),
+	U32("watchdog_ms", watchdog_ms, 0, 600000, "2000",
+	    "A worker whose loop does not go on for so long is stuck: where it is is logged, and the dataplane ends with status 4, so that "
+	    "it is started anew ([life](life.md)). One that waits for its core has ten times as long. 0: nobody looks."),
 	{.name = "stage_timers", .type = KEY_BOOL, .offset = OFF(stage_timers), .def = "false",
 	 .help = "Count the time stamp counter cycles that each stage of the work takes (`weirctl stages`). On, it costs some "
 		 "dozens of cycles at each change of stage."},

@@ -47,6 +47,7 @@ void ctl_stats_destroy(struct weir_stats_region *r, int fd_ro);
 /* The block of worker i (i == n_workers: main's). */
 struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i);
 struct weir_tls_info *ctl_stats_tls(struct weir_stats_region *r);
+struct weir_life_info *ctl_stats_life(struct weir_stats_region *r);
 
 /*
  * Makes the diagnostics region (a memfd; nothing found yet) for n_workers with

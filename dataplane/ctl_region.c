@@ -49,7 +49,8 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
 {
 	uint64_t workers_off = round_up(sizeof(struct weir_stats_region));
 	uint64_t tls_off = workers_off + (n_workers + 1ull) * sizeof(struct weir_worker_stats);
-	uint64_t size = round_up(tls_off + sizeof(struct weir_tls_info));
+	uint64_t life_off = (tls_off + sizeof(struct weir_tls_info) + 7) / 8 * 8;
+	uint64_t size = round_up(life_off + sizeof(struct weir_life_info));
 	/* Our mapping stays writable, every later one is read-only, however the descriptor is opened again. */
 	struct weir_stats_region *r = memfd_map("weir-stats", size, F_SEAL_FUTURE_WRITE, fd_ro);
 
@@ -62,6 +63,7 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
 	r->size = size;
 	r->workers_off = workers_off;
 	r->tls_off = tls_off;
+	r->life_off = life_off;
 	r->n_counters = WEIR_N_COUNTERS;
 	r->n_gauges = WEIR_N_GAUGES;
 	r->n_reasons = WEIR_N_REASONS;
@@ -84,6 +86,11 @@ struct weir_tls_info *ctl_stats_tls(struct weir_stats_region *r)
 	return (struct weir_tls_info *)(void *)((char *)r + r->tls_off);
 }
 
+struct weir_life_info *ctl_stats_life(struct weir_stats_region *r)
+{
+	return (struct weir_life_info *)(void *)((char *)r + r->life_off);
+}
+
 struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i)
 {
 	return (struct weir_worker_stats *)(void *)((char *)r + r->workers_off) + i;
@@ -104,6 +111,7 @@ struct weir_diag_region *ctl_diag_create(unsigned n_workers, uint32_t ring_kb, i
 	r = memfd_map("weir-diag", size, F_SEAL_FUTURE_WRITE, fd_ro);
 	if (!r)
 		return NULL;
+	(void)madvise(r, size, MADV_DONTDUMP); /* packets of others are in it */
 	*r = (struct weir_diag_region){
 	    .magic = WEIR_DIAG_MAGIC,
 	    .abi_major = WEIR_ABI_MAJOR,
@@ -139,6 +147,7 @@ struct weir_log_region *ctl_log_create(unsigned n_workers, uint32_t ring_kb, int
 
 	if (!r)
 		return NULL;
+	(void)madvise(r, size, MADV_DONTDUMP); /* what others asked for */
 	clock_gettime(CLOCK_REALTIME, &t);
 	*r = (struct weir_log_region){
 	    .magic = WEIR_LOG_MAGIC,

@@ -12,6 +12,7 @@
 #include "ctl.h"
 #include "net/net.h"
 #include "net/steer.h"
+#include "watchdog.h"
 #include "worker.h"
 
 struct announce;
@@ -46,6 +47,7 @@ struct dataplane {
 	struct offload_device *offload; /* NULL: TLS in software */
 	bool is_offload_down[WEIR_MAX_WORKERS]; /* as was logged */
 	struct worker *workers[WEIR_MAX_WORKERS];
+	struct watch watch[WEIR_MAX_WORKERS];
 	unsigned n_launched;
 	struct ctl *ctl;
 };

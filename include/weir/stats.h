@@ -29,7 +29,8 @@
 	X(SNAPSHOT_SWAPS, "snapshot_swaps", "snapshots that the worker switched to") \
 	X(ENDPOINT_SWAPS, "endpoint_swaps", "endpoint sets that the worker switched to") \
 	X(WALKED, "connections_walked", "connections looked at for a list of connections") \
-	X(SLEEP_CYCLES, "worker_sleep_cycles", "time stamp counter cycles given away while there was nothing to do")
+	X(SLEEP_CYCLES, "worker_sleep_cycles", "time stamp counter cycles given away while there was nothing to do") \
+	X(STARVED, "workers_starved", "times that main saw a worker without a CPU for longer than workers.watchdog_ms")
 
 #define WEIR_COUNTERS_NET(X) \
 	X(RX_PACKETS, "rx_packets", "packets received from the port") \
@@ -576,6 +577,32 @@ struct weir_stats_region {
 	uint32_t announce_state; /* enum weir_announce_state */
 	uint32_t n_announced;	 /* addresses */
 	uint64_t announce_changes; /* announcements and withdrawals */
+	uint64_t life_off; /* of struct weir_life_info; 0: none */
+};
+
+/* X(enumerator, name, help): how a dataplane ended. */
+#define WEIR_ENDS(X) \
+	X(STOPPED, "stopped", "as it was told to, by SIGTERM or SIGINT") \
+	X(START_FAILED, "start_failed", "it could not start, or was killed while it did") \
+	X(KILLED, "killed", "without a word: by SIGKILL, for want of memory, or by a signal that nobody handles") \
+	X(CRASHED, "crashed", "by SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGABRT") \
+	X(STUCK, "worker_stuck", "by its own watchdog: a worker did not go on")
+
+enum weir_end {
+#define X(name, str, help) WEIR_END_##name,
+	WEIR_ENDS(X)
+#undef X
+		WEIR_N_ENDS
+};
+
+/* How the dataplanes before this one ended that had the same control socket, since the machine (or Pod) started. main: w, before a reader has the region. */
+struct weir_life_info {
+	uint64_t ends[WEIR_N_ENDS];
+	uint64_t last_s;  /* Unix time of the last end, give or take a second; 0: this is the first one */
+	uint32_t last;	  /* enum weir_end */
+	int32_t signal;	  /* that it crashed by */
+	int32_t worker;	  /* that was stuck or crashed; -1: none, or main */
+	uint32_t reserved;
 };
 
 /* X(enumerator, name, help): whether Weir's addresses are announced by routes in the kernel, or why not */
