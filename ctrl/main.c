@@ -17,7 +17,9 @@
 
 #include "access_log.h"
 #include "admin/admin.h"
+#include "base/crash.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "log_sink.h"
 #include "options.h"
 #include "pathing.h"
@@ -352,6 +354,8 @@ static int run(struct program *p)
 		err = err || p->epoll_fd < 0 || fds[i] < 0 || watch(p->epoll_fd, fds[i]) != 0;
 	if (err)
 		log_error("cannot wait for events: %s", strerror(errno));
+	if (!err)
+		notify("READY=1\nSTATUS=serves");
 	while (!err && !stops) {
 		stops = wait_step(p, timeout_ms);
 		timeout_ms = p->kube ? kube_step(p) : -1;
@@ -361,7 +365,9 @@ static int run(struct program *p)
 		timeout_ms = earlier(timeout_ms, staples_step(p));
 		timeout_ms = earlier(timeout_ms, retry_step(p));
 		timeout_ms = earlier(timeout_ms, admin_poll(p->admin));
+		timeout_ms = earlier(timeout_ms, notify_alive(now_ms()));
 	}
+	notify("STOPPING=1");
 	if (!err)
 		finish(p);
 	if (p->signals_fd >= 0)
@@ -460,7 +466,7 @@ static bool tickets_open(struct program *p, const struct options *o)
 }
 
 /*
- * Secrets are in our memory: no core is written. A bound of 1 byte, not of 0, is what a program that takes cores
+ * Secrets are in our memory, all over its heap: no core is written. A bound of 1 byte, not of 0, is what a program that takes cores
  * from the kernel is not started with either (core(5)).
  */
 static void forbid_cores(void)
@@ -486,6 +492,8 @@ int main(int argc, char **argv)
 	signals_prepare();
 	options_read(argc, argv, &o);
 	log_init("weir-ctrl", o.level);
+	crash_install("weir-ctrl", NULL);
+	notify_open();
 	forbid_cores();
 	/* First, and as who started us: the file is for him. */
 	if (token_create(&token, o.capture_token, o.socket) != 0)

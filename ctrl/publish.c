@@ -149,6 +149,7 @@ static bool stats_are_sound(const struct weir_stats_region *r, uint64_t size)
 	       r->tls_off <= size && r->tls_off % 8 == 0 && (!r->tls_off || size - r->tls_off >= sizeof(struct weir_tls_info)) &&
 	       r->ports_off <= size && r->ports_off % 64 == 0 &&
 	       (!r->ports_off || (size - r->ports_off) / sizeof(struct weir_port_details) >= WEIR_MAX_PORTS) &&
+	       r->life_off <= size && r->life_off % 8 == 0 && (!r->life_off || size - r->life_off >= sizeof(struct weir_life_info)) &&
 	       r->n_counters == WEIR_N_COUNTERS && r->n_gauges == WEIR_N_GAUGES && r->n_reasons == WEIR_N_REASONS;
 }
 
@@ -665,6 +666,11 @@ const struct weir_tls_info *publish_tls_info(const struct weir_stats_region *r)
 const struct weir_port_details *publish_port_details(const struct weir_stats_region *r, unsigned port)
 {
 	return r->ports_off ? (const struct weir_port_details *)(const void *)((const char *)r + r->ports_off) + port : NULL;
+}
+
+const struct weir_life_info *publish_life_info(const struct weir_stats_region *r)
+{
+	return r->life_off ? (const struct weir_life_info *)(const void *)((const char *)r + r->life_off) : NULL;
 }
 
 const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker)

@@ -17,6 +17,7 @@ static const struct sandbox_rule rules[] = {
 	SANDBOX_CALL_WITH("socket", 0, AF_INET6), SANDBOX_CALL("socketpair"), SANDBOX_CALL("bind"), SANDBOX_CALL("listen"),
 	SANDBOX_CALL("accept"), SANDBOX_CALL("sendmmsg"), SANDBOX_CALL("recvmmsg"), SANDBOX_CALL("ioctl"), SANDBOX_CALL("select"),
 	SANDBOX_CALL("pselect6"), SANDBOX_CALL("getppid"), SANDBOX_CALL("getresuid"), SANDBOX_CALL("getresgid"), SANDBOX_CALL("getrusage"),
+	SANDBOX_CALL("alarm"), /* of who crashes, in case that hangs */
 	SANDBOX_CALL("clone"), /* of threads only: sandbox_enter() */
 	{0},
 };

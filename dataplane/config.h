@@ -59,6 +59,7 @@ struct config_port {
 	uint16_t n_desc;
 	uint16_t mtu;
 	bool promiscuous;
+	bool reopens; /* when its device comes back */
 	struct config_kernel kernel;
 };
 
@@ -99,6 +100,7 @@ struct config {
 	bool stage_timers;
 	enum idle_mode idle;
 	uint32_t idle_latency_us;
+	uint32_t watchdog_ms; /* a worker that does not go on for so long is stuck; 0: nobody looks */
 	char file_prefix[64];
 
 	/* pools and limits, per worker */

@@ -164,7 +164,7 @@ static void set_port_value(struct parse *p, const struct key *k, void *section, 
 	const char *text = parse_scalar(n);
 	uint64_t v;
 
-	if (strcmp(k->name, "promiscuous") == 0) {
+	if (k->type == KEY_CUSTOM && !k->max) { /* true or false */
 		if (text && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
 			*(bool *)(base + k->offset) = text[0] == 't';
 		else
@@ -325,6 +325,10 @@ static const struct key port_keys[] = {
 	 .help = "Descriptors of each receive and transmit queue."},
 	{.name = "promiscuous", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, promiscuous),
 	 .def = "false", .expect = "true or false", .help = "Receive frames for other link addresses too."},
+	{.name = "reopen", .type = KEY_CUSTOM, .set = set_port_value, .offset = offsetof(struct config_port, reopens),
+	 .def = "false", .expect = "true or false",
+	 .help = "Open the device again when it was gone and is back, where that can be done ([ports](ports.md)). For that the dataplane keeps the rights "
+		 "to open it, which it gives up otherwise once it serves."},
 	ADDRESS_KEYS,
 	{.name = "kernel", .type = KEY_SECTION, .keys = config_port_kernel_keys,
 	 .help = "The exception path: a TAP beside the port, by which the kernel gets what is not Weir's, and sends. See docs/kernel.md."},
@@ -346,6 +350,9 @@ static const struct key workers_keys[] = {
 		 "in the kernel. `interrupt`: after a millisecond without work it sleeps until a packet comes, if all ports have receive interrupts."},
 	U32("idle_latency_us", idle_latency_us, 5, 10000, "50",
 	    "What `pause` and `sleep` may add to the time until the first packet is seen: so long is a sleep at most, with what the kernel needs to end it."),
+	U32("watchdog_ms", watchdog_ms, 0, 600000, "2000",
+	    "A worker whose loop does not go on for so long is stuck: where it is is logged, and the dataplane ends with status 4, so that "
+	    "it is started anew ([life](life.md)). One that waits for its core has ten times as long. 0: nobody looks."),
 	{.name = "stage_timers", .type = KEY_BOOL, .offset = OFF(stage_timers), .def = "false",
 	 .help = "Count the time stamp counter cycles that each stage of the work takes (`weirctl stages`). On, it costs some "
 		 "dozens of cycles at each change of stage."},

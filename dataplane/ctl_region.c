@@ -50,7 +50,8 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
 	uint64_t workers_off = round_up(sizeof(struct weir_stats_region));
 	uint64_t tls_off = workers_off + (n_workers + 1ull) * sizeof(struct weir_worker_stats);
 	uint64_t ports_off = round_up(tls_off + sizeof(struct weir_tls_info));
-	uint64_t size = round_up(ports_off + WEIR_MAX_PORTS * sizeof(struct weir_port_details));
+	uint64_t life_off = round_up(ports_off + WEIR_MAX_PORTS * sizeof(struct weir_port_details));
+	uint64_t size = round_up(life_off + sizeof(struct weir_life_info));
 	/* Our mapping stays writable, every later one is read-only, however the descriptor is opened again. */
 	struct weir_stats_region *r = memfd_map("weir-stats", size, F_SEAL_FUTURE_WRITE, fd_ro);
 
@@ -64,6 +65,7 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
 	r->workers_off = workers_off;
 	r->tls_off = tls_off;
 	r->ports_off = ports_off;
+	r->life_off = life_off;
 	r->n_counters = WEIR_N_COUNTERS;
 	r->n_gauges = WEIR_N_GAUGES;
 	r->n_reasons = WEIR_N_REASONS;
@@ -91,6 +93,11 @@ struct weir_port_details *ctl_stats_port(struct weir_stats_region *r, unsigned i
 	return (struct weir_port_details *)(void *)((char *)r + r->ports_off) + i;
 }
 
+struct weir_life_info *ctl_stats_life(struct weir_stats_region *r)
+{
+	return (struct weir_life_info *)(void *)((char *)r + r->life_off);
+}
+
 struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned i)
 {
 	return (struct weir_worker_stats *)(void *)((char *)r + r->workers_off) + i;
@@ -111,6 +118,7 @@ struct weir_diag_region *ctl_diag_create(unsigned n_workers, uint32_t ring_kb, i
 	r = memfd_map("weir-diag", size, F_SEAL_FUTURE_WRITE, fd_ro);
 	if (!r)
 		return NULL;
+	(void)madvise(r, size, MADV_DONTDUMP); /* packets of others are in it */
 	*r = (struct weir_diag_region){
 	    .magic = WEIR_DIAG_MAGIC,
 	    .abi_major = WEIR_ABI_MAJOR,
@@ -146,6 +154,7 @@ struct weir_log_region *ctl_log_create(unsigned n_workers, uint32_t ring_kb, int
 
 	if (!r)
 		return NULL;
+	(void)madvise(r, size, MADV_DONTDUMP); /* what others asked for */
 	clock_gettime(CLOCK_REALTIME, &t);
 	*r = (struct weir_log_region){
 	    .magic = WEIR_LOG_MAGIC,

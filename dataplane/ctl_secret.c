@@ -2,15 +2,10 @@
 /*
  * Memory for private keys and ticket keys of the main lcore: neither swapped
  * out nor dumped, and wiped. This covers what weir-ctrl sent, and main's own
- * ticket keys. It does not cover
- *
- * - what OpenSSL makes of a private key for a worker: EVP_PKEY, big numbers, and the states of its random number generators
- *   and of sessions lie in the heap of the process. OpenSSL wipes what it frees, but
- *   the pages can be swapped out, and they are in a core dump. CRYPTO_secure_malloc_init() would not
- *   change much: it has room for a few kinds of numbers only, and one lock for all workers.
- * - the arena, until weir-ctrl writes over it: it is not dumped, but may be swapped out.
- *
- * So where keys matter, there should be neither swap nor core dumps for this process.
+ * ticket keys. What OpenSSL makes of a private key for a worker (EVP_PKEY, big numbers), and the states of its random number generators
+ * and of sessions, lie in heaps of mem/heap.h, of each worker and of main (dump.h): locked as far as the process may, and not dumped,
+ * either. CRYPTO_secure_malloc_init() would not do: it has room for a few kinds of numbers only, and one lock for all workers.
+ * The arena, until weir-ctrl writes over it, is not dumped, but may be swapped out.
  */
 #include <errno.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * A second one ends it at once.
  *
  * Exit status: 0 stopped, 1 could not start, 2 wrong usage or configuration,
- * 3 CPU too old.
+ * 3 CPU too old, 4 a worker was stuck (watchdog.h).
  */
 #include <getopt.h>
 #include <signal.h>
@@ -16,9 +16,13 @@
 #include <time.h>
 
 #include "announce.h"
+#include "base/crash.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/sandbox.h"
+#include "dump.h"
 #include "kernel_routes.h"
+#include "life.h"
 #include "mem/heap.h"
 #include "start.h"
 
@@ -151,8 +155,10 @@ static void withdraw(struct dataplane *d)
 	if (!announce_withdraw(d->announce))
 		return;
 	log_info("withdrawn: new connections are taken for %u ms more", d->config.bgp.withdraw_ms);
-	while (n_signals < 2 && clock_ms() < end)
+	while (n_signals < 2 && clock_ms() < end) {
 		ctl_poll(d->ctl, 10);
+		watchdog_look(d);
+	}
 }
 
 static void drain(struct dataplane *d)
@@ -161,11 +167,14 @@ static void drain(struct dataplane *d)
 
 	withdraw(d);
 	end = clock_ms() + d->config.drain_ms;
+	notify("STOPPING=1\nSTATUS=draining");
 	log_info("draining, at most %u ms", d->config.drain_ms);
 	d->stats->draining = 1;
 	ctl_tell_workers(d->ctl, WORKER_DRAIN);
-	while (n_signals < 2 && ctl_n_drained(d->ctl) < d->config.n_workers && clock_ms() < end)
+	while (n_signals < 2 && ctl_n_drained(d->ctl) < d->config.n_workers && clock_ms() < end) {
 		ctl_poll(d->ctl, 10);
+		watchdog_look(d);
+	}
 	if (ctl_n_drained(d->ctl) < d->config.n_workers)
 		log_warn("not drained in time: what is left is cut");
 }
@@ -187,6 +196,7 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	log_init("weir-dataplane", o.level);
+	crash_install("weir-dataplane", watchdog_note_crash);
 	if (heap_install() != 0) /* before anything that uses OpenSSL */
 		log_warn("OpenSSL has allocated already: TLS of the workers does without their heaps");
 	if (config_load(o.config, &d.config, stderr) != 0)
@@ -198,12 +208,18 @@ int main(int argc, char **argv)
 	if (o.check || o.print_needs)
 		return 0;
 	catch_signals();
+	notify_open();
+	if (life_open(d.config.control_socket) != 0)
+		return 1;
+	dump_hide_main_heap(&d.config);
 	if (dataplane_start(&d) != 0)
 		return 1;
 	if (dataplane_sandbox(&d, o.seccomp) != 0) {
 		dataplane_stop(&d);
 		return 1;
 	}
+	life_set(WEIR_END_KILLED, 0, -1);
+	notify("READY=1\nSTATUS=%u workers on %u ports serve", d.config.n_workers, d.n_ports);
 	log_info("%u workers on %u ports serve; control socket %s", d.config.n_workers, d.n_ports, d.config.control_socket);
 	while (n_signals == 0) {
 		ctl_poll(d.ctl, POLL_MS);
@@ -214,9 +230,11 @@ int main(int argc, char **argv)
 		dataplane_make_ready(&d);
 		dataplane_update_offload(&d);
 		dataplane_update_energy(&d);
+		watchdog_look(&d);
 	}
 	drain(&d);
 	dataplane_stop(&d);
+	life_set(WEIR_END_STOPPED, 0, -1);
 	log_info("stopped");
 	return 0;
 }

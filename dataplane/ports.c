@@ -57,6 +57,7 @@ struct net_port_config dataplane_port_config(struct dataplane *d, unsigned i)
 		.no_offloads = !d->config.device_offloads,
 		.wants_rx_intr = d->config.idle == IDLE_MODE_INTERRUPT,
 		.merges = d->config.gro,
+		.reopens = cp->reopens,
 		.pools = d->pools,
 	};
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <rte_ethdev.h>
 
@@ -29,6 +30,7 @@ static const struct sandbox_rule rules[] = {
 	/* A memif whose peer comes again, or that is its server. */
 	SANDBOX_CALL("bind"), SANDBOX_CALL("listen"), SANDBOX_CALL("accept"), SANDBOX_CALL("timerfd_create"), SANDBOX_CALL("timerfd_settime"),
 	SANDBOX_CALL("epoll_create"), SANDBOX_CALL("dup"), SANDBOX_CALL("rt_sigtimedwait"), SANDBOX_CALL("rt_sigpending"), SANDBOX_CALL("getrusage"),
+	SANDBOX_CALL("alarm"), /* of who ends, in case that hangs */
 	SANDBOX_CALL_WITH("prctl", 0, PR_SET_TIMERSLACK), /* of workers that rest, as they begin */
 	{0},
 };
@@ -40,6 +42,12 @@ static const struct sandbox_rule rules[] = {
 static const struct sandbox_rule xdp_rules[] = {
 	{"bpf", SANDBOX_FAILS, 0, 0, 0}, {"mkdir", SANDBOX_FAILS, 0, 0, 0}, {"mount", SANDBOX_FAILS, 0, 0, 0}, SANDBOX_CALL("statfs"),
 	SANDBOX_CALL("fstatfs"), SANDBOX_CALL("flock"),
+	{0},
+};
+
+/* Of ports that are opened again. */
+static const struct sandbox_rule reopen_rules[] = {
+	SANDBOX_CALL("openat"), SANDBOX_CALL("open"), SANDBOX_CALL_WITH("socket", 0, AF_PACKET),
 	{0},
 };
 
@@ -56,6 +64,14 @@ static const struct {
 };
 
 #define N_DRIVERS (sizeof(drivers) / sizeof(*drivers))
+
+static bool reopens(const struct dataplane *d)
+{
+	for (unsigned i = 0; i < d->config.n_ports; i++)
+		if (d->config.ports[i].reopens)
+			return true;
+	return false;
+}
 
 static bool has_driver(const struct dataplane *d, const char *name)
 {
@@ -78,7 +94,7 @@ static uint64_t base_capabilities(void)
 
 int dataplane_sandbox(const struct dataplane *d, enum sandbox_mode mode)
 {
-	const struct sandbox_rule *lists[N_DRIVERS + 3] = {rules, sandbox_data_memory};
+	const struct sandbox_rule *lists[N_DRIVERS + 4] = {rules, sandbox_data_memory};
 	uint64_t keep = base_capabilities();
 	size_t n_lists = 2;
 
@@ -88,6 +104,10 @@ int dataplane_sandbox(const struct dataplane *d, enum sandbox_mode mode)
 		keep |= drivers[i].capabilities;
 		if (drivers[i].rules)
 			lists[n_lists++] = drivers[i].rules;
+	}
+	if (reopens(d)) {
+		keep |= CAP(NET_ADMIN) | CAP(NET_RAW);
+		lists[n_lists++] = reopen_rules;
 	}
 	/* glibc loads it when a thread is cancelled, or for a backtrace: no code can be loaded then. */
 	if (!dlopen("libgcc_s.so.1", RTLD_NOW))

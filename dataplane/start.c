@@ -24,7 +24,9 @@
 
 #include "announce.h"
 #include "base/log.h"
+#include "dump.h"
 #include "exception.h"
+#include "host_check.h"
 #include "kernel_routes.h"
 #include "upstream/upstream.h"
 
@@ -41,7 +43,11 @@ static int lcore_socket(unsigned worker)
 
 static int start_eal(struct dataplane *d)
 {
-	return eal_start(&d->config);
+	int rc = eal_start(&d->config);
+
+	if (rc == 0)
+		dump_hide_pools();
+	return rc;
 }
 
 static void stop_eal(struct dataplane *d)
@@ -516,8 +522,7 @@ static int start_workers(struct dataplane *d)
 		wc.seed = random.seed[i];
 		d->workers[i] = create_near(&wc);
 		if (!d->workers[i]) {
-			log_error("worker %u cannot be made: %s (memory: needs about %u MiB)", i, rte_strerror(rte_errno),
-				  eal_memory_mb(&d->config));
+			log_error("no memory for worker %u (memory: needs about %u MiB)", i, eal_memory_mb(&d->config));
 			stop_workers(d);
 			return -ENOMEM;
 		}
@@ -561,9 +566,14 @@ static void stop_ctl(struct dataplane *d)
 /* Workers that run are told to stop, and their answers awaited, while main's side of the rings is still served. */
 static void stop_lcores(struct dataplane *d)
 {
+	int wait_ms = STOP_WAIT_MS + (d->offload ? (int)d->config.offload.timeout_ms : 0); /* it may have an operation to end */
+
 	ctl_tell_workers(d->ctl, WORKER_STOP);
-	for (int i = 0; i < STOP_WAIT_MS && ctl_n_stopped(d->ctl) < d->n_launched; i++)
+	for (int i = 0; i < wait_ms && ctl_n_stopped(d->ctl) < d->n_launched; i++)
 		ctl_poll(d->ctl, 1);
+	for (unsigned i = 0; i < d->n_launched && ctl_n_stopped(d->ctl) < d->n_launched; i++)
+		if (rte_eal_get_lcore_state(i + 1) == RUNNING)
+			watchdog_end(d, i, "it does not leave its loop");
 	rte_eal_mp_wait_lcore();
 	d->n_launched = 0;
 }
@@ -586,6 +596,7 @@ static const struct step {
 	int (*start)(struct dataplane *d);
 	void (*stop)(struct dataplane *d);
 } steps[] = {
+	{"host", start_host, stop_host},
 	{"DPDK", start_eal, stop_eal},
 	{"statistics", start_stats, stop_stats},
 	{"diagnostics", start_diag, stop_diag},
@@ -600,6 +611,7 @@ static const struct step {
 	{"affinity", start_affinity, stop_affinity},
 	{"TLS offload", start_offload, stop_offload},
 	{"workers", start_workers, stop_workers},
+	{"watchdog", start_watchdog, stop_watchdog},
 	{"worker cores", start_lcores, stop_lcores},
 	{"routes of the kernel", start_kernel_routes, stop_kernel_routes},
 	{"announcements", start_announce, stop_announce},

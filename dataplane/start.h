@@ -15,6 +15,7 @@
 #include "energy.h"
 #include "net/net.h"
 #include "net/steer.h"
+#include "watchdog.h"
 #include "worker.h"
 
 struct announce;
@@ -59,6 +60,7 @@ struct dataplane {
 	struct offload_device *offload; /* NULL: TLS in software */
 	bool is_offload_down[WEIR_MAX_WORKERS]; /* as was logged */
 	struct worker *workers[WEIR_MAX_WORKERS];
+	struct watch watch[WEIR_MAX_WORKERS];
 	unsigned n_launched;
 	struct energy energy;
 	struct ctl *ctl;

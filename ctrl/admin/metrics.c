@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/admin_pvt.h"
+#include "admin/life.h"
 #include "admin/metrics_paths.h"
 #include "admin/metrics_staples.h"
 #include "admin/view_certificates.h"
@@ -123,6 +124,7 @@ static void write_dataplane(FILE *f, const struct weir_stats_region *r)
 	write_one(f, "kernel_lost_total", "counter", "frames for the kernel beside a port that it did not take, such as while its interface is down",
 		  load(&r->kernel_lost));
 	write_one(f, "start_time_seconds", "gauge", "Unix time at which the dataplane started", load(&r->start_time_s));
+	life_write_metrics(f, r);
 	metrics_ports(f, r);
 	for (unsigned i = 0; i < WEIR_C_LOOPS_10_US; i++) { /* those behind are a histogram */
 		snprintf(name, sizeof(name), "%s_total", stat_counter_names[i]);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "admin/admin_pvt.h"
+#include "admin/life.h"
 #include "admin/view_pvt.h"
 #include "base/ip.h"
 #include "saver.h"
@@ -102,13 +103,14 @@ static json_t *dataplane(const struct weir_stats_region *r)
 	int64_t uptime = (int64_t)time(NULL) - (int64_t)r->start_time_s;
 
 	snprintf(version, sizeof(version), "%.*s", (int)sizeof(r->version) - 1, r->version);
-	return json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version", version, "uptime_s", (json_int_t)uptime,
+	return json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "version", version, "uptime_s", (json_int_t)uptime,
 			 "draining", (int)(r->draining != 0), "snapshots_taken", (json_int_t)r->snapshots_taken,
 			 "snapshots_refused", (json_int_t)r->snapshots_refused, "endpoint_sets_taken",
 			 (json_int_t)r->endpoint_sets_taken, "endpoint_sets_refused", (json_int_t)r->endpoint_sets_refused,
 			 "certificates_taken", (json_int_t)r->certificates_taken, "certificates_refused",
 			 (json_int_t)r->certificates_refused, "certificates", (json_int_t)r->certificates,
-			 "protocol_errors", (json_int_t)r->ctrl_protocol_errors, "ports", ports(r), "announcing", announcing(r), "energy_joules", energy(r));
+			 "protocol_errors", (json_int_t)r->ctrl_protocol_errors, "ports", ports(r), "announcing", announcing(r), "energy_joules", energy(r),
+			 "life", life_view(r));
 }
 
 static json_t *kubernetes(const struct source_kube *k)

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/render_pvt.h"
 
@@ -37,6 +38,29 @@ static void render_energy(FILE *f, const json_t *e)
 			1e3 * json_real_value(json_object_get(e, "request")));
 }
 
+/* Nothing for the first dataplane of a machine. */
+static void render_life(FILE *f, const json_t *l)
+{
+	json_t *ends = json_object_get(l, "ends"), *v;
+	const char *name, *before = "";
+
+	if (!num(l, "restarts"))
+		return;
+	fprintf(f, "restarts     %lld (", num(l, "restarts"));
+	json_object_foreach(ends, name, v) {
+		if (!json_integer_value(v))
+			continue;
+		fprintf(f, "%s%lld %s", before, (long long)json_integer_value(v), name);
+		before = ", ";
+	}
+	fprintf(f, "); the last end %lld s ago: %s", (long long)time(NULL) - num(l, "last_s"), str(l, "last"));
+	if (str(l, "signal")[0])
+		fprintf(f, " by SIG%s", str(l, "signal"));
+	if (json_object_get(l, "worker"))
+		fprintf(f, ", worker %lld", num(l, "worker"));
+	fputc('\n', f);
+}
+
 static void render_dataplane(FILE *f, const json_t *d)
 {
 	const json_t *p;
@@ -44,6 +68,7 @@ static void render_dataplane(FILE *f, const json_t *d)
 
 	fprintf(f, "dataplane    version %s, up %lld s%s\n", str(d, "version"), num(d, "uptime_s"),
 		flag(d, "draining") ? ", draining" : "");
+	render_life(f, json_object_get(d, "life"));
 	json_array_foreach(json_object_get(d, "ports"), i, p)
 		fprintf(f, "port         %s %s MTU %lld, %lld queues, link %s\n", str(p, "name"), str(p, "mac"), num(p, "mtu"),
 			num(p, "queues"), flag(p, "link") ? "up" : "down");

@@ -61,6 +61,7 @@ struct heap {
 	size_t n_range;
 	struct heap *next_kept;
 	uint16_t id; /* its place in heaps[] */
+	bool spills; /* to libc */
 	struct block *foreign __attribute__((aligned(64))); /* any thread: push; owner: takes all */
 	uint8_t *ready __attribute__((aligned(64))); /* the kernel has given memory up to here; of heap_make_ready()'s thread */
 };
@@ -219,9 +220,12 @@ static void *alloc_libc(size_t n)
 
 void *heap_malloc(size_t n, const char *file, int line)
 {
+	void *p;
+
 	if (n == 0)
 		return NULL;
-	return bound ? alloc(bound, n) : alloc_libc(n);
+	p = bound ? alloc(bound, n) : NULL;
+	return p || (bound && !bound->spills) ? p : alloc_libc(n);
 }
 
 static void push_foreign(struct heap *h, struct block *b)
@@ -395,6 +399,11 @@ void heap_make_ready(struct heap *h, size_t bytes)
 	/* Changes no byte, so the owner may use them meanwhile. Where it cannot be done the owner's first touch does it. */
 	madvise(from, (size_t)(to - from), MADV_POPULATE_WRITE);
 	h->ready = to;
+}
+
+void heap_let_spill(struct heap *h)
+{
+	h->spills = true;
 }
 
 void heap_get_stats(const struct heap *h, struct heap_stats *out)

@@ -34,6 +34,11 @@ struct heap;
  */
 struct heap *heap_create(size_t max_bytes, int node);
 /*
+ * What it has no room for, and blocks larger than HEAP_BLOCK_MAX, libc gives: for a thread that may wait, and whose large blocks
+ * are no secrets. Before it is used.
+ */
+void heap_let_spill(struct heap *h);
+/*
  * No thread is bound to it any more. Returns the bytes of blocks that are still in use: what OpenSSL made for the whole
  * process while this thread was the first to ask for it. Then memory stays, and those blocks may be freed at any time.
  */

@@ -76,6 +76,7 @@ struct net_port_config {
 	bool no_offloads; /* checksums and cutting in software, whatever the device can do */
 	bool wants_rx_intr; /* receive interrupts, if the device can */
 	bool merges; /* what it receives is merged (gro.c): for the report */
+	bool reopens; /* see port_may_return() */
 	const struct net_bond *bond; /* NULL: the device itself; else its name is that of the bond to be made */
 	struct rte_mempool **pools; /* one per queue */
 };
@@ -121,7 +122,7 @@ struct net_port {
 	int numa_node; /* -1: any */
 	uint16_t n_tx_desc;
 	uint16_t max_mtu;
-	bool wants_promiscuous, no_offloads, merges;
+	bool wants_promiscuous, no_offloads, merges, reopens;
 	bool in_software; /* the driver itself computes checksums so, or cannot be trusted with them */
 	bool scatters, is_cut_short; /* frames lie in several buffers; they would have to, and the device cannot */
 	char kernel_name[16];	/* of the kernel's interface under a virtual device; "": none */

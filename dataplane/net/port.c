@@ -269,6 +269,7 @@ int port_start(const struct net_port_config *config, struct net_port *out)
 		.wants_promiscuous = config->promiscuous,
 		.no_offloads = config->no_offloads,
 		.merges = config->merges,
+		.reopens = config->reopens,
 	};
 	port_device_name(config->device, out->name, sizeof(out->name));
 	rc = open_device(config, id, out);

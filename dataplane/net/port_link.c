@@ -200,7 +200,7 @@ void port_close_removed(struct net_port *p)
 
 bool port_may_return(const struct net_port *p)
 {
-	return (is_driver(p, "net_af_packet") || is_driver(p, "net_tap")) && p->steer == STEER_REDIRECT;
+	return p->reopens && (is_driver(p, "net_af_packet") || is_driver(p, "net_tap")) && p->steer == STEER_REDIRECT;
 }
 
 bool port_is_there(const struct net_port *p)

@@ -36,7 +36,7 @@ static int init(struct tls *t)
 
 struct tls *tls_create(const struct tls_config *config)
 {
-	struct tls *t = calloc(1, sizeof(*t));
+	struct tls *t = OPENSSL_zalloc(sizeof(*t)); /* where OpenSSL's objects are: it has keys of tickets, and what is sent */
 
 	if (!t)
 		return NULL;
@@ -71,7 +71,7 @@ void tls_destroy(struct tls *t)
 	OPENSSL_cleanse(t->gathered, sizeof(t->gathered));
 	rte_free(t->sessions);
 	free(t->hello);
-	free(t);
+	OPENSSL_free(t);
 }
 
 void tls_set_clock(struct tls *t, uint64_t unix_offset_us)

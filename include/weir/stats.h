@@ -37,7 +37,8 @@
 	X(WAKES_CALL, "worker_wakes_call", "deep sleeps that main or another worker ended, having something for the worker") \
 	X(WAKES_TIMER, "worker_wakes_timer", "deep sleeps that the next timer ended") \
 	X(WAKES_MISSED, "worker_wakes_missed", "of those: a packet was there, whose interrupt had not come; after three the worker trusts its ports' interrupts no more and sleeps shortly") \
-	X(WAKES_SIGNAL, "worker_wakes_signal", "deep sleeps that a signal ended, as the driver of a TAP sends them for its packets")
+	X(WAKES_SIGNAL, "worker_wakes_signal", "deep sleeps that a signal ended, as the driver of a TAP sends them for its packets") \
+	X(STARVED, "workers_starved", "times that main saw a worker without a CPU for longer than workers.watchdog_ms")
 
 #define WEIR_COUNTERS_NET(X) \
 	X(RX_PACKETS, "rx_packets", "packets received from the port") \
@@ -588,6 +589,32 @@ struct weir_stats_region {
 	uint64_t energy_packages_uj; /* of the CPU packages since the start; 0: the machine does not tell */
 	uint64_t energy_workers_uj;  /* of that, by estimate: for what workers did, their waiting left out */
 	uint64_t ports_off; /* of struct weir_port_details[WEIR_MAX_PORTS] (ports.h); 0: none */
+	uint64_t life_off; /* of struct weir_life_info; 0: none */
+};
+
+/* X(enumerator, name, help): how a dataplane ended. */
+#define WEIR_ENDS(X) \
+	X(STOPPED, "stopped", "as it was told to, by SIGTERM or SIGINT") \
+	X(START_FAILED, "start_failed", "it could not start, or was killed while it did") \
+	X(KILLED, "killed", "without a word: by SIGKILL, for want of memory, or by a signal that nobody handles") \
+	X(CRASHED, "crashed", "by SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGABRT") \
+	X(STUCK, "worker_stuck", "by its own watchdog: a worker did not go on")
+
+enum weir_end {
+#define X(name, str, help) WEIR_END_##name,
+	WEIR_ENDS(X)
+#undef X
+		WEIR_N_ENDS
+};
+
+/* How the dataplanes before this one ended that had the same control socket, since the machine (or Pod) started. main: w, before a reader has the region. */
+struct weir_life_info {
+	uint64_t ends[WEIR_N_ENDS];
+	uint64_t last_s;  /* Unix time of the last end, give or take a second; 0: this is the first one */
+	uint32_t last;	  /* enum weir_end */
+	int32_t signal;	  /* that it crashed by */
+	int32_t worker;	  /* that was stuck or crashed; -1: none, or main */
+	uint32_t reserved;
 };
 
 /* X(enumerator, name, help): whether Weir's addresses are announced by routes in the kernel, or why not */
@@ -596,7 +623,6 @@ struct weir_stats_region {
 	X(ANNOUNCED, "announced", "Weir serves, and its addresses are announced") \
 	X(STARTING, "starting", "no routes have come from weir-ctrl yet") \
 	X(LINK_DOWN, "link-down", "the port has no link") \
-	X(WORKER_STUCK, "worker-stuck", "a worker does not go on") \
 	X(DRAINING, "draining", "the dataplane is draining")
 
 enum weir_announce_state {

@@ -149,6 +149,7 @@ class TwoPorts(Rig):
         path.write_text(path.read_text().replace("workers:", f"""  - vdev: net_af_packet1,iface=port1,qpairs={self.workers}{frames}
     mtu: {self.mtu}
     promiscuous: true
+    reopen: true
     addresses: [{SECOND_WEIR4}/24]
 workers:""", 1))
 
@@ -183,7 +184,7 @@ def test_a_removed_port_leaves_the_other_alone_and_returns(make):
 
 
 def test_a_removed_tap_is_made_again(make):
-    with make() as rig:
+    with make(yaml_port="reopen: true") as rig:
         ip("-n", rig.ns, "link", "del", "weir0")
         wait_until("the port is back", lambda: link(rig, "net_tap0")["returns"] == 1 and link(rig, "net_tap0")["state"] == "up")
         ip("-n", rig.ns, "addr", "replace", PEER4 + "/24", "dev", "weir0")

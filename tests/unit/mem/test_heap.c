@@ -203,6 +203,27 @@ static void too_large_a_block_is_refused(void **state)
 	assert_int_equal(heap_destroy(h), 0);
 }
 
+static void a_heap_that_may_spill_gives_what_libc_has(void **state)
+{
+	struct heap *h = heap_create(MIB, -1);
+	struct heap *before = heap_bind(h);
+	uint8_t *large, *small;
+
+	heap_let_spill(h);
+	large = take(4 * MIB);
+	assert_non_null(large);
+	memset(large, 7, 4 * MIB);
+	large = heap_realloc(large, 8 * MIB, __FILE__, __LINE__);
+	assert_int_equal(large[4 * MIB - 1], 7);
+	assert_int_equal(stats_of(h).used_bytes, 0);
+	small = take(100);
+	assert_int_not_equal(stats_of(h).used_bytes, 0);
+	give(small);
+	give(large);
+	heap_bind(before);
+	assert_int_equal(heap_destroy(h), 0);
+}
+
 static void size_zero_is_no_block(void **state)
 {
 	struct heap *h = heap_create(MIB, -1);
@@ -503,6 +524,7 @@ int main(void)
 		cmocka_unit_test(freed_blocks_are_used_again),
 		cmocka_unit_test(nothing_is_given_beyond_the_bound),
 		cmocka_unit_test(too_large_a_block_is_refused),
+		cmocka_unit_test(a_heap_that_may_spill_gives_what_libc_has),
 		cmocka_unit_test(size_zero_is_no_block),
 		cmocka_unit_test(a_block_that_grows_in_its_class_stays),
 		cmocka_unit_test(a_block_takes_what_is_told_of_it),
