@@ -261,6 +261,31 @@ static void check_iface(struct parse *p, unsigned i)
 						    ip_format(&f->addrs[a].ip, text));
 }
 
+static bool is_listened(const struct config *c, const struct weir_ip *ip)
+{
+	for (unsigned i = 0; i < c->n_listen; i++)
+		if (ip_eq(&c->listen[i], ip))
+			return true;
+	return false;
+}
+
+/* Marks what is handed over. Something must be left to speak to endpoints from. */
+static void check_handover(struct parse *p)
+{
+	struct config *c = p->out;
+	unsigned n_own = 0;
+
+	for (unsigned i = 0; c->hands_over && i < c->n_ifaces; i++)
+		for (unsigned k = 0; k < c->ifaces[i].net.n_addrs; k++) {
+			struct net_addr *a = &c->ifaces[i].net.addrs[k];
+
+			a->is_served = is_listened(c, &a->ip);
+			n_own += !a->is_served;
+		}
+	if (c->hands_over && (!c->n_listen || !n_own))
+		parse_error(p, p->ports_at, "handover: expected `listen`, which says what is handed over, and an address besides those in it");
+}
+
 static void check_listen(struct parse *p)
 {
 	const struct config *c = p->out;
@@ -271,6 +296,7 @@ static void check_listen(struct parse *p)
 		n_addrs += c->ifaces[i].net.n_addrs;
 	if (!n_addrs)
 		parse_error(p, p->ports_at, "ports: no port has an address; expected at least one");
+	check_handover(p);
 	for (unsigned i = 0; i < c->n_listen; i++)
 		if (!has_address(c, &c->listen[i]))
 			parse_error(p, p->listen_at[i], "listen: %s is not among the ports' addresses", ip_format(&c->listen[i], text));

@@ -84,6 +84,7 @@ struct config {
 	struct config_port ports[WEIR_MAX_PORTS];
 	unsigned n_ifaces;
 	struct config_iface ifaces[NET_MAX_IFACES];
+	bool hands_over; /* what is in listen */
 	unsigned n_listen; /* 0: every address of the interfaces */
 	struct weir_ip listen[CONFIG_MAX_LISTEN];
 

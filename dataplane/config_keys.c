@@ -563,6 +563,9 @@ const struct key config_keys[] = {
 		 "for the same prefix. At most 256."},
 	{.name = "vxlan", .type = KEY_LIST, .keys = config_vxlan_keys, .begin = config_begin_vxlan,
 	 .help = "Our end of the VXLAN tunnels (RFC 7348) in `routes`: one for pods with IPv4 addresses, one for IPv6."},
+	{.name = "handover", .type = KEY_BOOL, .offset = OFF(hands_over), .def = "false",
+	 .help = "Another dataplane on the same link may have the addresses of `listen`, too, and take over from this one, or this one from it. See docs/upgrade.md. "
+		 "Connections to endpoints come from other addresses, so each dataplane needs one of its own."},
 	{.name = "workers", .type = KEY_SECTION, .keys = workers_keys, .help = "Worker cores."},
 	{.name = "offloads", .type = KEY_SECTION, .keys = offloads_keys, .help = "Work on packets that can be saved."},
 	{.name = "kernel_path", .type = KEY_SECTION, .keys = config_kernel_path_keys,

@@ -505,6 +505,7 @@ static int start_workers(struct dataplane *d)
 				.neighbour_queue = d->config.neighbour_queue,
 				.punt = exception_punt(d->exception, i),
 				.steer = &d->steer,
+				.hands_over = d->config.hands_over,
 				.gro = d->config.gro,
 			},
 			.clones = d->clones[i],

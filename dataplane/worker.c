@@ -202,6 +202,7 @@ static void task_begin(struct worker *w, const struct worker_msg *m, uint64_t no
 		break;
 	case WORKER_DRAIN:
 		w->draining = true;
+		net_leave(w->net);
 		tcp_set_draining(w->tcp, true);
 		proxy_drain(w->proxy, now);
 		break;
@@ -254,6 +255,7 @@ static void task_done(struct worker *w, const struct worker_msg *m)
 	switch ((enum worker_msg_type)m->type) {
 	case WORKER_SNAPSHOT:
 		stat_inc(w->stats, WEIR_C_SNAPSHOT_SWAPS);
+		net_serve(w->net);
 		tell_main(w, WORKER_SWAPPED, NULL, m->id, 0);
 		break;
 	case WORKER_ENDPOINTS:

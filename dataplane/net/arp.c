@@ -46,6 +46,14 @@ void arp_request(struct net *n, unsigned iface, const struct weir_ip *target, co
 		send_arp(n, iface, OP_REQUEST, source, unknown, target, dst ? dst : broadcast);
 }
 
+void arp_probe(struct net *n, unsigned iface, const struct weir_ip *target, const uint8_t *dst)
+{
+	static const uint8_t unknown[6];
+	const struct weir_ip none = ip_from4(0);
+
+	send_arp(n, iface, OP_REQUEST, &none, unknown, target, dst ? dst : broadcast);
+}
+
 void arp_announce(struct net *n, unsigned iface, const struct weir_ip *ip)
 {
 	static const uint8_t unknown[6];
@@ -80,7 +88,9 @@ void arp_input(struct net *n, struct rx *r)
 		steer_broadcast(n, r);
 	if (ip_to4(&sender) && !iface_has_addr(f, &sender))
 		neigh_learn(n, r->iface, &sender, mac, is_ours && !r->is_redirected, p[7] == OP_REPLY, r->now_us);
-	if (is_ours && p[7] == OP_REQUEST && !r->is_redirected)
+	else if (ip_to4(&sender))
+		handover_claim(n, r, &sender, mac);
+	if (is_ours && p[7] == OP_REQUEST && !r->is_redirected && !handover_hides(n, r, &target))
 		send_arp(n, r->iface, OP_REPLY, &target, mac, &sender, mac);
 	/* Questions for others, and all answers: the kernel may have asked, too. */
 	if (!r->is_redirected && !r->is_kernels && (!is_ours || (p[7] == OP_REPLY && n->cfg.ports[r->port].has_kernel)))

@@ -210,6 +210,8 @@ void icmp6_input(struct net *n, struct rx *r)
 		net_drop(n, r->m, WEIR_R_ICMP_BAD);
 	else if ((p[0] == T6_NS || p[0] == T6_NA) && !r->vtep) /* in tunnels the link addresses come with the paths */
 		ndp_input(n, r, p[0]);
+	else if (net_has_addr(n, &r->src) || rx_is_ours(n, r, &r->src))
+		net_drop(n, r->m, WEIR_R_IP_BAD_SOURCE);
 	else if (!is_ours)
 		punt(n, r, WEIR_R_IP_NOT_OURS);
 	else if (p[0] == T6_ECHO && p[1] == 0 && !ip_is_any(&r->src))

@@ -90,7 +90,7 @@ const struct weir_ip *iface_source(const struct net *n, unsigned iface, const st
 	const struct weir_ip *first = NULL;
 
 	for (unsigned i = 0; i < f->n_addrs; i++) {
-		if (ip_is4(&f->addrs[i].ip) != ip_is4(ip))
+		if (ip_is4(&f->addrs[i].ip) != ip_is4(ip) || (n->hand.is_on && f->addrs[i].is_served))
 			continue;
 		if (ip_in_prefix(ip, &f->addrs[i].ip, f->addrs[i].prefix_len))
 			return &f->addrs[i].ip;
@@ -125,6 +125,8 @@ static void deliver_tcp(struct net *n, struct rx *r)
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
 	if (steer_redirect(n, r, &flow))
 		return;
+	if (handover_takes(n, r, &flow, h[13]))
+		return;
 	if (punt_shares(n, r, &r->dst) && !tcp_is_listening(n->tcp, &flow) && !tcp_has_flow(n->tcp, &flow)) {
 		punt(n, r, WEIR_R_TCP_NO_LISTENER);
 		return;
@@ -144,12 +146,12 @@ void ip_deliver(struct net *n, struct rx *r)
 {
 	bool is_group = ip_is4(&r->dst) ? r->dst.b[12] >= 224 : r->dst.b[0] == 0xff;
 
-	if (net_has_addr(n, &r->src) || rx_is_ours(n, r, &r->src)) {
-		net_drop(n, r->m, WEIR_R_IP_BAD_SOURCE);
+	if (r->proto == PROTO_ICMP6 && !ip_is4(&r->dst)) { /* neighbour discovery comes to groups, and from who has our address, too */
+		icmp6_input(n, r);
 		return;
 	}
-	if (r->proto == PROTO_ICMP6 && !ip_is4(&r->dst)) { /* neighbour discovery comes to groups */
-		icmp6_input(n, r);
+	if (net_has_addr(n, &r->src) || rx_is_ours(n, r, &r->src)) {
+		net_drop(n, r->m, WEIR_R_IP_BAD_SOURCE);
 		return;
 	}
 	if (is_group || !rx_is_ours(n, r, &r->dst)) {

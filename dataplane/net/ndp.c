@@ -27,11 +27,12 @@ static void multicast_mac(const struct weir_ip *ip, uint8_t mac[6])
 	memcpy(mac + 2, ip->b + 12, 4);
 }
 
-/* A message with one link-layer address option, from our own address, with hop limit 255. */
+/* A message with one link-layer address option, but from no address, with hop limit 255. */
 static void send_ndp(struct net *n, unsigned iface, uint8_t type, uint8_t flags, const struct weir_ip *target,
 		     const struct weir_ip *src, const struct weir_ip *dst, const uint8_t *dst_mac)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(n->cfg.pool);
+	unsigned len = ip_is_any(src) ? MESSAGE_LEN : MESSAGE_LEN + LLA_LEN; /* RFC 4861 4.3 */
 	uint8_t *ip;
 	uint8_t *p;
 	uint16_t sum;
@@ -40,14 +41,14 @@ static void send_ndp(struct net *n, unsigned iface, uint8_t type, uint8_t flags,
 		stat_reason(n->stats, WEIR_R_NO_MBUF);
 		return;
 	}
-	ip = (uint8_t *)rte_pktmbuf_append(m, 40 + MESSAGE_LEN + LLA_LEN);
+	ip = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(40 + len));
 	if (!ip) {
 		rte_pktmbuf_free(m);
 		return;
 	}
-	memset(ip, 0, 40 + MESSAGE_LEN + LLA_LEN);
+	memset(ip, 0, 40 + len);
 	ip[0] = 0x60;
-	ip[5] = MESSAGE_LEN + LLA_LEN;
+	ip[5] = (uint8_t)len;
 	ip[6] = PROTO_ICMP6;
 	ip[7] = 255;
 	memcpy(ip + 8, src->b, 16);
@@ -56,9 +57,11 @@ static void send_ndp(struct net *n, unsigned iface, uint8_t type, uint8_t flags,
 	p[0] = type;
 	p[4] = flags;
 	memcpy(p + 8, target->b, 16);
-	p[24] = type == TYPE_NS ? OPT_SOURCE_LLA : OPT_TARGET_LLA;
-	p[25] = 1;
-	memcpy(p + 26, iface_of(n, iface)->mac, 6);
+	if (len > MESSAGE_LEN) {
+		p[24] = type == TYPE_NS ? OPT_SOURCE_LLA : OPT_TARGET_LLA;
+		p[25] = 1;
+		memcpy(p + 26, iface_of(n, iface)->mac, 6);
+	}
 	sum = l4_checksum(m, 40, src, dst, PROTO_ICMP6);
 	memcpy(p + 2, &sum, 2);
 	stat_inc(n->stats, WEIR_C_NDP_TX);
@@ -75,6 +78,16 @@ void ndp_solicit(struct net *n, unsigned iface, const struct weir_ip *target, co
 		return;
 	multicast_mac(&group, mac);
 	send_ndp(n, iface, TYPE_NS, 0, target, source, dst ? target : &group, dst ? dst : mac);
+}
+
+void ndp_probe(struct net *n, unsigned iface, const struct weir_ip *target, const uint8_t *dst)
+{
+	static const struct weir_ip none;
+	struct weir_ip group = solicited_node(target);
+	uint8_t mac[6];
+
+	multicast_mac(&group, mac);
+	send_ndp(n, iface, TYPE_NS, 0, target, &none, &group, dst ? dst : mac);
 }
 
 void ndp_announce(struct net *n, unsigned iface, const struct weir_ip *ip)
@@ -108,12 +121,14 @@ static void input_ns(struct net *n, struct rx *r, const struct weir_ip *target, 
 	uint8_t mac[6];
 	bool is_probe = ip_is_any(&r->src);
 
-	if (!is_probe && lla)
+	if (!is_probe && lla && !net_has_addr(n, &r->src))
 		neigh_learn(n, r->iface, &r->src, lla, !r->is_redirected, false, r->now_us);
-	if (r->is_redirected)
+	if (r->is_redirected || handover_hides(n, r, target))
 		return;
-	if (is_probe) { /* somebody checks whether the address is free: everybody is told (RFC 4861 7.2.4) */
+	if (is_probe) { /* somebody checks whether the address is free: everybody is told (RFC 4861 7.2.4), but where it is another dataplane that asks */
 		multicast_mac(&all_nodes, mac);
+		if (handover_is_peer(n, r, target))
+			memcpy(mac, r->src_mac, 6);
 		send_ndp(n, r->iface, TYPE_NA, NA_OVERRIDE, target, target, &all_nodes, mac);
 		return;
 	}
@@ -158,6 +173,8 @@ void ndp_input(struct net *n, struct rx *r, uint8_t type)
 		input_ns(n, r, &target, lla);
 	else if (type == TYPE_NA && !is_ours)
 		input_na(n, r, &target, lla, p[4]);
+	else if (type == TYPE_NA && lla)
+		handover_claim(n, r, &target, lla);
 	/* Questions for others, and all answers: the kernel may have asked, too. */
 	if (!r->is_redirected && !r->is_kernels && (type == TYPE_NS ? !is_ours : n->cfg.ports[r->port].has_kernel))
 		punt(n, r, WEIR_R_NDP_NOT_OURS);

@@ -43,6 +43,7 @@ struct net *net_create(const struct net_config *config)
 		for (unsigned p = 0; p < config->n_ports; p++)
 			if (config->ports[p].port_id == config->ifaces[i].port_id)
 				n->iface_port[i] = (uint8_t)p;
+	handover_init(n);
 	return n;
 }
 
@@ -130,6 +131,8 @@ static void announce_iface(struct net *n, unsigned i)
 	for (unsigned k = 0; k < n->cfg.ifaces[i].n_addrs; k++) {
 		const struct weir_ip *ip = &n->cfg.ifaces[i].addrs[k].ip;
 
+		if (!handover_announces(n, &n->cfg.ifaces[i].addrs[k]))
+			continue;
 		if (ip_is4(ip))
 			arp_announce(n, i, ip);
 		else
@@ -174,6 +177,8 @@ unsigned net_poll(struct net *n, uint64_t now_us)
 		if (unlikely(n->n_announced < N_ANNOUNCEMENTS && now_us >= n->announce_us))
 			announce(n, now_us);
 	}
+	if (unlikely(n->hand.is_on))
+		handover_tick(n);
 	for (uint16_t i = 0; i < n->cfg.n_ports; i++) {
 		const struct net_port *port = &n->cfg.ports[i];
 		uint16_t k;

@@ -33,6 +33,7 @@ struct net;
 struct net_addr {
 	struct weir_ip ip;
 	uint8_t prefix_len; /* in the address's own family */
+	bool is_served;	    /* clients come to it: what a handover is about (handover.c) */
 	bool is_shared;	    /* the kernel has it as well: what is not Weir's of it is the kernel's */
 };
 
@@ -213,6 +214,7 @@ struct net_config {
 	struct wake *wakes;		/* [n_workers]: wake them when there is something in redirect_out; NULL: they never sleep so */
 	uint32_t n_neighbours;		/* next-hop table size */
 	uint32_t neighbour_queue;	/* packets that may wait for one next hop */
+	bool hands_over;		/* another dataplane may have the same addresses that are served: see net_serve() */
 	bool gro;			/* merge segments that were received together before TCP sees them */
 	struct net_punt_config punt;
 	const struct steer *steer;	/* whose connection is whose; outlives the net. NULL: there is one worker */
@@ -252,6 +254,14 @@ uint16_t net_mtu_for(void *ctx, const struct weir_ip *remote, bool is_path);
 
 /* Gives everything collected to the ports and to the redirect rings. Once per iteration, at its end. */
 void net_flush(struct net *n);
+
+/*
+ * Where hands_over: from now on what is served is announced, and new connections come. Before, neighbours are told nothing of these
+ * addresses, and another dataplane that has them is looked for. Of each worker; once is enough.
+ */
+void net_serve(struct net *n);
+/* Where hands_over: another dataplane that has the addresses gets the new connections. Of each worker. */
+void net_leave(struct net *n);
 
 /* True: packets wait for room in a port's queue, which nothing but the next net_flush() will find. */
 bool net_has_unsent(const struct net *n);

@@ -116,6 +116,20 @@ struct net_too_big {
 	uint16_t mtu;
 };
 
+/* Another dataplane that says that it has an address of ours. */
+struct net_peer {
+	uint8_t mac[6];
+	bool is_known;
+	uint64_t heard_us;
+};
+
+struct handover {
+	bool is_on, is_held, has_routes, is_leaving;
+	unsigned n_probes;
+	uint64_t next_us; /* question to peers */
+	struct net_peer peers[NET_MAX_IFACES][NET_MAX_ADDRS]; /* by index of the interface, and of the address */
+};
+
 struct net {
 	struct net_config cfg;
 	struct weir_worker_stats *stats;
@@ -136,6 +150,7 @@ struct net {
 	struct gro gro;
 	struct token_bucket punts[PUNT_N_CLASSES];
 	bool has_punted;    /* in this iteration */
+	struct handover hand;
 	bool is_announcing; /* what is sent to groups is no question */
 	const struct fib *fib; /* NULL: none */
 	unsigned n_too_big;
@@ -210,6 +225,19 @@ static inline bool token_take(struct token_bucket *b, unsigned per_second, uint6
 	return true;
 }
 
+/* handover.c */
+void handover_init(struct net *n);
+/* Somebody says that it has this address of ours, by ARP or neighbour discovery. */
+void handover_claim(struct net *n, const struct rx *r, const struct weir_ip *ip, const uint8_t mac[6]);
+/* r is from who has this address of ours, too. */
+bool handover_is_peer(struct net *n, const struct rx *r, const struct weir_ip *ip);
+/* Whoever sent r is not to be told that we have this address. */
+bool handover_hides(struct net *n, const struct rx *r, const struct weir_ip *ip);
+bool handover_announces(const struct net *n, const struct net_addr *a);
+/* A segment that is for the peer: taken over, and sent there. False: it is ours to handle. */
+bool handover_takes(struct net *n, struct rx *r, const struct ip_flow *flow, uint8_t flags);
+void handover_tick(struct net *n);
+
 /* punt.c */
 /* Not Weir's: to the kernel, if its class's rate lets it; where the port has no kernel beside it, dropped as why. */
 void punt(struct net *n, struct rx *r, enum weir_reason why);
@@ -233,10 +261,14 @@ void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t
 void arp_input(struct net *n, struct rx *r);
 /* Asks for target; dst NULL: everybody. */
 void arp_request(struct net *n, unsigned iface, const struct weir_ip *target, const uint8_t *dst);
+/* Who has target? Says nothing of us (RFC 5227 2.1.1). dst NULL: everybody is asked. */
+void arp_probe(struct net *n, unsigned iface, const struct weir_ip *target, const uint8_t *dst);
 void arp_announce(struct net *n, unsigned iface, const struct weir_ip *ip);
 /* Neighbour solicitation and advertisement; r->l4 is at the ICMPv6 header, whose checksum was verified. */
 void ndp_input(struct net *n, struct rx *r, uint8_t type);
 void ndp_solicit(struct net *n, unsigned iface, const struct weir_ip *target, const uint8_t *dst);
+/* As arp_probe() (RFC 4862 5.4.2). */
+void ndp_probe(struct net *n, unsigned iface, const struct weir_ip *target, const uint8_t *dst);
 void ndp_announce(struct net *n, unsigned iface, const struct weir_ip *ip);
 
 /* ip4.c, ip6.c */

@@ -67,6 +67,8 @@
 	X(PUNTED_ICMP, "kernel_icmp_packets", "ICMP messages given to the kernel") \
 	X(PUNTED_OTHER, "kernel_other_packets", "other packets given to the kernel") \
 	X(PUNTED_LOCAL, "kernel_local_packets", "packets of Weir's own for addresses of the kernel on the same port") \
+	X(HANDED_ON, "handover_forwarded_packets", "segments of connections of another dataplane, or to be, sent on to it") \
+	X(ADDRESS_CLAIMS, "address_claims", "times that another host said that it has an address of ours") \
 	X(KERNEL_TX, "kernel_sent_packets", "packets of the kernel sent by the port") \
 	X(KERNEL_RX_LOCAL, "kernel_received_packets", "packets of the kernel for addresses of Weir's") \
 	X(VXLAN_RX, "vxlan_rx_packets", "packets taken out of VXLAN tunnels") \

@@ -61,6 +61,8 @@ static void mistakes_about_the_kernel_are_named(void **state)
 		{PORT "    kernel: {interface: k0, addresses: [10.0.0.3]}\n", "expected an address with its prefix length"},
 		{PORT "kernel_path: {icmp_per_s: 0}\n", "icmp_per_s: expected"},
 		{PORT "bgp: {asn: 64512}\n", "nothing to announce"},
+		{PORT "handover: true\n", "handover: expected `listen`"},
+		{PORT "handover: true\nlisten: [10.0.0.2, 'fd00::2']\n", "an address besides those"},
 		{KERNEL_PORT "bgp: {}\n", "asn is missing"},
 		{KERNEL_PORT "bgp: {asn: 0}\n", "asn: expected a number from 1"},
 		{KERNEL_PORT "bgp: {asn: 1, announce: [10.0.0.9]}\n", "announce: 10.0.0.9 is no address of a port that has `kernel`"},

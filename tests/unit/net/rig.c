@@ -120,7 +120,7 @@ int rig_setup(void **state)
 					.ports = &rig.port, .pool = rig.pool, .clones = rig.clones, .wheel = &rig.wheels[i],
 					.stats = &rig.stats[i], .redirect_in = &rig.rings[i * RIG_N],
 					.redirect_out = &rig.out[i * RIG_N], .n_neighbours = 8, .neighbour_queue = 3,
-					.steer = &rig.steer, .gro = !rig.no_gro, .punt = rig.punt[i]};
+					.steer = &rig.steer, .gro = !rig.no_gro, .punt = rig.punt[i], .hands_over = rig.hands_over};
 
 		rig.now += 10000000;
 		wheel_init(&rig.wheels[i], 1000, rig.now);

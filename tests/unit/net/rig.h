@@ -76,6 +76,7 @@ struct rig {
 	bool has_next;
 	bool no_gro;		  /* before rig_setup() */
 	struct net_punt_config punt[RIG_N]; /* likewise */
+	bool hands_over; /* likewise */
 	bool listens, has_flow;	  /* what tcp_is_listening() and tcp_has_flow() answer */
 	unsigned n_asked;	  /* calls of tcp_is_next() */
 };
