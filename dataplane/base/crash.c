@@ -195,14 +195,14 @@ int crash_trace_of(int tid, unsigned wait_ms)
 
 void crash_thread(const char *name)
 {
+#ifndef __SANITIZE_ADDRESS__ /* which has one of its own, and frees it */
 	stack_t stack = {.ss_size = STACK_BYTES};
 
-	thread_name = name;
-#ifndef __SANITIZE_ADDRESS__ /* which has one of its own, and frees it */
 	stack.ss_sp = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (stack.ss_sp != MAP_FAILED)
 		sigaltstack(&stack, NULL);
 #endif
+	thread_name = name;
 }
 
 void crash_install(const char *name, crash_note_fn fn)

@@ -34,7 +34,7 @@ const struct sandbox_rule sandbox_common[] = {
 	VALUE("socket", 0, AF_UNIX), VALUE("socket", 0, AF_INET), VALUE("socket", 0, AF_NETLINK),
 	ANY("getpid"), ANY("gettid"), ANY("getuid"), ANY("geteuid"), ANY("getgid"), ANY("getegid"), ANY("sysinfo"), ANY("uname"),
 	{"prlimit64", SANDBOX_BITS, 2, UINT64_MAX, 0}, /* asks only */
-	VALUE("prctl", 0, PR_SET_NAME), VALUE("prctl", 0, 0x53564d41 /* PR_SET_VMA: names of memory */),
+	VALUE("prctl", 0, PR_SET_NAME), VALUE("prctl", 0, PR_GET_NAME), ANY("pause"), /* of a crash, which tells the thread's name */ VALUE("prctl", 0, 0x53564d41 /* PR_SET_VMA: names of memory */),
 	ANY("rt_sigreturn"), ANY("rt_sigprocmask"), ANY("sigaltstack"), {"rt_sigaction", SANDBOX_NOT, 0, 0, SIGSYS}, /* ours stays */
 	{"tgkill", SANDBOX_SELF, 0, 0, 0}, ANY("restart_syscall"), ANY("set_robust_list"), ANY("rseq"), ANY("exit"), ANY("exit_group"),
 	{0},
