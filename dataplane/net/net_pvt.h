@@ -134,13 +134,18 @@ struct net {
 	struct net_config cfg;
 	struct weir_worker_stats *stats;
 	struct tcp_stack *tcp;
+	/* what each packet or iteration looks at is beside one another */
+	const struct fib *fib; /* NULL: none */
+	unsigned n_too_big;
+	uint32_t n_ups; /* of all ports, when they were announced last */
+	bool has_punted;    /* in this iteration */
+	bool is_announcing; /* what is sent to groups is no question */
 	struct neigh_table neigh;
 	struct token_bucket errors, echoes;
 	struct token_bucket spreads; /* of ICMP errors to all workers */
 	uint64_t announce_us; /* when our addresses are announced next */
 	unsigned n_announced;
 	uint64_t bond_us; /* when bonds are given the chance to speak next */
-	uint32_t n_ups; /* of all ports, when they were announced last */
 	struct net_capture *capture; /* NULL: none is on */
 	struct net_tx *tx;		/* [n_ports] */
 	struct net_redirect *redirect;	/* [n_workers] */
@@ -149,12 +154,8 @@ struct net {
 	struct pmtu *pmtu;
 	struct gro gro;
 	struct token_bucket punts[PUNT_N_CLASSES];
-	bool has_punted;    /* in this iteration */
-	struct handover hand;
-	bool is_announcing; /* what is sent to groups is no question */
-	const struct fib *fib; /* NULL: none */
-	unsigned n_too_big;
 	struct net_too_big too_big[NET_TOO_BIG];
+	struct handover hand; /* large, and its beginning is looked at alone */
 };
 
 /* Where a packet goes. */
