@@ -148,10 +148,6 @@ void eth_output(struct net *n, unsigned iface, struct rte_mbuf *m, const uint8_t
 		net_drop(n, m, WEIR_R_TX_TOO_LONG);
 		return;
 	}
-	if (unlikely(port_is_shut(port))) {
-		net_drop(n, m, WEIR_R_TX_PORT_DOWN);
-		return;
-	}
 	if (!rte_pktmbuf_prepend(m, n_header)) {
 		net_drop(n, m, WEIR_R_TX_TOO_LONG);
 		return;
@@ -181,6 +177,10 @@ void eth_send(struct net *n, unsigned port, struct rte_mbuf *m)
 {
 	struct net_tx *tx = &n->tx[port];
 
+	if (unlikely(port_is_shut(&n->cfg.ports[port]))) {
+		net_drop(n, m, WEIR_R_TX_PORT_DOWN);
+		return;
+	}
 	if (tx->n == NET_TX_BUFFER) {
 		enum weir_stage former = stage_enter(n->cfg.stages, WEIR_STAGE_TX);
 

@@ -80,10 +80,38 @@ static void mistakes_about_the_kernel_are_named(void **state)
 	}
 }
 
+/* Of the full file: ports, addresses, and the ways to pods. */
+static void check_ways(const struct config *c)
+{
+	struct weir_ip ip;
+
+	assert_int_equal(c->n_ports, 1);
+	assert_true(c->ports[0].is_pci);
+	assert_true(c->ports[0].promiscuous);
+	assert_int_equal(c->ports[0].mtu, 9000);
+	assert_int_equal(c->ports[0].n_desc, 2048);
+	assert_int_equal(c->n_ifaces, 2);
+	assert_int_equal(c->ifaces[0].net.n_addrs, 2);
+	assert_int_equal(c->ifaces[0].net.addrs[1].prefix_len, 64);
+	assert_true(c->ifaces[0].net.has_gw4 && c->ifaces[0].net.has_gw6);
+	assert_int_equal(c->ifaces[1].net.vlan, 7);
+	assert_int_equal(c->ifaces[1].port, 0);
+	ip_parse("192.0.2.10", 10, &ip);
+	assert_int_equal(c->n_listen, 1);
+	assert_true(ip_eq(&c->listen[0], &ip));
+	assert_int_equal(c->n_paths, 2);
+	assert_int_equal(c->paths[0].kind, WEIR_PATH_ROUTE);
+	assert_int_equal(c->paths[0].prefix_len, 24);
+	assert_int_equal(c->paths[1].kind, WEIR_PATH_VXLAN);
+	assert_memory_equal(c->paths[1].mac, "\x0a\0\0\0\0\xff", 6);
+	assert_int_equal(c->vtep[0].port, 0);
+	assert_int_equal(c->vtep[1].port, 8472);
+	assert_int_equal(c->vtep[1].vni, 77);
+}
+
 static void full_file_fills_the_structure(void **state)
 {
 	static struct config c;
-	struct weir_ip ip;
 
 	assert_int_equal(parse("ports:\n"
 			       "  - pci: 0000:01:00.0\n"
@@ -117,28 +145,7 @@ static void full_file_fills_the_structure(void **state)
 			       &c),
 			 0);
 	assert_string_equal(errors, "");
-	assert_int_equal(c.n_ports, 1);
-	assert_true(c.ports[0].is_pci);
-	assert_true(c.ports[0].promiscuous);
-	assert_int_equal(c.ports[0].mtu, 9000);
-	assert_int_equal(c.ports[0].n_desc, 2048);
-	assert_int_equal(c.n_ifaces, 2);
-	assert_int_equal(c.ifaces[0].net.n_addrs, 2);
-	assert_int_equal(c.ifaces[0].net.addrs[1].prefix_len, 64);
-	assert_true(c.ifaces[0].net.has_gw4 && c.ifaces[0].net.has_gw6);
-	assert_int_equal(c.ifaces[1].net.vlan, 7);
-	assert_int_equal(c.ifaces[1].port, 0);
-	ip_parse("192.0.2.10", 10, &ip);
-	assert_int_equal(c.n_listen, 1);
-	assert_true(ip_eq(&c.listen[0], &ip));
-	assert_int_equal(c.n_paths, 2);
-	assert_int_equal(c.paths[0].kind, WEIR_PATH_ROUTE);
-	assert_int_equal(c.paths[0].prefix_len, 24);
-	assert_int_equal(c.paths[1].kind, WEIR_PATH_VXLAN);
-	assert_memory_equal(c.paths[1].mac, "\x0a\0\0\0\0\xff", 6);
-	assert_int_equal(c.vtep[0].port, 0);
-	assert_int_equal(c.vtep[1].port, 8472);
-	assert_int_equal(c.vtep[1].vni, 77);
+	check_ways(&c);
 	assert_int_equal(c.n_workers, 2);
 	assert_int_equal(c.worker_cores[1], 3);
 	assert_int_equal(c.main_core, 1);
