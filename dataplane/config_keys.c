@@ -349,7 +349,8 @@ static const struct key workers_keys[] = {
 		 "a core of its own. `pause`: light sleeps of the core itself, where the CPU has them (WAITPKG). `sleep`: short sleeps "
 		 "in the kernel. `interrupt`: after a millisecond without work it sleeps until a packet comes, if all ports have receive interrupts."},
 	U32("idle_latency_us", idle_latency_us, 5, 10000, "50",
-	    "What `pause` and `sleep` may add to the time until the first packet is seen: so long is a sleep at most, with what the kernel needs to end it."),
+	    "What `pause` and `sleep` may add to the time until the first packet is seen: so long is a sleep at most, with what the kernel needs to end it. "
+	    "With `sleep` and `interrupt` the workers' cores get it as their bound of the time to wake (`pm_qos_resume_latency_us`), unless they have a tighter one."),
 	U32("watchdog_ms", watchdog_ms, 0, 600000, "2000",
 	    "A worker whose loop does not go on for so long is stuck: where it is is logged, and the dataplane ends with status 4, so that "
 	    "it is started anew ([life](life.md)). One that waits for its core has ten times as long. 0: nobody looks."),

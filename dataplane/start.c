@@ -388,6 +388,21 @@ void dataplane_update_energy(struct dataplane *d)
 	__atomic_store_n(&d->stats->energy_workers_uj, d->energy.workers_uj, __ATOMIC_RELAXED);
 }
 
+/* Whoever sleeps in the kernel leaves its core to sleep, too. */
+static int start_cpu_latency(struct dataplane *d)
+{
+	const struct config *c = &d->config;
+
+	if (c->idle >= IDLE_MODE_SLEEP)
+		cpu_latency_bound(&d->cpu_latency, CPU_LATENCY_ROOT, c->worker_cores, c->n_workers, c->idle_latency_us);
+	return 0;
+}
+
+static void stop_cpu_latency(struct dataplane *d)
+{
+	cpu_latency_restore(&d->cpu_latency);
+}
+
 /* 32 bytes as hex digits, and perhaps the end of a line. */
 static bool read_key(const char *path, uint8_t key[32])
 {
@@ -609,6 +624,7 @@ static const struct step {
 	{"steering", start_steering, stop_steering},
 	{"control socket", start_ctl, stop_ctl}, /* before the workers: at the end it frees what they give back */
 	{"energy", start_energy, stop_energy},
+	{"time to wake", start_cpu_latency, stop_cpu_latency},
 	{"affinity", start_affinity, stop_affinity},
 	{"TLS offload", start_offload, stop_offload},
 	{"workers", start_workers, stop_workers},

@@ -12,6 +12,7 @@
 #include "base/wake.h"
 #include "config.h"
 #include "ctl.h"
+#include "cpu_latency.h"
 #include "energy.h"
 #include "net/net.h"
 #include "net/steer.h"
@@ -63,6 +64,7 @@ struct dataplane {
 	struct watch watch[WEIR_MAX_WORKERS];
 	unsigned n_launched;
 	struct energy energy;
+	struct cpu_latency cpu_latency;
 	struct ctl *ctl;
 };
 

@@ -242,12 +242,14 @@ def governor(host, needs):
         yield ok(format_cpus(known), "performance", keep=keep)
 
 
-@check("cstates", "Where workers sleep (`workers.idle`), their cores have no state of sleep that takes longer to leave than 50 us. "
+@check("cstates", "Where workers sleep (`workers.idle`), their cores use no state of sleep that takes longer to leave than 50 us: weir-dataplane sees to it while it runs "
+       "(`pm_qos_resume_latency_us` of the cores is `workers.idle_latency_us`), if the kernel has that for each core. "
        "Turbo is a note: with it clocks depend on what other cores do.",
        "`disable` of the deep states; or `workers.idle: spin`, with which a worker's core never sleeps.")
 def cstates(host, needs):
     deep = {}
-    for c in needs.cores:
+    unbounded = [c for c in needs.cores if not host.exists(f"{CPU}/cpu{c}/power/pm_qos_resume_latency_us")]
+    for c in unbounded:
         for state in host.glob(f"{CPU}/cpu{c}/cpuidle/state[0-9]*"):
             if (host.read_int(f"{state}/latency") or 0) > 50 and host.read(f"{state}/disable") == "0":
                 deep.setdefault(host.read(f"{state}/name") or "?", []).append(f"{state}/disable")
@@ -260,7 +262,7 @@ def cstates(host, needs):
                    actions=tuple(Write(p, "1") for paths in deep.values() for p in paths),
                    keep=tuple(keep_write(p, "1") for paths in deep.values() for p in paths))
     else:
-        yield ok("", "none above 50 us")
+        yield ok("", "none above 50 us" if unbounded else "weir-dataplane bounds them")
     no_turbo, boost = host.read("/sys/devices/system/cpu/intel_pstate/no_turbo"), host.read("/sys/devices/system/cpu/cpufreq/boost")
     if no_turbo or boost:
         yield note("turbo", "on" if no_turbo == "0" or boost == "1" else "off", "on is faster, off is steadier")

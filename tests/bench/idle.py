@@ -6,13 +6,14 @@
 
 Over a TAP: the dataplane's CPU time without a request, and how long an answer of Weir's own (no route: 404) takes after a
 pause of 3 to 20 ms on an open connection. What a way of rest adds to it is the difference to spinning; the kernel's share and
-the client's are in both, and on a machine with other work the time that a tenth of the answers did not exceed says most. Over memif, with weir-blast: requests a second with as many connections in use as keep the worker
-busy, and busy cycles for each. The ways take turns, round by round.
+the client's are in both, and on a machine with other work the time that a tenth of the answers did not exceed says most; beside it stands what the machine itself needs to wake a thread (wake.c). Over memif, with weir-blast: requests a second
+with as many connections in use as keep the worker busy, and busy cycles for each. The ways take turns, round by round.
 """
 import json
 import os
 import pathlib
 import statistics
+import subprocess
 import time
 
 from bench import Bench, arguments, expect_clean, main_of, print_table, spread, write_json
@@ -62,6 +63,11 @@ def over_tap(args, way):
     return out
 
 
+def alone(args):
+    """What the machine itself needs: wake.c."""
+    return json.loads(subprocess.run([pathlib.Path(args.build) / "tests/bench/bench_wake", str(args.answers)], check=True, capture_output=True).stdout)
+
+
 def over_memif(args, way):
     with Bench(args.build, idle=way) as b:
         b.phase(f"connect n={args.active}")
@@ -90,20 +96,32 @@ def memif_rows(rounds):
              spread([r[way]["sleeps_per_s"] for r in rounds])] for way in rounds[0]]
 
 
+def wake_rows(rounds):
+    return [[name, *(spread([quantile(r[key], q) / 1e3 for r in rounds]) for q in (0.1, 0.5, 0.99))]
+            for name, key in (("a thread in epoll_wait()", "wake"), ("a sleep of 50 us ends late by", "late"))]
+
+
+PARTS = {
+    "tap": (over_tap, tap_rows, ["worker, % of a core", "whole dataplane", "answer after a pause, us: 10 %", "median", "99 %", "more than spin: 10 %", "median", "99 %"]),
+    "memif": (over_memif, memif_rows, ["requests/s", "ratio to spin", "busy cycles a request", "ratio to spin", "sleeps a second meanwhile"])}
+
+
 def main():
     args = arguments(__doc__, rounds=(int, 5, "repetitions"), seconds=(float, 3.0, "of each measurement"), answers=(int, 500, "after a pause, each"),
-                     active=(int, 256, "connections in use under load"), ways=(str, ",".join(WAYS), "what is compared, spin first"))
-    ways = args.ways.split(",")
-    tap, memif = [], []
+                     active=(int, 256, "connections in use under load"), parts=(str, "tap,memif", "what is measured"), ways=(str, ",".join(WAYS), "what is compared, spin first"))
+    ways, parts = args.ways.split(","), args.parts.split(",")
+    got = {part: [] for part in parts}
+    wakes = []
     for i in range(args.rounds):
+        wakes.append(alone(args))
         turn = ways[i % len(ways):] + ways[:i % len(ways)]
-        tap.append({way: over_tap(args, way) for way in turn})
-        memif.append({way: over_memif(args, way) for way in turn})
-    in_order = [[{way: r[way] for way in ways} for r in rounds] for rounds in (tap, memif)]
-    print_table(["idle", "worker, % of a core", "whole dataplane", "answer after a pause, us: 10 %", "median", "99 %", "more than spin: 10 %", "median", "99 %"],
-                tap_rows(in_order[0]))
-    print_table(["idle", "requests/s", "ratio to spin", "busy cycles a request", "ratio to spin", "sleeps a second meanwhile"], memif_rows(in_order[1]))
-    write_json(args, {"tap": tap, "memif": memif})
+        for part in parts:
+            r = {way: PARTS[part][0](args, way) for way in turn}
+            got[part].append({way: r[way] for way in ways})
+    print_table(["the machine itself, us", "10 %", "median", "99 %"], wake_rows(wakes))
+    for part in parts:
+        print_table(["idle", *PARTS[part][2]], PARTS[part][1](got[part]))
+    write_json(args, {"wakes": wakes, **got})
 
 
 main_of(main)

@@ -188,6 +188,8 @@ ALTERNATIVES = [  # as good, in another way
     ("CAP_IPC_LOCK", lambda t: t.process_limits(caps="0000000000004000")),
     ("sleep without deep states", two(config("main_core: 1", "main_core: 1, idle: sleep"),
                                       *(put(f"{CPU}/cpu{c}/cpuidle/state2/disable", 1) for c in (5, 6)))),
+    ("sleep with a bound of the time to wake", two(config("main_core: 1", "main_core: 1, idle: sleep"),
+                                                   *(put(f"{CPU}/cpu{c}/power/pm_qos_resume_latency_us", 0) for c in (5, 6)))),
     ("a QAT device that nobody wants", put(f"{PCI}/{QAT}/qat/state", "down")),
     ("whole group bound", two(lambda t: t.group(OTHER, 7), lambda t: t.bind(OTHER, "vfio-pci"))),
 ]
