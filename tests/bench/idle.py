@@ -50,7 +50,7 @@ def cpu_seconds(pid, threads):
 
 
 def over_tap(args, way):
-    with Rig(args.build, idle=way, sanitizers=False) as rig:
+    with Rig(args.build, idle=way, sanitizers=False, yaml_workers=f", idle_latency_us: {args.latency_us}") as rig:
         pid = rig.procs["dataplane"].pid
         time.sleep(0.5)  # the start's work
         start, cpu, worker = time.monotonic(), cpu_seconds(pid, ""), cpu_seconds(pid, "worker")
@@ -108,7 +108,7 @@ PARTS = {
 
 def main():
     args = arguments(__doc__, rounds=(int, 5, "repetitions"), seconds=(float, 3.0, "of each measurement"), answers=(int, 500, "after a pause, each"),
-                     active=(int, 256, "connections in use under load"), parts=(str, "tap,memif", "what is measured"), ways=(str, ",".join(WAYS), "what is compared, spin first"))
+                     active=(int, 256, "connections in use under load"), latency_us=(int, 50, "idle_latency_us, over TAP"), parts=(str, "tap,memif", "what is measured"), ways=(str, ",".join(WAYS), "what is compared, spin first"))
     ways, parts = args.ways.split(","), args.parts.split(",")
     got = {part: [] for part in parts}
     wakes = []
