@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_bitops.h> /* rte_align32pow2(), since DPDK 24 */
 #include <rte_byteorder.h>
 #include <rte_common.h>
 
