@@ -17,7 +17,7 @@ struct announce {
 	unsigned ifindex[CONFIG_MAX_LISTEN];
 	unsigned port[CONFIG_MAX_LISTEN];
 	bool is_there[CONFIG_MAX_LISTEN];
-	bool has_failed; /* and that was logged */
+	bool has_failed[CONFIG_MAX_LISTEN]; /* and that was logged */
 	unsigned n_updates;
 	enum weir_announce_state state;
 };
@@ -85,12 +85,12 @@ static bool set(struct announce *a, unsigned i, bool is_there)
 	char text[IP_TEXT_MAX];
 
 	if (rc == 0 || (!is_there && rc == -ENODEV)) {
-		a->has_failed = false;
+		a->has_failed[i] = false;
 		return true;
 	}
-	if (!a->has_failed)
+	if (!a->has_failed[i])
 		log_error("bgp: the kernel does not %s the route to %s: %s", is_there ? "take" : "give up", ip_format(ip, text), strerror(-rc));
-	a->has_failed = true;
+	a->has_failed[i] = true;
 	return false;
 }
 
@@ -111,10 +111,15 @@ static unsigned settle(struct announce *a, enum weir_announce_state *state)
 
 		if (is_serving && !wants)
 			*state = WEIR_ANNOUNCE_LINK_DOWN;
-		if ((wants != a->is_there[i] || (wants && is_again)) && set(a, i, wants)) {
-			n_changes += wants != a->is_there[i];
-			a->is_there[i] = wants;
+		if (wants != a->is_there[i] || (wants && is_again)) {
+			/* One that cannot be withdrawn may still be heard of. */
+			bool is_there = set(a, i, wants) ? wants : !wants && a->is_there[i];
+
+			n_changes += is_there != a->is_there[i];
+			a->is_there[i] = is_there;
 		}
+		if (wants && !a->is_there[i])
+			*state = WEIR_ANNOUNCE_REFUSED;
 		n_there += a->is_there[i];
 	}
 	__atomic_store_n(&a->stats->n_announced, n_there, __ATOMIC_RELAXED);

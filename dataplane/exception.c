@@ -37,12 +37,14 @@
 #define POOL_SIZE 2047u
 #define BURST 32u
 #define MAX_SEGS 64
+#define WAKE_EVENT WEIR_MAX_PORTS /* of epoll: not a TAP's, which are the ports */
 #define BLOCKED_US 200 /* until the worker has taken frames of the kernel, or given buffers back */
 
 struct tap {
 	int fd; /* -1: none beside this port */
 	unsigned ifindex;
-	bool is_up; /* as the kernel was told */
+	bool is_up;   /* as the kernel was told */
+	bool is_gone; /* somebody deleted the interface; thread: w, main: r */
 };
 
 struct exception {
@@ -158,7 +160,7 @@ static unsigned read_taps(struct exception *x, bool *is_blocked)
 	for (unsigned i = 0; i < x->config->n_ports; i++) {
 		int rc = 1;
 
-		for (unsigned k = 0; x->taps[i].fd >= 0 && k < BURST && rc > 0; k++) {
+		for (unsigned k = 0; x->taps[i].fd >= 0 && !x->taps[i].is_gone && k < BURST && rc > 0; k++) {
 			rc = read_frame(x, i);
 			total += rc > 0;
 		}
@@ -179,15 +181,30 @@ static bool has_frames(const struct exception *x)
 	return false;
 }
 
+/* A TAP whose interface was deleted says so for ever, and has nothing to give any more. */
+static void give_up(struct exception *x, unsigned port)
+{
+	struct tap *t = &x->taps[port];
+
+	epoll_ctl(x->epoll_fd, EPOLL_CTL_DEL, t->fd, NULL);
+	__atomic_store_n(&t->is_gone, true, __ATOMIC_RELAXED);
+	log_error("%s: somebody deleted this interface; what is for the kernel beside the port is lost until the dataplane starts anew",
+		  x->config->ports[port].kernel.interface);
+}
+
 static void sleep_until_work(struct exception *x)
 {
 	struct epoll_event events[4];
+	int n = 0;
 
 	wake_arm(&x->wake);
 	if (!has_frames(x) && !__atomic_load_n(&x->is_stopping, __ATOMIC_RELAXED))
-		epoll_wait(x->epoll_fd, events, 4, -1);
+		n = epoll_wait(x->epoll_fd, events, 4, -1);
 	wake_disarm(&x->wake);
 	wake_take(&x->wake);
+	for (int i = 0; i < n; i++)
+		if (events[i].data.u32 != WAKE_EVENT && (events[i].events & EPOLLERR))
+			give_up(x, events[i].data.u32);
 }
 
 static void *run(void *arg)
@@ -274,9 +291,9 @@ static int open_tap(const char *name)
 	return rc;
 }
 
-static int watch(struct exception *x, int fd)
+static int watch(struct exception *x, int fd, uint32_t id)
 {
-	struct epoll_event e = {.events = EPOLLIN};
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = id};
 
 	return epoll_ctl(x->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
 }
@@ -292,7 +309,7 @@ static int make_tap(struct exception *x, unsigned i, struct net_port *port)
 	if (rc == 0)
 		rc = add_addresses(x->config, i, t->ifindex);
 	if (rc == 0)
-		rc = watch(x, t->fd);
+		rc = watch(x, t->fd, i);
 	if (rc) {
 		log_error("port %s: the kernel's interface %s cannot be made: %s%s", port->name, k->interface, strerror(-rc),
 			  rc == -EPERM ? " (it takes CAP_NET_ADMIN)" : "");
@@ -328,7 +345,7 @@ static int make_descriptors(struct exception *x)
 	x->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (rc == 0 && x->epoll_fd < 0)
 		rc = -errno;
-	return rc ? rc : watch(x, x->wake.fd);
+	return rc ? rc : watch(x, x->wake.fd, WAKE_EVENT);
 }
 
 static bool is_wanted(const struct config *c)
@@ -430,7 +447,7 @@ void exception_set_link(struct exception *x, unsigned port, bool is_up)
 {
 	int carrier = is_up;
 
-	if (!x || x->taps[port].fd < 0 || x->taps[port].is_up == is_up)
+	if (!x || x->taps[port].fd < 0 || x->taps[port].is_up == is_up || __atomic_load_n(&x->taps[port].is_gone, __ATOMIC_RELAXED))
 		return;
 	x->taps[port].is_up = is_up;
 	if (ioctl(x->taps[port].fd, TUNSETCARRIER, &carrier) < 0)

@@ -625,7 +625,8 @@ struct weir_life_info {
 	X(ANNOUNCED, "announced", "Weir serves, and its addresses are announced") \
 	X(STARTING, "starting", "no routes have come from weir-ctrl yet") \
 	X(LINK_DOWN, "link-down", "the port has no link") \
-	X(DRAINING, "draining", "the dataplane is draining")
+	X(DRAINING, "draining", "the dataplane is draining") \
+	X(REFUSED, "refused", "the kernel does not take the route, such as where somebody deleted the port's interface")
 
 enum weir_announce_state {
 #define X(name, str, help) WEIR_ANNOUNCE_##name,

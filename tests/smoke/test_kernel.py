@@ -2,6 +2,7 @@
 """The exception path: what is not Weir's goes to the kernel beside it and back, in classes with rates of their own."""
 import contextlib
 import json
+import pathlib
 import socket
 import subprocess
 import sys
@@ -189,6 +190,34 @@ def test_kernels_interface_goes_with_the_dataplane(rig):
         r.start_dataplane()
         wait_until("Weir serves", lambda: r.curl("/", check=False)[0] == 200)
         try_kernel(r, KERNEL4, KERNEL6)
+
+
+BGP = f"bgp: {{asn: 64512, announce: [{WEIR4}, '{WEIR6}']}}"
+
+
+def announced(r):
+    return [in_kernel(r, "ip", f, "route", "show", "proto", "201").stdout.decode().split() for f in ("-4", "-6")]
+
+
+def exception_cpu_s(r):
+    """What the thread between rings and TAPs has used."""
+    for task in pathlib.Path(f"/proc/{r.procs['dataplane'].pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("weir-exception"):
+            return int((task / "schedstat").read_text().split()[0]) / 1e9
+    raise Failure("there is no such thread")
+
+
+def test_kernels_interface_that_somebody_deletes_costs_no_core_and_is_announced_no_more(rig):
+    with rig(port="af_packet", yaml_port=OWN, extra=BGP) as r:
+        wait_until("both are announced", lambda: all(announced(r)) and r.metric_sum("weir_announced_addresses") == 2)
+        in_kernel(r, "ip", "link", "del", "k0")
+        wait_until("neither is announced", lambda: r.metric_sum("weir_announced_addresses") == 0)
+        t, cpu = time.monotonic(), exception_cpu_s(r)
+        time.sleep(2)
+        share = (exception_cpu_s(r) - cpu) / (time.monotonic() - t)
+        expect(share < 0.02, f"the thread sleeps, and does not use {share:.0%} of a core")
+        expect("k0: somebody deleted this interface" in (r.dir / "dataplane.log").read_text(), "the log says so")
+        try_weir(r)
 
 
 def test_routes_of_the_kernel_are_weirs_too(rig):
