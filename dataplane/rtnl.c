@@ -79,7 +79,8 @@ int rtnl_set_route(struct mnl_socket *s, unsigned ifindex, const struct weir_ip 
 	int rc;
 
 	h->nlmsg_type = is_there ? RTM_NEWROUTE : RTM_DELROUTE;
-	h->nlmsg_flags = is_there ? NLM_F_CREATE | NLM_F_EXCL : 0; /* one that is there is not told to others again */
+	/* Beside one of somebody else; of ours, which is there, nobody hears again. */
+	h->nlmsg_flags = is_there ? NLM_F_CREATE | NLM_F_APPEND : 0;
 	r = mnl_nlmsg_put_extra_header(h, sizeof(*r));
 	r->rtm_family = ip_is4(ip) ? AF_INET : AF_INET6;
 	r->rtm_dst_len = ip_is4(ip) ? 32 : 128;

@@ -220,6 +220,24 @@ def test_kernels_interface_that_somebody_deletes_costs_no_core_and_is_announced_
         try_weir(r)
 
 
+def test_kernel_has_weirs_routes_beside_those_of_others(rig):
+    """Of a dataplane that is to be relieved, say: when that withdraws its own, ours stay."""
+    with rig(port="af_packet", yaml_port=OWN, extra=BGP, ctrl=False) as r:
+        in_kernel(r, "ip", "link", "add", "other", "type", "veth", "peer", "name", "another")
+        in_kernel(r, "ip", "link", "set", "other", "up")
+        for prefix, scope in ((f"{WEIR4}/32", ("scope", "link")), (f"{WEIR6}/128", ())):
+            in_kernel(r, "ip", "route", "add", prefix, "dev", "other", "proto", "202", *scope)
+        r.start_ctrl()
+        r.wait_healthy()
+        wait_until("ours are there", lambda: all("k0" in words for words in announced(r)))
+        in_kernel(r, "ip", "link", "del", "other")
+        expect(all("k0" in words for words in announced(r)), "and stay")
+        n = r.metric_sum("weir_announce_changes_total")
+        time.sleep(6)  # they are asserted again, which is no change
+        expect_eq(r.metric_sum("weir_announce_changes_total"), n, "the number of changes")
+        expect([len(words) for words in announced(r)] == [len(set(words)) for words in announced(r)], f"each once: {announced(r)}")
+
+
 def test_routes_of_the_kernel_are_weirs_too(rig):
     manifests = {"pods.yaml": service("four") + slice_("four", POD4, POD_PORT) + service("six") + slice_("six", POD6, POD_PORT) +
                  ingress("four", "four.example.com", [("/", "Prefix", "four")]) + ingress("six", "six.example.com", [("/", "Prefix", "six")])}
