@@ -221,6 +221,24 @@ static int dump(struct kernel_routes *k)
 	return rc < 0 ? -errno : 0;
 }
 
+/*
+ * What is left of the answer to a question that failed would be taken for that to the next one, and of those each would be
+ * one behind: a new socket has nothing of it.
+ */
+static int ask(struct kernel_routes *k)
+{
+	int rc;
+
+	if (!k->questions)
+		k->questions = rtnl_open();
+	rc = k->questions ? dump(k) : -errno;
+	if (rc) {
+		rtnl_close(k->questions);
+		k->questions = NULL;
+	}
+	return rc;
+}
+
 /* Empties the socket. EAGAIN is its end; that something was lost is news, too. */
 static bool has_news(struct kernel_routes *k)
 {
@@ -242,7 +260,7 @@ void kernel_routes_update(struct kernel_routes *k)
 	k->is_due |= has_news(k);
 	if (!k->is_due)
 		return;
-	rc = dump(k);
+	rc = ask(k);
 	if (rc == 0)
 		rc = ctl_set_kernel_routes(k->ctl, k->routes, k->n);
 	k->is_due = rc != 0; /* the next time again */
