@@ -79,7 +79,7 @@ def chaos(make, seed, rounds, changes):
         expect_eq(rig.stop("ctrl", signal.SIGTERM), 0, "exit status")
 
 
-@takes(60)
+@takes(120)
 def test_changes_through_a_failing_api_server_end_as_compiled_from_scratch(make):
     chaos(make, 1, 3, 700)
 
