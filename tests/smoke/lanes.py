@@ -28,28 +28,29 @@ def end_at_sigterm():
     signal.signal(signal.SIGTERM, end)
 
 
-def _serve(connection, number, attempt):
+def _text_of(output):
+    return os.pread(output, os.fstat(output).st_size, 0).decode(errors="replace")
+
+
+def _serve(connection, attempt, output):
     """The life of a lane: attempt(name) for each name that comes, until the runner closes its end."""
-    with tempfile.TemporaryFile() as output:
-        for fd in (1, 2):
-            os.dup2(output.fileno(), fd)
-        while True:
-            try:
-                name = connection.recv()
-            except EOFError:
-                return
-            os.ftruncate(1, 0)
-            os.lseek(1, 0, os.SEEK_SET)
-            known, began = set(rig_module.crashes), time.monotonic()
-            outcome = attempt(name)
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            seconds, end = time.monotonic() - began, os.fstat(1).st_size
-            text = os.pread(1, end, 0).decode(errors="replace")
-            connection.send(Result(name, outcome, seconds, text, rig_module.crashes - known))
+    for fd in (1, 2):
+        os.dup2(output, fd)
+    while True:
+        try:
+            name = connection.recv()
+        except EOFError:
+            return
+        os.ftruncate(output, 0)
+        os.lseek(output, 0, os.SEEK_SET)
+        known, began = set(rig_module.crashes), time.monotonic()
+        outcome = attempt(name)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        connection.send(Result(name, outcome, time.monotonic() - began, _text_of(output), rig_module.crashes - known))
 
 
-def _live(connection, number, attempt, others):
+def _live(connection, number, attempt, output, others):
     """What is to be done at the end of this process is its own alone, not the runner's."""
     atexit._clear()
     for other in others:  # else a lane would not see that the runner has gone
@@ -58,18 +59,19 @@ def _live(connection, number, attempt, others):
     signal.signal(signal.SIGINT, lambda *_: None)  # the runner gets it, too, and ends its lanes
     rig_module.begin_lane(number)
     try:
-        _serve(connection, number, attempt)
+        _serve(connection, attempt, output)
     finally:
         atexit._run_exitfuncs()
 
 
 class Lane:
-    def __init__(self, number, attempt, lanes):
+    def __init__(self, number, attempt, lanes, unit=()):
         context = multiprocessing.get_context("fork")
-        self.number, self.unit, self.name = number, collections.deque(), None
+        self.number, self.unit, self.name = number, collections.deque(unit), None
         self.connection, far = context.Pipe()
+        self.output = tempfile.TemporaryFile()
         others = [self.connection, *(lane.connection for lane in lanes)]
-        self.process = context.Process(target=_live, args=(far, number, attempt, others))
+        self.process = context.Process(target=_live, args=(far, number, attempt, self.output.fileno(), others))
         self.process.start()
         far.close()
 
@@ -84,15 +86,22 @@ class Lane:
         return True
 
     def result(self):
-        """Of the test that it has ended; None if it has ended itself."""
+        """Of the test that has ended, or of the one with which the lane has."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
-            return None
+            self.process.join()
+            told = f"the lane of {self.name} ended with {self.process.exitcode}"
+            text = _text_of(self.output.fileno()) + told + "\n"
+            return Result(self.name, "FAIL", time.monotonic() - self.began, text, {told})
+
+    def has_ended(self):
+        return self.process.exitcode is not None
 
     def end(self):
         self.connection.close()
         self.process.join()
+        self.output.close()
 
 
 def run(n, units, attempt):
@@ -106,19 +115,12 @@ def run(n, units, attempt):
         while lanes:
             ready = multiprocessing.connection.wait([lane.connection for lane in lanes])
             for lane in [lane for lane in lanes if lane.connection in ready]:
-                result = lane.result()
-                if result is None:
+                yield lane.result()
+                if lane.has_ended():
                     lanes.remove(lane)
                     lane.end()
-                    told = f"the lane of {lane.name} ended with {lane.process.exitcode}"
-                    yield Result(lane.name, "FAIL", time.monotonic() - lane.began, told + "\n", {told})
-                    units.appendleft(lane.unit)
-                    if not any(units):
-                        continue
-                    lanes.append(Lane(lane.number, attempt, lanes))
-                    lanes[-1].next(units)
-                    continue
-                yield result
+                    lane = Lane(lane.number, attempt, lanes, lane.unit)
+                    lanes.append(lane)
                 if not lane.next(units):
                     lanes.remove(lane)
                     lane.end()  # the others' tests go on meanwhile
