@@ -51,11 +51,13 @@ meson_tests() {
 	echo "ok    $label: ${ok:-0} tests, ${skip:-0} skipped ($(($(date +%s) - t0)) s)"
 }
 
-# smoke_tests BUILD LABEL [ARGS]: the runner ends with a line of the same form as ours.
+# smoke_tests BUILD LABEL [ARGS]: the runner ends with a line of the same form as ours. Most tests wait most of the time, so there
+# is a lane more than there are cores.
 smoke_tests() {
-	local build=$1 log="$out/$2.log" label=$2 line
+	local build=$1 log="$out/$2.log" label=$2 line t0
+	t0=$(date +%s)
 	shift 2
-	python3 "$here/tests/smoke/run.py" --build "$build" "$@" >"$log" 2>&1
+	python3 "$here/tests/smoke/run.py" --build "$build" --jobs $(($(nproc) + 1)) "$@" >"$log" 2>&1
 	local rc=$?
 	line=$(tail -n 1 "$log")
 	if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
@@ -68,6 +70,7 @@ smoke_tests() {
 		rc=1
 	fi
 	grep -E '^(ok|FAIL|skip|     )' "$log"
+	echo "      $label took $(($(date +%s) - t0)) s"
 	[ $rc -eq 0 ] || why+="--- $label"$'\n'"$(grep -B 30 '^FAIL' "$log" | grep -vE '^(ok|     )' | tail -n 90)"$'\n'"$(tail -n 3 "$log")"$'\n'
 	return $rc
 }

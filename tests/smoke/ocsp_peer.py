@@ -45,7 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         config = json.loads(pathlib.Path(sys.argv[2]).read_text())
         how = config["of"].get(name, {})
         mode = how.get("mode", "good")
-        print(self.command, name, flush=True)
+        sys.stdout.write(f"{self.command} {name}\n")  # whole, for there are several threads
+        sys.stdout.flush()
         if mode == "redirect":
             return self.send(302, b"", Location=how["to"] + rest)
         if mode == "slow":

@@ -27,6 +27,7 @@ NOBODY = 65534
 WRK = ("wrk", "--timeout", "30s")  # an answer that takes two seconds is an error otherwise, and this is no test of speed
 counter = itertools.count()
 crashes = set()  # programs that ended by themselves, or not well, and what the sanitizers found, of all rigs so far
+first_core = 0  # of the first worker of a rig
 
 
 def _keep_times_to_wake():
@@ -36,6 +37,26 @@ def _keep_times_to_wake():
 
 
 _keep_times_to_wake()
+
+
+def begin_lane(number):
+    """Called in a process that runs tests beside others: the first worker of its rigs is not on the core of theirs."""
+    global first_core
+    first_core = number
+
+
+def alone(fn):
+    """A test that needs a core of its own, or what there is one of in this machine: it runs beside no other (run.py)."""
+    fn.alone = True
+    return fn
+
+
+def takes(seconds):
+    """A test that takes about as long, where it has a core for itself: the longest begin first (run.py)."""
+    def mark(fn):
+        fn.seconds = seconds
+        return fn
+    return mark
 
 
 class Failure(Exception):
@@ -60,8 +81,10 @@ def ip(*args):
 
 
 def wait_until(what, fn, seconds=60.0):  # no test's bound: a slow machine's patience
-    """The first true value of fn(). What it asks may not be there yet: a file, a socket that nobody listens on."""
-    end = time.monotonic() + seconds
+    """The first true value of fn(). What it asks may not be there yet: a file, a socket that nobody listens on. Who waits for
+    long asks less often: to ask starts programs, for which other tests want the cores."""
+    began = time.monotonic()
+    end = began + seconds
     while True:
         absent = ""
         try:
@@ -70,8 +93,9 @@ def wait_until(what, fn, seconds=60.0):  # no test's bound: a slow machine's pat
             value, absent = None, f" ({e!r})"
         if value:
             return value
-        expect(time.monotonic() < end, f"not within {seconds} s: {what}{absent}")
-        time.sleep(0.02)
+        now = time.monotonic()
+        expect(now < end, f"not within {seconds} s: {what}{absent}")
+        time.sleep(min(0.02 + (now - began) / 20, 0.1))
 
 
 def resident_kb(pid):
@@ -183,7 +207,7 @@ class Rig:
     addresses: [{WEIR4}/24, "{WEIR6}/64"]
     gateways: [{PEER4}, "{PEER6}"]
 {textwrap.indent(self.yaml_port, '    ')}
-workers: {{cores: [{', '.join(str(i % cores) for i in range(self.workers))}], idle: {self.idle}{self.yaml_workers}}}
+workers: {{cores: [{', '.join(str((first_core + i) % cores) for i in range(self.workers))}], idle: {self.idle}{self.yaml_workers}}}
 memory: {{hugepages: false, arena_mb: {self.arena_mb}{self.yaml_memory}}}
 pools: {{mbufs: 16384, connections: 8192, requests: 1024, backends: 2048, endpoints: 8192{self.yaml_pools}}}
 control: {{socket: {self.dir}/dataplane.sock, user: {NOBODY}}}

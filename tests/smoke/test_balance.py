@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 import time
 
-from rig import MANIFESTS, PEER4, WEIR4, WRK, expect, expect_eq, ingress, wait_until
+from rig import MANIFESTS, PEER4, WEIR4, WRK, expect, expect_eq, ingress, takes, wait_until
 
 BACKEND = r"""
 import http.server, pathlib, sys, threading
@@ -144,6 +144,7 @@ def test_affinity_outlives_a_restart_with_a_key_file(make):
         expect("64 hex digits" in (rig.dir / "dataplane.log").read_text(), "and says what was expected")
 
 
+@takes(20)
 def test_maglev_and_ring_hash_by_header_stay_over_workers_and_changes(make):
     for algorithm in ("maglev", "ring-hash"):
         notes = {"load-balancing": algorithm, "hash-key": "header:X-User"}

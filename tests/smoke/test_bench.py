@@ -213,3 +213,7 @@ def test_comparison_in_small_writes_its_pages(make):
         expect(len(plots) >= 3, f"plots: {plots}")
         for plot in plots:
             xml.etree.ElementTree.parse(plot)
+
+
+for fn in [f for name, f in vars().items() if name.startswith("test_")]:
+    fn.alone = True  # what polls in them has a core each, for which all of this machine is needed

@@ -13,7 +13,7 @@ import time
 
 from frr import Frr
 from procs import end_process, sanitizer_env, sanitizer_reports, show_logs
-from rig import NOBODY, Failure, counter, expect, expect_eq, gateway, ingress, ip, service, slice_, wait_until
+from rig import NOBODY, Failure, counter, expect, expect_eq, gateway, ingress, ip, service, slice_, takes, wait_until
 
 VIP4, VIP6 = "203.0.113.10", "2001:db8:77::10"
 CLIENT4, CLIENT6 = "10.98.0.2", "fd98::2"
@@ -283,6 +283,7 @@ def test_bgp_announces_when_there_are_routes_and_withdraws_at_a_drain(rig):
         expect_eq(node.procs.pop("dataplane").wait(60), 0, "the dataplane's exit status")
 
 
+@takes(20)
 def test_bgp_two_nodes_share_the_load_and_a_drain_loses_no_request(rig):
     with Net(rig, 2) as net:
         net.serve()
@@ -303,6 +304,7 @@ def test_bgp_two_nodes_share_the_load_and_a_drain_loses_no_request(rig):
         wait_until("the node is back", lambda: net.n_hops(VIP4) == 2)
 
 
+@takes(20)
 def test_bgp_the_successor_of_a_download_goes_to_the_other_node(rig):
     with Net(rig, 2) as net:
         net.serve()
@@ -321,6 +323,7 @@ def test_bgp_the_successor_of_a_download_goes_to_the_other_node(rig):
         expect(max(n_tries) > 1, f"some downloads were cut by the crash: {n_tries} tries")
 
 
+@takes(15)
 def test_bgp_session_outlives_a_flood_of_what_nobody_wants(rig):
     with Net(rig, 1, "kernel_path: {other_per_s: 500, icmp_per_s: 500, neighbour_per_s: 500}") as net:
         net.serve()

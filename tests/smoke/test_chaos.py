@@ -4,7 +4,7 @@ import json
 import pathlib
 import subprocess
 
-from rig import PEER4, WEIR4, expect, expect_eq, ingress, service, wait_until
+from rig import PEER4, WEIR4, alone, expect, expect_eq, ingress, service, wait_until
 
 SCRIPT = pathlib.Path(__file__).resolve().parent / "chaos_peers.py"
 FIRST, N = 8101, 4  # ports of the origin; behind them one where nobody listens
@@ -49,9 +49,11 @@ def run(make, requests, **kw):
         expect(stats["upstream_retries"] >= r["seen_again"], f"{stats['upstream_retries']} retries, {r['seen_again']} requests that came again")
 
 
+@alone  # no try of a request may meet an end of its connection each time, as it does where the peers wait for a core
 def test_faulty_kernel_origin_costs_no_wrong_byte_over_tap(make):
     run(make, 3000)
 
 
+@alone  # no try of a request may meet an end of its connection each time, as it does where the peers wait for a core
 def test_faulty_kernel_origin_costs_no_wrong_byte_over_af_packet(make):
     run(make, 3000, port="af_packet", workers=2)

@@ -10,7 +10,7 @@ import zlib
 import test_tunnel as tunnel
 import tls_peers as peers
 from chromium_peer import Browser
-from rig import PEER4, WEB, expect, expect_eq, service, slice_, wait_until
+from rig import PEER4, WEB, expect, expect_eq, service, slice_, takes, wait_until
 from tls_peers import ANY_PORT, SHOP, Front, difference, pair, secret, tls_ingress, tls_metrics
 
 PAGES, WS = 8095, "ws.example.com"
@@ -102,6 +102,7 @@ def expect_page(browser, version):
             expect_eq(s["keyExchangeGroup"], "X25519MLKEM768" if peers.openssl_version() >= (3, 5) else "X25519", f"group: {s}")
 
 
+@takes(15)
 def test_chromium_is_served_and_resumes_in_both_versions(make):
     with chromium_rig(make) as (rig, front, large):
         for version, flags in (("1.3", []), ("1.2", ["--ssl-version-max=tls1.2"])):

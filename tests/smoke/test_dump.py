@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 import tls_peers as peers
-from rig import WEIR4, Skipped, expect, expect_eq, wait_until
+from rig import WEIR4, Skipped, expect, expect_eq, takes, wait_until
 from test_tls import tls_rig
 from tls_peers import ANY, EXACT, SHOP, pair
 
@@ -188,6 +188,7 @@ def core_of(folder):
     return found[0] if found else None
 
 
+@takes(15)
 def test_core_dump_is_written_and_without_secrets(make):
     kind = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
     if kind not in ("core", "core.%p"):

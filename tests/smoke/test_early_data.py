@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 
 import test_filters as filters
-from rig import PEER4, expect, expect_eq, service, slice_, wait_until
+from rig import PEER4, expect, expect_eq, service, slice_, takes, wait_until
 from test_offload import offload as offload_lines, workers_of
 from test_tls import tls_rig
 from tls_peers import EXACT, SHOP, manifests
@@ -82,6 +82,7 @@ def replayed(rig, front, text, **options):
     return json.loads(out.splitlines()[-1])
 
 
+@takes(25)
 def test_the_same_bytes_are_served_once_and_a_post_never_before_the_handshake_is_complete(make):
     with tls_rig(make, extra=ON) as (rig, front):
         accepted(rig, front)
@@ -111,6 +112,7 @@ spec:
 """
 
 
+@takes(25)
 def test_a_mirrored_request_waits_for_the_handshake_and_is_mirrored_once(make):
     with tls_rig(make, manifests=manifests(mirrored=MIRRORED), extra=ON) as (rig, front), \
             filters.recorders(rig, filters.FIRST, filters.SECOND) as (first, second):

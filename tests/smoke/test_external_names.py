@@ -6,7 +6,7 @@ import pathlib
 import socket
 import sys
 
-from rig import PEER4, expect, expect_eq, ingress, ip, wait_until
+from rig import PEER4, expect, expect_eq, ingress, ip, takes, wait_until
 from test_control import wrk
 from test_kube_saved import restart
 from test_kube_source import Double, obj
@@ -105,6 +105,7 @@ def steady(rig, seconds):
     return end
 
 
+@takes(25)
 def test_requests_follow_the_addresses_of_a_name(make):
     with make(manifests=MANIFESTS, ctrl_args=OPTIONS, nginx=NGINX) as rig, naming(rig, PEER4) as names:
         wait_until("it is said that nobody answers", lambda: "NameServersFail" in reasons(rig))
@@ -135,6 +136,7 @@ def test_requests_follow_the_addresses_of_a_name(make):
         wait_until("the name is forgotten", lambda: rig.metric_sum("weir_ctrl_names") == 0)
 
 
+@takes(20)
 def test_name_servers_that_go_away_cost_no_request(make):
     with make(manifests=MANIFESTS, ctrl_args=OPTIONS, nginx=NGINX) as rig, naming(rig, PEER4) as names:
         names.start()

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 from host_tree import CONFIG, CPU, FLAGS, GOVERNOR, NIC, NODE, OTHER, PAGES, PCI, QAT, ROOT, THP, WEIR_HOST, Tree, host_test
-from rig import expect, expect_eq
+from rig import expect, expect_eq, takes
 from test_host_config import WRONG
 
 import host_checks  # of scripts/lib, by host_tree
@@ -139,6 +139,7 @@ def complaint(findings, text):
     return [line for line in lines if text in line]
 
 
+@takes(15)
 @host_test
 def test_each_fault_is_told_by_its_check_and_by_no_other(make, _):
     for i, (fault, wanted, text) in enumerate(FAULTS):

@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from rig import expect, expect_eq
+from rig import expect, expect_eq, takes
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "conformance" / "http1"))
 import compare  # noqa: E402
@@ -14,6 +14,7 @@ FLOOR = 480  # cases, and below that are understood differently by some: fewer, 
 DIFFERENT = 25
 
 
+@takes(15)
 def test_weir_forwards_nothing_that_proxies_understand_differently(make):
     expect_eq(proxies.missing(), [], "proxies that are not installed")
     cases, explained = compare.distinct(corpus.read_all()), compare.read_explained()

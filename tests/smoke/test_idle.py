@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import time
 
-from rig import WEIR4, WEIR6, expect, expect_eq, ingress, wait_until
+from rig import WEIR4, WEIR6, alone, expect, expect_eq, ingress, wait_until
 
 WAKES = ("port", "call", "timer", "signal")
 SLEPT = "weir_worker_sleep_deep_cycles_total"
@@ -38,6 +38,7 @@ def serves(rig, n=1):
             expect_eq((status, body), (200, "web GET shop.example.com/\n"), f"by {addr}")
 
 
+@alone
 def test_a_worker_without_work_sleeps_until_a_packet_comes(make):
     with make(idle="interrupt") as rig:
         log = (rig.dir / "dataplane.log").read_text()

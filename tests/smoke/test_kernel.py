@@ -9,7 +9,7 @@ import sys
 import time
 
 from nodes import NODE4, NODE6, POD4, POD4_NET, POD6, POD6_NET, POD_PORT, Node
-from rig import MANIFESTS, PEER4, PEER6, WEIR4, WEIR6, Failure, expect, expect_eq, ingress, ip, service, slice_, wait_until
+from rig import MANIFESTS, PEER4, PEER6, WEIR4, WEIR6, Failure, expect, expect_eq, ingress, ip, service, slice_, takes, wait_until
 
 KERNEL4, KERNEL6 = "10.99.0.3", "fd99::3"
 OWN = f'kernel: {{interface: k0, addresses: [{KERNEL4}/24, "{KERNEL6}/64"]}}'
@@ -238,6 +238,7 @@ def test_kernel_has_weirs_routes_beside_those_of_others(rig):
         expect([len(words) for words in announced(r)] == [len(set(words)) for words in announced(r)], f"each once: {announced(r)}")
 
 
+@takes(15)
 def test_routes_of_the_kernel_are_weirs_too(rig):
     manifests = {"pods.yaml": service("four") + slice_("four", POD4, POD_PORT) + service("six") + slice_("six", POD6, POD_PORT) +
                  ingress("four", "four.example.com", [("/", "Prefix", "four")]) + ingress("six", "six.example.com", [("/", "Prefix", "six")])}

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from rig import Skipped, expect, expect_eq, gateway, ingress, service, slice_, wait_until
+from rig import Skipped, expect, expect_eq, gateway, ingress, service, slice_, takes, wait_until
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "conformance/kube"))
 import kube_rig  # noqa: E402
@@ -29,6 +29,8 @@ def plain_kube(fn):
             raise Skipped(str(e)) from e
         fn(make, rig)
     test.not_sanitized = True  # there is no C in it but what other tests have
+    test.group = "kube"  # one rig for all, which some of them disturb
+    test.seconds = 8
     return test
 
 
@@ -348,6 +350,7 @@ def test_weir_follows_an_api_server_that_is_killed_and_compacted(make, rig, ns):
         expect(float(expired.split()[1]) > 0, "a watch was answered 410")
 
 
+@takes(15)
 def test_down_leaves_nothing(make):
     try:
         rig = kube_rig.KubeRig(f"d{os.getpid()}", say=lambda text: None)

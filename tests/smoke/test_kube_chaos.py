@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 
-from rig import expect, expect_eq, wait_until
+from rig import expect, expect_eq, takes, wait_until
 from test_kube_source import BASE, Double, gateway_objects, total, wait_answer
 
 DRIVER = pathlib.Path(__file__).resolve().parent / "kube_chaos.py"
@@ -79,6 +79,7 @@ def chaos(make, seed, rounds, changes):
         expect_eq(rig.stop("ctrl", signal.SIGTERM), 0, "exit status")
 
 
+@takes(120)
 def test_changes_through_a_failing_api_server_end_as_compiled_from_scratch(make):
     chaos(make, 1, 3, 700)
 

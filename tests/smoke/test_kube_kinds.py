@@ -3,7 +3,7 @@
 import json
 import time
 
-from rig import PEER4, WEB, expect, expect_eq, wait_until
+from rig import PEER4, WEB, expect, expect_eq, takes, wait_until
 from test_kube import Weir, kube_test, wait_alone
 from test_kube_source import BASE, following, gateway_objects, obj, slice_, wait_answer
 from test_kube_status import get
@@ -25,6 +25,7 @@ def condition(conditions, kind):
     return next(((c["status"], c["reason"]) for c in conditions or [] if c["type"] == kind), None)
 
 
+@takes(15)
 def test_kinds_that_may_not_be_read_do_not_hold_up_the_rest(make):
     with following(make, BASE + gateway_objects(), start=False) as (rig, double):
         for plural in ("tcproutes", "backendtlspolicies", "listenersets", "customresourcedefinitions"):

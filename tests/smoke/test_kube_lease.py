@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from rig import expect, expect_eq, wait_until
+from rig import expect, expect_eq, takes, wait_until
 from test_kube_source import BASE, TOKEN, Double, gateway_objects, obj, wait_answer
 from test_kube_status import DEMO, LEASES, get
 
@@ -69,6 +69,7 @@ def is_told(double, token=TOKEN):
     return True
 
 
+@takes(25)
 def test_two_weirs_share_a_lease_and_lose_no_write_when_its_holder_is_killed(make):
     with two_weirs(make, BASE + gateway_objects() + routes(0)) as (double, nodes):
         for n in nodes:

@@ -9,7 +9,7 @@ import time
 
 import yaml
 
-from rig import PEER4, WEB, expect, expect_eq, ip, wait_until
+from rig import PEER4, WEB, expect, expect_eq, ip, takes, wait_until
 from test_kube_source import BASE, Double, answers, gateway_objects, ingress, service, slice_, wait_answer, with_ctrl_stopped
 from test_streams import A, B, answers as stream_answers, drops, explain, manifests, peer, route, servers, tcp, tls, tls_route, who
 from tls_peers import listener, pair, secret
@@ -224,6 +224,7 @@ def mount_small(rig):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,uid=65534,gid=65534,mode=700", "tmpfs", state(rig)], check=True, timeout=30)
 
 
+@takes(25)
 def test_disk_that_is_full_or_read_only_costs_the_file_only(make):
     many = [ingress(f"r{i}", f"host{i}.example.com", "web") for i in range(300)]
     with saving(make) as (rig, double):

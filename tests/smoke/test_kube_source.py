@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 
-from rig import API, PEER4, PEER6, WEB, expect, expect_eq, wait_until
+from rig import API, PEER4, PEER6, WEB, expect, expect_eq, takes, wait_until
 
 DOUBLE = pathlib.Path(__file__).resolve().parents[1] / "double/apiserver.py"
 TOKEN = "a-token"
@@ -259,6 +259,7 @@ def test_cut_connections_lose_no_change(make):
         expect(total(rig, "failed") > 0, "cuts were seen")
 
 
+@takes(25)
 def test_garbage_keeps_the_last_state_then_converges(make):
     status = '{"type":"ADDED","object":{"kind":"Ingress","metadata":{"name":[1],"resourceVersion":"9999999"}}}\n'
     with following(make) as (rig, double):

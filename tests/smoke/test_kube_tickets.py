@@ -4,7 +4,7 @@ import base64
 import contextlib
 import signal
 
-from rig import WEIR4, expect, expect_eq, wait_until
+from rig import WEIR4, expect, expect_eq, takes, wait_until
 from test_kube_certificates import https, pair, secret, tls_gateway
 from test_kube_lease import Node, two_weirs
 from test_kube_source import BASE, following, gateway_objects, obj
@@ -107,6 +107,7 @@ def ticket_nodes(make):
         yield double, nodes
 
 
+@takes(25)
 def test_nodes_resume_each_others_sessions_and_one_of_them_rotates(make):
     with ticket_nodes(make) as (double, (a, b)):
         take(a.rig, "session")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from rig import WEIR4, expect, expect_eq, wait_until
+from rig import WEIR4, alone, expect, expect_eq, wait_until
 
 PTRACER = pathlib.Path(__file__).resolve().parent / "ptracer.py"
 STUCK = 4
@@ -70,6 +70,7 @@ def test_worker_that_is_held_ends_the_dataplane_and_the_next_one_tells(make):
         expect("1 worker_stuck" in rig.weirctl("status"), rig.weirctl("status"))
 
 
+@alone
 def test_worker_that_spins_is_found_with_its_trace(make):
     with make(yaml_workers=", watchdog_ms: 1000") as rig:
         expect_eq(rig.curl("/a")[0], 200, "before")
@@ -124,6 +125,7 @@ def test_worker_that_crashes_says_where(make):
 test_worker_that_crashes_says_where.not_sanitized = True  # their own handler reports it
 
 
+@alone
 def test_paused_dataplane_goes_on_where_it_was(make):
     """A connection that was open goes on, and no worker is taken for stuck."""
     with make(workers=2, yaml_workers=", watchdog_ms: 1000") as rig:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import subprocess
 
-from rig import MANIFESTS, PEER4, WEIR4, expect, expect_eq, ingress, service, slice_, wait_until
+from rig import MANIFESTS, PEER4, WEIR4, expect, expect_eq, ingress, service, slice_, takes, wait_until
 
 # Plays one client and prints how it ended: {"status": of the answer or 0, "end": "end", "reset" or "open"}.
 SLOW = r"""
@@ -106,6 +106,7 @@ def test_slow_bodies_end_by_408(make):
         expect_eq(status, 201, "an upload of a hundred times the rate")
 
 
+@takes(15)
 def test_slow_readers_are_reset(make):
     with make(timeouts="body_bytes_per_s: 100000, body_grace_ms: 4000") as rig:
         (rig.dir / "www/big").write_bytes(b"x" * (16 << 20))

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 
-from rig import MANIFESTS, expect, expect_eq, wait_until
+from rig import MANIFESTS, expect, expect_eq, takes, wait_until
 from tls_peers import Front, Pair, authority, secret, tls_ingress
 
 PORT, PEER_PORT = 8889, 8890  # of the responder of this test, of `openssl ocsp`
@@ -154,6 +154,7 @@ def test_good_response_is_stapled_by_all_versions_and_renewed(make):
         expect_eq(rig.metric_sum("weir_ctrl_ocsp_stapled"), 4, "stapled")
 
 
+@takes(15)
 def test_what_keeps_a_response_away_is_named_and_nothing_else_suffers(make):
     r = Responder()
     wanted = {"revoked": dict(state="R"), "unknown": dict(state=None), "bad_signature": dict(signer="alien"),
@@ -192,6 +193,7 @@ def test_what_keeps_a_response_away_is_named_and_nothing_else_suffers(make):
         expect(must, "")
 
 
+@takes(60)
 def test_revoked_certificate_loses_its_good_response_and_an_old_one_ends(make):
     r = Responder()
     leaves = {n: r.issue(n) for n in ("turns", "ends")}
@@ -209,6 +211,7 @@ def test_revoked_certificate_loses_its_good_response_and_an_old_one_ends(make):
         expect_eq(rig.metric_sum("weir_ctrl_ocsp_expired_total"), 1, "counted")
 
 
+@takes(15)
 def test_responses_outlast_a_restart_while_the_responder_is_away(make):
     r = Responder()
     leaves = {"must": r.issue("must", "tlsfeature=status_request"), "plain": r.issue("plain"), "turned": r.issue("turned"), "gone": r.issue("gone")}

@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 import sys
 
-from rig import PEER4, WEIR4, Rig, expect, expect_eq, ip, wait_until
+from rig import PEER4, WEIR4, Rig, expect, expect_eq, ip, takes, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 BODY_BYTES = 24 << 20
@@ -298,12 +298,14 @@ def use_bond(rig):
     expect_eq(got[0], digest, "what was downloaded meanwhile")
 
 
+@takes(25)
 def test_a_bond_by_lacp_survives_its_members(make):
     with Bond(make.args[0], workers=2, sanitizers=make.keywords["sanitizers"]) as rig:
         use_bond(rig)
         expect("a0 up" in (rig.dir / "lacp.log").read_text(), "the switch saw no partner")
 
 
+@takes(20)
 def test_a_bond_with_a_backup_survives_its_members(make):
     with ActiveBackup(make.args[0]) as rig:
         use_bond(rig)

@@ -4,7 +4,7 @@ import re
 import subprocess
 import time
 
-from rig import PEER4, WEIR4, WEIR6, expect, expect_eq, wait_until
+from rig import PEER4, WEIR4, WEIR6, expect, expect_eq, takes, wait_until
 
 RAW = r"""
 import socket, sys
@@ -151,6 +151,7 @@ def test_malformed_requests_are_refused_by_name(make):
         expect_eq(rig.metric_sum("weir_drops_total", 'reason="req_too_large"'), 3, "counted by reason")
 
 
+@takes(45)
 def test_gibibyte_up_and_down_arrives_unchanged_in_flat_memory(make):
     size = 1 << 30
     with make() as rig:

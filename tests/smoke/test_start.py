@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 
-from rig import Skipped, expect, expect_eq
+from rig import Skipped, alone, expect, expect_eq
 
 HUGE = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
@@ -101,6 +101,7 @@ def hugepages(n):
         (HUGE / "nr_hugepages").write_text(before)
 
 
+@alone
 def test_hugepages_that_are_missing_are_said_so(make):
     with make(ctrl=False) as rig, hugepages(0):
         text = start_fails(rig, write_yaml(rig, "a.yaml", 'vdev: "net_tap7,iface=weir7"', "hugepages: true"))
@@ -108,6 +109,7 @@ def test_hugepages_that_are_missing_are_said_so(make):
         wants(text, "`weir-host tune --apply --persistent hugepages` reserves them")
 
 
+@alone
 def test_hugepages_that_are_used_up_or_too_few_are_said_so(make):
     hold = "import mmap,sys\nm=mmap.mmap(-1,%d<<21,flags=mmap.MAP_PRIVATE|mmap.MAP_ANONYMOUS|0x40000)\nm.write(b'x'*(%d<<21))\nprint(1,flush=True)\nsys.stdin.read()"
     with make(ctrl=False) as rig, hugepages(8):

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import tls_peers as peers
-from rig import expect, expect_eq, wait_until
+from rig import expect, expect_eq, takes, wait_until
 from test_tls import expect_idle, tls_rig
 from tls_peers import SHOP, Front, Steady, difference, pair, tls_metrics
 
@@ -147,6 +147,7 @@ EXPLAINED = [
 ]
 
 
+@takes(20)
 def test_scanners_find_nothing(make):
     with tls_rig(make) as (rig, front):
         out = rig.dir / "testssl.json"

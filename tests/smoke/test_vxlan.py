@@ -9,7 +9,7 @@ import subprocess
 import paths_peer
 from nodes import (FAR4, FAR6, NODE4, NODE6, NODE_MAC, OUR_MAC, OURS4, OURS6, POD4, POD4_NET, POD6, POD6_NET, POD_PORT, PORT, VNI, Node,
                    weir_yaml)
-from rig import WEIR4, WEIR6, expect, expect_eq, ingress, service, slice_, wait_until
+from rig import WEIR4, WEIR6, expect, expect_eq, ingress, service, slice_, takes, wait_until
 
 BIG = 24 << 20
 HERE = pathlib.Path(__file__).resolve().parent
@@ -92,6 +92,7 @@ def test_pods_by_native_routes(make):
         expect_eq(rig.weirctl_json("stats")["vxlan_tx_packets"]["sum"], 0, "packets in tunnels")
 
 
+@takes(20)
 def test_router_says_that_the_outer_packet_is_too_long(make):
     for outer, vias in ((4, (FAR4, FAR4)), (6, (FAR6, FAR6))):
         with make(manifests=MANIFESTS, workers=2, extra=weir_yaml(*vias, True)) as rig, Node(rig, far=True, mtu=1400) as node:
@@ -107,6 +108,7 @@ def both(tunnel):
     return [paths_peer.path(POD4_NET, NODE4, mac), paths_peer.path(POD6_NET, NODE4 if tunnel else NODE6, mac)]
 
 
+@takes(20)
 def test_change_of_paths_loses_no_request(make):
     ends = [paths_peer.vtep(OURS4, OUR_MAC, PORT, VNI), paths_peer.vtep(OURS6, OUR_MAC, PORT, VNI)]
     with make(manifests=MANIFESTS, workers=2, ctrl_args=()) as rig, Node(rig) as node:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-from rig import expect, expect_eq, ip
+from rig import expect, expect_eq, ip, takes
 
 BENCH = pathlib.Path(__file__).resolve().parent.parent / "bench"
 
@@ -123,6 +123,7 @@ def test_wire_loses_the_same_by_the_same_seed(make):
         expect(seen[0] != seen[2], "another seed loses the same")
 
 
+@takes(15)
 def test_wire_benchmark_works(make):
     p = subprocess.run([sys.executable, BENCH / "tcp_wire.py", "--build", make.args[0], "--quick", "--no-realtime"],
                        capture_output=True, timeout=900)
