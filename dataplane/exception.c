@@ -34,7 +34,6 @@
 #include "rtnl.h"
 
 #define RING_SIZE 1024u
-#define POOL_SIZE 2047u
 #define BURST 32u
 #define MAX_SEGS 64
 #define WAKE_EVENT WEIR_MAX_PORTS /* of epoll: not a TAP's, which are the ports */
@@ -324,7 +323,6 @@ static int make_tap(struct exception *x, unsigned i, struct net_port *port)
 static bool make_rings(struct exception *x)
 {
 	unsigned flags = RING_F_SP_ENQ | RING_F_SC_DEQ;
-	unsigned n_bytes = config_mbuf_bytes(x->config);
 	char name[RTE_RING_NAMESIZE];
 
 	for (unsigned i = 0; i < x->config->n_workers; i++) {
@@ -334,8 +332,7 @@ static bool make_rings(struct exception *x)
 			return false;
 	}
 	x->down = rte_ring_create("punt-down", RING_SIZE, SOCKET_ID_ANY, flags);
-	x->pool = rte_pktmbuf_pool_create("punt", POOL_SIZE, 0, 0, (uint16_t)(RTE_PKTMBUF_HEADROOM + n_bytes), SOCKET_ID_ANY);
-	return x->down && x->pool;
+	return x->down != NULL;
 }
 
 static int make_descriptors(struct exception *x)
@@ -348,7 +345,7 @@ static int make_descriptors(struct exception *x)
 	return rc ? rc : watch(x, x->wake.fd, WAKE_EVENT);
 }
 
-static bool is_wanted(const struct config *c)
+bool exception_is_wanted(const struct config *c)
 {
 	for (unsigned i = 0; i < c->n_ports; i++)
 		if (c->ports[i].kernel.interface[0])
@@ -356,20 +353,21 @@ static bool is_wanted(const struct config *c)
 	return false;
 }
 
-int exception_create(const struct config *config, struct net_port *ports, struct wake *first_worker, struct weir_stats_region *stats,
-		     struct exception **out)
+int exception_create(const struct config *config, struct net_port *ports, struct rte_mempool *pool, struct wake *first_worker,
+		     struct weir_stats_region *stats, struct exception **out)
 {
 	struct exception *x;
 	int rc;
 
 	*out = NULL;
-	if (!is_wanted(config))
+	if (!exception_is_wanted(config))
 		return 0;
 	x = aligned_alloc(128, sizeof(*x)); /* as struct wake asks for */
 	if (!x)
 		return -ENOMEM;
 	memset(x, 0, sizeof(*x));
 	x->config = config;
+	x->pool = pool;
 	x->stats = stats;
 	x->first_worker = first_worker;
 	x->epoll_fd = -1;
@@ -418,7 +416,6 @@ void exception_destroy(struct exception *x)
 	for (unsigned i = 0; i < WEIR_MAX_WORKERS; i++)
 		free_ring(x->up[i]);
 	free_ring(x->down);
-	rte_mempool_free(x->pool);
 	if (x->epoll_fd >= 0)
 		close(x->epoll_fd);
 	wake_fini(&x->wake);

@@ -14,12 +14,19 @@
 #include "weir/stats.h"
 
 struct exception;
+struct rte_mempool;
 struct wake;
 
+#define EXCEPTION_N_MBUFS 2047u /* of frames from the kernel */
+
+/* True if any port has the kernel beside it. */
+bool exception_is_wanted(const struct config *c);
+
 /* Makes the TAPs, gives them their addresses, and starts the thread; sets has_kernel of the ports. 0 or -errno; the log says what failed.
- * *out is NULL where the configuration wants none. first_worker: wakes it, or NULL. All that is given outlives it. */
-int exception_create(const struct config *config, struct net_port *ports, struct wake *first_worker, struct weir_stats_region *stats,
-		     struct exception **out);
+ * *out is NULL where the configuration wants none. pool: EXCEPTION_N_MBUFS buffers as workers have them, which outlive the ports, too, since a device
+ * keeps what it has sent until it is closed. first_worker: wakes it, or NULL. All that is given outlives it. */
+int exception_create(const struct config *config, struct net_port *ports, struct rte_mempool *pool, struct wake *first_worker,
+		     struct weir_stats_region *stats, struct exception **out);
 /* After the workers. NULL is fine. */
 void exception_destroy(struct exception *x);
 

@@ -150,6 +150,7 @@ static void stop_pools(struct dataplane *d)
 		rte_mempool_free(d->pools[i]);
 		rte_mempool_free(d->clones[i]);
 	}
+	rte_mempool_free(d->kernel_pool);
 }
 
 /* A pool that need not be contiguous to a device has no addresses for it (rte_mempool_populate_virt()); here they are those that the process has. */
@@ -185,6 +186,18 @@ static struct rte_mempool *create_pool(const char *name, unsigned n, uint16_t da
 	return pool;
 }
 
+static int start_kernel_pool(struct dataplane *d, bool is_for_nic)
+{
+	if (!exception_is_wanted(&d->config))
+		return 0;
+	d->kernel_pool = create_pool("mbufs-kernel", EXCEPTION_N_MBUFS, (uint16_t)(RTE_PKTMBUF_HEADROOM + config_mbuf_bytes(&d->config)), SOCKET_ID_ANY, is_for_nic);
+	if (d->kernel_pool)
+		return 0;
+	log_error("no memory for %u packet buffers of the kernel beside a port: %s", EXCEPTION_N_MBUFS, rte_strerror(rte_errno));
+	stop_pools(d);
+	return -ENOMEM;
+}
+
 static int start_pools(struct dataplane *d)
 {
 	bool is_for_nic = config_pci(&d->config, 0) != NULL;
@@ -204,7 +217,7 @@ static int start_pools(struct dataplane *d)
 			return -ENOMEM;
 		}
 	}
-	return 0;
+	return start_kernel_pool(d, is_for_nic);
 }
 
 static struct rte_mbuf *ring_pop(struct rte_ring *r)
@@ -320,7 +333,7 @@ static int start_ports(struct dataplane *d)
 
 static int start_exception(struct dataplane *d)
 {
-	return exception_create(&d->config, d->ports, d->links[0].wake, d->stats, &d->exception);
+	return exception_create(&d->config, d->ports, d->kernel_pool, d->links[0].wake, d->stats, &d->exception);
 }
 
 static void stop_exception(struct dataplane *d)

@@ -42,6 +42,7 @@ struct dataplane {
 	int diag_fd;
 	struct weir_log_region *log; /* NULL: no access log */
 	int log_fd;
+	struct rte_mempool *kernel_pool; /* of frames from the kernel; NULL: no port has it beside it */
 	struct rte_mempool *pools[WEIR_MAX_WORKERS];
 	struct rte_mempool *clones[WEIR_MAX_WORKERS];
 	struct rte_ring *redirect[WEIR_MAX_WORKERS * WEIR_MAX_WORKERS]; /* [to * n_workers + from] */
