@@ -22,31 +22,63 @@ static void ack_at_once(struct tcp_conn *c)
 	conn_mark_output(c);
 }
 
-/* RFC 5961 5: an ACK that only the real peer can use, a bounded number of them. */
-static void challenge(struct tcp_conn *c)
+/* An ACK at once, if fewer than max were sent in this second: n counts them. False: withheld. */
+static bool ack_if_below(struct tcp_conn *c, uint8_t *n, uint8_t max)
 {
 	uint32_t now_s = (uint32_t)(c->stack->now_us / 1000000);
 
 	if (c->challenge_s != now_s) {
 		c->challenge_s = now_s;
-		c->n_challenges = 0;
+		c->n_challenges = c->n_repeats = 0;
 	}
-	if (c->n_challenges >= CHALLENGES_PER_SECOND) {
+	if (*n >= max) {
 		stat_inc(c->stack->stats, WEIR_C_TCP_ACK_WITHHELD);
-		return;
+		return false;
 	}
-	c->n_challenges++;
+	++*n;
 	ack_at_once(c);
+	return true;
+}
+
+/* Data are answered in any case: those whose ACK is withheld together, by a delayed one. */
+static void ack_later(struct tcp_conn *c)
+{
+	if (!wheel_is_armed(&c->timer[TIMER_ACK]))
+		conn_arm(c, TIMER_ACK, c->stack->now_us + DELACK_US);
+}
+
+/* RFC 5961 5: an ACK that only the real peer can use, a bounded number of them. */
+static void challenge(struct tcp_conn *c)
+{
+	ack_if_below(c, &c->n_challenges, CHALLENGES_PER_SECOND);
+}
+
+/*
+ * Data, or FIN, that may be nothing new: the answer may have been lost, or tells
+ * of a duplicate (RFC 2883), but a peer that answers it with the same again must
+ * not be answered for ever. Data that are taken in order begin the count anew.
+ */
+static void answer_repeat(struct tcp_conn *c)
+{
+	if (!ack_if_below(c, &c->n_repeats, REPEATS_PER_SECOND))
+		ack_later(c);
+}
+
+/* Data for which there is no memory: who sends them again at each answer would do so for as long as that lasts. */
+static void answer_dropped(struct tcp_conn *c)
+{
+	if (!ack_if_below(c, &c->n_challenges, CHALLENGES_PER_SECOND))
+		ack_later(c);
 }
 
 /*
  * A segment that is not acceptable is answered by an ACK, but two sides that
- * disagree must not answer each other for ever: without data, only so often.
+ * disagree must not answer each other for ever: only so often, seldom without data.
  */
 static void answer_unacceptable(struct tcp_conn *c, const struct tcp_segment *seg)
 {
 	if (seg->len)
-		ack_at_once(c);
+		answer_repeat(c);
 	else
 		challenge(c);
 }
@@ -156,7 +188,7 @@ static void take_ecn(struct tcp_conn *c, const struct tcp_segment *seg)
 		c->owes_ece = false;
 	if (seg->ecn == ECN_CE && seg->len) {
 		if (!c->owes_ece)
-			ack_at_once(c);
+			answer_repeat(c);
 		c->owes_ece = true;
 		stat_inc(c->stack->stats, WEIR_C_TCP_ECN_CE_RX);
 	}
@@ -291,16 +323,21 @@ static void schedule_ack(struct tcp_conn *c, const struct tcp_segment *seg)
 static void input_data(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_segment *seg)
 {
 	bool had_ooo = c->n_ooo != 0;
+	uint32_t ooo_bytes = c->ooo_bytes;
 
 	if (rcvq_must_drop(c, seg->seq)) {
 		drop_segment(c->stack, m, WEIR_R_TCP_MEMORY);
-		ack_at_once(c);
+		answer_dropped(c);
 		return;
 	}
 	if (!rcvq_input(c, m, seg->seq, seg->len)) {
-		ack_at_once(c); /* a gap: a duplicate ACK tells of it */
+		if (c->ooo_bytes != ooo_bytes)
+			ack_at_once(c); /* a gap: a duplicate ACK tells of it */
+		else
+			answer_repeat(c); /* known, or refused */
 		return;
 	}
+	c->n_repeats = 0;
 	if (had_ooo)
 		ack_at_once(c);
 	else
@@ -343,7 +380,7 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 			cut = seg->len;
 		if (cut) {
 			rcvq_duplicate(c, seg->seq, seg->seq + cut);
-			ack_at_once(c);
+			answer_repeat(c);
 		}
 		seg->seq += cut;
 		seg->len -= cut;
@@ -362,8 +399,21 @@ static void trim_to_window(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_se
 			p->data_len = k;
 			keep -= k;
 		}
-		ack_at_once(c);
+		answer_repeat(c);
 	}
+}
+
+/* FIN, be there data missing before it or not. */
+static void note_fin(struct tcp_conn *c, uint32_t seq)
+{
+	bool is_known = c->has_early_fin && c->early_fin == seq;
+
+	c->has_early_fin = true;
+	c->early_fin = seq;
+	if (is_known)
+		answer_repeat(c);
+	else
+		ack_at_once(c);
 }
 
 /* Data or FIN of a segment whose other parts were taken. Takes m. */
@@ -382,11 +432,8 @@ static void input_payload(struct tcp_conn *c, struct rte_mbuf *m, struct tcp_seg
 		conn_drop(c, WEIR_R_CLOSE_DATA_AFTER_CLOSE);
 		return;
 	}
-	if (seg->flags & FLAG_FIN) {
-		c->has_early_fin = true;
-		c->early_fin = seg->seq + seg->len;
-		ack_at_once(c);
-	}
+	if (seg->flags & FLAG_FIN)
+		note_fin(c, seg->seq + seg->len);
 	if (seg->len)
 		input_data(c, m, seg);
 	else

@@ -49,6 +49,7 @@ enum { ECN_NOT_ECT = 0, ECN_ECT1 = 1, ECN_ECT0 = 2, ECN_CE = 3 };
 #define KEEPALIVE_PROBES 9
 #define SYN_RETRIES 7	     /* three minutes (RFC 9293 3.8.3) */
 #define CHALLENGES_PER_SECOND 10 /* RFC 5961 5, for each connection */
+#define REPEATS_PER_SECOND 100	 /* answers to data that bring nothing new, for each connection, while nothing new comes */
 #define DUPACK_THRESHOLD 3
 #define MIN_RTT_WINDOW_S 300
 #define PACE_MIN_RTT_US 1000 /* nearer peers are not paced, but by BBR */
@@ -123,7 +124,7 @@ struct tcp_conn {
 	uint16_t mss_full;	/* as agreed, and as the path allows */
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t backoff;	/* retransmissions in a row */
-	uint8_t n_challenges;
+	uint8_t n_challenges, n_repeats; /* ACKs in the second challenge_s */
 	uint8_t n_keepalive;
 	uint8_t n_unacked_segments; /* full-sized segments received since our last ACK */
 	uint8_t reo_wnd_mult;	/* RFC 8985 */

@@ -108,7 +108,7 @@
 	X(TCP_COOKIES_ACCEPTED, "tcp_cookies_accepted", "connections established by a cookie") \
 	X(TCP_COOKIES_REFUSED, "tcp_cookies_refused", "wrong or expired cookies, while some were being sent") \
 	X(TCP_RST_WITHHELD, "tcp_rst_withheld", "RST replies withheld by their rate limit") \
-	X(TCP_ACK_WITHHELD, "tcp_ack_withheld", "ACKs of unacceptable segments withheld by their rate limit") \
+	X(TCP_ACK_WITHHELD, "tcp_ack_withheld", "ACKs withheld by their rate limit: of segments that are unacceptable, bring nothing new, or had no memory") \
 	X(TCP_TIME_WAIT_EVICTED, "tcp_time_wait_evicted", "TIME-WAITs that ended early because their pool was full") \
 	X(TCP_TIME_WAIT_REUSED, "tcp_time_wait_reused", "TIME-WAITs that ended early for a new connection of the same tuple") \
 	X(TCP_SHARES, "tcp_memory_shares", "times that packet buffers became short, and receive windows were bounded by a fair share of them")

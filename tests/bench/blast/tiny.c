@@ -243,9 +243,10 @@ static void serve(struct blast *b, struct end *e, uint32_t index)
 		chaos_on_sent(b, e, index);
 	if (!c->ack_segs)
 		return;
-	if (c->ack_segs >= 2 || !b->o.ack_ms)
-		send_segment(b, e, index, ACK, c->snd_nxt, 0);
-	else if (!c->in_ack)
+	if (c->ack_segs >= 2 || !b->o.ack_ms) {
+		if (!send_segment(b, e, index, ACK, c->snd_nxt, 0))
+			tiny_again(e, index); /* the peer's memory waits for it, however full our queue */
+	} else if (!c->in_ack)
 		c->in_ack = due_push(&e->ack, index, 0, b->now_ms + b->o.ack_ms);
 }
 
@@ -452,7 +453,7 @@ static void take_ack(struct blast *b, struct end *e, uint32_t index, const struc
 		c->tries = 0;
 		c->n_dup = 0;
 	} else if (s->ack == c->snd_una && c->snd_nxt != c->snd_una && !s->len && wnd == c->snd_wnd && !(s->flags & FIN) &&
-		   ++c->n_dup == 3) { /* RFC 5681 3.2 */
+		   c->n_dup < 3 && ++c->n_dup == 3) { /* RFC 5681 3.2; not once more before something new is acknowledged */
 		c->snd_nxt = c->snd_una;
 	}
 	c->snd_wnd = wnd;
