@@ -262,6 +262,8 @@ void net_flush(struct net *n);
 void net_serve(struct net *n);
 /* Where hands_over: another dataplane that has the addresses gets the new connections. Of each worker. */
 void net_leave(struct net *n);
+/* For some seconds after net_leave(), if there is such a one: handshakes begun here end here, and who has not heard yet of the other one does. */
+bool net_is_handing_over(const struct net *n);
 
 /* True: packets wait for room in a port's queue, which nothing but the next net_flush() will find. */
 bool net_has_unsent(const struct net *n);
