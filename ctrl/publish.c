@@ -141,6 +141,8 @@ static bool region_is_sound(const struct weir_region *r, uint64_t size)
 	       size - r->to_ctrl_off >= ring && r->arena_off <= size && r->arena_size <= size - r->arena_off;
 }
 
+#define XSTATS_ABI_MINOR 4
+
 static bool stats_are_sound(const struct weir_stats_region *r, uint64_t size)
 {
 	return r->magic == WEIR_STATS_MAGIC && r->abi_major == WEIR_ABI_MAJOR && r->n_workers <= WEIR_MAX_WORKERS &&
@@ -149,6 +151,9 @@ static bool stats_are_sound(const struct weir_stats_region *r, uint64_t size)
 	       r->tls_off <= size && r->tls_off % 8 == 0 && (!r->tls_off || size - r->tls_off >= sizeof(struct weir_tls_info)) &&
 	       r->ports_off <= size && r->ports_off % 64 == 0 &&
 	       (!r->ports_off || (size - r->ports_off) / sizeof(struct weir_port_details) >= WEIR_MAX_PORTS) &&
+	       (r->abi_minor < XSTATS_ABI_MINOR ||
+		(r->xstats_off <= size && r->xstats_off % 64 == 0 &&
+		 (!r->xstats_off || (size - r->xstats_off) / sizeof(struct weir_port_xstats) >= WEIR_MAX_PORTS))) &&
 	       r->life_off <= size && r->life_off % 8 == 0 && (!r->life_off || size - r->life_off >= sizeof(struct weir_life_info)) &&
 	       r->n_counters == WEIR_N_COUNTERS && r->n_gauges == WEIR_N_GAUGES && r->n_reasons == WEIR_N_REASONS;
 }
@@ -661,6 +666,13 @@ const struct weir_stats_region *publish_stats(const struct publish *p)
 const struct weir_tls_info *publish_tls_info(const struct weir_stats_region *r)
 {
 	return r->tls_off ? (const struct weir_tls_info *)(const void *)((const char *)r + r->tls_off) : NULL;
+}
+
+const struct weir_port_xstats *publish_port_xstats(const struct weir_stats_region *r, unsigned port)
+{
+	if (r->abi_minor < XSTATS_ABI_MINOR || !r->xstats_off)
+		return NULL;
+	return (const struct weir_port_xstats *)(const void *)((const char *)r + r->xstats_off) + port;
 }
 
 const struct weir_port_details *publish_port_details(const struct weir_stats_region *r, unsigned port)

@@ -49,6 +49,7 @@ struct weir_worker_stats *ctl_stats_worker(struct weir_stats_region *r, unsigned
 struct weir_tls_info *ctl_stats_tls(struct weir_stats_region *r);
 /* Of port i, less than WEIR_MAX_PORTS. */
 struct weir_port_details *ctl_stats_port(struct weir_stats_region *r, unsigned i);
+struct weir_port_xstats *ctl_stats_xstats(struct weir_stats_region *r, unsigned i);
 struct weir_life_info *ctl_stats_life(struct weir_stats_region *r);
 
 /*

@@ -51,7 +51,8 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
 	uint64_t tls_off = workers_off + (n_workers + 1ull) * sizeof(struct weir_worker_stats);
 	uint64_t ports_off = round_up(tls_off + sizeof(struct weir_tls_info));
 	uint64_t life_off = round_up(ports_off + WEIR_MAX_PORTS * sizeof(struct weir_port_details));
-	uint64_t size = round_up(life_off + sizeof(struct weir_life_info));
+	uint64_t xstats_off = round_up(life_off + sizeof(struct weir_life_info));
+	uint64_t size = round_up(xstats_off + WEIR_MAX_PORTS * sizeof(struct weir_port_xstats));
 	/* Our mapping stays writable, every later one is read-only, however the descriptor is opened again. */
 	struct weir_stats_region *r = memfd_map("weir-stats", size, F_SEAL_FUTURE_WRITE, fd_ro);
 
@@ -66,6 +67,7 @@ struct weir_stats_region *ctl_stats_create(unsigned n_workers, int *fd_ro)
 	r->tls_off = tls_off;
 	r->ports_off = ports_off;
 	r->life_off = life_off;
+	r->xstats_off = xstats_off;
 	r->n_counters = WEIR_N_COUNTERS;
 	r->n_gauges = WEIR_N_GAUGES;
 	r->n_reasons = WEIR_N_REASONS;
@@ -91,6 +93,11 @@ struct weir_tls_info *ctl_stats_tls(struct weir_stats_region *r)
 struct weir_port_details *ctl_stats_port(struct weir_stats_region *r, unsigned i)
 {
 	return (struct weir_port_details *)(void *)((char *)r + r->ports_off) + i;
+}
+
+struct weir_port_xstats *ctl_stats_xstats(struct weir_stats_region *r, unsigned i)
+{
+	return (struct weir_port_xstats *)(void *)((char *)r + r->xstats_off) + i;
 }
 
 struct weir_life_info *ctl_stats_life(struct weir_stats_region *r)

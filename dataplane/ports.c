@@ -105,6 +105,7 @@ void dataplane_report_ports(struct dataplane *d)
 		port_report(&d->ports[i], out);
 		find_far_workers(d, &d->ports[i], out);
 		port_sample(&d->ports[i], out);
+		port_sample_xstats(&d->ports[i], ctl_stats_xstats(d->stats, i));
 		put_basics(d, i);
 	}
 	d->stats->n_ports = d->n_ports;
@@ -164,6 +165,7 @@ static void close_left(struct dataplane *d, unsigned i, uint64_t now_ms)
 	if (!have_all_left(d, w))
 		return;
 	port_keep_counts(&d->ports[i], ctl_stats_port(d->stats, i));
+	port_forget_xstats(&d->ports[i]);
 	port_close_removed(&d->ports[i]);
 	w->phase = PORT_IS_CLOSED;
 	w->wait_ms = RETRY_MS;
@@ -238,6 +240,7 @@ void dataplane_update_ports(struct dataplane *d)
 			look(d, i);
 		if (is_time) {
 			port_sample(&d->ports[i], ctl_stats_port(d->stats, i));
+			port_sample_xstats(&d->ports[i], ctl_stats_xstats(d->stats, i));
 			tell_losses(d, i, now_ms);
 		}
 		put_basics(d, i);

@@ -345,7 +345,7 @@ static void on_housekeeping(void *ctx, struct wheel_timer *t, uint64_t now)
 	stat_set(w->stats, WEIR_G_TCP_TIME_WAIT, tcp_n_time_wait(w->tcp));
 	stat_set(w->stats, WEIR_G_MBUFS_USED, rte_mempool_in_use_count(w->wc.net.pool));
 	take_clock(w);
-	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy) && tcp_n_open(w->tcp) == 0) {
+	if (w->draining && !w->has_told_drained && proxy_is_idle(w->proxy) && tcp_n_open(w->tcp) == 0 && !net_is_handing_over(w->net)) {
 		w->has_told_drained = true;
 		tell_main(w, WORKER_DRAINED, NULL, 0, 0);
 	}

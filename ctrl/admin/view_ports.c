@@ -91,6 +91,23 @@ static json_t *statistics(const struct weir_port_details *d)
 			 load(&d->rx_errors), "rx_no_mbuf", load(&d->rx_no_mbuf), "tx_errors", load(&d->tx_errors));
 }
 
+/* By the driver's names, those that are not zero. */
+static json_t *extended(const struct weir_port_xstats *x)
+{
+	uint32_t n = x ? __atomic_load_n(&x->n, __ATOMIC_ACQUIRE) : 0;
+	json_t *o = json_object();
+
+	for (uint32_t i = 0; i < n && i < WEIR_PORT_XSTATS; i++) {
+		char name[sizeof(x->entry[i].name) + 1];
+		uint64_t value = load(&x->entry[i].value);
+
+		snprintf(name, sizeof(name), "%.*s", (int)sizeof(x->entry[i].name), x->entry[i].name);
+		if (value)
+			json_object_set_new(o, name, json_integer((json_int_t)value));
+	}
+	return o;
+}
+
 static json_t *link_of(const struct weir_port_details *d)
 {
 	return json_pack("{s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "state", view_port_state(d), "speed_mbps", (json_int_t)d->speed_mbps,
@@ -125,6 +142,12 @@ static json_t *view_port(const struct weir_stats_region *r, unsigned i)
 	json_object_set_new(o, "all_multicast", json_pack("{s:b, s:o}", "wanted", 1, "is", yes_no(d->is_allmulticast)));
 	json_object_set_new(o, "features", features(d));
 	json_object_set_new(o, "statistics", statistics(d));
+	if (publish_port_xstats(r, i)) {
+		const struct weir_port_xstats *x = publish_port_xstats(r, i);
+
+		json_object_set_new(o, "extended_statistics", extended(x));
+		json_object_set_new(o, "extended_statistics_left_off", json_integer(__atomic_load_n(&x->n_left_off, __ATOMIC_RELAXED)));
+	}
 	if (d->bond_mode[0])
 		json_object_set_new(o, "bond", json_pack("{s:o, s:o}", "mode", WORDS(d->bond_mode), "members", members(d)));
 	return o;

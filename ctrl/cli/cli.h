@@ -38,6 +38,8 @@ void render_drops(FILE *f, const json_t *list);
 void render_ticket_secret(FILE *f, const json_t *secret, const char *indent);
 void render_tls(FILE *f, const json_t *o);
 void render_ports(FILE *f, const json_t *o);
+/* The driver's own counts besides. */
+void render_ports_with_all(FILE *f, const json_t *o);
 void render_explain(FILE *f, const json_t *o);
 void render_connections(FILE *f, const json_t *o);
 

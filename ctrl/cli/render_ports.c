@@ -130,7 +130,24 @@ static void render_node(FILE *f, const json_t *p)
 	fputc('\n', f);
 }
 
-static void render_port(FILE *f, const json_t *p)
+static void render_extended(FILE *f, const json_t *p)
+{
+	json_t *x = json_object_get(p, "extended_statistics");
+	const char *name;
+	json_t *value;
+
+	if (!x) {
+		fprintf(f, "  the driver    this dataplane does not tell of its counts\n");
+		return;
+	}
+	fprintf(f, "  the driver    %zu counts that are not zero\n", json_object_size(x));
+	json_object_foreach(x, name, value)
+		fprintf(f, "    %-40s %lld\n", name, (long long)json_integer_value(value));
+	if (num(p, "extended_statistics_left_off"))
+		fprintf(f, "    and %lld for which there is no room\n", num(p, "extended_statistics_left_off"));
+}
+
+static void render_port(FILE *f, const json_t *p, bool with_all)
 {
 	fprintf(f, "%s\n  device        %s, driver %s, %s\n", str(p, "name"), str(p, "device"), str(p, "driver"), str(p, "mac"));
 	render_node(f, p);
@@ -142,9 +159,11 @@ static void render_port(FILE *f, const json_t *p)
 	render_mode(f, "all multicast", json_object_get(p, "all_multicast"));
 	render_statistics(f, json_object_get(p, "statistics"));
 	render_features(f, json_object_get(p, "features"));
+	if (with_all)
+		render_extended(f, p);
 }
 
-void render_ports(FILE *f, const json_t *o)
+static void render(FILE *f, const json_t *o, bool with_all)
 {
 	const json_t *p;
 	size_t i;
@@ -154,5 +173,15 @@ void render_ports(FILE *f, const json_t *o)
 	else if (!flag(o, "told"))
 		fprintf(f, "this dataplane does not tell of its ports\n");
 	json_array_foreach(json_object_get(o, "ports"), i, p)
-		render_port(f, p);
+		render_port(f, p, with_all);
+}
+
+void render_ports(FILE *f, const json_t *o)
+{
+	render(f, o, false);
+}
+
+void render_ports_with_all(FILE *f, const json_t *o)
+{
+	render(f, o, true);
 }

@@ -40,6 +40,7 @@ struct options {
 	const char *params[N_PARAMS]; /* NULL: not given */
 	const char *file;	      /* -w */
 	const char *token;	      /* NULL: not given */
+	bool is_verbose;
 	const char *command;
 	char **args; /* of argv, in a list of their own */
 	int n_args;
@@ -57,6 +58,7 @@ static const char usage[] =
 	"  paths                       how the pods of each node are reached, and why so\n"
 	"  tls                         what TLS uses: OpenSSL, groups, and the device that handshakes are given to\n"
 	"  ports                       what each port is, its link, its counts, and who does what: the device or software\n"
+	"      -v                      and the driver's own counts that are not zero\n"
 	"  stats                       counters of the workers\n"
 	"  stages                      where the workers' time goes (weir.yaml: workers: stage_timers)\n"
 	"  drops                       why packets, connections and requests ended\n"
@@ -157,7 +159,9 @@ static int parse(int argc, char **argv, struct options *o)
 			puts("weirctl " WEIR_VERSION);
 			return 0;
 		}
-		if (is_option("-o", argc, argv, &i, &v)) {
+		if (strcmp(a, "-v") == 0) {
+			o->is_verbose = true;
+		} else if (is_option("-o", argc, argv, &i, &v)) {
 			if (!v || (strcmp(v, "json") != 0 && strcmp(v, "text") != 0))
 				return wrong("-o takes json or text", "");
 			o->as_json = v[0] == 'j';
@@ -347,6 +351,10 @@ static int run(struct options *o)
 		free(query);
 		return wrong(o->file ? "-w" : "--token", " is for capture");
 	}
+	if (o->is_verbose && strcmp(o->command, "ports") != 0) {
+		free(query);
+		return wrong("-v is for ports", "");
+	}
 	if (strcmp(o->command, "connections") == 0 || strcmp(o->command, "capture") == 0) {
 		rc = o->command[1] == 'o' ? list_connections(o, query) : capture_packets(o, query);
 		free(query);
@@ -360,7 +368,8 @@ static int run(struct options *o)
 	if (i == sizeof(commands) / sizeof(*commands))
 		return wrong("unknown command ", o->command);
 	if (commands[i].path)
-		return o->n_args ? wrong("takes no arguments: ", o->command) : ask(o, commands[i].path, commands[i].render);
+		return o->n_args ? wrong("takes no arguments: ", o->command)
+				 : ask(o, commands[i].path, o->is_verbose ? render_ports_with_all : commands[i].render);
 	if (o->n_args != 2 && !is_stream_url(o))
 		return wrong("explain takes METHOD and URL, or a URL of tls or tcp", "");
 	path = explain_path(o);

@@ -8,7 +8,8 @@
  *
  *   held     from the start until there are routes: nothing is announced or
  *            answered, and by probes (RFC 5227 2.1.1, RFC 4862 5.4) the peer is found
- *   serving  segments of no connection of ours go to the peer, but SYNs
+ *   serving  segments of no connection of ours go to the peer, and ICMP errors about them, but neither SYNs nor what
+ *            brings a SYN cookie of ours back: each knows its own cookies alone
  *   leaving  SYNs too; only the peer is told that we have the address
  *
  * A frame from the peer never goes back to it: what neither knows ends at the second. A peer that does not answer is forgotten, and such
@@ -22,6 +23,7 @@
 #define N_PROBES 3	   /* before anything is announced */
 #define ALIVE_US 1000000   /* between questions to a peer */
 #define FORGET_US 5000000  /* without a word of it */
+#define LINGER_US 3000000  /* after leaving: what has begun here ends, and late neighbours learn */
 
 enum { TCP_SYN = 0x02, TCP_ACK = 0x10 };
 
@@ -55,6 +57,7 @@ void net_serve(struct net *n)
 void net_leave(struct net *n)
 {
 	n->hand.is_leaving = n->hand.is_on;
+	n->hand.left_us = n->now_us;
 }
 
 void handover_claim(struct net *n, const struct rx *r, const struct weir_ip *ip, const uint8_t mac[6])
@@ -101,29 +104,69 @@ bool handover_announces(const struct net *n, const struct net_addr *a)
 	return !a->is_served || !n->hand.is_on || (!n->hand.is_held && !n->hand.is_leaving);
 }
 
-bool handover_takes(struct net *n, struct rx *r, const struct ip_flow *flow, uint8_t flags)
+/* Who else has this address of ours, is there, and did not send r; NULL: nobody. */
+static const struct net_peer *other_for(struct net *n, const struct rx *r, const struct weir_ip *ip)
 {
-	const struct net_iface *f = iface_of(n, r->iface);
-	struct net_peer *p;
-	uint8_t *eth;
+	const struct net_peer *p = r->vtep ? NULL : peer_of(n, r->iface, ip);
 
-	if (likely(!n->hand.is_on) || r->vtep)
-		return false;
-	p = peer_of(n, r->iface, &r->dst);
-	if (!p || !is_alive(n, p) || is_from(p, r->src_mac))
-		return false;
-	if ((flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !n->hand.is_leaving)
-		return false;
-	if (tcp_has_flow(n->tcp, flow))
-		return false;
-	eth = rte_pktmbuf_mtod(r->m, uint8_t *);
+	return p && is_alive(n, p) && !is_from(p, r->src_mac) ? p : NULL;
+}
+
+static void hand_on(struct net *n, struct rx *r, const struct net_peer *p)
+{
+	uint8_t *eth = rte_pktmbuf_mtod(r->m, uint8_t *);
+
 	memcpy(eth, p->mac, 6);
-	memcpy(eth + 6, f->mac, 6);
+	memcpy(eth + 6, iface_of(n, r->iface)->mac, 6);
 	r->m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; /* what receiving said is used up */
 	r->m->tx_offload = 0;
 	stat_inc(n->stats, WEIR_C_HANDED_ON);
 	eth_send(n, r->port, r->m);
+}
+
+/* header: of TCP, n_header bytes from there on. */
+static bool is_ours(const struct net *n, const struct ip_flow *flow, const uint8_t *header, unsigned n_header)
+{
+	bool begins = (header[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+
+	return (begins && !n->hand.is_leaving) || tcp_has_flow(n->tcp, flow) || tcp_is_cookie(n->tcp, flow, header, n_header);
+}
+
+bool handover_takes(struct net *n, struct rx *r, const struct ip_flow *flow)
+{
+	const struct net_peer *p;
+
+	if (likely(!n->hand.is_on))
+		return false;
+	p = other_for(n, r, &r->dst);
+	if (!p || is_ours(n, flow, rx_at(r, r->l4), r->m->data_len - r->l4))
+		return false;
+	hand_on(n, r, p);
 	return true;
+}
+
+bool handover_takes_error(struct net *n, struct rx *r, const struct ip_flow *flow)
+{
+	const struct net_peer *p;
+
+	if (likely(!n->hand.is_on))
+		return false;
+	p = other_for(n, r, &flow->local);
+	if (!p || tcp_has_flow(n->tcp, flow))
+		return false;
+	hand_on(n, r, p);
+	return true;
+}
+
+bool net_is_handing_over(const struct net *n)
+{
+	if (!n->hand.is_leaving || n->now_us - n->hand.left_us >= LINGER_US)
+		return false;
+	for (unsigned i = 0; i < n->cfg.n_ifaces; i++)
+		for (unsigned k = 0; k < iface_of(n, i)->n_addrs; k++)
+			if (is_alive(n, &n->hand.peers[i][k]))
+				return true;
+	return false;
 }
 
 /* dst NULL: everybody. */

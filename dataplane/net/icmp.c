@@ -164,6 +164,9 @@ static void input_error(struct net *n, struct rx *r, bool is4, enum tcp_icmp wha
 		spread(n, r);
 	else if (!is_anyones && steer_redirect(n, r, &q.flow))
 		return;
+	/* Of anyone's, who received it sends it on, unless it is its own: it may be another worker's, which has a copy then. */
+	if (!q.is_tunnel && !(is_anyones && r->is_redirected) && handover_takes_error(n, r, &q.flow))
+		return;
 	if (!is_anyones && punt_shares(n, r, &q.flow.local) && !tcp_has_flow(n->tcp, &q.flow)) {
 		punt(n, r, WEIR_R_ICMP_NOT_IN_FLIGHT);
 		return;

@@ -125,7 +125,7 @@ static void deliver_tcp(struct net *n, struct rx *r)
 	flow.local_port = (uint16_t)(h[2] << 8 | h[3]);
 	if (steer_redirect(n, r, &flow))
 		return;
-	if (handover_takes(n, r, &flow, h[13]))
+	if (handover_takes(n, r, &flow))
 		return;
 	if (punt_shares(n, r, &r->dst) && !tcp_is_listening(n->tcp, &flow) && !tcp_has_flow(n->tcp, &flow)) {
 		punt(n, r, WEIR_R_TCP_NO_LISTENER);

@@ -20,6 +20,7 @@ struct rte_mempool;
 struct rte_ring;
 struct fib;
 struct steer;
+struct port_xstats;
 struct wake;
 struct wheel;
 struct net;
@@ -131,6 +132,7 @@ struct net_port {
 	bool is_up, is_removed;
 	bool is_unplugged; /* any thread: w */
 	struct net_port_counts before;
+	struct port_xstats *xstats; /* NULL: none yet */
 };
 
 /* Probes, configures and starts a port. config->device and config->bond outlive it. 0 or -errno; the log says what failed. */
@@ -173,6 +175,10 @@ void port_report(const struct net_port *p, struct weir_port_details *d);
 /* Link, modes and the device's counts, which go on over port_return() if port_keep_counts() was called before. */
 void port_sample(struct net_port *p, struct weir_port_details *d);
 void port_keep_counts(struct net_port *p, const struct weir_port_details *d);
+/* The driver's own counts, those that are not zero, as far as there is room. Main alone: some drivers ask the device's firmware. */
+void port_sample_xstats(struct net_port *p, struct weir_port_xstats *x);
+/* The driver's list may be another one from now on; what it counted stays until the next sample. */
+void port_forget_xstats(struct net_port *p);
 
 static inline bool port_is_shut(const struct net_port *p)
 {
@@ -262,6 +268,8 @@ void net_flush(struct net *n);
 void net_serve(struct net *n);
 /* Where hands_over: another dataplane that has the addresses gets the new connections. Of each worker. */
 void net_leave(struct net *n);
+/* For some seconds after net_leave(), if there is such a one: handshakes begun here end here, and who has not heard yet of the other one does. */
+bool net_is_handing_over(const struct net *n);
 
 /* True: packets wait for room in a port's queue, which nothing but the next net_flush() will find. */
 bool net_has_unsent(const struct net *n);

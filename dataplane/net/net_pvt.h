@@ -127,6 +127,7 @@ struct handover {
 	bool is_on, is_held, has_routes, is_leaving;
 	unsigned n_probes;
 	uint64_t next_us; /* question to peers */
+	uint64_t left_us; /* since when is_leaving */
 	struct net_peer peers[NET_MAX_IFACES][NET_MAX_ADDRS]; /* by index of the interface, and of the address */
 };
 
@@ -235,8 +236,10 @@ bool handover_is_peer(struct net *n, const struct rx *r, const struct weir_ip *i
 /* Whoever sent r is not to be told that we have this address. */
 bool handover_hides(struct net *n, const struct rx *r, const struct weir_ip *ip);
 bool handover_announces(const struct net *n, const struct net_addr *a);
-/* A segment that is for the peer: taken over, and sent there. False: it is ours to handle. */
-bool handover_takes(struct net *n, struct rx *r, const struct ip_flow *flow, uint8_t flags);
+/* A segment that is for the peer: taken over, and sent there. False: it is ours to handle. r->l4: 20 bytes are there. */
+bool handover_takes(struct net *n, struct rx *r, const struct ip_flow *flow);
+/* The same for an ICMP error that quotes a segment of flow. */
+bool handover_takes_error(struct net *n, struct rx *r, const struct ip_flow *flow);
 void handover_tick(struct net *n);
 
 /* punt.c */

@@ -110,24 +110,44 @@ static void take_ts_options(const struct tcp_stack *s, const struct tcp_segment 
 	h->has_ecn = s->cfg.ecn && (seg->ts_ecr & TS_ECN);
 }
 
+/* What the segment brings back is a cookie of ours; h: begun. */
+static bool is_ours(const struct tcp_stack *s, const struct ip_flow *flow, const struct tcp_segment *seg, struct handshake *h)
+{
+	const struct tcp_segment as_syn = {.seq = seg->seq - 1, .wnd = seg->wnd};
+
+	handshake_init(s, flow, &as_syn, NULL, h);
+	/* An echo that no SYN-ACK of these epochs held is not from its receiver. Both numbers are one beyond what the SYNs had. */
+	return is_genuine(s, flow, seg->ack - seg->seq, seg->has_ts) &&
+	       !(seg->has_ts && ts_clock(s, h->ts_offset) - seg->ts_ecr > MAX_AGE_US / 1000 + TS_MASK);
+}
+
+static bool sends_cookies(const struct tcp_stack *s, const struct tcp_listener *l)
+{
+	return l->has_sent_cookie && s->now_us - l->cookie_us <= MAX_AGE_US;
+}
+
 bool cookie_take(struct tcp_stack *s, const struct tcp_listener *l, const struct ip_flow *flow, const struct tcp_segment *seg,
 		 struct handshake *h)
 {
-	const struct tcp_segment as_syn = {.seq = seg->seq - 1, .wnd = seg->wnd};
-	uint32_t cookie = seg->ack - seg->seq; /* both are one beyond what the SYNs had */
-
-	if (!l->has_sent_cookie || s->now_us - l->cookie_us > MAX_AGE_US)
+	if (!sends_cookies(s, l))
 		return false;
-	handshake_init(s, flow, &as_syn, NULL, h);
-	/* An echo that no SYN-ACK of these epochs held is not from its receiver. */
-	if (!is_genuine(s, flow, cookie, seg->has_ts) ||
-	    (seg->has_ts && ts_clock(s, h->ts_offset) - seg->ts_ecr > MAX_AGE_US / 1000 + TS_MASK)) {
+	if (!is_ours(s, flow, seg, h)) {
 		stat_inc(s->stats, WEIR_C_TCP_COOKIES_REFUSED);
 		return false;
 	}
 	h->iss = seg->ack - 1;
-	h->mss = mss_table[cookie & MSS_MASK];
+	h->mss = mss_table[(seg->ack - seg->seq) & MSS_MASK];
 	if (seg->has_ts)
 		take_ts_options(s, seg, h);
 	return true;
+}
+
+bool tcp_is_cookie(const struct tcp_stack *s, const struct ip_flow *flow, const uint8_t *header, size_t n)
+{
+	const struct tcp_listener *l = listener_find(s, &flow->local, flow->local_port);
+	struct tcp_segment seg;
+	struct handshake h;
+
+	return l && sends_cookies(s, l) && opt_parse(header, n, &seg) && (seg.flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) == FLAG_ACK &&
+	       is_ours(s, flow, &seg, &h);
 }

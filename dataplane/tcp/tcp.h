@@ -199,6 +199,12 @@ unsigned tcp_run(struct tcp_stack *s, uint64_t now_us);
 /* True if the stack has this connection, whatever its state, SYN-RECEIVED and TIME-WAIT included. */
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow);
 
+/*
+ * True if a segment of this flow, of which n bytes are there from its TCP header on, ends a handshake that this stack
+ * answered by a SYN cookie: it has nothing of such a connection yet but the peer's word. No false word is believed.
+ */
+bool tcp_is_cookie(const struct tcp_stack *s, const struct ip_flow *flow, const uint8_t *header, size_t n);
+
 /* True if a SYN of this flow finds a listener. */
 bool tcp_is_listening(const struct tcp_stack *s, const struct ip_flow *flow);
 

@@ -97,4 +97,19 @@ struct weir_port_details {
 	uint64_t reserved[16];
 };
 
+#define WEIR_PORT_XSTATS 256u
+
+/*
+ * The driver's own counts (rte_eth_xstats) that were ever not zero, by its names, as many as there is room for: a section of its own
+ * (stats.h: xstats_off). An entry is whole once it counts in n, and then its name stays.
+ */
+struct weir_port_xstats {
+	uint32_t n;	     /* entries; stored last */
+	uint32_t n_left_off; /* that found no room, of those that are not zero now */
+	struct {
+		char name[64]; /* NUL terminated */
+		uint64_t value;
+	} entry[WEIR_PORT_XSTATS];
+};
+
 #endif

@@ -592,6 +592,7 @@ struct weir_stats_region {
 	uint64_t energy_workers_uj;  /* of that, by estimate: for what workers did, their waiting left out */
 	uint64_t ports_off; /* of struct weir_port_details[WEIR_MAX_PORTS] (ports.h); 0: none */
 	uint64_t life_off; /* of struct weir_life_info; 0: none */
+	uint64_t xstats_off; /* from abi_minor 4: of struct weir_port_xstats[WEIR_MAX_PORTS] (ports.h); 0: none */
 };
 
 /* X(enumerator, name, help): how a dataplane ended. */

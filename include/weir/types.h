@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define WEIR_ABI_MAJOR 7 /* differs: refused. 2: filters, which an older reader would leave out; 3: time limits, balancing (snapshot.h); 4: ids of backends, filters for CORS; 5: hash_seed, retry of rules; 6: TLS; 7: certificates of clients and backends, byte streams */
-#define WEIR_ABI_MINOR 3 /* newer: new fields stand in what was reserved */
+#define WEIR_ABI_MINOR 4 /* newer: new fields stand in what was reserved, or at the end, where a reader looks by this number. 4: xstats_off (stats.h) */
 
 /* An IPv4 (as ::ffff:a.b.c.d, RFC 4291 2.5.5.2) or IPv6 address, network order. All zero: any. */
 struct weir_ip {

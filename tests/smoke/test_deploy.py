@@ -304,10 +304,29 @@ def test_systemd_finds_nothing_wrong_with_the_units(make):
             expect(f"ExecStart=/usr/bin/{name} " in text, "the program")
             texts[name] = text.replace(f"/usr/bin/{name}", str(programs[name]))
             pathlib.Path(folder, f"{name}.service").write_text(texts[name])
+            template = run("sed", "-f", DEPLOY / "systemd/template.sed", pathlib.Path(folder, f"{name}.service")).stdout
+            texts[f"{name}@green"] = template
+            pathlib.Path(folder, f"{name}@.service").write_text(template)
         for name, text in texts.items():
             expect_eq(verify(folder, f"{name}.service", text), (0, ""), name)
         _, said = verify(folder, "weir-ctrl.service", texts["weir-ctrl"].replace("PrivateTmp=", "PrivateTemp="))
         expect("PrivateTemp" in said, "an unknown key is noticed")
+
+
+@plain
+def test_instances_share_nothing_but_the_folder_of_sockets(make):
+    """What two of the template have by the same name they would take from one another."""
+    both = {}
+    for name in ("weir-dataplane", "weir-ctrl"):
+        text = run("sed", "-f", DEPLOY / "systemd/template.sed", DEPLOY / f"systemd/{name}.service").stdout
+        both[name] = [line for line in text.splitlines() if not line.startswith("#")]
+        said = "\n".join(both[name])
+        for path in re.findall(r"(?<![\w.])/(?:etc|run|var)/[^\s\"]+", said) + re.findall(r"(?:Runtime|State)Directory=(\S+)", said):
+            expect("%i" in path or path in ("/run/weir", "/etc/weir/kubeconfig"), f"{name}@.service: {path}")
+    dataplane, ctrl = both["weir-dataplane"], both["weir-ctrl"]
+    expect("ExecStart=/usr/bin/weir-dataplane -c /etc/weir/%i.yaml" in dataplane and "ConditionPathExists=/etc/weir/%i.yaml" in dataplane, "its configuration")
+    expect(any("--socket /run/weir/%i.sock " in line for line in ctrl), "its socket")
+    expect(any(line.startswith("Wants=weir-dataplane@%i.service ") for line in ctrl), "the dataplane of the same instance")
 
 
 # ---- the image

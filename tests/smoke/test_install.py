@@ -40,7 +40,9 @@ def test_what_is_installed_works_from_where_it_is(make):
         expect(len(str(findings)) > 500, f"weir-host check: {findings}")
         expect_eq(sorted(p.name for p in (prefix / options["mandir"]).rglob("*.[158]")), PAGES, "man pages")
         for name in ("weir-dataplane", "weir-ctrl"):
-            unit = (prefix / f"lib/systemd/system/{name}.service").read_text()
-            expect(f"\nExecStart={options['prefix']}/{options['bindir']}/{name} " in unit, f"{name}.service: {unit}")
+            for kind in ("", "@"):
+                unit = (prefix / f"lib/systemd/system/{name}{kind}.service").read_text()
+                expect(f"\nExecStart={options['prefix']}/{options['bindir']}/{name} " in unit, f"{name}{kind}.service: {unit}")
+                expect_eq("%i" in unit, kind == "@", "for instances")
         for name in ("sysusers.d", "tmpfiles.d"):
             expect_eq((prefix / f"lib/{name}/weir.conf").read_text(), (ROOT / f"scripts/deploy/systemd/{name}/weir.conf").read_text(), name)

@@ -78,6 +78,21 @@ def test_ports_say_who_does_what(make):
                 expect(part in text, f"no {part!r} in {text}")
 
 
+def test_the_drivers_own_counts_are_told_by_its_names(make):
+    for port, name in (("tap", "net_tap0"), ("af_packet", "net_af_packet0")):
+        with make(port=port, workers=2) as rig:
+            rig.curl("/")
+            wait_until("they are there", lambda: ports(rig)[name]["extended_statistics"].get("rx_good_packets", 0) > 5)
+            p = ports(rig)[name]
+            expect(all(v > 0 for v in p["extended_statistics"].values()), f"only what is not zero: {p['extended_statistics']}")
+            expect_eq(p["extended_statistics_left_off"], 0, "left off")
+            expect(p["extended_statistics"]["rx_good_packets"] <= ports(rig)[name]["statistics"]["rx_packets"] + 5, "they are the device's")
+            text = rig.weirctl("ports", "-v")
+            expect("    rx_good_packets" in text and "counts that are not zero" in text, f"in {text}")
+            expect("rx_good_packets" not in rig.weirctl("ports"), "only with -v")
+            expect_eq(rig.run([rig.build / "ctrl/weirctl", "-v", "status"], check=False).returncode, 2, "-v of another command")
+
+
 def test_offloads_that_are_switched_off_say_so(make):
     with make(extra="offloads: {device: false, gro: false}") as rig:
         p = ports(rig)["net_tap0"]

@@ -19,6 +19,11 @@ bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
 	return rig.has_flow;
 }
 
+bool tcp_is_cookie(const struct tcp_stack *s, const struct ip_flow *flow, const uint8_t *header, size_t n)
+{
+	return rig.is_cookie;
+}
+
 void tcp_input(struct tcp_stack *s, struct rte_mbuf *m, const struct tcp_packet *packet, uint64_t now_us)
 {
 	struct rig_input *in = &rig.inputs[rig.n_inputs];

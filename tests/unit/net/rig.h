@@ -77,7 +77,7 @@ struct rig {
 	bool no_gro;		  /* before rig_setup() */
 	struct net_punt_config punt[RIG_N]; /* likewise */
 	bool hands_over; /* likewise */
-	bool listens, has_flow;	  /* what tcp_is_listening() and tcp_has_flow() answer */
+	bool listens, has_flow, is_cookie; /* what tcp_is_listening(), tcp_has_flow() and tcp_is_cookie() answer */
 	unsigned n_asked;	  /* calls of tcp_is_next() */
 };
 

@@ -15,7 +15,7 @@ static int setup(void **state)
 	rig.hands_over = true;
 	rig.iface.addrs[2] = (struct net_addr){.ip = rig_ip(VIP4), .prefix_len = 32, .is_served = true};
 	rig.iface.n_addrs = 3;
-	rig.has_flow = false;
+	rig.has_flow = rig.is_cookie = false;
 	rig_setup(state);
 	rig_know_neighbours();
 	return 0;
@@ -137,6 +137,75 @@ static void segments_of_no_connection_go_to_who_has_the_address_too(void **state
 	assert_int_equal(rig_counter(WEIR_C_HANDED_ON), 2);
 }
 
+static void what_brings_a_cookie_of_ours_back_stays(void **state)
+{
+	serve();
+	give_arp(2, other, VIP4, RIG_US4);
+	rig.is_cookie = true;
+	assert_int_equal(goes(ACK, rig_him), 't');
+	for (int i = 0; i < RIG_N; i++)
+		net_leave(rig.net[i]);
+	assert_int_equal(goes(ACK, rig_him), 't');
+	assert_int_equal(rig_counter(WEIR_C_HANDED_ON), 0);
+}
+
+/* A router's "fragmentation needed" that quotes a segment from this address, by this frame's sender; as goes(). */
+static char error_goes(const char *quoted, const uint8_t *from)
+{
+	const struct rig_segment s = {.src = quoted, .dst = RIG_HIM4, .sport = 80, .dport = 40000, .flags = ACK, .n_payload = 60};
+	uint8_t f[256], p[256] = {3, 4, 0, 0, 0, 0, 4, 0};
+	unsigned len;
+
+	rig_build(f, &s);
+	f[16] = 1500 >> 8;
+	f[17] = 1500 & 0xff;
+	memcpy(p + 8, f + 14, 28);
+	len = rig_build_ip(f, "10.0.0.1", quoted, PROTO_ICMP, p, 36);
+	memcpy(f + 6, from, 6);
+	rig.n_sent = rig.n_icmp = 0;
+	rig_give_one(0, f, len);
+	if (rig.n_sent == 0)
+		return rig.n_icmp ? 't' : '-';
+	assert_int_equal(rig.n_sent, 1);
+	assert_memory_equal(rig.sent[0].data, other, 6);
+	assert_memory_equal(rig.sent[0].data + 12, f + 12, len - 12);
+	return 'o';
+}
+
+static void errors_about_the_others_connections_go_to_it(void **state)
+{
+	for (unsigned stable = 0; stable < 2; stable++) { /* one worker is asked, or all of them */
+		rig.port.caps.stable_rss = stable;
+		rig_teardown(state);
+		setup(state);
+		serve();
+		assert_int_equal(error_goes(VIP4, rig_him), 't'); /* nobody else is there */
+		give_arp(2, other, VIP4, RIG_US4);
+		assert_int_equal(error_goes(VIP4, rig_him), 'o');
+		assert_int_equal(rig_counter(WEIR_C_HANDED_ON), 1);
+		assert_int_equal(rig.n_icmp, stable); /* the other worker, which may have the connection */
+		assert_int_equal(error_goes(VIP4, other), 't'); /* not back again */
+		assert_int_equal(error_goes(RIG_US4, rig_him), 't'); /* of an address that is ours alone */
+		rig.has_flow = true;
+		assert_int_equal(error_goes(VIP4, rig_him), 't');
+		rig.has_flow = false;
+	}
+	rig.port.caps.stable_rss = false;
+}
+
+static void who_has_left_waits_for_what_had_begun(void **state)
+{
+	serve();
+	assert_false(net_is_handing_over(rig.net[0]));
+	net_leave(rig.net[0]);
+	assert_false(net_is_handing_over(rig.net[0])); /* to nobody */
+	give_arp(2, other, VIP4, RIG_US4);
+	assert_true(net_is_handing_over(rig.net[0]));
+	rig.now += 3000000;
+	rig_poll();
+	assert_false(net_is_handing_over(rig.net[0]));
+}
+
 static void who_leaves_sends_new_connections_on_and_answers_the_other_alone(void **state)
 {
 	serve();
@@ -194,6 +263,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_is_said_of_the_address_before_there_are_routes, setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(nobody_else_there_means_that_all_is_ours, setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(segments_of_no_connection_go_to_who_has_the_address_too, setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(what_brings_a_cookie_of_ours_back_stays, setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(errors_about_the_others_connections_go_to_it, setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(who_has_left_waits_for_what_had_begun, setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(who_leaves_sends_new_connections_on_and_answers_the_other_alone, setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(who_leaves_alone_stays_where_it_is, setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(who_is_not_heard_of_any_more_is_forgotten, setup, rig_teardown),

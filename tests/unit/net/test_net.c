@@ -52,6 +52,11 @@ bool tcp_is_listening(const struct tcp_stack *s, const struct ip_flow *flow)
 	return false;
 }
 
+bool tcp_is_cookie(const struct tcp_stack *s, const struct ip_flow *flow, const uint8_t *header, size_t n)
+{
+	return false;
+}
+
 bool tcp_has_flow(const struct tcp_stack *s, const struct ip_flow *flow)
 {
 	return false;
