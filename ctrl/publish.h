@@ -138,9 +138,9 @@ const struct weir_stats_region *publish_stats(const struct publish *p);
 /* NULL: the dataplane does not tell. */
 const struct weir_tls_info *publish_tls_info(const struct weir_stats_region *r);
 /* Of port, less than WEIR_MAX_PORTS. NULL: the dataplane does not tell. */
-/* The driver's own counts; NULL: a dataplane that does not tell of them. */
-const struct weir_port_xstats *publish_port_xstats(const struct weir_stats_region *r, unsigned port);
 const struct weir_port_details *publish_port_details(const struct weir_stats_region *r, unsigned port);
+/* The driver's own counts. Likewise; dataplanes of before minor 4 do not. */
+const struct weir_port_xstats *publish_port_xstats(const struct weir_stats_region *r, unsigned port);
 /* Likewise. */
 const struct weir_life_info *publish_life_info(const struct weir_stats_region *r);
 const struct weir_worker_stats *publish_worker_stats(const struct weir_stats_region *r, unsigned worker);
