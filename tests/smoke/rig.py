@@ -162,17 +162,19 @@ class Rig:
 
     def __exit__(self, kind, value, tb):
         problems = []
-        if kind is None:
-            for name in [n for n in ("ctrl", "dataplane") if n in self.procs]:
-                rc = self.stop(name)
-                if rc != 0:
-                    problems.append(f"{name} ended with {rc}")
-        else:
-            self._show_logs()
-            crashes.update(f"{self.name} {name}" for name, p in self.procs.items() if p.poll() not in (None, 0))
-        problems += sanitizer_reports(self.dir)
-        crashes.update(problems)
-        self._clean()
+        try:
+            if kind is None:
+                for name in [n for n in ("ctrl", "dataplane") if n in self.procs]:
+                    rc = self.stop(name)
+                    if rc != 0:
+                        problems.append(f"{name} ended with {rc}")
+            else:
+                self._show_logs()
+                crashes.update(f"{self.name} {name}" for name, p in self.procs.items() if p.poll() not in (None, 0))
+            problems += sanitizer_reports(self.dir)
+            crashes.update(problems)
+        finally:  # SIGTERM may come here, too
+            self._clean()
         if problems and kind is None:
             raise Failure("; ".join(problems))
 
@@ -281,7 +283,11 @@ http {{
 
     def stop(self, name, sig=signal.SIGTERM, seconds=60):
         """Sends a signal to a program of ours and returns its exit status."""
-        return end_process(self.procs.pop(name), seconds, sig)
+        try:
+            return end_process(self.procs[name], seconds, sig)
+        finally:
+            if self.procs[name].poll() is not None:  # else _clean() ends it
+                del self.procs[name]
 
     def _show_logs(self):
         show_logs(self.dir, ("*.log", "nginx-error.txt"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 
+from procs import end_process
 from rig import Failure, Skipped, expect, expect_eq, wait_until
 
 BENCH = pathlib.Path(__file__).resolve().parent.parent / "bench"
@@ -14,9 +15,15 @@ sys.path.insert(0, str(BENCH))
 
 
 def run_small(make, script):
-    p = subprocess.run([sys.executable, BENCH / script, "--build", make.args[0], "--small"], capture_output=True, text=True, timeout=900)
+    with subprocess.Popen([sys.executable, BENCH / script, "--build", make.args[0], "--small"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as p:
+        try:
+            out, err = p.communicate(timeout=900)
+        except BaseException:  # by SIGTERM it ends what it has started
+            end_process(p)
+            raise
     if p.returncode != 0:
-        raise Failure(f"{script} ended with {p.returncode}\n{p.stdout[-3000:]}\n{p.stderr[-6000:]}")
+        raise Failure(f"{script} ended with {p.returncode}\n{out[-3000:]}\n{err[-6000:]}")
 
 
 def test_ten_thousand_idle_connections_are_held_and_served(make):
