@@ -178,18 +178,27 @@ static void on_trace(int sig, siginfo_t *info, void *context)
 	__atomic_store_n(&traced, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
 }
 
+static uint64_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 int crash_trace_of(int tid, unsigned wait_ms)
 {
 	const struct timespec ms = {.tv_nsec = 1000000};
+	uint64_t end_ms = clock_ms() + wait_ms; /* each sleep may take much longer than it should */
 
 	__atomic_store_n(&traced, 0, __ATOMIC_RELEASE);
 	if (syscall(SYS_tgkill, getpid(), tid, SIGUSR2) != 0)
 		return 0;
-	while (wait_ms-- > 0) {
+	do {
 		if (__atomic_load_n(&traced, __ATOMIC_ACQUIRE) == tid)
 			return 1;
 		nanosleep(&ms, NULL);
-	}
+	} while (clock_ms() < end_ms);
 	return 0;
 }
 

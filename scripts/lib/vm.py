@@ -61,6 +61,7 @@ class Vm:
     def __exit__(self, kind, value, tb):
         if kind and (self.dir / "console.log").exists():
             print("the end of the guest's console:\n" + (self.dir / "console.log").read_text(errors="replace")[-3000:])
+            print("and QEMU:\n" + (self.dir / "qemu.log").read_text(errors="replace")[-3000:])
         self._clean()
 
     def _clean(self):
@@ -80,18 +81,23 @@ class Vm:
         multi = f",mq=on,vectors={2 * nic.queues + 2}" if nic.queues > 1 else ""
         yield from ("-device", f"{nic.model},netdev=n{i},mac=52:54:00:77:00:{i:02x},bus=pcie.0,addr=0x{0x10 + i:x}{multi}{nic.options}")
 
+    def _more_options(self):
+        """Of QEMU, for a guest of another kind."""
+        return ()
+
     def _start(self):
         agent = self.dir / "agent.sock"
         argv = ["ip", "netns", "exec", self.ns, self.qemu, "-nodefaults", "-no-user-config", "-display", "none",
                 "-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", self.cores, "-m", self.memory_mb,
                 "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,aw-bits=48", "-kernel", self.kernel, "-initrd", self.initrd,
                 "-append", f"root=/dev/vda rw console=ttyS0 panic=1 quiet intel_iommu=on iommu=pt mitigations=off net.ifnames=1 {self.command_line}",
-                "-drive", f"file={self.image},format=raw,if=virtio,snapshot=on", "-serial", f"file:{self.dir / 'console.log'}",
+                "-drive", f"file={self.image},format=raw,if=none,id=root,snapshot=on", "-device", "virtio-blk-pci,drive=root,bus=pcie.0", "-serial", f"file:{self.dir / 'console.log'}",
                 "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
                 "-device", "virtserialport,chardev=agent,name=weir", "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
                 "-fsdev", f"local,id=share,path={self.share},security_model=none,readonly=on", "-device", "virtio-9p-pci,fsdev=share,mount_tag=weir"]
         for i, nic in enumerate(self.nics):
             argv += self._nic_options(i, nic)
+        argv += self._more_options()
         with open(self.dir / "qemu.log", "ab") as log:
             self.process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + 30
@@ -114,6 +120,11 @@ class Vm:
             if self.process.poll() is not None:
                 break
         raise Failure("the guest does not start")
+
+    def prepare(self):
+        """Weir's programs are where an installation has them."""
+        self.run("mkdir -p /weir /run/weir; mount -t 9p -o trans=virtio,ro,version=9p2000.L weir /weir; cp /weir/weir* /usr/bin/; "
+                 "cp -r /weir/scripts /usr/local/lib/weir; for p in /usr/local/lib/weir/weir-*; do ln -s $p /usr/local/sbin; done")
 
     def ask(self, command, seconds=COMMAND_S):
         """{"rc", "out", "err"} of a command of bash in the guest. TimeoutError: it did not answer."""
