@@ -159,6 +159,44 @@ static void add_devices(struct args *a, const struct config *c)
 		add(a, "--no-pci");
 }
 
+/* A number of sysfs, such as a PCI device's "vendor". 0: there is none. */
+static unsigned long pci_id(const char *device, const char *which)
+{
+	unsigned long id = 0;
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.*s/%s", (int)strcspn(device, ","), device, which);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%lx", &id) != 1)
+		id = 0;
+	fclose(f);
+	return id;
+}
+
+static bool is_82574(const char *device)
+{
+	unsigned long id = pci_id(device, "device");
+
+	return pci_id(device, "vendor") == 0x8086 && (id == 0x10d3 || id == 0x10f6);
+}
+
+/*
+ * VFIO takes MSI-X where a device has it. net_e1000_em serves one that does, the 82574, and never maps its receive queue to a vector (IVAR): its
+ * receive interrupts come by MSI only. The choice is one for all devices, and by MSI others have one vector for all of their queues.
+ */
+static void add_interrupts(struct args *a, const struct config *c)
+{
+	unsigned i = 0;
+
+	while (config_pci(c, i) && is_82574(config_pci(c, i)))
+		i++;
+	if (c->idle == IDLE_MODE_INTERRUPT && i > 0 && !config_pci(c, i))
+		add(a, "--vfio-intr=msi");
+}
+
 int eal_start(const struct config *c)
 {
 	static struct args a; /* DPDK keeps pointers to the strings */
@@ -178,6 +216,7 @@ int eal_start(const struct config *c)
 	add_lcores(&a, c);
 	add_memory(&a, c);
 	add_devices(&a, c);
+	add_interrupts(&a, c);
 	memcpy(argv, a.v, sizeof(argv));
 	rc = rte_eal_init(a.n, argv);
 	if (rc < 0) {

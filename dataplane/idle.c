@@ -32,6 +32,9 @@ static bool add_port(struct idle *i, const struct net_port *port)
 {
 	int fd = port->has_rx_intr ? rte_eth_dev_rx_intr_ctl_q_get_fd(port->port_id, i->cfg.queue) : -1;
 
+	/* net_e1000_igb_vf has descriptors, and no function that switches its interrupts on. */
+	if (fd >= 0 && is_eventfd(fd) && rte_eth_dev_rx_intr_disable(port->port_id, i->cfg.queue) == -ENOTSUP)
+		fd = -1;
 	if (fd < 0) {
 		if (i->cfg.queue == 0)
 			log_info("port %s has no receive interrupts: workers without work look at it every %u us", port->name, i->cfg.latency_us);

@@ -34,6 +34,10 @@ def refuse_vfs(machine, state, pci, options):
         raise Refused("changed_already", f"{pci.address} is changed already", f"{PROGRAM} restore {pci.address}")
     for _, text in machine.uses(pci):
         say(f"weir-nic: WARNING: {pci.address}: {text}; its driver may reset the link for a moment", sys.stderr)
+    name = pci.interfaces()[0]
+    if not machine.is_up(name):
+        say(f"weir-nic: WARNING: {pci.address}: {name} is down, and many PFs answer their VFs only while up: `ip link set {name} up` before weir-dataplane "
+            "starts, after a restart of the machine too", sys.stderr)
 
 
 def make_vfs(machine, state, hands, options, pci):

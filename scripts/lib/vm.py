@@ -8,6 +8,8 @@ import socket
 import subprocess
 import time
 
+from vm_qemu import Qemu
+
 COMMAND_S = 120.0  # of a command in the guest, if nothing else is said: the guest is ten to thirty times slower than the machine
 BOOT_S = 600.0
 
@@ -22,21 +24,26 @@ def ip(*args):
 
 class Nic:
     """One of the guest's. model: QEMU's; queues: pairs, for those that have several; options: more of QEMU's; offloads: the other end leaves
-    checksums to it; tso: it cuts long segments."""
+    checksums to it; tso: it cuts long segments; wakes: by receive interrupts; vfs: so many are asked of it, so it is behind a root port of its own,
+    for functions beyond eight (ARI)."""
 
-    def __init__(self, model, queues=1, options="", offloads=False, tso=False):
-        self.model, self.queues, self.options, self.offloads, self.tso = model, queues, options, offloads, tso
+    def __init__(self, model, queues=1, options="", offloads=False, tso=False, wakes=True, vfs=0):
+        self.model, self.queues, self.options, self.offloads, self.tso, self.wakes, self.vfs = model, queues, options, offloads, tso, wakes, vfs
+
+    def is_of(self, models):
+        """Whether they, as QEMU's -device help has them, have this one."""
+        return f'name "{self.model}"' in models
 
 
 class Vm:
     """
-    In a network namespace of its own, in which tap0, tap1, ... are the other ends of the NICs; slot 0x10 + i of bus 0 is NIC i's.
+    In a network namespace of its own, in which tap0, tap1, ... are the other ends of the NICs; slot 0x10 + i of bus 0 is NIC i's, or its root port's.
     share: a folder that the guest sees read-only at /weir, if it is mounted there.
     """
 
-    def __init__(self, folder, image, kernel, initrd, nics, share, qemu="qemu-system-x86_64", cores=3, memory_mb=2048, command_line=""):
+    def __init__(self, folder, image, kernel, initrd, nics, share, qemu=None, cores=3, memory_mb=2048, command_line=""):
         self.dir = pathlib.Path(folder)
-        self.image, self.kernel, self.initrd, self.nics, self.share, self.qemu = image, kernel, initrd, nics, share, qemu
+        self.image, self.kernel, self.initrd, self.nics, self.share, self.qemu = image, kernel, initrd, nics, share, qemu or Qemu()
         self.cores, self.memory_mb, self.command_line = cores, memory_mb, command_line
         self.ns = f"weir-vm-{self.dir.name}"
         self.ids = itertools.count()
@@ -73,13 +80,19 @@ class Vm:
         subprocess.run(["ip", "netns", "del", self.ns], capture_output=True, timeout=30)
 
     def pci(self, i):
-        return f"0000:00:{0x10 + i:02x}.0"
+        if not self.nics[i].vfs:
+            return f"0000:00:{0x10 + i:02x}.0"
+        return f"0000:{1 + sum(1 for n in self.nics[:i] if n.vfs):02x}:00.0"
 
     def _nic_options(self, i, nic):
         queues = f",queues={nic.queues}" if nic.queues > 1 else ""
         yield from ("-netdev", f"tap,id=n{i},ifname=tap{i},script=no,downscript=no{queues}")
         multi = f",mq=on,vectors={2 * nic.queues + 2}" if nic.queues > 1 else ""
-        yield from ("-device", f"{nic.model},netdev=n{i},mac=52:54:00:77:00:{i:02x},bus=pcie.0,addr=0x{0x10 + i:x}{multi}{nic.options}")
+        place = f"bus=pcie.0,addr=0x{0x10 + i:x}"
+        if nic.vfs:
+            yield from ("-device", f"pcie-root-port,id=port{i},chassis={1 + i},{place}")
+            place = f"bus=port{i}"
+        yield from ("-device", f"{nic.model},netdev=n{i},mac=52:54:00:77:00:{i:02x},{place}{multi}{nic.options}")
 
     def _more_options(self):
         """Of QEMU, for a guest of another kind."""
@@ -87,10 +100,11 @@ class Vm:
 
     def _start(self):
         agent = self.dir / "agent.sock"
-        argv = ["ip", "netns", "exec", self.ns, self.qemu, "-nodefaults", "-no-user-config", "-display", "none",
+        # no_timer_check: else the kernel gives up where the machine is too busy to bring its timer's interrupts in time
+        argv = ["ip", "netns", "exec", self.ns, *self.qemu.argv(self.image.parent, self.dir), "-nodefaults", "-no-user-config", "-display", "none",
                 "-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", self.cores, "-m", self.memory_mb,
                 "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,aw-bits=48", "-kernel", self.kernel, "-initrd", self.initrd,
-                "-append", f"root=/dev/vda rw console=ttyS0 panic=1 quiet intel_iommu=on iommu=pt mitigations=off net.ifnames=1 {self.command_line}",
+                "-append", f"root=/dev/vda rw console=ttyS0 panic=1 quiet intel_iommu=on iommu=pt mitigations=off no_timer_check net.ifnames=1 {self.command_line}",
                 "-drive", f"file={self.image},format=raw,if=none,id=root,snapshot=on", "-device", "virtio-blk-pci,drive=root,bus=pcie.0", "-serial", f"file:{self.dir / 'console.log'}",
                 "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
                 "-device", "virtserialport,chardev=agent,name=weir", "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",

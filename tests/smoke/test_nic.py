@@ -742,6 +742,7 @@ def test_vfs_are_made_and_bound_and_removed(make):
             done = tree.run("bind", "--vfs", "2", "eth0")
             expect("spoof check" in done.stdout and "may reset the link" in done.stderr, done.stdout + done.stderr)
             expect_eq([tree.driver(a) for a in (A, *VFS)], [driver, "vfio-pci", "vfio-pci"], "drivers")
+            expect("is down" not in done.stderr, done.stderr)
             expect("iavf" not in [d for _, d in tree.attached], f"the kernel's driver never had the VFs: {tree.attached}")
             macs = [a[-1] for a in tree.log("ip") if a[:5] in (["link", "set", "eth0", "vf", "0"], ["link", "set", "eth0", "vf", "1"])]
             expect(len(set(macs)) == 2 and all(m.startswith("02:") for m in macs), f"MAC addresses {macs}")
@@ -760,7 +761,8 @@ def test_vfs_are_made_and_bound_and_removed(make):
 def test_vfs_that_outlast_a_restart(make):
     with Tree(commands=[*COMMANDS, "driverctl"]) as tree:
         tree.add(A, name="eth0", vfs_max=8)
-        tree.run("bind", "--vfs", "2", "--persistent", A)
+        done = tree.run("bind", "--vfs", "2", "--persistent", A)
+        expect("eth0 is down" in done.stderr, done.stderr)
         rules = tree.read(RULES)
         expect(f'KERNELS=="{A}", ATTR{{device/sriov_numvfs}}=="0", ATTR{{device/sriov_numvfs}}="2"' in rules and "vf 1 mac" in rules, rules)
         expect(all(f'KERNEL=="{v}"' in rules for v in VFS), rules)
