@@ -104,7 +104,7 @@ def test_offloads_that_are_switched_off_say_so(make):
 def flap(make, port, name):
     with make(port=port, workers=2) as rig:
         digest = put_body(rig)
-        wait_until("the link is up", lambda: link(rig, name)["state"] == "up")
+        wait_until("the link is up", lambda: name in ports(rig) and link(rig, name)["state"] == "up")
         before = link(rig, name)  # a new interface may take a moment
         with download(rig) as got:
             ip("-n", rig.ns, "link", "set", "weir0", "down")
