@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import time
 
-from rig import WEIR4, WEIR6, alone, expect, expect_eq, ingress, wait_until
+from rig import WEIR4, WEIR6, Skipped, alone, expect, expect_eq, ingress, wait_until
 
 WAKES = ("port", "call", "timer", "signal")
 SLEPT = "weir_worker_sleep_deep_cycles_total"
@@ -57,6 +57,23 @@ def test_a_worker_without_work_sleeps_until_a_packet_comes(make):
             serves(rig)
         last = wakes(rig)
         expect(last["port"] + last["signal"] >= after["port"] + after["signal"] + 20, f"packets wake it: {after} > {last}")
+
+
+@alone
+def test_cores_of_workers_that_sleep_wake_in_time(make):
+    """Their bound is there while it runs, and gone with it; who spins has none."""
+    bounds = [pathlib.Path(f"/sys/devices/system/cpu/cpu{c}/power/pm_qos_resume_latency_us") for c in range(os.cpu_count())]
+    if not bounds[0].exists():
+        raise Skipped("this kernel has no bound of the time to wake for each core")
+    for b in bounds:  # what a dataplane that was killed has left; the rig writes back what was there before the run
+        b.write_text("0")
+    before = [b.read_text() for b in bounds]
+    for idle, wanted in (("interrupt", "70\n"), ("sleep", "70\n"), ("spin", "0\n")):
+        with make(idle=idle, yaml_workers=", idle_latency_us: 70") as rig:
+            serves(rig)
+            expect_eq(bounds[0].read_text(), wanted, f"the bound of core 0 with {idle}")
+            expect_eq([b.read_text() for b in bounds[1:]], before[1:], "the bounds of cores without a worker")
+        expect_eq([b.read_text() for b in bounds], before, f"the bounds behind {idle}")
 
 
 def test_what_main_has_for_a_worker_wakes_it(make):
