@@ -19,6 +19,7 @@ struct announce {
 	bool is_there[CONFIG_MAX_LISTEN];
 	bool has_failed[CONFIG_MAX_LISTEN]; /* and that was logged */
 	unsigned n_updates;
+	unsigned n_well; /* updates since a worker did not go on, up to ANNOUNCE_WELL_UPDATES */
 	enum weir_announce_state state;
 };
 
@@ -53,6 +54,7 @@ int announce_create(const struct config *config, const struct exception *x, stru
 		a->port[i] = (unsigned)config_kernel_port(config, &b->announce[i]);
 		a->ifindex[i] = exception_ifindex(x, a->port[i]);
 	}
+	a->n_well = ANNOUNCE_WELL_UPDATES;
 	a->state = WEIR_ANNOUNCE_STARTING;
 	stats->announce_state = a->state;
 	*out = a;
@@ -75,7 +77,7 @@ static enum weir_announce_state judge(const struct announce *a)
 		return WEIR_ANNOUNCE_DRAINING;
 	if (!a->stats->live_generation)
 		return WEIR_ANNOUNCE_STARTING;
-	return WEIR_ANNOUNCE_ANNOUNCED;
+	return a->n_well < ANNOUNCE_WELL_UPDATES ? WEIR_ANNOUNCE_STILL : WEIR_ANNOUNCE_ANNOUNCED;
 }
 
 static bool set(struct announce *a, unsigned i, bool is_there)
@@ -126,20 +128,26 @@ static unsigned settle(struct announce *a, enum weir_announce_state *state)
 	return n_changes;
 }
 
-void announce_update(struct announce *a)
+static void update(struct announce *a)
 {
-	enum weir_announce_state state;
-	unsigned n;
-
-	if (!a)
-		return;
-	state = judge(a);
-	n = settle(a, &state);
+	enum weir_announce_state state = judge(a);
+	unsigned n = settle(a, &state);
 	__atomic_store_n(&a->stats->announce_state, state, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->stats->announce_changes, a->stats->announce_changes + n, __ATOMIC_RELAXED);
 	if (n || state != a->state)
 		log_info("bgp: %u of %u addresses announced: %s", a->stats->n_announced, a->config->bgp.n_announce, state_help[state]);
 	a->state = state;
+}
+
+void announce_update(struct announce *a, bool is_well)
+{
+	if (!a)
+		return;
+	if (!is_well)
+		a->n_well = 0;
+	else if (a->n_well < ANNOUNCE_WELL_UPDATES)
+		a->n_well++;
+	update(a);
 }
 
 bool announce_withdraw(struct announce *a)
@@ -149,6 +157,6 @@ bool announce_withdraw(struct announce *a)
 	if (!a)
 		return false;
 	a->stats->draining = 1;
-	announce_update(a);
+	update(a);
 	return had;
 }

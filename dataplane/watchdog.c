@@ -20,6 +20,7 @@
 #include "start.h"
 #include "stats/stats.h"
 
+#define STILL_US 1000000 /* longer than any slice of work, and than the kernel lets who is ready to run wait */
 #define TRACE_MS 500
 #define END_S 5
 
@@ -154,6 +155,16 @@ void watchdog_look(struct dataplane *d)
 		look_at(d, i);
 	life_touch((uint64_t)time(NULL));
 	notify_alive(clock_us(CLOCK_MONOTONIC) / 1000);
+}
+
+bool watchdog_sees_still(const struct dataplane *d)
+{
+	uint64_t half_us = d->config.watchdog_ms * 500ull;
+
+	for (unsigned i = 0; d->config.watchdog_ms && i < d->config.n_workers; i++)
+		if (d->watch[i].still_us >= (half_us < STILL_US ? half_us : STILL_US))
+			return true;
+	return false;
 }
 
 void watchdog_note_crash(int sig)

@@ -58,6 +58,8 @@ int start_watchdog(struct dataplane *d);
 void stop_watchdog(struct dataplane *d);
 /* Of main's loop, at least every few hundred milliseconds. Tells the service manager that all is well, or ends the process. */
 void watchdog_look(struct dataplane *d);
+/* True if a worker had not gone on for a second, or half of the limit if that is less, when main looked last: not yet stuck, but it does not serve either. */
+bool watchdog_sees_still(const struct dataplane *d);
 /* Worker i does not answer: the end, with its trace. */
 __attribute__((noreturn)) void watchdog_end(struct dataplane *d, unsigned i, const char *what);
 /* A note of a crash (crash_note_fn). */

@@ -627,6 +627,7 @@ struct weir_life_info {
 	X(STARTING, "starting", "no routes have come from weir-ctrl yet") \
 	X(LINK_DOWN, "link-down", "the port has no link") \
 	X(DRAINING, "draining", "the dataplane is draining") \
+	X(STILL, "worker-still", "a worker does not go on, or did not a moment ago") \
 	X(REFUSED, "refused", "the kernel does not take the route, such as where somebody deleted the port's interface")
 
 enum weir_announce_state {

@@ -10,6 +10,7 @@ import time
 
 from nodes import NODE4, NODE6, POD4, POD4_NET, POD6, POD6_NET, POD_PORT, Node
 from rig import MANIFESTS, PEER4, PEER6, WEIR4, WEIR6, Failure, expect, expect_eq, ingress, ip, service, slice_, takes, wait_until
+from test_life import ptracer, worker_tid
 
 KERNEL4, KERNEL6 = "10.99.0.3", "fd99::3"
 OWN = f'kernel: {{interface: k0, addresses: [{KERNEL4}/24, "{KERNEL6}/64"]}}'
@@ -218,6 +219,16 @@ def test_kernels_interface_that_somebody_deletes_costs_no_core_and_is_announced_
         expect(share < 0.02, f"the thread sleeps, and does not use {share:.0%} of a core")
         expect("k0: somebody deleted this interface" in (r.dir / "dataplane.log").read_text(), "the log says so")
         try_weir(r)
+
+
+def test_nothing_is_announced_while_a_worker_does_not_go_on(rig):
+    with rig(port="af_packet", yaml_port=OWN, extra=BGP, workers=2, yaml_workers=", watchdog_ms: 60000") as r:
+        wait_until("both are announced", lambda: all(announced(r)))
+        held = ptracer("hold", worker_tid(r, 1))
+        wait_until("neither is", lambda: not any(announced(r)))
+        expect_eq(r.weirctl_json("status")["dataplane"]["announcing"]["state"], "worker-still", "state")
+        held.communicate("", 60)
+        wait_until("both are announced again", lambda: all(announced(r)))
 
 
 def test_kernel_has_weirs_routes_beside_those_of_others(rig):
