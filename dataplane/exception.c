@@ -53,6 +53,7 @@ struct exception {
 	struct rte_ring *up[WEIR_MAX_WORKERS];
 	struct rte_ring *down;
 	struct rte_mempool *pool;
+	struct weir_ip routers[CONFIG_MAX_NEIGHBORS]; /* neighbors of BGP */
 	int epoll_fd;
 	struct wake wake;	    /* the thread's */
 	struct wake *first_worker;  /* NULL: it never sleeps so */
@@ -368,6 +369,8 @@ int exception_create(const struct config *config, struct net_port *ports, struct
 	memset(x, 0, sizeof(*x));
 	x->config = config;
 	x->pool = pool;
+	for (unsigned i = 0; i < config->bgp.n_neighbors; i++)
+		x->routers[i] = config->bgp.neighbors[i].address;
 	x->stats = stats;
 	x->first_worker = first_worker;
 	x->epoll_fd = -1;
@@ -432,6 +435,8 @@ struct net_punt_config exception_punt(struct exception *x, unsigned worker)
 	pc.up = x->up[worker];
 	pc.down = worker == 0 ? x->down : NULL;
 	pc.wake = &x->wake;
+	pc.routers = x->routers;
+	pc.n_routers = x->config->bgp.n_neighbors;
 	return pc;
 }
 

@@ -121,13 +121,29 @@ static bool read_ip(const struct nlattr *a, bool is4, struct weir_ip *out)
 	return true;
 }
 
-/* A gateway over one of our TAPs; anything else is no hop of ours. */
-static void add_hop(struct kernel_routes *k, unsigned ifindex, const struct nlattr *gateway, bool is4, unsigned *n)
+/* A next hop of the other family: of IPv4 by a neighbour's IPv6 address (RFC 8950, "BGP unnumbered"). */
+static bool read_via(const struct nlattr *a, struct weir_ip *out)
+{
+	struct rtvia via;
+	const uint8_t *p;
+
+	if (!a || mnl_attr_get_payload_len(a) != sizeof(via) + sizeof(out->b))
+		return false;
+	p = mnl_attr_get_payload(a);
+	memcpy(&via, p, sizeof(via));
+	if (via.rtvia_family != AF_INET6)
+		return false;
+	memcpy(out->b, p + sizeof(via), sizeof(out->b));
+	return true;
+}
+
+/* A next hop over one of our TAPs that the kernel would use itself; anything else is none of ours. */
+static void add_hop(struct kernel_routes *k, unsigned ifindex, unsigned flags, const struct nlattr *const *tb, bool is4, unsigned *n)
 {
 	struct fib_hop h = {.kind = WEIR_PATH_ROUTE};
 	int iface = iface_of(k, ifindex);
 
-	if (iface < 0 || !read_ip(gateway, is4, &h.via) || *n == MAX_HOPS || k->n_hops + *n == ALL_HOPS)
+	if (iface < 0 || (flags & RTNH_F_DEAD) || (!read_ip(tb[RTA_GATEWAY], is4, &h.via) && !read_via(tb[RTA_VIA], &h.via)) || *n == MAX_HOPS || k->n_hops + *n == ALL_HOPS)
 		return;
 	h.iface = (uint8_t)iface;
 	k->hops[k->n_hops + (*n)++] = h;
@@ -152,7 +168,7 @@ static void add_hops(struct kernel_routes *k, const struct nlattr *list, bool is
 		size_t step = RTNH_ALIGN(h->rtnh_len);
 
 		mnl_attr_parse_payload(RTNH_DATA(h), h->rtnh_len - sizeof(*h), note_attr, tb);
-		add_hop(k, (unsigned)h->rtnh_ifindex, tb[RTA_GATEWAY], is4, n);
+		add_hop(k, (unsigned)h->rtnh_ifindex, h->rtnh_flags, tb, is4, n);
 		if (step >= left)
 			return;
 		left -= step;
@@ -183,7 +199,7 @@ static int note_route(const struct nlmsghdr *nlh, void *data)
 	if (tb[RTA_MULTIPATH])
 		add_hops(k, tb[RTA_MULTIPATH], is4, &n);
 	else
-		add_hop(k, tb[RTA_OIF] ? mnl_attr_get_u32(tb[RTA_OIF]) : 0, tb[RTA_GATEWAY], is4, &n);
+		add_hop(k, tb[RTA_OIF] ? mnl_attr_get_u32(tb[RTA_OIF]) : 0, r->rtm_flags, tb, is4, &n);
 	if (!n)
 		return MNL_CB_OK;
 	if (k->n == MAX_ROUTES) {

@@ -200,9 +200,14 @@ void neigh_output(struct net *n, unsigned iface, const struct weir_ip *hop, stru
 	eth_output(n, iface, m, e->mac, ethertype);
 }
 
+/* The packet's own version says which: what waits for a next hop need not be of its family (RFC 8950). */
+static uint16_t ethertype_of(const struct rte_mbuf *m)
+{
+	return *rte_pktmbuf_mtod(m, const uint8_t *) >> 4 == 4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6;
+}
+
 static void send_queue(struct net *n, struct neigh *e)
 {
-	uint16_t ethertype = ip_is4(&e->ip) ? ETHERTYPE_IP4 : ETHERTYPE_IP6;
 	struct rte_mbuf *m = e->head;
 
 	e->head = e->tail = NULL;
@@ -211,7 +216,7 @@ static void send_queue(struct net *n, struct neigh *e)
 		struct rte_mbuf *next = queue_next(m);
 
 		set_queue_next(m, NULL);
-		eth_output(n, e->iface, m, e->mac, ethertype);
+		eth_output(n, e->iface, m, e->mac, ethertype_of(m));
 		m = next;
 	}
 }

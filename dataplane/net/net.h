@@ -200,6 +200,9 @@ struct net_punt_config {
 	struct rte_ring *up;   /* to the kernel: mbufs of whole frames, whose port is an index. NULL: no port has a TAP */
 	struct rte_ring *down; /* of the kernel, likewise; of worker 0, others: NULL */
 	struct wake *wake;     /* of the thread that empties up */
+	/* The only ones whose BGP and BFD are of the class of routing; none: everybody's. Outlive the net. */
+	const struct weir_ip *routers;
+	unsigned n_routers;
 };
 
 struct net_config {

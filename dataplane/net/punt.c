@@ -46,8 +46,17 @@ static enum punt_class class_of_port(uint8_t proto, uint16_t port)
 	}
 }
 
+/* Else a flood to BGP's port by anybody would have the rate of its class. */
+static bool is_router(const struct net_punt_config *c, const struct weir_ip *ip)
+{
+	for (unsigned i = 0; i < c->n_routers; i++)
+		if (ip_eq(&c->routers[i], ip))
+			return true;
+	return c->n_routers == 0;
+}
+
 /* By either port: the kernel may be the client. */
-static enum punt_class class_of_ports(const struct rx *r)
+static enum punt_class class_of_ports(const struct net *n, const struct rx *r)
 {
 	const uint8_t *p = rx_at(r, r->l4);
 	enum punt_class src, dst;
@@ -56,7 +65,8 @@ static enum punt_class class_of_ports(const struct rx *r)
 		return PUNT_OTHER;
 	src = class_of_port(r->proto, (uint16_t)(p[0] << 8 | p[1]));
 	dst = class_of_port(r->proto, (uint16_t)(p[2] << 8 | p[3]));
-	return src < dst ? src : dst;
+	src = src < dst ? src : dst;
+	return src == PUNT_ROUTING && !is_router(&n->cfg.punt, &r->src) ? PUNT_OTHER : src;
 }
 
 static enum punt_class class_of_icmp6(const struct rx *r)
@@ -66,12 +76,12 @@ static enum punt_class class_of_icmp6(const struct rx *r)
 	return r->m->data_len > r->l4 && p[0] >= T6_RS && p[0] <= T6_REDIRECT ? PUNT_NEIGHBOUR : PUNT_ICMP;
 }
 
-static enum punt_class class_of_ip(const struct rx *r)
+static enum punt_class class_of_ip(const struct net *n, const struct rx *r)
 {
 	switch (r->proto) {
 	case PROTO_TCP:
 	case PROTO_UDP:
-		return class_of_ports(r);
+		return class_of_ports(n, r);
 	case PROTO_OSPF:
 	case PROTO_PIM:
 	case PROTO_VRRP:
@@ -86,14 +96,14 @@ static enum punt_class class_of_ip(const struct rx *r)
 	}
 }
 
-static enum punt_class class_of(const struct rx *r)
+static enum punt_class class_of(const struct net *n, const struct rx *r)
 {
 	if (r->ethertype == ETHERTYPE_ARP)
 		return PUNT_NEIGHBOUR;
 	if (r->ethertype <= ETHERTYPE_LEN_MAX)
 		return PUNT_ROUTING;
 	/* l4: IP's header was read, which that of a VLAN of the kernel's alone is not */
-	return r->l4 ? class_of_ip(r) : PUNT_OTHER;
+	return r->l4 ? class_of_ip(n, r) : PUNT_OTHER;
 }
 
 /* Half of the ring is for those without which there is no way here at all. */
@@ -119,7 +129,7 @@ void punt(struct net *n, struct rx *r, enum weir_reason why)
 		net_drop(n, r->m, r->is_kernels ? WEIR_R_PUNT_LOOP : why);
 		return;
 	}
-	class = class_of(r);
+	class = class_of(n, r);
 	if (!token_take(&n->punts[class], n->cfg.punt.per_s[class], r->now_us)) {
 		net_drop(n, r->m, (enum weir_reason)(WEIR_R_PUNT_RATE_ROUTING + class));
 		return;

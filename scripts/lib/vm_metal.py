@@ -321,7 +321,23 @@ class Metal:
                 raise Failure("the kernel's bond has no partner")
             wait_until("the first answer", lambda: self.fetch() or True)
             sent = [self.vm.run(f"ip netns exec partner cat /sys/class/net/bond9/statistics/{n}").strip() for n in ("rx_packets", "tx_packets")]
+            self.pull_a_cable()
             return f"the kernel's partner is {whose}; packets {sent[0]} from Weir, {sent[1]} to it"
+
+    def pull_a_cable(self):
+        """Both ends of the first one have no link: the other one carries all. Then it is there again."""
+        for end in ("bond0", "partner0"):
+            self.vm.qmp("set_link", name=end, up=False)
+        wait_until("the first member carries nothing", lambda: [active for _, active in self.bond()] == [False, True])
+        wait_until("the kernel's bond has one", lambda: self.partner()["Number of ports"] == "1")
+        for _ in range(5):
+            self.fetch()
+        for end in ("bond0", "partner0"):
+            self.vm.qmp("set_link", name=end, up=True)
+        wait_until("both members carry traffic again", lambda: all(active for _, active in self.bond()))
+        wait_until("the kernel's bond has both again", lambda: self.partner()["Number of ports"] == "2")
+        for _ in range(5):
+            self.fetch()
 
     # systemd
 
@@ -388,7 +404,7 @@ class Metal:
         run("metal: a NIC is unplugged, and the other port serves on", self.unplug)
         run("metal: it is plugged in again, and serves after a restart", self.serve_after_return)
         if run("metal: two NICs for a bond are bound to vfio-pci", self.bind_members):
-            run("metal: a bond by LACP with the kernel's", self.serve_by_lacp)
+            run("metal: a bond by LACP with the kernel's, and one of two links down and up again", self.serve_by_lacp)
         if run("metal: the services serve", self.install):
             run("metal: a worker that is held, and systemd starts the dataplane again", self.restart_stuck, "hold", "no trace: the thread does not run")
             run("metal: a worker that spins, and its calls are in the journal", self.restart_stuck, "spin", r"#\d+ weir-dataplane\+0x[0-9a-f]+ \(worker_run\+0x")

@@ -272,4 +272,18 @@ def test_routes_of_the_kernel_are_weirs_too(rig):
             wait_until("the route is gone", lambda h=host: status(r, h) != 200 and status(r, h) != 200 and status(r, h) != 200)
 
 
+def test_routes_of_ipv4_by_a_next_hop_of_ipv6_are_weirs_too(rig):
+    """As BGP by link-local neighbours has them (RFC 8950)."""
+    manifests = {"pods.yaml": service("four") + slice_("four", POD4, POD_PORT) + ingress("four", "four.example.com", [("/", "Prefix", "four")])}
+    with rig(port="af_packet", yaml_port=OWN.replace("}", ", learn_routes: true}"), timeouts="drain_ms: 3000, connect_ms: 500", manifests=manifests) as r, Node(r):
+        status = lambda: r.curl("/", host="four.example.com", args=("-m", "2"), check=False)[0]
+        expect(status() != 200, "not reached without a route")
+        in_kernel(r, "ip", "route", "add", POD4_NET, "via", "inet6", NODE6, "dev", "k0", "proto", "bird")
+        wait_until("the pod is reached", lambda: status() == 200)
+        in_kernel(r, "ip", "route", "replace", POD4_NET, "proto", "bird", "nexthop", "via", "inet6", NODE6, "dev", "k0",
+                  "nexthop", "via", NODE4, "dev", "k0")
+        for _ in range(12):
+            expect_eq(status(), 200, "by both")
+
+
 test_routes_of_the_kernel_are_weirs_too.not_sanitized = True  # mostly waits

@@ -157,6 +157,22 @@ static void each_packet_is_of_its_class(void **state)
 	assert_int_equal(rig_counter(WEIR_C_PUNTED_OTHER), 3);
 }
 
+static void only_routers_have_the_rate_of_routing(void **state)
+{
+	struct weir_ip routers[2] = {rig_ip("10.0.0.77"), rig_ip(RIG_HIM4)};
+	uint8_t f[256];
+
+	rig.net[0]->cfg.punt.routers = routers;
+	rig.net[0]->cfg.punt.n_routers = 1;
+	assert_true(goes_up(f, build_tcp(f, KERNEL4, 40000, 179)));
+	assert_true(goes_up(f, build_udp(f, KERNEL4, 49152, 3784)));
+	assert_int_equal(rig_counter(WEIR_C_PUNTED_OTHER), 2);
+	rig.net[0]->cfg.punt.n_routers = 2;
+	assert_true(goes_up(f, build_tcp(f, KERNEL4, 40000, 179)));
+	assert_true(goes_up(f, build_udp(f, KERNEL4, 49152, 3784)));
+	assert_int_equal(rig_counter(WEIR_C_PUNTED_ROUTING), 2);
+}
+
 static void a_flood_of_one_class_leaves_the_others_their_rate(void **state)
 {
 	unsigned n = 0;
@@ -304,6 +320,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_packet_is_of_its_class, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_routers_have_the_rate_of_routing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_flood_of_one_class_leaves_the_others_their_rate, setup, teardown),
 		cmocka_unit_test_setup_teardown(half_of_the_ring_is_for_routing, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_weirs_stays, setup, teardown),

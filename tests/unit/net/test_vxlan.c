@@ -629,6 +629,37 @@ static void segment_too_long_for_a_new_way_is_told_to_tcp(void **state)
 	assert_int_equal(rig.n_sent, 1);
 }
 
+/* RFC 8950: the packet keeps its family, and the link address is found by the next hop's. */
+static void a_next_hop_of_the_other_family(void **state)
+{
+	const struct weir_ip via = rig_ip("fd00::77");
+	struct fib_hop hop = {.via = via, .kind = WEIR_PATH_ROUTE, .iface = 0};
+	const struct fib_route route = {.prefix = rig_ip("10.246.0.0"), .len = 16, .n_hops = 1, .hops = &hop};
+	struct fib *f = fib_create(&route, 1, NULL, 0);
+	const uint8_t mac[6] = {2, 0, 0, 0, 7, 1};
+
+	assert_non_null(f);
+	net_set_fib(rig.net[0], f);
+	send_from(RIG_US4, "10.246.1.2", 30000, 10, 0, 0);
+	assert_int_equal(rig.n_sent, 1);
+	assert_int_equal(get16(rig.sent[0].data + 12), ETHERTYPE_IP6); /* the question who that is */
+	assert_int_equal(rig.sent[0].data[14 + 6], 58);
+	for (int known = 0; known < 2; known++) {
+		rig.n_sent = 0;
+		if (!known)
+			neigh_learn(rig.net[0], 0, &via, mac, true, true, rig.now);
+		else
+			send_from(RIG_US4, "10.246.1.2", 30000, 10, 0, 0);
+		net_flush(rig.net[0]);
+		assert_int_equal(rig.n_sent, 1);
+		assert_memory_equal(rig.sent[0].data, mac, 6);
+		assert_int_equal(get16(rig.sent[0].data + 12), ETHERTYPE_IP4);
+		assert_int_equal(rig_parse(&rig.sent[0]).n_payload, 10);
+	}
+	net_set_fib(rig.net[0], fib);
+	fib_destroy(f);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -648,6 +679,7 @@ int main(void)
 		TEST(neighbour_discovery_is_not_heard_in_tunnels),
 		TEST(tunnel_takes_its_headers_from_the_mtu_and_has_its_own_source),
 		TEST(what_is_on_the_link_needs_no_table_and_gateways_come_last),
+		TEST(a_next_hop_of_the_other_family),
 		TEST(error_about_the_outer_packet_is_one_about_the_segment_within),
 		TEST(error_that_could_be_anyones_is_not_believed),
 		TEST(segment_too_long_for_a_new_way_is_told_to_tcp),
