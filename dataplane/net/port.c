@@ -248,6 +248,8 @@ static int open_device(const struct net_port_config *config, uint16_t id, struct
 	memcpy(out->mac, mac.addr_bytes, 6);
 	out->numa_node = rte_eth_dev_socket_id(id);
 	set_modes(config, id);
+	if (config->bond)
+		port_bond_share_mac(id, &mac);
 	port_watch_begin(out);
 	return 0;
 }

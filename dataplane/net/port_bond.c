@@ -117,6 +117,30 @@ bool port_bond_needs_software(uint16_t id)
 	return false;
 }
 
+/*
+ * net_bonding gives its members the bond's link address, but not by LACP: there each would have its own filter, and of what
+ * the other end sends by all of them only the part by the one whose address it is would arrive.
+ */
+void port_bond_share_mac(uint16_t bond, struct rte_ether_addr *mac)
+{
+	uint16_t members[NET_BOND_MEMBERS];
+	int n = rte_eth_bond_members_get(bond, members, NET_BOND_MEMBERS);
+
+	if (rte_eth_bond_mode_get(bond) != BONDING_MODE_8023AD)
+		return;
+	for (int i = 0; i < n; i++) {
+		char name[RTE_ETH_NAME_MAX_LEN] = "";
+		struct rte_ether_addr own;
+
+		if (rte_eth_macaddr_get(members[i], &own) == 0 && rte_is_same_ether_addr(&own, mac))
+			continue;
+		if (rte_eth_dev_mac_addr_add(members[i], mac, 0) == 0 || rte_eth_promiscuous_enable(members[i]) == 0)
+			continue;
+		rte_eth_dev_get_name_by_port(members[i], name);
+		log_warn("bond member %s takes no second link address, and is not promiscuous: what comes by it for the bond may be lost", name);
+	}
+}
+
 /* By LACP: both ends have agreed on it. Otherwise net_bonding has chosen it, or one of several. */
 static bool is_active(uint16_t bond, uint16_t id)
 {

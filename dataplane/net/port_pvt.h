@@ -20,6 +20,8 @@ bool port_is_there(const struct net_port *p);
 int port_bond_probe(const struct net_port_config *config, uint16_t *id);
 /* A member's driver computes checksums in software, or has to see each packet before it is sent, which net_bonding does not show it. */
 bool port_bond_needs_software(uint16_t id);
+/* Once it has started: each of its members receives what is for the bond's link address. */
+void port_bond_share_mac(uint16_t id, struct rte_ether_addr *mac);
 /* Some member carries traffic. */
 bool port_bond_is_up(uint16_t id);
 void port_bond_sample(const struct net_port *p, struct weir_port_details *d);
