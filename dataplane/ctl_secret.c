@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "base/wipe.h"
 #include "ctl_pvt.h"
 
 static void lock(void *p, size_t n)
@@ -40,5 +41,6 @@ void ctl_secret_destroy(void *p, size_t n)
 	if (!p)
 		return;
 	explicit_bzero(p, n);
+	wipe_registers();
 	munmap(p, n); /* unlocks them */
 }

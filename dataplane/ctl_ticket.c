@@ -13,6 +13,7 @@
 #include <openssl/rand.h>
 
 #include "base/log.h"
+#include "base/wipe.h"
 #include "ctl_pvt.h"
 #include "snapshot/snapshot.h"
 
@@ -108,6 +109,7 @@ static bool take_due(struct ctl *c)
 		log_error("tls: no random numbers for a new ticket key: no tickets are given");
 	t->next_us = ctl_now_us() + (k->keys.n ? t->rotate_us : RETRY_US);
 	tell_stats(c, is_other);
+	wipe_registers();
 	return true;
 }
 

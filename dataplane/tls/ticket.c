@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "base/wipe.h"
 #include "tls/tls_pvt.h"
 
 #define LIFETIME_S 43200
@@ -34,6 +35,7 @@ void tls_set_ticket_keys(struct tls *t, const struct tls_ticket_keys *keys)
 	OPENSSL_cleanse(&t->keys, sizeof(t->keys));
 	t->keys.n = keys->n;
 	memcpy(t->keys.key, keys->key, keys->n * sizeof(keys->key[0]));
+	wipe_registers();
 }
 
 static int set_mac(EVP_MAC_CTX *mac, struct tls_ticket_key *key)

@@ -338,7 +338,10 @@ def settled(condition, seconds=3):
 
 
 def driver_of(device):
-    return os.path.basename(os.readlink(device / "driver")) if (device / "driver").is_symlink() else None
+    try:
+        return os.path.basename(os.readlink(device / "driver"))
+    except FileNotFoundError:  # the other side may take it away at any time
+        return None
 
 
 def leave(root, address):

@@ -6,6 +6,7 @@ files of the folder that a process is in, a real one is searched, too.
 """
 import base64
 import contextlib
+import ctypes
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ import resource
 import secrets
 import signal
 import ssl
+import struct
 import subprocess
 import sys
 
@@ -181,6 +183,38 @@ def test_what_a_core_dump_would_have_is_without_secrets(make):
 
 
 test_what_a_core_dump_would_have_is_without_secrets.not_sanitized = True  # their allocator has all of it
+
+
+def registers_of(tid):
+    """All that a core dump has of a thread's vector registers (NT_X86_XSTATE)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    seize, interrupt, getregset, detach, xstate, wall, room = 0x4206, 0x4207, 0x4204, 17, 0x202, 0x40000000, 1 << 14
+    expect(libc.ptrace(seize, tid, None, None) == 0 and libc.ptrace(interrupt, tid, None, None) == 0, f"ptrace of {tid}: {os.strerror(ctypes.get_errno())}")
+    os.waitpid(tid, wall)
+    buf = ctypes.create_string_buffer(room)
+    iov = struct.pack("@PN", ctypes.addressof(buf), room)
+    held = ctypes.create_string_buffer(iov)
+    expect_eq(libc.ptrace(getregset, tid, ctypes.c_void_p(xstate), ctypes.addressof(held)), 0, "PTRACE_GETREGSET")
+    libc.ptrace(detach, tid, None, None)
+    return buf.raw
+
+
+def test_no_ticket_key_stays_in_a_register(make):
+    """Right behind their arrival, in threads that have had nothing else to do since."""
+    with with_secrets(make) as (rig, needles):
+        rig.stop("dataplane")
+        rig.start_dataplane()
+        rig.wait_healthy()
+        wait_until("ticket keys are shared", lambda: rig.metrics().get("weir_ticket_keys_shared") == 1)
+        keys = {what: b for what, b in needles.items() if what.startswith("ticket key")}
+        for task in pathlib.Path(f"/proc/{rig.procs['dataplane'].pid}/task").iterdir():
+            registers = registers_of(int(task.name))
+            found = sorted(what for what, b in keys.items() if b in registers)
+            expect(not found, f"in registers of {(task / 'comm').read_text().strip()}: {found}")
+
+
+test_no_ticket_key_stays_in_a_register.not_sanitized = True  # their memcpy() is another one
 
 
 def core_of(folder):
