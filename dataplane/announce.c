@@ -19,7 +19,7 @@ struct announce {
 	bool is_there[CONFIG_MAX_LISTEN];
 	bool has_failed[CONFIG_MAX_LISTEN]; /* and that was logged */
 	unsigned n_updates;
-	unsigned n_well; /* updates since a worker did not go on, up to ANNOUNCE_WELL_UPDATES */
+	uint64_t well_ms; /* from then on all is well, if no worker is still again; 0: it always was */
 	enum weir_announce_state state;
 };
 
@@ -54,7 +54,6 @@ int announce_create(const struct config *config, const struct exception *x, stru
 		a->port[i] = (unsigned)config_kernel_port(config, &b->announce[i]);
 		a->ifindex[i] = exception_ifindex(x, a->port[i]);
 	}
-	a->n_well = ANNOUNCE_WELL_UPDATES;
 	a->state = WEIR_ANNOUNCE_STARTING;
 	stats->announce_state = a->state;
 	*out = a;
@@ -71,13 +70,13 @@ void announce_destroy(struct announce *a)
 }
 
 /* What keeps all addresses back; ANNOUNCED: nothing. */
-static enum weir_announce_state judge(const struct announce *a)
+static enum weir_announce_state judge(const struct announce *a, uint64_t now_ms)
 {
 	if (a->stats->draining)
 		return WEIR_ANNOUNCE_DRAINING;
 	if (!a->stats->live_generation)
 		return WEIR_ANNOUNCE_STARTING;
-	return a->n_well < ANNOUNCE_WELL_UPDATES ? WEIR_ANNOUNCE_STILL : WEIR_ANNOUNCE_ANNOUNCED;
+	return now_ms < a->well_ms ? WEIR_ANNOUNCE_STILL : WEIR_ANNOUNCE_ANNOUNCED;
 }
 
 static bool set(struct announce *a, unsigned i, bool is_there)
@@ -128,10 +127,11 @@ static unsigned settle(struct announce *a, enum weir_announce_state *state)
 	return n_changes;
 }
 
-static void update(struct announce *a)
+static void update(struct announce *a, uint64_t now_ms)
 {
-	enum weir_announce_state state = judge(a);
+	enum weir_announce_state state = judge(a, now_ms);
 	unsigned n = settle(a, &state);
+
 	__atomic_store_n(&a->stats->announce_state, state, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->stats->announce_changes, a->stats->announce_changes + n, __ATOMIC_RELAXED);
 	if (n || state != a->state)
@@ -139,15 +139,13 @@ static void update(struct announce *a)
 	a->state = state;
 }
 
-void announce_update(struct announce *a, bool is_well)
+void announce_update(struct announce *a, bool is_well, uint64_t now_ms)
 {
 	if (!a)
 		return;
 	if (!is_well)
-		a->n_well = 0;
-	else if (a->n_well < ANNOUNCE_WELL_UPDATES)
-		a->n_well++;
-	update(a);
+		a->well_ms = now_ms + ANNOUNCE_WELL_MS;
+	update(a, now_ms);
 }
 
 bool announce_withdraw(struct announce *a)
@@ -157,6 +155,6 @@ bool announce_withdraw(struct announce *a)
 	if (!a)
 		return false;
 	a->stats->draining = 1;
-	update(a);
+	update(a, 0); /* draining comes before all that has a time */
 	return had;
 }

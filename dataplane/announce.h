@@ -23,11 +23,11 @@ void announce_destroy(struct announce *a);
 
 /*
  * Looks whether Weir serves, by what the statistics say of routes, links and draining, and announces or withdraws. is_well: all
- * workers go on; who was not well must be so for ANNOUNCE_WELL_UPDATES calls first, since routers damp what comes and goes.
- * Call it five times a second. NULL is fine.
+ * workers go on; who was not well must be so for ANNOUNCE_WELL_MS first, since routers damp what comes and goes.
+ * now_ms: of a clock that only rises. Call it several times a second. NULL is fine.
  */
-#define ANNOUNCE_WELL_UPDATES 15
-void announce_update(struct announce *a, bool is_well);
+#define ANNOUNCE_WELL_MS 3000
+void announce_update(struct announce *a, bool is_well, uint64_t now_ms);
 /* Withdraws at once, as the statistics say draining. True: something had been announced, and routers may need a while. */
 bool announce_withdraw(struct announce *a);
 

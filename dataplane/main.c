@@ -225,7 +225,7 @@ int main(int argc, char **argv)
 		ctl_poll(d.ctl, POLL_MS);
 		dataplane_update_ports(&d);
 		kernel_routes_update(d.kernel_routes);
-		announce_update(d.announce, !watchdog_sees_still(&d));
+		announce_update(d.announce, !watchdog_sees_still(&d), clock_ms());
 		dataplane_update_clocks(&d);
 		dataplane_make_ready(&d);
 		dataplane_update_offload(&d);

@@ -6,6 +6,7 @@
  */
 #include "base/crash.h"
 
+#include <errno.h>
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <signal.h>
@@ -172,10 +173,13 @@ static void on_crash(int sig, siginfo_t *info, void *context)
 
 static void on_trace(int sig, siginfo_t *info, void *context)
 {
+	int before = errno; /* of what was interrupted, and may go on */
+
 	if (info->si_code != SI_TKILL || info->si_pid != getpid())
 		return; /* not by crash_trace_of() */
 	write_trace(context);
 	__atomic_store_n(&traced, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	errno = before;
 }
 
 static uint64_t clock_ms(void)

@@ -12,6 +12,7 @@
 #include "../eal.h"
 #include "lan.h"
 #include "mend.h"
+#include "served.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -26,18 +27,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	test_eal_init();
 	lan_start();
 	return 0;
-}
-
-static void on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us)
-{
-	if (events & TCP_EV_CLOSED)
-		return;
-	while (tcp_readable(c))
-		tcp_consume(c, tcp_peek(c).n);
-	if (tcp_is_eof(c))
-		tcp_close(c, now_us);
-	else if (events & TCP_EV_READABLE)
-		tcp_send(c, "some answer", 11);
 }
 
 static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us)

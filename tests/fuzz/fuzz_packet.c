@@ -17,6 +17,7 @@
 
 #include "../eal.h"
 #include "mend.h"
+#include "served.h"
 #include "base/wheel.h"
 #include "net/net.h"
 #include "net/net_pvt.h"
@@ -100,20 +101,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 				rte_ring_create(name, 256, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 		}
 	return 0;
-}
-
-static void on_event(struct tcp_conn *c, void *user, unsigned events, uint64_t now_us)
-{
-	if (events & TCP_EV_CLOSED)
-		return;
-	while (tcp_readable(c))
-		tcp_consume(c, tcp_peek(c).n);
-	if (tcp_is_eof(c)) {
-		tcp_close(c, now_us);
-		return;
-	}
-	if (events & TCP_EV_READABLE)
-		tcp_send(c, "some answer", 11);
 }
 
 static int on_accept(void *ctx, struct tcp_conn *c, void **user, uint64_t now_us)
